@@ -1,0 +1,139 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Arrows go down only (docs/architecture.md): executables -> daemon libraries -> clients of other daemons,
+// storage, Daemon, Bus -> protocols -> C. scripts/check-imports compares this file with the import lines.
+
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
+let nioConcurrency = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
+let coreMetrics = Target.Dependency.product(name: "CoreMetrics", package: "swift-metrics")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let toml = Target.Dependency.product(name: "TOMLKit", package: "TOMLKit")
+let collections = Target.Dependency.product(name: "Collections", package: "swift-collections")
+
+func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func executable(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(name: name, dependencies: dependencies + [arguments], swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: "\(name)Tests", dependencies: [.init(stringLiteral: name)] + dependencies, swiftSettings: settings)
+}
+
+/// What every daemon stands on.
+let daemonBase: [Target.Dependency] = [
+    "Daemon", "Bus", "Network", "CLinux", nioCore, nioPosix, nioConcurrency, logging, metrics,
+]
+
+let package = Package(
+    name: "martlet",
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+    ],
+    targets: [
+        // C
+        .target(name: "CLinux"),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CPasswordHash", pkgConfig: "libargon2", providers: [.apt(["libargon2-dev", "libcrypt-dev"])]),
+
+        // Protocols: values, parsers, state machines. No I/O, no clock, no randomness of their own.
+        library("MIME", [nioCore]),
+        library("SMTP", [nioCore, "MIME"]),
+        library("IMAP", [nioCore, "MIME"]),
+        library("POP3", [nioCore, "MIME"]),
+        library("DNS", [nioCore]),
+        library("SASL", [nioCore]),
+
+        // Connections, and what daemons say to each other.
+        library("TLS", ["COpenSSL", nioCore]),
+        library("Network", ["CLinux", "TLS", nioCore, nioPosix, nioConcurrency]),
+        library("Bus", ["Network", "CLinux", nioCore, nioPosix, nioConcurrency, logging]),
+        library(
+            "Daemon",
+            ["CLinux", "Bus", "Network", "TLS", nioCore, nioPosix, nioConcurrency, logging, coreMetrics, lifecycle, toml]
+        ),
+
+        // What is on disk.
+        library("Spool", ["CLinux", "SMTP", nioCore, nioPosix, nioConcurrency]),
+        library("Mailbox", ["CLinux", "MIME", nioCore, nioPosix, nioConcurrency]),
+
+        // Clients of other daemons that more than one daemon needs.
+        library("Accounts", ["Bus", nioCore, nioConcurrency]),
+        library("Login", ["Bus", "Network", nioCore, nioConcurrency, logging]),
+        library("Resolution", ["DNS", "Network", nioCore, nioPosix, nioConcurrency]),
+
+        // Daemons.
+        library("SMTPServer", daemonBase + ["SMTP", "SASL", "Accounts", "TLS"]),
+        library("QueueManager", daemonBase + ["Spool", "SMTP", "MIME", collections]),
+        library("RemoteRelay", daemonBase + ["SMTP", "SASL", "Resolution", "DNS", "TLS", "Spool", collections]),
+        library("LocalDelivery", daemonBase + ["Mailbox", "SMTP", "MIME", "Accounts", "Spool"]),
+        library("Authority", daemonBase + ["SASL", "SMTP", "CPasswordHash", collections]),
+        library("POP3Server", daemonBase + ["POP3", "SASL", "Mailbox", "MIME", "Accounts", "Login", "TLS"]),
+        library("IMAPServer", daemonBase + ["IMAP", "SASL", "Mailbox", "MIME", "Accounts", "Login", "TLS"]),
+        library("ResolverService", daemonBase + ["DNS", "Resolution", collections]),
+
+        executable("smtpd", ["SMTPServer", "Daemon"]),
+        executable("queue-manager", ["QueueManager", "Daemon"]),
+        executable("remote-relay", ["RemoteRelay", "Daemon"]),
+        executable("local-deliver", ["LocalDelivery", "Daemon"]),
+        executable("authd", ["Authority", "Daemon"]),
+        executable("pop3d", ["POP3Server", "Daemon"]),
+        executable("imapd", ["IMAPServer", "Daemon"]),
+        executable("resolverd", ["ResolverService", "Daemon"]),
+
+        // Commands.
+        executable(
+            "martlet",
+            ["Daemon", "Bus", "Network", "Authority", "DNS", "Resolution", "SMTP", "CLinux", nioCore, nioPosix]
+        ),
+        executable("sendmail", ["Daemon", "Bus", "Network", "SMTP", "MIME", "CLinux", nioCore, nioPosix]),
+
+        // Tests.
+        tests("CLinux", []),
+        tests("MIME", [nioCore]),
+        tests("SMTP", [nioCore]),
+        tests("IMAP", [nioCore]),
+        tests("POP3", [nioCore]),
+        tests("DNS", [nioCore]),
+        tests("SASL", [nioCore]),
+        tests("TLS", ["COpenSSL", nioCore, nioEmbedded]),
+        tests("Network", ["TLS", nioCore, nioPosix]),
+        tests("Bus", ["Network", nioCore, nioPosix]),
+        tests("Daemon", ["CLinux", logging, nioCore, nioPosix]),
+        tests("Spool", ["SMTP", nioCore, nioPosix]),
+        tests("Mailbox", [nioCore, nioPosix]),
+        tests("Accounts", ["Bus", "Network", nioCore, nioPosix]),
+        tests("Login", ["Bus", "Network", nioCore, nioPosix]),
+        tests("Resolution", ["DNS", "Network", nioCore, nioPosix]),
+        tests("SMTPServer", daemonBase + ["SMTP", "TLS"]),
+        tests("QueueManager", daemonBase + ["Spool", "SMTP", "MIME"]),
+        tests("RemoteRelay", daemonBase + ["SMTP", "DNS", "TLS", "Spool"]),
+        tests("LocalDelivery", daemonBase + ["Mailbox", "Spool", "SMTP"]),
+        tests("Authority", daemonBase + ["SASL"]),
+        tests("POP3Server", daemonBase + ["POP3", "Mailbox", "Login", "TLS"]),
+        tests("IMAPServer", daemonBase + ["IMAP", "Mailbox", "Login", "TLS"]),
+        tests("ResolverService", daemonBase + ["DNS"]),
+    ],
+    swiftLanguageModes: [.v6],
+    cLanguageStandard: .gnu17
+)
