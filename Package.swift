@@ -31,7 +31,11 @@ func executable(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: "\(name)Tests", dependencies: [.init(stringLiteral: name)] + dependencies, swiftSettings: settings)
+    .testTarget(
+        name: "\(name)Tests",
+        dependencies: [.init(stringLiteral: name)] + dependencies,
+        swiftSettings: settings
+    )
 }
 
 /// What every daemon stands on.
@@ -54,7 +58,11 @@ let package = Package(
         // C
         .target(name: "CLinux"),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
-        .systemLibrary(name: "CPasswordHash", pkgConfig: "libargon2", providers: [.apt(["libargon2-dev", "libcrypt-dev"])]),
+        .systemLibrary(
+            name: "CPasswordHash",
+            pkgConfig: "libargon2",
+            providers: [.apt(["libargon2-dev", "libcrypt-dev"])]
+        ),
 
         // Protocols: values, parsers, state machines. No I/O, no clock, no randomness of their own.
         library("MIME", [nioCore]),
@@ -70,7 +78,10 @@ let package = Package(
         library("Bus", ["Network", "CLinux", nioCore, nioPosix, nioConcurrency, logging]),
         library(
             "Daemon",
-            ["CLinux", "Bus", "Network", "TLS", nioCore, nioPosix, nioConcurrency, logging, coreMetrics, lifecycle, toml]
+            [
+                "CLinux", "Bus", "Network", "TLS", nioCore, nioPosix, nioConcurrency, logging, coreMetrics, lifecycle,
+                toml,
+            ]
         ),
 
         // What is on disk.
@@ -117,8 +128,8 @@ let package = Package(
         tests("DNS", [nioCore]),
         tests("SASL", [nioCore]),
         tests("TLS", ["COpenSSL", nioCore, nioEmbedded]),
-        tests("Network", ["TLS", nioCore, nioPosix]),
-        tests("Bus", ["Network", nioCore, nioPosix]),
+        tests("Network", ["TLS", "COpenSSL", nioCore, nioPosix]),
+        tests("Bus", ["Network", nioCore, nioPosix, logging]),
         tests("Daemon", ["CLinux", logging, nioCore, nioPosix]),
         tests("Spool", ["SMTP", nioCore, nioPosix]),
         tests("Mailbox", [nioCore, nioPosix]),

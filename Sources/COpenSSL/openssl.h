@@ -22,3 +22,5 @@ static inline long COpenSSL_mem_eof_return(BIO *bio, int value) { return BIO_set
 static inline long COpenSSL_session_cache_mode(SSL_CTX *context, long mode) {
     return SSL_CTX_set_session_cache_mode(context, mode);
 }
+static inline uint64_t COpenSSL_no_renegotiation(void) { return SSL_OP_NO_RENEGOTIATION; }
+static inline uint64_t COpenSSL_no_compression(void) { return SSL_OP_NO_COMPRESSION; }

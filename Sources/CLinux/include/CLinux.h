@@ -1,1 +1,49 @@
+// System calls that Swift cannot reach: each a few lines, no policy.
 #pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/// The uid at the other end of a connected Unix-domain socket (SO_PEERCRED), or -1 with errno.
+int64_t CLinux_peer_uid(int socket);
+
+/// Sets no_new_privs for this thread and what it starts. 0, or -1 with errno.
+int CLinux_set_no_new_privs(void);
+/// Whether no_new_privs is set.
+bool CLinux_no_new_privs(void);
+
+/// Drops all groups but gid, then becomes gid and uid for good (real, effective, saved). 0, or -1 with errno.
+int CLinux_become(uid_t uid, gid_t gid);
+/// Empties the effective, permitted, inheritable and ambient capability sets, and the bounding set where it may. 0, or -1 with errno.
+int CLinux_drop_capabilities(void);
+/// Whether any effective or permitted capability is left.
+bool CLinux_has_capabilities(void);
+/// Stops core dumps and ptrace by others of the same uid. 0, or -1 with errno.
+int CLinux_set_undumpable(void);
+
+/// The Landlock ABI of the kernel, 0 where there is none.
+int CLinux_landlock_abi(void);
+/// A ruleset that handles every file-system right that this kernel knows: all that no rule allows is refused. A descriptor, or -1.
+int CLinux_landlock_create(void);
+/// Allows reading files beneath the directory, and listing it where `list` says so. 0, or -1 with errno.
+int CLinux_landlock_allow_read(int ruleset, int directory, bool list);
+/// Allows everything but devices and execution beneath the directory. 0, or -1 with errno.
+int CLinux_landlock_allow_write(int ruleset, int directory);
+/// Allows reading and executing beneath the directory. 0, or -1 with errno.
+int CLinux_landlock_allow_execute(int ruleset, int directory);
+/// Puts this thread (and what it starts) under the ruleset. Needs no_new_privs. 0, or -1 with errno.
+int CLinux_landlock_restrict(int ruleset);
+
+/// syncfs(2).
+int CLinux_syncfs(int descriptor);
+/// renameat2(2) with RENAME_NOREPLACE.
+int CLinux_rename_noreplace(int from_directory, const char *from, int to_directory, const char *to);
+/// Sets SO_REUSEPORT. 0, or -1 with errno.
+int CLinux_set_reuse_port(int socket);
+/// localtime_r's offset from UTC in seconds at a time; the zone file is read at the first call.
+long CLinux_utc_offset(int64_t seconds);
+/// Gives memory that was freed back to the system (malloc_trim).
+void CLinux_trim_memory(void);
+/// Bounds the arenas of malloc, so that threads do not each keep a heap of their own.
+void CLinux_limit_arenas(int count);

@@ -1,0 +1,66 @@
+import CLinux
+import NIOCore
+import NIOPosix
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+extension Connection {
+    /// Connects over TCP.
+    ///
+    /// - Parameter source: the local address to come from, where it matters.
+    /// - Throws: `timedOut`, or `failed` with the system's reason.
+    package static func connect(
+        to address: SocketAddress,
+        from source: SocketAddress? = nil,
+        on loop: any EventLoop,
+        timeout: TimeAmount
+    ) async throws(ConnectionError) -> Connection {
+        var bootstrap = ClientBootstrap(group: loop).connectTimeout(timeout)
+            .channelOption(.allowRemoteHalfClosure, value: true)
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+        if let source { bootstrap = bootstrap.bind(to: source) }
+        return try await connect { try await bootstrap.connect(to: address, channelInitializer: Self.make) }
+    }
+
+    /// Connects to a Unix-domain socket.
+    ///
+    /// - Throws: `failed` with the system's reason, such as that nobody listens there.
+    package static func connect(unix path: String, on loop: any EventLoop) async throws(ConnectionError) -> Connection {
+        let bootstrap = ClientBootstrap(group: loop).channelOption(.allowRemoteHalfClosure, value: true)
+        return try await connect {
+            try await bootstrap.connect(unixDomainSocketPath: path, channelInitializer: Self.make)
+        }
+    }
+
+    private static func connect(
+        _ open: () async throws -> Connection
+    ) async throws(ConnectionError) -> Connection {
+        do {
+            return try await open()
+        } catch let error as ChannelError {
+            if case .connectTimeout = error { throw .timedOut }
+            throw .failed(String(describing: error))
+        } catch {
+            throw .failed(Self.reason(error))
+        }
+    }
+
+    /// Puts a connection behind a new channel. For channel initializers.
+    static func make(_ channel: any Channel) -> EventLoopFuture<Connection> {
+        channel.eventLoop.makeCompletedFuture {
+            let connection = Connection(channel: channel)
+            try channel.pipeline.syncOperations.addHandler(ConnectionHandler(connection))
+            return connection
+        }
+    }
+
+    private static func reason(_ error: any Error) -> String {
+        if let error = error as? IOError { return String(cString: strerror(error.errnoCode)) }
+        if let error = error as? NIOConnectionError, let first = error.connectionErrors.first {
+            return reason(first.error)
+        }
+        return String(describing: error)
+    }
+}

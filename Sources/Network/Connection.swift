@@ -1,0 +1,350 @@
+import CLinux
+import NIOCore
+import NIOPosix
+import TLS
+
+/// One byte-stream connection (TCP, Unix-domain, with or without TLS) for straight-line code.
+///
+/// A session is a task whose preferred executor is the connection's event loop (`LoopExecutor`); every call here must
+/// come from that loop's thread. One task may wait in `receive` and one in `flush` at the same time.
+package final class Connection: @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread.
+    package let channel: any Channel
+    package let eventLoop: any EventLoop
+    /// Where the peer is; nil for Unix-domain sockets.
+    package let remoteAddress: SocketAddress?
+    /// Where the peer came to; nil for Unix-domain sockets.
+    package let localAddress: SocketAddress?
+    /// The peer's uid, for Unix-domain sockets.
+    package internal(set) var peerUser: UInt32?
+    /// What TLS agreed on; nil without TLS.
+    package internal(set) var tls: TLSInfo?
+
+    /// Octets that have arrived and were not consumed: parse here and move the reader index.
+    package var input = ByteBuffer()
+    /// How long `receive` and `flush` wait for the peer without any progress; nil for ever.
+    package var idleTimeout: TimeAmount?
+    /// When the connection must be over, whatever happens; nil for never.
+    package var deadline: NIODeadline?
+    /// How much may arrive unasked before reading from the socket pauses. Octets.
+    package var inputLimit = 128 * 1024
+
+    private var output = ByteBuffer()
+    private var reader: CheckedContinuation<Void, Never>?
+    private var writer: CheckedContinuation<Void, Never>?
+    private var hasNews = false
+    private var atEnd = false
+    private var failure: ConnectionError?
+    private var isClosing = false
+    private var heldRead = false
+    private var waitUntil: NIODeadline?
+    private var alarm: Scheduled<Void>?
+    private var alarmTime: NIODeadline?
+
+    /// The most that is collected in the output buffer before it's handed to the channel. Octets.
+    private static let outputChunk = 64 * 1024
+    /// How long a closed connection may linger until the peer has taken the last reply.
+    private static let linger = TimeAmount.seconds(2)
+
+    init(channel: any Channel) {
+        self.channel = channel
+        eventLoop = channel.eventLoop
+        remoteAddress = channel.remoteAddress.flatMap { $0.pathname == nil ? $0 : nil }
+        localAddress = channel.localAddress.flatMap { $0.pathname == nil ? $0 : nil }
+    }
+
+    deinit { alarm?.cancel() }
+
+    // MARK: Receiving
+
+    /// Waits until more octets are in `input`.
+    ///
+    /// - Returns: false at the end of the stream.
+    /// - Throws: `timedOut`, `shuttingDown`, `closed`, `failed`, `tls`.
+    package func receive() async throws(ConnectionError) -> Bool {
+        while true {
+            if hasNews {
+                hasNews = false
+                return true
+            }
+            if let failure { throw failure }
+            if atEnd { return false }
+            if input.readableBytes == 0 { input = ByteBuffer() }
+            resumeReading()
+            startWaiting()
+            await withCheckedContinuation { reader = $0 }
+        }
+    }
+
+    /// Reads a line and takes its end (LF, or CRLF) off.
+    ///
+    /// - Parameter maximum: octets allowed in the line, without its end.
+    /// - Returns: nil at the end of the stream; a last line without an end is dropped.
+    /// - Throws: `lineTooLong` after the whole overlong line was skipped; what `receive` throws.
+    package func readLine(maximum: Int) async throws(ConnectionError) -> ByteBuffer? {
+        var searched = 0
+        var overflowed = false
+        while true {
+            let view = input.readableBytesView
+            if let end = view[view.startIndex.advanced(by: searched)...].firstIndex(of: UInt8(ascii: "\n")) {
+                let length = end - view.startIndex
+                guard var line = input.readSlice(length: length) else { return nil }
+                input.moveReaderIndex(forwardBy: 1)
+                if line.readableBytesView.last == UInt8(ascii: "\r") {
+                    line.moveWriterIndex(to: line.writerIndex - 1)
+                }
+                if overflowed || line.readableBytes > maximum { throw .lineTooLong }
+                return line
+            }
+            searched = input.readableBytes
+            // One more octet than the maximum may be the CR of the line's end.
+            if searched > maximum + 1 {
+                overflowed = true
+                input.clear()
+                searched = 0
+            }
+            guard try await receive() else { return nil }
+        }
+    }
+
+    /// Reads exactly so many octets; waits until all have arrived, so only for small counts.
+    ///
+    /// - Throws: `closed` when the stream ends before; what `receive` throws.
+    package func readExactly(_ count: Int) async throws(ConnectionError) -> ByteBuffer {
+        while true {
+            if let octets = input.readSlice(length: count) { return octets }
+            guard try await receive() else { throw .closed }
+        }
+    }
+
+    // MARK: Sending
+
+    /// Adds octets to what the next `flush` sends.
+    package func write(_ octets: ByteBuffer) {
+        if output.readableBytes + octets.readableBytes > Self.outputChunk {
+            passOutput()
+            if octets.readableBytes >= Self.outputChunk / 4 {
+                channel.write(octets, promise: nil)
+                return
+            }
+        }
+        output.writeImmutableBuffer(octets)
+    }
+
+    /// Adds octets to what the next `flush` sends.
+    package func write(_ text: StaticString) { output.writeStaticString(text) }
+
+    /// Adds octets to what the next `flush` sends.
+    package func write(_ text: String) { output.writeString(text) }
+
+    /// Adds octets to what the next `flush` sends.
+    package func write(_ octets: some Sequence<UInt8>) { output.writeBytes(octets) }
+
+    /// Lets an encoder write straight into the output buffer.
+    package func write(with encode: (inout ByteBuffer) -> Void) {
+        encode(&output)
+        if output.readableBytes > Self.outputChunk { passOutput() }
+    }
+
+    /// Whether something was written and not flushed.
+    package var hasOutput: Bool { output.readableBytes > 0 }
+
+    /// Sends what was written. Returns as soon as the backlog is small again: that is the brake for fast writers.
+    ///
+    /// - Throws: `timedOut` when the peer takes nothing for the idle time; `closed`, `failed`, `tls`.
+    package func flush() async throws(ConnectionError) {
+        passOutput()
+        channel.flush()
+        while !channel.isWritable {
+            if let failure { throw failure }
+            startWaiting()
+            await withCheckedContinuation { writer = $0 }
+        }
+        if let failure, failure != .shuttingDown { throw failure }
+    }
+
+    private func passOutput() {
+        guard output.readableBytes > 0 else { return }
+        channel.write(output, promise: nil)
+        output = ByteBuffer()
+    }
+
+    // MARK: TLS
+
+    /// Becomes the server's side of TLS: throws away what was received and not consumed (nobody may speak before the
+    /// handshake what counts after it), sends the reply, and waits for the handshake.
+    package func startTLS(server context: TLSContext, reply: ByteBuffer?) async throws(ConnectionError) {
+        input.clear()
+        hasNews = false
+        if let reply { output.writeImmutableBuffer(reply) }
+        passOutput()
+        channel.flush()
+        try await addTLS(context, serverName: nil)
+    }
+
+    /// Becomes the client's side of TLS and waits for the handshake.
+    package func startTLS(client context: TLSContext, serverName: String?) async throws(ConnectionError) {
+        input.clear()
+        hasNews = false
+        try await addTLS(context, serverName: serverName)
+    }
+
+    private func addTLS(_ context: TLSContext, serverName: String?) async throws(ConnectionError) {
+        let promise = eventLoop.makePromise(of: TLSInfo.self)
+        do {
+            let handler = try TLSHandler(context, serverName: serverName, handshake: promise)
+            try channel.pipeline.syncOperations.addHandler(handler, position: .first)
+        } catch {
+            promise.fail(error)
+        }
+        // The handshake as a whole has the time that one answer has.
+        let timer = idleTimeout.map { timeout in
+            eventLoop.scheduleTask(in: timeout) { [self] in fail(.timedOut) }
+        }
+        defer { timer?.cancel() }
+        do {
+            tls = try await promise.futureResult.get()
+        } catch {
+            let reason = failure == .timedOut ? ConnectionError.timedOut : .tls(String(describing: error))
+            failure = reason
+            channel.close(promise: nil)
+            throw reason
+        }
+    }
+
+    // MARK: Ending
+
+    /// Sends what was written and closes. Lets the peer take the last reply before the socket goes.
+    package func close() {
+        guard !isClosing else { return }
+        isClosing = true
+        passOutput()
+        channel.flush()
+        alarm?.cancel()
+        alarm = nil
+        input = ByteBuffer()
+        if atEnd || failure == .closed {
+            channel.close(promise: nil)
+        } else {
+            channel.close(mode: .output, promise: nil)
+            let channel = channel
+            eventLoop.scheduleTask(in: Self.linger) { channel.close(promise: nil) }
+            resumeReading()
+        }
+    }
+
+    /// Closes at once, without sending what was written.
+    package func abort() {
+        isClosing = true
+        channel.close(promise: nil)
+    }
+
+    /// Makes the session's next wait (or the one it is in) throw `shuttingDown`; writing goes on working. Call on the loop.
+    package func announceShutdown() { fail(.shuttingDown) }
+
+    // MARK: What the channel reports
+
+    func received(_ octets: ByteBuffer) {
+        if isClosing { return }
+        if input.readableBytes == 0 {
+            input = octets
+        } else {
+            input.writeImmutableBuffer(octets)
+        }
+        hasNews = true
+    }
+
+    func receivedBatch() {
+        if hasNews { resumeReader() }
+    }
+
+    func inputEnded() {
+        atEnd = true
+        if isClosing { channel.close(promise: nil) }
+        resumeReader()
+    }
+
+    func closed() {
+        atEnd = true
+        if failure == nil { failure = .closed }
+        resumeReader()
+        resumeWriter()
+    }
+
+    func failed(_ error: any Error) {
+        if failure == nil {
+            if let error = error as? TLSError {
+                failure = .tls(error.description)
+            } else {
+                failure = .failed(String(describing: error))
+            }
+        }
+        channel.close(promise: nil)
+    }
+
+    func writabilityChanged() {
+        if channel.isWritable { resumeWriter() }
+    }
+
+    /// Whether a read may go to the socket now; otherwise it's remembered until `input` was consumed.
+    func mayRead() -> Bool {
+        if isClosing || input.readableBytes < inputLimit { return true }
+        heldRead = true
+        return false
+    }
+
+    private func resumeReading() {
+        guard heldRead else { return }
+        heldRead = false
+        channel.read()
+    }
+
+    private func resumeReader() {
+        guard let waiting = reader else { return }
+        reader = nil
+        waitUntil = nil
+        waiting.resume()
+    }
+
+    private func resumeWriter() {
+        guard let waiting = writer else { return }
+        writer = nil
+        if reader == nil { waitUntil = nil }
+        waiting.resume()
+    }
+
+    private func fail(_ reason: ConnectionError) {
+        if failure == nil { failure = reason }
+        resumeReader()
+        resumeWriter()
+    }
+
+    // MARK: Waiting no longer than allowed
+
+    private func startWaiting() {
+        guard idleTimeout != nil || deadline != nil else { return }
+        let idle = idleTimeout.map { NIODeadline.now() + $0 } ?? .distantFuture
+        let until = min(idle, deadline ?? .distantFuture)
+        waitUntil = until
+        if let alarmTime, alarmTime <= until { return }
+        setAlarm(until)
+    }
+
+    /// One timer a connection: it's moved when it fires, not at every command.
+    private func setAlarm(_ time: NIODeadline) {
+        alarm?.cancel()
+        alarmTime = time
+        alarm = eventLoop.scheduleTask(deadline: time) { [weak self] in self?.alarmFired() }
+    }
+
+    private func alarmFired() {
+        alarm = nil
+        alarmTime = nil
+        guard let until = waitUntil, reader != nil || writer != nil else { return }
+        if until <= .now() {
+            fail(.timedOut)
+        } else {
+            setAlarm(until)
+        }
+    }
+}

@@ -1,0 +1,15 @@
+/// Why a connection can't be used any more. Every case is final for the connection except `lineTooLong`.
+package enum ConnectionError: Error, Equatable {
+    /// The peer closed the connection, or we did.
+    case closed
+    /// Nothing arrived, or nothing could be sent, for the idle time; or the deadline passed.
+    case timedOut
+    /// A line was longer than allowed; the whole line was read and thrown away.
+    case lineTooLong
+    /// The process is about to end; there is time for a last reply.
+    case shuttingDown
+    /// The TLS handshake or a record failed; the reason.
+    case tls(String)
+    /// Connecting, reading or writing failed; the system's reason.
+    case failed(String)
+}

@@ -1,0 +1,140 @@
+import CLinux
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOPosix
+
+/// Accepts connections on sockets that already listen and runs one task for each on the connection's event loop.
+package final class Listener: Sendable {
+    /// What a listener does not let in.
+    package struct Limits: Sendable {
+        /// Connections at the same time.
+        package var connections: Int
+        /// Connections at the same time from one client: an IPv4 address, or an IPv6 /64.
+        package var perClient: Int
+
+        package init(connections: Int = 10_000, perClient: Int = .max) {
+            self.connections = connections
+            self.perClient = perClient
+        }
+    }
+
+    /// Why a connection was not let in; the session may say so to the client.
+    package enum Refusal: Sendable {
+        case tooManyConnections
+        case tooManyFromClient
+    }
+
+    private struct Live {
+        var connections: [ObjectIdentifier: Connection] = [:]
+        var clients: [[UInt8]: Int] = [:]
+        var isClosed = false
+        var idle: [EventLoopPromise<Void>] = []
+    }
+
+    private let group: any EventLoopGroup
+    private let limits: Limits
+    private let live = NIOLockedValueBox(Live())
+    private let channels = NIOLockedValueBox<[any Channel]>([])
+
+    package init(group: any EventLoopGroup, limits: Limits = Limits()) {
+        self.group = group
+        self.limits = limits
+    }
+
+    /// Connections that are open now.
+    package var count: Int { live.withLockedValue { $0.connections.count } }
+
+    /// Starts to accept on a listening socket.
+    ///
+    /// - Parameters:
+    ///   - socket: a descriptor that `listen` was called on; it belongs to the listener from now on.
+    ///   - refuse: what to do with a connection over a limit before it's closed.
+    ///   - session: runs on the connection's loop; the connection is closed when it returns.
+    package func accept(
+        on socket: CInt,
+        refuse: (@Sendable (Connection, Refusal) async -> Void)? = nil,
+        session: @escaping @Sendable (Connection) async -> Void
+    ) async throws {
+        let bootstrap = ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: 1024)
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
+            .childChannelInitializer { [self] channel in
+                Connection.make(channel).map { connection in self.admit(connection, refuse: refuse, session: session) }
+            }
+        let channel = try await bootstrap.withBoundSocket(socket).get()
+        channels.withLockedValue { $0.append(channel) }
+    }
+
+    private func admit(
+        _ connection: Connection,
+        refuse: (@Sendable (Connection, Refusal) async -> Void)?,
+        session: @escaping @Sendable (Connection) async -> Void
+    ) {
+        if connection.remoteAddress == nil {
+            connection.peerUser = Self.peerUser(of: connection.channel)
+        } else {
+            _ = try? connection.channel.syncOptions?.setOption(.tcpOption(.tcp_nodelay), value: 1)
+        }
+        let client = connection.remoteAddress?.clientKey
+        let refusal = enter(connection, client: client)
+        Task(executorPreference: LoopExecutor.of(connection.eventLoop)) { [self] in
+            if let refusal {
+                await refuse?(connection, refusal)
+            } else {
+                await session(connection)
+            }
+            connection.close()
+            if refusal == nil { leave(connection, client: client) }
+        }
+    }
+
+    private func enter(_ connection: Connection, client: [UInt8]?) -> Refusal? {
+        live.withLockedValue { live in
+            if live.isClosed || live.connections.count >= limits.connections { return .tooManyConnections }
+            if let client {
+                let count = live.clients[client, default: 0]
+                if count >= limits.perClient { return .tooManyFromClient }
+                live.clients[client] = count + 1
+            }
+            live.connections[ObjectIdentifier(connection)] = connection
+            return nil
+        }
+    }
+
+    private func leave(_ connection: Connection, client: [UInt8]?) {
+        let idle: [EventLoopPromise<Void>] = live.withLockedValue { live in
+            live.connections[ObjectIdentifier(connection)] = nil
+            if let client, let count = live.clients[client] {
+                live.clients[client] = count > 1 ? count - 1 : nil
+            }
+            guard live.connections.isEmpty else { return [] }
+            defer { live.idle = [] }
+            return live.idle
+        }
+        for promise in idle { promise.succeed(()) }
+    }
+
+    /// Accepts no more, tells every session that the process ends, and waits until all are over, but no longer than
+    /// the grace.
+    package func shutDown(grace: TimeAmount) async {
+        for channel in channels.withLockedValue({ $0 }) { channel.close(promise: nil) }
+        let loop = group.next()
+        let done = loop.makePromise(of: Void.self)
+        let open: [Connection] = live.withLockedValue { live in
+            live.isClosed = true
+            if live.connections.isEmpty { done.succeed(()) } else { live.idle.append(done) }
+            return Array(live.connections.values)
+        }
+        for connection in open { connection.eventLoop.execute { connection.announceShutdown() } }
+        let timer = loop.scheduleTask(in: grace) { done.succeed(()) }
+        try? await done.futureResult.get()
+        timer.cancel()
+    }
+
+    private static func peerUser(of channel: any Channel) -> UInt32? {
+        let uid = try? channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) {
+            CLinux_peer_uid($0)
+        }
+        return uid.flatMap { UInt32(exactly: $0) }
+    }
+}

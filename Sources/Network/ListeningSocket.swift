@@ -1,0 +1,93 @@
+import NIOCore
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// A socket could not be made; what was wanted and the system's reason.
+package struct SocketError: Error, Equatable, CustomStringConvertible {
+    package let description: String
+
+    init(_ what: String) { description = "\(what): \(String(cString: strerror(errno)))" }
+}
+
+/// Sockets that listen, made while the process has the right to, by plain system calls: no thread exists yet.
+package enum UnixSocket {
+    /// Binds and listens on a path, in place of a socket that a former process left there.
+    ///
+    /// - Parameter mode: of the socket's file: who may connect.
+    package static func listen(_ path: String, mode: UInt32 = 0o666) throws(SocketError) -> CInt {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let fits = withUnsafeMutableBytes(of: &address.sun_path) { space in
+            guard path.utf8.count < space.count else { return false }
+            space.copyBytes(from: path.utf8)
+            return true
+        }
+        guard fits else {
+            errno = ENAMETOOLONG
+            throw SocketError("listen on \(path)")
+        }
+        let socket = Glibc.socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+        guard socket >= 0 else { throw SocketError("listen on \(path)") }
+        unlink(path)
+        let isBound = withUnsafeBytes(of: &address) { bytes in
+            bytes.withMemoryRebound(to: sockaddr.self) { pointer in
+                pointer.baseAddress.map { bind(socket, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0 } ?? false
+            }
+        }
+        guard isBound, chmod(path, mode) == 0, Glibc.listen(socket, 1024) == 0 else {
+            defer { Glibc.close(socket) }
+            throw SocketError("listen on \(path)")
+        }
+        return socket
+    }
+}
+
+/// Sockets for TCP and UDP.
+package enum InternetSocket {
+    /// Binds and listens for TCP.
+    package static func listen(_ address: SocketAddress) throws(SocketError) -> CInt {
+        let socket = try bound(address, type: CInt(SOCK_STREAM.rawValue))
+        guard Glibc.listen(socket, 1024) == 0 else {
+            defer { Glibc.close(socket) }
+            throw SocketError("listen on \(address)")
+        }
+        return socket
+    }
+
+    /// Binds for UDP.
+    package static func datagram(_ address: SocketAddress) throws(SocketError) -> CInt {
+        try bound(address, type: CInt(SOCK_DGRAM.rawValue))
+    }
+
+    private static func bound(_ address: SocketAddress, type: CInt) throws(SocketError) -> CInt {
+        let isV6 = address.protocol == .inet6
+        let socket = Glibc.socket(isV6 ? AF_INET6 : AF_INET, type | CInt(SOCK_CLOEXEC.rawValue), 0)
+        guard socket >= 0 else { throw SocketError("bind \(address)") }
+        var on: CInt = 1
+        let length = socklen_t(MemoryLayout<CInt>.size)
+        if type == CInt(SOCK_STREAM.rawValue) { setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &on, length) }
+        if isV6 { setsockopt(socket, CInt(IPPROTO_IPV6), IPV6_V6ONLY, &on, length) }
+        let isBound = address.withSockAddr { pointer, size in bind(socket, pointer, socklen_t(size)) == 0 }
+        guard isBound else {
+            defer { Glibc.close(socket) }
+            throw SocketError("bind \(address)")
+        }
+        return socket
+    }
+
+    /// Where a bound socket is; nil when the system doesn't tell.
+    package static func port(of socket: CInt) -> Int? {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let told = withUnsafeMutableBytes(of: &storage) { bytes in
+            bytes.withMemoryRebound(to: sockaddr.self) { pointer in
+                pointer.baseAddress.map { getsockname(socket, $0, &length) == 0 } ?? false
+            }
+        }
+        guard told, length >= 4 else { return nil }
+        // sockaddr_in and sockaddr_in6 both have the port behind the family, in network order.
+        return withUnsafeBytes(of: storage) { Int($0[2]) << 8 | Int($0[3]) }
+    }
+}

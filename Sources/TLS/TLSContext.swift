@@ -1,0 +1,107 @@
+import COpenSSL
+
+/// Why a TLS context could not be made, or a TLS connection not be used.
+package enum TLSError: Error, Equatable, CustomStringConvertible {
+    /// A certificate, key or setting could not be loaded; the text names the file and OpenSSL's reason.
+    case configuration(String)
+    /// The handshake or a record failed; OpenSSL's reason.
+    case protocolFailure(String)
+    /// The peer closed the connection without close_notify or in the middle of the handshake.
+    case unexpectedEnd
+
+    package var description: String {
+        switch self {
+        case .configuration(let text): return text
+        case .protocolFailure(let text): return "TLS: \(text)"
+        case .unexpectedEnd: return "TLS: connection closed during the handshake"
+        }
+    }
+
+    /// The newest entry of OpenSSL's error queue of this thread; the queue is emptied.
+    static func lastReason() -> String {
+        let code = ERR_peek_last_error()
+        ERR_clear_error()
+        guard code != 0 else { return "unknown error" }
+        var text = [CChar](repeating: 0, count: 256)
+        ERR_error_string_n(code, &text, text.count)
+        return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}
+
+/// The oldest TLS version that is spoken.
+package enum TLSVersion: String, Sendable, CaseIterable {
+    case v12 = "1.2"
+    case v13 = "1.3"
+
+    var code: Int32 {
+        switch self {
+        case .v12: return TLS1_2_VERSION
+        case .v13: return TLS1_3_VERSION
+        }
+    }
+}
+
+/// Keys and settings that many TLS connections share: an `SSL_CTX`, complete before the first connection uses it.
+package final class TLSContext: @unchecked Sendable {
+    // Unchecked: SSL_CTX counts its references atomically and is not changed after init.
+    let context: OpaquePointer
+    let isServer: Bool
+
+    private init(_ method: OpaquePointer?, isServer: Bool, minimum: TLSVersion) throws(TLSError) {
+        guard let context = SSL_CTX_new(method) else { throw .configuration(TLSError.lastReason()) }
+        self.context = context
+        self.isServer = isServer
+        _ = COpenSSL_set_min_proto_version(context, minimum.code)
+        _ = COpenSSL_set_mode(context, Int(SSL_MODE_RELEASE_BUFFERS) | Int(SSL_MODE_ENABLE_PARTIAL_WRITE))
+        SSL_CTX_set_options(context, COpenSSL_no_compression() | COpenSSL_no_renegotiation())
+    }
+
+    /// A server's context with its certificate chain and private key (PEM files, read now).
+    ///
+    /// - Throws: `TLSError.configuration` when a file cannot be read or key and certificate do not belong together.
+    package convenience init(
+        serverCertificate certificate: String,
+        privateKey: String,
+        minimum: TLSVersion = .v12
+    ) throws(TLSError) {
+        try self.init(TLS_server_method(), isServer: true, minimum: minimum)
+        // Tickets hold all that a resumption needs; a cache in the process would only cost memory.
+        _ = COpenSSL_session_cache_mode(context, Int(SSL_SESS_CACHE_OFF))
+        ERR_clear_error()
+        guard SSL_CTX_use_certificate_chain_file(context, certificate) == 1 else {
+            throw .configuration("certificate \(certificate): \(TLSError.lastReason())")
+        }
+        guard SSL_CTX_use_PrivateKey_file(context, privateKey, SSL_FILETYPE_PEM) == 1 else {
+            throw .configuration("private key \(privateKey): \(TLSError.lastReason())")
+        }
+        guard SSL_CTX_check_private_key(context) == 1 else {
+            throw .configuration("private key \(privateKey) does not belong to certificate \(certificate)")
+        }
+    }
+
+    /// A client's context. Opportunistic TLS (RFC 7435) does not verify; where `verifying` is set, the chain must lead to
+    /// one of the system's trust anchors (read now) and name the server.
+    package convenience init(clientVerifying verifying: Bool, minimum: TLSVersion = .v12) throws(TLSError) {
+        try self.init(TLS_client_method(), isServer: false, minimum: minimum)
+        _ = COpenSSL_session_cache_mode(context, Int(SSL_SESS_CACHE_OFF))
+        if verifying {
+            guard SSL_CTX_set_default_verify_paths(context) == 1 else { throw .configuration(TLSError.lastReason()) }
+            SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nil)
+        }
+    }
+
+    deinit { SSL_CTX_free(context) }
+}
+
+/// What was agreed on for a TLS connection.
+package struct TLSInfo: Sendable, Equatable {
+    /// As OpenSSL names it: `TLSv1.3`.
+    package let version: String
+    /// The cipher suite's name.
+    package let cipher: String
+
+    package init(version: String, cipher: String) {
+        self.version = version
+        self.cipher = cipher
+    }
+}

@@ -1,0 +1,202 @@
+import COpenSSL
+import NIOCore
+
+/// TLS on a channel: records on the network's side, plain octets on the other. One handler for one connection.
+///
+/// OpenSSL works on two memory BIOs; nothing here touches a socket. A failure closes the channel after an alert was
+/// sent where there is one, and fails `handshake` or is fired through the pipeline as `TLSError`.
+package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
+    package typealias InboundIn = ByteBuffer
+    package typealias InboundOut = ByteBuffer
+    package typealias OutboundIn = ByteBuffer
+    package typealias OutboundOut = ByteBuffer
+
+    private enum State {
+        case handshaking
+        case active
+        case closed
+    }
+
+    private let ssl: OpaquePointer
+    private let fromNetwork: OpaquePointer
+    private let toNetwork: OpaquePointer
+    private var state = State.handshaking
+    private var handshakeDone: EventLoopPromise<TLSInfo>
+    /// Plain octets that were written before the handshake ended.
+    private var waiting: CircularBuffer<(ByteBuffer, EventLoopPromise<Void>?)> = []
+    private var closing = false
+
+    /// One record's plain octets at most (RFC 8446 §5.1), and so the size of one read.
+    private static let recordOctets = 16 * 1024
+
+    /// - Parameters:
+    ///   - context: a server's or a client's.
+    ///   - serverName: a client's SNI and, where the context verifies, the name that the certificate must have.
+    ///   - handshake: succeeds when the handshake is complete, fails with `TLSError`.
+    package init(
+        _ context: TLSContext,
+        serverName: String? = nil,
+        handshake: EventLoopPromise<TLSInfo>
+    ) throws(TLSError) {
+        guard let ssl = SSL_new(context.context), let input = BIO_new(BIO_s_mem()), let output = BIO_new(BIO_s_mem())
+        else { throw .configuration(TLSError.lastReason()) }
+        self.ssl = ssl
+        fromNetwork = input
+        toNetwork = output
+        handshakeDone = handshake
+        _ = COpenSSL_mem_eof_return(input, -1)
+        _ = COpenSSL_mem_eof_return(output, -1)
+        SSL_set_bio(ssl, input, output)
+        if context.isServer {
+            SSL_set_accept_state(ssl)
+        } else {
+            SSL_set_connect_state(ssl)
+            if let serverName {
+                _ = COpenSSL_set_server_name(ssl, serverName)
+                _ = SSL_set1_host(ssl, serverName)
+            }
+        }
+    }
+
+    deinit { SSL_free(ssl) }
+
+    package func handlerAdded(context: ChannelHandlerContext) {
+        if context.channel.isActive { advanceHandshake(context: context) }
+    }
+
+    package func channelActive(context: ChannelHandlerContext) {
+        advanceHandshake(context: context)
+        context.fireChannelActive()
+    }
+
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard state != .closed else { return }
+        let buffer = unwrapInboundIn(data)
+        buffer.withUnsafeReadableBytes { octets in
+            // A memory BIO takes all or fails for want of memory, which the next SSL call reports.
+            _ = BIO_write(fromNetwork, octets.baseAddress, Int32(clamping: octets.count))
+        }
+        if state == .handshaking { advanceHandshake(context: context) }
+        if state == .active { readRecords(context: context) }
+    }
+
+    package func channelInactive(context: ChannelHandlerContext) {
+        finish(with: .unexpectedEnd)
+        context.fireChannelInactive()
+    }
+
+    package func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        let buffer = unwrapOutboundIn(data)
+        switch state {
+        case .handshaking: waiting.append((buffer, promise))
+        case .active: encrypt(buffer, context: context, promise: promise)
+        case .closed: promise?.fail(ChannelError.ioOnClosedChannel)
+        }
+    }
+
+    package func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        if state == .active, mode != .input, !closing {
+            closing = true
+            ERR_clear_error()
+            _ = SSL_shutdown(ssl)
+            sendRecords(context: context)
+            context.flush()
+        }
+        if mode == .all { finish(with: .unexpectedEnd) }
+        context.close(mode: mode, promise: promise)
+    }
+
+    private func advanceHandshake(context: ChannelHandlerContext) {
+        guard state == .handshaking else { return }
+        ERR_clear_error()
+        let result = SSL_do_handshake(ssl)
+        let reason = SSL_get_error(ssl, result)
+        sendRecords(context: context)
+        context.flush()
+        if result == 1 {
+            state = .active
+            handshakeDone.succeed(agreed())
+            while let (buffer, promise) = waiting.popFirst() { encrypt(buffer, context: context, promise: promise) }
+            context.flush()
+        } else if reason != SSL_ERROR_WANT_READ {
+            fail(context: context)
+        }
+    }
+
+    private func agreed() -> TLSInfo {
+        TLSInfo(
+            version: SSL_get_version(ssl).map { String(cString: $0) } ?? "",
+            cipher: SSL_CIPHER_get_name(SSL_get_current_cipher(ssl)).map { String(cString: $0) } ?? ""
+        )
+    }
+
+    private func readRecords(context: ChannelHandlerContext) {
+        while state == .active {
+            var plain = context.channel.allocator.buffer(capacity: Self.recordOctets)
+            ERR_clear_error()
+            var result: Int32 = 0
+            plain.writeWithUnsafeMutableBytes(minimumWritableBytes: Self.recordOctets) { space in
+                result = SSL_read(ssl, space.baseAddress, Int32(clamping: Self.recordOctets))
+                return max(0, Int(result))
+            }
+            guard result > 0 else {
+                let reason = SSL_get_error(ssl, result)
+                sendRecords(context: context)
+                context.flush()
+                switch reason {
+                case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: return
+                case SSL_ERROR_ZERO_RETURN:
+                    state = .closed
+                    context.close(promise: nil)
+                default: fail(context: context)
+                }
+                return
+            }
+            context.fireChannelRead(wrapInboundOut(plain))
+        }
+    }
+
+    private func encrypt(_ buffer: ByteBuffer, context: ChannelHandlerContext, promise: EventLoopPromise<Void>?) {
+        var rest = buffer
+        while rest.readableBytes > 0 {
+            ERR_clear_error()
+            let count = rest.withUnsafeReadableBytes { SSL_write(ssl, $0.baseAddress, Int32(clamping: $0.count)) }
+            guard count > 0 else {
+                promise?.fail(TLSError.protocolFailure(TLSError.lastReason()))
+                fail(context: context)
+                return
+            }
+            rest.moveReaderIndex(forwardBy: min(Int(count), rest.readableBytes))
+        }
+        sendRecords(context: context, promise: promise)
+    }
+
+    private func sendRecords(context: ChannelHandlerContext, promise: EventLoopPromise<Void>? = nil) {
+        let pending = COpenSSL_pending(toNetwork)
+        guard pending > 0 else {
+            promise?.succeed(())
+            return
+        }
+        var records = context.channel.allocator.buffer(capacity: pending)
+        records.writeWithUnsafeMutableBytes(minimumWritableBytes: pending) { space in
+            max(0, Int(BIO_read(toNetwork, space.baseAddress, Int32(clamping: pending))))
+        }
+        context.write(wrapOutboundOut(records), promise: promise)
+    }
+
+    private func fail(context: ChannelHandlerContext) {
+        let error = TLSError.protocolFailure(TLSError.lastReason())
+        sendRecords(context: context)
+        context.flush()
+        finish(with: error)
+        context.fireErrorCaught(error)
+        context.close(promise: nil)
+    }
+
+    private func finish(with error: TLSError) {
+        let wasHandshaking = state == .handshaking
+        state = .closed
+        if wasHandshaking { handshakeDone.fail(error) }
+        while let (_, promise) = waiting.popFirst() { promise?.fail(error) }
+    }
+}

@@ -1,0 +1,153 @@
+import NIOCore
+import NIOPosix
+import Network
+import TLS
+import Testing
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// A listener on a loopback port and a client's connection to it, both on one loop.
+struct Pair {
+    let loop: any EventLoop
+    let listener: Listener
+    let address: SocketAddress
+
+    static func run<Value: Sendable>(
+        server: @escaping @Sendable (Connection) async -> Void,
+        client: @escaping @Sendable (Connection) async throws -> Value
+    ) async throws -> Value {
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let socket = try InternetSocket.listen(try SocketAddress(ipAddress: "127.0.0.1", port: 0))
+        let port = try #require(InternetSocket.port(of: socket))
+        let listener = Listener(group: loop)
+        try await listener.accept(on: socket, session: server)
+        let address = try SocketAddress(ipAddress: "127.0.0.1", port: port)
+        let value = try await Task(executorPreference: LoopExecutor.of(loop)) {
+            let connection = try await Connection.connect(to: address, on: loop, timeout: .seconds(5))
+            defer { connection.close() }
+            return try await client(connection)
+        }.value
+        await listener.shutDown(grace: .seconds(1))
+        return value
+    }
+}
+
+@Suite struct ConnectionTests {
+    @Test func linesComeWithoutTheirEnds() async throws {
+        let lines = try await Pair.run { connection in
+            connection.write("one\r\ntwo\nthree is too long\r\nfour\r\nrest")
+            try? await connection.flush()
+        } client: { connection in
+            var lines: [String] = []
+            while true {
+                do {
+                    guard let line = try await connection.readLine(maximum: 5) else { break }
+                    lines.append(String(buffer: line))
+                } catch ConnectionError.lineTooLong {
+                    lines.append("too long")
+                }
+            }
+            return lines
+        }
+        #expect(lines == ["one", "two", "too long", "four"])
+    }
+
+    @Test func endlessLineTakesNoMemory() async throws {
+        let octets = try await Pair.run { connection in
+            for _ in 0..<64 {
+                connection.write([UInt8](repeating: 0x61, count: 64 * 1024))
+                do { try await connection.flush() } catch { return }
+            }
+            connection.write("\r\nend\r\n")
+            try? await connection.flush()
+        } client: { connection in
+            await #expect(throws: ConnectionError.lineTooLong) { _ = try await connection.readLine(maximum: 1000) }
+            let capacity = connection.input.capacity
+            let next = try await connection.readLine(maximum: 1000).map { String(buffer: $0) }
+            #expect(next == "end")
+            return capacity
+        }
+        #expect(octets < 1024 * 1024)
+    }
+
+    @Test func silenceTimesOut() async throws {
+        try await Pair.run { connection in
+            _ = try? await connection.receive()
+        } client: { connection in
+            connection.idleTimeout = .milliseconds(20)
+            await #expect(throws: ConnectionError.timedOut) { _ = try await connection.receive() }
+        }
+    }
+
+    @Test func slowReaderBrakesTheWriter() async throws {
+        let total = 8 * 1024 * 1024
+        let received = try await Pair.run { connection in
+            let chunk = ByteBuffer(repeating: 7, count: 64 * 1024)
+            for _ in 0..<(total / chunk.readableBytes) {
+                connection.write(chunk)
+                do { try await connection.flush() } catch { return }
+            }
+        } client: { connection in
+            var count = 0
+            while try await connection.receive() {
+                #expect(connection.input.readableBytes <= 1024 * 1024)
+                count += connection.input.readableBytes
+                connection.input.clear()
+            }
+            return count
+        }
+        #expect(received == total)
+    }
+
+    @Test func relayPassesBothWays() async throws {
+        let answer = try await Pair.run { connection in
+            // The far end: an echo in upper case behind a socket of its own.
+            let path = "/tmp/martlet-relay-\(UInt64.random(in: 0 ... .max)).sock"
+            defer { unlink(path) }
+            guard let socket = try? UnixSocket.listen(path) else { return }
+            let far = Listener(group: connection.eventLoop)
+            try? await far.accept(on: socket) { other in
+                while let line = try? await other.readLine(maximum: 100) {
+                    other.write(String(buffer: line).uppercased() + "\n")
+                    try? await other.flush()
+                }
+            }
+            guard let other = try? await Connection.connect(unix: path, on: connection.eventLoop) else { return }
+            await connection.relay(to: other)
+            await far.shutDown(grace: .seconds(1))
+        } client: { connection in
+            connection.write("hello\n")
+            try await connection.flush()
+            return try await connection.readLine(maximum: 100).map { String(buffer: $0) }
+        }
+        #expect(answer == "HELLO")
+    }
+
+    @Test func limitsRefuse() async throws {
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let socket = try InternetSocket.listen(try SocketAddress(ipAddress: "127.0.0.1", port: 0))
+        let address = try SocketAddress(ipAddress: "127.0.0.1", port: try #require(InternetSocket.port(of: socket)))
+        let listener = Listener(group: loop, limits: Listener.Limits(connections: 10, perClient: 1))
+        try await listener.accept(on: socket) { connection, refusal in
+            connection.write("refused \(refusal)\n")
+            try? await connection.flush()
+        } session: { connection in
+            connection.write("welcome\n")
+            try? await connection.flush()
+            _ = try? await connection.receive()
+        }
+        let lines = try await Task(executorPreference: LoopExecutor.of(loop)) {
+            let first = try await Connection.connect(to: address, on: loop, timeout: .seconds(5))
+            let welcome = try await first.readLine(maximum: 100).map { String(buffer: $0) }
+            let second = try await Connection.connect(to: address, on: loop, timeout: .seconds(5))
+            let refused = try await second.readLine(maximum: 100).map { String(buffer: $0) }
+            first.close()
+            second.close()
+            return [welcome, refused]
+        }.value
+        #expect(lines == ["welcome", "refused tooManyFromClient"])
+        await listener.shutDown(grace: .seconds(1))
+    }
+}
