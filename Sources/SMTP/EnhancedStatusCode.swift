@@ -1,0 +1,89 @@
+/// What happened, for programs: `class.subject.detail` (RFC 3463).
+package struct EnhancedStatusCode: Hashable, Sendable, CustomStringConvertible {
+    /// 2 success, 4 try again later, 5 final.
+    package let statusClass: UInt8
+    /// 0 to 999.
+    package let subject: UInt16
+    /// 0 to 999.
+    package let detail: UInt16
+
+    /// A code of parts that are known to be good.
+    package init(_ statusClass: UInt8, _ subject: UInt16, _ detail: UInt16) {
+        self.statusClass = statusClass
+        self.subject = subject
+        self.detail = detail
+    }
+
+    /// Reads `5.1.1`, all of `bytes`; nil where it is something else.
+    package init?(parsing bytes: some Sequence<UInt8>) {
+        var scanner = ByteScanner(bytes)
+        self.init(&scanner)
+        guard scanner.isAtEnd else { return nil }
+    }
+
+    init?(_ scanner: inout ByteScanner) {
+        guard let first = scanner.next(), [0x32, 0x34, 0x35].contains(first), scanner.take(.dot) else { return nil }
+        guard let subject = Self.number(&scanner), scanner.take(.dot), let detail = Self.number(&scanner) else {
+            return nil
+        }
+        self.init(first - 0x30, subject, detail)
+    }
+
+    private static func number(_ scanner: inout ByteScanner) -> UInt16? {
+        let digits = scanner.take(while: \.isDigit)
+        guard (1...3).contains(digits.count) else { return nil }
+        return digits.reduce(0) { $0 * 10 + UInt16($1 - 0x30) }
+    }
+
+    /// `5.1.1`.
+    package var description: String { "\(statusClass).\(subject).\(detail)" }
+}
+
+extension EnhancedStatusCode {
+    /// 2.0.0: done.
+    package static let success = EnhancedStatusCode(2, 0, 0)
+    /// 2.1.0: the sender is fine.
+    package static let senderValid = EnhancedStatusCode(2, 1, 0)
+    /// 2.1.5: the recipient is fine.
+    package static let recipientValid = EnhancedStatusCode(2, 1, 5)
+    /// 2.7.0: logged in.
+    package static let authenticated = EnhancedStatusCode(2, 7, 0)
+    /// 4.3.0: something in this system failed for now.
+    package static let systemTrouble = EnhancedStatusCode(4, 3, 0)
+    /// 4.3.1: the disk is full.
+    package static let systemFull = EnhancedStatusCode(4, 3, 1)
+    /// 4.3.2: shutting down.
+    package static let notAccepting = EnhancedStatusCode(4, 3, 2)
+    /// 4.4.2: the connection was silent too long.
+    package static let badConnection = EnhancedStatusCode(4, 4, 2)
+    /// 4.5.3: more recipients than fit one message.
+    package static let tooManyRecipients = EnhancedStatusCode(4, 5, 3)
+    /// 4.7.0: a limit on this client, or logins cannot be checked now.
+    package static let refusedForNow = EnhancedStatusCode(4, 7, 0)
+    /// 5.1.1: no such mailbox.
+    package static let noSuchMailbox = EnhancedStatusCode(5, 1, 1)
+    /// 5.1.3: not a recipient address.
+    package static let badRecipientSyntax = EnhancedStatusCode(5, 1, 3)
+    /// 5.1.7: not a sender address.
+    package static let badSenderSyntax = EnhancedStatusCode(5, 1, 7)
+    /// 5.3.4: larger than this system takes.
+    package static let messageTooBig = EnhancedStatusCode(5, 3, 4)
+    /// 5.4.6: a loop.
+    package static let routingLoop = EnhancedStatusCode(5, 4, 6)
+    /// 5.5.1: not now, or no such command.
+    package static let invalidCommand = EnhancedStatusCode(5, 5, 1)
+    /// 5.5.2: not understood.
+    package static let syntaxError = EnhancedStatusCode(5, 5, 2)
+    /// 5.5.4: an argument that is not understood.
+    package static let invalidArguments = EnhancedStatusCode(5, 5, 4)
+    /// 5.6.0: the message itself is not acceptable.
+    package static let badMessage = EnhancedStatusCode(5, 6, 0)
+    /// 5.7.0: something must be done about security first.
+    package static let securityRequired = EnhancedStatusCode(5, 7, 0)
+    /// 5.7.1: not allowed.
+    package static let notAuthorized = EnhancedStatusCode(5, 7, 1)
+    /// 5.7.8: wrong user or password (RFC 4954 §6).
+    package static let badCredentials = EnhancedStatusCode(5, 7, 8)
+    /// 5.7.11: the mechanism wants encryption (RFC 4954 §6).
+    package static let encryptionRequired = EnhancedStatusCode(5, 7, 11)
+}

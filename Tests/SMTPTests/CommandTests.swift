@@ -1,0 +1,105 @@
+import Testing
+
+@testable import SMTP
+
+@Suite struct CommandTests {
+    @Test(
+        arguments: [
+            ("HELO mail.example.test", Command.helo("mail.example.test")),
+            ("ehlo [192.0.2.1] ", .ehlo("[192.0.2.1]")),
+            ("DATA", .data),
+            ("data  ", .data),
+            ("RSET", .rset),
+            ("NOOP", .noop),
+            ("NOOP with words", .noop),
+            ("HELP MAIL", .help),
+            ("QUIT", .quit),
+            ("StartTLS", .startTLS),
+            ("VRFY alice smith", .vrfy("alice smith")),
+            ("EXPN list", .expn("list")),
+            ("AUTH plain", .auth(mechanism: "PLAIN", initialResponse: nil)),
+            ("AUTH PLAIN =", .auth(mechanism: "PLAIN", initialResponse: Array("=".utf8))),
+            ("AUTH PLAIN AGEAYg==", .auth(mechanism: "PLAIN", initialResponse: Array("AGEAYg==".utf8))),
+            ("MAIL FROM:<>", .mail(.null, MailParameters())),
+            ("MAIL FROM: <>", .mail(.null, MailParameters())),
+            ("RCPT TO:<postmaster>", .rcpt(.postmaster, RecipientParameters())),
+        ]
+    )
+    func reads(line: String, command: Command) throws {
+        #expect(try Command(parsing: line.utf8) == command)
+    }
+
+    @Test func mailAndRecipientWithParameters() throws {
+        guard case .mail(let path, let parameters) = try Command(parsing: "mail from:<a@x> SIZE=5 BODY=7BIT".utf8)
+        else {
+            Issue.record("not MAIL")
+            return
+        }
+        #expect(path.description == "<a@x>")
+        #expect(parameters.size == 5)
+        #expect(parameters.body == .sevenBit)
+        guard case .rcpt(.mailbox(let address), let more) = try Command(parsing: "RCPT TO:<b@x> NOTIFY=NEVER".utf8)
+        else {
+            Issue.record("not RCPT")
+            return
+        }
+        #expect(address.description == "b@x")
+        #expect(more.notify == .never)
+    }
+
+    @Test(
+        arguments: [
+            ("", CommandError.unknown),
+            (" DATA", .unknown),
+            ("DAT", .unknown),
+            ("DATAX", .unknown),
+            ("STARTTLSXX", .unknown),
+            ("DATA\tx", .unknown),
+            ("MAIL\0", .unknown),
+            ("GET / HTTP/1.1", .unknown),
+            ("\u{16}\u{3}\u{1}", .unknown),
+            ("DATA now", .malformedArgument),
+            ("QUIT x", .malformedArgument),
+            ("HELO", .malformedArgument),
+            ("EHLO a b", .malformedArgument),
+            ("EHLO \u{7}", .illegalOctet),
+            ("VRFY", .malformedArgument),
+            ("VRFY é", .illegalOctet),
+            ("MAIL", .malformedArgument),
+            ("MAIL TO:<a@x>", .malformedArgument),
+            ("MAIL FROM:a@x", .sender(.malformedAddress)),
+            ("MAIL FROM:<a@x> FOO", .sender(.unknownParameter("FOO"))),
+            ("MAIL FROM:<a@x\r\n>", .illegalOctet),
+            ("RCPT FROM:<a@x>", .malformedArgument),
+            ("RCPT TO:<>", .recipient(.malformedAddress)),
+            ("RCPT TO:<a@x> SIZE=1", .recipient(.unknownParameter("SIZE"))),
+            ("AUTH", .malformedArgument),
+            ("AUTH PLAIN a b", .malformedArgument),
+            ("AUTH AVERYLONGMECHANISMNAME", .malformedArgument),
+        ]
+    )
+    func refuses(line: String, error: CommandError) {
+        #expect(throws: error) { try Command(parsing: line.utf8) }
+    }
+
+    @Test func everyOctetInEveryPlaceIsSurvived() {
+        let lines = [
+            "MAIL FROM:<a@x> SIZE=1", "RCPT TO:<\"b\"@[1.2.3.4]> ORCPT=rfc822;a+20b", "AUTH PLAIN AAAA", "EHLO a",
+        ]
+        for line in lines.map({ Array($0.utf8) }) {
+            for index in line.indices {
+                for octet in UInt8.min...UInt8.max {
+                    var changed = line
+                    changed[index] = octet
+                    _ = try? Command(parsing: changed, options: .utf8)
+                    _ = try? Command(parsing: changed[..<index])
+                }
+            }
+        }
+    }
+
+    @Test func longNamesAreRefused() {
+        let name = String(repeating: "a", count: 256)
+        #expect(throws: CommandError.malformedArgument) { try Command(parsing: "EHLO \(name)".utf8) }
+    }
+}
