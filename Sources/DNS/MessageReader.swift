@@ -1,0 +1,126 @@
+/// Why octets are not a DNS message.
+package enum MessageError: Error, Equatable, Sendable {
+    /// The message ends before what it promises.
+    case truncated
+    /// A compression pointer that doesn't point backwards, or into the header (RFC 1035 §4.1.4).
+    case badPointer
+    /// A label type that nobody uses (RFC 6891 §5).
+    case badLabel
+    /// A name of more than 255 octets.
+    case nameTooLong
+    /// Record data that doesn't have the form of its type.
+    case badRecordData
+    /// More than one OPT record, or one that isn't at the root, or outside the additional section (RFC 6891 §6.1.1).
+    case badOPT
+    /// Octets behind the last record.
+    case trailingOctets
+}
+
+/// Reads the parts of a message in order. Every read is checked against the message's end.
+package struct MessageReader: Sendable {
+    let octets: [UInt8]
+    private(set) var position: Int
+
+    /// Reads `octets` from `position` on.
+    package init(_ octets: [UInt8], position: Int = 0) {
+        self.octets = octets
+        self.position = position
+    }
+
+    var isAtEnd: Bool { position >= octets.count }
+
+    mutating func readInteger8() throws(MessageError) -> UInt8 {
+        guard position < octets.count else { throw .truncated }
+        defer { position += 1 }
+        return octets[position]
+    }
+
+    mutating func readInteger16() throws(MessageError) -> UInt16 {
+        guard octets.count - position >= 2 else { throw .truncated }
+        defer { position += 2 }
+        return UInt16(octets[position]) << 8 | UInt16(octets[position + 1])
+    }
+
+    mutating func readInteger32() throws(MessageError) -> UInt32 {
+        UInt32(try readInteger16()) << 16 | UInt32(try readInteger16())
+    }
+
+    mutating func readOctets(_ count: Int) throws(MessageError) -> ArraySlice<UInt8> {
+        guard count >= 0, octets.count - position >= count else { throw .truncated }
+        defer { position += count }
+        return octets[position..<(position + count)]
+    }
+
+    /// A name, which may be compressed. Each pointer must lead to before the labels that it follows, so that the walk
+    /// ends after at most one step for each octet of the message.
+    package mutating func readName() throws(MessageError) -> DomainName {
+        var wire: [UInt8] = []
+        wire.reserveCapacity(48)
+        var cursor = position
+        var segmentStart = position
+        var end: Int?
+        while true {
+            guard cursor < octets.count else { throw .truncated }
+            let length = octets[cursor]
+            switch length & 0xC0 {
+            case 0x00:
+                let next = cursor + 1 + Int(length)
+                guard next <= octets.count else { throw .truncated }
+                guard wire.count + next - cursor <= DomainName.maximumOctets else { throw .nameTooLong }
+                wire.append(contentsOf: octets[cursor..<next])
+                cursor = next
+                if length == 0 {
+                    position = end ?? cursor
+                    return DomainName(checked: wire)
+                }
+            case 0xC0:
+                guard cursor + 1 < octets.count else { throw .truncated }
+                let target = Int(length & 0x3F) << 8 | Int(octets[cursor + 1])
+                guard target < segmentStart, target >= DNSMessage.headerOctets else { throw .badPointer }
+                end = end ?? cursor + 2
+                segmentStart = target
+                cursor = target
+            default:
+                throw .badLabel
+            }
+        }
+    }
+
+    /// The data of a record of `type`, `length` octets on the wire, with every name in it uncompressed.
+    mutating func readRecordData(of type: RecordType, length: Int) throws(MessageError) -> [UInt8] {
+        guard octets.count - position >= length else { throw .truncated }
+        let end = position + length
+        guard let fields = RecordField.fields(of: type) else { return Array(try readOctets(length)) }
+        var data: [UInt8] = []
+        data.reserveCapacity(length)
+        for field in fields {
+            if field.isName {
+                data.append(contentsOf: try readName().wire)
+                guard position <= end else { throw .badRecordData }
+            } else {
+                guard let count = field.length(in: octets, at: position, end: end) else { throw .badRecordData }
+                data.append(contentsOf: try readOctets(count))
+            }
+        }
+        guard position == end else { throw .badRecordData }
+        // Names may grow when they are uncompressed, and data has only two octets for its length.
+        guard data.count <= 0xFFFF else { throw .badRecordData }
+        return data
+    }
+
+    mutating func readQuestion() throws(MessageError) -> Question {
+        let name = try readName()
+        let type = RecordType(rawValue: try readInteger16())
+        return Question(name: name, type: type, class: RecordClass(rawValue: try readInteger16()))
+    }
+
+    mutating func readRecord() throws(MessageError) -> ResourceRecord {
+        let name = try readName()
+        let type = RecordType(rawValue: try readInteger16())
+        let recordClass = RecordClass(rawValue: try readInteger16())
+        let timeToLive = try readInteger32()
+        let length = Int(try readInteger16())
+        let data = try readRecordData(of: type, length: length)
+        return ResourceRecord(name: name, type: type, class: recordClass, timeToLive: timeToLive, data: data)
+    }
+}
