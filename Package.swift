@@ -19,6 +19,7 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
 let coreMetrics = Target.Dependency.product(name: "CoreMetrics", package: "swift-metrics")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let toml = Target.Dependency.product(name: "TOMLKit", package: "TOMLKit")
 let collections = Target.Dependency.product(name: "Collections", package: "swift-collections")
 
@@ -80,7 +81,7 @@ let package = Package(
             "Daemon",
             [
                 "CLinux", "Bus", "Network", "TLS", nioCore, nioPosix, nioConcurrency, logging, coreMetrics, lifecycle,
-                toml,
+                unixSignals, toml, arguments,
             ]
         ),
 

@@ -32,10 +32,14 @@ int CLinux_become(uid_t uid, gid_t gid) {
     return 0;
 }
 
+int CLinux_drop_bounding_set(void) {
+    for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++)
+        if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) return -1;
+    return 0;
+}
+
 int CLinux_drop_capabilities(void) {
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-    for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++)
-        prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
     struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
     struct __user_cap_data_struct data[2];
     memset(data, 0, sizeof data);
@@ -48,5 +52,3 @@ bool CLinux_has_capabilities(void) {
     if (syscall(SYS_capget, &header, data) != 0) return true;
     return (data[0].effective | data[1].effective | data[0].permitted | data[1].permitted) != 0;
 }
-
-int CLinux_set_undumpable(void) { return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }

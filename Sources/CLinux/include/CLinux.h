@@ -15,12 +15,12 @@ bool CLinux_no_new_privs(void);
 
 /// Drops all groups but gid, then becomes gid and uid for good (real, effective, saved). 0, or -1 with errno.
 int CLinux_become(uid_t uid, gid_t gid);
-/// Empties the effective, permitted, inheritable and ambient capability sets, and the bounding set where it may. 0, or -1 with errno.
+/// Empties the bounding set, as far as this process may. 0, or -1 with errno.
+int CLinux_drop_bounding_set(void);
+/// Empties the effective, permitted, inheritable and ambient capability sets. 0, or -1 with errno.
 int CLinux_drop_capabilities(void);
 /// Whether any effective or permitted capability is left.
 bool CLinux_has_capabilities(void);
-/// Stops core dumps and ptrace by others of the same uid. 0, or -1 with errno.
-int CLinux_set_undumpable(void);
 
 /// The Landlock ABI of the kernel, 0 where there is none.
 int CLinux_landlock_abi(void);

@@ -1,0 +1,34 @@
+import Logging
+import NIOCore
+import NIOPosix
+import ServiceLifecycle
+import UnixSignals
+
+/// What a daemon has while it serves.
+package struct DaemonContext: Sendable {
+    package let configuration: Configuration
+    package let logger: Logger
+    package let group: MultiThreadedEventLoopGroup
+    /// Whether `run/` has become the root.
+    let isRooted: Bool
+    let readiness: Readiness
+
+    /// The path of a socket in `run/`, as this process sees it.
+    package func socket(_ name: String) -> String { isRooted ? "/\(name)" : "run/\(name)" }
+
+    /// Tells the supervisor that the daemon serves. Once, when everything listens.
+    package func announceReadiness() {
+        logger.info("ready")
+        readiness.announce()
+    }
+
+    /// Returns when the supervisor has asked the daemon to end (SIGTERM, SIGINT).
+    package func untilShutdown() async { try? await gracefulShutdown() }
+
+    /// Runs the closure at each SIGHUP until the daemon ends.
+    package func onReload(_ reload: @escaping @Sendable () async -> Void) -> Task<Void, Never> {
+        Task {
+            for await _ in await UnixSignalsSequence(trapping: .sighup) { await reload() }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+import ArgumentParser
+import Bus
+import CLinux
+import CoreMetrics
+import Dispatch
+import Logging
+import NIOCore
+import NIOPosix
+import ServiceLifecycle
+import UnixSignals
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// A daemon: what it prepares with rights, and what it does without them. `run` owns the order.
+package protocol DaemonProgram: Sendable {
+    associatedtype Prepared: Sendable
+
+    var name: DaemonName { get }
+
+    /// How many event loops it wants; 0 for one a core.
+    func threads(_ configuration: Configuration) -> Int
+
+    /// Opens what needs the rights that the process was started with. No thread exists yet.
+    func prepare(_ setup: Setup) throws -> Prepared
+
+    /// Serves until the supervisor asks it to end. Call `context.announceReadiness()` when everything listens.
+    func serve(_ prepared: Prepared, _ context: DaemonContext) async throws
+}
+
+extension DaemonProgram {
+    package func threads(_ configuration: Configuration) -> Int { 1 }
+}
+
+/// The options of every daemon.
+package struct DaemonOptions: ParsableArguments {
+    @Option(help: "The instance directory: configuration, sockets, spool and mail are below it.")
+    package var instance = "."
+
+    @Option(help: "The configuration file, relative to the instance directory.")
+    package var config = "etc/martlet.toml"
+
+    @Option(help: "The descriptor on which readiness is announced by a newline (s6's notification-fd).")
+    package var readyFd: CInt?
+
+    /// Instead of serving: says for each path whether it can be opened once rights are given up.
+    @Option(parsing: .upToNextOption, help: .hidden)
+    package var probeRights: [String] = []
+
+    package init() {}
+}
+
+extension DaemonProgram {
+    /// Loads the configuration, prepares, gives up rights, serves; ends the process.
+    package func run(_ options: DaemonOptions) -> Never {
+        signal(SIGPIPE, SIG_IGN)
+        signal(SIGHUP, SIG_IGN)
+        umask(0o077)
+        raiseDescriptorLimit()
+        CLinux_limit_arenas(2)
+        tzset()
+        do {
+            try start(options)
+        } catch let error as ConfigurationError {
+            end(.configuration, "\(error)")
+        } catch let error as SetupError {
+            end(error.code, "\(error)")
+        } catch {
+            end(.temporary, "\(error)")
+        }
+    }
+
+    private func start(_ options: DaemonOptions) throws -> Never {
+        guard chdir(options.instance) == 0 else { throw SetupError("change to \(options.instance)") }
+        let configuration = try Configuration.load(options.config)
+        let logger = Logger(label: name.rawValue) { _ in LogfmtHandler(level: configuration.logLevel) }
+        let counters = CounterRegistry()
+        MetricsSystem.bootstrap(counters)
+
+        let setup = Setup(configuration: configuration, daemon: name)
+        let readiness = Readiness(descriptor: options.readyFd)
+        let statusSocket = options.probeRights.isEmpty ? try setup.listen(unix: name.statusSocket) : nil
+        let prepared = try prepare(setup)
+        let isRooted = setup.rights.root != nil && getuid() == 0
+        try setup.rights.apply(user: configuration.systemUsers[name], logger: logger)
+        if !options.probeRights.isEmpty { probe(options.probeRights) }
+
+        let wanted = threads(configuration)
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: wanted == 0 ? System.coreCount : wanted)
+        let context = DaemonContext(
+            configuration: configuration,
+            logger: logger,
+            group: group,
+            isRooted: isRooted,
+            readiness: readiness
+        )
+        let status = StatusService(name: name, counters: counters)
+        let service = ProgramService(program: self, prepared: prepared, context: context)
+        Task {
+            do {
+                if let statusSocket { try await status.serve(on: statusSocket, group: group, logger: logger) }
+                // Only what is worth a line of its own comes from the service group.
+                var quiet = logger
+                quiet.logLevel = .warning
+                try await ServiceGroup(
+                    services: [service],
+                    gracefulShutdownSignals: [.sigterm, .sigint],
+                    logger: quiet
+                ).run()
+                logger.info("stopped")
+                exit(DaemonExit.success.rawValue)
+            } catch {
+                end(.temporary, "\(error)")
+            }
+        }
+        dispatchMain()
+    }
+
+    private func end(_ code: DaemonExit, _ text: String) -> Never {
+        let line = "\(name.rawValue): \(text)\n"
+        _ = write(STDERR_FILENO, line, line.utf8.count)
+        exit(code.rawValue)
+    }
+
+    private func probe(_ paths: [String]) -> Never {
+        for path in paths {
+            let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+            let line = descriptor >= 0 ? "\(path): open\n" : "\(path): \(String(cString: strerror(errno)))\n"
+            if descriptor >= 0 { close(descriptor) }
+            _ = write(STDOUT_FILENO, line, line.utf8.count)
+        }
+        exit(DaemonExit.success.rawValue)
+    }
+
+    private func raiseDescriptorLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+}
+
+/// The daemon's own work as a service of the process.
+private struct ProgramService<Program: DaemonProgram>: Service {
+    let program: Program
+    let prepared: Program.Prepared
+    let context: DaemonContext
+
+    func run() async throws { try await program.serve(prepared, context) }
+}

@@ -1,0 +1,55 @@
+import NIOCore
+import TLS
+import Network
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// What a daemon prepares with the rights that it was started with: sockets, keys, directories. No thread exists yet and
+/// the working directory is the instance directory.
+package final class Setup {
+    package let configuration: Configuration
+    package let daemon: DaemonName
+    /// What the daemon may do to files afterwards: nothing, unless said here.
+    package var rights = Rights()
+
+    init(configuration: Configuration, daemon: DaemonName) {
+        self.configuration = configuration
+        self.daemon = daemon
+    }
+
+    /// Listens for TCP on each address.
+    package func listen(_ addresses: [SocketAddress]) throws -> [CInt] {
+        try addresses.map { try InternetSocket.listen($0) }
+    }
+
+    /// Listens on a Unix-domain socket, relative to the instance directory (`run/queue.sock`).
+    package func listen(unix path: String, mode: UInt32 = 0o666) throws -> CInt {
+        try UnixSocket.listen(path, mode: mode)
+    }
+
+    /// Opens a directory for `openat` and for `rights`; it may be used although the daemon's user may not reach it.
+    package func directory(_ path: String) throws(SetupError) -> CInt {
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw SetupError("open \(path)") }
+        return descriptor
+    }
+
+    /// The server's certificate and key.
+    package func serverTLS() throws(SetupError) -> TLSContext {
+        let settings = configuration.tls
+        do {
+            return try TLSContext(
+                serverCertificate: settings.certificate,
+                privateKey: settings.privateKey,
+                minimum: settings.minimumVersion
+            )
+        } catch {
+            throw SetupError(reason: "\(error)", code: .configuration)
+        }
+    }
+
+    /// The uids of other daemons, for `BusServer`.
+    package func uids(of daemons: [DaemonName]) -> Set<UInt32> { configuration.systemUsers.uids(of: daemons) }
+}

@@ -1,0 +1,26 @@
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// Small files read at once with plain system calls, for the time before there are threads.
+package enum WholeFile {
+    /// The file's text, or nil with `errno`; a file larger than the maximum is EFBIG.
+    package static func read(_ path: String, maximum: Int) -> String? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var octets: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 64 * 1024)
+        while true {
+            let count = Glibc.read(descriptor, &chunk, chunk.count)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { return nil }
+            if count == 0 { return String(decoding: octets, as: UTF8.self) }
+            octets += chunk.prefix(count)
+            guard octets.count <= maximum else {
+                errno = EFBIG
+                return nil
+            }
+        }
+    }
+}

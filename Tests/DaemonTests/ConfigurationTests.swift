@@ -1,0 +1,78 @@
+import Daemon
+import Logging
+import NIOCore
+import Testing
+
+@Suite struct ConfigurationTests {
+    private func load(_ text: String) throws -> Configuration {
+        try Configuration(text: text, file: "martlet.toml")
+    }
+
+    private func failure(_ text: String) -> ConfigurationError? {
+        do {
+            _ = try load(text)
+            return nil
+        } catch {
+            return error as? ConfigurationError
+        }
+    }
+
+    @Test func leastConfigurationHasDefaults() throws {
+        let configuration = try load("hostname = \"mail.example.test\"\n")
+        #expect(configuration.hostname == "mail.example.test")
+        #expect(configuration.domains.isEmpty)
+        #expect(configuration.smtpd.maximumMessage == 50 << 20)
+        #expect(configuration.queueManager.lifetime == .hours(120))
+        #expect(configuration.systemUsers[.imapdMailbox] == "mlt-mail")
+    }
+
+    @Test func valuesAreDecoded() throws {
+        let configuration = try load(
+            """
+            hostname = "mail.example.test"
+            domains = ["Example.TEST"]
+            [log]
+            level = "debug"
+            [smtpd]
+            smtp = ["127.0.0.1:2525", "[::1]:2525"]
+            maximum-message = "1GiB"
+            idle-timeout = "90s"
+            [remote-relay.routes]
+            "example.net" = "127.0.0.1:2599"
+            """
+        )
+        #expect(configuration.domains == ["example.test"])
+        #expect(configuration.logLevel == .debug)
+        #expect(configuration.smtpd.smtp.map(\.port) == [2525, 2525])
+        #expect(configuration.smtpd.maximumMessage == 1 << 30)
+        #expect(configuration.smtpd.idleTimeout == .seconds(90))
+    }
+
+    @Test(arguments: [
+        ("", nil, "hostname"),
+        ("hostname = 7\n", 1, "hostname"),
+        ("hostname = \"a b\"\n", 1, "hostname"),
+        ("hostname = \"a\"\n\n[smtpd]\nmaximum-mesage = 1\n", 4, "smtpd.maximum-mesage"),
+        ("hostname = \"a\"\n[smtpd]\nidle-timeout = \"5 parsecs\"\n", 3, "smtpd.idle-timeout"),
+        ("hostname = \"a\"\n[smtpd]\nsmtp = [\n  \"127.0.0.1\"\n]\n", 3, "smtpd.smtp"),
+        ("hostname = \"a\"\nsmtpd.maximum-errors = 0\n", 2, "smtpd.maximum-errors"),
+        ("hostname = \"a\"\n[smpd]\n", 2, "smpd"),
+        ("hostname = \"a\"\n[log]\nlevel = \"loud\"\n", 3, "log.level"),
+        ("hostname = \"a\"\nsmtpd = 3\n", 2, "smtpd"),
+        ("hostname = \"a\"\n[smtpd]\nmaximum-message = \"99999999999TiB\"\n", 3, "smtpd.maximum-message"),
+    ])
+    func faultsNameLineAndKey(text: String, line: Int?, key: String) {
+        let error = failure(text)
+        #expect(error?.file == "martlet.toml")
+        #expect(error?.line == line)
+        #expect(error?.key == key)
+    }
+
+    @Test func syntaxErrorHasItsLine() {
+        #expect(failure("hostname = \"a\"\n= 3\n")?.line == 2)
+    }
+
+    @Test func missingFileIsAnError() {
+        #expect(throws: ConfigurationError.self) { try Configuration.load("/nonexistent/martlet.toml") }
+    }
+}
