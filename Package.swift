@@ -116,7 +116,7 @@ let package = Package(
         // Commands.
         executable(
             "martlet",
-            ["Daemon", "Bus", "Network", "Authority", "DNS", "Resolution", "SMTP", "CLinux", nioCore, nioPosix]
+            ["Daemon", "Bus", "Network", "TLS", "Authority", "DNS", "Resolution", "SMTP", "CLinux", nioCore, nioPosix]
         ),
         executable("sendmail", ["Daemon", "Bus", "Network", "SMTP", "MIME", "CLinux", nioCore, nioPosix]),
 

@@ -1,3 +1,10 @@
 import ArgumentParser
 
-@main struct Main: ParsableCommand {}
+/// The administrator's command.
+@main struct Martlet: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "martlet",
+        abstract: "Looks after a Martlet mail system.",
+        subcommands: [StatusCommand.self, CheckCommand.self, VersionCommand.self]
+    )
+}

@@ -1,0 +1,78 @@
+import ArgumentParser
+import Daemon
+
+/// `martlet check`: what is wrong with this instance, and how to mend it.
+struct CheckCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check",
+        abstract: "Checks configuration, permissions, ports and DNS, and says how to mend what is wrong.",
+        discussion: "Exits with 1 when something is wrong, with 78 when the configuration can't be read."
+    )
+
+    @OptionGroup var instance: InstanceOptions
+    @Flag(help: "For programs: one JSON document.") var json = false
+
+    func run() async throws {
+        try instance.enter()
+        let configuration: Configuration
+        do {
+            configuration = try Configuration.load("etc/martlet.toml")
+        } catch {
+            try show([.wrong("configuration", "\(error)", mend: "correct the file and run this again")])
+            throw ExitCode(DaemonExit.configuration.rawValue)
+        }
+        var findings = [Finding.fine("configuration", "etc/martlet.toml is understood")]
+        findings += PermissionCheck(configuration).findings()
+        findings += TLSCheck(configuration).findings()
+        findings += await PortCheck(configuration).findings()
+        try show(findings)
+        if findings.contains(where: { $0.grade == .wrong }) { throw ExitCode(1) }
+    }
+
+    private func show(_ findings: [Finding]) throws {
+        if json {
+            try JSONOutput.print(findings)
+            return
+        }
+        for finding in findings {
+            print("\(finding.grade.label) \(finding.subject): \(finding.text)")
+            if let mend = finding.mend { print("       \(mend)") }
+        }
+    }
+}
+
+/// One thing that was looked at.
+struct Finding: Encodable {
+    enum Grade: String, Encodable {
+        case fine
+        /// Works, but is probably not what was meant.
+        case doubtful
+        case wrong
+
+        var label: String {
+            switch self {
+            case .fine: return "ok    "
+            case .doubtful: return "check "
+            case .wrong: return "WRONG "
+            }
+        }
+    }
+
+    let grade: Grade
+    let subject: String
+    let text: String
+    /// What to do about it.
+    var mend: String?
+
+    static func fine(_ subject: String, _ text: String) -> Finding {
+        Finding(grade: .fine, subject: subject, text: text)
+    }
+
+    static func doubtful(_ subject: String, _ text: String, mend: String) -> Finding {
+        Finding(grade: .doubtful, subject: subject, text: text, mend: mend)
+    }
+
+    static func wrong(_ subject: String, _ text: String, mend: String) -> Finding {
+        Finding(grade: .wrong, subject: subject, text: text, mend: mend)
+    }
+}

@@ -1,0 +1,67 @@
+import Daemon
+import NIOCore
+import NIOPosix
+import Network
+
+/// Whether something answers where the configuration says that it should.
+struct PortCheck {
+    private let places: [(daemon: DaemonName, port: String, addresses: [SocketAddress])]
+
+    init(_ configuration: Configuration) {
+        places = [
+            (.smtpd, "smtp", configuration.smtpd.smtp),
+            (.smtpd, "submission", configuration.smtpd.submission),
+            (.smtpd, "submissions", configuration.smtpd.submissions),
+            (.pop3d, "pop3", configuration.pop3d.pop3),
+            (.pop3d, "pop3s", configuration.pop3d.pop3s),
+            (.imapd, "imap", configuration.imapd.imap),
+            (.imapd, "imaps", configuration.imapd.imaps),
+            (.resolverd, "dns", configuration.resolverd.listen),
+        ]
+    }
+
+    func findings() async -> [Finding] {
+        var findings: [Finding] = []
+        for place in places {
+            for address in place.addresses {
+                findings.append(await finding(place.daemon, place.port, address))
+            }
+        }
+        return findings
+    }
+
+    private func finding(_ daemon: DaemonName, _ port: String, _ address: SocketAddress) async -> Finding {
+        let subject = "port \(port)"
+        let place = "\(address.ipAddress ?? ""):\(address.port ?? 0)"
+        let isUp = await StatusCommand.report(daemon).up
+        let answers = await Self.answers(address)
+        switch (isUp, answers) {
+        case (true, true): return .fine(subject, "\(daemon.rawValue) listens on \(place)")
+        case (true, false):
+            return .wrong(
+                subject,
+                "\(daemon.rawValue) is up, but nothing answers on \(place)",
+                mend: "restart \(daemon.rawValue); it may run with another configuration"
+            )
+        case (false, true):
+            return .wrong(
+                subject,
+                "another program has \(place)",
+                mend: "stop it (ss -ltnp) or choose another port in the configuration"
+            )
+        case (false, false):
+            return .doubtful(subject, "\(daemon.rawValue) is down", mend: "start it; its log says why it stopped")
+        }
+    }
+
+    private static func answers(_ address: SocketAddress) async -> Bool {
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        return await Task(executorPreference: LoopExecutor.of(loop)) {
+            guard let connection = try? await Connection.connect(to: address, on: loop, timeout: .seconds(2)) else {
+                return false
+            }
+            connection.abort()
+            return true
+        }.value
+    }
+}
