@@ -41,7 +41,7 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 /// What every daemon stands on.
 let daemonBase: [Target.Dependency] = [
-    "Daemon", "Bus", "Network", "CLinux", nioCore, nioPosix, nioConcurrency, logging, metrics,
+    "Daemon", "Bus", "Network", "CLinux", nioCore, nioPosix, nioConcurrency, logging, metrics, coreMetrics,
 ]
 
 let package = Package(

@@ -239,6 +239,9 @@ package final class Connection: @unchecked Sendable {
         channel.close(promise: nil)
     }
 
+    /// Whether nothing more can come from the peer: it closed, or the connection failed.
+    package var hasEnded: Bool { atEnd || failure != nil }
+
     /// Makes the session's next wait (or the one it is in) throw `shuttingDown`; writing goes on working. Call on the loop.
     package func announceShutdown() { fail(.shuttingDown) }
 

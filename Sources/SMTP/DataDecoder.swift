@@ -31,6 +31,9 @@ package struct DataDecoder: Sendable {
 
     /// Whether a CR or LF on its own was found. From then on no octets are given, only the end.
     package private(set) var hasBareLineEnd = false
+    /// The octets of the longest line so far, without its end and as it was sent.
+    package private(set) var longestLine = 0
+    private var currentLine = 0
 
     /// A decoder before the first octet of a message.
     package init() {}
@@ -40,18 +43,11 @@ package struct DataDecoder: Sendable {
         while input.readableBytes > 0 {
             let (skipped, length, isEnd) = input.withUnsafeReadableBytes { scan($0) }
             input.moveReaderIndex(forwardBy: skipped)
-            if isEnd {
-                self = DataDecoder(ended: hasBareLineEnd)
-                return .end
-            }
+            if isEnd { return .end }
             guard let slice = input.readSlice(length: length), length > 0, !hasBareLineEnd else { continue }
             return .octets(slice)
         }
         return nil
-    }
-
-    private init(ended hasBareLineEnd: Bool) {
-        self.hasBareLineEnd = hasBareLineEnd
     }
 
     /// How many octets to skip, how many after these belong to the message, and whether the message ends after
@@ -71,7 +67,10 @@ package struct DataDecoder: Sendable {
                 return (start, offset - start, false)
             case .lineStart, .text:
                 state = .text
-                offset = LineEndScan.firstLineEnd(in: bytes, from: offset)
+                let lineEnd = LineEndScan.firstLineEnd(in: bytes, from: offset)
+                currentLine += lineEnd - offset
+                longestLine = max(longestLine, currentLine)
+                offset = lineEnd
                 guard offset < bytes.count else { break }
                 if bytes[offset] == .lineFeed {
                     hasBareLineEnd = true
@@ -97,6 +96,7 @@ package struct DataDecoder: Sendable {
             offset += 1
         case (.dotReturn, .lineFeed):
             offset += 1
+            state = .lineStart
             return true
         case (.dotReturn, _):
             // The CR was bare; what it begins is looked at again as after any CR.
@@ -112,6 +112,7 @@ package struct DataDecoder: Sendable {
         switch byte {
         case .lineFeed:
             state = .lineStart
+            currentLine = 0
             return offset + 1
         case .carriageReturn:
             hasBareLineEnd = true

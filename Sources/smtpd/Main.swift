@@ -1,3 +1,16 @@
 import ArgumentParser
+import Daemon
+import SMTPServer
 
-@main struct Main: ParsableCommand {}
+/// Takes mail in: from other hosts, and from users.
+@main
+struct Main: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "smtpd",
+        abstract: "Takes mail in by SMTP: from other hosts, and from users who log in."
+    )
+
+    @OptionGroup var options: DaemonOptions
+
+    func run() { SMTPDProgram().run(options) }
+}

@@ -98,6 +98,15 @@ import Testing
         #expect(!decode([Array("a\r\n.\r".utf8)[...]]).isBare)
     }
 
+    @Test func longestLineIsMeasuredAcrossPieces() {
+        var decoder = DataDecoder()
+        for piece in ["12345", "678\r\n12", "3\r\n", ".\r\n"] {
+            var input = ByteBuffer(string: piece)
+            while decoder.next(&input) != nil {}
+        }
+        #expect(decoder.longestLine == 8)
+    }
+
     @Test func largeMessageComesInOneSlice() {
         var decoder = DataDecoder()
         let line = String(repeating: "x", count: 70) + "\r\n"

@@ -1,4 +1,5 @@
 import NIOCore
+import Network
 
 /// `[smtpd]`
 package struct SMTPDConfiguration: Sendable {
@@ -18,8 +19,22 @@ package struct SMTPDConfiguration: Sendable {
     package var maximumErrors: Int
     package var idleTimeout: TimeAmount
     package var sessionTimeout: TimeAmount
+    /// What each fault of a client beyond half of `maximumErrors` adds to the delay of its reply.
+    package var errorDelay: TimeAmount
+    /// Received fields of a message; more are a loop.
+    package var maximumHops: Int
+    /// Octets of a line of a message; 0 for no limit.
+    package var maximumLine: Int
+    /// How long the greeting waits for clients that talk before it; 0 for no check.
+    package var greetingDelay: TimeAmount
+    /// How long a positive answer of authd about a recipient is believed.
+    package var recipientCache: TimeAmount
+    /// How long sessions may go on when the daemon is asked to end.
+    package var shutdownGrace: TimeAmount
+    /// Whether the reverse-path of a user who logged in must be the user's own address.
+    package var enforceSender: Bool
     /// Networks that may relay without authentication.
-    package var relayFrom: [String]
+    package var relayFrom: [AddressBlock]
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         smtp = try table.addresses("smtp")
@@ -37,6 +52,25 @@ package struct SMTPDConfiguration: Sendable {
         maximumErrors = try table.integer("maximum-errors", default: 20, in: 1...1000)
         idleTimeout = try table.duration("idle-timeout", default: .minutes(5))
         sessionTimeout = try table.duration("session-timeout", default: .hours(1))
-        relayFrom = try table.strings("relay-from")
+        errorDelay = try table.duration("error-delay", default: .seconds(1), in: .zero ... .minutes(1))
+        maximumHops = try table.integer("maximum-hops", default: 100, in: 1...10_000)
+        maximumLine = try table.octets("maximum-line", default: 1 << 20)
+        greetingDelay = try table.duration("greeting-delay", default: .zero, in: .zero ... .minutes(1))
+        recipientCache = try table.duration("recipient-cache", default: .seconds(2), in: .zero ... .hours(1))
+        shutdownGrace = try table.duration("shutdown-grace", default: .seconds(10), in: .zero ... .minutes(10))
+        enforceSender = try table.boolean("enforce-sender", default: false)
+        relayFrom = try Self.blocks(table, "relay-from")
+    }
+
+    private static func blocks(_ table: ConfigurationTable, _ key: String) throws(ConfigurationError) -> [AddressBlock]
+    {
+        var blocks: [AddressBlock] = []
+        for text in try table.strings(key) {
+            guard let block = AddressBlock(text) else {
+                throw table.error(key, "\"\(text)\" is not a block of addresses such as 192.0.2.0/24 or 2001:db8::/32")
+            }
+            blocks.append(block)
+        }
+        return blocks
     }
 }

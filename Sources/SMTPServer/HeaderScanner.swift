@@ -1,0 +1,84 @@
+import NIOCore
+
+/// Watches the header of a message pass by: counts its Received fields and notes which others are there.
+struct HeaderScanner {
+    private enum State {
+        case name
+        case value
+        case body
+    }
+
+    private static let longestName = 10
+
+    private var state = State.name
+    private var name: [UInt8] = []
+    private var isFirstLine = true
+
+    /// Received fields so far.
+    private(set) var hops = 0
+    /// Whether there is a Date field.
+    private(set) var hasDate = false
+    /// Whether there is a Message-ID field.
+    private(set) var hasMessageID = false
+    /// Whether there is a From field.
+    private(set) var hasFrom = false
+    /// Whether the message has no header at all, not even the empty line after it.
+    private(set) var lacksHeader = false
+
+    /// Whether the end of the header was seen.
+    var isComplete: Bool { state == .body }
+
+    init() {
+        name.reserveCapacity(Self.longestName + 1)
+    }
+
+    /// Looks at the next octets of the message.
+    mutating func scan(_ octets: ByteBuffer) {
+        guard state != .body else { return }
+        octets.withUnsafeReadableBytes { bytes in
+            for byte in bytes {
+                take(byte)
+                if state == .body { return }
+            }
+        }
+    }
+
+    private mutating func take(_ byte: UInt8) {
+        if byte == UInt8(ascii: "\n") {
+            // A line without a colon ends the header; an empty one does so properly.
+            if state == .name { endHeader(isEmptyLine: name.isEmpty || name == [UInt8(ascii: "\r")]) }
+            if state != .body { state = .name }
+            isFirstLine = false
+            name.removeAll(keepingCapacity: true)
+            return
+        }
+        guard state == .name else { return }
+        switch byte {
+        case UInt8(ascii: ":"):
+            finishName()
+        case UInt8(ascii: " "), UInt8(ascii: "\t"):
+            // A line that starts with space continues a field; spaces before the colon are obsolete but allowed.
+            if name.isEmpty {
+                if isFirstLine { endHeader(isEmptyLine: false) } else { state = .value }
+            }
+        default:
+            if name.count <= Self.longestName { name.append(byte >= 0x41 && byte <= 0x5A ? byte | 0x20 : byte) }
+        }
+    }
+
+    private mutating func finishName() {
+        state = .value
+        switch name.count {
+        case 4 where name.elementsEqual("date".utf8): hasDate = true
+        case 4 where name.elementsEqual("from".utf8): hasFrom = true
+        case 8 where name.elementsEqual("received".utf8): hops += 1
+        case 10 where name.elementsEqual("message-id".utf8): hasMessageID = true
+        default: break
+        }
+    }
+
+    private mutating func endHeader(isEmptyLine: Bool) {
+        state = .body
+        lacksHeader = isFirstLine && !isEmptyLine
+    }
+}

@@ -1,0 +1,127 @@
+import CoreMetrics
+import Logging
+import Network
+import SMTP
+
+extension Session {
+    /// MAIL (RFC 5321 §4.1.1.2).
+    func mail(_ sender: EnvelopeSender) async throws(ConnectionError) -> Next {
+        guard helo != nil else { return try await fault(.badSequence, .invalidCommand, "send HELO or EHLO first") }
+        guard transaction == nil else { return try await fault(.badSequence, .invalidCommand, "nested MAIL") }
+        if kind.isSubmission, user == nil {
+            return try await fault(.authenticationRequired, .securityRequired, "log in first")
+        }
+        if let parameter = unofferedParameter(sender.parameters) {
+            return try await fault(.parameterNotRecognized, .invalidArguments, "unknown parameter \(parameter)")
+        }
+        if let size = sender.parameters.size, size > settings.limits.message {
+            counters.messagesRefused.increment()
+            return try await fault(.tooLarge, .messageTooBig, "message too large")
+        }
+        guard mayUse(sender.path) else {
+            logger.info(
+                "sender refused",
+                metadata: ["client": "\(client)", "user": "\(user ?? "")", "sender": "\(sender.path)"]
+            )
+            return try await fault(.mailboxNameNotAllowed, .notAuthorized, "not one of your addresses")
+        }
+        do throws(QueueError) {
+            resources.queue.put(try await resources.queue.take())
+        } catch {
+            logger.error("queue-manager is not available", metadata: ["reason": "\(error)"])
+            counters.messagesDeferred.increment()
+            reply(.localError, .systemTrouble, "queue not available, try again later")
+            return .command
+        }
+        var accepted = EnvelopeSender(sender.path)
+        accepted.parameters.body = sender.parameters.body
+        transaction = Transaction(sender: accepted)
+        reply(.ok, .senderValid, "ok")
+        return .command
+    }
+
+    /// The first parameter that belongs to an extension that is not offered.
+    private func unofferedParameter(_ parameters: MailParameters) -> String? {
+        if parameters.body == .binaryMIME { return "BODY=BINARYMIME" }
+        if parameters.ret != nil { return "RET" }
+        if parameters.envelopeID != nil { return "ENVID" }
+        if parameters.isUTF8 { return "SMTPUTF8" }
+        return nil
+    }
+
+    /// Whether the client may send from this path: any, unless the configuration binds users to their own addresses.
+    private func mayUse(_ path: ReversePath) -> Bool {
+        guard settings.enforcesSender, let user, let address = path.address else { return true }
+        guard let own = try? MailAddress(parsing: user.utf8, options: .utf8) else { return false }
+        return address == own
+            || (address.lowercasedDomain == own.lowercasedDomain
+                && address.localPart.utf8.starts(with: "\(own.localPart)+".utf8))
+    }
+
+    /// RCPT (RFC 5321 §4.1.1.3).
+    func recipient(_ path: ForwardPath, _ parameters: RecipientParameters) async throws(ConnectionError) -> Next {
+        guard let count = transaction?.recipients.count else {
+            return try await fault(.badSequence, .invalidCommand, "send MAIL first")
+        }
+        guard parameters.isEmpty else {
+            let name = parameters.notify == nil ? "ORCPT" : "NOTIFY"
+            return try await fault(.parameterNotRecognized, .invalidArguments, "unknown parameter \(name)")
+        }
+        guard count < settings.limits.recipients else {
+            counters.recipientsDeferred.increment()
+            reply(.insufficientStorage, .tooManyRecipients, "too many recipients")
+            return .command
+        }
+        guard let address = address(of: path) else {
+            return try await refuseRecipient(path, .mailboxUnavailable, .noSuchMailbox, "no postmaster here")
+        }
+        switch await resources.recipients.look(up: address) {
+        case .local:
+            return accept(address)
+        case .foreign where user != nil || mayRelayByAddress:
+            return accept(address)
+        case .foreign:
+            return try await refuseRecipient(path, .mailboxUnavailable, .notAuthorized, "relaying denied")
+        case .unknown(let status, let text):
+            let status = EnhancedStatusCode(parsing: status.utf8) ?? .noSuchMailbox
+            return try await refuseRecipient(path, .mailboxUnavailable, status, text)
+        case .deferred(let reason):
+            logger.error("recipient deferred", metadata: ["recipient": "\(path)", "reason": "\(reason)"])
+            counters.recipientsDeferred.increment()
+            reply(.localError, .systemTrouble, "cannot look up the recipient now, try again later")
+            return .command
+        }
+    }
+
+    private func address(of path: ForwardPath) -> MailAddress? {
+        switch path {
+        case .mailbox(let address): address
+        case .postmaster: try? MailAddress(localPart: "postmaster", domain: settings.postmasterDomain)
+        }
+    }
+
+    private func accept(_ address: MailAddress) -> Next {
+        if transaction?.known.insert(address).inserted == true {
+            transaction?.recipients.append(address)
+        }
+        reply(.ok, .recipientValid, "ok")
+        return .command
+    }
+
+    private func refuseRecipient(
+        _ path: ForwardPath,
+        _ code: ReplyCode,
+        _ status: EnhancedStatusCode,
+        _ text: String
+    ) async throws(ConnectionError) -> Next {
+        counters.recipientsRefused.increment()
+        logger.info(
+            "recipient refused",
+            metadata: [
+                "client": "\(client)", "helo": "\(helo ?? "")", "sender": "\(transaction?.sender.path ?? .null)",
+                "recipient": "\(path)", "status": "\(status)", "reason": "\(text)",
+            ]
+        )
+        return try await fault(code, status, text)
+    }
+}

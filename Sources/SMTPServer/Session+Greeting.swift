@@ -1,0 +1,47 @@
+import CoreMetrics
+import NIOCore
+import Network
+import SMTP
+
+extension Session {
+    /// HELO and EHLO (RFC 5321 §4.1.1.1): forgets the transaction and tells what we can do.
+    func hello(_ name: String, isExtended: Bool) -> Next {
+        helo = name
+        self.isExtended = isExtended
+        transaction = nil
+        guard isExtended else {
+            reply(.ok, nil, settings.hostname)
+            return .command
+        }
+        reply(.ok, nil, settings.hostname, isLast: false)
+        reply(.ok, nil, "PIPELINING", isLast: false)
+        reply(.ok, nil, "SIZE \(settings.limits.message)", isLast: false)
+        if connection.tls == nil, tlsContext != nil { reply(.ok, nil, "STARTTLS", isLast: false) }
+        if connection.tls != nil { reply(.ok, nil, "AUTH PLAIN LOGIN", isLast: false) }
+        reply(.ok, nil, "8BITMIME", isLast: false)
+        reply(.ok, nil, "ENHANCEDSTATUSCODES")
+        return .command
+    }
+
+    /// STARTTLS (RFC 3207): what the client sent behind it is thrown away, and all that was said before is forgotten.
+    func startTLS() async throws(ConnectionError) -> Next {
+        guard let tlsContext else {
+            return try await fault(.notImplemented, .invalidCommand, "TLS is not available")
+        }
+        guard connection.tls == nil else {
+            return try await fault(.badSequence, .invalidCommand, "TLS is on already")
+        }
+        guard helo != nil, isExtended else {
+            return try await fault(.badSequence, .invalidCommand, "send EHLO first")
+        }
+        var ready = ByteBuffer()
+        Reply.write(.ready, .success, "go ahead", to: &ready)
+        try await connection.startTLS(server: tlsContext, reply: ready)
+        counters.tlsHandshakes.increment()
+        helo = nil
+        isExtended = false
+        user = nil
+        transaction = nil
+        return .command
+    }
+}

@@ -1,0 +1,248 @@
+import CoreMetrics
+import Logging
+import NIOCore
+import Network
+import SMTP
+import TLS
+
+/// What all sessions of one event loop share.
+final class LoopResources: @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread.
+    let queue: QueuePool
+    let recipients: RecipientDirectory
+    let logins: LoginVerifier
+
+    init(queue: QueuePool, recipients: RecipientDirectory, logins: LoginVerifier) {
+        self.queue = queue
+        self.recipients = recipients
+        self.logins = logins
+    }
+}
+
+/// One client's connection, from greeting to goodbye. Runs on the connection's event loop alone.
+final class Session {
+    /// What follows a command.
+    enum Next {
+        case command
+        case close
+    }
+
+    /// A message whose envelope is being given.
+    struct Transaction {
+        var sender: EnvelopeSender
+        var recipients: [MailAddress] = []
+        var known: Set<MailAddress> = []
+    }
+
+    let connection: Connection
+    let kind: ListenerKind
+    let settings: ServerSettings
+    let tlsContext: TLSContext?
+    let resources: LoopResources
+    let counters: ServerCounters
+    let logger: Logger
+    /// The client's address as text.
+    let client: String
+    let mayRelayByAddress: Bool
+
+    /// What the client called itself in HELO or EHLO.
+    var helo: String?
+    /// Whether it was EHLO.
+    var isExtended = false
+    /// The address that the client logged in as.
+    var user: String?
+    var transaction: Transaction?
+    private var errors = 0
+    private var unflushed = 0
+
+    /// Replies of more octets than this are sent although more commands are waiting.
+    private static let replyBatch = 8192
+
+    init(
+        _ connection: Connection,
+        kind: ListenerKind,
+        settings: ServerSettings,
+        tlsContext: TLSContext?,
+        resources: LoopResources,
+        counters: ServerCounters,
+        logger: Logger
+    ) {
+        self.connection = connection
+        self.kind = kind
+        self.settings = settings
+        self.tlsContext = tlsContext
+        self.resources = resources
+        self.counters = counters
+        self.logger = logger
+        let octets = connection.remoteAddress?.addressOctets
+        client = ClientText.text(connection.remoteAddress)
+        mayRelayByAddress = octets.map { octets in settings.relayFrom.contains { $0.contains(octets) } } ?? false
+    }
+
+    /// Serves the client until it leaves or is sent away.
+    func run() async {
+        connection.idleTimeout = settings.limits.idle
+        connection.deadline = .now() + settings.limits.session
+        do throws(ConnectionError) {
+            if kind == .submissions {
+                guard let tlsContext else { return }
+                try await connection.startTLS(server: tlsContext, reply: nil)
+                counters.tlsHandshakes.increment()
+            }
+            guard try await greet() else { return }
+            while try await nextCommand() == .command {}
+            try await connection.flush()
+        } catch {
+            leave(error)
+        }
+    }
+
+    /// Says why the connection ends, where the client may still hear it.
+    private func leave(_ error: ConnectionError) {
+        switch error {
+        case .timedOut:
+            reply(.serviceNotAvailable, .badConnection, "\(settings.hostname) timeout, closing connection")
+        case .shuttingDown:
+            reply(.serviceNotAvailable, .notAccepting, "\(settings.hostname) going down, try again later")
+        case .closed, .lineTooLong, .failed, .tls:
+            logger.debug("connection lost", metadata: ["client": "\(client)", "reason": "\(error)"])
+        }
+    }
+
+    private func greet() async throws(ConnectionError) -> Bool {
+        if settings.limits.greetingDelay > .zero {
+            await pause(settings.limits.greetingDelay)
+            if connection.input.readableBytes > 0 {
+                logger.info("client talked before the greeting", metadata: ["client": "\(client)"])
+                counters.connectionsRefused.increment()
+                reply(.transactionFailed, .invalidCommand, "you talk before you are greeted")
+                try await flush()
+                return false
+            }
+        }
+        reply(.ready, nil, "\(settings.hostname) ESMTP")
+        return true
+    }
+
+    // MARK: Commands
+
+    private func nextCommand() async throws(ConnectionError) -> Next {
+        let line: ByteBuffer
+        do throws(ConnectionError) {
+            // Replies to commands that came together leave together (RFC 2920).
+            if unflushed > Self.replyBatch || !connection.hasLine { try await flush() }
+            guard let next = try await connection.readLine(maximum: settings.limits.commandLine) else { return .close }
+            line = next
+        } catch .lineTooLong {
+            return try await fault(.syntaxError, .syntaxError, "line too long")
+        }
+        let command: Command
+        do throws(CommandError) {
+            command = try Command(parsing: line.readableBytesView)
+        } catch {
+            return try await refuse(error)
+        }
+        return try await perform(command)
+    }
+
+    private func perform(_ command: Command) async throws(ConnectionError) -> Next {
+        switch command {
+        case .helo(let name): return hello(name, isExtended: false)
+        case .ehlo(let name): return hello(name, isExtended: true)
+        case .mail(let path, let parameters): return try await mail(EnvelopeSender(path, parameters: parameters))
+        case .rcpt(let path, let parameters): return try await recipient(path, parameters)
+        case .data: return try await data()
+        case .rset:
+            transaction = nil
+            reply(.ok, .success, "ok")
+        case .noop:
+            reply(.ok, .success, "ok")
+        case .vrfy:
+            reply(.cannotVerify, .success, "send mail and see")
+        case .expn:
+            return try await fault(.notImplemented, .invalidCommand, "EXPN is not implemented")
+        case .help:
+            reply(.help, .success, "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY STARTTLS AUTH HELP QUIT; see RFC 5321")
+        case .quit:
+            reply(.closing, .success, "\(settings.hostname) closing connection")
+            return .close
+        case .startTLS: return try await startTLS()
+        case .auth(let mechanism, let response):
+            return try await authenticate(mechanism, initialResponse: response)
+        }
+        return .command
+    }
+
+    private func refuse(_ error: CommandError) async throws(ConnectionError) -> Next {
+        switch error {
+        case .unknown:
+            return try await fault(.syntaxError, .syntaxError, "unknown command")
+        case .malformedArgument:
+            return try await fault(.argumentError, .invalidArguments, "syntax error in the argument")
+        case .illegalOctet:
+            return try await fault(.argumentError, .syntaxError, "only printable ASCII is allowed here")
+        case .sender(.unknownParameter(let name)), .recipient(.unknownParameter(let name)):
+            return try await fault(.parameterNotRecognized, .invalidArguments, "unknown parameter \(name)")
+        case .sender(.malformedParameter(let name)), .recipient(.malformedParameter(let name)):
+            return try await fault(.argumentError, .invalidArguments, "malformed parameter \(name)")
+        case .sender:
+            return try await fault(.argumentError, .badSenderSyntax, "malformed sender address")
+        case .recipient:
+            return try await fault(.argumentError, .badRecipientSyntax, "malformed recipient address")
+        }
+    }
+
+    // MARK: Replies
+
+    /// Adds a reply of one line to what is sent next.
+    func reply(_ code: ReplyCode, _ status: EnhancedStatusCode?, _ text: String, isLast: Bool = true) {
+        unflushed += text.utf8.count + 16
+        connection.write { Reply.write(code, status, text, isLast: isLast, to: &$0) }
+    }
+
+    func flush() async throws(ConnectionError) {
+        unflushed = 0
+        try await connection.flush()
+    }
+
+    /// Replies to a fault of the client: later and later beyond half the number allowed, and with 421 at the end.
+    func fault(
+        _ code: ReplyCode,
+        _ status: EnhancedStatusCode,
+        _ text: String
+    ) async throws(ConnectionError) -> Next {
+        errors += 1
+        let excess = errors - settings.limits.errors / 2
+        if excess > 0, settings.limits.errorDelay > .zero {
+            try await flush()
+            await pause(settings.limits.errorDelay * min(excess, 10))
+        }
+        guard errors <= settings.limits.errors else {
+            logger.info("too many errors", metadata: ["client": "\(client)", "last": "\(code) \(status) \(text)"])
+            reply(.serviceNotAvailable, .refusedForNow, "too many errors")
+            return .close
+        }
+        reply(code, status, text)
+        return .command
+    }
+
+    private func pause(_ time: TimeAmount) async {
+        _ = try? await connection.eventLoop.scheduleTask(in: time) {}.futureResult.get()
+    }
+}
+
+/// A client's address as text, an IPv4 address mapped into IPv6 as the IPv4 address.
+enum ClientText {
+    static func text(_ address: SocketAddress?) -> String {
+        guard let address else { return "local" }
+        if case .v6 = address, let octets = address.addressOctets, octets.count == 4 {
+            return octets.map { String($0) }.joined(separator: ".")
+        }
+        return address.ipAddress ?? "local"
+    }
+}
+
+extension Connection {
+    /// Whether a whole line has arrived already.
+    var hasLine: Bool { input.readableBytes > 0 && input.readableBytesView.contains(UInt8(ascii: "\n")) }
+}
