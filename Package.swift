@@ -20,7 +20,6 @@ let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics
 let coreMetrics = Target.Dependency.product(name: "CoreMetrics", package: "swift-metrics")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
-let toml = Target.Dependency.product(name: "TOMLKit", package: "TOMLKit")
 let collections = Target.Dependency.product(name: "Collections", package: "swift-collections")
 
 func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -53,11 +52,11 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
-        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
     ],
     targets: [
         // C
         .target(name: "CLinux"),
+        .target(name: "CTOML"),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(
             name: "CPasswordHash",
@@ -80,8 +79,9 @@ let package = Package(
         library(
             "Daemon",
             [
-                "CLinux", "Bus", "Network", "TLS", nioCore, nioPosix, nioConcurrency, logging, coreMetrics, lifecycle,
-                unixSignals, toml, arguments,
+                "CLinux", "CTOML", "Bus", "Network", "TLS", nioCore, nioPosix, nioConcurrency, logging, coreMetrics,
+                lifecycle,
+                unixSignals, arguments,
             ]
         ),
 
@@ -147,5 +147,6 @@ let package = Package(
         tests("ResolverService", daemonBase + ["DNS"]),
     ],
     swiftLanguageModes: [.v6],
-    cLanguageStandard: .gnu17
+    cLanguageStandard: .gnu17,
+    cxxLanguageStandard: .cxx17
 )

@@ -1,6 +1,5 @@
 import Logging
 import TLS
-import TOMLKit
 
 #if canImport(Glibc)
 import Glibc
@@ -32,14 +31,9 @@ package struct Configuration: Sendable {
     package init(text: String, file: String) throws(ConfigurationError) {
         let root: ConfigurationTable
         do {
-            root = ConfigurationTable(
-                try TOMLTable(string: text),
-                source: ConfigurationSource(file: file, text: text)
-            )
-        } catch let error as TOMLParseError {
-            throw ConfigurationError(file: file, line: error.source.begin.line, reason: error.description)
+            root = ConfigurationTable(try TOMLDocument.parse(text), file: file)
         } catch {
-            throw ConfigurationError(file: file, reason: "\(error)")
+            throw ConfigurationError(file: file, line: error.line, reason: error.reason)
         }
         try self.init(root)
         try root.finish()

@@ -1,34 +1,41 @@
 import NIOCore
-import TOMLKit
 
 /// One table of the configuration while it's decoded: typed values with defaults and ranges, and a memory of which keys
 /// were read, so that `finish` can refuse the others.
 package final class ConfigurationTable {
-    private let table: TOMLTable?
+    private let table: [String: TOMLNode]
     private let path: [String]
-    private let source: ConfigurationSource
+    private let file: String
+    /// Where the table begins; nil where it isn't in the file.
+    private let line: Int?
     private var read: Set<String> = []
     private var children: [ConfigurationTable] = []
 
-    init(_ table: TOMLTable?, path: [String] = [], source: ConfigurationSource) {
+    init(_ table: [String: TOMLNode], path: [String] = [], file: String, line: Int? = nil) {
         self.table = table
         self.path = path
-        self.source = source
+        self.file = file
+        self.line = line
     }
 
     /// An error that names a key of this table, its file and its line.
     package func error(_ key: String, _ reason: String) -> ConfigurationError {
-        source.error(path + [key], reason)
+        ConfigurationError(
+            file: file,
+            line: table[key]?.line ?? line,
+            key: (path + [key]).joined(separator: "."),
+            reason: reason
+        )
     }
 
     /// The keys that are there, sorted.
-    package var keys: [String] { (table?.keys ?? []).sorted() }
+    package var keys: [String] { table.keys.sorted() }
 
     /// A table within this one; an empty one where there is none.
     package func table(_ key: String) throws(ConfigurationError) -> ConfigurationTable {
         let value = value(key)
         guard value == nil || value?.table != nil else { throw error(key, "must be a table") }
-        let child = ConfigurationTable(value?.table, path: path + [key], source: source)
+        let child = ConfigurationTable(value?.table ?? [:], path: path + [key], file: file, line: value?.line)
         children.append(child)
         return child
     }
@@ -56,7 +63,7 @@ package final class ConfigurationTable {
 
     package func boolean(_ key: String, default standard: Bool) throws(ConfigurationError) -> Bool {
         guard let value = value(key) else { return standard }
-        guard let boolean = value.bool else { throw error(key, "must be true or false") }
+        guard let boolean = value.boolean else { throw error(key, "must be true or false") }
         return boolean
     }
 
@@ -66,7 +73,7 @@ package final class ConfigurationTable {
         in range: ClosedRange<Int>
     ) throws(ConfigurationError) -> Int {
         guard let value = value(key) else { return standard }
-        guard let integer = value.int else { throw error(key, "must be a whole number") }
+        guard let integer = value.integer else { throw error(key, "must be a whole number") }
         guard range.contains(integer) else {
             throw error(key, "must lie between \(range.lowerBound) and \(range.upperBound)")
         }
@@ -93,7 +100,7 @@ package final class ConfigurationTable {
     ) throws(ConfigurationError) -> Int {
         guard let value = value(key) else { return standard }
         let units = ["": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40]
-        guard let octets = value.int ?? value.string.flatMap({ Self.quantity($0, units: units) }) else {
+        guard let octets = value.integer ?? value.string.flatMap({ Self.quantity($0, units: units) }) else {
             throw error(key, "must be a number of octets such as 1048576 or \"1MiB\"")
         }
         guard range.contains(octets) else {
@@ -151,9 +158,9 @@ package final class ConfigurationTable {
         for child in children { try child.finish() }
     }
 
-    private func value(_ key: String) -> (any TOMLValueConvertible)? {
+    private func value(_ key: String) -> TOMLNode? {
         read.insert(key)
-        return table?[key]
+        return table[key]
     }
 
     private static func quantity(_ text: String, units: [String: Int]) -> Int? {
