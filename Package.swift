@@ -86,7 +86,7 @@ let package = Package(
         ),
 
         // What is on disk.
-        library("Spool", ["CLinux", "SMTP", nioCore, nioPosix, nioConcurrency]),
+        library("Spool", ["CLinux", nioCore, nioPosix, nioConcurrency]),
         library("Mailbox", ["CLinux", "MIME", nioCore, nioPosix, nioConcurrency]),
 
         // Clients of other daemons that more than one daemon needs.
@@ -132,7 +132,7 @@ let package = Package(
         tests("Network", ["TLS", "COpenSSL", nioCore, nioPosix]),
         tests("Bus", ["Network", nioCore, nioPosix, logging]),
         tests("Daemon", ["CLinux", logging, nioCore, nioPosix]),
-        tests("Spool", ["SMTP", nioCore, nioPosix]),
+        tests("Spool", [nioCore, nioPosix, nioConcurrency]),
         tests("Mailbox", [nioCore, nioPosix]),
         tests("Accounts", ["Bus", "Network", nioCore, nioPosix]),
         tests("Login", ["Bus", "Network", nioCore, nioPosix]),

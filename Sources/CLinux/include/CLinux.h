@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -43,6 +44,8 @@ int CLinux_rename_noreplace(int from_directory, const char *from, int to_directo
 int CLinux_set_reuse_port(int socket);
 /// localtime_r's offset from UTC in seconds at a time; the zone file is read at the first call.
 long CLinux_utc_offset(int64_t seconds);
+/// CRC-32C (Castagnoli) over what `before` is the checksum of (0 for nothing) followed by the octets.
+uint32_t CLinux_crc32c(uint32_t before, const void *octets, size_t count);
 /// Gives memory that was freed back to the system (malloc_trim).
 void CLinux_trim_memory(void);
 /// Bounds the arenas of malloc, so that threads do not each keep a heap of their own.

@@ -1,0 +1,102 @@
+import NIOCore
+
+/// One line of a message's state file: something that happened to one recipient, or to the message as a whole.
+package struct StateEntry: Equatable, Sendable {
+    /// What happened.
+    package enum Event: Equatable, Sendable {
+        /// The recipient has the message; the enhanced status code.
+        case delivered(status: String)
+        /// The recipient will not get it, and the sender was told unless nobody wants to know.
+        case failed(status: String)
+        /// An attempt that failed for now: how many there were, and when the next one is due (seconds since 1970).
+        case deferred(attempts: Int, next: Int64, status: String)
+        /// The sender was told that the message is late.
+        case warned
+        /// The administrator wants it to be tried as if it had just come.
+        case requeued
+    }
+
+    /// Seconds since 1970.
+    package var time: Int64
+    /// Which recipient of the envelope, from 1; 0 for the message as a whole.
+    package var recipient: Int
+    /// What happened.
+    package var event: Event
+    /// For people: the deliverer's words.
+    package var text: String
+
+    /// An entry of its parts.
+    package init(time: Int64, recipient: Int, event: Event, text: String = "") {
+        self.time = time
+        self.recipient = recipient
+        self.event = event
+        self.text = text
+    }
+
+    /// The line with its end: a checksum of the rest, then the rest.
+    package var line: String {
+        let rest = "\(time) \(recipient) \(words) \(Self.printable(text))"
+        var checksum = Checksum()
+        checksum.add(rest)
+        return "\(checksum.text) \(rest)\n"
+    }
+
+    private var words: String {
+        switch event {
+        case .delivered(let status): "delivered \(status)"
+        case .failed(let status): "failed \(status)"
+        case .deferred(let attempts, let next, let status): "deferred \(status) \(attempts) \(next)"
+        case .warned: "warned"
+        case .requeued: "requeued"
+        }
+    }
+
+    /// One line of at most 500 octets without control characters.
+    private static func printable(_ text: String) -> String {
+        guard text.utf8.count > 500 || text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else { return text }
+        let octets = text.utf8.prefix(500).map { $0 < 0x20 || $0 == 0x7F ? UInt8(ascii: " ") : $0 }
+        return String(decoding: octets, as: UTF8.self)
+    }
+
+    /// Reads a line without its end; nil where it is torn or something else.
+    package init?(line: some Collection<UInt8>) {
+        guard let space = line.firstIndex(of: UInt8(ascii: " ")) else { return nil }
+        let rest = String(decoding: line[line.index(after: space)...], as: UTF8.self)
+        var checksum = Checksum()
+        checksum.add(rest)
+        guard line[..<space].elementsEqual(checksum.text.utf8) else { return nil }
+        var words = rest.split(separator: " ", maxSplits: 3, omittingEmptySubsequences: false)[...]
+        guard let time = words.popFirst().flatMap({ Int64($0) }), let recipient = words.popFirst().flatMap({ Int($0) }),
+            let verb = words.popFirst(), recipient >= 0
+        else { return nil }
+        self.init(time: time, recipient: recipient, verb: verb, rest: words.popFirst() ?? "")
+    }
+
+    private init?(time: Int64, recipient: Int, verb: Substring, rest: Substring) {
+        var words = rest.split(separator: " ", maxSplits: verb == "deferred" ? 3 : 1, omittingEmptySubsequences: false)[
+            ...
+        ]
+        let event: Event
+        switch verb {
+        case "delivered": event = .delivered(status: String(words.popFirst() ?? ""))
+        case "failed": event = .failed(status: String(words.popFirst() ?? ""))
+        case "deferred":
+            guard words.count >= 3, let attempts = Int(words[1]), let next = Int64(words[2]) else { return nil }
+            event = .deferred(attempts: attempts, next: next, status: String(words[0]))
+            words = words.dropFirst(3)
+        case "warned": event = .warned
+        case "requeued": event = .requeued
+        default: return nil
+        }
+        switch event {
+        case .warned, .requeued: self.init(time: time, recipient: recipient, event: event, text: String(rest))
+        default: self.init(time: time, recipient: recipient, event: event, text: String(words.popFirst() ?? ""))
+        }
+    }
+
+    /// All entries of a state file. Lines that were torn by a power failure, or lost octets, are passed over: the
+    /// worst that comes of it is another attempt.
+    package static func parse(_ octets: ByteBuffer) -> [StateEntry] {
+        octets.readableBytesView.split(separator: UInt8(ascii: "\n")).compactMap { StateEntry(line: $0) }
+    }
+}

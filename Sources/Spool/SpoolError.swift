@@ -1,0 +1,38 @@
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// Why the spool did not do what it was asked.
+package enum SpoolError: Error, Equatable, CustomStringConvertible {
+    /// No space, or no more files (ENOSPC, EDQUOT, or less free than the reserve).
+    case full
+    /// A system call failed: what was tried, and errno.
+    case failed(String, code: Int32)
+    /// A queue file is not what was written: the reason.
+    case corrupt(String)
+    /// There is no such message.
+    case missing
+    /// The journal failed before: nothing can be promised until the daemon has started again.
+    case broken
+
+    /// For log lines.
+    package var description: String {
+        switch self {
+        case .full: "no space in the spool"
+        case .failed(let what, let code): "\(what): \(String(cString: strerror(code)))"
+        case .corrupt(let reason): "corrupt: \(reason)"
+        case .missing: "no such message"
+        case .broken: "the journal failed"
+        }
+    }
+
+    /// The error of the system call that just failed.
+    static func last(_ what: @autoclosure () -> String) -> SpoolError {
+        let code = errno
+        switch code {
+        case ENOSPC, EDQUOT, EFBIG: return .full
+        case ENOENT: return .missing
+        default: return .failed(what(), code: code)
+        }
+    }
+}

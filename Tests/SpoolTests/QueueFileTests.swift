@@ -1,0 +1,131 @@
+import NIOCore
+import Testing
+
+@testable import Spool
+
+@Suite struct QueueFileTests {
+    private var envelope: MessageEnvelope {
+        var envelope = MessageEnvelope(
+            id: MessageID(time: 1_795_447_200_000_000, random: 0x0123_4567_89ab_cdef),
+            arrived: 1_795_447_200,
+            sender: "<alice@example.test> BODY=8BITMIME",
+            recipients: ["<bob@example.test>", "<carol@example.net> NOTIFY=NEVER"]
+        )
+        envelope.client = "192.0.2.7"
+        envelope.helo = "100%\r\nevil: 1"
+        envelope.protocolName = "ESMTPSA"
+        envelope.user = "alice@example.test"
+        envelope.uid = 1000
+        envelope.origin = "key"
+        return envelope
+    }
+
+    @Test func headComesBackAsItWas() throws {
+        let (file, offset) = QueueFile.encode(envelope, message: ByteBuffer(string: "Subject: x\r\n\r\nHello\r\n"))
+        let head = try #require(try QueueFile.parseHead(file))
+        #expect(head.envelope == envelope)
+        #expect(head.offset == offset)
+        #expect(head.octets == 21)
+        #expect(file.getString(at: head.offset, length: 21) == "Subject: x\r\n\r\nHello\r\n")
+    }
+
+    @Test func headIsIncompleteUntilItsEnd() throws {
+        let (file, offset) = QueueFile.encode(envelope, message: ByteBuffer(string: "x"))
+        for length in 0..<offset {
+            #expect(try QueueFile.parseHead(try #require(file.getSlice(at: 0, length: length))) == nil)
+        }
+        #expect(try QueueFile.parseHead(try #require(file.getSlice(at: 0, length: offset))) != nil)
+    }
+
+    @Test(arguments: [
+        "\n", "id\n\n", "id: x\narrived: 1\nsender: <>\nrecipient: <a@b>\noctets: 1\nchecksum: 0\n\n",
+        "sender: %4\n\n", "checksum: 0\nchecksum: 0\n\n",
+    ])
+    func whatIsNoHeadIsCorrupt(text: String) {
+        #expect(throws: SpoolError.self) { try QueueFile.parseHead(ByteBuffer(string: text)) }
+    }
+
+    @Test func idsSortByTimeAndComeBack() throws {
+        for random in [0, 1, 1023, UInt64.max, 0xdead_beef_0000_0001] {
+            for time in [0, 1, 1_795_447_200_000_000, (1 << 56) - 1] as [UInt64] {
+                let id = MessageID(time: time, random: random)
+                #expect(id.description.utf8.count == MessageID.length)
+                #expect(MessageID(id.description) == id)
+                #expect(id.path == "\(MessageID.directory(id.shard))/\(id)")
+            }
+        }
+        let early = MessageID(time: 1_795_447_200_000_000, random: .max)
+        let late = MessageID(time: 1_795_447_200_000_001, random: 0)
+        #expect(early < late)
+        #expect(early.description < late.description)
+        #expect(MessageID("6kz1v8q0r5m7h2c9x4w3t1bd") != nil)
+        for text in [
+            "", "6kz1v8q0r5m7h2c9x4w3t1b", "6kz1v8q0r5m7h2c9x4w3t1bdd", "6KZ1V8Q0R5M7H2C9X4W3T1BD",
+            "../../../etc/passwd/aaaa",
+        ] {
+            #expect(MessageID(text) == nil)
+        }
+    }
+
+    @Test func checksumIsCastagnoli() {
+        // RFC 3720 appendix B.4
+        var checksum = Checksum()
+        checksum.add(ByteBuffer(repeating: 0, count: 32))
+        #expect(checksum.value == 0x8a91_36aa)
+        checksum = Checksum()
+        checksum.add(ByteBuffer(bytes: 0..<32))
+        #expect(checksum.value == 0x46dd_794e)
+        checksum = Checksum()
+        checksum.add("1234")
+        checksum.add("56789")
+        #expect(checksum.value == 0xe306_9283)
+    }
+}
+
+@Suite struct DeliveryStateTests {
+    static let entries = [
+        StateEntry(time: 1, recipient: 1, event: .delivered(status: "2.0.0"), text: "mx.example.net"),
+        StateEntry(time: 2, recipient: 20, event: .failed(status: "5.1.1"), text: ""),
+        StateEntry(
+            time: 3,
+            recipient: 3,
+            event: .deferred(attempts: 2, next: 99, status: "4.4.1"),
+            text: "no answer yet"
+        ),
+        StateEntry(time: 4, recipient: 0, event: .warned),
+        StateEntry(time: 5, recipient: 0, event: .requeued),
+    ]
+
+    @Test(arguments: entries) func lineComesBackAsItWas(entry: StateEntry) {
+        #expect(StateEntry.parse(ByteBuffer(string: entry.line)) == [entry])
+    }
+
+    @Test func tornAtEveryOctetTheWholeLinesStay() {
+        let lines = Self.entries.map(\.line)
+        let text = Array(lines.joined().utf8)
+        for length in 0...text.count {
+            var whole = 0
+            var octets = 0
+            for line in lines {
+                octets += line.utf8.count
+                // Without its LF the last line is whole as well.
+                if octets - 1 <= length { whole += 1 }
+            }
+            #expect(StateEntry.parse(ByteBuffer(bytes: text[..<length])) == Array(Self.entries[..<whole]), "\(length)")
+        }
+    }
+
+    @Test func textCannotStartALine() {
+        let entry = StateEntry(
+            time: 1,
+            recipient: 1,
+            event: .failed(status: "5.0.0"),
+            text: "a\r\nb\u{0}c" + String(repeating: "x", count: 600)
+        )
+        #expect(entry.line.utf8.filter { $0 == 10 }.count == 1)
+        let read = StateEntry.parse(ByteBuffer(string: entry.line))
+        #expect(read.count == 1)
+        #expect(read.first?.text.hasPrefix("a  b c") == true)
+        #expect(read.first?.text.utf8.count == 500)
+    }
+}
