@@ -1,0 +1,208 @@
+import Bus
+import NIOConcurrencyHelpers
+import NIOCore
+import Network
+import SMTP
+import Testing
+
+@testable import SMTPServer
+
+@Suite struct EnvelopeSessionTests {
+    @Test func offersWhatItCan() async throws {
+        try await TestServer.run { server in
+            let client = try await server.connect()
+            #expect(try await client.reply().description == "220 mail.example.test ESMTP")
+            let hello = try await client.command("EHLO client.example")
+            #expect(
+                hello.lines == [
+                    "mail.example.test", "PIPELINING", "SIZE 52428800", "STARTTLS", "8BITMIME", "ENHANCEDSTATUSCODES",
+                ]
+            )
+            #expect(try await client.say("HELO client.example") == "250 mail.example.test")
+            #expect(try await client.command("STARTTLS").code == .badSequence)
+            #expect(try await client.command("EHLO client.example").code == .ok)
+            #expect(try await client.say("STARTTLS") == "220 2.0.0 go ahead")
+            try await client.startTLS()
+            let again = try await client.command("EHLO client.example")
+            #expect(again.lines.contains("AUTH PLAIN LOGIN"))
+            #expect(!again.lines.contains("STARTTLS"))
+            #expect(try await client.command("STARTTLS").code == .badSequence)
+        }
+    }
+
+    @Test(
+        arguments: [
+            ("NOOP", "250 2.0.0 ok"),
+            ("RSET", "250 2.0.0 ok"),
+            ("VRFY bob", "252 2.0.0"),
+            ("EXPN list", "502 5.5.1"),
+            ("HELP", "214 2.0.0"),
+            ("BDAT 5", "500 5.5.2"),
+            ("", "500 5.5.2"),
+            ("DATA", "503 5.5.1"),
+            ("RCPT TO:<bob@example.test>", "503 5.5.1"),
+            ("MAIL FROM:carol@example.net", "501 5.1.7"),
+            ("MAIL FROM:<carol@example.net> FOO=1", "555 5.5.4"),
+            ("MAIL FROM:<carol@example.net> RET=FULL", "555 5.5.4"),
+            ("MAIL FROM:<carol@example.net> SMTPUTF8", "555 5.5.4"),
+            ("MAIL FROM:<carol@example.net> BODY=BINARYMIME", "555 5.5.4"),
+            ("MAIL FROM:<carol@example.net> SIZE=x", "501 5.5.4"),
+            ("MAIL FROM:<carol@example.net> SIZE=52428801", "552 5.3.4"),
+            ("MAIL FROM:<carol@example.net> SIZE=52428800 BODY=8BITMIME", "250 2.1.0"),
+            ("MAIL FROM:<> AUTH=<>", "250 2.1.0"),
+            ("EHLO", "501 5.5.4"),
+            ("AUTH PLAIN", "538 5.7.11"),
+            ("QUIT", "221 2.0.0"),
+            ("NOOP \u{1}", "250"),
+        ].dropLast()
+    )
+    func singleCommands(line: String, expected: String) async throws {
+        try await TestServer.run { server in
+            let client = try await server.greetedClient()
+            #expect(try await client.say(line).hasPrefix(expected))
+        }
+    }
+
+    @Test func helloComesFirst() async throws {
+        try await TestServer.run { server in
+            let client = try await server.connect()
+            _ = try await client.reply()
+            #expect(try await client.say("MAIL FROM:<carol@example.net>") == "503 5.5.1 send HELO or EHLO first")
+        }
+    }
+
+    @Test func recipients() async throws {
+        try await TestServer.run { server in
+            let client = try await server.greetedClient()
+            #expect(try await client.say("MAIL FROM:<carol@example.net>").hasPrefix("250"))
+            #expect(try await client.say("MAIL FROM:<carol@example.net>") == "503 5.5.1 nested MAIL")
+            #expect(try await client.say("DATA") == "554 5.5.1 no valid recipients")
+            #expect(try await client.say("RCPT TO:<nobody@example.test>") == "550 5.1.1 no such mailbox")
+            #expect(try await client.say("RCPT TO:<dave@example.com>") == "550 5.7.1 relaying denied")
+            #expect(try await client.say("RCPT TO:<later@example.test>").hasPrefix("451 4.3.0"))
+            #expect(try await client.say("RCPT TO:<>").hasPrefix("501 5.1.3"))
+            #expect(try await client.say("RCPT TO:<bob@example.test> NOTIFY=NEVER").hasPrefix("555 5.5.4"))
+            #expect(try await client.say("RCPT TO:<@relay.example:bob@example.test>") == "250 2.1.5 ok")
+            #expect(try await client.say("RCPT TO:<Postmaster>") == "250 2.1.5 ok")
+            #expect(try await client.say("RCPT TO:<bob@EXAMPLE.test>") == "250 2.1.5 ok")
+            #expect(try await client.command("DATA").code == .startMailInput)
+            #expect(try await client.say("Subject: x\r\n\r\nx\r\n.").hasPrefix("250 2.0.0"))
+            let message = try #require(server.queue.messages.first)
+            #expect(message.envelope.all("recipient") == ["<bob@example.test>", "<postmaster@example.test>"])
+            #expect(!message.text.contains("\tfor <"))
+        }
+    }
+
+    @Test func recipientLimit() async throws {
+        try await TestServer.run({ $0.settings.limits.recipients = 2 }) { server in
+            let client = try await server.greetedClient()
+            _ = try await client.command("MAIL FROM:<>")
+            #expect(try await client.say("RCPT TO:<a@example.test>").hasPrefix("250"))
+            #expect(try await client.say("RCPT TO:<b@example.test>").hasPrefix("250"))
+            #expect(try await client.say("RCPT TO:<c@example.test>") == "452 4.5.3 too many recipients")
+        }
+    }
+
+    @Test func positiveAnswersAreKeptForAWhile() async throws {
+        try await TestServer.run({ $0.settings.recipientCache = .hours(1) }) { server in
+            let client = try await server.greetedClient()
+            _ = try await client.command("MAIL FROM:<>")
+            for _ in 0..<3 {
+                _ = try await client.command("RCPT TO:<a@example.test>")
+                _ = try await client.command("RCPT TO:<nobody@example.test>")
+            }
+            let asked = server.questions.withLockedValue { $0.compactMap { $0["address"] } }
+            #expect(asked.filter { $0 == "a@example.test" }.count == 1)
+            #expect(asked.filter { $0 == "nobody@example.test" }.count == 3)
+        }
+    }
+
+    @Test func trustedNetworksMayRelay() async throws {
+        try await TestServer.run({ $0.settings.relayFrom = [AddressBlock("127.0.0.0/8")].compactMap { $0 } }) {
+            server in
+            let client = try await server.greetedClient()
+            _ = try await client.command("MAIL FROM:<>")
+            #expect(try await client.say("RCPT TO:<dave@example.com>") == "250 2.1.5 ok")
+        }
+    }
+
+    @Test func authdDown() async throws {
+        try await TestServer.run({ $0.hasAuthority = false }) { server in
+            let client = try await server.greetedClient()
+            _ = try await client.command("MAIL FROM:<>")
+            #expect(try await client.say("RCPT TO:<bob@example.test>").hasPrefix("451 4.3.0"))
+            let user = try await server.greetedClient(.submissions)
+            #expect(try await user.say("AUTH PLAIN AGFsaWNlAHNlY3JldA==").hasPrefix("454 4.7.0"))
+        }
+    }
+
+    @Test func tooManyErrors() async throws {
+        try await TestServer.run({ $0.settings.limits.errors = 3 }) { server in
+            let client = try await server.greetedClient()
+            for _ in 0..<3 { #expect(try await client.say("FOO").hasPrefix("500")) }
+            #expect(try await client.say("FOO") == "421 4.7.0 too many errors")
+            #expect(await client.isClosed())
+        }
+    }
+
+    @Test func longLinesAreRefusedWhole() async throws {
+        try await TestServer.run { server in
+            let client = try await server.greetedClient()
+            let long = String(repeating: "x", count: 100_000)
+            #expect(try await client.say("NOOP \(long)") == "500 5.5.2 line too long")
+            #expect(try await client.say("NOOP") == "250 2.0.0 ok")
+        }
+    }
+
+    @Test func silenceEndsTheSession() async throws {
+        try await TestServer.run({ $0.settings.limits.idle = .milliseconds(50) }) { server in
+            let client = try await server.connect()
+            _ = try await client.reply()
+            #expect(try await client.reply().description.hasPrefix("421 4.4.2"))
+            #expect(await client.isClosed())
+        }
+    }
+
+    @Test func theSessionAsAWholeHasItsTime() async throws {
+        try await TestServer.run({ $0.settings.limits.session = .milliseconds(100) }) { server in
+            let client = try await server.greetedClient()
+            var last = ""
+            repeat { last = try await client.say("NOOP") } while last.hasPrefix("250")
+            #expect(last.hasPrefix("421 4.4.2"))
+        }
+    }
+
+    @Test func talkingBeforeTheGreetingIsRefused() async throws {
+        try await TestServer.run({ $0.settings.limits.greetingDelay = .milliseconds(200) }) { server in
+            let client = try await server.connect()
+            #expect(try await client.command("EHLO too.early").description.hasPrefix("554 5.5.1"))
+            #expect(await client.isClosed())
+            let patient = try await server.connect()
+            #expect(try await patient.reply().code == .ready)
+        }
+    }
+
+    @Test func connectionLimits() async throws {
+        try await TestServer.run({ $0.limits.perClient = 1 }) { server in
+            let first = try await server.greetedClient()
+            let second = try await server.connect()
+            #expect(try await second.reply().description.hasPrefix("421 4.7.0 too many connections from"))
+            #expect(await second.isClosed())
+            #expect(try await first.command("QUIT").code == .closing)
+        }
+        try await TestServer.run({ $0.limits.connections = 1 }) { server in
+            let first = try await server.greetedClient()
+            #expect(try await server.connect().reply().description.hasPrefix("421 4.7.0 too many connections,"))
+            #expect(try await first.command("NOOP").code == .ok)
+        }
+    }
+
+    @Test func shutdownIsAnnounced() async throws {
+        try await TestServer.run { server in
+            let client = try await server.greetedClient()
+            async let done: Void = server.service.shutDown(grace: .seconds(5))
+            #expect(try await client.reply().description.hasPrefix("421 4.3.2"))
+            await done
+        }
+    }
+}

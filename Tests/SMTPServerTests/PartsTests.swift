@@ -1,0 +1,105 @@
+import NIOCore
+import Network
+import SMTP
+import Testing
+
+@testable import SMTPServer
+
+@Suite struct PartsTests {
+    @Test(
+        arguments: [
+            (0, 0, "Thu, 1 Jan 1970 00:00:00 +0000"),
+            (951_782_400, 0, "Tue, 29 Feb 2000 00:00:00 +0000"),
+            (1_795_448_435, 0, "Mon, 23 Nov 2026 15:40:35 +0000"),
+            (1_795_448_435, 3600, "Mon, 23 Nov 2026 16:40:35 +0100"),
+            (1_795_448_435, -12600, "Mon, 23 Nov 2026 12:10:35 -0330"),
+            (1_798_761_599, 0, "Thu, 31 Dec 2026 23:59:59 +0000"),
+            (1_798_761_599, 20700, "Fri, 1 Jan 2027 05:44:59 +0545"),
+            (4_107_542_400, 0, "Mon, 1 Mar 2100 00:00:00 +0000"),
+        ]
+    )
+    func dates(seconds: Int, offset: Int, text: String) {
+        var buffer = ByteBuffer()
+        MailDate(seconds: seconds, offset: offset).write(to: &buffer)
+        #expect(String(buffer: buffer) == text)
+    }
+
+    struct Header: Equatable {
+        var hops = 0
+        var fields = ""
+        var lacks = false
+        var isComplete = true
+    }
+
+    private func scan(_ text: String, step: Int) -> Header {
+        var scanner = HeaderScanner()
+        var input = ByteBuffer(string: text)
+        while let part = input.readSlice(length: min(step, input.readableBytes)), part.readableBytes > 0 {
+            scanner.scan(part)
+        }
+        let fields = (scanner.hasDate ? "d" : "") + (scanner.hasFrom ? "f" : "") + (scanner.hasMessageID ? "m" : "")
+        return Header(hops: scanner.hops, fields: fields, lacks: scanner.lacksHeader, isComplete: scanner.isComplete)
+    }
+
+    @Test(
+        arguments: [
+            ("\r\nDate: x\r\n", Header()),
+            ("Date: x\r\nfrom: a\r\nMESSAGE-ID: <a>\r\n\r\nReceived: x\r\n", Header(fields: "dfm")),
+            ("Received: a\r\n\tReceived: b\r\nreceived : c\r\n\r\n", Header(hops: 2)),
+            ("Dates: x\r\nX-From: y\r\nMessage-IDs: z\r\n\r\n", Header()),
+            ("Subject: x\r\n", Header(isComplete: false)),
+            ("Subject: x\r\nno field\r\nDate: x\r\n\r\n", Header()),
+            ("just text\r\n", Header(lacks: true)),
+            (" folded first\r\nDate: x\r\n\r\n", Header(lacks: true)),
+            ("", Header(isComplete: false)),
+            (String(repeating: "x", count: 5000) + ": y\r\nDate: x\r\n\r\n", Header(fields: "d")),
+        ]
+    )
+    func headers(text: String, expected: Header) {
+        for step in [1, 3, 1000, 10_000] {
+            #expect(scan(text, step: step) == expected)
+        }
+    }
+
+    @Test func traceFieldHoldsNothingOfTheClientsOwnMaking() throws {
+        var buffer = ByteBuffer()
+        TraceField(
+            helo: "evil) by (x;\"\\",
+            client: "2001:db8::1",
+            hostname: "mail.example.test",
+            protocolName: "ESMTPS",
+            tls: "TLSv1.3 with cipher X",
+            id: "id1",
+            recipient: try MailAddress(parsing: "bob@example.test".utf8)
+        ).write(date: MailDate(seconds: 0, offset: 0), to: &buffer)
+        #expect(
+            String(buffer: buffer) == """
+                Received: from evil??by??x??? ([IPv6:2001:db8::1])\r
+                \t(using TLSv1.3 with cipher X)\r
+                \tby mail.example.test with ESMTPS id id1\r
+                \tfor <bob@example.test>;\r
+                \tThu, 1 Jan 1970 00:00:00 +0000\r
+
+                """
+        )
+    }
+
+    @Test(
+        arguments: [
+            ("192.0.2.0/24", "192.0.2.77", true), ("192.0.2.0/24", "192.0.3.1", false),
+            ("192.0.2.128/25", "192.0.2.127", false), ("192.0.2.128/25", "192.0.2.129", true),
+            ("192.0.2.1", "192.0.2.1", true), ("192.0.2.1", "192.0.2.2", false), ("0.0.0.0/0", "203.0.113.9", true),
+            ("2001:db8::/32", "2001:db8:1::1", true), ("2001:db8::/32", "2001:db9::1", false),
+            ("::1", "::1", true), ("0.0.0.0/0", "::1", false), ("127.0.0.0/8", "::ffff:127.0.0.1", true),
+        ]
+    )
+    func addressBlocks(block: String, address: String, isInside: Bool) throws {
+        let octets = try #require(try SocketAddress(ipAddress: address, port: 0).addressOctets)
+        #expect(try #require(AddressBlock(block)).contains(octets) == isInside)
+    }
+
+    @Test(arguments: ["", "x", "192.0.2.0/33", "192.0.2.0/-1", "192.0.2.0/", "192.0.2.1/24", "::/129", "1.2.3.4/8/8"])
+    func notAddressBlocks(text: String) {
+        #expect(AddressBlock(text) == nil)
+    }
+}

@@ -1,0 +1,230 @@
+import Bus
+import Logging
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOPosix
+import Network
+import SMTP
+import TLS
+import Testing
+
+@testable import SMTPServer
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// smtpd's service on loopback ports, with a pretended queue-manager and authd behind Unix-domain sockets.
+final class TestServer: Sendable {
+    struct Options: Sendable {
+        var settings = ServerSettings(hostname: "mail.example.test", postmasterDomain: "example.test")
+        var limits = Listener.Limits()
+        var hasQueue = true
+        var hasAuthority = true
+
+        init() { settings.limits.errorDelay = .zero }
+    }
+
+    let loop: any EventLoop
+    let queue = FakeQueue()
+    let service: SMTPService
+    let ports: [ListenerKind: Int]
+    /// What authd was asked.
+    let questions = NIOLockedValueBox<[Frame]>([])
+    private let queueListener = NIOLockedValueBox<Listener?>(nil)
+    private let queuePath: String
+    private let authority: BusServer
+
+    /// Runs the body on the event loop of a server, then shuts everything down and removes its files.
+    static func run(
+        _ change: (inout Options) -> Void = { _ in },
+        _ body: @escaping @Sendable (TestServer) async throws -> Void
+    ) async throws {
+        var options = Options()
+        change(&options)
+        let directory = "/tmp/martlet-smtp-\(UInt64.random(in: 0 ... .max))"
+        #expect(mkdir(directory, 0o700) == 0)
+        defer {
+            for name in ["queue.sock", "auth.sock", "certificate.pem", "key.pem"] { unlink("\(directory)/\(name)") }
+            rmdir(directory)
+        }
+        let server = try await TestServer(options, directory: directory)
+        let failure = await Task(executorPreference: LoopExecutor.of(server.loop)) { () -> (any Error)? in
+            do {
+                try await body(server)
+                return nil
+            } catch {
+                return error
+            }
+        }.value
+        await server.service.shutDown(grace: .seconds(2))
+        await server.stopQueue()
+        await server.authority.shutDown(grace: .seconds(1))
+        if let failure { throw failure }
+    }
+
+    private init(_ options: Options, directory: String) async throws {
+        let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        self.loop = loop
+        var settings = options.settings
+        settings.queueSocket = "\(directory)/queue.sock"
+        settings.authoritySocket = "\(directory)/auth.sock"
+        queuePath = settings.queueSocket
+        authority = BusServer(group: loop, logger: logger)
+        service = SMTPService(
+            settings: settings,
+            limits: options.limits,
+            tlsContext: try Self.tlsContext(directory),
+            group: loop,
+            logger: logger
+        )
+        var endpoints: [ListeningEndpoint] = []
+        var ports: [ListenerKind: Int] = [:]
+        for kind in ListenerKind.allCases {
+            let socket = try InternetSocket.listen(try SocketAddress(ipAddress: "127.0.0.1", port: 0))
+            ports[kind] = InternetSocket.port(of: socket)
+            endpoints.append(ListeningEndpoint(kind, socket: socket))
+        }
+        self.ports = ports
+        try await service.start(endpoints)
+        if options.hasQueue { try await startQueue() }
+        if options.hasAuthority {
+            let questions = questions
+            try await authority.answer(on: try UnixSocket.listen(settings.authoritySocket)) { frame, connection in
+                questions.withLockedValue { $0.append(frame) }
+                connection.write(Self.answer(frame))
+            }
+        }
+    }
+
+    func startQueue() async throws {
+        let listener = Listener(group: loop)
+        let queue = queue
+        try await listener.accept(on: try UnixSocket.listen(queuePath)) { await queue.serve($0) }
+        queueListener.withLockedValue { $0 = listener }
+    }
+
+    func stopQueue() async {
+        let listener = queueListener.withLockedValue { listener in
+            defer { listener = nil }
+            return listener
+        }
+        await listener?.shutDown(grace: .seconds(1))
+    }
+
+    private static func tlsContext(_ directory: String) throws -> TLSContext {
+        for (name, text) in [
+            ("certificate.pem", TestCertificate.certificate), ("key.pem", TestCertificate.privateKey),
+        ] {
+            let descriptor = open("\(directory)/\(name)", O_WRONLY | O_CREAT, 0o600)
+            #expect(write(descriptor, text, text.utf8.count) == text.utf8.count)
+            close(descriptor)
+        }
+        return try TLSContext(
+            serverCertificate: "\(directory)/certificate.pem",
+            privateKey: "\(directory)/key.pem"
+        )
+    }
+
+    private static func answer(_ frame: Frame) -> Frame {
+        let tag = frame["tag"]
+        switch (frame.verb, frame["address"]?.lowercased()) {
+        case ("RECIPIENT", "later@example.test"):
+            return .reply(.defer, status: "4.3.0", text: "not now", tag: tag)
+        case ("RECIPIENT", "nobody@example.test"):
+            return .reply(.reject, status: "5.1.1", text: "no such mailbox", tag: tag)
+        case ("RECIPIENT", let address?):
+            let kind = address.hasSuffix("@example.test") ? "local" : "foreign"
+            return .ok(tag: tag, [.init("kind", kind)])
+        case ("VERIFY", _) where frame["user"] == "alice" && frame["password"] == "secret":
+            return .ok(tag: tag, [.init("address", "alice@example.test")])
+        case ("VERIFY", _) where frame["user"] == "later":
+            return .reply(.defer, status: "4.7.0", tag: tag)
+        default:
+            return .reply(.reject, status: "5.7.8", tag: tag)
+        }
+    }
+
+    /// A new connection, its greeting not yet read.
+    func connect(_ kind: ListenerKind = .smtp) async throws -> TestClient {
+        let address = try SocketAddress(ipAddress: "127.0.0.1", port: try #require(ports[kind]))
+        return TestClient(try await Connection.connect(to: address, on: loop, timeout: .seconds(5)))
+    }
+
+    /// A client that was greeted and has said EHLO.
+    func greetedClient(_ kind: ListenerKind = .smtp) async throws -> TestClient {
+        let client = try await connect(kind)
+        if kind == .submissions { try await client.startTLS() }
+        #expect(try await client.reply().code == .ready)
+        #expect(try await client.command("EHLO client.example").code == .ok)
+        return client
+    }
+
+    /// A client that has turned on TLS and logged in as alice.
+    func submittingClient() async throws -> TestClient {
+        let client = try await greetedClient(.submission)
+        #expect(try await client.command("STARTTLS").code == .ready)
+        try await client.startTLS()
+        #expect(try await client.command("EHLO client.example").code == .ok)
+        #expect(try await client.say("AUTH PLAIN AGFsaWNlAHNlY3JldA==").hasPrefix("235 2.7.0"))
+        return client
+    }
+}
+
+/// The client's side of a session.
+final class TestClient {
+    let connection: Connection
+    private var parser = ReplyParser()
+
+    init(_ connection: Connection) {
+        self.connection = connection
+        connection.idleTimeout = .seconds(20)
+    }
+
+    func send(_ text: String) async throws {
+        connection.write(text)
+        try await connection.flush()
+    }
+
+    func reply() async throws -> Reply {
+        while true {
+            if let reply = try parser.next(&connection.input) { return reply }
+            guard try await connection.receive() else { throw ConnectionError.closed }
+        }
+    }
+
+    func command(_ line: String) async throws -> Reply {
+        try await send(line + "\r\n")
+        return try await reply()
+    }
+
+    /// The reply to a command in one line.
+    func say(_ line: String) async throws -> String {
+        try await command(line).description
+    }
+
+    func startTLS() async throws {
+        try await connection.startTLS(client: try TLSContext(clientVerifying: false), serverName: "mail.example.test")
+    }
+
+    /// An envelope from outside to bob, up to 354.
+    func startMessage(from sender: String = "carol@example.net", to recipient: String = "bob@example.test") async throws
+    {
+        #expect(try await say("MAIL FROM:<\(sender)>") == "250 2.1.0 ok")
+        #expect(try await say("RCPT TO:<\(recipient)>") == "250 2.1.5 ok")
+        #expect(try await command("DATA").code == .startMailInput)
+    }
+
+    /// Whether the server closes without another reply.
+    func isClosed() async -> Bool {
+        do {
+            while try await connection.receive() {
+                if connection.input.readableBytes > 0 { return false }
+            }
+            return true
+        } catch {
+            return true
+        }
+    }
+}
