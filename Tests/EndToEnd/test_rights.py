@@ -1,0 +1,128 @@
+"""What a running daemon may still do: nothing but its job. Under root."""
+
+import os
+import pwd
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from layout import SERVICES
+
+pytestmark = pytest.mark.root
+BY_NAME = {service.name: service for service in SERVICES}
+# Those that read nothing after their start, with what they would be after.
+WITHOUT_FILES = ("smtpd", "pop3d", "imapd")
+ROOTED_IN_RUN = ("smtpd", "pop3d", "imapd")
+
+
+def status(path: Path) -> dict[str, str]:
+    return dict(line.split(":\t", 1) if ":\t" in line else (line, "") for line in path.read_text().splitlines())
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_rights_of_every_thread(system, name):
+    pid = system.supervisor.pid(name)
+    user = pwd.getpwnam(BY_NAME[name].user)
+    threads = list(Path(f"/proc/{pid}/task").iterdir())
+    assert threads
+    for thread in threads:
+        fields = status(thread / "status")
+        assert fields["Uid"].split() == [str(user.pw_uid)] * 4
+        assert fields["Gid"].split() == [str(user.pw_gid)] * 4
+        assert fields["Groups"].strip() in ("", str(user.pw_gid))
+        for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            assert int(fields[kind], 16) == 0, kind
+        assert fields["NoNewPrivs"].strip() == "1"
+
+
+def test_every_daemon_has_a_user_of_its_own(system):
+    users = {service.program: set() for service in SERVICES}
+    for service in SERVICES:
+        users[service.program].add(status(Path(f"/proc/{system.supervisor.pid(service.name)}/status"))["Uid"].split()[0])
+    everyone = [user for group in users.values() for user in group]
+    mail = str(pwd.getpwnam("mlt-mail").pw_uid)
+    assert str(os.getuid()) not in everyone
+    others = [user for user in everyone if user != mail]
+    assert len(others) == len(set(others))
+
+
+@pytest.mark.parametrize("name", ROOTED_IN_RUN)
+def test_the_root_is_run(system, name):
+    assert os.readlink(f"/proc/{system.supervisor.pid(name)}/root") == str(system.directory / "run")
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_open_files(system, name):
+    """No daemon holds a file of another's."""
+    directory = system.directory
+    allowed = {
+        "queue-manager": ("spool",),
+        "remote-relay": ("spool/queue",),
+        "local-deliver": ("spool/queue", "mail"),
+        "pop3d-mailbox": ("mail",),
+        "imapd-mailbox": ("mail",),
+        "authd": ("etc",),
+        "resolverd": ("etc/zones", "etc"),
+    }.get(name, ())
+    for link in Path(f"/proc/{system.supervisor.pid(name)}/fd").iterdir():
+        target = os.readlink(link)
+        if target.startswith(str(directory)):
+            relative = os.path.relpath(target, directory)
+            assert relative.split("/")[0] in [path.split("/")[0] for path in allowed], target
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_probe(system, name):
+    """Each daemon's program, asked from inside after it gave up its rights, opens nothing that is not its own."""
+    service = BY_NAME[name]
+    directory = system.directory
+    secrets = ["/etc/passwd", "/etc/shadow", "/proc/self/status", "etc/martlet.toml", "etc/users", "etc/tls/private-key.pem"]
+    secrets += ["spool", "mail", str(directory / "etc/users"), str(directory / "mail"), str(directory / "spool"), "/"]
+    own = {
+        "authd": ("etc/users", "etc/martlet.toml"),
+        "queue-manager": ("spool",),
+        "local-deliver": ("mail",),
+        "pop3d-mailbox": ("mail",),
+        "imapd-mailbox": ("mail",),
+    }.get(name, ())
+    probe = make_probe(system, service)
+    done = subprocess.run([*probe, *secrets], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    opened = [line.rpartition(": ")[0] for line in done.stdout.splitlines() if line.endswith(": open")]
+    assert len(done.stdout.splitlines()) == len(secrets)
+    surprising = [path for path in opened if not any(path in (mine, str(directory / mine)) for mine in own)]
+    # After chroot("run") the root itself may be seen; it holds sockets only.
+    surprising = [path for path in surprising if not (path == "/" and name in ROOTED_IN_RUN)]
+    if name == "resolverd":
+        surprising = [path for path in surprising if not path.startswith("etc/martlet")]
+    assert not surprising, done.stdout
+    if name in WITHOUT_FILES:
+        assert opened in ([], ["/"])
+
+
+def make_probe(system, service) -> list[str]:
+    """The daemon's command line for probing, with listeners on ports that the kernel chooses."""
+    text = system.configuration_file.read_text()
+    config = system.directory / "etc" / "probe.toml"
+    config.write_text(re.sub(r'((?:127\.0\.0\.1|\[::1\])):\d+"', r'\1:0"', text))
+    command = [str(system.programs / service.program)]
+    if service.name.endswith("-mailbox"):
+        command.append("--mailbox")
+    return [*command, "--instance", str(system.directory), "--config", "etc/probe.toml", "--probe-rights"]
+
+
+def test_files_of_the_instance(system):
+    """Owners and modes of what holds secrets."""
+    for path, user, mode in (
+        ("etc/tls/private-key.pem", "root", 0o600),
+        ("etc/users", None, 0o640),
+        ("spool", "mlt-queue", 0o700),
+        ("mail", "mlt-mail", 0o700),
+    ):
+        details = (system.directory / path).stat()
+        assert details.st_mode & 0o777 & ~mode == 0, path
+        if user:
+            assert pwd.getpwuid(details.st_uid).pw_name == user, path
+    for path in (system.directory / "mail").rglob("*"):
+        assert path.lstat().st_mode & 0o077 == 0, path

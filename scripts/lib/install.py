@@ -1,0 +1,144 @@
+"""Puts the built programs, their configuration and their service trees where they belong."""
+
+import argparse
+import pwd
+import re
+import shutil
+import socket
+import sys
+from pathlib import Path
+
+import configuration
+import layout
+from instance import PROGRAMS
+
+LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+DOMAIN = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/install")
+    parser.add_argument("--prefix", type=Path, required=True, help="where programs go, such as /usr/local")
+    parser.add_argument("--instance", type=Path, default=Path("/var/lib/martlet"), help="configuration, spool and mail")
+    parser.add_argument("--destdir", type=Path, help="put everything below this directory, for packaging")
+    parser.add_argument("--hostname", default=socket.getfqdn(), help="this mail server's name")
+    parser.add_argument("--domain", help="the domain whose mail is here (else the hostname's)")
+    options = parser.parse_args()
+    for path in (options.prefix, options.instance):
+        if not path.is_absolute():
+            parser.error(f"{path} is not an absolute path")
+    options.domain = options.domain or options.hostname.partition(".")[2] or options.hostname
+    for name in (options.hostname, options.domain):
+        if not DOMAIN.fullmatch(name):
+            parser.error(f"{name} is not a domain name")
+    return options
+
+
+class Installation:
+    """Where things go, as the installed system sees it and as it is written now."""
+
+    def __init__(self, options: argparse.Namespace):
+        self.prefix = options.prefix
+        self.instance = options.instance
+        self.destination = options.destdir
+        self.hostname = options.hostname
+        self.domain = options.domain
+        self.programs = self.prefix / "libexec" / "martlet"
+        self.documents = self.prefix / "share" / "doc" / "martlet"
+
+    def staged(self, path: Path) -> Path:
+        """Where a path of the installed system lies while it is written."""
+        return self.destination / path.relative_to("/") if self.destination else path
+
+    def put(self, source: Path, target: Path, mode: int) -> None:
+        """Copies a file so that a running program keeps the one that it has."""
+        target = self.staged(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = target.with_name(target.name + ".new")
+        shutil.copyfile(source, fresh)
+        fresh.chmod(mode)
+        fresh.rename(target)
+
+    def link(self, target: str, path: Path) -> None:
+        path = self.staged(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)
+
+    def install_programs(self) -> None:
+        for name in layout.DAEMONS:
+            self.put(PROGRAMS / name, self.programs / name, 0o755)
+        self.put(PROGRAMS / "martlet", self.prefix / "bin" / "martlet", 0o755)
+        self.put(PROGRAMS / "sendmail", self.prefix / "sbin" / "sendmail", 0o755)
+        self.link("../sbin/sendmail", self.prefix / "bin" / "mailq")
+        for page in sorted((layout.REPOSITORY / "docs").glob("*.md")):
+            self.put(page, self.documents / page.name, 0o644)
+
+    def install_instance(self) -> None:
+        root = self.staged(self.instance)
+        root.mkdir(parents=True, exist_ok=True)
+        layout.make_directories(root)
+        self.write_once(root / "etc" / "martlet.toml", self.configuration())
+        for table in ("users", "aliases"):
+            path = root / "etc" / table
+            path.touch()
+            layout.own(path, "root", 0o640, "mlt-auth")
+        certificate = root / "etc" / "tls" / "certificate.pem"
+        if not certificate.exists() and not self.destination:
+            configuration.make_certificate(certificate.parent, self.hostname)
+            print(f"made a self-signed certificate in {certificate.parent}; replace it with a real one")
+
+    def configuration(self) -> str:
+        text = (layout.REPOSITORY / "etc" / "martlet.toml").read_text()
+        return text.replace("@HOSTNAME@", self.hostname).replace("@DOMAIN@", self.domain)
+
+    def write_once(self, path: Path, text: str) -> None:
+        if not path.exists():
+            path.write_text(text)
+            path.chmod(0o644)
+
+    def install_services(self) -> None:
+        etc = self.staged(self.instance) / "etc"
+        for kind in ("s6", "runit"):
+            layout.install_services(kind, etc / kind, self.instance, self.programs)
+        units = etc / "systemd"
+        units.mkdir(exist_ok=True)
+        for unit in sorted((layout.REPOSITORY / "etc" / "systemd").iterdir()):
+            text = layout.fill_in(unit.read_text(), self.instance, self.programs, self.documents)
+            (units / unit.name).write_text(text)
+            (units / unit.name).chmod(0o644)
+
+
+def main() -> None:
+    options = arguments()
+    installation = Installation(options)
+    if options.destdir:
+        if layout.is_root() and not all(exists(name) for name in layout.USERS):
+            sys.exit("install: the system users are missing here, so owners can't be set; run it as another user")
+    elif layout.is_root():
+        made = layout.make_system_users()
+        print(f"system users: {', '.join(made) + ' made' if made else 'all there'}")
+    else:
+        print("install: warning: not root, so everything belongs to the calling user", file=sys.stderr)
+    installation.install_programs()
+    installation.install_instance()
+    installation.install_services()
+    print(f"programs: {installation.prefix}/bin, {installation.prefix}/sbin, {installation.programs}")
+    print(f"instance: {installation.instance} (etc/martlet.toml is the configuration)")
+    print(f"services: {installation.instance}/etc/systemd, etc/s6 or etc/runit")
+    print(f"how to start them: {installation.documents}/operations.md")
+
+
+def exists(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (OSError, ValueError) as error:
+        sys.exit(f"install: {error}")
