@@ -120,6 +120,7 @@ final class QueueConnection {
 
     /// Closes the connection; a message that has not been ended is thrown away.
     func abort() {
+        nextID = ""
         connection.abort()
     }
 }

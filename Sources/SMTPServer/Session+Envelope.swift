@@ -60,14 +60,14 @@ extension Session {
 
     /// RCPT (RFC 5321 §4.1.1.3).
     func recipient(_ path: ForwardPath, _ parameters: RecipientParameters) async throws(ConnectionError) -> Next {
-        guard let count = transaction?.recipients.count else {
+        guard let transaction else {
             return try await fault(.badSequence, .invalidCommand, "send MAIL first")
         }
         guard parameters.isEmpty else {
             let name = parameters.notify == nil ? "ORCPT" : "NOTIFY"
             return try await fault(.parameterNotRecognized, .invalidArguments, "unknown parameter \(name)")
         }
-        guard count < settings.limits.recipients else {
+        guard transaction.hasRoom(settings.limits) else {
             counters.recipientsDeferred.increment()
             reply(.insufficientStorage, .tooManyRecipients, "too many recipients")
             return .command
@@ -101,9 +101,7 @@ extension Session {
     }
 
     private func accept(_ address: MailAddress) -> Next {
-        if transaction?.known.insert(address).inserted == true {
-            transaction?.recipients.append(address)
-        }
+        transaction?.add(address)
         reply(.ok, .recipientValid, "ok")
         return .command
     }

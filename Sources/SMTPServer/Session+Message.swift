@@ -40,12 +40,12 @@ extension Session {
         var intake = MessageIntake(queue: queue, envelope: envelope(transaction), limits: settings.limits) { header in
             self.prefix(transaction, id: id, date: date, header: header)
         }
-        if connection.input.readableBytes == 0 { try await flush() }
         while await !intake.take(&connection.input) {
             if intake.isHopeless {
                 queue.abort()
                 return conclude(transaction, intake, reply: nil, .close)
             }
+            try checkTime()
             try await flush()
             guard try await connection.receive() else { throw .closed }
         }

@@ -30,8 +30,30 @@ final class Session {
     /// A message whose envelope is being given.
     struct Transaction {
         var sender: EnvelopeSender
-        var recipients: [MailAddress] = []
-        var known: Set<MailAddress> = []
+        private(set) var recipients: [MailAddress] = []
+        private var known: Set<MailAddress> = []
+        private var octets = 0
+
+        init(sender: EnvelopeSender) {
+            self.sender = sender
+        }
+
+        /// What the recipients may take of a frame's head, which has 1 MiB for all (docs/protocols.md). Octets.
+        private static let maximumOctets = 960 * 1024
+        /// A recipient's field without its address. Octets.
+        private static let fieldOverhead = 16
+
+        /// Whether one more recipient, of any length, fits.
+        func hasRoom(_ limits: SessionLimits) -> Bool {
+            recipients.count < limits.recipients && octets + 1024 <= Self.maximumOctets
+        }
+
+        /// Adds a recipient, unless it is there already.
+        mutating func add(_ recipient: MailAddress) {
+            guard known.insert(recipient).inserted else { return }
+            recipients.append(recipient)
+            octets += recipient.description.utf8.count + Self.fieldOverhead
+        }
     }
 
     let connection: Connection
@@ -128,6 +150,7 @@ final class Session {
 
     private func nextCommand() async throws(ConnectionError) -> Next {
         let line: ByteBuffer
+        try checkTime()
         do throws(ConnectionError) {
             // Replies to commands that came together leave together (RFC 2920).
             if unflushed > Self.replyBatch || !connection.hasLine { try await flush() }
@@ -203,6 +226,11 @@ final class Session {
     func flush() async throws(ConnectionError) {
         unflushed = 0
         try await connection.flush()
+    }
+
+    /// A client that never pauses gives the connection no occasion to notice that its time is over.
+    func checkTime() throws(ConnectionError) {
+        if let deadline = connection.deadline, deadline <= .now() { throw .timedOut }
     }
 
     /// Replies to a fault of the client: later and later beyond half the number allowed, and with 421 at the end.

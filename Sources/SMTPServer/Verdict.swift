@@ -19,7 +19,7 @@ struct Verdict {
     /// From queue-manager's reply.
     init(_ frame: Frame) {
         let status = frame["status"].flatMap { EnhancedStatusCode(parsing: $0.utf8) }
-        let text = frame["text"] ?? ""
+        let text = frame["text"] ?? "refused"
         switch frame.replyKind {
         case .ok:
             self.init(.ok, .success, "queued as \(frame["id"] ?? "")")
