@@ -3,6 +3,7 @@
 import email
 import email.policy
 import imaplib
+import json
 import poplib
 import secrets
 import smtplib
@@ -124,6 +125,15 @@ def imap(instance: Instance, address: str) -> imaplib.IMAP4:
     client = imaplib.IMAP4_SSL("localhost", instance.ports["imaps"], timeout=PATIENCE, ssl_context=trust(instance))
     client.login(address, instance.passwords[address])
     return client
+
+
+def queue(instance: Instance) -> list[dict]:
+    """What waits in the queue, as `martlet queue list` says it."""
+    return json.loads(instance.martlet("queue", "list", "--json").stdout)
+
+
+def wait_for_empty_queue(instance: Instance, seconds: float = PATIENCE) -> None:
+    wait_until(lambda: not queue(instance), seconds, "an empty queue")
 
 
 class Talk:

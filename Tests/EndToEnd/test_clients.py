@@ -8,7 +8,7 @@ import time
 import pytest
 from configuration import free_port
 from conftest import ALICE, BOB
-from mail import compose, find, messages_on_disk, pop3, read, receive, token, wait_for, wait_until
+from mail import compose, find, messages_on_disk, pop3, read, receive, token, wait_for, wait_for_empty_queue, wait_until
 
 ERIN = "erin@example.test"
 
@@ -181,7 +181,7 @@ def test_smtp_sink(make_instance):
             "smtp-source", "-s", "5", "-m", "100", "-l", "2048", "-f", ALICE, "-t", "someone@example.net",
             f"inet:127.0.0.1:{instance.ports['smtp']}",
         )  # fmt: skip
-        wait_until(lambda: not list((instance.directory / "spool" / "queue").glob("*/*")), what="an empty queue")
+        wait_for_empty_queue(instance)
     finally:
         sink.terminate()
         output = sink.communicate(timeout=10)[0]

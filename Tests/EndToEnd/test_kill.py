@@ -10,7 +10,7 @@ import time
 import pytest
 from conftest import ALICE, BOB
 from layout import SERVICE_NAMES
-from mail import messages_on_disk, receive, submission, token, wait_for, wait_until
+from mail import messages_on_disk, receive, submission, token, wait_for, wait_for_empty_queue, wait_until
 from sink import Sink
 
 KILLS_EACH = 4
@@ -105,8 +105,7 @@ def copies(instance, sink) -> collections.Counter:
 def settle(instance, sink, load) -> collections.Counter:
     """Waits until the queue is empty and everything that was acknowledged has arrived."""
     instance.supervisor.wait_ready()
-    spool = instance.directory / "spool"
-    wait_until(lambda: not list((spool / "queue").glob("*/*")), 60, "the queue is empty")
+    wait_for_empty_queue(instance, 60)
     wait_until(lambda: load.acknowledged.keys() <= copies(instance, sink).keys(), 10, "everything has arrived")
     return copies(instance, sink)
 

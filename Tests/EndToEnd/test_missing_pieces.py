@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from conftest import ALICE, BOB
 from layout import DAEMONS, SERVICES, own
-from mail import Talk, find, imap, pop3, receive, submission, submit, token, trust, wait_for, wait_until
+from mail import Talk, find, imap, pop3, queue, receive, submission, submit, token, trust, wait_for, wait_for_empty_queue, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -157,11 +157,10 @@ def test_a_full_disk(make_instance):
                 break
         assert refused and refused.smtp_code == 452 and refused.smtp_error.startswith(b"4.3.1"), refused
         assert not list((spool / "incoming").iterdir())
-        waiting = list((spool / "queue").glob("*/*"))
-        assert waiting
+        assert queue(instance)
         instance.supervisor.up("local-deliver")
         instance.martlet("queue", "flush")
-        wait_until(lambda: not list((spool / "queue").glob("*/*")), what="the queue is empty again")
+        wait_for_empty_queue(instance)
         wait_for(instance, BOB, receive(instance, BOB))
     finally:
         instance.stop()

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from conftest import ALICE, BOB
-from mail import find, receive, submit, wait_for, wait_until
+from mail import find, receive, submit, wait_for, wait_for_empty_queue, wait_until
 
 
 def test_a_stand_in_for_local_deliver(make_instance, tmp_path):
@@ -26,7 +26,7 @@ def test_a_stand_in_for_local_deliver(make_instance, tmp_path):
             return everything if everything.count(late) >= 2 and early in everything and ALICE in texts else None
 
         assert f"Delivered-To: {BOB}" in wait_until(arrived, what="the stand-in's messages")
-        wait_until(lambda: not list((instance.directory / "spool" / "queue").glob("*/*")), what="an empty queue")
+        wait_for_empty_queue(instance)
         assert not find(instance, BOB, early) and not find(instance, BOB, late)
     finally:
         stand_in.kill()
