@@ -8,7 +8,21 @@ import subprocess
 import pytest
 from conftest import ALICE, BOB
 from layout import DAEMONS, SERVICES, own
-from mail import Talk, find, imap, pop3, queue, receive, submission, submit, token, trust, wait_for, wait_for_empty_queue, wait_until
+from mail import (
+    Talk,
+    find,
+    imap,
+    pop3,
+    queue,
+    receive,
+    submission,
+    submit,
+    token,
+    trust,
+    wait_for,
+    wait_for_empty_queue,
+    wait_until,
+)
 
 
 @pytest.fixture(scope="module")
