@@ -35,6 +35,8 @@ struct MessageIntake {
     private(set) var octets = 0
     /// The first thing that was wrong.
     private(set) var fault: Fault?
+    /// What queue-manager said before it closed the connection within the message.
+    private(set) var earlyReply: Frame?
 
     init(
         queue: QueueConnection,
@@ -146,6 +148,7 @@ struct MessageIntake {
     }
 
     private mutating func lose(_ error: QueueError) {
+        earlyReply = queue.earlyReply()
         queue.abort()
         held = ByteBuffer()
         if fault == nil { fault = .queueLost("\(error)") }

@@ -118,6 +118,11 @@ final class QueueConnection {
         }
     }
 
+    /// A reply that came before the end of the message, such as that the disk is full; nil where there is none.
+    func earlyReply() -> Frame? {
+        try? parser.next(from: &connection.input)
+    }
+
     /// Closes the connection; a message that has not been ended is thrown away.
     func abort() {
         nextID = ""

@@ -48,7 +48,7 @@ package struct SessionLimits: Sendable {
     /// Faults of the client before it is sent away.
     package var errors = 20
     /// What each fault beyond half of `errors` adds to the delay of the reply.
-    package var errorDelay = TimeAmount.seconds(1)
+    package var errorDelay = TimeAmount.milliseconds(200)
     /// Silence of the client.
     package var idle = TimeAmount.minutes(5)
     /// Time for the whole session.

@@ -52,7 +52,7 @@ extension Session {
         let reply = intake.fault == nil ? await intake.reply() : nil
         if reply == nil { queue.abort() }
         resources.queue.put(queue)
-        return conclude(transaction, intake, reply: reply, .command)
+        return conclude(transaction, intake, reply: reply ?? intake.earlyReply, .command)
     }
 
     private func envelope(_ transaction: Transaction) -> Frame {

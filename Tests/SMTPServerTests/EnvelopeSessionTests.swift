@@ -173,7 +173,7 @@ import Testing
     }
 
     @Test func talkingBeforeTheGreetingIsRefused() async throws {
-        try await TestServer.run({ $0.settings.limits.greetingDelay = .milliseconds(200) }) { server in
+        try await TestServer.run({ $0.settings.limits.greetingDelay = .milliseconds(500) }) { server in
             let client = try await server.connect()
             #expect(try await client.command("EHLO too.early").description.hasPrefix("554 5.5.1"))
             #expect(await client.isClosed())

@@ -22,6 +22,8 @@ final class FakeQueue: Sendable {
         case closeAtEnd
         /// Closes at the first part of a message.
         case closeAtData
+        /// Answers at the first part of a message and closes.
+        case answerAtData(Frame)
     }
 
     struct State {
@@ -63,6 +65,11 @@ final class FakeQueue: Sendable {
                 if frame.verb == "SUBMIT" { current = Message(envelope: frame, id: id) }
                 if let body = frame.body {
                     if case .closeAtData = behaviour { return }
+                    if case .answerAtData(let answer) = behaviour {
+                        connection.write(answer)
+                        try await connection.flush()
+                        return
+                    }
                     current?.octets.writeImmutableBuffer(body)
                     current?.parts += 1
                 }
@@ -78,7 +85,7 @@ final class FakeQueue: Sendable {
                     id = nextID()
                     answer["next"] = id
                     connection.write(answer)
-                case .closeAtEnd, .closeAtData:
+                case .closeAtEnd, .closeAtData, .answerAtData:
                     return
                 }
                 try await connection.flush()

@@ -191,6 +191,7 @@ import Testing
             (.answer(.reply(.reject, status: "5.4.6", text: "loop")), "554 5.4.6 loop"),
             (.answer(.reply(.reject, status: "nonsense", text: "no")), "554 5.6.0 no"),
             (.answer(Frame("WHAT")), "451 4.3.0"),
+            (.answerAtData(.reply(.defer, status: "4.3.1", text: "disk full")), "45"),
             (.closeAtEnd, "451 4.3.0"),
             (.closeAtData, "451 4.3.0"),
         ]

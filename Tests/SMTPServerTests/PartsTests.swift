@@ -102,4 +102,18 @@ import Testing
     func notAddressBlocks(text: String) {
         #expect(AddressBlock(text) == nil)
     }
+
+    @Test func envelopeFitsOneFrame() throws {
+        var limits = SessionLimits()
+        limits.recipients = 20_000
+        var transaction = Session.Transaction(sender: EnvelopeSender(.null))
+        let domain = [String](repeating: String(repeating: "d", count: 46), count: 4).joined(separator: ".")
+        while transaction.hasRoom(limits) {
+            let localPart = "\(transaction.recipients.count)" + String(repeating: "x", count: 50)
+            transaction.add(try MailAddress(localPart: localPart, domain: domain))
+        }
+        #expect(transaction.recipients.count > 3000)
+        let size = transaction.recipients.reduce(0) { $0 + "recipient: <\($1)>\n".utf8.count }
+        #expect(size < 1024 * 1024 - 4096)
+    }
 }

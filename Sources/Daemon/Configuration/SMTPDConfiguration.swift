@@ -52,7 +52,7 @@ package struct SMTPDConfiguration: Sendable {
         maximumErrors = try table.integer("maximum-errors", default: 20, in: 1...1000)
         idleTimeout = try table.duration("idle-timeout", default: .minutes(5))
         sessionTimeout = try table.duration("session-timeout", default: .hours(1))
-        errorDelay = try table.duration("error-delay", default: .seconds(1), in: .zero ... .minutes(1))
+        errorDelay = try table.duration("error-delay", default: .milliseconds(200), in: .zero ... .minutes(1))
         maximumHops = try table.integer("maximum-hops", default: 100, in: 1...10_000)
         maximumLine = try table.octets("maximum-line", default: 1 << 20)
         greetingDelay = try table.duration("greeting-delay", default: .zero, in: .zero ... .minutes(1))
