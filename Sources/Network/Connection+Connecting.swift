@@ -20,6 +20,7 @@ extension Connection {
         var bootstrap = ClientBootstrap(group: loop).connectTimeout(timeout)
             .channelOption(.allowRemoteHalfClosure, value: true)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .channelOption(.socketOption(.so_rcvbuf), value: InternetSocket.receiveBuffer)
         if let source { bootstrap = bootstrap.bind(to: source) }
         return try await connect { try await bootstrap.connect(to: address, channelInitializer: Self.make) }
     }

@@ -37,6 +37,8 @@ package final class Connection: @unchecked Sendable {
     private var failure: ConnectionError?
     private var isClosing = false
     private var heldRead = false
+    /// The session waits for more although `input` is full already, as for the end of a long line.
+    private var wantsMore = false
     private var waitUntil: NIODeadline?
     private var alarm: Scheduled<Void>?
     private var alarmTime: NIODeadline?
@@ -199,7 +201,10 @@ package final class Connection: @unchecked Sendable {
         }
         // The handshake as a whole has the time that one answer has.
         let timer = idleTimeout.map { timeout in
-            eventLoop.scheduleTask(in: timeout) { [self] in fail(.timedOut) }
+            eventLoop.scheduleTask(in: timeout) { [self] in
+                fail(.timedOut)
+                channel.close(promise: nil)
+            }
         }
         defer { timer?.cancel() }
         do {
@@ -255,6 +260,7 @@ package final class Connection: @unchecked Sendable {
             input.writeImmutableBuffer(octets)
         }
         hasNews = true
+        wantsMore = false
     }
 
     func receivedBatch() {
@@ -291,7 +297,7 @@ package final class Connection: @unchecked Sendable {
 
     /// Whether a read may go to the socket now; otherwise it's remembered until `input` was consumed.
     func mayRead() -> Bool {
-        if isClosing || input.readableBytes < inputLimit { return true }
+        if isClosing || wantsMore || input.readableBytes < inputLimit { return true }
         heldRead = true
         return false
     }
@@ -299,6 +305,7 @@ package final class Connection: @unchecked Sendable {
     private func resumeReading() {
         guard heldRead else { return }
         heldRead = false
+        wantsMore = true
         channel.read()
     }
 

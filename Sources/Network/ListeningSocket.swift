@@ -46,6 +46,10 @@ package enum UnixSocket {
 
 /// Sockets for TCP and UDP.
 package enum InternetSocket {
+    /// The kernel's receive buffer of a connection. Octets. When a peer closes, all that is in this buffer is read at
+    /// once whatever the brake says, so it bounds what one connection can put into our memory.
+    static let receiveBuffer = 256 * 1024
+
     /// Binds and listens for TCP.
     package static func listen(_ address: SocketAddress) throws(SocketError) -> CInt {
         let socket = try bound(address, type: CInt(SOCK_STREAM.rawValue))
@@ -68,6 +72,8 @@ package enum InternetSocket {
         var on: CInt = 1
         let length = socklen_t(MemoryLayout<CInt>.size)
         if type == CInt(SOCK_STREAM.rawValue) { setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &on, length) }
+        var octets = CInt(receiveBuffer)
+        setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &octets, length)
         if isV6 { setsockopt(socket, CInt(IPPROTO_IPV6), IPV6_V6ONLY, &on, length) }
         let isBound = address.withSockAddr { pointer, size in bind(socket, pointer, socklen_t(size)) == 0 }
         guard isBound else {
