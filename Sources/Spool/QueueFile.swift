@@ -9,9 +9,16 @@ package struct QueueFileHead: Equatable, Sendable {
     /// The message's size. Octets.
     package var octets: Int
     /// Over the message, then the lines before `checksum`.
-    package var checksum: UInt32
+    package var checksum: UInt32 = 0
     /// Octets of the lines that the checksum covers.
-    package var coveredHead: Int
+    package var coveredHead = 0
+
+    /// The head of a file that was just written.
+    package init(_ envelope: MessageEnvelope, offset: Int, octets: Int) {
+        self.envelope = envelope
+        self.offset = offset
+        self.octets = octets
+    }
 }
 
 /// The form of a queue file: envelope block, empty line, the message (docs/queue.md).
@@ -80,13 +87,10 @@ package enum QueueFile {
             envelope.user = extra["user"]
             envelope.uid = extra["uid"].flatMap { UInt32($0) }
             envelope.origin = extra["origin"]
-            return QueueFileHead(
-                envelope: envelope,
-                offset: offset,
-                octets: octets,
-                checksum: checksum.value,
-                coveredHead: checksum.position
-            )
+            var head = QueueFileHead(envelope, offset: offset, octets: octets)
+            head.checksum = checksum.value
+            head.coveredHead = checksum.position
+            return head
         }
 
         private static func decode(_ value: ByteBufferView) -> String? {

@@ -96,7 +96,7 @@ package final class Spool: Sendable {
     }
 
     /// Makes operations happen together or not at all; returns once they survive a power failure.
-    package func commit(_ operations: [SpoolOperation]) async throws(SpoolError) {
+    package func commitDurably(_ operations: [SpoolOperation]) async throws(SpoolError) {
         let error: SpoolError? = await withCheckedContinuation { continuation in
             commit(operations, durable: { continuation.resume(returning: $0) })
         }

@@ -1,0 +1,29 @@
+import Spool
+
+/// What a message's state file comes down to.
+struct MessageProgress {
+    /// Recipients with a final result, from 0.
+    private(set) var final: Set<Int> = []
+    /// Failed attempts of the others, and when the next one is due in milliseconds since 1970.
+    private(set) var attempts: [Int: (count: Int, due: Int64)] = [:]
+    /// The last words about each recipient.
+    private(set) var texts: [Int: String] = [:]
+    /// Whether the sender knows that it's late.
+    private(set) var isWarned = false
+
+    init(_ entries: [StateEntry] = []) {
+        for entry in entries {
+            let index = entry.recipient - 1
+            switch entry.event {
+            case .delivered(let status), .failed(let status):
+                final.insert(index)
+                texts[index] = "\(status) \(entry.text)"
+            case .deferred(let count, let next, let status):
+                attempts[index] = (count, next.multipliedReportingOverflow(by: 1000).partialValue)
+                texts[index] = "\(status) \(entry.text)"
+            case .warned: isWarned = true
+            case .requeued: attempts = [:]
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+import Logging
+import Metrics
+import Spool
+
+/// One line for each thing that happens to a message, its ID first, so that a search for the ID tells its story.
+struct QueueLog: Sendable {
+    let logger: Logger
+
+    init(_ logger: Logger) { self.logger = logger }
+
+    func accepted(_ id: MessageID, _ envelope: MessageEnvelope, octets: Int) {
+        var metadata: Logger.Metadata = [
+            "sender": "\(envelope.sender)", "octets": "\(octets)", "recipients": "\(envelope.recipients.count)",
+        ]
+        if let client = envelope.client { metadata["client"] = "\(client)" }
+        if let user = envelope.user { metadata["user"] = "\(user)" }
+        if let uid = envelope.uid { metadata["uid"] = "\(uid)" }
+        logger.info("\(id) accepted", metadata: metadata)
+    }
+
+    func result(_ job: DeliveryJob, _ recipient: String, _ result: RecipientResult, _ word: String) {
+        logger.info(
+            "\(job.message.id) \(word)",
+            metadata: [
+                "recipient": "\(recipient)", "status": "\(result.status)", "text": "\(result.summary)",
+                "attempt": "\(job.attempts + 1)",
+            ]
+        )
+    }
+
+    func reported(_ id: MessageID, by report: MessageID, to sender: String) {
+        logger.info("\(id) reported", metadata: ["report": "\(report)", "sender": "\(sender)"])
+    }
+
+    func unreported(_ id: MessageID, why: String) { logger.info("\(id) not reported", metadata: ["reason": "\(why)"]) }
+
+    func removed(_ id: MessageID) { logger.info("\(id) left the queue") }
+
+    func interrupted(_ id: MessageID, _ reason: String) {
+        logger.notice("\(id) interrupted", metadata: ["reason": "\(reason)"])
+    }
+
+    func administered(_ id: MessageID, _ what: String) { logger.notice("\(id) \(what) by the administrator") }
+
+    func missing(_ id: MessageID) { logger.error("\(id) forgotten: its file is gone") }
+
+    func corrupt(_ id: MessageID, _ reason: String) {
+        logger.error("\(id) moved to corrupt/", metadata: ["reason": "\(reason)"])
+    }
+
+    func unreadable(_ id: MessageID, _ reason: String) {
+        logger.error("\(id) can't be read now", metadata: ["reason": "\(reason)"])
+    }
+
+    func refused(_ reason: String, sender: String) {
+        logger.notice("refused", metadata: ["reason": "\(reason)", "sender": "\(sender)"])
+    }
+}
+
+/// What `run/status/queue-manager.sock` and `STATISTICS` count, since the start.
+struct QueueCounters {
+    private(set) var values: [String: Int] = [:]
+    private var handles: [String: Counter] = [:]
+
+    /// All that are counted.
+    static let names = ["accepted", "delivered", "deferred", "failed", "reports", "expired"]
+
+    init() {
+        for name in Self.names {
+            values[name] = 0
+            handles[name] = Counter(label: name)
+        }
+    }
+
+    mutating func count(_ name: String) {
+        values[name, default: 0] += 1
+        handles[name]?.increment()
+    }
+}

@@ -1,0 +1,73 @@
+import Bus
+import Logging
+import NIOCore
+import NIOPosix
+import Network
+import Spool
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// The queue: its spool, its schedule and its two sockets.
+package final class QueueManager: Sendable {
+    private let scheduler: Scheduler
+    private let submissions: BusServer
+    private let control: BusServer
+    private let spool: Spool
+    private let loop: any EventLoop
+    private let logger: Logger
+
+    /// Opens the spool. Blocks while the journal is replayed.
+    ///
+    /// - Parameter onFailure: told when nothing can be promised any more; the process should end.
+    package init(
+        settings: QueueSettings,
+        spool path: String,
+        options: Spool.Options = Spool.Options(),
+        loop: any EventLoop,
+        clock: QueueClock = .system,
+        logger: Logger,
+        onFailure: @escaping @Sendable (SpoolError) -> Void
+    ) throws(SpoolError) {
+        spool = try Spool(path: path, options: options, callBack: { loop.execute($0) }, onFailure: onFailure)
+        scheduler = Scheduler(settings: settings, spool: spool, loop: loop, clock: clock, logger: logger)
+        submissions = BusServer(group: loop, connections: 2000, logger: logger)
+        control = BusServer(group: loop, connections: 100, logger: logger)
+        self.loop = loop
+        self.logger = logger
+    }
+
+    /// Looks what is due, for tests that move their clock.
+    package func timeHasCome() async { try? await loop.submit { [scheduler] in scheduler.timeHasCome() }.get() }
+
+    /// Serves the sockets, and finds the messages that are in the spool.
+    ///
+    /// - Parameters:
+    ///   - queueSocket: a listening descriptor for run/queue.sock; likewise `controlSocket`.
+    package func start(queueSocket: CInt, controlSocket: CInt) async throws {
+        let scheduler = scheduler
+        let recovery = QueueRecovery(scheduler: scheduler, start: spool.makeID())
+        try await submissions.accept(on: queueSocket) { connection in
+            var session = SubmissionSession(connection, scheduler)
+            await session.run()
+        }
+        let session = ControlSession(scheduler: scheduler)
+        try await control.answer(on: controlSocket) { frame, connection in
+            try await session.answer(frame, on: connection)
+        }
+        let logger = logger
+        Task(executorPreference: LoopExecutor.of(loop)) {
+            let count = await recovery.run()
+            logger.info("spool read", metadata: ["messages": "\(count)"])
+        }
+    }
+
+    /// Takes nothing more, lets what was begun come to its end, and closes the spool.
+    package func shutDown(grace: TimeAmount) async {
+        await submissions.shutDown(grace: grace)
+        await control.shutDown(grace: grace)
+        try? await loop.submit { [scheduler] in scheduler.close() }.get()
+        await spool.close()
+    }
+}

@@ -1,0 +1,87 @@
+import Daemon
+import NIOCore
+
+/// What the queue manager goes by.
+package struct QueueSettings: Sendable {
+    /// Our name in Received fields and delivery reports.
+    package var hostname: String
+    /// Domains whose mail goes to local-deliver, in lower case.
+    package var domains: Set<String>
+    /// How long a message is tried. Milliseconds, as all times here.
+    package var lifetime: Int64 = 5 * 86_400_000
+    /// How long a delivery report is tried.
+    package var bounceLifetime: Int64 = 2 * 86_400_000
+    /// After how long the sender is told that a message is late; 0 for never.
+    package var delayWarning: Int64 = 0
+    /// The first wait after a failed attempt.
+    package var retryMinimum: Int64 = 300_000
+    /// The longest wait between attempts.
+    package var retryMaximum: Int64 = 4 * 3_600_000
+    /// Deliveries to one remote destination at the same time.
+    package var destinationConcurrency = 20
+    /// Deliveries to mailboxes at the same time.
+    package var localConcurrency = 200
+    /// Deliveries at the same time in all.
+    package var concurrency = 1000
+    /// Recipients that one delivery to another host has.
+    package var deliveryRecipients = 100
+    /// The largest message of a peer that is not one of ours. Octets.
+    package var maximumMessage = 50 << 20
+    /// Recipients of a message of a peer that is not one of ours.
+    package var maximumRecipients = 1000
+    /// Uids whose word on client, user and origin is taken: our daemons.
+    package var trusted: Set<UInt32> = []
+    /// Uids that may use every verb of the control socket, beside root and our own.
+    package var administrators: Set<UInt32> = []
+    /// How long a peer may be silent in the middle of a message.
+    package var idleTimeout = TimeAmount.minutes(5)
+    /// Received fields from which on a message is taken to be in a loop.
+    package var maximumHops = 100
+    /// Messages whose envelope is kept in memory until they were tried.
+    package var cachedEnvelopes = 20_000
+    /// local-deliver's socket.
+    package var deliverSocket = "run/deliver.sock"
+    /// remote-relay's socket.
+    package var relaySocket = "run/relay.sock"
+
+    /// The usual values.
+    package init(hostname: String, domains: Set<String>) {
+        self.hostname = hostname
+        self.domains = domains
+    }
+
+    /// The values of a configuration.
+    package init(_ configuration: Configuration) {
+        self.init(hostname: configuration.hostname, domains: Set(configuration.domains))
+        let queue = configuration.queueManager
+        lifetime = queue.lifetime.milliseconds
+        bounceLifetime = queue.bounceLifetime.milliseconds
+        delayWarning = queue.delayWarning.milliseconds
+        retryMinimum = queue.retryMinimum.milliseconds
+        retryMaximum = queue.retryMaximum.milliseconds
+        destinationConcurrency = queue.destinationConcurrency
+        localConcurrency = queue.localConcurrency
+        concurrency = queue.concurrency
+        deliveryRecipients = queue.deliveryRecipients
+        maximumMessage = queue.maximumMessage
+        maximumRecipients = queue.maximumRecipients
+    }
+}
+
+extension TimeAmount {
+    var milliseconds: Int64 { nanoseconds / 1_000_000 }
+}
+
+/// Where time and chance come from; tests bring their own.
+package struct QueueClock: Sendable {
+    /// Milliseconds since 1970.
+    package var now: @Sendable () -> Int64
+    /// From 0 to 1.
+    package var chance: @Sendable () -> Double
+
+    /// A clock of one's own.
+    package init(now: @escaping @Sendable () -> Int64, chance: @escaping @Sendable () -> Double) {
+        self.now = now
+        self.chance = chance
+    }
+}

@@ -1,0 +1,104 @@
+import Bus
+import MIME
+import NIOCore
+import SMTP
+import Spool
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// Why a message is not taken.
+struct SubmissionRefusal: Error {
+    let reply: Frame
+
+    init(_ kind: ReplyKind, _ status: String, _ text: String) {
+        reply = Frame.reply(kind, status: status, text: text)
+    }
+
+    init(_ error: SpoolError) {
+        if error == .full {
+            self.init(.defer, "4.3.1", "not enough space in the queue")
+        } else {
+            self.init(.defer, "4.3.0", "the queue can't take it now")
+        }
+    }
+}
+
+/// What is believed of a submission, by who makes it.
+struct SubmissionPolicy {
+    let settings: QueueSettings
+    /// The peer's uid.
+    let peer: UInt32?
+
+    /// Whether the peer is one of our daemons, whose word on where a message comes from counts.
+    private var isTrusted: Bool {
+        peer.map { $0 == 0 || $0 == getuid() || settings.trusted.contains($0) } ?? false
+    }
+
+    /// The most recipients that one message can have.
+    private static let recipientLimit = 20_000
+
+    /// Makes the envelope that goes into the spool.
+    func envelope(_ submit: Frame, id: MessageID, now: Int64) throws(SubmissionRefusal) -> MessageEnvelope {
+        guard let sender = submit["sender"], (try? EnvelopeSender(parsing: sender.utf8)) != nil else {
+            throw SubmissionRefusal(.reject, "5.5.4", "malformed sender")
+        }
+        var recipients: [String] = []
+        var seen: Set<String> = []
+        for field in submit.fields where field.name == "recipient" {
+            guard (try? EnvelopeRecipient(parsing: field.value.utf8)) != nil else {
+                throw SubmissionRefusal(.reject, "5.5.4", "malformed recipient")
+            }
+            if seen.insert(field.value).inserted { recipients.append(field.value) }
+        }
+        guard !recipients.isEmpty else { throw SubmissionRefusal(.reject, "5.5.4", "no recipient") }
+        guard recipients.count <= (isTrusted ? Self.recipientLimit : settings.maximumRecipients) else {
+            throw SubmissionRefusal(.reject, "5.5.3", "too many recipients")
+        }
+        var envelope = MessageEnvelope(id: id, arrived: now, sender: sender, recipients: recipients)
+        if isTrusted {
+            envelope.client = submit["client"]
+            envelope.helo = submit["helo"]
+            envelope.protocolName = submit["protocol"]
+            envelope.user = submit["user"]
+            envelope.origin = submit["origin"]
+        } else {
+            envelope.client = "local"
+        }
+        if isLocalProgram(envelope) { envelope.uid = peer }
+        return envelope
+    }
+
+    /// Whether nobody has written a trace field yet.
+    private func isLocalProgram(_ envelope: MessageEnvelope) -> Bool {
+        envelope.protocolName == nil && envelope.origin == nil
+    }
+
+    /// The largest message for an envelope; nil for no limit of ours: smtpd has its own.
+    static func maximumMessage(_ envelope: MessageEnvelope, _ settings: QueueSettings) -> Int? {
+        envelope.uid.map { $0 == 0 ? nil : settings.maximumMessage } ?? nil
+    }
+
+    /// The trace field of a message from a local program (RFC 5321 §4.4); empty for others, which have one.
+    static func traceField(_ envelope: MessageEnvelope, _ settings: QueueSettings) -> ByteBuffer {
+        guard let uid = envelope.uid else { return ByteBuffer() }
+        let date = MailDate(seconds: envelope.arrived)
+        return ByteBuffer(
+            string: "Received: by \(settings.hostname) (Martlet, from uid \(uid)) id \(envelope.id);\r\n\t\(date)\r\n"
+        )
+    }
+
+    /// How many hosts a message has passed, by the trace fields in the begin of it.
+    static func hops(_ message: ByteBuffer) -> Int {
+        var hops = 0
+        var rest = message.readableBytesView
+        while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
+            let line = rest[rest.startIndex..<end]
+            if line.count <= 1, line.first.map({ $0 == UInt8(ascii: "\r") }) ?? true { break }
+            if line.count >= 9, line.prefix(9).map({ $0 | 0x20 }).elementsEqual("received:".utf8) { hops += 1 }
+            rest = rest[(end + 1)...]
+        }
+        return hops
+    }
+}
