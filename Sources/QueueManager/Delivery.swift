@@ -44,7 +44,8 @@ struct RecipientResult {
 }
 
 /// One request to a deliverer, and the answers so far.
-final class Delivery {
+final class Delivery: @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread.
     let job: DeliveryJob
     let envelope: MessageEnvelope
     /// Of each of the job's recipients.
@@ -70,7 +71,8 @@ final class Delivery {
     var frame: Frame {
         let message = job.message
         var fields: [Frame.Field] = [
-            .init("id", message.id.description), .init("file", message.id.path), .init("offset", String(message.offset)),
+            .init("id", message.id.description), .init("file", message.id.path),
+            .init("offset", String(message.offset)),
             .init("octets", String(message.octets)), .init("attempt", String(job.attempts + 1)),
             .init("arrived", String(message.arrived)), .init("sender", envelope.sender),
         ]

@@ -2,7 +2,8 @@ import DequeModule
 
 /// Where mail goes: our own mailboxes, or a domain elsewhere. Has its own line, its own concurrency, and a rest after
 /// it could not be reached.
-final class Destination {
+final class Destination: @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread.
     /// The domain in lower case; empty for our mailboxes.
     let name: String
     /// Jobs that are due. Some may have gone elsewhere since: those are not `ready`.

@@ -1,7 +1,8 @@
 import Spool
 
 /// What the scheduler knows of a message: only what scheduling needs, for there may be millions.
-final class QueuedMessage {
+final class QueuedMessage: @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread.
     let id: MessageID
     /// Seconds since 1970.
     let arrived: Int64
@@ -46,7 +47,8 @@ final class QueuedMessage {
 }
 
 /// A message's recipients at one destination: what one delivery is for.
-final class DeliveryJob {
+final class DeliveryJob: @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread.
     enum Phase {
         /// In its destination's line.
         case ready

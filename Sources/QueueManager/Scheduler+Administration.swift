@@ -112,6 +112,10 @@ extension Scheduler {
                 message.isRemoved = false
                 return .failed(error)
             }
+            // Nothing of it is left to see when the administrator hears of it.
+            await withCheckedContinuation { continuation in
+                spool.commit([], applied: { continuation.resume() })
+            }
             forget(message)
             log.administered(id, "removed")
             return .done

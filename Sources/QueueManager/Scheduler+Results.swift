@@ -231,7 +231,9 @@ extension Scheduler {
             guard let result = delivery.results[position] else { continue }
             final += line(position, .delivered(status: result.status), result.summary)
         }
-        for (position, result) in outcome.failed { final += line(position, .failed(status: result.status), result.summary) }
+        for (position, result) in outcome.failed {
+            final += line(position, .failed(status: result.status), result.summary)
+        }
         let due = job.message.jobs.first { $0.attempts == job.attempts + 1 }?.due ?? now
         for position in outcome.deferred {
             guard let result = delivery.results[position] else { continue }
@@ -252,7 +254,10 @@ extension Scheduler {
         let now = clock.now()
         let old = destination.line.filter { $0.phase == .ready && now >= expiry(of: $0.message) }
         for job in old {
-            conclude(job, RecipientResult(kind: .defer, status: destination.failure.status, text: destination.failure.text))
+            conclude(
+                job,
+                RecipientResult(kind: .defer, status: destination.failure.status, text: destination.failure.text)
+            )
         }
     }
 

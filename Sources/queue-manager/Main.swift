@@ -1,3 +1,16 @@
 import ArgumentParser
+import Daemon
+import QueueManager
 
-@main struct Main: ParsableCommand {}
+/// Owns the spool: takes messages in for good, and sees to it that they go where they should.
+@main
+struct Main: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "queue-manager",
+        abstract: "Owns the mail queue: durable intake, schedule, retries and delivery reports."
+    )
+
+    @OptionGroup var options: DaemonOptions
+
+    func run() { QueueManagerProgram().run(options) }
+}
