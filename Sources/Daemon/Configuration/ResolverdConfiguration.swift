@@ -1,12 +1,34 @@
 import NIOCore
+import Network
 
 /// `[resolverd]`
 package struct ResolverdConfiguration: Sendable {
     /// Where DNS is answered, by UDP and TCP.
     package var listen: [SocketAddress]
+    /// Whom to ask what isn't in a local zone or the cache; nobody where empty.
     package var forwarders: [SocketAddress]
     /// Local zones: name to master file.
     package var zones: [String: String]
+    /// Whom to ask about names at and below a name, in the place of `forwarders`.
+    package var forwardZones: [String: [SocketAddress]]
+    /// Networks whose questions about other than local zones are answered.
+    package var allowRecursion: [AddressRange]
+    /// Event loops; 0 for one a core.
+    package var threads: Int
+    /// What the cache takes in all. Octets.
+    package var cacheSize: Int
+    /// The longest that an answer is kept, whatever its records say.
+    package var cacheMaximumTTL: TimeAmount
+    /// The longest that an answer is kept which says that there is nothing.
+    package var cacheMaximumNegativeTTL: TimeAmount
+    /// After how long a question is given up, all servers and attempts together.
+    package var queryTimeout: TimeAmount
+    /// Questions to other servers that may wait for an answer at the same time.
+    package var maximumPending: Int
+    /// How long a TCP connection may be silent.
+    package var idleTimeout: TimeAmount
+    package var maximumConnections: Int
+    package var maximumConnectionsPerClient: Int
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         listen = try table.addresses("listen")
@@ -14,5 +36,37 @@ package struct ResolverdConfiguration: Sendable {
         let zones = try table.table("zones")
         self.zones = [:]
         for name in zones.keys { self.zones[name.lowercased()] = try zones.string(name) }
+        let forwardZones = try table.table("forward-zones")
+        self.forwardZones = [:]
+        for name in forwardZones.keys {
+            self.forwardZones[name.lowercased()] = try forwardZones.addresses(name, port: 53)
+        }
+        allowRecursion = []
+        for text in try table.strings("allow-recursion", default: ["127.0.0.0/8", "::1"]) {
+            guard let range = AddressRange(text) else {
+                throw table.error(
+                    "allow-recursion",
+                    "\"\(text)\" is not a network such as 192.0.2.0/24 or 2001:db8::/32"
+                )
+            }
+            allowRecursion.append(range)
+        }
+        threads = try table.integer("threads", default: 0, in: 0...256)
+        cacheSize = try table.octets("cache-size", default: 64 << 20, in: (1 << 20)...(1 << 40))
+        cacheMaximumTTL = try table.duration("cache-maximum-ttl", default: .hours(24), in: .zero ... .hours(24 * 7))
+        cacheMaximumNegativeTTL = try table.duration(
+            "cache-maximum-negative-ttl",
+            default: .hours(1),
+            in: .zero ... .hours(24)
+        )
+        queryTimeout = try table.duration("query-timeout", default: .seconds(5), in: .milliseconds(100) ... .minutes(1))
+        maximumPending = try table.integer("maximum-pending", default: 4096, in: 1...1_000_000)
+        idleTimeout = try table.duration("idle-timeout", default: .seconds(30), in: .seconds(1) ... .hours(1))
+        maximumConnections = try table.integer("maximum-connections", default: 1000, in: 1...1_000_000)
+        maximumConnectionsPerClient = try table.integer(
+            "maximum-connections-per-client",
+            default: 100,
+            in: 1...1_000_000
+        )
     }
 }

@@ -1,0 +1,111 @@
+import DNS
+import NIOCore
+
+/// Whole answers, ready to be sent, on one event loop: found by the octets of the question alone, and sent with another
+/// ID, the client's own case, and times to live counted down. No decoding and no lock is in this path.
+struct AnswerCache {
+    private var entries: BoundedCache<UInt64, Entry>
+    private let seed = UInt64.random(in: .min ... .max)
+
+    /// A class, so that finding one copies nothing.
+    private final class Entry {
+        let question: [UInt8]
+        let variant: UInt8
+        let answer: [UInt8]
+        let timesToLive: [Int]
+        let stored: Int64
+        let expires: Int64
+
+        init(_ query: PlainQuery, _ answer: [UInt8], _ timesToLive: [Int], stored: Int64, expires: Int64) {
+            question = query.question
+            variant = query.variant
+            self.answer = answer
+            self.timesToLive = timesToLive
+            self.stored = stored
+            self.expires = expires
+        }
+    }
+
+    /// Answers larger than this aren't worth it. Octets.
+    static let maximumAnswer = 4096
+
+    init(limit: Int) {
+        entries = BoundedCache(limit: limit)
+    }
+
+    /// The answer to a query; nil where there is none, or it's larger than the client takes.
+    mutating func answer(to query: PlainQueryView, maximum: Int, now: Int64) -> ByteBuffer? {
+        guard let entry = entries.value(for: query.hash(seed)), entry.variant == query.variant,
+            query.matches(entry.question), entry.answer.count <= maximum
+        else { return nil }
+        guard now < entry.expires else {
+            entries.remove(query.hash(seed))
+            return nil
+        }
+        var buffer = ByteBuffer(bytes: entry.answer)
+        query.personalize(&buffer)
+        let elapsed = UInt32(clamping: now - entry.stored)
+        if elapsed > 0 {
+            for offset in entry.timesToLive {
+                let timeToLive = buffer.getInteger(at: offset, as: UInt32.self) ?? 0
+                buffer.setInteger(timeToLive > elapsed ? timeToLive - elapsed : 0, at: offset)
+            }
+        }
+        return buffer
+    }
+
+    /// Keeps an answer.
+    ///
+    /// - Parameter lifetime: seconds; nil for as long as the zones stay as they are, the times to live too.
+    mutating func keep(_ answer: [UInt8], for query: PlainQuery, lifetime: UInt32?, now: Int64) {
+        guard answer.count <= Self.maximumAnswer, lifetime != 0, let places = Self.timesToLive(in: answer) else {
+            return
+        }
+        let entry = Entry(
+            query,
+            answer,
+            lifetime == nil ? [] : places,
+            stored: now,
+            expires: lifetime.map { now + Int64($0) } ?? .max
+        )
+        let cost =
+            128 + memoryCost(ofOctets: answer.count) + memoryCost(ofOctets: query.question.count)
+            + memoryCost(ofOctets: 8 * entry.timesToLive.count)
+        entries.insert(entry, for: query.hash(seed), cost: cost)
+    }
+
+    mutating func flush() { entries.removeAll() }
+
+    /// What the answers take now. Octets.
+    var octets: Int { entries.total }
+
+    /// Where the times to live are in a message of ours, OPT's aside.
+    private static func timesToLive(in message: [UInt8]) -> [Int]? {
+        var places: [Int] = []
+        var position = DNSMessage.headerOctets
+        func skipName() {
+            while position < message.count {
+                let length = message[position]
+                if length & 0xC0 == 0xC0 {
+                    position += 2
+                    return
+                }
+                position += 1 + Int(length)
+                if length == 0 { return }
+            }
+        }
+        func number(_ offset: Int) -> Int { Int(message[offset]) << 8 | Int(message[offset + 1]) }
+        guard message.count >= DNSMessage.headerOctets else { return nil }
+        for _ in 0..<number(4) {
+            skipName()
+            position += 4
+        }
+        for _ in 0..<(number(6) + number(8) + number(10)) {
+            skipName()
+            guard position + 10 <= message.count else { return nil }
+            if number(position) != Int(RecordType.opt.rawValue) { places.append(position + 4) }
+            position += 10 + number(position + 8)
+        }
+        return position == message.count ? places : nil
+    }
+}

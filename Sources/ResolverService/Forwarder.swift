@@ -1,0 +1,112 @@
+import DNS
+import NIOCore
+
+/// Asks other resolvers: the fastest first, again with more patience and elsewhere where no answer comes. On one event
+/// loop.
+final class Forwarder {
+    private let loop: any EventLoop
+    private let timeout: TimeAmount
+    private var upstreams: [SocketAddress: Upstream] = [:]
+    private var random = SystemRandomNumberGenerator()
+
+    private static let maximumAttempts = 12
+
+    /// - Parameter timeout: all attempts together.
+    init(on loop: any EventLoop, timeout: TimeAmount) {
+        self.loop = loop
+        self.timeout = timeout
+    }
+
+    /// What the servers say; a failure when none gives a usable answer in time.
+    func ask(_ key: Outcome.Key, _ servers: [SocketAddress], mayFollow: @escaping (DomainName) -> Bool) async -> Outcome
+    {
+        let deadline = NIODeadline.now() + timeout
+        let question = Question(name: key.name, type: key.type)
+        let scrubber = Scrubber(question: question, dnssecOK: key.dnssecOK, mayFollow: mayFollow)
+        var attempts: [SocketAddress: Int] = [:]
+        var reason = "no answer"
+        var useless: Set<SocketAddress> = []
+        for _ in 0..<Self.maximumAttempts {
+            let left = deadline - .now()
+            guard left > .zero, let upstream = choose(servers.filter { !useless.contains($0) }, attempts) else { break }
+            let attempt = attempts[upstream.address, default: 0]
+            attempts[upstream.address] = attempt + 1
+            let patience = min(.nanoseconds(upstream.timeout.nanoseconds << Int64(min(attempt, 4))), left)
+            switch await ask(key, upstream, patience, deadline) {
+            case .answer(let message):
+                if let outcome = scrubber.scrub(message) { return outcome }
+                reason = "\(upstream.address.ipAddress ?? "a server") answered \(message.responseCode)"
+                useless.insert(upstream.address)
+                upstream.punish()
+            case .retry: break
+            case .nothing(let why):
+                reason = why
+                upstream.punish()
+            }
+        }
+        return .failure(ExtendedError(code: ExtendedError.noReachableAuthorityCode, text: reason))
+    }
+
+    private enum Reply {
+        case answer(DNSMessage)
+        /// The same server is worth another attempt, asked otherwise.
+        case retry
+        case nothing(String)
+    }
+
+    private func ask(
+        _ key: Outcome.Key,
+        _ upstream: Upstream,
+        _ patience: TimeAmount,
+        _ deadline: NIODeadline
+    ) async -> Reply {
+        let host = upstream.address.ipAddress ?? "a server"
+        let query = UpstreamQuery(key, withEDNS: upstream.takesEDNS, random: &random)
+        switch await upstream.ask(query, timeout: patience) {
+        case .answer(let message):
+            let refusesEDNS = message.responseCode == .formatError || message.responseCode == .notImplemented
+            if refusesEDNS, query.hasEDNS {
+                upstream.avoidEDNS()
+                return .retry
+            }
+            if message.flags.isTruncated { return await askByStream(key, upstream, deadline) }
+            return .answer(message)
+        case .otherCase: return await askByStream(key, upstream, deadline)
+        case .malformed: return .nothing("\(host) answered garbage")
+        case .timedOut: return .nothing("\(host) did not answer in time")
+        case .unreachable: return .nothing("\(host) is not reachable")
+        }
+    }
+
+    private func askByStream(_ key: Outcome.Key, _ upstream: Upstream, _ deadline: NIODeadline) async -> Reply {
+        let query = UpstreamQuery(key, withEDNS: upstream.takesEDNS, random: &random)
+        let left = max(deadline - .now(), .milliseconds(1))
+        guard let message = await upstream.askByStream(query, timeout: left), !message.flags.isTruncated else {
+            return .nothing("\(upstream.address.ipAddress ?? "a server") did not answer over TCP")
+        }
+        return .answer(message)
+    }
+
+    /// The fastest of those that were asked least; one time in twenty any, so that times stay known.
+    private func choose(_ servers: [SocketAddress], _ attempts: [SocketAddress: Int]) -> Upstream? {
+        let fewest = servers.map { attempts[$0, default: 0] }.min() ?? 0
+        let candidates = servers.filter { attempts[$0, default: 0] == fewest }.map(upstream)
+        guard candidates.count > 1 else { return candidates.first }
+        if Int.random(in: 0..<20) == 0 { return candidates.randomElement() }
+        let best = candidates.min { $0.smoothedTime < $1.smoothedTime }
+        for other in candidates where other !== best { other.forgive() }
+        return best
+    }
+
+    private func upstream(_ address: SocketAddress) -> Upstream {
+        if let known = upstreams[address] { return known }
+        let upstream = Upstream(address, on: loop)
+        upstreams[address] = upstream
+        return upstream
+    }
+
+    func close() {
+        for upstream in upstreams.values { upstream.close() }
+        upstreams = [:]
+    }
+}

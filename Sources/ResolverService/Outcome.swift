@@ -1,0 +1,87 @@
+import DNS
+
+/// What other servers said to a question, scrubbed: only what belongs to the chain of aliases from the question's name.
+struct Outcome: Sendable {
+    /// What is asked, by whom the answer is to be used: answers with and without signatures are kept apart.
+    struct Key: Hashable, Sendable {
+        var name: DomainName
+        var type: RecordType
+        /// DO: signatures are wanted.
+        var dnssecOK: Bool
+        /// CD: the client validates itself.
+        var checkingDisabled: Bool
+
+        /// The key under which it's kept that the name doesn't exist, whatever the type (RFC 2308 §5).
+        var anyType: Key {
+            Key(name: name, type: RecordType(rawValue: 0), dnssecOK: dnssecOK, checkingDisabled: checkingDisabled)
+        }
+    }
+
+    /// NOERROR, NXDOMAIN, or SERVFAIL where nobody gave an answer.
+    var code: ResponseCode
+    var answers: [ResourceRecord] = []
+    /// The SOA record, and with DO the proof, of an answer that there is nothing.
+    var authorities: [ResourceRecord] = []
+    /// Whether the last name of the chain has no record of the type, or doesn't exist.
+    var isDenial = false
+    /// Where the chain of aliases leads to what these servers aren't to be asked for.
+    var next: DomainName?
+    /// Why it failed.
+    var error: ExtendedError?
+
+    /// That nobody gave an answer.
+    static func failure(_ error: ExtendedError) -> Outcome { Outcome(code: .serverFailure, error: error) }
+
+    /// Seconds for which it may be kept, 0 for not at all.
+    var lifetime: UInt32 {
+        if error != nil { return TimeLimits.failure }
+        // RFC 2308 §5: without an SOA record it must not be kept that there is nothing.
+        if isDenial, !authorities.contains(where: { $0.type == .soa }) { return 0 }
+        return (answers + authorities).map(\.timeToLive).min() ?? 0
+    }
+
+    /// The same with times to live no longer than the limits.
+    func limited(_ limits: TimeLimits) -> Outcome {
+        let longest = isDenial ? limits.negative : limits.positive
+        var outcome = self
+        for index in answers.indices where answers[index].timeToLive > longest {
+            outcome.answers[index].timeToLive = longest
+        }
+        for index in authorities.indices where authorities[index].timeToLive > longest {
+            outcome.authorities[index].timeToLive = longest
+        }
+        return outcome
+    }
+
+    /// The same `elapsed` seconds later.
+    func aged(by elapsed: UInt32) -> Outcome {
+        guard elapsed > 0 else { return self }
+        var outcome = self
+        for index in outcome.answers.indices { outcome.answers[index].age(by: elapsed) }
+        for index in outcome.authorities.indices { outcome.authorities[index].age(by: elapsed) }
+        return outcome
+    }
+
+    /// What it takes in the cache. Octets.
+    var cost: Int {
+        (answers + authorities).reduce(200) { total, record in
+            total + MemoryLayout<ResourceRecord>.stride + memoryCost(ofOctets: record.data.count)
+                + memoryCost(ofOctets: record.name.wire.count)
+        }
+    }
+}
+
+/// How long answers may be kept at most. Seconds.
+struct TimeLimits: Sendable {
+    var positive: UInt32
+    var negative: UInt32
+
+    /// How long it's kept that nobody gave an answer (RFC 9520 §3.2).
+    static let failure: UInt32 = 5
+}
+
+extension ResourceRecord {
+    mutating func age(by elapsed: UInt32) {
+        timeToLive = timeToLive > elapsed ? timeToLive - elapsed : 0
+    }
+}

@@ -1,0 +1,132 @@
+import CoreMetrics
+import DNS
+import NIOCore
+
+/// Answers the queries that arrive on one event loop.
+final class QueryEngine: @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread.
+    let loop: any EventLoop
+    let settings: ResolverSettings
+    private let shards: [Shard]
+    private var names: NameSpace
+    private var kept: AnswerCache
+    /// Counts reloads, so that an answer from before one isn't kept after it.
+    private var generation = 0
+
+    /// Who asks, and how.
+    struct Client {
+        var mayRecurse: Bool
+        /// Whether the answer goes into a datagram.
+        var isDatagram: Bool
+    }
+
+    init(_ settings: ResolverSettings, on loop: any EventLoop, names: NameSpace, shards: [Shard]) {
+        self.settings = settings
+        self.loop = loop
+        self.names = names
+        self.shards = shards
+        kept = AnswerCache(limit: settings.cacheSize / 4 / max(shards.count, 1))
+    }
+
+    /// Serves other zones from now on. On the loop.
+    func adopt(_ names: NameSpace) {
+        self.names = names
+        generation += 1
+        kept.flush()
+    }
+
+    /// An answer that is kept ready; nil where there is none.
+    func readyAnswer(_ query: ByteBuffer, _ client: Client) -> ByteBuffer? {
+        query.withUnsafeReadableBytes { octets in
+            guard let plain = PlainQueryView(octets, mayRecurse: client.mayRecurse) else { return nil }
+            let maximum = client.isDatagram ? Self.datagramLimit(plain.payloadSize) : DNSMessage.maximumOctets
+            return kept.answer(to: plain, maximum: maximum, now: settings.now())
+        }
+    }
+
+    /// The answer to a query; nil where there must be none, such as to an answer.
+    func answer(_ query: ByteBuffer, _ client: Client) async -> ByteBuffer? {
+        guard query.readableBytes >= DNSMessage.headerOctets,
+            let word = query.getInteger(at: query.readerIndex + 2, as: UInt16.self), word & 0x8000 == 0
+        else { return nil }
+        let message: DNSMessage
+        do {
+            message = try DNSMessage(decoding: query)
+        } catch {
+            settings.counters.malformed.increment()
+            return ByteBuffer(bytes: malformedAnswer(query, word))
+        }
+        let generation = generation
+        let (response, lifetime) = await answer(message, client)
+        let limit =
+            client.isDatagram ? Self.datagramLimit(Int(message.edns?.payloadSize ?? 512)) : DNSMessage.maximumOctets
+        let octets = response.encode(maximum: limit)
+        if lifetime != 0, generation == self.generation, octets.count > 3, octets[2] & 0x02 == 0 {
+            keep(octets, for: query, client, lifetime: lifetime)
+        }
+        return ByteBuffer(bytes: octets)
+    }
+
+    private func keep(_ answer: [UInt8], for query: ByteBuffer, _ client: Client, lifetime: UInt32?) {
+        let plain = query.withUnsafeReadableBytes { PlainQueryView($0, mayRecurse: client.mayRecurse)?.copy }
+        guard let plain else { return }
+        kept.keep(answer, for: plain, lifetime: lifetime, now: settings.now())
+    }
+
+    /// No more than what passes unfragmented, whatever the client says (and no less than RFC 1035's 512).
+    private static func datagramLimit(_ payloadSize: Int) -> Int {
+        min(max(payloadSize, 512), Int(EDNS.defaultPayloadSize))
+    }
+
+    private func malformedAnswer(_ query: ByteBuffer, _ word: UInt16) -> [UInt8] {
+        var flags = MessageFlags(rawValue: word & 0x7900)
+        flags.isResponse = true
+        let id = query.getInteger(at: query.readerIndex, as: UInt16.self) ?? 0
+        return DNSMessage(id: id, flags: flags, responseCode: .formatError).encode()
+    }
+
+    /// The answer to a query, and for how many seconds it may be kept (nil: as long as the zones stay as they are).
+    private func answer(_ query: DNSMessage, _ client: Client) async -> (DNSMessage, lifetime: UInt32?) {
+        if let refusal = refusal(query) { return (refusal, 0) }
+        var response = query.response()
+        response.flags.recursionAvailable = client.mayRecurse
+        guard let question = query.questions.first else { return (query.response(.formatError), 0) }
+        let rights = QueryRights(
+            mayRecurse: client.mayRecurse,
+            recursionDesired: query.flags.recursionDesired,
+            dnssecOK: query.edns?.dnssecOK ?? false,
+            checkingDisabled: query.flags.checkingDisabled
+        )
+        let resolution = await ResolutionWalk(names: names, shards: shards).resolve(question, rights)
+        response.responseCode = resolution.code
+        response.flags.isAuthoritative = resolution.isAuthoritative
+        response.answers = resolution.answers
+        response.authorities = resolution.authorities
+        response.additionals = resolution.additionals
+        if let error = resolution.error { response.edns?.options.append(error.option) }
+        count(resolution)
+        return (response, resolution.lifetime)
+    }
+
+    private func count(_ resolution: Resolution) {
+        switch resolution.code {
+        case .refused: settings.counters.refused.increment()
+        case .serverFailure: settings.counters.failures.increment()
+        default: if !resolution.isForeign { settings.counters.local.increment() }
+        }
+    }
+
+    /// The answer to a query that isn't for us to resolve.
+    private func refusal(_ query: DNSMessage) -> DNSMessage? {
+        guard query.flags.opcode == .query else { return query.response(.notImplemented) }
+        if let edns = query.edns, edns.version != 0 { return query.response(.badVersion) }
+        guard query.questions.count == 1, let question = query.questions.first else {
+            return query.response(.formatError)
+        }
+        guard question.class == .internet else { return query.response(.refused) }
+        if question.type == .axfr || question.type == .ixfr { return query.response(.refused) }
+        if question.type == .opt || question.type.rawValue == 0 { return query.response(.formatError) }
+        if question.type.isMeta, question.type != .any { return query.response(.notImplemented) }
+        return nil
+    }
+}

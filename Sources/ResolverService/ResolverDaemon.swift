@@ -1,0 +1,82 @@
+import DNS
+import Daemon
+import Logging
+import NIOCore
+import NIOPosix
+import Network
+
+/// The daemon `resolverd`.
+package struct ResolverDaemon: DaemonProgram {
+    package let name = DaemonName.resolverd
+
+    /// What needs rights: ports below 1024, and the zones' directories.
+    package struct Prepared: Sendable {
+        let settings: ResolverSettings
+        let zones: [ZoneFile]
+        let datagrams: [[CInt]]
+        let streams: [CInt]
+        let unix: CInt
+    }
+
+    private static let watchInterval = Duration.seconds(2)
+    private static let grace = TimeAmount.seconds(3)
+
+    package init() {}
+
+    package func threads(_ configuration: Configuration) -> Int { configuration.resolverd.threads }
+
+    package func prepare(_ setup: Setup) throws -> Prepared {
+        let configuration = setup.configuration.resolverd
+        let settings = try ResolverSettings(configuration)
+        var directories: [String: CInt] = [:]
+        var zones: [ZoneFile] = []
+        for (name, path) in configuration.zones.sorted(by: { $0.key < $1.key }) {
+            let slash = path.lastIndex(of: "/")
+            let directory = slash.map { String(path[..<$0]) } ?? "."
+            let descriptor = try directories[directory] ?? setup.directory(directory.isEmpty ? "/" : directory)
+            directories[directory] = descriptor
+            zones.append(
+                ZoneFile(
+                    origin: try ResolverSettings.name(name, key: "resolverd.zones"),
+                    directory: descriptor,
+                    name: slash.map { String(path[path.index(after: $0)...]) } ?? path,
+                    path: path
+                )
+            )
+        }
+        for descriptor in directories.values { setup.rights.allowReading(beneath: descriptor, listing: false) }
+        setup.rights.root = "run"
+        let loops = configuration.threads == 0 ? System.coreCount : configuration.threads
+        do {
+            return Prepared(
+                settings: settings,
+                zones: zones,
+                datagrams: try configuration.listen.map { try DatagramSockets.bind($0, count: loops) },
+                streams: try setup.listen(configuration.listen),
+                unix: try setup.listen(unix: "run/dns.sock")
+            )
+        } catch let error as DatagramSocketError {
+            throw SetupError(reason: "cannot \(error)", code: .temporary)
+        }
+    }
+
+    package func serve(_ prepared: Prepared, _ context: DaemonContext) async throws {
+        let server = ResolverServer(
+            prepared.settings,
+            zones: prepared.zones,
+            group: context.group,
+            logger: context.logger
+        )
+        if prepared.settings.forwarders.isEmpty, prepared.settings.forwardZones.isEmpty {
+            context.logger.warning("no forwarders: only local zones are answered")
+        }
+        try await server.start(datagrams: prepared.datagrams, streams: prepared.streams, unix: prepared.unix)
+        let reloading = context.onReload { await server.reload() }
+        let watching = Task { await server.watch(every: Self.watchInterval) }
+        context.announceReadiness()
+        await context.untilShutdown()
+        reloading.cancel()
+        watching.cancel()
+        await server.shutDown(grace: Self.grace)
+    }
+}

@@ -1,0 +1,137 @@
+import DNS
+import Logging
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOPosix
+import Network
+
+/// The whole resolver: an engine and a part of the cache for each event loop, the listeners, and the zones.
+package final class ResolverServer: Sendable {
+    private let settings: ResolverSettings
+    private let logger: Logger
+    private let store: ZoneStore
+    private let engines: [QueryEngine]
+    private let shards: [Shard]
+    private let internet: Listener
+    private let local: Listener
+    private let datagrams = NIOLockedValueBox<[any Channel]>([])
+    private let reloads = NIOLockedValueBox<Task<Void, Never>?>(nil)
+
+    /// How many connections the Unix-domain socket takes.
+    private static let maximumLocalConnections = 1000
+    /// How long a connection there may be silent: those are daemons that keep theirs.
+    private static let localIdleTimeout = TimeAmount.hours(1)
+
+    init(_ settings: ResolverSettings, zones: [ZoneFile], group: any EventLoopGroup, logger: Logger) {
+        self.settings = settings
+        self.logger = logger
+        store = ZoneStore(zones, logger: logger)
+        let loops = Array(group.makeIterator())
+        let names = NameSpace(
+            zones: [],
+            broken: Set(zones.map(\.origin)),
+            forwardZones: settings.forwardZones,
+            forwarders: settings.forwarders
+        )
+        let shards = loops.map { Shard(settings, on: $0, shards: loops.count) }
+        self.shards = shards
+        engines = loops.map { QueryEngine(settings, on: $0, names: names, shards: shards) }
+        internet = Listener(
+            group: group,
+            limits: .init(
+                connections: settings.maximumConnections,
+                perClient: settings.maximumConnectionsPerClient
+            )
+        )
+        local = Listener(group: group, limits: .init(connections: Self.maximumLocalConnections))
+    }
+
+    /// Loads the zones and starts to answer.
+    ///
+    /// - Parameters:
+    ///   - datagrams: for each address, bound UDP sockets, one for each event loop or fewer.
+    ///   - streams: listening TCP sockets.
+    ///   - unix: the listening Unix-domain socket.
+    func start(datagrams sockets: [[CInt]], streams: [CInt], unix: CInt?) async throws {
+        await reload()
+        for shared in sockets {
+            for (index, socket) in shared.enumerated() {
+                let channel = try await DatagramServer.start(on: socket, engines[index % engines.count])
+                datagrams.withLockedValue { $0.append(channel) }
+            }
+        }
+        for socket in streams {
+            try await internet.accept(on: socket) { [self] in await serve($0, idle: settings.idleTimeout) }
+        }
+        if let unix {
+            try await local.accept(on: unix) { [self] in await serve($0, idle: Self.localIdleTimeout) }
+        }
+    }
+
+    private func serve(_ connection: Connection, idle: TimeAmount) async {
+        guard let engine = engines.first(where: { $0.loop === connection.eventLoop }) else { return }
+        connection.idleTimeout = idle
+        await StreamSession(connection, engine).run()
+    }
+
+    /// Reads the zones' files again.
+    ///
+    /// - Parameter onlyChanged: leaves files alone that look as before.
+    package func reload(onlyChanged: Bool = false) async {
+        let task = reloads.withLockedValue { last in
+            // One after the other, so that an older state never comes last.
+            let before = last
+            let task = Task {
+                await before?.value
+                await load(all: !onlyChanged)
+            }
+            last = task
+            return task
+        }
+        await task.value
+    }
+
+    private func load(all: Bool) async {
+        let store = store
+        let hasChanged = try? await NIOThreadPool.singleton.runIfActive { store.refresh(all: all) }
+        guard hasChanged == true else { return }
+        let (zones, broken) = store.current
+        let names = NameSpace(
+            zones: zones,
+            broken: broken,
+            forwardZones: settings.forwardZones,
+            forwarders: settings.forwarders
+        )
+        for (engine, shard) in zip(engines, shards) {
+            _ = try? await engine.loop.submit {
+                engine.adopt(names)
+                // What was kept may have come past a zone that is ours now.
+                shard.flush()
+            }.get()
+        }
+    }
+
+    /// Looks for changed zone files at intervals until the task is cancelled.
+    func watch(every interval: Duration) async {
+        while (try? await Task.sleep(for: interval)) != nil { await reload(onlyChanged: true) }
+    }
+
+    /// What the caches for answers of others take now, octets, and how many answers they hold.
+    func cacheSize() async -> (octets: Int, answers: Int) {
+        var sum = (octets: 0, answers: 0)
+        for shard in shards {
+            let size = try? await shard.loop.submit { shard.size }.get()
+            sum.octets += size?.octets ?? 0
+            sum.answers += size?.answers ?? 0
+        }
+        return sum
+    }
+
+    /// Ends: no more queries, a moment for the answers that are under way.
+    package func shutDown(grace: TimeAmount) async {
+        for channel in datagrams.withLockedValue({ $0 }) { try? await channel.close() }
+        await internet.shutDown(grace: grace)
+        await local.shutDown(grace: grace)
+        for shard in shards { _ = try? await shard.loop.submit { shard.close() }.get() }
+    }
+}

@@ -1,0 +1,95 @@
+import DNS
+
+/// Takes from another server's answer what it was asked for, and nothing else: a record is believed only where the
+/// chain of aliases from the question leads to its name.
+struct Scrubber {
+    let question: Question
+    /// Whether signatures are kept.
+    let dnssecOK: Bool
+    /// Whether the chain may be followed to a name by these servers' answer; elsewhere it's asked for anew.
+    let mayFollow: (DomainName) -> Bool
+
+    /// The answer; nil when it isn't usable: a loop of aliases, or neither an answer nor a proper denial.
+    func scrub(_ message: DNSMessage) -> Outcome? {
+        guard message.responseCode == .noError || message.responseCode == .nameError else { return nil }
+        var outcome = Outcome(code: message.responseCode)
+        var name = question.name
+        for _ in 0...Zone.maximumAliases {
+            let found = records(message.answers, name, question.type)
+            if !found.isEmpty {
+                outcome.answers += found + signatures(message.answers, name, question.type)
+                // An answer can't be one of a name that doesn't exist.
+                outcome.code = .noError
+                return outcome
+            }
+            guard let (links, target) = alias(message.answers, name) else {
+                return deny(&outcome, name, message)
+            }
+            outcome.answers += links
+            name = target
+            if !mayFollow(target) {
+                outcome.code = .noError
+                outcome.next = target
+                return outcome
+            }
+        }
+        return nil
+    }
+
+    private func records(_ all: [ResourceRecord], _ name: DomainName, _ type: RecordType) -> [ResourceRecord] {
+        var set = all.filter { $0.type == type && $0.class == .internet && $0.name == name }
+        // One set has one time to live, the shortest (RFC 2181 §5.2).
+        let shortest = set.map(\.timeToLive).min() ?? 0
+        for index in set.indices {
+            set[index].timeToLive = shortest
+            // The question's case goes out with a random one.
+            set[index].name = name
+        }
+        return set
+    }
+
+    private func signatures(_ all: [ResourceRecord], _ name: DomainName, _ type: RecordType) -> [ResourceRecord] {
+        guard dnssecOK else { return [] }
+        let covered = [UInt8(truncatingIfNeeded: type.rawValue >> 8), UInt8(truncatingIfNeeded: type.rawValue)]
+        return records(all, name, .rrsig).filter { $0.data.starts(with: covered) }
+    }
+
+    /// The alias at a name, by CNAME or by a DNAME above it, and where it leads.
+    private func alias(_ all: [ResourceRecord], _ name: DomainName) -> (links: [ResourceRecord], target: DomainName)? {
+        for redirection in all where redirection.type == .dname && redirection.class == .internet {
+            guard let base = redirection.target,
+                let target = try? name.replacing(suffix: redirection.name, with: base)
+            else { continue }
+            // The CNAME is made here, not taken from the answer (RFC 6672 §3.1).
+            let made = ResourceRecord.naming(name, .cname, target, timeToLive: redirection.timeToLive)
+            return ([redirection] + signatures(all, redirection.name, .dname) + [made], target)
+        }
+        guard let link = records(all, name, .cname).first, let target = link.target else { return nil }
+        return ([link] + signatures(all, name, .cname), target)
+    }
+
+    /// The end of a chain that has no record of the type (RFC 2308 §2).
+    private func deny(_ outcome: inout Outcome, _ name: DomainName, _ message: DNSMessage) -> Outcome? {
+        outcome.isDenial = true
+        let start = message.authorities.first { record in
+            record.type == .soa && record.class == .internet && name.isSubdomain(of: record.name)
+        }
+        if var start {
+            start.timeToLive = min(start.timeToLive, StartOfAuthority(start)?.minimum ?? 0)
+            outcome.authorities = [start]
+            if dnssecOK {
+                outcome.authorities += message.authorities.filter { record in
+                    [.rrsig, .nsec, .nsec3].contains(record.type) && record.name.isSubdomain(of: start.name)
+                }
+            }
+            return outcome
+        }
+        // A referral where an answer was wanted: the server doesn't answer for others.
+        if message.responseCode == .noError, !message.flags.isAuthoritative,
+            message.authorities.contains(where: { $0.type == .ns })
+        {
+            return nil
+        }
+        return outcome
+    }
+}

@@ -1,0 +1,105 @@
+import CoreMetrics
+import DNS
+import NIOCore
+import Network
+
+/// Answers queries on a TCP or Unix-domain connection: each behind its length in two octets, several at a time, in the
+/// order in which their answers come (RFC 1035 §4.2.2, RFC 7766 §6.2.1.1).
+final class StreamSession: @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread.
+    private let connection: Connection
+    private let engine: QueryEngine
+    private let client: QueryEngine.Client
+
+    private var answers: [ByteBuffer] = []
+    /// Queries that were read and whose answers aren't sent yet.
+    private var open = 0
+    private var hasEnded = false
+    private var writer: CheckedContinuation<Void, Never>?
+    private var reader: CheckedContinuation<Void, Never>?
+
+    /// How many queries of one connection may be worked on; then the next ones wait in the socket.
+    static let maximumOpen = 64
+
+    init(_ connection: Connection, _ engine: QueryEngine) {
+        self.connection = connection
+        self.engine = engine
+        client = QueryEngine.Client(mayRecurse: engine.settings.mayRecurse(connection.remoteAddress), isDatagram: false)
+    }
+
+    /// Serves until either side ends.
+    func run() async {
+        await withDiscardingTaskGroup { group in
+            group.addTask { await self.send() }
+            await read(&group)
+            hasEnded = true
+            wakeWriter()
+        }
+    }
+
+    private func read(_ group: inout DiscardingTaskGroup) async {
+        while !hasEnded {
+            guard let query = nextQuery() else {
+                guard let more = try? await connection.receive(), more else { return }
+                continue
+            }
+            guard query.readableBytes >= DNSMessage.headerOctets else { return }
+            engine.settings.counters.queries.increment()
+            open += 1
+            if let ready = engine.readyAnswer(query, client) {
+                engine.settings.counters.fastHits.increment()
+                finish(ready)
+            } else {
+                group.addTask { await self.finish(self.engine.answer(query, self.client)) }
+            }
+            while open >= Self.maximumOpen, !hasEnded { await withCheckedContinuation { reader = $0 } }
+        }
+    }
+
+    private func nextQuery() -> ByteBuffer? {
+        guard let length = connection.input.getInteger(at: connection.input.readerIndex, as: UInt16.self),
+            connection.input.readableBytes >= 2 + Int(length)
+        else { return nil }
+        connection.input.moveReaderIndex(forwardBy: 2)
+        // A copy: the input's buffer must not stay because of one query that waits.
+        return connection.input.readSlice(length: Int(length)).map { ByteBuffer(bytes: $0.readableBytesView) }
+    }
+
+    private func finish(_ answer: ByteBuffer?) {
+        if let answer { answers.append(answer) } else { settle(1) }
+        wakeWriter()
+    }
+
+    /// Sends answers as they come, all that are there with one flush, until reading has ended and nothing is open.
+    private func send() async {
+        while true {
+            let batch = answers
+            answers = []
+            for answer in batch {
+                connection.write { $0.writeInteger(UInt16(truncatingIfNeeded: answer.readableBytes)) }
+                connection.write(answer)
+            }
+            do {
+                if !batch.isEmpty { try await connection.flush() }
+            } catch {
+                hasEnded = true
+            }
+            settle(batch.count)
+            if hasEnded, open == 0 { return }
+            if answers.isEmpty { await withCheckedContinuation { writer = $0 } }
+        }
+    }
+
+    private func settle(_ count: Int) {
+        open -= count
+        guard open < Self.maximumOpen || hasEnded, let waiting = reader else { return }
+        reader = nil
+        waiting.resume()
+    }
+
+    private func wakeWriter() {
+        guard let waiting = writer else { return }
+        writer = nil
+        waiting.resume()
+    }
+}

@@ -1,0 +1,104 @@
+import DNS
+import NIOCore
+import Network
+
+/// One server that is asked, with what is known of it (on one event loop).
+final class Upstream {
+    let address: SocketAddress
+    private let loop: any EventLoop
+    private var idle: [UpstreamSocket] = []
+
+    /// The smoothed round-trip time. Milliseconds.
+    private(set) var smoothedTime = 50.0
+    private var deviation = 50.0
+    /// Until when queries go without EDNS, because the server doesn't understand it.
+    private var plainUntil = NIODeadline.uptimeNanoseconds(0)
+
+    private static let maximumIdle = 32
+    private static let plainTime = TimeAmount.minutes(15)
+
+    init(_ address: SocketAddress, on loop: any EventLoop) {
+        self.address = address
+        self.loop = loop
+    }
+
+    var takesEDNS: Bool { plainUntil < .now() }
+
+    func avoidEDNS() { plainUntil = .now() + Self.plainTime }
+
+    /// How long the first attempt waits: as RFC 6298 §2 has it.
+    var timeout: TimeAmount { .milliseconds(Int64(min(max(smoothedTime + 4 * deviation, 150), 2000))) }
+
+    private func note(_ elapsed: TimeAmount) {
+        let time = Double(elapsed.nanoseconds) / 1_000_000
+        deviation += (abs(time - smoothedTime) - deviation) / 4
+        smoothedTime += (time - smoothedTime) / 8
+    }
+
+    /// Makes the server less attractive, so that others get their turn; good answers bring it back.
+    func punish() { smoothedTime = min(smoothedTime * 2 + 50, 10_000) }
+
+    /// Brings a server that was not asked nearer to being asked again.
+    func forgive() { smoothedTime = max(smoothedTime * 0.98, 1) }
+
+    /// Asks by UDP.
+    func ask(_ query: UpstreamQuery, timeout: TimeAmount) async -> UpstreamSocket.Result {
+        let socket: UpstreamSocket
+        if let reused = idle.popLast() {
+            socket = reused
+        } else if let opened = await UpstreamSocket.open(to: address, on: loop) {
+            socket = opened
+        } else {
+            return .unreachable
+        }
+        let start = NIODeadline.now()
+        let result = await socket.exchange(query, timeout: timeout)
+        if case .answer = result {
+            note(.now() - start)
+            if socket.isReusable, idle.count < Self.maximumIdle {
+                // At a random place, so that the order of ports tells nothing.
+                idle.insert(socket, at: Int.random(in: 0...idle.count))
+                return result
+            }
+        }
+        // A port on which an answer may still arrive, or a forgery did, isn't used again.
+        socket.close()
+        return result
+    }
+
+    /// Asks by TCP, for answers that are too large for UDP or in doubt.
+    func askByStream(_ query: UpstreamQuery, timeout: TimeAmount) async -> DNSMessage? {
+        guard let connection = try? await Connection.connect(to: address, on: loop, timeout: timeout) else {
+            return nil
+        }
+        defer { connection.abort() }
+        connection.idleTimeout = timeout
+        connection.deadline = .now() + timeout
+        connection.write([
+            UInt8(truncatingIfNeeded: query.octets.count >> 8), UInt8(truncatingIfNeeded: query.octets.count),
+        ])
+        connection.write(query.octets)
+        do {
+            try await connection.flush()
+            while true {
+                var length = try await connection.readExactly(2)
+                let count = Int(length.readInteger(as: UInt16.self) ?? 0)
+                let reply = try await connection.readExactly(count)
+                switch query.judge(reply) {
+                case .answer(let message): return message
+                // On a stream nobody forges blindly: a server that spoils the case is believed here.
+                case .otherCase: return try? DNSMessage(decoding: reply)
+                case .foreign: continue
+                case .malformed: return nil
+                }
+            }
+        } catch {
+            return nil
+        }
+    }
+
+    func close() {
+        for socket in idle { socket.close() }
+        idle = []
+    }
+}

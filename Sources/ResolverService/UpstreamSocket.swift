@@ -1,0 +1,116 @@
+import DNS
+import NIOCore
+import NIOPosix
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// A UDP socket that is connected to one server and comes from a random port. It carries one query at a time, so that a
+/// forger must hit the port, the ID and the case of that very query; the system drops what comes from elsewhere.
+final class UpstreamSocket: ChannelInboundHandler, @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread.
+    typealias InboundIn = AddressedEnvelope<ByteBuffer>
+
+    /// How a query ended.
+    enum Result: Sendable {
+        case answer(DNSMessage)
+        case otherCase
+        case malformed
+        case timedOut
+        /// The system says that nobody is there.
+        case unreachable
+    }
+
+    /// How many queries one socket carries before another port takes its place.
+    static let maximumUses = 16
+
+    private let server: SocketAddress
+    private var channel: (any Channel)?
+    private var query: UpstreamQuery?
+    private var waiter: CheckedContinuation<Result, Never>?
+    private var timer: Scheduled<Void>?
+    private(set) var uses = 0
+
+    private init(_ server: SocketAddress) {
+        self.server = server
+    }
+
+    /// A new socket; nil when the system gives none.
+    static func open(to server: SocketAddress, on loop: any EventLoop) async -> UpstreamSocket? {
+        guard let descriptor = connectedSocket(server) else { return nil }
+        let socket = UpstreamSocket(server)
+        do {
+            socket.channel = try await DatagramBootstrap(group: loop)
+                .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 4096))
+                .channelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try channel.pipeline.syncOperations.addHandler(socket)
+                    }
+                }
+                .withBoundSocket(descriptor).get()
+            return socket
+        } catch {
+            return nil
+        }
+    }
+
+    /// Sends a query and waits for its answer.
+    func exchange(_ query: UpstreamQuery, timeout: TimeAmount) async -> Result {
+        guard let channel, channel.isActive else { return .unreachable }
+        uses += 1
+        self.query = query
+        return await withCheckedContinuation { continuation in
+            waiter = continuation
+            timer = channel.eventLoop.scheduleTask(in: timeout) { self.finish(.timedOut) }
+            let octets = channel.allocator.buffer(bytes: query.octets)
+            channel.writeAndFlush(AddressedEnvelope(remoteAddress: server, data: octets), promise: nil)
+        }
+    }
+
+    func close() { channel?.close(promise: nil) }
+
+    /// Whether it can carry another query.
+    var isReusable: Bool { uses < Self.maximumUses && channel?.isActive == true }
+
+    private func finish(_ result: Result) {
+        timer?.cancel()
+        timer = nil
+        query = nil
+        waiter?.resume(returning: result)
+        waiter = nil
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard let query else { return }
+        switch query.judge(unwrapInboundIn(data).data) {
+        case .answer(let message): finish(.answer(message))
+        case .otherCase: finish(.otherCase)
+        case .malformed: finish(.malformed)
+        case .foreign: break
+        }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { finish(.unreachable) }
+
+    func channelInactive(context: ChannelHandlerContext) { finish(.unreachable) }
+
+    /// A socket bound to a port of our own choice: the system chooses from fewer.
+    private static func connectedSocket(_ server: SocketAddress) -> CInt? {
+        let isV6 = server.protocol == .inet6
+        let type = CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
+        let socket = Glibc.socket(isV6 ? AF_INET6 : AF_INET, type, 0)
+        guard socket >= 0 else { return nil }
+        for _ in 0..<8 {
+            let port = Int.random(in: 1024...65535)
+            guard let local = try? SocketAddress(ipAddress: isV6 ? "::" : "0.0.0.0", port: port) else { continue }
+            if local.withSockAddr({ bind(socket, $0, socklen_t($1)) }) == 0 { break }
+        }
+        // Where no attempt found a free port, the system chooses one now.
+        guard server.withSockAddr({ connect(socket, $0, socklen_t($1)) }) == 0 else {
+            Glibc.close(socket)
+            return nil
+        }
+        return socket
+    }
+}

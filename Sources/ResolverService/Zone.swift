@@ -1,0 +1,162 @@
+import DNS
+
+/// What a local zone says to a question (RFC 1034 §4.3.2).
+struct LocalAnswer: Equatable {
+    var code = ResponseCode.noError
+    var answers: [ResourceRecord] = []
+    var authorities: [ResourceRecord] = []
+    var additionals: [ResourceRecord] = []
+    /// False for a referral to servers of a zone below.
+    var isAuthoritative = true
+    /// Where an alias leads out of the zone: what is still to be asked.
+    var next: DomainName?
+}
+
+/// A zone that we have authority for.
+final class Zone: Sendable {
+    /// The zone's top.
+    let origin: DomainName
+    /// The SOA record as negative answers carry it (RFC 2308 §3).
+    private let negative: ResourceRecord
+    /// All names, those without records of their own in between included (RFC 4592 §2.2.2).
+    private let nodes: [DomainName: [RecordType: [ResourceRecord]]]
+
+    /// How many aliases one answer may follow.
+    static let maximumAliases = 16
+
+    /// How many records there are, and the zone's version.
+    let recordCount: Int
+    let serial: UInt32
+
+    /// Puts a zone together.
+    ///
+    /// - Throws: what is wrong with it as a whole, at the record that is to blame.
+    init(origin: DomainName, file: String, records: [MasterFileRecord]) throws(MasterFileError) {
+        var builder = ZoneBuilder(origin: origin, file: file)
+        for record in records { try builder.add(record) }
+        let start = try builder.finish()
+        self.origin = origin
+        nodes = builder.nodes
+        recordCount = builder.count
+        let authority = StartOfAuthority(start)
+        serial = authority?.serial ?? 0
+        var negative = start
+        negative.timeToLive = min(start.timeToLive, authority?.minimum ?? 0)
+        self.negative = negative
+    }
+
+    /// The answer to a question about a name at or below the zone's top.
+    func answer(_ question: Question) -> LocalAnswer {
+        var answer = LocalAnswer()
+        var name = question.name
+        for _ in 0...Self.maximumAliases {
+            switch find(name, question.type) {
+            case .records(let records):
+                answer.answers += records
+                addAddresses(of: records, to: &answer)
+                return answer
+            case .alias(let records, let target):
+                answer.answers += records
+                guard target.isSubdomain(of: origin) else {
+                    answer.next = target
+                    return answer
+                }
+                name = target
+            case .tooLong(let records):
+                answer.answers += records
+                answer.code = .nameExists
+                return answer
+            case .delegation(let servers):
+                if answer.answers.isEmpty { answer.isAuthoritative = false }
+                answer.authorities = servers
+                addAddresses(of: servers, to: &answer)
+                return answer
+            case .nothing:
+                answer.authorities = [negative]
+                return answer
+            case .noName:
+                answer.code = .nameError
+                answer.authorities = [negative]
+                return answer
+            }
+        }
+        answer.code = .serverFailure
+        return answer
+    }
+
+    // MARK: Finding
+
+    private enum Finding {
+        case records([ResourceRecord])
+        case alias([ResourceRecord], DomainName)
+        /// A DNAME whose result is too long (RFC 6672 §2.2).
+        case tooLong([ResourceRecord])
+        case delegation([ResourceRecord])
+        case nothing
+        case noName
+    }
+
+    private func find(_ name: DomainName, _ type: RecordType) -> Finding {
+        let depth = name.labelCount
+        var encloser = origin
+        for labels in origin.labelCount...max(depth, origin.labelCount) {
+            let step = name.suffix(labels: labels)
+            guard let sets = nodes[step] else { return wildcard(name, type, encloser) }
+            encloser = step
+            if labels > origin.labelCount, let servers = sets[.ns], labels < depth || type != .ds {
+                return .delegation(servers)
+            }
+            if labels < depth, let redirection = sets[.dname]?.first { return redirect(name, redirection) }
+        }
+        return pick(nodes[name] ?? [:], type, owner: nil)
+    }
+
+    private func wildcard(_ name: DomainName, _ type: RecordType, _ encloser: DomainName) -> Finding {
+        guard let source = try? encloser.prepending(label: [0x2A]), let sets = nodes[source] else { return .noName }
+        return pick(sets, type, owner: name)
+    }
+
+    /// - Parameter owner: the name that a wildcard stands for.
+    private func pick(_ sets: [RecordType: [ResourceRecord]], _ type: RecordType, owner: DomainName?) -> Finding {
+        if let records = sets[type] { return .records(renamed(records, owner)) }
+        if type == .any {
+            // One of the sets will do (RFC 8482 §4.1).
+            let first = sets.keys.min { $0.rawValue < $1.rawValue }
+            return first.flatMap { sets[$0] }.map { .records(renamed($0, owner)) } ?? .nothing
+        }
+        if let alias = sets[.cname], let target = alias.first?.target { return .alias(renamed(alias, owner), target) }
+        return .nothing
+    }
+
+    private func renamed(_ records: [ResourceRecord], _ owner: DomainName?) -> [ResourceRecord] {
+        guard let owner else { return records }
+        return records.map { record in
+            var record = record
+            record.name = owner
+            return record
+        }
+    }
+
+    private func redirect(_ name: DomainName, _ redirection: ResourceRecord) -> Finding {
+        guard let base = redirection.target else { return .nothing }
+        do {
+            guard let target = try name.replacing(suffix: redirection.name, with: base) else { return .nothing }
+            let alias = ResourceRecord.naming(name, .cname, target, timeToLive: redirection.timeToLive)
+            return .alias([redirection, alias], target)
+        } catch {
+            return .tooLong([redirection])
+        }
+    }
+
+    /// Addresses of the hosts that records name, where the zone has them, glue included.
+    private func addAddresses(of records: [ResourceRecord], to answer: inout LocalAnswer) {
+        for record in records {
+            guard record.type == .ns || record.type == .mx || record.type == .srv, let host = record.target,
+                let sets = nodes[host]
+            else { continue }
+            for address in (sets[.a] ?? []) + (sets[.aaaa] ?? []) where !answer.additionals.contains(address) {
+                answer.additionals.append(address)
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+import DNS
+
+/// Collects a zone's records and checks them against each other.
+struct ZoneBuilder {
+    let origin: DomainName
+    let file: String
+    private(set) var nodes: [DomainName: [RecordType: [ResourceRecord]]] = [:]
+    private(set) var count = 0
+    private var places: [DomainName: (file: String, line: Int)] = [:]
+
+    init(origin: DomainName, file: String) {
+        self.origin = origin
+        self.file = file
+    }
+
+    mutating func add(_ entry: MasterFileRecord) throws(MasterFileError) {
+        let record = entry.record
+        func wrong(_ reason: String) -> MasterFileError {
+            MasterFileError(file: entry.file, line: entry.line, reason: reason)
+        }
+        guard record.name.isSubdomain(of: origin) else { throw wrong("\(record.name) is not in the zone \(origin)") }
+        if record.type == .soa {
+            guard record.name == origin else { throw wrong("SOA belongs to the zone's top, \(origin)") }
+            guard nodes[origin]?[.soa] == nil else { throw wrong("a second SOA") }
+        }
+        addNodesAbove(record.name)
+        var set = nodes[record.name]?[record.type] ?? []
+        guard !set.contains(where: { $0.data == record.data }) else { return }
+        if record.type == .cname || record.type == .dname, !set.isEmpty {
+            throw wrong("a second \(record.type) at \(record.name)")
+        }
+        // One set has one time to live (RFC 2181 §5.2): the first record's.
+        var added = record
+        if let first = set.first { added.timeToLive = first.timeToLive }
+        set.append(added)
+        nodes[record.name, default: [:]][record.type] = set
+        if places[record.name] == nil || record.type == .cname || record.type == .dname {
+            places[record.name] = (entry.file, entry.line)
+        }
+        count += 1
+    }
+
+    private mutating func addNodesAbove(_ name: DomainName) {
+        var name = name
+        while name != origin, nodes[name] == nil {
+            nodes[name] = [:]
+            guard let parent = name.parent else { return }
+            name = parent
+        }
+    }
+
+    /// The SOA record, after the checks that need the whole zone.
+    func finish() throws(MasterFileError) -> ResourceRecord {
+        guard let start = nodes[origin]?[.soa]?.first else {
+            throw MasterFileError(file: file, line: 0, reason: "no SOA record at \(origin)")
+        }
+        for (name, sets) in nodes where sets[.cname] != nil {
+            // Signatures and NSEC may stand beside an alias (RFC 4035 §2.5).
+            if let other = sets.keys.first(where: { ![.cname, .rrsig, .nsec].contains($0) }) {
+                throw wrong(name, "CNAME and \(other) at \(name)")
+            }
+        }
+        for name in nodes.keys where name != origin {
+            var above = name.parent
+            while let ancestor = above, ancestor.isSubdomain(of: origin) {
+                if nodes[ancestor]?[.dname] != nil {
+                    throw wrong(ancestor, "\(name) lies below the DNAME at \(ancestor)")
+                }
+                above = ancestor.parent
+            }
+        }
+        return start
+    }
+
+    private func wrong(_ name: DomainName, _ reason: String) -> MasterFileError {
+        MasterFileError(file: places[name]?.file ?? file, line: places[name]?.line ?? 0, reason: reason)
+    }
+}

@@ -1,0 +1,226 @@
+import DNS
+import Logging
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOPosix
+import Network
+import Testing
+
+@testable import ResolverService
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// A clock that a test sets.
+final class TestClock: Sendable {
+    private let time = NIOLockedValueBox<Int64>(1000)
+    var now: Int64 { time.withLockedValue { $0 } }
+    func advance(_ seconds: Int64) { time.withLockedValue { $0 += seconds } }
+}
+
+/// A resolver on loopback with zones in a directory of its own.
+final class TestResolver: Sendable {
+    let server: ResolverServer
+    let clock = TestClock()
+    let port: Int
+    let streamPort: Int
+    let directory: String
+    var unixPath: String { directory + "/dns.sock" }
+
+    private init(
+        group: any EventLoopGroup,
+        zones: [String: String],
+        _ configure: (inout ResolverSettings) -> Void
+    ) async throws {
+        var template = Array("/tmp/martlet-resolver-XXXXXX".utf8CString)
+        directory = try #require(mkdtemp(&template).map { String(cString: $0) })
+        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        var settings = ResolverSettings()
+        settings.now = { [clock] in clock.now }
+        settings.allowRecursion = [try #require(AddressRange("127.0.0.0/8"))]
+        configure(&settings)
+        var files: [ZoneFile] = []
+        for (name, text) in zones {
+            try Self.write(text, to: "\(directory)/\(name)")
+            let origin = try DomainName(name)
+            files.append(ZoneFile(origin: origin, directory: descriptor, name: name, path: "zones/\(name)"))
+        }
+        let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        server = ResolverServer(settings, zones: files, group: group, logger: quiet)
+        let loopback = try SocketAddress(ipAddress: "127.0.0.1", port: 0)
+        let datagrams = try DatagramSockets.bind(loopback, count: 2)
+        let stream = try InternetSocket.listen(loopback)
+        port = try #require(InternetSocket.port(of: datagrams[0]))
+        streamPort = try #require(InternetSocket.port(of: stream))
+        let unix = try UnixSocket.listen(directory + "/dns.sock")
+        try await server.start(datagrams: [datagrams], streams: [stream], unix: unix)
+    }
+
+    static func write(_ text: String, to path: String) throws {
+        let file = try #require(fopen(path, "w"))
+        defer { fclose(file) }
+        #expect(fputs(text, file) >= 0)
+    }
+
+    /// Runs a test with a resolver and takes everything away afterwards.
+    static func with(
+        zones: [String: String] = [:],
+        upstreams behaviours: [FakeUpstream.Behaviour] = [],
+        configure: (inout ResolverSettings) -> Void = { _ in },
+        _ body: (TestResolver, [FakeUpstream]) async throws -> Void
+    ) async throws {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
+        var upstreams: [FakeUpstream] = []
+        for behaviour in behaviours { upstreams.append(try await FakeUpstream.start(on: group, behaviour)) }
+        let resolver = try await TestResolver(group: group, zones: zones) { settings in
+            settings.forwarders = upstreams.map(\.address)
+            configure(&settings)
+        }
+        let result: Result<Void, any Error>
+        do {
+            try await body(resolver, upstreams)
+            result = .success(())
+        } catch {
+            result = .failure(error)
+        }
+        await resolver.server.shutDown(grace: .seconds(1))
+        for upstream in upstreams { await upstream.stop() }
+        for name in Array(zones.keys) + ["dns.sock", "more"] { unlink("\(resolver.directory)/\(name)") }
+        rmdir(resolver.directory)
+        try await group.shutdownGracefully()
+        try result.get()
+    }
+
+    /// Asks by UDP.
+    func ask(_ name: String, _ type: RecordType = .a, dnssecOK: Bool = false) async throws -> DNSMessage {
+        let question = Question(name: try DomainName(name), type: type)
+        return try await ask(.query(id: .random(in: .min ... .max), question: question, dnssecOK: dnssecOK))
+    }
+
+    /// Asks by UDP.
+    func ask(_ query: DNSMessage) async throws -> DNSMessage {
+        let answer = try DNSMessage(decoding: try #require(try await exchange(query.encode())))
+        #expect(answer.id == query.id)
+        #expect(answer.flags.isResponse)
+        #expect(!answer.flags.isAuthenticData)
+        return answer
+    }
+
+    /// Sends a datagram and gives what comes back; nil after the time.
+    func exchange(_ octets: [UInt8], milliseconds: Int = 20_000) async throws -> [UInt8]? {
+        let port = port
+        return try await NIOThreadPool.singleton.runIfActive {
+            let socket = BlockingSocket(datagram: port)
+            defer { socket.close() }
+            socket.setTimeout(milliseconds: milliseconds)
+            socket.send(octets)
+            return socket.receive()
+        }
+    }
+
+    /// Sends octets on a stream and reads so many answers; fewer when it's closed before.
+    func stream(_ octets: [UInt8], answers: Int, unix: Bool = false) async throws -> [DNSMessage] {
+        let (port, path) = (streamPort, unixPath)
+        let replies = try await NIOThreadPool.singleton.runIfActive {
+            let socket = unix ? BlockingSocket(unix: path) : BlockingSocket(stream: port)
+            defer { socket.close() }
+            socket.setTimeout(milliseconds: 20_000)
+            socket.send(octets)
+            return (0..<answers).compactMap { _ -> [UInt8]? in
+                guard let length = socket.receiveExactly(2) else { return nil }
+                return socket.receiveExactly(Int(length[0]) << 8 | Int(length[1]))
+            }
+        }
+        return try replies.map { try DNSMessage(decoding: $0) }
+    }
+}
+
+/// A client's socket, used from a thread that may block.
+struct BlockingSocket {
+    private let descriptor: CInt
+
+    init(datagram port: Int) {
+        descriptor = Self.connected(CInt(SOCK_DGRAM.rawValue), port)
+    }
+
+    init(stream port: Int) {
+        descriptor = Self.connected(CInt(SOCK_STREAM.rawValue), port)
+    }
+
+    init(unix path: String) {
+        descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0)
+        let address = try? SocketAddress(unixDomainSocketPath: path)
+        _ = address?.withSockAddr { connect(descriptor, $0, socklen_t($1)) }
+    }
+
+    private static func connected(_ type: CInt, _ port: Int) -> CInt {
+        let descriptor = socket(AF_INET, type, 0)
+        let address = try? SocketAddress(ipAddress: "127.0.0.1", port: port)
+        _ = address?.withSockAddr { connect(descriptor, $0, socklen_t($1)) }
+        return descriptor
+    }
+
+    func setTimeout(milliseconds: Int) {
+        var time = timeval(tv_sec: milliseconds / 1000, tv_usec: milliseconds % 1000 * 1000)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
+    }
+
+    func send(_ octets: [UInt8]) {
+        var rest = octets[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes {
+                Glibc.send(descriptor, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL))
+            }
+            guard count > 0 else { return }
+            rest = rest.dropFirst(count)
+        }
+    }
+
+    func receive() -> [UInt8]? {
+        var buffer = [UInt8](repeating: 0, count: 65536)
+        let count = recv(descriptor, &buffer, buffer.count, 0)
+        return count > 0 ? Array(buffer[..<count]) : nil
+    }
+
+    func receiveExactly(_ wanted: Int) -> [UInt8]? {
+        var octets: [UInt8] = []
+        while octets.count < wanted {
+            var buffer = [UInt8](repeating: 0, count: wanted - octets.count)
+            let count = recv(descriptor, &buffer, buffer.count, 0)
+            guard count > 0 else { return nil }
+            octets += buffer[..<count]
+        }
+        return octets
+    }
+
+    func close() { Glibc.close(descriptor) }
+}
+
+/// A record from a master file's line.
+func record(_ line: String) throws -> ResourceRecord {
+    let records = try MasterFile.parse(Array(line.utf8), file: "test", origin: .root) { _ in
+        .failure(MasterFileIncludeError(reason: ""))
+    }
+    return try #require(records.first).record
+}
+
+extension DNSMessage {
+    /// An answer to this query with records from master file lines.
+    func answered(
+        _ code: ResponseCode = .noError,
+        answers: [String] = [],
+        authorities: [String] = [],
+        additionals: [String] = []
+    ) -> DNSMessage {
+        var response = response(code)
+        response.flags.recursionAvailable = true
+        response.answers = answers.compactMap { try? record($0) }
+        response.authorities = authorities.compactMap { try? record($0) }
+        response.additionals = additionals.compactMap { try? record($0) }
+        return response
+    }
+
+    /// The answer section as lines without TTL and class.
+    var answerLines: [String] { answers.map { "\($0.name) \($0.type) \($0.presentationData)" } }
+}
