@@ -1,5 +1,6 @@
 import Bus
 import NIOCore
+import Network
 import SMTP
 
 /// Streams one message from a client to queue-manager: holds back its first octets until the header is known, then
@@ -53,9 +54,11 @@ struct MessageIntake {
     /// Whether the client sends so much more than is allowed that nothing but the end of the connection stops it.
     var isHopeless: Bool { octets / 2 > max(limits.message, 1024 * 1024) }
 
-    /// Takes what is there of the message off `input`; true at the end of the message.
-    mutating func take(_ input: inout ByteBuffer) async -> Bool {
-        while let event = decoder.next(&input) {
+    /// Takes what is there of the message off the connection's input; true at the end of the message.
+    ///
+    /// More may arrive while queue-manager is waited for, so the input is never held over a wait.
+    mutating func take(from connection: Connection) async -> Bool {
+        while let event = decoder.next(&connection.input) {
             guard case .octets(let slice) = event else {
                 check()
                 if fault == nil { await finish() }

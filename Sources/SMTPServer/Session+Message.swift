@@ -40,7 +40,7 @@ extension Session {
         var intake = MessageIntake(queue: queue, envelope: envelope(transaction), limits: settings.limits) { header in
             self.prefix(transaction, id: id, date: date, header: header)
         }
-        while await !intake.take(&connection.input) {
+        while await !intake.take(from: connection) {
             if intake.isHopeless {
                 queue.abort()
                 return conclude(transaction, intake, reply: nil, .close)

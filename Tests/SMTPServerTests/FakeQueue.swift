@@ -24,6 +24,8 @@ final class FakeQueue: Sendable {
         case closeAtData
         /// Answers at the first part of a message and closes.
         case answerAtData(Frame)
+        /// Accepts, but so slowly that the client must be braked.
+        case acceptSlowly
     }
 
     struct State {
@@ -70,6 +72,9 @@ final class FakeQueue: Sendable {
                         try await connection.flush()
                         return
                     }
+                    if case .acceptSlowly = behaviour {
+                        try await connection.eventLoop.scheduleTask(in: .milliseconds(5)) {}.futureResult.get()
+                    }
                     current?.octets.writeImmutableBuffer(body)
                     current?.parts += 1
                 }
@@ -77,7 +82,7 @@ final class FakeQueue: Sendable {
                 guard let message = current else { return }
                 current = nil
                 switch behaviour {
-                case .accept:
+                case .accept, .acceptSlowly:
                     state.withLockedValue { $0.messages.append(message) }
                     id = greet(connection, message.id)
                 case .answer(let answer):

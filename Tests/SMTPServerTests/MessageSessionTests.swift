@@ -65,8 +65,10 @@ import Testing
         }
     }
 
-    @Test func largeMessageIsStreamed() async throws {
+    @Test(arguments: [FakeQueue.Behaviour.accept, .acceptSlowly])
+    func largeMessageIsStreamed(behaviour: FakeQueue.Behaviour) async throws {
         try await TestServer.run { server in
+            server.queue.set(behaviour)
             let client = try await server.greetedClient()
             try await client.startMessage()
             var body = "Subject: large\r\n\r\n"
