@@ -11,7 +11,12 @@ package struct LogfmtHandler: LogHandler {
     package var metadataProvider: Logger.MetadataProvider?
     package var logLevel: Logger.Level
 
-    package init(level: Logger.Level) { logLevel = level }
+    private let descriptor: CInt
+
+    package init(level: Logger.Level, descriptor: CInt = STDERR_FILENO) {
+        logLevel = level
+        self.descriptor = descriptor
+    }
 
     package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { metadata[key] }
@@ -29,7 +34,7 @@ package struct LogfmtHandler: LogHandler {
         line += "\n"
         // One write, so that lines of several threads don't mix.
         line.withUTF8 { bytes in
-            _ = write(STDERR_FILENO, bytes.baseAddress, bytes.count)
+            _ = write(descriptor, bytes.baseAddress, bytes.count)
         }
     }
 

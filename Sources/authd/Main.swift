@@ -1,3 +1,16 @@
 import ArgumentParser
+import Authority
+import Daemon
 
-@main struct Main: ParsableCommand {}
+/// Knows users, passwords and aliases.
+@main
+struct Main: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "authd",
+        abstract: "Verifies passwords and answers questions about addresses, on run/auth.sock."
+    )
+
+    @OptionGroup var options: DaemonOptions
+
+    func run() { AuthorityProgram().run(options) }
+}

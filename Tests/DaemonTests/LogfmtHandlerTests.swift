@@ -6,16 +6,12 @@ import Testing
 import Glibc
 #endif
 
-@Suite(.serialized) struct LogfmtHandlerTests {
-    /// What a closure writes to standard error.
-    private func standardError(_ body: () -> Void) -> String {
+@Suite struct LogfmtHandlerTests {
+    /// What a closure logs.
+    private func output(_ body: (Logger) -> Void) -> String {
         var ends: [CInt] = [0, 0]
         pipe(&ends)
-        let saved = dup(STDERR_FILENO)
-        dup2(ends[1], STDERR_FILENO)
-        body()
-        dup2(saved, STDERR_FILENO)
-        close(saved)
+        body(Logger(label: "test") { [ends] _ in LogfmtHandler(level: .info, descriptor: ends[1]) })
         close(ends[1])
         var octets = [UInt8](repeating: 0, count: 4096)
         let count = read(ends[0], &octets, octets.count)
@@ -24,8 +20,7 @@ import Glibc
     }
 
     @Test func eventIsOneLineWhateverItHolds() {
-        let logger = Logger(label: "test") { _ in LogfmtHandler(level: .info) }
-        let text = standardError {
+        let text = output { logger in
             logger.info(
                 "mail accepted",
                 metadata: ["from": "<a@b>", "id": "x", "evil": "a\nlevel=error \"\u{1b}[0m\u{9b}"]

@@ -2,11 +2,28 @@ import NIOCore
 
 /// `[authd]`
 package struct AuthdConfiguration: Sendable {
+    /// The table of users.
     package var users: String
+    /// The table of aliases.
     package var aliases: String
+    /// Passwords that are verified at the same time. Each argon2id hash takes 19 MiB meanwhile.
+    package var threads: Int
+    /// Logins that may wait; more are put off with 4.7.0.
+    package var maximumWaiting: Int
+    /// How long a client waits after one failed login; doubles with each.
+    package var failureDelay: TimeAmount
+    package var maximumFailureDelay: TimeAmount
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         users = try table.string("users", default: "etc/users")
         aliases = try table.string("aliases", default: "etc/aliases")
+        threads = try table.integer("threads", default: 2, in: 1...64)
+        maximumWaiting = try table.integer("maximum-waiting", default: 200, in: 1...100_000)
+        failureDelay = try table.duration("failure-delay", default: .milliseconds(500), in: .zero ... .seconds(20))
+        maximumFailureDelay = try table.duration(
+            "maximum-failure-delay",
+            default: .seconds(8),
+            in: .zero ... .seconds(20)
+        )
     }
 }

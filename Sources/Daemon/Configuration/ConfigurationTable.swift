@@ -99,8 +99,7 @@ package final class ConfigurationTable {
         in range: ClosedRange<Int> = 0...(1 << 50)
     ) throws(ConfigurationError) -> Int {
         guard let value = value(key) else { return standard }
-        let units = ["": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40]
-        guard let octets = value.integer ?? value.string.flatMap({ Self.quantity($0, units: units) }) else {
+        guard let octets = value.integer ?? value.string.flatMap({ Quantity.octets($0) }) else {
             throw error(key, "must be a number of octets such as 1048576 or \"1MiB\"")
         }
         guard range.contains(octets) else {
@@ -116,12 +115,9 @@ package final class ConfigurationTable {
         in range: ClosedRange<TimeAmount> = .zero ... .hours(24 * 365)
     ) throws(ConfigurationError) -> TimeAmount {
         guard let value = value(key) else { return standard }
-        let units = ["ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000]
-        guard let milliseconds = value.string.flatMap({ Self.quantity($0, units: units) }),
-            let nanoseconds = Int64(exactly: milliseconds)?.multipliedReportingOverflow(by: 1_000_000),
-            !nanoseconds.overflow
-        else { throw error(key, "must be a time such as \"30s\", \"5m\", \"4h\" or \"5d\"") }
-        let duration = TimeAmount.nanoseconds(nanoseconds.partialValue)
+        guard let duration = value.string.flatMap({ Quantity.duration($0) }) else {
+            throw error(key, "must be a time such as \"30s\", \"5m\", \"4h\" or \"5d\"")
+        }
         guard range.contains(duration) else {
             throw error(
                 key,
@@ -161,14 +157,6 @@ package final class ConfigurationTable {
     private func value(_ key: String) -> TOMLNode? {
         read.insert(key)
         return table[key]
-    }
-
-    private static func quantity(_ text: String, units: [String: Int]) -> Int? {
-        let digits = text.utf8.prefix { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
-        let unit = String(text.utf8.dropFirst(digits.count).drop { $0 == 0x20 }) ?? ""
-        guard let count = Int(String(digits) ?? ""), let factor = units[unit] else { return nil }
-        let product = count.multipliedReportingOverflow(by: factor)
-        return product.overflow ? nil : product.partialValue
     }
 
     /// An address in the form of the configuration; nil where it isn't one.

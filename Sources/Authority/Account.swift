@@ -1,0 +1,98 @@
+import SMTP
+
+/// How a mailbox is kept on disk.
+package enum MailboxFormat: String, Sendable, CaseIterable {
+    case maildir
+    case mbox
+}
+
+/// One line of `etc/users`: `address:hash:mailbox:format:quota`.
+package struct Account: Sendable, Equatable {
+    /// The only spelling that we use ourselves; looked up without regard to ASCII case.
+    package let address: MailAddress
+    /// As crypt(5) or argon2 encode it; `!` in front locks the account.
+    package var hash: String
+    /// Below the mail directory.
+    package var mailbox: String
+    package var format: MailboxFormat
+    /// Octets; 0 for none.
+    package var quota: Int
+
+    package init(address: MailAddress, hash: String, mailbox: String, format: MailboxFormat, quota: Int) {
+        self.address = address
+        self.hash = hash
+        self.mailbox = mailbox
+        self.format = format
+        self.quota = quota
+    }
+
+    /// Reads a line; nil with a reason where it can't be understood.
+    static func parse(_ line: Substring) -> Result<Account, TableFault> {
+        let fields = line.split(separator: ":", omittingEmptySubsequences: false)
+        guard (2...5).contains(fields.count) else {
+            return .failure(TableFault("expected address:hash:mailbox:format:quota"))
+        }
+        guard let address = try? MailAddress(parsing: fields[0].utf8, options: .utf8) else {
+            return .failure(TableFault("\"\(fields[0])\" is not an address"))
+        }
+        let mailbox = fields.count > 2 && !fields[2].isEmpty ? String(fields[2]) : standardMailbox(of: address)
+        guard isMailbox(mailbox) else {
+            return .failure(TableFault("\"\(mailbox)\" is not a path below the mail directory"))
+        }
+        let format = fields.count > 3 && !fields[3].isEmpty ? MailboxFormat(rawValue: String(fields[3])) : .maildir
+        guard let format else { return .failure(TableFault("\"\(fields[3])\" is not maildir or mbox")) }
+        let quota = fields.count > 4 && !fields[4].isEmpty ? Int(fields[4]) : 0
+        guard let quota, quota >= 0 else { return .failure(TableFault("\"\(fields[4])\" is not a number of octets")) }
+        return .success(
+            Account(address: address, hash: String(fields[1]), mailbox: mailbox, format: format, quota: quota)
+        )
+    }
+
+    /// The account as a line of `etc/users`.
+    package var line: String { "\(address):\(hash):\(mailbox):\(format.rawValue):\(quota)" }
+
+    /// `domain/local-part`, where nothing else was chosen. Octets that a path could misread become `_`.
+    package static func standardMailbox(of address: MailAddress) -> String {
+        let local = String(address.localPart.lowercased().map { $0 == "/" || $0 == ":" || $0 == "\0" ? "_" : $0 })
+        return "\(address.lowercasedDomain)/\(local.first == "." ? "_" + local.dropFirst() : local)"
+    }
+
+    /// Whether a path stays below the mail directory.
+    package static func isMailbox(_ path: String) -> Bool {
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
+        return path.utf8.count <= 1024
+            && parts.allSatisfy { !$0.isEmpty && $0 != "." && $0 != ".." }
+            && path.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f && $0 != UInt8(ascii: ":") }
+    }
+}
+
+/// Why a line of a table can't be understood.
+package struct TableFault: Error, Equatable {
+    package let reason: String
+
+    init(_ reason: String) { self.reason = reason }
+}
+
+/// A table that can't be used: the file, the line counted from 1, and the reason.
+package struct TableError: Error, Equatable, CustomStringConvertible {
+    package let file: String
+    package let line: Int?
+    package let reason: String
+
+    package var description: String { line.map { "\(file):\($0): \(reason)" } ?? "\(file): \(reason)" }
+}
+
+/// The form under which addresses are looked up: ASCII letters in lower case.
+struct AddressKey: Hashable, Sendable {
+    let text: String
+
+    init(localPart: some StringProtocol, domain: some StringProtocol) {
+        text = Self.lowercased(localPart) + "@" + Self.lowercased(domain)
+    }
+
+    init(_ address: MailAddress) { self.init(localPart: address.localPart, domain: address.domain) }
+
+    private static func lowercased(_ text: some StringProtocol) -> String {
+        String(decoding: text.utf8.map { (0x41...0x5a).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
+    }
+}

@@ -1,0 +1,174 @@
+import Bus
+import CoreMetrics
+import Logging
+import NIOCore
+import NIOPosix
+import Network
+import SMTP
+
+/// Answers the requests on `run/auth.sock` (docs/protocols.md, "auth.sock"). Belongs to one event loop.
+final class AuthorityService: @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread.
+
+    /// Which uids may use which verb, beside root and our own.
+    struct Access: Sendable {
+        var logins: Set<UInt32>
+        var mailboxes: Set<UInt32>
+        var recipients: Set<UInt32>
+        var deliveries: Set<UInt32>
+
+        func allows(_ verb: String, _ uid: UInt32) -> Bool {
+            switch verb {
+            case "VERIFY": return logins.contains(uid)
+            case "REDEEM": return mailboxes.contains(uid)
+            case "RECIPIENT": return recipients.contains(uid)
+            case "EXPAND": return deliveries.contains(uid)
+            default: return true
+            }
+        }
+    }
+
+    private let files: AccountFiles
+    private let verifier: PasswordVerifier
+    private var tickets = TicketStore()
+    private let access: Access
+    private let ownUser: UInt32
+    private let logger: Logger
+    private let verified = Counter(label: "logins")
+    private let refused = Counter(label: "logins-refused")
+
+    init(files: AccountFiles, verifier: PasswordVerifier, access: Access, ownUser: UInt32, logger: Logger) {
+        self.files = files
+        self.verifier = verifier
+        self.access = access
+        self.ownUser = ownUser
+        self.logger = logger
+    }
+
+    func answer(_ frame: Frame, _ connection: Connection) {
+        let uid = connection.peerUser ?? .max
+        guard uid == 0 || uid == ownUser || access.allows(frame.verb, uid) else {
+            logger.warning("request refused", metadata: ["verb": "\(frame.verb)", "uid": "\(uid)"])
+            connection.write(Self.reject(frame, "5.7.1", "not allowed for this user"))
+            return
+        }
+        guard let directory = files.current() else {
+            connection.write(Self.later(frame, "4.3.0", "the table of users cannot be read"))
+            return
+        }
+        switch frame.verb {
+        case "VERIFY": verify(frame, directory, connection)
+        case "REDEEM": connection.write(redeem(frame, directory))
+        case "RECIPIENT": connection.write(recipient(frame, directory))
+        case "EXPAND": connection.write(expand(frame, directory))
+        default: connection.write(Self.reject(frame, "5.5.1", "unknown verb"))
+        }
+    }
+
+    // MARK: Logins
+
+    /// Answers when the password was verified; requests behind this one on the connection don't wait for it.
+    private func verify(_ frame: Frame, _ directory: AccountDirectory, _ connection: Connection) {
+        guard let user = frame["user"], let password = frame["password"], let service = frame["service"],
+            ["smtp", "pop3", "imap"].contains(service)
+        else {
+            connection.write(Self.reject(frame, "5.5.4", "service, user and password are needed"))
+            return
+        }
+        let client = frame["client"] ?? ""
+        let key = (try? SocketAddress(ipAddress: client, port: 0))?.clientKey ?? Array(client.utf8.prefix(64))
+        let account = directory.account(user: user)
+        Task(executorPreference: LoopExecutor.of(connection.eventLoop)) { [self] in
+            let outcome = await verifier.verify(
+                password,
+                account,
+                typicalHash: directory.accounts.typicalHash,
+                client: key
+            )
+            let reply = reply(to: frame, outcome, account, service: service)
+            logger.info(
+                outcome == .verified ? "login" : "login refused",
+                metadata: ["user": "\(user)", "client": "\(client)", "service": "\(service)", "outcome": "\(outcome)"]
+            )
+            connection.write(reply)
+            try? await connection.flush()
+        }
+    }
+
+    private func reply(
+        to frame: Frame,
+        _ outcome: PasswordVerifier.Outcome,
+        _ account: Account?,
+        service: String
+    ) -> Frame {
+        guard outcome != .busy else { return Self.later(frame, "4.7.0", "too many logins at once") }
+        guard outcome == .verified, let account else {
+            refused.increment()
+            return Self.reject(frame, "5.7.8", "wrong user or password")
+        }
+        var fields = [Frame.Field("address", account.address.description)]
+        if service != "smtp" {
+            guard
+                let ticket = tickets.issue(service: service, address: account.address.description, now: .now())
+            else { return Self.later(frame, "4.7.0", "too many logins at once") }
+            fields.append(.init("ticket", ticket))
+        }
+        verified.increment()
+        return .ok(tag: frame["tag"], fields)
+    }
+
+    private func redeem(_ frame: Frame, _ directory: AccountDirectory) -> Frame {
+        guard let ticket = frame["ticket"], let service = frame["service"],
+            let address = tickets.redeem(ticket, service: service, now: .now()),
+            let account = directory.account(user: address)
+        else { return Self.reject(frame, "5.7.8", "no such ticket") }
+        return .ok(tag: frame["tag"], Self.fields(account))
+    }
+
+    // MARK: Addresses
+
+    private func recipient(_ frame: Frame, _ directory: AccountDirectory) -> Frame {
+        guard let address = Self.address(frame) else { return Self.reject(frame, "5.1.3", "malformed address") }
+        switch directory.destination(of: address) {
+        case .mailbox, .forward: return .ok(tag: frame["tag"], [.init("kind", "local")])
+        case .foreign: return .ok(tag: frame["tag"], [.init("kind", "foreign")])
+        case .unknown: return Self.reject(frame, "5.1.1", "no such mailbox")
+        case .loop: return Self.reject(frame, "5.4.6", "the alias leads round in a circle")
+        }
+    }
+
+    private func expand(_ frame: Frame, _ directory: AccountDirectory) -> Frame {
+        guard let address = Self.address(frame) else { return Self.reject(frame, "5.1.3", "malformed address") }
+        switch directory.destination(of: address) {
+        case .mailbox(let account, let rest):
+            var fields = Self.fields(account)
+            if let rest { fields.append(.init("extension", rest)) }
+            return .ok(tag: frame["tag"], fields)
+        case .forward(let targets):
+            return .ok(tag: frame["tag"], targets.map { .init("forward", $0.description) })
+        case .foreign, .unknown: return Self.reject(frame, "5.1.1", "no such mailbox")
+        case .loop: return Self.reject(frame, "5.4.6", "the alias leads round in a circle")
+        }
+    }
+
+    private static func fields(_ account: Account) -> [Frame.Field] {
+        [
+            .init("address", account.address.description),
+            .init("mailbox", account.mailbox),
+            .init("format", account.format.rawValue),
+            .init("quota", String(account.quota)),
+        ]
+    }
+
+    private static func address(_ frame: Frame) -> MailAddress? {
+        frame["address"].flatMap { try? MailAddress(parsing: $0.utf8, options: .utf8) }
+    }
+
+    private static func reject(_ frame: Frame, _ status: String, _ text: String) -> Frame {
+        .reply(.reject, status: status, text: text, tag: frame["tag"])
+    }
+
+    private static func later(_ frame: Frame, _ status: String, _ text: String) -> Frame {
+        .reply(.defer, status: status, text: text, tag: frame["tag"])
+    }
+}
