@@ -90,8 +90,8 @@ let package = Package(
         library("Mailbox", ["CLinux", "MIME", nioCore, nioPosix, nioConcurrency]),
 
         // Clients of other daemons that more than one daemon needs.
-        library("Accounts", ["Bus", nioCore, nioConcurrency]),
-        library("Login", ["Bus", "Network", nioCore, nioConcurrency, logging]),
+        library("Accounts", ["Bus", nioCore]),
+        library("Login", ["Accounts", "Bus", "Network", nioCore]),
         library("Resolution", ["DNS", "Network", nioCore, nioPosix, nioConcurrency]),
 
         // Daemons.
@@ -135,7 +135,7 @@ let package = Package(
         tests("Spool", [nioCore, nioPosix, nioConcurrency]),
         tests("Mailbox", [nioCore, nioPosix]),
         tests("Accounts", ["Bus", "Network", nioCore, nioPosix]),
-        tests("Login", ["Bus", "Network", nioCore, nioPosix]),
+        tests("Login", ["Accounts", "Bus", "Network", nioCore, nioPosix]),
         tests("Resolution", ["DNS", "Network", nioCore, nioPosix]),
         tests("SMTPServer", daemonBase + ["SMTP", "TLS"]),
         tests("QueueManager", daemonBase + ["Spool", "SMTP", "MIME"]),

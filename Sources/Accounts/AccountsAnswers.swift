@@ -1,0 +1,41 @@
+/// The services that authd gives logins for.
+package enum LoginService: String, Sendable {
+    case smtp
+    case pop3
+    case imap
+}
+
+/// A password was right.
+package struct VerifiedLogin: Equatable, Sendable {
+    /// The address that the user is known by.
+    package let address: String
+    /// Good for one `redeem` within 30 seconds; nil for smtp, which needs no mailbox.
+    package let ticket: String?
+}
+
+/// Where the mail of one address is.
+package struct AccountMailbox: Equatable, Sendable {
+    package let address: String
+    /// Below the mail directory.
+    package let mailbox: String
+    /// `maildir` or `mbox`.
+    package let format: String
+    /// Octets; 0 for none.
+    package let quota: Int
+}
+
+/// Whose a recipient is.
+package enum RecipientOwner: Equatable, Sendable {
+    /// A mailbox or alias of ours.
+    case local
+    /// A domain that is not ours.
+    case foreign
+}
+
+/// What an address of ours leads to.
+package enum Expansion: Equatable, Sendable {
+    /// A mailbox; the extension is what stood behind `+`.
+    case mailbox(AccountMailbox, extension: String?)
+    /// The addresses of an alias, without brackets.
+    case forward([String])
+}

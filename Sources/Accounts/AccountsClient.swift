@@ -1,0 +1,100 @@
+import Bus
+import NIOCore
+
+/// Asks authd (docs/protocols.md, "auth.sock"), for all sessions of one event loop; every call must come from its
+/// thread.
+package final class AccountsClient: Sendable {
+    private let authority: BusClient
+
+    /// - Parameters:
+    ///   - path: of authd's socket, as this process sees it.
+    ///   - timeout: how long to wait for an answer; authd lets those who guess passwords wait.
+    package init(path: String, on loop: any EventLoop, timeout: TimeAmount = .seconds(30)) {
+        authority = BusClient(path: path, on: loop, timeout: timeout)
+    }
+
+    /// Checks a user name and a password.
+    ///
+    /// - Parameter client: the client's address, by which authd slows down those who guess.
+    /// - Throws: `refused` with 5.7.8 when they are wrong.
+    package func verify(
+        service: LoginService,
+        user: String,
+        password: String,
+        client: String
+    ) async throws(AccountsError) -> VerifiedLogin {
+        let reply = try await ask(
+            Frame("VERIFY", ["service": service.rawValue, "user": user, "password": password, "client": client])
+        )
+        let address = try Self.required("address", reply)
+        guard service != .smtp else { return VerifiedLogin(address: address, ticket: nil) }
+        return VerifiedLogin(address: address, ticket: try Self.required("ticket", reply))
+    }
+
+    /// Turns a ticket into the mailbox that it was given for. It is void afterwards.
+    ///
+    /// - Throws: `refused` with 5.7.8 when there is no such ticket (any more), or it's another service's.
+    package func redeem(ticket: String, service: LoginService) async throws(AccountsError) -> AccountMailbox {
+        try Self.mailbox(try await ask(Frame("REDEEM", ["service": service.rawValue, "ticket": ticket])))
+    }
+
+    /// Says whose a recipient is.
+    ///
+    /// - Parameter address: without brackets.
+    /// - Throws: `refused` with 5.1.1 when one of our domains has no such address.
+    package func recipient(_ address: String) async throws(AccountsError) -> RecipientOwner {
+        let reply = try await ask(Frame("RECIPIENT", ["address": address]))
+        switch reply["kind"] {
+        case "local": return .local
+        case "foreign": return .foreign
+        default: throw .unavailable("authd: kind: \(reply["kind"] ?? "missing")")
+        }
+    }
+
+    /// Follows aliases to a mailbox, or to the addresses that mail goes on to.
+    ///
+    /// - Parameter address: without brackets.
+    /// - Throws: `refused` with 5.1.1 when there is no such address, 5.4.6 when aliases lead round in a circle.
+    package func expand(_ address: String) async throws(AccountsError) -> Expansion {
+        let reply = try await ask(Frame("EXPAND", ["address": address]))
+        let targets = reply.all("forward")
+        guard targets.isEmpty else { return .forward(targets) }
+        return .mailbox(try Self.mailbox(reply), extension: reply["extension"])
+    }
+
+    /// Closes the connection to authd; questions without an answer fail as unavailable.
+    package func close() { authority.close() }
+
+    private func ask(_ question: Frame) async throws(AccountsError) -> Frame {
+        let reply: Frame
+        do throws(BusError) {
+            reply = try await authority.request(question)
+        } catch {
+            switch error {
+            case .unavailable(let reason), .malformed(let reason): throw .unavailable(reason)
+            case .timedOut: throw .unavailable("authd did not answer in time")
+            }
+        }
+        switch reply.replyKind {
+        case .ok: return reply
+        case .defer: throw .deferred(status: reply["status"] ?? "4.7.0", text: reply["text"] ?? "try again later")
+        case .reject: throw .refused(status: reply["status"] ?? "5.7.0", text: reply["text"] ?? "refused")
+        case nil: throw .unavailable("authd: unexpected reply \(reply.verb)")
+        }
+    }
+
+    private static func mailbox(_ reply: Frame) throws(AccountsError) -> AccountMailbox {
+        guard let quota = reply.integer("quota"), quota >= 0 else { throw .unavailable("authd: malformed quota") }
+        return AccountMailbox(
+            address: try required("address", reply),
+            mailbox: try required("mailbox", reply),
+            format: try required("format", reply),
+            quota: quota
+        )
+    }
+
+    private static func required(_ name: String, _ reply: Frame) throws(AccountsError) -> String {
+        guard let value = reply[name], !value.isEmpty else { throw .unavailable("authd: no \(name) in the reply") }
+        return value
+    }
+}

@@ -1,0 +1,9 @@
+/// Why authd did not give what it was asked for.
+package enum AccountsError: Error, Equatable {
+    /// authd said no, for good: an enhanced status code (RFC 3463) and a text for people.
+    case refused(status: String, text: String)
+    /// authd can't say now; the same question may be answered later.
+    case deferred(status: String, text: String)
+    /// authd is down, didn't answer in time, or answered what nobody understands; the reason.
+    case unavailable(String)
+}

@@ -1,0 +1,80 @@
+import Accounts
+import Bus
+import Network
+
+/// The mailbox process's side of a login that changes hands: who comes, with the mailbox that authd says is theirs.
+package struct LoginArrival: Sendable {
+    package let mailbox: AccountMailbox
+    /// The client's address as the front says it; for the record only.
+    package let client: String
+    /// Whether the client's connection to the front is encrypted; for the record only.
+    package let isEncrypted: Bool
+
+    /// A front sends little: verb, ticket, client.
+    private static var limits: FrameLimits {
+        var limits = FrameLimits()
+        limits.head = 4096
+        limits.fields = 16
+        limits.body = 0
+        return limits
+    }
+
+    /// Reads the front's request and redeems its ticket. Where that fails, the front is told why.
+    ///
+    /// - Returns: nil when there is no session; close the connection then. Otherwise answer with `accept` or `refuse`.
+    package static func receive(
+        on connection: Connection,
+        service: LoginService,
+        accounts: AccountsClient
+    ) async -> LoginArrival? {
+        do {
+            var parser = FrameParser(limits: limits)
+            guard let request = try await connection.readFrame(&parser) else { return nil }
+            guard request.verb == "SESSION", let ticket = request["ticket"] else {
+                await answer(connection, .reject, "5.5.1", "expected SESSION with a ticket")
+                return nil
+            }
+            let mailbox = try await accounts.redeem(ticket: ticket, service: service)
+            return LoginArrival(
+                mailbox: mailbox,
+                client: request["client"] ?? "unknown",
+                isEncrypted: request["tls"] == "yes"
+            )
+        } catch let error as FrameError {
+            await answer(connection, .reject, "5.5.2", error.text)
+        } catch let error as AccountsError {
+            switch error {
+            case .refused(let status, let text): await answer(connection, .reject, status, text)
+            case .deferred(let status, let text): await answer(connection, .defer, status, text)
+            case .unavailable(let reason): await answer(connection, .defer, "4.3.0", reason)
+            }
+        } catch {
+            // The front went away: nobody is left to tell.
+        }
+        return nil
+    }
+
+    /// Says that the session begins; what follows on the connection is the session's.
+    ///
+    /// - Parameter text: for people, such as the number of messages.
+    package func accept(on connection: Connection, text: String? = nil) async throws(ConnectionError) {
+        var reply = Frame.ok(tag: nil, [Frame.Field("address", mailbox.address)])
+        reply["text"] = text
+        connection.write(reply)
+        try await connection.flush()
+    }
+
+    /// Says why the mailbox can't be had.
+    ///
+    /// - Parameters:
+    ///   - kind: `defer` where it may be had later.
+    ///   - status: an enhanced status code (RFC 3463).
+    package static func refuse(_ connection: Connection, _ kind: ReplyKind, status: String, text: String) async {
+        await answer(connection, kind, status, text)
+    }
+
+    private static func answer(_ connection: Connection, _ kind: ReplyKind, _ status: String, _ text: String) async {
+        connection.write(Frame.reply(kind, status: status, text: text))
+        try? await connection.flush()
+    }
+}
