@@ -15,7 +15,7 @@ import Testing
         (
             "Hello world!",
             "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQ"
-                + "Juesi68u4OTLiBFdcbYEdFCoEOfaS35inz1"
+                + "JuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1"
         ),
         ("U*U", "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"),
         ("U*U", "{BLF-CRYPT}$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"),
