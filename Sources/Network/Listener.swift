@@ -3,6 +3,10 @@ import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// Accepts connections on sockets that already listen and runs one task for each on the connection's event loop.
 package final class Listener: Sendable {
     /// What a listener does not let in.
@@ -31,6 +35,9 @@ package final class Listener: Sendable {
         var idle: [EventLoopPromise<Void>] = []
     }
 
+    /// Connections that the kernel holds until we accept them.
+    private static let backlog: CInt = 1024
+
     private let group: any EventLoopGroup
     private let limits: Limits
     private let live = NIOLockedValueBox(Live())
@@ -56,12 +63,13 @@ package final class Listener: Sendable {
         session: @escaping @Sendable (Connection) async -> Void
     ) async throws {
         let bootstrap = ServerBootstrap(group: group)
-            .serverChannelOption(.backlog, value: 1024)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelInitializer { [self] channel in
                 Connection.make(channel).map { connection in self.admit(connection, refuse: refuse, session: session) }
             }
         let channel = try await bootstrap.withBoundSocket(socket).get()
+        // NIO has called listen with its own backlog.
+        _ = listen(socket, Self.backlog)
         channels.withLockedValue { $0.append(channel) }
     }
 

@@ -24,6 +24,7 @@ struct CheckCommand: AsyncParsableCommand {
         var findings = [Finding.fine("configuration", "etc/martlet.toml is understood")]
         findings += PermissionCheck(configuration).findings()
         findings += TLSCheck(configuration).findings()
+        findings += AccountsCheck(configuration).findings()
         findings += await PortCheck(configuration).findings()
         try show(findings)
         if findings.contains(where: { $0.grade == .wrong }) { throw ExitCode(1) }
