@@ -5,6 +5,6 @@ import ArgumentParser
     static let configuration = CommandConfiguration(
         commandName: "martlet",
         abstract: "Looks after a Martlet mail system.",
-        subcommands: [UserCommand.self, StatusCommand.self, CheckCommand.self, VersionCommand.self]
+        subcommands: [UserCommand.self, StatusCommand.self, CheckCommand.self, DNSCommand.self, VersionCommand.self]
     )
 }

@@ -1,0 +1,113 @@
+import DNS
+import NIOCore
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// Asks one DNS server and waits: by UDP and where that is cut short by TCP, or through resolverd's socket.
+struct DNSStub {
+    /// nil for `run/dns.sock`.
+    let server: SocketAddress?
+
+    private static let attempts = 3
+    private static let seconds = 3
+    private static let localSeconds = 15
+
+    /// Why no answer came.
+    struct Failure: Error, CustomStringConvertible {
+        let description: String
+
+        init(_ description: String) { self.description = description }
+
+        static func system(_ what: String) -> Failure { Failure("\(what): \(String(cString: strerror(errno)))") }
+    }
+
+    static func complain(_ text: String) {
+        let line = "martlet: \(text)\n"
+        _ = write(STDERR_FILENO, line, line.utf8.count)
+    }
+
+    func ask(_ query: DNSMessage) throws -> DNSMessage {
+        guard let server else {
+            let address = try SocketAddress(unixDomainSocketPath: "run/dns.sock")
+            return try askByStream(query, address, seconds: Self.localSeconds)
+        }
+        let answer = try askByDatagram(query, server)
+        return answer.flags.isTruncated ? try askByStream(query, server, seconds: Self.seconds) : answer
+    }
+
+    private func askByDatagram(_ query: DNSMessage, _ server: SocketAddress) throws -> DNSMessage {
+        let socket = try connected(server, CInt(SOCK_DGRAM.rawValue), seconds: Self.seconds)
+        defer { close(socket) }
+        let octets = query.encode()
+        for _ in 0..<Self.attempts {
+            guard send(socket, octets, octets.count, CInt(MSG_NOSIGNAL)) == octets.count else {
+                throw Failure.system("send")
+            }
+            let end = time(nil) + Self.seconds
+            while time(nil) < end {
+                var buffer = [UInt8](repeating: 0, count: 65536)
+                let count = recv(socket, &buffer, buffer.count, 0)
+                if count < 0, errno == EAGAIN { break }
+                guard count >= 0 else { throw Failure.system("receive") }
+                if let answer = matching(Array(buffer[..<count]), query) { return answer }
+            }
+        }
+        throw Failure("no answer")
+    }
+
+    private func askByStream(_ query: DNSMessage, _ server: SocketAddress, seconds: Int) throws -> DNSMessage {
+        let socket = try connected(server, CInt(SOCK_STREAM.rawValue), seconds: seconds)
+        defer { close(socket) }
+        let octets = query.encode()
+        let framed = [UInt8(truncatingIfNeeded: octets.count >> 8), UInt8(truncatingIfNeeded: octets.count)] + octets
+        guard send(socket, framed, framed.count, CInt(MSG_NOSIGNAL)) == framed.count else {
+            throw Failure.system("send")
+        }
+        let length = try receive(2, from: socket)
+        let reply = try receive(Int(length[0]) << 8 | Int(length[1]), from: socket)
+        guard let answer = matching(reply, query) else { throw Failure("the answer is not to be understood") }
+        return answer
+    }
+
+    private func matching(_ octets: [UInt8], _ query: DNSMessage) -> DNSMessage? {
+        guard let answer = try? DNSMessage(decoding: octets), answer.id == query.id, answer.flags.isResponse,
+            answer.questions == query.questions || answer.questions.isEmpty
+        else { return nil }
+        return answer
+    }
+
+    private func receive(_ wanted: Int, from socket: CInt) throws -> [UInt8] {
+        var octets: [UInt8] = []
+        while octets.count < wanted {
+            var buffer = [UInt8](repeating: 0, count: wanted - octets.count)
+            let count = recv(socket, &buffer, buffer.count, 0)
+            if count < 0, errno == EINTR { continue }
+            if count < 0, errno == EAGAIN { throw Failure("no answer") }
+            guard count > 0 else { throw count == 0 ? Failure("the server closed") : Failure.system("receive") }
+            octets += buffer[..<count]
+        }
+        return octets
+    }
+
+    private func connected(_ server: SocketAddress, _ type: CInt, seconds: Int) throws -> CInt {
+        let family: CInt =
+            switch server {
+            case .v4: AF_INET
+            case .v6: AF_INET6
+            case .unixDomainSocket: AF_UNIX
+            }
+        let descriptor = socket(family, type | CInt(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { throw Failure.system("socket") }
+        var limit = timeval(tv_sec: seconds, tv_usec: 0)
+        let size = socklen_t(MemoryLayout<timeval>.size)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, size)
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, size)
+        guard server.withSockAddr({ connect(descriptor, $0, socklen_t($1)) }) == 0 else {
+            defer { close(descriptor) }
+            throw Failure.system("connect")
+        }
+        return descriptor
+    }
+}
