@@ -1,0 +1,260 @@
+import MIME
+
+/// Parses whole commands (RFC 3501 §9, `command`).
+struct CommandGrammar {
+    var scanner: CommandScanner
+
+    /// How deep search keys may be nested.
+    static let nesting = 50
+    /// How many search keys, fetch items, flags, header names or patterns a command may have.
+    static let count = 5000
+
+    /// The tag at the start, where there is one; also for commands that make no sense otherwise.
+    static func tag(of octets: [UInt8]) -> String? {
+        let tag = octets.prefix { $0 != ASCII.space && $0 != ASCII.carriageReturn && $0 != ASCII.lineFeed }
+        guard (1...100).contains(tag.count), tag.allSatisfy(isTagCharacter) else { return nil }
+        return String(decoding: tag, as: UTF8.self)
+    }
+
+    private static func isTagCharacter(_ octet: UInt8) -> Bool {
+        octet != UInt8(ascii: "+") && octet < 0x80 && CommandScanner.isAStringCharacter(octet)
+    }
+
+    static func parse(_ octets: [UInt8]) throws(SyntaxError) -> TaggedCommand {
+        guard let tag = tag(of: octets) else { throw SyntaxError("a command begins with a tag") }
+        var grammar = CommandGrammar(scanner: CommandScanner(octets))
+        _ = grammar.scanner.run(isTagCharacter)
+        try grammar.scanner.space()
+        let command = try grammar.command()
+        try grammar.scanner.finish()
+        return TaggedCommand(tag: tag, command: command)
+    }
+
+    /// APPEND up to the literal that is its message; nil for anything else, and where the literal is another argument.
+    static func append(_ octets: [UInt8], size: Int, isSynchronizing: Bool) -> AppendCommand? {
+        guard let tag = tag(of: octets) else { return nil }
+        var scanner = CommandScanner(octets)
+        _ = scanner.run(isTagCharacter)
+        guard scanner.take(ASCII.space), scanner.take(word: "APPEND") else { return nil }
+        do throws(SyntaxError) {
+            try scanner.space()
+            let mailbox = try scanner.mailbox()
+            try scanner.space()
+            var flags: [Flag] = []
+            if scanner.next == UInt8(ascii: "(") {
+                flags = try scanner.list { scanner throws(SyntaxError) in try scanner.flag() }
+                try scanner.space()
+            }
+            var date: DateTime?
+            if scanner.next == ASCII.quote {
+                date = try scanner.dateTime()
+                try scanner.space()
+            }
+            guard scanner.next == UInt8(ascii: "{") else { return nil }
+            _ = scanner.run { $0 != UInt8(ascii: "}") }
+            guard scanner.take(UInt8(ascii: "}")) else { return nil }
+            _ = scanner.take(ASCII.carriageReturn)
+            guard scanner.take(ASCII.lineFeed), scanner.isAtEnd else { return nil }
+            return AppendCommand(
+                tag: tag,
+                mailbox: mailbox,
+                flags: flags,
+                date: date,
+                size: size,
+                isSynchronizing: isSynchronizing
+            )
+        } catch {
+            return nil
+        }
+    }
+
+    // MARK: Commands
+
+    private mutating func command() throws(SyntaxError) -> Command {
+        let name = try scanner.keyword()
+        if let command = Self.withoutArguments[name] { return command }
+        switch name {
+        case "UID":
+            try scanner.space()
+            return try byUID(try scanner.keyword())
+        case "SEARCH", "FETCH", "STORE", "COPY", "MOVE": return try onMessages(name, byUID: false)
+        default:
+            try requireKnown(name)
+            try scanner.space()
+            return try onMailboxes(name)
+        }
+    }
+
+    private static let withoutArguments: [String: Command] = [
+        "CAPABILITY": .capability, "NOOP": .noop, "LOGOUT": .logout, "STARTTLS": .startTLS, "CHECK": .check,
+        "CLOSE": .close, "UNSELECT": .unselect, "EXPUNGE": .expunge, "IDLE": .idle, "NAMESPACE": .namespace,
+    ]
+
+    private static let withArguments: Set<String> = [
+        "AUTHENTICATE", "LOGIN", "SELECT", "EXAMINE", "CREATE", "DELETE", "RENAME", "SUBSCRIBE", "UNSUBSCRIBE", "LIST",
+        "LSUB", "STATUS", "APPEND", "ENABLE", "ID",
+    ]
+
+    private func requireKnown(_ name: String) throws(SyntaxError) {
+        guard Self.withArguments.contains(name) else { throw SyntaxError("unknown command") }
+    }
+
+    private mutating func onMailboxes(_ name: String) throws(SyntaxError) -> Command {
+        switch name {
+        case "AUTHENTICATE": return try authenticate()
+        case "LOGIN":
+            let user = try scanner.astring()
+            try scanner.space()
+            return .login(user: user, password: try scanner.astring())
+        case "SELECT": return .select(try scanner.mailbox())
+        case "EXAMINE": return .examine(try scanner.mailbox())
+        case "CREATE": return try create()
+        case "DELETE": return .delete(try scanner.mailbox())
+        case "RENAME":
+            let from = try scanner.mailbox()
+            try scanner.space()
+            return .rename(from: from, to: try scanner.mailbox())
+        case "SUBSCRIBE": return .subscribe(try scanner.mailbox())
+        case "UNSUBSCRIBE": return .unsubscribe(try scanner.mailbox())
+        case "LIST": return .list(try listCommand())
+        case "LSUB":
+            let reference = try scanner.astring()
+            try scanner.space()
+            return .lsub(reference: reference, pattern: try scanner.listMailbox())
+        case "STATUS":
+            let mailbox = try scanner.mailbox()
+            try scanner.space()
+            return .status(mailbox, try statusItems())
+        case "ENABLE":
+            var names = [try scanner.keyword()]
+            while scanner.take(ASCII.space) { names.append(try scanner.keyword()) }
+            return .enable(names)
+        case "ID": return try id()
+        case "APPEND": throw SyntaxError("APPEND takes a mailbox, flags, a date and a literal")
+        default: throw SyntaxError("unknown command")
+        }
+    }
+
+    private mutating func byUID(_ name: String) throws(SyntaxError) -> Command {
+        if name == "EXPUNGE" {
+            try scanner.space()
+            return .uidExpunge(try scanner.sequenceSet())
+        }
+        return try onMessages(name, byUID: true)
+    }
+
+    private mutating func onMessages(_ name: String, byUID: Bool) throws(SyntaxError) -> Command {
+        guard ["SEARCH", "FETCH", "STORE", "COPY", "MOVE"].contains(name) else {
+            throw SyntaxError("unknown command after UID")
+        }
+        try scanner.space()
+        if name == "SEARCH" { return .search(try searchCommand(), byUID: byUID) }
+        let set = try scanner.sequenceSet()
+        try scanner.space()
+        switch name {
+        case "FETCH": return .fetch(set, try fetchItems(), byUID: byUID)
+        case "STORE": return .store(set, try storeChange(), byUID: byUID)
+        case "COPY": return .copy(set, try scanner.mailbox(), byUID: byUID)
+        default: return .move(set, try scanner.mailbox(), byUID: byUID)
+        }
+    }
+
+    // MARK: Arguments
+
+    private mutating func authenticate() throws(SyntaxError) -> Command {
+        let mechanism = try scanner.keyword()
+        guard scanner.take(ASCII.space) else { return .authenticate(mechanism: mechanism, initialResponse: nil) }
+        let response = scanner.run { $0 > 0x20 && $0 < 0x7F }
+        guard !response.isEmpty else { throw SyntaxError("initial response expected") }
+        return .authenticate(mechanism: mechanism, initialResponse: Array(response))
+    }
+
+    private mutating func create() throws(SyntaxError) -> Command {
+        let mailbox = try scanner.mailbox()
+        guard scanner.take(ASCII.space) else { return .create(mailbox, uses: []) }
+        try scanner.expect(UInt8(ascii: "("), "list")
+        guard try scanner.keyword() == "USE" else { throw SyntaxError("USE expected") }
+        try scanner.space()
+        let uses = try scanner.list { scanner throws(SyntaxError) in try scanner.flag() }
+        try scanner.expect(UInt8(ascii: ")"), "end of list")
+        return .create(mailbox, uses: uses)
+    }
+
+    private mutating func statusItems() throws(SyntaxError) -> [StatusItem] {
+        let items = try scanner.list { scanner throws(SyntaxError) in
+            guard let item = StatusItem(rawValue: try scanner.keyword()) else {
+                throw SyntaxError("unknown STATUS item")
+            }
+            return item
+        }
+        guard !items.isEmpty, items.count <= 100 else { throw SyntaxError("STATUS items expected") }
+        return items
+    }
+
+    private mutating func listCommand() throws(SyntaxError) -> ListCommand {
+        var list = ListCommand()
+        if scanner.next == UInt8(ascii: "(") {
+            list.isExtended = true
+            list.selection = try scanner.list { scanner throws(SyntaxError) in try scanner.keyword() }
+            try scanner.space()
+        }
+        list.reference = try scanner.astring()
+        try scanner.space()
+        if scanner.next == UInt8(ascii: "(") {
+            list.isExtended = true
+            list.patterns = try scanner.list { scanner throws(SyntaxError) in try scanner.listMailbox() }
+            guard (1...100).contains(list.patterns.count) else { throw SyntaxError("1 to 100 patterns expected") }
+        } else {
+            list.patterns = [try scanner.listMailbox()]
+        }
+        guard scanner.take(ASCII.space) else { return list }
+        list.isExtended = true
+        guard try scanner.keyword() == "RETURN" else { throw SyntaxError("RETURN expected") }
+        try scanner.space()
+        try scanner.expect(UInt8(ascii: "("), "list")
+        while !scanner.take(UInt8(ascii: ")")) {
+            let option = try scanner.keyword()
+            list.returns.append(option)
+            if option == "STATUS" {
+                try scanner.space()
+                list.status = try statusItems()
+            }
+            if scanner.next != UInt8(ascii: ")") { try scanner.space() }
+        }
+        return list
+    }
+
+    private mutating func id() throws(SyntaxError) -> Command {
+        if scanner.take(word: "NIL") { return .id([]) }
+        try scanner.expect(UInt8(ascii: "("), "list")
+        var fields: [IDField] = []
+        while !scanner.take(UInt8(ascii: ")")) {
+            if !fields.isEmpty { try scanner.space() }
+            let name = try scanner.string()
+            try scanner.space()
+            fields.append(IDField(name: name, value: try scanner.nstring()))
+            guard fields.count <= 30 else { throw SyntaxError("too many fields") }
+        }
+        return .id(fields)
+    }
+
+    private mutating func storeChange() throws(SyntaxError) -> StoreChange {
+        var operation = StoreChange.Operation.replace
+        if scanner.take(UInt8(ascii: "+")) {
+            operation = .add
+        } else if scanner.take(UInt8(ascii: "-")) {
+            operation = .remove
+        }
+        let name = try scanner.keyword()
+        guard name == "FLAGS" || name == "FLAGS.SILENT" else { throw SyntaxError("FLAGS expected") }
+        try scanner.space()
+        var flags: [Flag] = []
+        if scanner.next == UInt8(ascii: "(") {
+            flags = try scanner.list { scanner throws(SyntaxError) in try scanner.flag() }
+        } else {
+            repeat { flags.append(try scanner.flag()) } while scanner.take(ASCII.space)
+        }
+        guard flags.count <= Self.count else { throw SyntaxError("too many flags") }
+        return StoreChange(operation: operation, isSilent: name == "FLAGS.SILENT", flags: flags)
+    }
+}

@@ -1,0 +1,175 @@
+import MIME
+import NIOCore
+
+/// How much of a command is taken from a client. Octets.
+package struct CommandLimits: Sendable {
+    /// Lines and short literals together.
+    package var command = 64 * 1024
+    /// One message of APPEND.
+    package var message = 50 * 1024 * 1024
+
+    package init() {}
+}
+
+/// Takes commands out of a buffer that grows: puts lines and literals together, then parses them. Keeps its place, so
+/// that octets may come one at a time.
+package struct CommandReader: Sendable {
+    /// What to do next.
+    package enum Output: Sendable, Equatable {
+        case needMore
+        /// Send a continuation: the client waits with so many octets.
+        case needLiteralContinuation(Int)
+        case command(TaggedCommand)
+        /// APPEND whose message follows, after a continuation where it's synchronising. Its octets and the line end
+        /// behind them are the caller's to take from the buffer.
+        case append(AppendCommand)
+        /// Answer with BAD (with NO and a code where it says so) and go on.
+        case bad(tag: String?, reason: String, code: ResponseCode? = nil)
+        /// Nothing that follows can be understood: say BYE and close.
+        case fatal(reason: String)
+    }
+
+    package var limits: CommandLimits
+
+    private var octets: [UInt8] = []
+    /// Where the last line begins in `octets`.
+    private var lineStart = 0
+    /// Octets of a literal that have not come.
+    private var missing = 0
+    /// The command is not wanted any more: lines and literals are thrown away up to its end.
+    private var failure: (tag: String?, reason: String, code: ResponseCode?)?
+
+    package init(limits: CommandLimits = CommandLimits()) { self.limits = limits }
+
+    /// Whether nothing of a command has come.
+    package var isBetweenCommands: Bool { octets.isEmpty && missing == 0 && failure == nil }
+
+    /// The next thing to do about what is in the buffer.
+    package mutating func next(from buffer: inout ByteBuffer) -> Output {
+        while true {
+            if missing > 0 {
+                takeLiteral(from: &buffer)
+                if missing > 0 { return .needMore }
+            }
+            guard takeLine(from: &buffer) else {
+                return .needMore
+            }
+            if let output = endOfLine() { return output }
+        }
+    }
+
+    private mutating func takeLiteral(from buffer: inout ByteBuffer) {
+        let count = min(missing, buffer.readableBytes)
+        if failure == nil {
+            octets.append(contentsOf: buffer.readableBytesView.prefix(count))
+        }
+        buffer.moveReaderIndex(forwardBy: count)
+        missing -= count
+        if missing == 0 { lineStart = octets.count }
+    }
+
+    /// Moves what there is of a line; true when its end has come.
+    private mutating func takeLine(from buffer: inout ByteBuffer) -> Bool {
+        let view = buffer.readableBytesView
+        let end = view.firstIndex(of: ASCII.lineFeed)
+        let line = end.map { view[...$0] } ?? view
+        if octets.count + line.count > limits.command {
+            if failure == nil { failure = (CommandGrammar.tag(of: octets + line.prefix(200)), "command too long", nil) }
+            // Enough to see whether the line ends in a literal.
+            let kept = octets[lineStart...].suffix(40) + line.suffix(40)
+            octets = Array(kept)
+            lineStart = 0
+        } else {
+            octets.append(contentsOf: line)
+        }
+        buffer.moveReaderIndex(forwardBy: line.count)
+        return end != nil
+    }
+
+    /// A whole line is there: nil where a literal follows that is just read on.
+    private mutating func endOfLine() -> Output? {
+        if let literal = Self.literal(octets[lineStart...]) {
+            return literalFollows(literal.size, isSynchronizing: literal.isSynchronizing)
+        }
+        let command = octets
+        octets = []
+        lineStart = 0
+        if let failure {
+            self.failure = nil
+            return .bad(tag: failure.tag, reason: failure.reason, code: failure.code)
+        }
+        return Self.parse(command)
+    }
+
+    private static func parse(_ octets: [UInt8]) -> Output {
+        var octets = octets
+        if octets.last == ASCII.lineFeed { octets.removeLast() }
+        if octets.last == ASCII.carriageReturn { octets.removeLast() }
+        do throws(SyntaxError) {
+            return .command(try CommandGrammar.parse(octets))
+        } catch {
+            return .bad(tag: CommandGrammar.tag(of: octets), reason: error.reason)
+        }
+    }
+
+    private mutating func literalFollows(_ size: Int?, isSynchronizing: Bool) -> Output? {
+        guard let size else {
+            return isSynchronizing
+                ? refuse("literal too large", code: .tooBig) : .fatal(reason: "literal too large")
+        }
+        if failure == nil,
+            let append = CommandGrammar.append(octets, size: size, isSynchronizing: isSynchronizing)
+        {
+            if size <= limits.message {
+                octets = []
+                lineStart = 0
+                return .append(append)
+            }
+            failure = (append.tag, "message too large", .tooBig)
+        }
+        if failure == nil, octets.count + size > limits.command {
+            failure = (CommandGrammar.tag(of: octets), "literal too large", .tooBig)
+        }
+        if isSynchronizing {
+            if let failure { return refuse(failure.reason, tag: failure.tag, code: failure.code) }
+            missing = size
+            lineStart = octets.count
+            return .needLiteralContinuation(size)
+        }
+        missing = size
+        lineStart = octets.count
+        if failure != nil {
+            octets = []
+            lineStart = 0
+        }
+        return nil
+    }
+
+    /// The client waits for a continuation that it doesn't get: the command is over.
+    private mutating func refuse(_ reason: String, tag: String? = nil, code: ResponseCode?) -> Output {
+        let tag = tag ?? CommandGrammar.tag(of: octets)
+        octets = []
+        lineStart = 0
+        failure = nil
+        return .bad(tag: tag, reason: reason, code: code)
+    }
+
+    /// `{n}` or `{n+}` at the end of a line; the size is nil where it's beyond all reason.
+    private static func literal(_ line: ArraySlice<UInt8>) -> (size: Int?, isSynchronizing: Bool)? {
+        var line = line
+        if line.last == ASCII.lineFeed { line.removeLast() }
+        if line.last == ASCII.carriageReturn { line.removeLast() }
+        guard line.last == UInt8(ascii: "}") else { return nil }
+        line.removeLast()
+        var isSynchronizing = true
+        if line.last == UInt8(ascii: "+") {
+            isSynchronizing = false
+            line.removeLast()
+        }
+        guard let brace = line.lastIndex(of: UInt8(ascii: "{")) else { return nil }
+        let digits = line[(brace + 1)...]
+        guard !digits.isEmpty, digits.allSatisfy(ASCII.isDigit) else { return nil }
+        let size = ASCII.number(digits).flatMap { $0 <= UInt32.max ? $0 : nil }
+        return (size, isSynchronizing)
+    }
+}

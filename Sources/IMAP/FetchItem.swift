@@ -1,0 +1,60 @@
+/// What FETCH asks of a message (RFC 3501 §6.4.5). Macros have been replaced by what they stand for.
+package enum FetchItem: Sendable, Equatable {
+    case envelope
+    case flags
+    case internalDate
+    case uid
+    case size
+    /// BODYSTRUCTURE
+    case bodyStructure
+    /// BODY without a section: the structure without extension data.
+    case body
+    /// BODY[…] and BODY.PEEK[…].
+    case section(Section, partial: Partial?, peek: Bool)
+    /// RFC822, answered under that name.
+    case rfc822
+    case rfc822Header
+    case rfc822Text
+
+    /// Whether the item makes the message \Seen.
+    package var setsSeen: Bool {
+        switch self {
+        case .section(_, _, let peek): !peek
+        case .rfc822, .rfc822Text: true
+        default: false
+        }
+    }
+}
+
+/// Octets of a section from `start` on, at most `count` (RFC 3501 §6.4.5).
+package struct Partial: Sendable, Equatable {
+    package var start: Int
+    package var count: Int
+
+    package init(start: Int, count: Int) {
+        self.start = start
+        self.count = count
+    }
+}
+
+/// A part of a message (RFC 3501 §6.4.5).
+package struct Section: Sendable, Equatable {
+    package enum Text: Sendable, Equatable {
+        /// The whole message, or a part's body.
+        case content
+        case header
+        case headerFields([[UInt8]])
+        case headerFieldsNot([[UInt8]])
+        case text
+        case mime
+    }
+
+    /// Part numbers; empty for the message itself.
+    package var part: [Int]
+    package var text: Text
+
+    package init(part: [Int] = [], text: Text = .content) {
+        self.part = part
+        self.text = text
+    }
+}

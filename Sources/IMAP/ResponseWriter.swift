@@ -1,0 +1,197 @@
+import MIME
+import NIOCore
+
+/// The kind of a status response (RFC 3501 §7.1).
+package enum Status: String, Sendable, Equatable {
+    case ok = "OK"
+    case no = "NO"
+    case bad = "BAD"
+    case bye = "BYE"
+    case preauth = "PREAUTH"
+}
+
+/// Writes responses (RFC 3501 §7 and §9, `response`) into a buffer.
+package struct ResponseWriter {
+    package var buffer: ByteBuffer
+
+    package init(_ buffer: ByteBuffer = ByteBuffer()) { self.buffer = buffer }
+
+    // MARK: Whole responses
+
+    /// A status response; untagged where the tag is nil.
+    package mutating func status(_ status: Status, tag: String? = nil, code: ResponseCode? = nil, _ text: String) {
+        raw(tag ?? "*")
+        raw(" \(status.rawValue) ")
+        if let code { raw("[\(code.text)] ") }
+        line(text.isEmpty ? "-" : text)
+        end()
+    }
+
+    /// A request for more: `+ text`.
+    package mutating func continuation(_ text: String) {
+        raw("+ ")
+        line(text)
+        end()
+    }
+
+    package mutating func capability(_ names: [String]) {
+        raw("* CAPABILITY " + names.joined(separator: " "))
+        end()
+    }
+
+    package mutating func enabled(_ names: [String]) {
+        raw((["* ENABLED"] + names).joined(separator: " "))
+        end()
+    }
+
+    /// `* 23 EXISTS`, and the like.
+    package mutating func number(_ number: Int, _ word: StaticString) {
+        raw("* \(number) ")
+        buffer.writeStaticString(word)
+        end()
+    }
+
+    /// `* FLAGS (…)`
+    package mutating func flags(_ flags: [Flag]) {
+        raw("* FLAGS ")
+        flagList(flags)
+        end()
+    }
+
+    /// `* LIST (attributes) "delimiter" name`, or LSUB.
+    package mutating func list(_ word: String, attributes: [String], delimiter: UInt8?, name: [UInt8]) {
+        raw("* \(word) (" + attributes.joined(separator: " ") + ") ")
+        if let delimiter { string([delimiter]) } else { raw("NIL") }
+        space()
+        astring(name)
+        end()
+    }
+
+    package mutating func status(_ name: MailboxName, _ items: [(StatusItem, Int)]) {
+        raw("* STATUS ")
+        astring(name.wire)
+        raw(" (" + items.map { "\($0.0.rawValue) \($0.1)" }.joined(separator: " ") + ")")
+        end()
+    }
+
+    package mutating func search(_ numbers: some Sequence<UInt32>) {
+        raw("* SEARCH")
+        for number in numbers { raw(" \(number)") }
+        end()
+    }
+
+    /// RFC 4731; the numbers ascend.
+    package mutating func extendedSearch(
+        tag: String,
+        _ results: [SearchCommand.Result],
+        _ numbers: [UInt32],
+        byUID: Bool
+    ) {
+        raw("* ESEARCH (TAG ")
+        string(Array(tag.utf8))
+        raw(byUID ? ") UID" : ")")
+        for result in SearchCommand.Result.allCases where results.contains(result) {
+            switch result {
+            case .min: if let first = numbers.first { raw(" MIN \(first)") }
+            case .max: if let last = numbers.last { raw(" MAX \(last)") }
+            case .all: if !numbers.isEmpty { raw(" ALL \(SequenceSet.text(numbers))") }
+            case .count: raw(" COUNT \(numbers.count)")
+            }
+        }
+        end()
+    }
+
+    /// RFC 2342, with one personal namespace.
+    package mutating func namespace(delimiter: UInt8) {
+        raw("* NAMESPACE ((\"\" ")
+        string([delimiter])
+        raw(")) NIL NIL")
+        end()
+    }
+
+    /// RFC 2971
+    package mutating func id(_ fields: [IDField]) {
+        raw("* ID ")
+        if fields.isEmpty {
+            raw("NIL")
+        } else {
+            raw("(")
+            for (index, field) in fields.enumerated() {
+                if index > 0 { space() }
+                string(field.name)
+                space()
+                nstring(field.value)
+            }
+            raw(")")
+        }
+        end()
+    }
+
+    // MARK: Elements
+
+    package mutating func end() { buffer.writeStaticString("\r\n") }
+
+    package mutating func space() { buffer.writeInteger(ASCII.space) }
+
+    package mutating func raw(_ text: String) { buffer.writeString(text) }
+
+    package mutating func raw(_ octets: some Sequence<UInt8>) { buffer.writeBytes(octets) }
+
+    /// Text for people: no line ends, nothing beyond ASCII.
+    private mutating func line(_ text: String) {
+        raw(text.utf8.map { (0x20...0x7E).contains($0) ? $0 : UInt8(ascii: "?") })
+    }
+
+    package mutating func flagList(_ flags: [Flag]) {
+        raw("(" + flags.map(\.name).joined(separator: " ") + ")")
+    }
+
+    /// Between quotes where that is allowed, otherwise as a literal.
+    package mutating func string(_ text: some Collection<UInt8>) {
+        let isQuotable =
+            text.count <= 1000 && text.allSatisfy { $0 >= 0x20 && $0 < 0x7F }
+        guard isQuotable else {
+            literalHead(text.count)
+            raw(text)
+            return
+        }
+        buffer.writeInteger(ASCII.quote)
+        for octet in text {
+            if octet == ASCII.quote || octet == ASCII.backslash { buffer.writeInteger(ASCII.backslash) }
+            buffer.writeInteger(octet)
+        }
+        buffer.writeInteger(ASCII.quote)
+    }
+
+    /// `NIL` for nothing.
+    package mutating func nstring(_ text: [UInt8]?) {
+        if let text { string(text) } else { raw("NIL") }
+    }
+
+    /// Plain where that is allowed.
+    package mutating func astring(_ text: [UInt8]) {
+        if !text.isEmpty, text.allSatisfy(CommandScanner.isAtomCharacter), !ASCII.equal(text, "NIL") {
+            raw(text)
+        } else {
+            string(text)
+        }
+    }
+
+    /// Announces a literal; its octets must follow.
+    package mutating func literalHead(_ count: Int) { raw("{\(count)}\r\n") }
+
+    /// `"17-Jul-1996 02:44:25 -0700"`; the day has two places.
+    package mutating func dateTime(_ date: DateTime) {
+        var text: [UInt8] = [ASCII.quote]
+        if date.day < 10 { text.append(ASCII.space) }
+        text += Array(String(date.day).utf8)
+        text.append(UInt8(ascii: "-"))
+        text += DateTime.name(ofMonth: date.month).withUTF8Buffer { Array($0) }
+        text.append(UInt8(ascii: "-"))
+        DateTime.write(date.year, digits: 4, to: &text)
+        text.append(ASCII.space)
+        date.writeTime(to: &text)
+        text.append(ASCII.quote)
+        raw(text)
+    }
+}

@@ -1,0 +1,6 @@
+/// What is wrong with a command; the text goes into a BAD response.
+package struct SyntaxError: Error, Equatable, Sendable {
+    package let reason: String
+
+    package init(_ reason: String) { self.reason = reason }
+}
