@@ -5,6 +5,9 @@ import ArgumentParser
     static let configuration = CommandConfiguration(
         commandName: "martlet",
         abstract: "Looks after a Martlet mail system.",
-        subcommands: [UserCommand.self, StatusCommand.self, CheckCommand.self, DNSCommand.self, VersionCommand.self]
+        subcommands: [
+            QueueCommand.self, UserCommand.self, StatusCommand.self, CheckCommand.self, DNSCommand.self,
+            VersionCommand.self,
+        ]
     )
 }

@@ -1,3 +1,62 @@
-import ArgumentParser
+import Daemon
 
-@main struct Main: ParsableCommand {}
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// The classic interface for local programs: reads a message and hands it to queue-manager.
+@main
+enum Main {
+    static func main() {
+        signal(SIGPIPE, SIG_IGN)
+        do {
+            try run()
+        } catch let failure as Failure {
+            let line = "sendmail: \(failure.text)\n"
+            _ = write(STDERR_FILENO, line, line.utf8.count)
+            exit(failure.code.rawValue)
+        } catch {
+            let line = "sendmail: \(error)\n"
+            _ = write(STDERR_FILENO, line, line.utf8.count)
+            exit(ExitCode.software.rawValue)
+        }
+    }
+
+    private static func run() throws {
+        let options = try SendmailOptions(CommandLine.arguments)
+        let identity = try Identity.find()
+        switch options.mode {
+        case .deliver:
+            var submission = Submission(options, identity)
+            try submission.run()
+        case .smtp:
+            var session = SMTPOnStandardInput(identity)
+            try session.run()
+        case .list: try QueueWishes.list()
+        case .flush: try QueueWishes.flush()
+        }
+    }
+}
+
+/// Exit codes of sysexits.h.
+enum ExitCode: CInt {
+    case usage = 64
+    case data = 65
+    case noInput = 66
+    case noUser = 67
+    case unavailable = 69
+    case software = 70
+    case temporary = 75
+    case configuration = 78
+}
+
+/// Why nothing was sent, for standard error and the caller.
+struct Failure: Error {
+    let code: ExitCode
+    let text: String
+
+    init(_ code: ExitCode, _ text: String) {
+        self.code = code
+        self.text = text
+    }
+}

@@ -1,0 +1,117 @@
+import Bus
+import NIOCore
+import Network
+import Testing
+
+@testable import QueueManager
+
+@Suite struct IntakeTests {
+    @Test func messageGoesToTheDelivererAndLeaves() async throws {
+        let queue = try TestQueue()
+        let deliverer = try await queue.deliverer()
+        try await queue.start()
+        let reply = try await queue.submit(to: ["<bob@example.test> NOTIFY=NEVER"])
+        #expect(reply.replyKind == .ok)
+        let request = try await deliverer.next()
+        #expect(request.frame.verb == "DELIVER")
+        #expect(request.frame["id"] == reply["id"])
+        #expect(request.frame["sender"] == "<alice@example.test>")
+        #expect(request.frame.all("recipient") == ["<bob@example.test> NOTIFY=NEVER"])
+        #expect(request.frame["attempt"] == "1")
+        #expect(request.frame["retry"] == nil)
+        #expect(try queue.message(request) == "Subject: hello\r\n\r\nHello.\r\n")
+        #expect(try await queue.list().map { $0["state"] } == ["active"])
+        request.answer(.ok, "2.0.0")
+        _ = try await queue.list { $0.isEmpty }
+        await queue.stop()
+        await deliverer.stop()
+    }
+
+    @Test func largeMessageInParts() async throws {
+        let queue = try TestQueue()
+        let deliverer = try await queue.deliverer()
+        try await queue.start()
+        let part = String(repeating: "x", count: 60_000) + "\r\n"
+        var frames = [Frame("SUBMIT", ["sender": "<>", "recipient": "<bob@example.test>", "protocol": "ESMTP"])]
+        for _ in 0..<20 { frames.append(Frame("DATA", [], body: ByteBuffer(string: part))) }
+        frames.append(Frame("END"))
+        #expect(try await queue.exchange(frames).replyKind == .ok)
+        let request = try await deliverer.next()
+        #expect(try queue.message(request) == String(repeating: part, count: 20))
+        await queue.stop()
+        await deliverer.stop()
+    }
+
+    @Test func abortedMessageLeavesNothing() async throws {
+        let queue = try TestQueue()
+        try await queue.start()
+        let id = try await queue.talk("queue.sock") { connection in
+            var parser = FrameParser()
+            _ = try await connection.readFrame(&parser)
+            connection.write(Frame("SUBMIT", ["sender": "<>", "recipient": "<a@example.test>"]))
+            connection.write(Frame("DATA", [], body: ByteBuffer(string: "x")))
+            connection.write(Frame("ABORT"))
+            connection.write(
+                Frame("SUBMIT", ["sender": "<>", "recipient": "<b@example.test>"], body: ByteBuffer(string: "y"))
+            )
+            try await connection.flush()
+            return try await connection.readFrame(&parser)?["id"]
+        }
+        #expect(try await queue.list { !$0.isEmpty }.map { $0["id"] } == [id])
+        await queue.stop()
+    }
+
+    @Test(arguments: [
+        ("bob", ["<bob@example.test>"], "5.5.4"), ("<>", ["bob@example.test"], "5.5.4"), ("<>", [], "5.5.4"),
+        ("<>", ["<bob@example.test> FOO=BAR"], "5.5.4"),
+    ])
+    func malformedEnvelopeIsRefused(sender: String, recipients: [String], status: String) async throws {
+        let queue = try TestQueue()
+        try await queue.start()
+        let reply = try await queue.submit(from: sender, to: recipients)
+        #expect(reply.replyKind == .reject)
+        #expect(reply["status"] == status)
+        await queue.stop()
+    }
+
+    @Test func loopIsRefused() async throws {
+        let queue = try TestQueue()
+        try await queue.start { $0.maximumHops = 3 }
+        let trace = "Received: from x\r\n\tby y\r\n"
+        let good = try await queue.submit(
+            to: ["<b@example.test>"],
+            String(repeating: trace, count: 3) + "\r\nReceived: x\r\n"
+        )
+        #expect(good.replyKind == .ok)
+        let bad = try await queue.submit(to: ["<b@example.test>"], String(repeating: trace, count: 4) + "\r\n")
+        #expect(bad["status"] == "5.4.6")
+        await queue.stop()
+    }
+
+    @Test func sameOriginIsTheSameMessage() async throws {
+        let queue = try TestQueue()
+        let deliverer = try await queue.deliverer()
+        try await queue.start()
+        let origin = [Frame.Field("origin", "forward-1")]
+        let first = try await queue.submit(to: ["<bob@example.test>"], fields: origin)
+        let second = try await queue.submit(to: ["<bob@example.test>"], fields: origin)
+        #expect(first["id"] == second["id"])
+        try await deliverer.next().answer(.ok, "2.0.0")
+        _ = try await queue.list { $0.isEmpty }
+        #expect(try await queue.submit(to: ["<bob@example.test>"], fields: origin)["id"] == first["id"])
+        #expect(try await queue.list().isEmpty)
+        await queue.stop()
+        await deliverer.stop()
+    }
+
+    @Test func localProgramGetsATraceField() async throws {
+        let queue = try TestQueue()
+        let deliverer = try await queue.deliverer()
+        try await queue.start()
+        _ = try await queue.submit(to: ["<bob@example.test>"], fields: [])
+        let text = try queue.message(try await deliverer.next())
+        #expect(text.hasPrefix("Received: by mail.example.test (Martlet, from uid "))
+        await queue.stop()
+        await deliverer.stop()
+    }
+}

@@ -1,0 +1,130 @@
+import Bus
+import Foundation
+import NIOCore
+import Testing
+
+@testable import QueueManager
+
+@Suite struct ReportTests {
+    private let original = "From: Alice <alice@example.test>\r\nSubject: over\r\n there\r\n\r\nSecret body\r\n"
+
+    @Test func failureIsReportedToTheSender() async throws {
+        let queue = try TestQueue()
+        let (relay, deliverer) = (try await queue.relay(), try await queue.deliverer())
+        try await queue.start()
+        _ = try await queue.submit(
+            from: "<alice@example.test> ENVID=abc",
+            to: ["<bob@example.net> ORCPT=rfc822;bobby@example.net", "<carol@example.net> NOTIFY=NEVER"],
+            original
+        )
+        let request = try await relay.next()
+        request.answer(
+            .reject,
+            "5.1.1",
+            [
+                .init("remote", "mx.example.net [192.0.2.25]:25"), .init("text", "no such user"),
+                .init("diagnostic", "550 5.1.1 who\r\nis: that"),
+            ]
+        )
+        let report = try await deliverer.next()
+        #expect(report.frame["sender"] == "<>")
+        #expect(report.frame.all("recipient") == ["<alice@example.test> NOTIFY=NEVER"])
+        let text = try queue.message(report)
+        #expect(text.contains("To: <alice@example.test>\r\n"))
+        let boundary = try #require(text.firstMatch(of: /boundary="(.*?)"/)?.1)
+        let parts = text.components(separatedBy: "\r\n--\(boundary)")
+        #expect(parts.count == 5)
+        #expect(parts[0].contains("Content-Type: multipart/report; report-type=delivery-status;"))
+        #expect(parts[1].contains("<bob@example.net>:\r\n"))
+        #expect(!parts[1].contains("carol"))
+        let status = parts[2].components(separatedBy: "\r\n\r\n")
+        #expect(status.count == 4)
+        #expect(status[0].hasSuffix("Content-Type: message/delivery-status"))
+        #expect(status[1].contains("Reporting-MTA: dns; mail.example.test"))
+        #expect(status[1].contains("Original-Envelope-Id: abc"))
+        #expect(
+            status[2] == """
+                Original-Recipient: rfc822;bobby@example.net\r
+                Final-Recipient: rfc822; bob@example.net\r
+                Action: failed\r
+                Status: 5.1.1\r
+                Remote-MTA: dns; mx.example.net\r
+                Diagnostic-Code: smtp; 550 5.1.1 who  is: that
+                """
+        )
+        #expect(parts[3].contains("Content-Type: text/rfc822-headers"))
+        #expect(parts[3].contains("Subject: over\r\n there\r\n"))
+        #expect(!text.contains("Secret body"))
+        #expect(parts[4] == "--\r\n")
+        // The report itself is never answered.
+        report.answer(.reject, "5.1.1")
+        _ = try await queue.list { $0.isEmpty }
+        await queue.stop()
+        await relay.stop()
+        await deliverer.stop()
+    }
+
+    @Test func nobodyIsToldWhoDoesNotWantToKnow() async throws {
+        let queue = try TestQueue()
+        let deliverer = try await queue.deliverer()
+        try await queue.start()
+        _ = try await queue.submit(to: ["<bob@example.test> NOTIFY=NEVER"])
+        try await deliverer.next().answer(.reject, "5.1.1")
+        #expect(try await queue.list { $0.isEmpty }.isEmpty)
+        let statistics = try #require(try await queue.control("STATISTICS").last)
+        #expect(statistics["total-reports"] == "0")
+        #expect(statistics["total-failed"] == "1")
+        await queue.stop()
+        await deliverer.stop()
+    }
+
+    @Test func expiredMessageIsReturned() async throws {
+        let queue = try TestQueue()
+        let (relay, deliverer) = (try await queue.relay(), try await queue.deliverer())
+        try await queue.start { $0.lifetime = 1_500_000 }
+        _ = try await queue.submit(to: ["<bob@example.net>"], original)
+        try await relay.next().answer(.defer, "4.2.1", [.init("text", "busy")])
+        _ = try await queue.list { $0.first?["state"] == "deferred" }
+        await queue.advance(1_000_000)
+        try await relay.next().answer(.defer, "4.2.1", [.init("text", "busy")])
+        _ = try await queue.list { $0.first?["attempts"] == "2" }
+        await queue.advance(1_000_000)
+        try await relay.next().answer(.defer, "4.2.1", [.init("text", "busy")])
+        let text = try queue.message(try await deliverer.next())
+        #expect(text.contains("Status: 4.4.7\r\n"))
+        #expect(text.contains("busy"))
+        await queue.stop()
+        await relay.stop()
+        await deliverer.stop()
+    }
+
+    @Test func lateMessageIsAnnouncedOnce() async throws {
+        let queue = try TestQueue()
+        let (relay, deliverer) = (try await queue.relay(), try await queue.deliverer())
+        try await queue.start { $0.delayWarning = 500_000 }
+        _ = try await queue.submit(to: ["<bob@example.net>"], original)
+        try await relay.next().answer(.defer, "4.2.1")
+        _ = try await queue.list { $0.first?["state"] == "deferred" }
+        await queue.advance(1_000_000)
+        try await relay.next().answer(.defer, "4.2.1")
+        let warning = try await deliverer.next()
+        #expect(try queue.message(warning).contains("Action: delayed\r\n"))
+        warning.answer(.ok, "2.0.0")
+        _ = try await queue.list { $0.count == 1 && $0.first?["attempts"] == "2" }
+        await queue.advance(3_000_000)
+        try await relay.next().answer(.defer, "4.2.1")
+        _ = try await queue.list { $0.first?["attempts"] == "3" }
+        #expect(try await queue.control("STATISTICS").last?["total-reports"] == "1")
+        await queue.stop()
+        await relay.stop()
+        await deliverer.stop()
+    }
+
+    @Test func eightBitHeaderMakesAnEightBitReport() {
+        #expect(
+            String(buffer: QueueReport.headerLines(ByteBuffer(string: "A: b\nC: d\r\n\r\nbody"))) == "A: b\r\nC: d\r\n"
+        )
+        #expect(QueueReport.headerLines(ByteBuffer(string: "")).readableBytes == 0)
+        #expect(String(buffer: QueueReport.headerLines(ByteBuffer(string: "A: b\r\ncut of"))) == "A: b\r\n")
+    }
+}
