@@ -1,4 +1,5 @@
 import Bus
+import DequeModule
 import NIOCore
 import Network
 import Spool
@@ -147,7 +148,7 @@ struct ControlSession {
         for destination in scheduler.destinations.values.sorted(by: { $0.name < $1.name }) {
             var frame = Frame("DESTINATION", tag.map { [.init("tag", $0)] } ?? [])
             frame["name"] = destination.isLocal ? "local" : destination.name
-            frame["ready"] = String(destination.line.count)
+            frame["ready"] = String(destination.line.count { $0.phase == .ready })
             frame["active"] = String(destination.active)
             frame["limit"] = String(Int(destination.window))
             if destination.failures > 0 {

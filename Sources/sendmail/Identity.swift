@@ -1,3 +1,4 @@
+import ArgumentParser
 import Daemon
 import SMTP
 
@@ -18,7 +19,7 @@ struct Identity {
     /// Goes to the instance directory; where its configuration can't be read, the system's host name has to do.
     static func find() throws -> Identity {
         do {
-            try InstanceOptions().enter()
+            try InstanceOptions.parse([]).enter()
         } catch {
             throw Failure(.temporary, "\(error)")
         }
@@ -33,7 +34,7 @@ struct Identity {
                 user: user,
                 fullName: name
             )
-        } catch where access("etc/martlet.toml", R_OK) == 0 {
+        } catch  where access("etc/martlet.toml", R_OK) == 0 {
             throw Failure(.configuration, "\(error)")
         } catch {
             var space = [CChar](repeating: 0, count: 256)

@@ -13,7 +13,9 @@ enum QueueWishes {
         let last = try control.answer { frame in
             guard frame.verb == "MESSAGE" else { return }
             let arrived = MailDate(seconds: Int64(frame["arrived"] ?? "") ?? 0)
-            show("\(frame["id"] ?? "")  \(frame["state"] ?? "")  \(frame["octets"] ?? "")  \(arrived)  \(frame["sender"] ?? "")")
+            show(
+                "\(frame["id"] ?? "")  \(frame["state"] ?? "")  \(frame["octets"] ?? "")  \(arrived)  \(frame["sender"] ?? "")"
+            )
             for field in frame.fields {
                 if field.name == "recipient" { show("    \(field.value)") }
                 if field.name == "reason", !field.value.isEmpty { show("        (\(field.value))") }
@@ -31,6 +33,8 @@ enum QueueWishes {
 
     /// A line without octets that could steer a terminal.
     private static func show(_ line: String) {
-        print(String(String.UnicodeScalarView(line.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7f ? "?" : $0 })))
+        print(
+            String(String.UnicodeScalarView(line.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7f ? "?" : $0 }))
+        )
     }
 }

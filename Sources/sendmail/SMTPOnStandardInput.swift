@@ -120,7 +120,9 @@ struct SMTPOnStandardInput {
                 if part.readableBytes > 0 { try queue.send(Frame("DATA", [], body: part)) }
                 return true
             }
-            part.writeBytes(piece.isStart && piece.octets.first == UInt8(ascii: ".") ? piece.octets.dropFirst() : piece.octets[...])
+            part.writeBytes(
+                piece.isStart && piece.octets.first == UInt8(ascii: ".") ? piece.octets.dropFirst() : piece.octets[...]
+            )
             if part.readableBytes >= 32 * 1024 {
                 try queue.send(Frame("DATA", [], body: part))
                 part.clear()

@@ -97,7 +97,9 @@ struct Submission {
 
     /// A name as a quoted string, without what could end it.
     private static func phrase(_ name: String) -> String {
-        let octets = name.utf8.filter { $0 >= 0x20 && $0 != 0x7f && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }
+        let octets = name.utf8.filter {
+            $0 >= 0x20 && $0 != 0x7f && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\")
+        }
         return "\"\(String(decoding: octets, as: UTF8.self))\""
     }
 
