@@ -1,0 +1,192 @@
+import Bus
+import DNS
+import Logging
+import NIOCore
+import Network
+import Resolution
+import SMTP
+
+/// One address that a message may be sent to.
+struct Target: Sendable, Equatable {
+    /// The host's name, or its address as text where there is no name.
+    let host: String
+    let address: SocketAddress
+
+    /// For reports: `mx.example.net [192.0.2.25]:25`.
+    var description: String { "\(host) [\(address.ipAddress ?? "")]:\(address.port ?? 0)" }
+}
+
+/// Finds the addresses that a destination's mail goes to. Belongs to one event loop.
+final class HostLookup: @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread.
+    typealias Query = (DomainName, RecordType) async throws(ResolutionError) -> Resolution
+
+    private let settings: RelaySettings
+    private let query: Query
+    private let logger: Logger
+
+    /// Addresses that one delivery tries at most.
+    private static let maximumTargets = 12
+    /// CNAME records that are followed in one answer.
+    private static let maximumAliases = 8
+
+    init(settings: RelaySettings, logger: Logger, query: @escaping Query) {
+        self.settings = settings
+        self.query = query
+        self.logger = logger
+    }
+
+    /// The addresses of a destination in the order to try them, or why there are none.
+    func targets(of destination: String) async -> Result<[Target], Failure> {
+        do throws(Failure) {
+            if let route = settings.routes.route(for: destination) { return .success(try await follow(route)) }
+            if let literal = Self.literal(destination, port: settings.port) { return .success([literal]) }
+            return .success(try await mailExchanges(of: destination))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    /// Why there is nowhere to send to.
+    struct Failure: Error, Equatable {
+        let outcome: Outcome
+    }
+
+    private func follow(_ route: RouteTable.Route) async throws(Failure) -> [Target] {
+        if let address = try? SocketAddress(ipAddress: route.host, port: route.port) {
+            return [Target(host: route.host, address: address)]
+        }
+        let found = try await addresses(of: try name(route.host), port: route.port)
+        guard !found.isEmpty else {
+            throw Failure(outcome: .later(.noRoute, "route host \(route.host) has no address"))
+        }
+        return found
+    }
+
+    private func mailExchanges(of destination: String) async throws(Failure) -> [Target] {
+        let domain = try name(destination)
+        let resolution = try await ask(domain, .mx)
+        if resolution.responseCode == .nameError {
+            throw Failure(outcome: .never(.noSuchDomain, "the domain \(destination) does not exist"))
+        }
+        let exchanges = resolution.answers.compactMap { $0.type == .mx ? MailExchange($0) : nil }
+        guard !exchanges.isEmpty else { return try await implicitExchange(domain) }
+        var generator = SystemRandomNumberGenerator()
+        switch MailExchangeList.order(exchanges, isOurs: isOurs, using: &generator) {
+        case .null: throw Failure(outcome: .never(.noMailDomain, "the domain \(destination) takes no mail (null MX)"))
+        case .loop: throw Failure(outcome: .never(.routingLoop, "mail for \(destination) loops back to this host"))
+        case .hosts(let hosts): return try await addresses(of: hosts, destination)
+        }
+    }
+
+    /// No MX record: the domain itself is the host (RFC 5321 §5.1).
+    private func implicitExchange(_ domain: DomainName) async throws(Failure) -> [Target] {
+        let found = try await addresses(of: domain, port: settings.port)
+        guard !found.isEmpty else {
+            throw Failure(outcome: .never(.noMailDomain, "the domain \(domain) has neither MX nor address records"))
+        }
+        guard !found.contains(where: { settings.isOwn($0.address) }) else {
+            throw Failure(outcome: .never(.routingLoop, "mail for \(domain) loops back to this host"))
+        }
+        return found
+    }
+
+    private func addresses(of hosts: [DomainName], _ destination: String) async throws(Failure) -> [Target] {
+        var targets: [Target] = []
+        var trouble: Failure?
+        for host in hosts where targets.count < Self.maximumTargets {
+            do throws(Failure) {
+                let found = try await addresses(of: host, port: settings.port)
+                // This host and those behind it lead back to us.
+                if found.contains(where: { settings.isOwn($0.address) }) {
+                    guard !targets.isEmpty else {
+                        throw Failure(outcome: .never(.routingLoop, "mail for \(destination) loops back to this host"))
+                    }
+                    break
+                }
+                targets += found
+            } catch {
+                if error.outcome.kind == .reject { throw error }
+                trouble = error
+            }
+        }
+        guard targets.isEmpty else { return Array(targets.prefix(Self.maximumTargets)) }
+        throw trouble
+            ?? Failure(outcome: .later(.noRoute, "no MX host of \(destination) has an address"))
+    }
+
+    /// The addresses of a host, IPv6 and IPv4 in turn.
+    private func addresses(of host: DomainName, port: Int) async throws(Failure) -> [Target] {
+        var found: [[SocketAddress]] = []
+        for type in [RecordType.aaaa, .a] {
+            let resolution = try await ask(host, type)
+            noteAliases(of: host, resolution.answers)
+            found.append(
+                resolution.answers.compactMap { $0.type == type ? $0.addressOctets : nil }
+                    .compactMap { SocketAddress(octets: $0, port: port) }
+            )
+        }
+        let text = Self.text(host)
+        return (0..<max(found[0].count, found[1].count)).flatMap { index in
+            found.compactMap { index < $0.count ? Target(host: text, address: $0[index]) : nil }
+        }
+    }
+
+    /// An MX must not name an alias (RFC 2181 §10.3); many do, and resolverd has followed it.
+    private func noteAliases(of host: DomainName, _ answers: [ResourceRecord]) {
+        guard let alias = answers.first(where: { $0.type == .cname && $0.name == host }) else { return }
+        logger.notice(
+            "mail host is an alias",
+            metadata: ["host": "\(Self.text(host))", "canonical": "\(alias.target.map(Self.text) ?? "")"]
+        )
+    }
+
+    private func ask(_ name: DomainName, _ type: RecordType) async throws(Failure) -> Resolution {
+        let resolution: Resolution
+        do {
+            resolution = try await query(name, type)
+        } catch {
+            throw Failure(outcome: .later(.directoryFailure, "cannot look up \(name) \(type): \(error)"))
+        }
+        guard resolution.responseCode == .noError || resolution.responseCode == .nameError else {
+            let code = resolution.responseCode
+            throw Failure(outcome: .later(.directoryFailure, "cannot look up \(name) \(type): \(code)"))
+        }
+        return resolution
+    }
+
+    private func name(_ text: String) throws(Failure) -> DomainName {
+        guard let name = try? DomainName(text) else {
+            throw Failure(outcome: .never(.badDestination, "\"\(text)\" is not a domain name"))
+        }
+        return name
+    }
+
+    private func isOurs(_ name: DomainName) -> Bool { name == settings.ownName }
+
+    private static func text(_ name: DomainName) -> String {
+        let text = name.description
+        return text.count > 1 && text.last == "." ? String(text.dropLast()) : text
+    }
+
+    /// `[192.0.2.1]`, `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3).
+    static func literal(_ text: String, port: Int) -> Target? {
+        guard text.first == "[", text.last == "]" else { return nil }
+        var inner = text.dropFirst().dropLast()
+        if inner.lowercased().hasPrefix("ipv6:") { inner = inner.dropFirst(5) }
+        guard let address = try? SocketAddress(ipAddress: String(inner), port: port) else { return nil }
+        return Target(host: text, address: address)
+    }
+}
+
+extension EnhancedStatusCode {
+    /// The domain does not exist (RFC 3463).
+    static let noSuchDomain = EnhancedStatusCode(5, 1, 2)
+    /// The domain says that it takes no mail (RFC 7505 §4.2).
+    static let noMailDomain = EnhancedStatusCode(5, 1, 10)
+    static let badDestination = EnhancedStatusCode(5, 1, 3)
+    static let noAnswer = EnhancedStatusCode(4, 4, 1)
+    static let directoryFailure = EnhancedStatusCode(4, 4, 3)
+    static let noRoute = EnhancedStatusCode(4, 4, 4)
+    static let encryptionNeeded = EnhancedStatusCode(4, 7, 5)
+}

@@ -1,0 +1,62 @@
+import NIOCore
+import Network
+
+/// Sessions that wait a few seconds for the next message to the same host. Belongs to one event loop.
+final class IdleConnections {
+    private struct Idle {
+        let client: SMTPClient
+        let until: NIODeadline
+    }
+
+    private var idle: [SocketAddress: [Idle]] = [:]
+    private let time: TimeAmount
+    private let loop: any EventLoop
+    private var sweep: Scheduled<Void>?
+
+    init(time: TimeAmount, on loop: any EventLoop) {
+        self.time = time
+        self.loop = loop
+    }
+
+    var count: Int { idle.values.reduce(0) { $0 + $1.count } }
+
+    /// A session with the host, if one waits that is still good.
+    func take(_ address: SocketAddress) -> SMTPClient? {
+        while let last = idle[address]?.popLast() {
+            if idle[address]?.isEmpty == true { idle[address] = nil }
+            if last.until > .now(), last.client.isReusable { return last.client }
+            last.client.quit()
+        }
+        return nil
+    }
+
+    func put(_ client: SMTPClient) {
+        guard time > .zero, client.isReusable else {
+            client.quit()
+            return
+        }
+        idle[client.target.address, default: []].append(Idle(client: client, until: .now() + time))
+        scheduleSweep()
+    }
+
+    /// Ends all.
+    func close() {
+        sweep?.cancel()
+        for list in idle.values { for entry in list { entry.client.quit() } }
+        idle = [:]
+    }
+
+    private func scheduleSweep() {
+        guard sweep == nil else { return }
+        sweep = loop.assumeIsolated().scheduleTask(in: time) { [self] in
+            sweep = nil
+            let now = NIODeadline.now()
+            for (address, list) in idle {
+                for entry in list where entry.until <= now || !entry.client.isReusable { entry.client.quit() }
+                let rest = list.filter { $0.until > now && $0.client.isReusable }
+                idle[address] = rest.isEmpty ? nil : rest
+            }
+            if !idle.isEmpty { scheduleSweep() }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+import Daemon
+import NIOCore
+import Network
+import SMTP
+import TLS
+
+/// An SMTP session with another host, from the greeting on. Belongs to its connection's event loop.
+final class SMTPClient {
+    /// What a host said it can do in its answer to EHLO.
+    struct Extensions: Sendable, Equatable {
+        private var keywords: [String: String] = [:]
+
+        init(_ reply: Reply) {
+            for line in reply.lines.dropFirst() {
+                let words = line.split(separator: " ", maxSplits: 1)
+                guard let keyword = words.first else { continue }
+                keywords[keyword.uppercased()] = words.count > 1 ? String(words[1]) : ""
+            }
+        }
+
+        init() {}
+
+        func has(_ keyword: String) -> Bool { keywords[keyword] != nil }
+
+        /// The largest message that the host takes, where it says so (RFC 1870). Octets.
+        var maximumSize: Int? { keywords["SIZE"].flatMap { Int($0) }.flatMap { $0 > 0 ? $0 : nil } }
+    }
+
+    /// Why the session is of no use; another host may be tried.
+    enum Trouble: Error, Equatable {
+        /// The connection broke, or the host was silent or talked nonsense.
+        case connection(String)
+        /// TLS failed where it was offered; the same host may be tried without.
+        case tls(String)
+        /// The host will not talk to us now.
+        case refused(Reply)
+        /// TLS is required and not offered.
+        case notEncrypted
+    }
+
+    let target: Target
+    let connection: Connection
+    private(set) var extensions = Extensions()
+    private(set) var messages = 0
+    private let settings: RelaySettings
+    private var parser = ReplyParser()
+
+    init(_ target: Target, _ connection: Connection, settings: RelaySettings) {
+        self.target = target
+        self.connection = connection
+        self.settings = settings
+    }
+
+    /// Whether another message may go over this connection.
+    var isReusable: Bool {
+        messages < settings.reuseCount && !connection.hasEnded && connection.input.readableBytes == 0
+    }
+
+    func countMessage() { messages += 1 }
+
+    /// Greeting, EHLO (or HELO), STARTTLS as the policy says, and EHLO again.
+    func greet(tls context: TLSContext?) async throws(Trouble) {
+        connection.idleTimeout = settings.times.command
+        let greeting = try await reply()
+        guard greeting.code.isPositive else { throw .refused(greeting) }
+        try await hello()
+        guard let context else { return }
+        guard extensions.has("STARTTLS") else {
+            if settings.tls == .required { throw .notEncrypted }
+            return
+        }
+        let answer = try await command("STARTTLS")
+        guard answer.code == .ready else {
+            if settings.tls == .required { throw .refused(answer) }
+            return
+        }
+        do {
+            try await connection.startTLS(client: context, serverName: target.host)
+        } catch {
+            throw .tls("\(error)")
+        }
+        try await hello()
+    }
+
+    private func hello() async throws(Trouble) {
+        let answer = try await command("EHLO \(settings.hostname)")
+        if answer.code.isPositive {
+            extensions = Extensions(answer)
+            return
+        }
+        guard answer.code.isPermanent else { throw .refused(answer) }
+        let plain = try await command("HELO \(settings.hostname)")
+        guard plain.code.isPositive else { throw .refused(plain) }
+        extensions = Extensions()
+    }
+
+    func command(_ line: String) async throws(Trouble) -> Reply {
+        write(line)
+        try await flush()
+        return try await reply()
+    }
+
+    /// Adds a command to what the next `flush` sends. Lines come from checked values: no CR or LF is in them.
+    func write(_ line: String) {
+        connection.write(line)
+        connection.write("\r\n")
+    }
+
+    func flush() async throws(Trouble) {
+        do {
+            try await connection.flush()
+        } catch {
+            throw .connection(Self.words(error))
+        }
+    }
+
+    /// The next reply. A host that says 421 is about to close (RFC 5321 §3.8).
+    func reply() async throws(Trouble) -> Reply {
+        while true {
+            do {
+                if let reply = try parser.next(&connection.input) {
+                    if reply.code == .serviceNotAvailable { throw Trouble.refused(reply) }
+                    return reply
+                }
+            } catch let trouble as Trouble {
+                throw trouble
+            } catch {
+                throw .connection("malformed reply")
+            }
+            let more: Bool
+            do {
+                more = try await connection.receive()
+            } catch {
+                throw .connection(Self.words(error))
+            }
+            guard more else { throw .connection("the connection was closed") }
+        }
+    }
+
+    /// Says goodbye without waiting for the answer.
+    func quit() {
+        write("QUIT")
+        connection.close()
+    }
+
+    static func words(_ error: ConnectionError) -> String {
+        switch error {
+        case .closed: return "the connection was closed"
+        case .timedOut: return "timed out"
+        case .lineTooLong: return "a line was too long"
+        case .shuttingDown: return "shutting down"
+        case .tls(let reason), .failed(let reason): return reason
+        }
+    }
+}
