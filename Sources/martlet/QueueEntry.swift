@@ -1,5 +1,4 @@
 import Bus
-import MIME
 
 #if canImport(Glibc)
 import Glibc
