@@ -1,3 +1,16 @@
 import ArgumentParser
+import Daemon
+import POP3Server
 
-@main struct Main: ParsableCommand {}
+/// Mail out by POP3: the process that clients reach before login.
+@main
+struct Main: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "pop3d",
+        abstract: "Gives users their mail by POP3."
+    )
+
+    @OptionGroup var options: DaemonOptions
+
+    func run() { FrontProgram().run(options) }
+}

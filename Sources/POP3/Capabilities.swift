@@ -1,0 +1,21 @@
+/// What CAPA lists (RFC 2449 §6).
+package struct Capabilities: Equatable, Sendable {
+    /// Whether STLS would be taken now.
+    package var startTLS: Bool
+    /// Whether a password would be taken now; otherwise neither USER nor SASL are listed.
+    package var login: Bool
+
+    package init(startTLS: Bool, login: Bool) {
+        self.startTLS = startTLS
+        self.login = login
+    }
+
+    /// One line each.
+    package var lines: [String] {
+        var lines = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"]
+        if login { lines += ["USER", "SASL PLAIN LOGIN"] }
+        if startTLS { lines.append("STLS") }
+        lines.append("IMPLEMENTATION Martlet")
+        return lines
+    }
+}
