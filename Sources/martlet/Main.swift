@@ -1,5 +1,9 @@
 import ArgumentParser
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// The administrator's command.
 @main struct Martlet: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -10,4 +14,14 @@ import ArgumentParser
             VersionCommand.self,
         ]
     )
+
+    /// `--instance DIR` may stand in front of the subcommand as well as behind it.
+    static func main() async {
+        var arguments = Array(CommandLine.arguments.dropFirst())
+        if arguments.count >= 2, arguments[0] == "--instance" {
+            setenv("MARTLET_INSTANCE", arguments[1], 1)
+            arguments.removeFirst(2)
+        }
+        await main(arguments)
+    }
 }
