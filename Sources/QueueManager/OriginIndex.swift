@@ -15,9 +15,6 @@ struct OriginIndex {
 
     mutating func insert(_ origin: String, _ id: MessageID) { ids[origin] = id }
 
-    /// The submission failed: another one may succeed.
-    mutating func forget(_ origin: String) { ids[origin] = nil }
-
     /// The message has left the queue.
     mutating func left(_ origin: String, at time: Int64) {
         gone.append((time, origin))

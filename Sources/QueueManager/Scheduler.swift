@@ -35,6 +35,8 @@ package final class Scheduler: @unchecked Sendable {
     var counters = QueueCounters()
     var table = MessageTable()
     var origins = OriginIndex()
+    /// Of messages that are being received.
+    var comingOrigins: Set<String> = []
     var destinations: [String: Destination] = [:]
     /// Deliveries that are going on.
     var active = 0

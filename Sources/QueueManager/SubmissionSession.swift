@@ -61,32 +61,31 @@ struct SubmissionSession {
             refusal = error.reply
         }
         // A message that comes again is received and thrown away.
-        if let origin = envelope?.origin, let known = scheduler.origins[origin] {
-            refusal = Frame.ok([.init("id", known.description), .init("text", "queued before")])
+        if let origin = envelope?.origin, refusal == nil {
+            if let known = scheduler.origins[origin] {
+                refusal = Frame.ok([.init("id", known.description), .init("text", "queued before")])
+            } else if scheduler.comingOrigins.contains(origin) {
+                refusal = Frame.reply(.defer, status: "4.3.0", text: "the same message is coming in already")
+            }
         }
         let intake = MessageIntake(scheduler, envelope: refusal == nil ? envelope : nil)
-        if let origin = envelope?.origin, refusal == nil { scheduler.origins.insert(origin, nextID) }
-        let reply: Frame?
+        let origin = refusal == nil ? envelope?.origin : nil
+        if let origin { scheduler.comingOrigins.insert(origin) }
+        defer { if let origin { scheduler.comingOrigins.remove(origin) } }
         do {
             guard try await receive(submit, into: intake) else {
-                reply = nil
                 await intake.abandon()
-                forgetOrigin(envelope, refusal)
-                return reply
+                return nil
             }
         } catch {
             await intake.abandon()
-            forgetOrigin(envelope, refusal)
             throw error
         }
         if let refusal { return refusal }
-        let result = await intake.commit()
-        if result.replyKind != .ok { forgetOrigin(envelope, nil) }
-        return result
-    }
-
-    private func forgetOrigin(_ envelope: MessageEnvelope?, _ refusal: Frame?) {
-        if let origin = envelope?.origin, refusal == nil { scheduler.origins.forget(origin) }
+        let reply = await intake.commit()
+        // Known from now on, even before the scheduler has the message.
+        if let origin, reply.replyKind == .ok, let id = envelope?.id { scheduler.origins.insert(origin, id) }
+        return reply
     }
 
     /// Whether the message came to its end.
