@@ -3,10 +3,46 @@ import NIOCore
 /// `[imapd]`
 package struct IMAPDConfiguration: Sendable {
     package var imap: [SocketAddress]
+    /// With TLS from the first octet on.
     package var imaps: [SocketAddress]
+    /// Event loops of the front and of the mailbox process, each; 0 for one a core.
+    package var threads: Int
+    package var maximumConnections: Int
+    package var maximumConnectionsPerClient: Int
+    /// Octets of a command without its message.
+    package var maximumCommand: Int
+    /// Octets of a message in APPEND.
+    package var maximumMessage: Int
+    /// Commands that make no sense, or failed logins, before the client is sent away.
+    package var maximumErrors: Int
+    /// Silence of the client after login (RFC 3501 §5.4: at least 30 minutes).
+    package var idleTimeout: TimeAmount
+    /// Time from the connection to the login.
+    package var loginTimeout: TimeAmount
+    /// How often a selected folder is looked at in IDLE where the kernel reports nothing.
+    package var pollInterval: TimeAmount
+    /// How long sessions may go on when the daemon is asked to end.
+    package var shutdownGrace: TimeAmount
+    /// Whether clients on this machine may log in without TLS.
+    package var allowPlaintextOnLoopback: Bool
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         imap = try table.addresses("imap")
         imaps = try table.addresses("imaps")
+        threads = try table.integer("threads", default: 1, in: 0...256)
+        maximumConnections = try table.integer("maximum-connections", default: 2000, in: 1...1_000_000)
+        maximumConnectionsPerClient = try table.integer(
+            "maximum-connections-per-client",
+            default: 2000,
+            in: 1...1_000_000
+        )
+        maximumCommand = try table.octets("maximum-command", default: 64 << 10, in: 8192...(16 << 20))
+        maximumMessage = try table.octets("maximum-message", default: 50 << 20)
+        maximumErrors = try table.integer("maximum-errors", default: 20, in: 1...1000)
+        idleTimeout = try table.duration("idle-timeout", default: .minutes(30))
+        loginTimeout = try table.duration("login-timeout", default: .minutes(3))
+        pollInterval = try table.duration("poll-interval", default: .seconds(30), in: .seconds(1) ... .minutes(29))
+        shutdownGrace = try table.duration("shutdown-grace", default: .seconds(10), in: .zero ... .minutes(10))
+        allowPlaintextOnLoopback = try table.boolean("allow-plaintext-on-loopback", default: false)
     }
 }

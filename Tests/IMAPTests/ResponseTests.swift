@@ -1,0 +1,72 @@
+import IMAP
+import MIME
+import NIOCore
+import Testing
+
+private func written(_ write: (inout ResponseWriter) -> Void) -> String {
+    var writer = ResponseWriter()
+    write(&writer)
+    return String(buffer: writer.buffer)
+}
+
+@Suite struct ResponseTests {
+    /// RFC 3501 §8.
+    @Test func theSampleSession() {
+        let fields = EnvelopeFields(
+            HeaderBlock(
+                Array(
+                    """
+                    Date: Wed, 17 Jul 1996 02:23:25 -0700 (PDT)
+                    From: Terry Gray <gray@cac.washington.edu>
+                    Subject: IMAP4rev1 WG mtg summary and minutes
+                    To: imap@cac.washington.edu
+                    cc: minutes@CNRI.Reston.VA.US, John Klensin <KLENSIN@MIT.EDU>
+                    Message-Id: <B27397-0100000@cac.washington.edu>
+
+                    """.utf8
+                )
+            )
+        )
+        let gray = "((\"Terry Gray\" NIL \"gray\" \"cac.washington.edu\"))"
+        #expect(
+            written { $0.envelope(fields) }
+                == "(\"Wed, 17 Jul 1996 02:23:25 -0700 (PDT)\" \"IMAP4rev1 WG mtg summary and minutes\" \(gray) \(gray) \(gray) "
+                + "((NIL NIL \"imap\" \"cac.washington.edu\")) ((NIL NIL \"minutes\" \"CNRI.Reston.VA.US\")"
+                + "(\"John Klensin\" NIL \"KLENSIN\" \"MIT.EDU\")) NIL NIL \"<B27397-0100000@cac.washington.edu>\")"
+        )
+        #expect(written { $0.number(18, "EXISTS") } == "* 18 EXISTS\r\n")
+        #expect(
+            written { $0.status(.ok, code: .unseen(17), "Message 17 is the first unseen message") }
+                == "* OK [UNSEEN 17] Message 17 is the first unseen message\r\n"
+        )
+        #expect(
+            written { $0.dateTime(DateTime(secondsSince1970: 837_596_665, offset: -420)) }
+                == "\"17-Jul-1996 02:44:25 -0700\""
+        )
+    }
+
+    @Test(arguments: [
+        ("plain", "\"plain\""), ("a\"b\\", "\"a\\\"b\\\\\""), ("", "\"\""), ("a\r\nb", "{4}\r\na\r\nb"),
+        ("ä", "{2}\r\nä"),
+    ]) func stringsRoundTrip(text: String, expected: String) {
+        #expect(written { $0.string(Array(text.utf8)) } == expected)
+    }
+
+    @Test func structures() {
+        let message =
+            "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\r\nyou\r\n--b\r\n"
+            + "Content-Type: image/png; name=\"a.png\"\r\nContent-Transfer-Encoding: base64\r\n"
+            + "Content-Disposition: attachment; filename=\"a.png\"\r\n\r\nAAEC\r\n--b--\r\n"
+        var parser = StructureParser()
+        parser.feed(ByteBuffer(string: message))
+        let part = parser.finish()
+        let plain = "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 10 1"
+        let image = "(\"image\" \"png\" (\"name\" \"a.png\") NIL NIL \"base64\" 4"
+        #expect(written { $0.structure(part, isExtended: false) } == "(\(plain))\(image)) \"mixed\")")
+        #expect(
+            written { $0.structure(part, isExtended: true) }
+                == "(\(plain) NIL NIL NIL NIL)\(image) NIL (\"attachment\" (\"filename\" \"a.png\")) NIL NIL) \"mixed\" "
+                + "(\"boundary\" \"b\") NIL NIL NIL)"
+        )
+    }
+}
