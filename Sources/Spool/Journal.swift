@@ -125,6 +125,7 @@ final class Journal: @unchecked Sendable {
             let durable = batch.transactions.compactMap(\.durable)
             if !durable.isEmpty { callBack { for tell in durable { tell(nil) } } }
             publisher.publish(batch.transactions)
+            publisher.waitForRoom()
         }
     }
 

@@ -2,6 +2,10 @@ import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// Makes the files in the spool from transactions that the journal holds safely, on a thread of its own.
 final class Publisher: @unchecked Sendable {
     // Unchecked: `late` and `waiting` belong to the thread.
@@ -14,6 +18,9 @@ final class Publisher: @unchecked Sendable {
     /// What waits until nothing is late.
     private var waiting: [@Sendable () -> Void] = []
     private var isRetryScheduled = false
+    /// Transactions that were not tried yet.
+    private let backlog = NIOLockedValueBox(0)
+    private static let maximumBacklog = 1000
 
     init(files: SpoolFiles, callBack: @escaping Spool.CallBack) {
         self.files = files
@@ -21,8 +28,15 @@ final class Publisher: @unchecked Sendable {
         thread.start()
     }
 
+    /// Blocks while files are made more slowly than transactions come: who sends mail has to wait then, not memory.
+    func waitForRoom() {
+        while backlog.withLockedValue({ $0 > Self.maximumBacklog }) { usleep(200) }
+    }
+
     func publish(_ transactions: [SpoolTransaction]) {
+        backlog.withLockedValue { $0 += transactions.count }
         thread.submit { [self] _ in
+            defer { backlog.withLockedValue { $0 -= transactions.count } }
             var applied: [@Sendable () -> Void] = []
             for transaction in transactions {
                 let failed = transaction.operations.filter { !apply($0) }
