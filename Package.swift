@@ -18,8 +18,6 @@ let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swif
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
 let coreMetrics = Target.Dependency.product(name: "CoreMetrics", package: "swift-metrics")
-let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
-let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let collections = Target.Dependency.product(name: "Collections", package: "swift-collections")
 
 func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -51,7 +49,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
-        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: [
         // C
@@ -80,8 +77,7 @@ let package = Package(
             "Daemon",
             [
                 "CLinux", "CTOML", "Bus", "Network", "TLS", nioCore, nioPosix, nioConcurrency, logging, coreMetrics,
-                lifecycle,
-                unixSignals, arguments,
+                arguments,
             ]
         ),
 

@@ -1,8 +1,6 @@
 import Logging
 import NIOCore
 import NIOPosix
-import ServiceLifecycle
-import UnixSignals
 
 /// What a daemon has while it serves.
 package struct DaemonContext: Sendable {
@@ -12,6 +10,7 @@ package struct DaemonContext: Sendable {
     /// Whether `run/` has become the root.
     let isRooted: Bool
     let readiness: Readiness
+    let signals: ProcessSignals
 
     /// The path of a socket in `run/`, as this process sees it.
     package func socket(_ name: String) -> String { isRooted ? "/\(name)" : "run/\(name)" }
@@ -23,12 +22,11 @@ package struct DaemonContext: Sendable {
     }
 
     /// Returns when the supervisor has asked the daemon to end (SIGTERM, SIGINT).
-    package func untilShutdown() async { try? await gracefulShutdown() }
+    package func untilShutdown() async { await signals.untilEnd() }
 
     /// Runs the closure at each SIGHUP until the daemon ends.
     package func onReload(_ reload: @escaping @Sendable () async -> Void) -> Task<Void, Never> {
-        Task {
-            for await _ in await UnixSignalsSequence(trapping: .sighup) { await reload() }
-        }
+        let reloads = signals.reloads()
+        return Task { for await _ in reloads { await reload() } }
     }
 }

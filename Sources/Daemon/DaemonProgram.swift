@@ -2,12 +2,10 @@ import ArgumentParser
 import Bus
 import CLinux
 import CoreMetrics
-import Dispatch
 import Logging
 import NIOCore
 import NIOPosix
-import ServiceLifecycle
-import UnixSignals
+import Network
 
 #if canImport(Glibc)
 import Glibc
@@ -55,7 +53,7 @@ extension DaemonProgram {
     /// Loads the configuration, prepares, gives up rights, serves; ends the process.
     package func run(_ options: DaemonOptions) -> Never {
         signal(SIGPIPE, SIG_IGN)
-        signal(SIGHUP, SIG_IGN)
+        ProcessSignals.block()
         umask(0o077)
         raiseDescriptorLimit()
         CLinux_limit_arenas(2)
@@ -88,33 +86,29 @@ extension DaemonProgram {
 
         let wanted = threads(configuration)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: wanted == 0 ? System.coreCount : wanted)
+        let loop = group.next()
+        TaskRedirection.install(on: loop)
+        let signals = ProcessSignals()
         let context = DaemonContext(
             configuration: configuration,
             logger: logger,
             group: group,
             isRooted: isRooted,
-            readiness: readiness
+            readiness: readiness,
+            signals: signals
         )
         let status = StatusService(name: name, counters: counters)
-        let service = ProgramService(program: self, prepared: prepared, context: context)
-        Task {
+        Task(executorPreference: LoopExecutor.of(loop)) {
             do {
                 if let statusSocket { try await status.serve(on: statusSocket, group: group, logger: logger) }
-                // Only what is worth a line of its own comes from the service group.
-                var quiet = logger
-                quiet.logLevel = .warning
-                try await ServiceGroup(
-                    services: [service],
-                    gracefulShutdownSignals: [.sigterm, .sigint],
-                    logger: quiet
-                ).run()
+                try await serve(prepared, context)
                 logger.info("stopped")
                 exit(DaemonExit.success.rawValue)
             } catch {
                 end(.temporary, "\(error)")
             }
         }
-        dispatchMain()
+        signals.wait()
     }
 
     private func end(_ code: DaemonExit, _ text: String) -> Never {
@@ -139,13 +133,4 @@ extension DaemonProgram {
         limit.rlim_cur = limit.rlim_max
         setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
-}
-
-/// The daemon's own work as a service of the process.
-private struct ProgramService<Program: DaemonProgram>: Service {
-    let program: Program
-    let prepared: Program.Prepared
-    let context: DaemonContext
-
-    func run() async throws { try await program.serve(prepared, context) }
 }

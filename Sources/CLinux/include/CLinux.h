@@ -50,3 +50,7 @@ uint32_t CLinux_crc32c(uint32_t before, const void *octets, size_t count);
 void CLinux_trim_memory(void);
 /// Bounds the arenas of malloc, so that threads do not each keep a heap of their own.
 void CLinux_limit_arenas(int count);
+
+/// Sends Swift's tasks that prefer no executor to `now` and `later` instead of libdispatch's threads: libdispatch watches
+/// its threads through /proc and ends the process where it can't read it. Before the first task.
+void CLinux_redirect_tasks(void (*now)(void *job), void (*later)(void *job, int64_t nanoseconds));

@@ -1,0 +1,82 @@
+import NIOCore
+
+/// One open folder of a mailbox, for one session: what it saw at the last `refresh`, and what can be done to it.
+///
+/// Every call may block on the disk: run it on a thread pool, and one after the other. Sessions, other processes and
+/// deliveries may change the same folder at the same time.
+package protocol MailFolder: AnyObject, Sendable {
+    var uidValidity: UInt32 { get }
+    /// Greater than every UID that was given.
+    var uidNext: UInt32 { get }
+    /// As of the last `refresh` and what was done since through this object; ascending by UID.
+    var messages: [StoredMessage] { get }
+    /// The names of keywords; a message's `KeywordSet` are places in this list.
+    var keywords: [String] { get }
+
+    /// Looks at what others changed. Cheap where nothing did.
+    ///
+    /// - Returns: whether `messages` is different now: messages came, went or changed flags.
+    func refresh() throws(MailboxError) -> Bool
+
+    /// Opens a message for reading.
+    ///
+    /// - Throws: `notFound` when it is gone.
+    func open(_ uid: UInt32) throws(MailboxError) -> MessageReader
+
+    /// Octets of a message with CRLF line ends; counted once where the file's name doesn't say it.
+    func octets(of uid: UInt32) throws(MailboxError) -> Int
+
+    /// When the message arrived here: seconds since 1970.
+    func internalDate(of uid: UInt32) throws(MailboxError) -> Int
+
+    /// Changes flags.
+    ///
+    /// - Returns: the messages as they are now, without those that are gone.
+    func store(_ change: FlagChange, to uids: [UInt32]) throws(MailboxError) -> [StoredMessage]
+
+    /// Removes messages for good, durably.
+    ///
+    /// - Returns: the UIDs that are gone.
+    func expunge(_ uids: [UInt32]) throws(MailboxError) -> [UInt32]
+
+    /// Starts to add a message. Nothing is to be seen of it before `finish`.
+    func append() throws(MailboxError) -> any MessageAppend
+
+    /// Copies messages with flags, keywords and dates: all of them, or none.
+    ///
+    /// - Returns: pairs of the UID here and the UID there, in the order given.
+    /// - Throws: `notFound` when one is gone, `overQuota`, `noSpace`, `unsupported` between formats.
+    func copy(_ uids: [UInt32], to target: any MailFolder) throws(MailboxError) -> [(source: UInt32, target: UInt32)]
+}
+
+extension MailFolder {
+    /// The message of a UID as of the last refresh.
+    package func message(_ uid: UInt32) -> StoredMessage? {
+        messages.index(ofUID: uid).map { messages[$0] }
+    }
+}
+
+extension [StoredMessage] {
+    /// The place of a UID in a list that ascends by UID.
+    package func index(ofUID uid: UInt32) -> Int? {
+        var low = startIndex
+        var high = endIndex
+        while low < high {
+            let middle = low + (high - low) / 2
+            if self[middle].uid < uid { low = middle + 1 } else { high = middle }
+        }
+        return low < endIndex && self[low].uid == uid ? low : nil
+    }
+}
+
+/// A message that is being added to a folder. Thrown away where `finish` isn't called.
+package protocol MessageAppend: AnyObject, Sendable {
+    /// Adds octets of the message, as they came.
+    func write(_ octets: ByteBuffer) throws(MailboxError)
+
+    /// Puts the message into the folder, durably.
+    ///
+    /// - Parameter internalDate: seconds since 1970; now where nil.
+    /// - Returns: the message's UID.
+    func finish(flags: MessageFlags, keywords: [String], internalDate: Int?) throws(MailboxError) -> UInt32
+}

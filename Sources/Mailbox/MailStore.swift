@@ -1,0 +1,101 @@
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// How a mailbox is kept on disk.
+package enum MailboxFormat: String, Sendable {
+    case maildir
+    case mbox
+}
+
+/// Where one user's mail is, as authd says it (docs/protocols.md, `REDEEM` and `EXPAND`).
+package struct MailboxLocation: Hashable, Sendable {
+    /// Below the mail directory.
+    package let path: String
+    package let format: MailboxFormat
+    /// Octets; 0 for no limit.
+    package let quota: Int
+
+    /// Nil where the path could lead out of the mail directory: absolute, empty, or with empty, `.` or `..` parts.
+    package init?(path: String, format: MailboxFormat, quota: Int = 0) {
+        let parts = path.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        guard path.utf8.count <= 1024, !path.utf8.contains(0), quota >= 0 else { return nil }
+        for part in parts where part.isEmpty || part.elementsEqual(".".utf8) || part.elementsEqual("..".utf8) {
+            return nil
+        }
+        self.path = path
+        self.format = format
+        self.quota = quota
+    }
+}
+
+/// One user's folders. Every call may block on the disk.
+package protocol MailStore: AnyObject, Sendable {
+    /// All folders, and names that only have folders below them; `INBOX` first, the rest by name.
+    func folders() throws(MailboxError) -> [FolderEntry]
+
+    /// Opens a folder and refreshes it.
+    ///
+    /// - Parameter readOnly: leaves messages recent for the next session (EXAMINE).
+    func open(_ name: FolderName, readOnly: Bool) throws(MailboxError) -> any MailFolder
+
+    /// - Throws: `exists`.
+    func create(_ name: FolderName) throws(MailboxError)
+
+    /// Removes a folder and its messages, not those below it.
+    func delete(_ name: FolderName) throws(MailboxError)
+
+    /// Renames a folder and all below it. Renaming `INBOX` moves its messages to a new folder (RFC 3501 §6.3.5).
+    func rename(_ name: FolderName, to new: FolderName) throws(MailboxError)
+
+    /// Names may be of folders that don't exist.
+    func subscriptions() throws(MailboxError) -> [FolderName]
+    func subscribe(_ name: FolderName) throws(MailboxError)
+    func unsubscribe(_ name: FolderName) throws(MailboxError)
+
+    /// Octets and messages in all folders.
+    func usage() throws(MailboxError) -> MailboxUsage
+
+    /// Locks the mailbox for a POP3 session until the lock is forgotten; deliveries and IMAP go on.
+    ///
+    /// - Throws: `locked` when another session has it.
+    func lockSession() throws(MailboxError) -> SessionLock
+}
+
+/// How much is in a mailbox.
+package struct MailboxUsage: Hashable, Sendable {
+    package var octets: Int
+    package var messages: Int
+}
+
+/// Held by one POP3 session; gone with the object or the process.
+package final class SessionLock: Sendable {
+    private let file: OpenFile
+
+    init(_ path: String, in directory: DirectoryAccess) throws(MailboxError) {
+        file = try OpenFile(path, in: directory.descriptor, O_RDWR | O_CREAT)
+        guard flock(file.descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            if errno == EWOULDBLOCK { throw .locked }
+            throw .last("lock \(path)")
+        }
+    }
+}
+
+/// The mail directory, opened once by a mailbox process.
+package struct MailDirectory: Sendable {
+    let directory: DirectoryAccess
+
+    /// Opens the directory that mailboxes' paths are relative to.
+    package init(_ path: String) throws(MailboxError) { directory = try DirectoryAccess(path) }
+
+    /// Its descriptor, for `Rights`.
+    package var descriptor: CInt { directory.descriptor }
+
+    /// Opens a user's mailbox; it is made where it's missing.
+    package func open(_ location: MailboxLocation) throws(MailboxError) -> any MailStore {
+        switch location.format {
+        case .maildir: return try Maildir(location, in: directory)
+        case .mbox: return try MboxStore(location, in: directory)
+        }
+    }
+}

@@ -1,0 +1,62 @@
+import NIOCore
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// A message on its way into a folder of a Maildir, by way of `tmp/`.
+final class MaildirAppend: MessageAppend, @unchecked Sendable {
+    // Unchecked: a session has one call at a time under way.
+    private let folder: MaildirFolder
+    private let name: String
+    private let file: OpenFile
+    private var isPlaced = false
+    private var octets = 0
+    /// LFs without a CR in front of them: so much longer the message is with CRLF line ends.
+    private var bareLineFeeds = 0
+    private var previousIsCR = false
+
+    init(_ folder: MaildirFolder) throws(MailboxError) {
+        self.folder = folder
+        name = MaildirFileName.unique()
+        file = try OpenFile("tmp/\(name)", in: folder.directory.descriptor, O_WRONLY | O_CREAT | O_EXCL)
+    }
+
+    deinit {
+        if !isPlaced { try? folder.directory.remove("tmp/\(name)") }
+    }
+
+    func write(_ buffer: ByteBuffer) throws(MailboxError) {
+        var failure: MailboxError?
+        buffer.withUnsafeReadableBytes { memory in
+            for octet in memory {
+                if octet == UInt8(ascii: "\n"), !previousIsCR { bareLineFeeds += 1 }
+                previousIsCR = octet == UInt8(ascii: "\r")
+            }
+            do throws(MailboxError) { try file.write(memory) } catch { failure = error }
+        }
+        if let failure { throw failure }
+        octets += buffer.readableBytes
+    }
+
+    func finish(flags: MessageFlags, keywords: [String], internalDate: Int?) throws(MailboxError) -> UInt32 {
+        let quota = folder.maildir.quota
+        try quota.check(adding: octets)
+        let set = try folder.letters(of: keywords)
+        if let internalDate {
+            let moment = timespec(tv_sec: internalDate, tv_nsec: 0)
+            var times = [moment, moment]
+            guard futimens(file.descriptor, &times) == 0 else { throw .last("set the time") }
+        }
+        try file.sync()
+        let base = "\(name),S=\(octets),W=\(octets + bareLineFeeds)"
+        // Without flags it's new mail to the sessions that have this folder open.
+        let isNew = flags.isEmpty && set.isEmpty
+        let place = isNew ? "new/\(base)" : "cur/" + MaildirFileName.current(base: base, flags: flags, keywords: set)
+        try folder.directory.rename("tmp/\(name)", to: place)
+        isPlaced = true
+        try folder.directory.sync(isNew ? "new" : "cur")
+        quota.note(octets: octets, messages: 1)
+        return try folder.uid(ofNew: base)
+    }
+}

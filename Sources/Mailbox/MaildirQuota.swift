@@ -1,0 +1,83 @@
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// How much is in a Maildir: the file `maildirsize` of Maildir++, whose first line is the limit and whose other lines are
+/// octets and messages to be added up. Made anew from the file names when it is missing, long, or says "full".
+struct MaildirQuota: Sendable {
+    private static let path = "maildirsize"
+    private static let maximumOctets = 5120
+
+    let root: DirectoryAccess
+    /// Octets; 0 for none.
+    let limit: Int
+
+    /// - Throws: `overQuota` when so many octets more would be too much.
+    func check(adding octets: Int) throws(MailboxError) {
+        guard limit > 0 else { return }
+        if try usage().octets + octets <= limit { return }
+        // The sum may be off after a crash; the files themselves decide.
+        guard try recount().octets + octets <= limit else { throw .overQuota }
+    }
+
+    /// Notes what came or went, where somebody keeps count.
+    func note(octets: Int, messages: Int) {
+        guard limit > 0 || (try? root.status(Self.path)) != nil else { return }
+        guard let file = try? OpenFile(Self.path, in: root.descriptor, O_WRONLY | O_APPEND) else { return }
+        try? file.write(Array("\(octets) \(messages)\n".utf8))
+    }
+
+    /// Makes the next question count anew.
+    func forget() { unlinkat(root.descriptor, Self.path, 0) }
+
+    func usage() throws(MailboxError) -> MailboxUsage {
+        guard let status = try? root.status(Self.path), status.st_size <= Self.maximumOctets,
+            let octets = try root.contents(Self.path, maximum: Self.maximumOctets * 2)
+        else { return try recount() }
+        var lines = octets.split(separator: UInt8(ascii: "\n")).makeIterator()
+        guard let first = lines.next(), String(decoding: first, as: UTF8.self) == header else { return try recount() }
+        var usage = MailboxUsage(octets: 0, messages: 0)
+        while let line = lines.next() {
+            let fields = String(decoding: line, as: UTF8.self).split(separator: " ")
+            guard fields.count == 2, let octets = Int(fields[0]), let messages = Int(fields[1]) else {
+                return try recount()
+            }
+            usage.octets += octets
+            usage.messages += messages
+        }
+        return usage.octets >= 0 && usage.messages >= 0 ? usage : try recount()
+    }
+
+    private var header: String { "\(limit)S" }
+
+    private func recount() throws(MailboxError) -> MailboxUsage {
+        var usage = MailboxUsage(octets: 0, messages: 0)
+        for entry in try root.names() where FolderName(directory: entry) != nil {
+            try count("\(entry)/", into: &usage)
+        }
+        try count("", into: &usage)
+        let temporary = "tmp/\(MaildirFileName.unique()).size"
+        let file = try OpenFile(temporary, in: root.descriptor, O_WRONLY | O_CREAT | O_EXCL)
+        try file.write(Array("\(header)\n\(usage.octets) \(usage.messages)\n".utf8))
+        try root.rename(temporary, to: Self.path)
+        return usage
+    }
+
+    private func count(_ prefix: String, into usage: inout MailboxUsage) throws(MailboxError) {
+        for part in ["new", "cur"] {
+            let names: [String]
+            do throws(MailboxError) { names = try root.names(prefix + part) } catch {
+                if error == .notFound { continue }
+                throw error
+            }
+            for name in names {
+                guard let parsed = MaildirFileName(name) else { continue }
+                let size =
+                    MaildirFileName.size("S", in: parsed.base)
+                    ?? (try? root.status("\(prefix)\(part)/\(name)")).map { Int($0.st_size) } ?? 0
+                usage.octets += size
+                usage.messages += 1
+            }
+        }
+    }
+}

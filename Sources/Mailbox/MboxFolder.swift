@@ -1,0 +1,209 @@
+import NIOCore
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// The INBOX that an mbox is, open for one session. UIDs and flags are kept in files beside it (docs/mailbox.md, "mbox").
+package final class MboxFolder: MailFolder, @unchecked Sendable {
+    // Unchecked: a session has one call at a time under way.
+    private struct Stamp: Equatable {
+        var inode: ino_t
+        var size: off_t
+        var seconds: Int
+        var nanoseconds: Int
+    }
+
+    private let store: MboxStore
+    private let readOnly: Bool
+    private var list: UIDList
+    private var file: OpenFile?
+    private var entries: [MboxEntry] = []
+    private var stamp: Stamp?
+    private var savedFlags: [UInt32: MessageFlags] = [:]
+    private var recent: Set<UInt32> = []
+    private var countedOctets: [UInt32: Int] = [:]
+
+    package private(set) var messages: [StoredMessage] = []
+    package var uidValidity: UInt32 { list.validity }
+    package var uidNext: UInt32 { list.next }
+    package var keywords: [String] { [] }
+
+    private var directory: DirectoryAccess { store.directory }
+    private var flagsFile: String { "\(store.name).martlet-flags" }
+
+    init(_ store: MboxStore, readOnly: Bool) throws(MailboxError) {
+        self.store = store
+        self.readOnly = readOnly
+        list = UIDList(path: "\(store.name).martlet-uidlist")
+        _ = try refresh()
+    }
+
+    package func refresh() throws(MailboxError) -> Bool {
+        if let stamp, currentStamp() == stamp { return false }
+        let lock = try MboxLock(store.name, in: directory, create: true)
+        defer { withExtendedLifetime(lock) {} }
+        return try scan(lock.file)
+    }
+
+    private func currentStamp() -> Stamp? {
+        guard let status = try? directory.status(store.name) else { return nil }
+        return Stamp(
+            inode: status.st_ino,
+            size: status.st_size,
+            seconds: status.st_mtim.tv_sec,
+            nanoseconds: status.st_mtim.tv_nsec
+        )
+    }
+
+    /// Needs the lock.
+    private func scan(_ opened: OpenFile) throws(MailboxError) -> Bool {
+        try list.load(in: directory) { () throws(MailboxError) in UInt32(clamping: time(nil)) }
+        try loadFlags()
+        let found = try MboxIndexer.entries(of: opened)
+        let keys = Self.keys(found)
+        let unknown = keys.filter { list.uids[$0] == nil }
+        try list.assign(unknown, in: directory)
+        for key in unknown { if let uid = list.uids[key] { recent.insert(uid) } }
+        var pairs: [(message: StoredMessage, entry: MboxEntry)] = []
+        for (key, entry) in zip(keys, found) {
+            guard let uid = list.uids[key] else { continue }
+            let message = StoredMessage(
+                uid: uid,
+                flags: savedFlags[uid] ?? [],
+                keywords: [],
+                isRecent: recent.contains(uid),
+                octets: countedOctets[uid]
+            )
+            pairs.append((message, entry))
+        }
+        pairs.sort { $0.message.uid < $1.message.uid }
+        try list.compact(
+            keeping: zip(keys, found).compactMap { key, _ in list.uids[key].map { (key, $0) } },
+            in: directory
+        )
+        let updated = pairs.map(\.message)
+        let changed = updated != messages
+        messages = updated
+        entries = pairs.map(\.entry)
+        file = opened
+        stamp = currentStamp()
+        return changed
+    }
+
+    /// Entries that begin alike are told apart by their number.
+    private static func keys(_ entries: [MboxEntry]) -> [String] {
+        var seen: [EntryDigest: Int] = [:]
+        return entries.map { entry in
+            let count = seen[entry.digest, default: 0]
+            seen[entry.digest] = count + 1
+            return count == 0 ? entry.digest.text : "\(entry.digest.text)-\(count)"
+        }
+    }
+
+    private func loadFlags() throws(MailboxError) {
+        let octets = try directory.contents(flagsFile, maximum: 1 << 26) ?? []
+        savedFlags = [:]
+        for line in octets.split(separator: UInt8(ascii: "\n")) {
+            guard let space = line.firstIndex(of: UInt8(ascii: " ")),
+                let uid = UInt32(String(decoding: line[..<space], as: UTF8.self))
+            else { continue }
+            savedFlags[uid] = MessageFlags(line[(space + 1)...].compactMap { MessageFlags(letter: $0) })
+        }
+    }
+
+    private func saveFlags() throws(MailboxError) {
+        let lines = savedFlags.filter { !$0.value.isEmpty }.sorted { $0.key < $1.key }
+            .map { "\($0.key) \($0.value.letterText)\n" }
+        try directory.replace(flagsFile, with: Array(lines.joined().utf8))
+    }
+
+    // MARK: Reading
+
+    package func open(_ uid: UInt32) throws(MailboxError) -> MessageReader {
+        _ = try refresh()
+        guard let index = messages.index(ofUID: uid), let file else { throw .notFound }
+        let entry = entries[index]
+        let reader = try MessageReader(
+            file,
+            range: entry.content..<max(entry.content, entry.contentEnd),
+            octets: countedOctets[uid],
+            unquotes: true
+        )
+        countedOctets[uid] = reader.octets
+        messages[index].octets = reader.octets
+        return reader
+    }
+
+    package func octets(of uid: UInt32) throws(MailboxError) -> Int {
+        if let known = countedOctets[uid] { return known }
+        return try open(uid).octets
+    }
+
+    /// The file's own time: an mbox has no time for each message that could be relied on.
+    package func internalDate(of uid: UInt32) throws(MailboxError) -> Int {
+        guard messages.index(ofUID: uid) != nil else { throw .notFound }
+        return try directory.status(store.name).st_mtim.tv_sec
+    }
+
+    // MARK: Changing
+
+    package func store(_ change: FlagChange, to uids: [UInt32]) throws(MailboxError) -> [StoredMessage] {
+        let lock = try MboxLock(store.name, in: directory, create: true)
+        defer { withExtendedLifetime(lock) {} }
+        try loadFlags()
+        var changed: [StoredMessage] = []
+        for uid in uids {
+            guard let index = messages.index(ofUID: uid) else { continue }
+            change.apply([], to: &messages[index])
+            savedFlags[uid] = messages[index].flags
+            changed.append(messages[index])
+        }
+        try saveFlags()
+        return changed
+    }
+
+    /// Writes the messages that stay to a new file, which takes the old one's place.
+    package func expunge(_ uids: [UInt32]) throws(MailboxError) -> [UInt32] {
+        let lock = try MboxLock(store.name, in: directory, create: true)
+        defer { withExtendedLifetime(lock) {} }
+        _ = try scan(lock.file)
+        let gone = Set(uids)
+        let kept = messages.indices.filter { !gone.contains(messages[$0].uid) }.map { entries[$0] }
+            .sorted { $0.start < $1.start }
+        let temporary = "\(store.name).martlet-new"
+        unlinkat(directory.descriptor, temporary, 0)
+        let mode = try lock.file.status().st_mode & 0o777
+        do throws(MailboxError) {
+            let copy = try OpenFile(temporary, in: directory.descriptor, O_RDWR | O_CREAT | O_EXCL, mode: mode)
+            for entry in kept { try Self.copy(lock.file, entry.start..<entry.end, to: copy) }
+            try copy.sync()
+            try directory.rename(temporary, to: store.name)
+            try directory.sync()
+            for uid in gone { savedFlags[uid] = nil }
+            try saveFlags()
+            _ = try scan(copy)
+        } catch {
+            unlinkat(directory.descriptor, temporary, 0)
+            throw error
+        }
+        return uids
+    }
+
+    private static func copy(_ source: OpenFile, _ range: Range<Int>, to target: OpenFile) throws(MailboxError) {
+        var offset = range.lowerBound
+        while offset < range.upperBound {
+            let octets = try source.read(min(256 * 1024, range.upperBound - offset), at: offset)
+            guard !octets.isEmpty else { throw .corrupt("the mbox became shorter while it was copied") }
+            try target.write(octets)
+            offset += octets.count
+        }
+    }
+
+    package func append() throws(MailboxError) -> any MessageAppend { throw .unsupported }
+
+    package func copy(
+        _ uids: [UInt32],
+        to target: any MailFolder
+    ) throws(MailboxError) -> [(source: UInt32, target: UInt32)] { throw .unsupported }
+}
