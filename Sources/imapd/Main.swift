@@ -1,3 +1,21 @@
 import ArgumentParser
+import Daemon
+import IMAPServer
 
-@main struct Main: ParsableCommand {}
+/// Gives users their mail by IMAP.
+@main
+struct Main: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "imapd",
+        abstract: "Gives users their mail by IMAP: the front, or with --mailbox the process behind it."
+    )
+
+    @Flag(help: "Be the mailbox process, which serves sessions after login.")
+    var mailbox = false
+
+    @OptionGroup var options: DaemonOptions
+
+    func run() {
+        if mailbox { IMAPDMailboxProgram().run(options) } else { IMAPDProgram().run(options) }
+    }
+}

@@ -1,0 +1,51 @@
+import MIME
+
+/// A pattern of LIST (RFC 3501 §6.3.8): `*` stands for anything, `%` for anything within one level.
+struct ListPattern {
+    private let pattern: [UInt8]
+    private let delimiter: UInt8
+
+    /// `INBOX` at the start matches in any case. Wildcards in a row count as one.
+    init(_ pattern: [UInt8], delimiter: UInt8) {
+        self.delimiter = delimiter
+        var short: [UInt8] = []
+        for octet in pattern {
+            let last = short.last
+            if octet == UInt8(ascii: "%"), last == UInt8(ascii: "%") || last == UInt8(ascii: "*") { continue }
+            if octet == UInt8(ascii: "*"), last == UInt8(ascii: "*") { continue }
+            if octet == UInt8(ascii: "*"), last == UInt8(ascii: "%") { short.removeLast() }
+            short.append(octet)
+        }
+        if ASCII.equal(short.prefix(5), "INBOX"), short.count == 5 || short[5] == delimiter {
+            short.replaceSubrange(0..<5, with: "INBOX".utf8)
+        }
+        self.pattern = short
+    }
+
+    /// Takes time in proportion to both lengths: places in the pattern that can be reached are kept as a set.
+    func matches(_ name: some Sequence<UInt8>) -> Bool {
+        var reached = [Bool](repeating: false, count: pattern.count + 1)
+        reached[0] = true
+        skipWildcards(&reached)
+        for octet in name {
+            var next = [Bool](repeating: false, count: pattern.count + 1)
+            for place in pattern.indices where reached[place] {
+                switch pattern[place] {
+                case UInt8(ascii: "*"): next[place] = true
+                case UInt8(ascii: "%"): if octet != delimiter { next[place] = true }
+                case octet: next[place + 1] = true
+                default: break
+                }
+            }
+            skipWildcards(&next)
+            reached = next
+        }
+        return reached[pattern.count]
+    }
+
+    private func skipWildcards(_ reached: inout [Bool]) {
+        for place in pattern.indices where reached[place] {
+            if pattern[place] == UInt8(ascii: "*") || pattern[place] == UInt8(ascii: "%") { reached[place + 1] = true }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+import Logging
+import IMAP
+import Mailbox
+import NIOCore
+import Network
+
+extension MailboxSession {
+    /// Tells the client what others did to the selected folder.
+    ///
+    /// - Parameter expunges: whether message numbers may change now; otherwise messages that are gone stay known.
+    func announceChanges(expunges: Bool) async throws {
+        guard let selected else { return }
+        let folder = selected.folder
+        _ = try await onDisk { () throws(MailboxError) in try folder.refresh() }
+        report(selected, expunges: expunges)
+    }
+
+    /// Writes the difference between what the client knows and the folder's list.
+    func report(_ selected: SelectedFolder, expunges: Bool) {
+        let current = selected.folder.messages
+        announceKeywords(selected)
+        guard selected.known != current else { return announceRecent(selected, current) }
+        let before = selected.known.count
+        var merged: [StoredMessage] = []
+        merged.reserveCapacity(current.count)
+        var gone: [Int] = []
+        var changed: [Int] = []
+        var next = 0
+        for (place, message) in selected.known.enumerated() {
+            while next < current.count, current[next].uid < message.uid {
+                merged.append(current[next])
+                next += 1
+            }
+            if next < current.count, current[next].uid == message.uid {
+                let now = current[next]
+                if now.flags != message.flags || now.keywords != message.keywords { changed.append(merged.count) }
+                merged.append(now)
+                next += 1
+            } else if expunges {
+                gone.append(place)
+            } else {
+                merged.append(message)
+            }
+        }
+        merged += current[next...]
+        for place in gone.reversed() { respond { $0.number(place + 1, "EXPUNGE") } }
+        if merged.count != before - gone.count { respond { $0.number(merged.count, "EXISTS") } }
+        // The same list as the folder's shares its memory.
+        selected.known = merged.count == current.count ? current : merged
+        announceRecent(selected, selected.known)
+        for place in changed { announceFlags(selected, place, withUID: false) }
+    }
+
+    private func announceRecent(_ selected: SelectedFolder, _ messages: [StoredMessage]) {
+        let count = messages.reduce(0) { $0 + ($1.isRecent ? 1 : 0) }
+        guard count != selected.announcedRecent else { return }
+        selected.announcedRecent = count
+        respond { $0.number(count, "RECENT") }
+    }
+
+    func announceKeywords(_ selected: SelectedFolder) {
+        let names = selected.folder.keywords
+        guard names != selected.announcedKeywords else { return }
+        selected.announcedKeywords = names
+        let flags = SystemFlags.all.map(\.flag) + names.map { Flag($0) }
+        respond { $0.flags(flags) }
+        let permanent = selected.isReadOnly ? [] : flags + (names.count < KeywordSet.maximum ? [.wildcard] : [])
+        respond { $0.status(.ok, code: .permanentFlags(permanent), "flags that are kept") }
+    }
+
+    func announceFlags(_ selected: SelectedFolder, _ place: Int, withUID: Bool) {
+        let message = selected.known[place]
+        respond { writer in
+            writer.raw("* \(place + 1) FETCH (")
+            if withUID { writer.raw("UID \(message.uid) ") }
+            writer.raw("FLAGS ")
+            writer.flagList(selected.flags(of: message))
+            writer.raw(")")
+            writer.end()
+        }
+    }
+
+    // MARK: IDLE
+
+    /// IDLE (RFC 2177): changes are told as they happen, until the client says DONE.
+    func idle(_ tag: String) async throws(ConnectionError) -> Next {
+        respond { $0.continuation("idling") }
+        selected?.structures = StructureCache()
+        try await connection.flush()
+        let bell = Bell(on: connection.eventLoop)
+        let watches = watch(bell)
+        let stop = IdleStop()
+        let updates = Task(executorPreference: LoopExecutor.of(connection.eventLoop)) {
+            await self.tellChanges(bell, stop, isWatched: !watches.isEmpty)
+        }
+        let line: Result<ByteBuffer?, ConnectionError>
+        do throws(ConnectionError) {
+            line = .success(try await connection.readLine(maximum: 100))
+        } catch {
+            line = .failure(error)
+        }
+        stop.isStopped = true
+        bell.ring()
+        await updates.value
+        for watch in watches { watcher?.forget(watch, bell) }
+        guard let end = try line.get() else { return .close }
+        guard end.readableBytesView.elementsEqual("DONE".utf8, by: { $0 & 0xDF == $1 }) else {
+            return fault(tag: tag, "DONE expected")
+        }
+        respond { $0.status(.ok, tag: tag, "done") }
+        return .command
+    }
+
+    /// Set on the event loop's thread alone.
+    private final class IdleStop: @unchecked Sendable {
+        var isStopped = false
+    }
+
+    private func tellChanges(_ bell: Bell, _ stop: IdleStop, isWatched: Bool) async {
+        let interval = isWatched ? settings.pollInterval : min(settings.pollInterval, .seconds(5))
+        while !stop.isStopped {
+            do {
+                try await announceChanges(expunges: true)
+                if connection.hasOutput { try await connection.flush() }
+            } catch is ConnectionError {
+                return
+            } catch {
+                logger.debug("folder not looked at", metadata: ["mailbox": "\(location.path)", "reason": "\(error)"])
+            }
+            if stop.isStopped { return }
+            await bell.wait(selected == nil ? settings.idleTimeout : interval)
+        }
+    }
+
+    /// Watches the two directories of the selected folder, where it's a Maildir.
+    private func watch(_ bell: Bell) -> [CInt] {
+        guard let selected, let watcher, location.format == .maildir else { return [] }
+        let base = "\(settings.mailDirectory)/\(location.path)"
+        let wire = String(decoding: selected.name.wire, as: UTF8.self)
+        let folder = selected.name == .inbox ? base : "\(base)/.\(wire)"
+        return ["new", "cur"].compactMap { watcher.watch("\(folder)/\($0)", bell) }
+    }
+}

@@ -1,0 +1,139 @@
+import IMAP
+import MIME
+import Mailbox
+import Network
+
+extension MailboxSession {
+    private func requireWritable(_ selected: SelectedFolder) throws(Refusal) {
+        if selected.isReadOnly { throw Refusal(code: .readOnly, text: "the mailbox was opened with EXAMINE") }
+    }
+
+    /// EXPUNGE, and UID EXPUNGE of a set (RFC 4315 §2.1).
+    func expunge(_ selected: SelectedFolder, _ set: SequenceSet?) async throws {
+        try requireWritable(selected)
+        let folder = selected.folder
+        _ = try await onDisk { () throws(MailboxError) in try folder.refresh() }
+        let wanted = try set.map { set throws(SyntaxError) in
+            Set(try selected.places(set, byUID: true).map { selected.known[$0].uid })
+        }
+        let uids = folder.messages.filter { message in
+            message.flags.contains(.deleted) && wanted?.contains(message.uid) ?? true
+        }.map(\.uid)
+        guard !uids.isEmpty else { return }
+        _ = try await onDisk { () throws(MailboxError) in try folder.expunge(uids) }
+        report(selected, expunges: true)
+    }
+
+    /// STORE (RFC 3501 §6.4.6).
+    func storeFlags(
+        _ selected: SelectedFolder,
+        _ set: SequenceSet,
+        _ change: StoreChange,
+        byUID: Bool
+    ) async throws {
+        try requireWritable(selected)
+        let places = try selected.places(set, byUID: byUID)
+        guard !places.isEmpty else { return }
+        let (flags, keywords) = SystemFlags.split(change.flags)
+        let mode: FlagChange.Mode =
+            switch change.operation {
+            case .replace: .replace
+            case .add: .add
+            case .remove: .remove
+            }
+        let uids = places.map { selected.known[$0].uid }
+        let folder = selected.folder
+        let request = FlagChange(mode, flags, keywords: keywords)
+        let stored = try await onDisk { () throws(MailboxError) in try folder.store(request, to: uids) }
+        announceKeywords(selected)
+        for place in places {
+            guard let index = stored.index(ofUID: selected.known[place].uid) else { continue }
+            selected.known[place] = stored[index]
+            if !change.isSilent { announceFlags(selected, place, withUID: byUID) }
+            try await flushBatch()
+        }
+    }
+
+    func flushBatch() async throws(ConnectionError) {
+        guard unflushed > Self.responseBatch else { return }
+        unflushed = 0
+        try await connection.flush()
+    }
+
+    /// COPY (RFC 3501 §6.4.7), with COPYUID (RFC 4315).
+    func copy(
+        _ selected: SelectedFolder,
+        _ set: SequenceSet,
+        to name: MailboxName,
+        byUID: Bool
+    ) async throws -> Done {
+        guard let copied = try await copyMessages(selected, set, to: name, byUID: byUID) else {
+            return Done(text: "nothing to copy")
+        }
+        return Done(code: copied.code, text: "copied")
+    }
+
+    /// MOVE (RFC 6851).
+    func move(
+        _ selected: SelectedFolder,
+        _ set: SequenceSet,
+        to name: MailboxName,
+        byUID: Bool
+    ) async throws -> Done {
+        try requireWritable(selected)
+        guard let copied = try await copyMessages(selected, set, to: name, byUID: byUID) else {
+            return Done(text: "nothing to move")
+        }
+        respond { $0.status(.ok, code: copied.code, "moved") }
+        let folder = selected.folder
+        _ = try await onDisk { () throws(MailboxError) in try folder.expunge(copied.uids) }
+        report(selected, expunges: true)
+        return Done(text: "moved")
+    }
+
+    private struct Copied {
+        var uids: [UInt32]
+        var code: ResponseCode
+    }
+
+    private func copyMessages(
+        _ selected: SelectedFolder,
+        _ set: SequenceSet,
+        to name: MailboxName,
+        byUID: Bool
+    ) async throws -> Copied? {
+        let places = try selected.places(set, byUID: byUID)
+        guard !places.isEmpty else { return nil }
+        let uids = places.map { selected.known[$0].uid }
+        let path = try folderName(name)
+        let target = try await target(path)
+        let folder = selected.folder
+        let pairs: [(source: UInt32, target: UInt32)]
+        do throws(MailboxError) {
+            pairs = try await disk.run { () throws(MailboxError) in try folder.copy(uids, to: target) }
+        } catch {
+            if error == .notFound { throw Refusal(code: .expungeIssued, text: "some of the messages are gone") }
+            throw refusal(error)
+        }
+        guard !pairs.isEmpty else { return nil }
+        return Copied(
+            uids: uids,
+            code: .copyUID(
+                validity: target.uidValidity,
+                source: SequenceSet.text(pairs.map(\.source)),
+                target: SequenceSet.text(pairs.map(\.target))
+            )
+        )
+    }
+
+    /// Opens the folder that messages are to go to.
+    func target(_ path: FolderName) async throws(Refusal) -> any MailFolder {
+        let store = store
+        do throws(MailboxError) {
+            return try await disk.run { () throws(MailboxError) in try store.open(path, readOnly: true) }
+        } catch {
+            if error == .notFound { throw Refusal(code: .tryCreate, text: "no such mailbox") }
+            throw refusal(error)
+        }
+    }
+}

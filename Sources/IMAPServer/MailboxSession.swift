@@ -1,0 +1,227 @@
+import CoreMetrics
+import IMAP
+import Logging
+import MIME
+import Mailbox
+import NIOCore
+import Network
+
+/// A user's session after login. Runs on the connection's event loop alone.
+final class MailboxSession: @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread.
+    enum Next {
+        case command
+        case close
+    }
+
+    /// Why a command fails though it was understood: the NO response.
+    struct Refusal: Error {
+        var code: ResponseCode?
+        var text: String
+    }
+
+    let connection: Connection
+    let location: MailboxLocation
+    let store: any MailStore
+    let settings: MailboxSettings
+    let disk: Disk
+    let watcher: FolderWatcher?
+    let counters: MailboxCounters
+    let logger: Logger
+
+    var reader: CommandReader
+    var selected: SelectedFolder?
+    /// Octets of responses since the last flush of a batch.
+    var unflushed = 0
+    private var errors = 0
+
+    /// Responses of more octets than this are sent although the command isn't over.
+    static let responseBatch = 32 * 1024
+
+    init(
+        _ connection: Connection,
+        location: MailboxLocation,
+        store: any MailStore,
+        settings: MailboxSettings,
+        disk: Disk,
+        watcher: FolderWatcher?,
+        counters: MailboxCounters,
+        logger: Logger
+    ) {
+        self.connection = connection
+        self.location = location
+        self.store = store
+        self.settings = settings
+        self.disk = disk
+        self.watcher = watcher
+        self.counters = counters
+        self.logger = logger
+        reader = CommandReader(limits: settings.commands)
+    }
+
+    /// Serves the client until it leaves or is sent away.
+    func run() async {
+        connection.idleTimeout = settings.idleTimeout
+        do throws(ConnectionError) {
+            while try await nextCommand() == .command {}
+            try await connection.flush()
+        } catch {
+            switch error {
+            case .timedOut: respond { $0.status(.bye, "idle for too long") }
+            case .shuttingDown: respond { $0.status(.bye, code: .unavailable, "going down, try again later") }
+            case .closed, .lineTooLong, .failed, .tls:
+                logger.debug("session lost", metadata: ["mailbox": "\(location.path)", "reason": "\(error)"])
+            }
+            try? await connection.flush()
+        }
+        selected = nil
+    }
+
+    func respond(_ write: (inout ResponseWriter) -> Void) {
+        var writer = ResponseWriter()
+        write(&writer)
+        unflushed += writer.buffer.readableBytes
+        connection.write(writer.buffer)
+    }
+
+    private func nextCommand() async throws(ConnectionError) -> Next {
+        while true {
+            switch reader.next(from: &connection.input) {
+            case .needMore:
+                try await connection.flush()
+                guard try await connection.receive() else { return .close }
+            case .needLiteralContinuation:
+                respond { $0.continuation("go on") }
+            case .command(let command):
+                counters.commands.increment()
+                return try await perform(command)
+            case .append(let append):
+                counters.commands.increment()
+                return try await self.append(append)
+            case .bad(let tag, let reason, let code):
+                return fault(tag: tag, reason, code: code)
+            case .fatal(let reason):
+                respond { $0.status(.bye, reason) }
+                return .close
+            }
+        }
+    }
+
+    func fault(tag: String?, _ reason: String, code: ResponseCode? = nil) -> Next {
+        counters.badCommands.increment()
+        errors += 1
+        respond { $0.status(code == nil ? .bad : .no, tag: tag, code: code, reason) }
+        guard errors < settings.maximumErrors else {
+            respond { $0.status(.bye, "too many errors") }
+            return .close
+        }
+        return .command
+    }
+
+    /// Runs a call that may block.
+    func onDisk<Value: Sendable>(
+        _ body: @escaping @Sendable () throws(MailboxError) -> Value
+    ) async throws(Refusal) -> Value {
+        do throws(MailboxError) {
+            return try await disk.run(body)
+        } catch {
+            throw refusal(error)
+        }
+    }
+
+    func refusal(_ error: MailboxError) -> Refusal {
+        switch error {
+        case .notFound: return Refusal(code: .nonexistent, text: "no such mailbox or message")
+        case .exists: return Refusal(code: .alreadyExists, text: "there is one of that name")
+        case .invalidName: return Refusal(code: .cannot, text: "not possible with this name")
+        case .noSpace: return Refusal(code: .overQuota, text: "the disk is full")
+        case .overQuota: return Refusal(code: .overQuota, text: "the mailbox is full")
+        case .locked: return Refusal(code: .inUse, text: "the mailbox is locked")
+        case .unsupported: return Refusal(code: .cannot, text: "not possible with this mailbox")
+        case .corrupt, .system:
+            logger.error("mailbox failed", metadata: ["mailbox": "\(location.path)", "reason": "\(error)"])
+            return Refusal(code: .unavailable, text: "the mailbox can't be used now")
+        }
+    }
+
+    // MARK: Commands
+
+    private func perform(_ command: TaggedCommand) async throws(ConnectionError) -> Next {
+        let tag = command.tag
+        switch command.command {
+        case .logout:
+            respond { $0.status(.bye, "goodbye") }
+            respond { $0.status(.ok, tag: tag, "done") }
+            return .close
+        case .startTLS, .login, .authenticate:
+            return fault(tag: tag, "you are logged in already")
+        case .idle:
+            return try await idle(tag)
+        default: break
+        }
+        do {
+            let done =
+                try await Self.needsSelection(command.command)
+                ? onSelected(command.command, tag: tag) : onMailboxes(command.command, tag: tag)
+            let mayExpunge = Self.mayExpungeAfter(command.command)
+            if selected != nil { try await announceChanges(expunges: mayExpunge) }
+            respond { $0.status(.ok, tag: tag, code: done.code, done.text) }
+        } catch let refusal as Refusal {
+            respond { $0.status(.no, tag: tag, code: refusal.code, refusal.text) }
+        } catch let error as SyntaxError {
+            return fault(tag: tag, error.reason)
+        } catch let error as ConnectionError {
+            throw error
+        } catch {
+            throw .failed("\(error)")
+        }
+        if connection.hasOutput, connection.input.readableBytes == 0 { try await connection.flush() }
+        return .command
+    }
+
+    /// What the OK says.
+    struct Done {
+        var code: ResponseCode?
+        var text = "done"
+    }
+
+    private static func needsSelection(_ command: Command) -> Bool {
+        switch command {
+        case .check, .close, .unselect, .expunge, .uidExpunge, .search, .fetch, .store, .copy, .move: true
+        default: false
+        }
+    }
+
+    /// EXPUNGE responses must not come during FETCH, STORE and SEARCH by number (RFC 3501 §7.4.1).
+    private static func mayExpungeAfter(_ command: Command) -> Bool {
+        switch command {
+        case .fetch(_, _, let byUID), .search(_, let byUID), .store(_, _, let byUID): byUID
+        default: true
+        }
+    }
+
+    private func onSelected(_ command: Command, tag: String) async throws -> Done {
+        guard let selected else { throw SyntaxError("select a mailbox first") }
+        switch command {
+        case .close:
+            if !selected.isReadOnly {
+                let deleted = selected.known.filter { $0.flags.contains(.deleted) }.map(\.uid)
+                if !deleted.isEmpty {
+                    let folder = selected.folder
+                    _ = try await onDisk { () throws(MailboxError) in try folder.expunge(deleted) }
+                }
+            }
+            self.selected = nil
+        case .unselect: self.selected = nil
+        case .expunge: try await expunge(selected, nil)
+        case .uidExpunge(let set): try await expunge(selected, set)
+        case .search(let search, let byUID): try await self.search(selected, search, byUID: byUID, tag: tag)
+        case .fetch(let set, let items, let byUID): try await fetch(selected, set, items, byUID: byUID)
+        case .store(let set, let change, let byUID): try await storeFlags(selected, set, change, byUID: byUID)
+        case .copy(let set, let name, let byUID): return try await copy(selected, set, to: name, byUID: byUID)
+        case .move(let set, let name, let byUID): return try await move(selected, set, to: name, byUID: byUID)
+        default: break
+        }
+        return Done()
+    }
+}

@@ -1,0 +1,108 @@
+import MIME
+import Mailbox
+import NIOCore
+
+/// Structures of the messages that were asked for last; bounded, so that a session stays small.
+struct StructureCache {
+    private var entries: [(uid: UInt32, part: MessagePart)] = []
+    private var weight = 0
+
+    private static let maximumEntries = 16
+    private static let maximumWeight = 256 * 1024
+
+    subscript(uid: UInt32) -> MessagePart? { entries.first { $0.uid == uid }?.part }
+
+    mutating func add(_ part: MessagePart, for uid: UInt32) {
+        guard part.weight <= Self.maximumWeight else { return }
+        entries.append((uid, part))
+        weight += part.weight
+        while entries.count > Self.maximumEntries || weight > Self.maximumWeight, let first = entries.first {
+            weight -= first.part.weight
+            entries.removeFirst()
+        }
+    }
+}
+
+/// Reads what FETCH and SEARCH need of a message. Every call may block on the disk.
+enum MessageContent {
+    static let chunk = 64 * 1024
+    /// The most of a header that is looked at. Octets.
+    static let maximumHeader = 1024 * 1024
+
+    /// The whole message's parts.
+    static func structure(_ reader: MessageReader) throws(MailboxError) -> MessagePart {
+        var parser = StructureParser()
+        var offset = 0
+        while offset < reader.octets {
+            let piece = try reader.read(at: offset, count: chunk)
+            guard piece.readableBytes > 0 else { break }
+            parser.feed(piece)
+            offset += piece.readableBytes
+        }
+        return parser.finish()
+    }
+
+    /// The octets of a header from its start, with the empty line; cut at the limit.
+    static func header(_ reader: MessageReader, in range: Range<Int>) throws(MailboxError) -> [UInt8] {
+        let limit = min(range.count, maximumHeader)
+        var octets: [UInt8] = []
+        while octets.count < limit {
+            let count = min(octets.isEmpty ? 4096 : chunk, limit - octets.count)
+            let piece = try reader.read(at: range.lowerBound + octets.count, count: count)
+            guard piece.readableBytes > 0 else { break }
+            let before = max(0, octets.count - 3)
+            octets.append(contentsOf: piece.readableBytesView)
+            if let end = end(of: octets, from: before) { return Array(octets[..<end]) }
+        }
+        return octets
+    }
+
+    /// Where the empty line ends that ends the header.
+    static func end(of octets: [UInt8], from start: Int) -> Int? {
+        if octets.starts(with: [ASCII.carriageReturn, ASCII.lineFeed]) { return 2 }
+        var index = start
+        while index + 3 < octets.count {
+            if octets[index] == ASCII.carriageReturn, octets[index + 1] == ASCII.lineFeed,
+                octets[index + 2] == ASCII.carriageReturn, octets[index + 3] == ASCII.lineFeed
+            {
+                return index + 4
+            }
+            index += 1
+        }
+        return nil
+    }
+
+    /// Where the message's header ends, however long it is.
+    static func headerEnd(_ reader: MessageReader) throws(MailboxError) -> Int {
+        var tail: [UInt8] = []
+        var offset = 0
+        while offset < reader.octets {
+            let piece = try reader.read(at: offset, count: offset == 0 ? 4096 : chunk)
+            guard piece.readableBytes > 0 else { break }
+            let octets = tail + piece.readableBytesView
+            let start = offset - tail.count
+            if start > 0 || octets.first != ASCII.carriageReturn {
+                if let end = end(of: start == 0 ? octets : [0] + octets, from: 0) {
+                    return start == 0 ? end : start + end - 1
+                }
+            } else if let end = end(of: octets, from: 0) {
+                return end
+            }
+            offset += piece.readableBytes
+            tail = octets.suffix(3)
+        }
+        return reader.octets
+    }
+
+    /// Fields of a header by their names, with the empty line (RFC 3501 §6.4.5).
+    static func fields(_ header: [UInt8], named names: [[UInt8]], excluded: Bool) -> [UInt8] {
+        let wanted = Set(names.map { $0.map(ASCII.lower) })
+        let block = HeaderBlock(header)
+        var octets: [UInt8] = []
+        for field in block.fields where wanted.contains(block.name(of: field).map(ASCII.lower)) != excluded {
+            octets += header[field.whole]
+            if octets.last != ASCII.lineFeed { octets += [ASCII.carriageReturn, ASCII.lineFeed] }
+        }
+        return octets + [ASCII.carriageReturn, ASCII.lineFeed]
+    }
+}

@@ -1,0 +1,86 @@
+import IMAP
+import Mailbox
+
+/// The folder that a session has selected, and what its client knows of it.
+final class SelectedFolder {
+    let name: MailboxName
+    let folder: any MailFolder
+    let isReadOnly: Bool
+    /// What the client was told, by message number (the first is 1). Shares its memory with the folder's list as long
+    /// as both are the same.
+    var known: [StoredMessage]
+    var announcedKeywords: [String] = []
+    var announcedRecent = -1
+    /// Structures of messages that were asked for last.
+    var structures = StructureCache()
+
+    init(_ name: MailboxName, _ folder: any MailFolder, isReadOnly: Bool) {
+        self.name = name
+        self.folder = folder
+        self.isReadOnly = isReadOnly
+        known = folder.messages
+    }
+
+    /// The places in `known` of numbers or UIDs, ascending.
+    ///
+    /// - Throws: for a message number that isn't in use (RFC 3501 §6.4.5 asks for BAD).
+    func places(_ set: SequenceSet, byUID: Bool) throws(SyntaxError) -> [Int] {
+        var places: [Int] = []
+        if byUID {
+            for range in set.ranges(last: known.last?.uid) {
+                var place = firstPlace(notBelow: range.lowerBound)
+                while place < known.count, known[place].uid <= range.upperBound {
+                    places.append(place)
+                    place += 1
+                }
+            }
+            return places
+        }
+        for range in set.ranges(last: known.isEmpty ? nil : UInt32(clamping: known.count)) {
+            guard Int(range.upperBound) <= known.count else { throw SyntaxError("no such message number") }
+            places += Int(range.lowerBound) - 1...Int(range.upperBound) - 1
+        }
+        return places
+    }
+
+    private func firstPlace(notBelow uid: UInt32) -> Int {
+        var low = 0
+        var high = known.count
+        while low < high {
+            let middle = low + (high - low) / 2
+            if known[middle].uid < uid { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
+    /// The flags of a message as IMAP names them.
+    func flags(of message: StoredMessage) -> [Flag] {
+        var flags: [Flag] = []
+        for (flag, bit) in SystemFlags.all where message.flags.contains(bit) { flags.append(flag) }
+        if message.isRecent { flags.append(.recent) }
+        let names = folder.keywords
+        for index in message.keywords.indices where names.indices.contains(index) { flags.append(Flag(names[index])) }
+        return flags
+    }
+}
+
+/// System flags of IMAP and of the mailbox.
+enum SystemFlags {
+    static let all: [(flag: Flag, bit: MessageFlags)] = [
+        (.answered, .answered), (.flagged, .flagged), (.deleted, .deleted), (.seen, .seen), (.draft, .draft),
+    ]
+
+    /// Flags and names of keywords; \Recent and unknown system flags are left out.
+    static func split(_ flags: [Flag]) -> (flags: MessageFlags, keywords: [String]) {
+        var system: MessageFlags = []
+        var keywords: [String] = []
+        for flag in flags {
+            if let bit = all.first(where: { $0.flag == flag })?.bit {
+                system.insert(bit)
+            } else if !flag.isSystem {
+                keywords.append(flag.name)
+            }
+        }
+        return (system, keywords)
+    }
+}

@@ -1,0 +1,159 @@
+import Bus
+import Logging
+import Mailbox
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOPosix
+import Network
+import Testing
+
+@testable import IMAPServer
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// The front and the mailbox process on loopback, with a pretended authd and a Maildir of their own.
+final class TestSystem: Sendable {
+    let loop: any EventLoop
+    let port: Int
+    let directory: String
+    private let front: FrontService
+    private let mailbox: MailboxService
+    private let authority: BusServer
+
+    /// Runs the body on the event loop of a system, then shuts it down and removes its files.
+    static func run(_ body: @escaping @Sendable (TestSystem) async throws -> Void) async throws {
+        let directory = "/tmp/martlet-imap-\(UInt64.random(in: 0 ... .max))"
+        #expect(mkdir(directory, 0o700) == 0 && mkdir("\(directory)/mail", 0o700) == 0)
+        defer { remove(directory) }
+        let system = try await TestSystem(directory)
+        let failure = await Task(executorPreference: LoopExecutor.of(system.loop)) { () -> (any Error)? in
+            do {
+                try await body(system)
+                return nil
+            } catch {
+                return error
+            }
+        }.value
+        await system.front.shutDown(grace: .seconds(2))
+        await system.mailbox.shutDown(grace: .seconds(2))
+        await system.authority.shutDown(grace: .seconds(1))
+        if let failure { throw failure }
+    }
+
+    private init(_ directory: String) async throws {
+        self.directory = directory
+        let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        self.loop = loop
+        authority = BusServer(group: loop, logger: logger)
+        let tickets = NIOLockedValueBox(Set<String>())
+        try await authority.answer(on: try UnixSocket.listen("\(directory)/auth.sock")) { frame, connection in
+            connection.write(Self.answer(frame, tickets))
+        }
+        var settings = MailboxSettings()
+        settings.authoritySocket = "\(directory)/auth.sock"
+        settings.mailDirectory = "\(directory)/mail"
+        mailbox = MailboxService(
+            settings: settings,
+            mail: try MailDirectory("\(directory)/mail"),
+            allowed: [],
+            connections: 100,
+            group: loop,
+            logger: logger
+        )
+        try await mailbox.start(on: try UnixSocket.listen("\(directory)/imap.sock"))
+        var fronts = FrontSettings(hostname: "mail.example.test")
+        fronts.authoritySocket = settings.authoritySocket
+        fronts.mailboxSocket = "\(directory)/imap.sock"
+        fronts.allowsPlaintextOnLoopback = true
+        front = FrontService(settings: fronts, limits: .init(), tlsContext: nil, group: loop, logger: logger)
+        let socket = try InternetSocket.listen(try SocketAddress(ipAddress: "127.0.0.1", port: 0))
+        port = InternetSocket.port(of: socket) ?? 0
+        try await front.start([IMAPEndpoint(.imap, socket: socket)])
+    }
+
+    private static func answer(_ frame: Frame, _ tickets: NIOLockedValueBox<Set<String>>) -> Frame {
+        switch frame.verb {
+        case "VERIFY" where frame["password"] == "secret":
+            let ticket = "\(UInt64.random(in: 0 ... .max))"
+            tickets.withLockedValue { _ = $0.insert(ticket) }
+            return .ok(tag: frame["tag"], [.init("address", frame["user"] ?? ""), .init("ticket", ticket)])
+        case "REDEEM" where tickets.withLockedValue({ $0.remove(frame["ticket"] ?? "") }) != nil:
+            return .ok(
+                tag: frame["tag"],
+                [
+                    .init("address", "alice@example.test"), .init("mailbox", "alice"), .init("format", "maildir"),
+                    .init("quota", "0"),
+                ]
+            )
+        default: return .reply(.reject, status: "5.7.8", text: "no", tag: frame["tag"])
+        }
+    }
+
+    private static func remove(_ path: String) {
+        if let stream = opendir(path) {
+            var names: [String] = []
+            while let entry = readdir(stream) {
+                names.append(
+                    withUnsafePointer(to: &entry.pointee.d_name) { name in
+                        name.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+                    }
+                )
+            }
+            closedir(stream)
+            for name in names where name != "." && name != ".." { remove("\(path)/\(name)") }
+            rmdir(path)
+        } else {
+            unlink(path)
+        }
+    }
+
+    /// A client that was greeted, and has logged in where asked to.
+    func client(loggedIn: Bool = true) async throws -> TestClient {
+        let address = try SocketAddress(ipAddress: "127.0.0.1", port: port)
+        let client = TestClient(try await Connection.connect(to: address, on: loop, timeout: .seconds(5)))
+        #expect(try await client.line().hasPrefix("* OK [CAPABILITY IMAP4rev1"))
+        if loggedIn { #expect(try await client.command("LOGIN alice secret").last?.contains(" OK ") == true) }
+        return client
+    }
+}
+
+/// Speaks IMAP and keeps what it hears as lines; literals' octets are lines like others.
+final class TestClient: @unchecked Sendable {
+    // Unchecked: belongs to the event loop's thread.
+    private let connection: Connection
+    private var number = 0
+
+    init(_ connection: Connection) {
+        self.connection = connection
+        connection.idleTimeout = .seconds(20)
+    }
+
+    func line() async throws -> String {
+        guard let line = try await connection.readLine(maximum: 1 << 20) else { throw ConnectionError.closed }
+        return String(buffer: line)
+    }
+
+    func send(_ text: String) async throws {
+        connection.write(text)
+        try await connection.flush()
+    }
+
+    /// All lines up to and with the tagged one.
+    func command(_ text: String) async throws -> [String] {
+        number += 1
+        try await send("t\(number) \(text)\r\n")
+        return try await lines(to: "t\(number) ")
+    }
+
+    /// All lines up to and with the one that starts so.
+    func lines(to start: String) async throws -> [String] {
+        var lines: [String] = []
+        repeat { lines.append(try await line()) } while !(lines.last ?? start).hasPrefix(start)
+        return lines
+    }
+
+    func close() { connection.close() }
+}
