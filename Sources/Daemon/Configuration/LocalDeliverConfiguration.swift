@@ -4,8 +4,20 @@ import NIOCore
 package struct LocalDeliverConfiguration: Sendable {
     /// Where the mailboxes are.
     package var mailDirectory: String
+    /// Whether `user+folder` goes to the folder of that name where it exists.
+    package var extensionFolders: Bool
+    /// Threads that wait for the disk.
+    package var threads: Int
+    /// Messages that share a wait for the disk.
+    package var batch: Int
+    /// How long an answer of authd is believed.
+    package var expansionTime: TimeAmount
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         mailDirectory = try table.string("mail-directory", default: "mail")
+        extensionFolders = try table.boolean("extension-folders", default: false)
+        threads = try table.integer("threads", default: 4, in: 2...256)
+        batch = try table.integer("batch", default: 200, in: 1...10_000)
+        expansionTime = try table.duration("expansion-time", default: .seconds(1), in: .zero ... .minutes(1))
     }
 }
