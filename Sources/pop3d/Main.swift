@@ -2,15 +2,22 @@ import ArgumentParser
 import Daemon
 import POP3Server
 
-/// Mail out by POP3: the process that clients reach before login.
+/// Mail out by POP3.
 @main
 struct Main: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "pop3d",
-        abstract: "Gives users their mail by POP3."
+        abstract: "Gives users their mail by POP3.",
+        discussion: "Two processes: one before login, and with --mailbox the one that opens mailboxes."
     )
+
+    @Flag(help: "Be the process that opens mailboxes, for logins that the other one hands over.")
+    var mailbox = false
 
     @OptionGroup var options: DaemonOptions
 
-    func run() { FrontProgram().run(options) }
+    func run() {
+        if mailbox { MailboxProgram().run(options) }
+        FrontProgram().run(options)
+    }
 }

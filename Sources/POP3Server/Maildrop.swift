@@ -1,0 +1,80 @@
+import Mailbox
+
+/// A mailbox as one POP3 session sees it (RFC 1939 §5): locked, its messages numbered once and for all. Everything here
+/// may block on the disk unless it says otherwise.
+final class Maildrop: @unchecked Sendable {
+    // Unchecked: a session does one thing at a time.
+    struct Entry {
+        let uid: UInt32
+        let octets: Int
+        var isDeleted = false
+    }
+
+    private let folder: any MailFolder
+    private var lock: SessionLock?
+    private(set) var entries: [Entry]
+
+    /// - Throws: `locked` when another session has the mailbox.
+    init(_ store: any MailStore) throws(MailboxError) {
+        lock = try store.lockSession()
+        folder = try store.open(.inbox, readOnly: false)
+        entries = []
+        entries.reserveCapacity(folder.messages.count)
+        for message in folder.messages {
+            do {
+                entries.append(Entry(uid: message.uid, octets: try folder.octets(of: message.uid)))
+            } catch .notFound {
+                continue  // taken away by another process meanwhile
+            }
+        }
+    }
+
+    /// The entry with a message number (from 1), unless it is deleted. Doesn't block.
+    func entry(_ number: Int) -> Entry? {
+        guard number > 0, number <= entries.count, !entries[number - 1].isDeleted else { return nil }
+        return entries[number - 1]
+    }
+
+    /// Messages that are not deleted, with their numbers. Doesn't block.
+    var present: some Sequence<(number: Int, entry: Entry)> {
+        entries.enumerated().lazy.filter { !$0.element.isDeleted }.map { (number: $0.offset + 1, entry: $0.element) }
+    }
+
+    /// Count and octets of the messages that are not deleted. Doesn't block.
+    var total: (count: Int, octets: Int) {
+        present.reduce(into: (count: 0, octets: 0)) { total, message in
+            total.count += 1
+            total.octets += message.entry.octets
+        }
+    }
+
+    /// What UIDL says: never another message's, the same in every session. Doesn't block.
+    func identifier(_ entry: Entry) -> String { "\(folder.uidValidity).\(entry.uid)" }
+
+    /// Marks a message; nothing happens to it before `commit`. Doesn't block.
+    func delete(_ number: Int) {
+        guard entry(number) != nil else { return }
+        entries[number - 1].isDeleted = true
+    }
+
+    /// Takes back all marks. Doesn't block.
+    func reset() {
+        for index in entries.indices { entries[index].isDeleted = false }
+    }
+
+    func open(_ entry: Entry) throws(MailboxError) -> MessageReader { try folder.open(entry.uid) }
+
+    /// Removes the marked messages for good, and unlocks the mailbox.
+    ///
+    /// - Returns: how many were marked.
+    func commit() throws(MailboxError) -> Int {
+        defer { release() }
+        let marked = entries.filter(\.isDeleted).map(\.uid)
+        guard !marked.isEmpty else { return 0 }
+        _ = try folder.expunge(marked)
+        return marked.count
+    }
+
+    /// Unlocks the mailbox.
+    func release() { lock = nil }
+}
