@@ -59,7 +59,6 @@ package struct AuthorityProgram: DaemonProgram {
         context.announceReadiness()
         await context.untilShutdown()
         await server.shutDown(grace: .seconds(2))
-        try? await pool.shutdownGracefully()
     }
 
     private static func directory(of path: String) -> String {

@@ -10,8 +10,6 @@ final class Disk: Sendable {
         pool.start()
     }
 
-    deinit { pool.shutdownGracefully { _ in } }
-
     /// Runs the body on a thread of the pool.
     func run<Value: Sendable>(
         _ body: @escaping @Sendable () throws(MailboxError) -> Value

@@ -63,6 +63,5 @@ package struct LocalDeliveryProgram: DaemonProgram {
         context.announceReadiness()
         await context.untilShutdown()
         await server.shutDown(grace: .seconds(5))
-        try? await pool.shutdownGracefully()
     }
 }

@@ -52,6 +52,5 @@ package struct MailboxProgram: DaemonProgram {
         context.announceReadiness()
         await context.untilShutdown()
         await service.shutDown(grace: configuration.shutdownGrace)
-        try? await pool.shutdownGracefully()
     }
 }

@@ -49,6 +49,5 @@ package struct RelayProgram: DaemonProgram {
         await context.untilShutdown()
         await server.shutDown(grace: .seconds(5))
         loop.execute { relay.close() }
-        try? await pool.shutdownGracefully()
     }
 }

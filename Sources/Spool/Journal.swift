@@ -244,9 +244,9 @@ final class Journal: @unchecked Sendable {
         await withCheckedContinuation { continuation in
             writer.submit { [self] _ in publisher.whenWritten { continuation.resume() } }
         }
-        try? await writer.shutdownGracefully()
+        await writer.drain()
         await publisher.close()
-        try? await cutter.shutdownGracefully()
+        await cutter.drain()
         let segments = state.withLockedValue { state in state.free + (state.spare.map { [$0.segment] } ?? []) }
         for segment in segments { Glibc.close(segment.descriptor) }
         Glibc.close(active.descriptor)

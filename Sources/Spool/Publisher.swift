@@ -109,7 +109,7 @@ final class Publisher: @unchecked Sendable {
         }
     }
 
-    func close() async { try? await thread.shutdownGracefully() }
+    func close() async { await thread.drain() }
 }
 
 extension SpoolFiles {

@@ -65,7 +65,6 @@ package final class Spool: Sendable {
     /// Returns when everything that was committed is in its files. Nothing may be committed afterwards.
     package func close() async {
         await journal.close()
-        try? await pool.shutdownGracefully()
         files.close()
     }
 
