@@ -19,7 +19,7 @@ class Instance:
 
     def __init__(self, directory: Path, programs: Path = PROGRAMS, supervisor=None):
         self.directory = Path(directory).resolve()
-        self.programs = Path(programs).resolve()
+        self.programs = Path(programs).absolute()
         kind = supervisor or supervision.available()
         self.supervisor = kind(self.directory, self.programs)
         self.passwords: dict[str, str] = {}

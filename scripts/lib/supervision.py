@@ -136,10 +136,16 @@ class S6(Supervisor):
         self.wait_supervised(seconds)
         end = time.monotonic() + seconds
         for name in names:
-            left = max(1, int((end - time.monotonic()) * 1000))
-            wait = ["s6-svwait", "-U", "-t", str(left), self.service(name)]
-            if subprocess.run(wait, capture_output=True).returncode != 0:
-                raise NotReady(f"{name} is not ready after {seconds:.0f} s:\n{self.log_text(name)[-2000:]}")
+            # Right after its start a supervisor may have no status to read yet; then s6-svwait fails at once.
+            while not self.is_ready(name, max(0.01, min(end - time.monotonic(), 5))):
+                if time.monotonic() > end:
+                    raise NotReady(f"{name} is not ready after {seconds:.0f} s:\n{self.log_text(name)[-2000:]}")
+                time.sleep(0.02)
+
+    def is_ready(self, name: str, seconds: float) -> bool:
+        """Whether a service says within so many seconds that it serves."""
+        wait = ["s6-svwait", "-U", "-t", str(int(seconds * 1000)), self.service(name)]
+        return subprocess.run(wait, capture_output=True).returncode == 0
 
     def down(self, name: str) -> None:
         """Ends a service and keeps it down."""
