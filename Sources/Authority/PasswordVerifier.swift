@@ -37,7 +37,7 @@ final class PasswordVerifier: @unchecked Sendable {
         waiting += 1
         defer { waiting -= 1 }
         let pause = throttle.pause(for: client, now: .now())
-        if pause > .zero { try? await loop.scheduleTask(in: pause) {}.futureResult.get() }
+        if pause > .zero { await loop.pause(pause) }
         let known = account.flatMap { PasswordHash.isKnown($0.hash) ? $0.hash : nil }
         let hash = known ?? typicalHash ?? standIn
         let matches = try? await pool.runIfActive(eventLoop: loop) { PasswordHash.verify(password, hash) }.get()

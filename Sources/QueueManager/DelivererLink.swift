@@ -53,7 +53,7 @@ final class DelivererLink: @unchecked Sendable {
                     logger.warning("deliverer is away: mail waits", metadata: ["reason": "\(error)"])
                 }
             }
-            try? await Task.sleep(for: .milliseconds(wait))
+            await loop.pause(.milliseconds(Int64(wait)))
             wait = min(wait * 2, Self.longestWait)
         }
     }

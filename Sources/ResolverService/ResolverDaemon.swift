@@ -18,7 +18,7 @@ package struct ResolverDaemon: DaemonProgram {
         let unix: CInt
     }
 
-    private static let watchInterval = Duration.seconds(2)
+    private static let watchInterval = TimeAmount.seconds(2)
     private static let grace = TimeAmount.seconds(3)
 
     package init() {}

@@ -112,8 +112,12 @@ package final class ResolverServer: Sendable {
     }
 
     /// Looks for changed zone files at intervals until the task is cancelled.
-    func watch(every interval: Duration) async {
-        while (try? await Task.sleep(for: interval)) != nil { await reload(onlyChanged: true) }
+    func watch(every interval: TimeAmount) async {
+        guard let loop = engines.first?.loop else { return }
+        while !Task.isCancelled {
+            await loop.pause(interval)
+            await reload(onlyChanged: true)
+        }
     }
 
     /// What the caches for answers of others take now, octets, and how many answers they hold.
