@@ -1,5 +1,6 @@
 import NIOCore
 import NIOPosix
+import Network
 
 /// Verifies passwords on threads of their own, a bounded number at a time, and slows down clients that guess.
 /// Belongs to one event loop.

@@ -69,6 +69,8 @@ struct FetchSource {
             writer.raw(octets[range])
             return nil
         case .range(let whole):
+            // The structure may have been known without the message being open.
+            _ = try opened()
             let range = Self.cut(whole, partial)
             writer.literalHead(range.count)
             return range

@@ -72,7 +72,8 @@ def receive(instance: Instance, recipient: str, sender: str = "someone@example.o
     """Sends a new message from outside to the smtp port; returns its token."""
     message = compose(sender, recipient, **options)
     with smtp(instance) as client:
-        client.send_message(message, sender, [recipient])
+        # Not send_message: Python's generator would quote "From " at the start of a line.
+        client.sendmail(sender, [recipient], message.as_bytes())
     return message["Subject"]
 
 

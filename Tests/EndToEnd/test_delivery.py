@@ -2,6 +2,7 @@
 
 import json
 import mailbox
+import smtplib
 
 import pytest
 from conftest import ALICE, BOB, CAROL, DAVE
@@ -54,9 +55,11 @@ def test_an_alias_to_a_mailbox_and_out(system, sink):
 
 
 def test_an_alias_loop_ends(system):
-    subject = submit(system, ALICE, "loop-a@example.test")
-    bounce = wait_for(system, ALICE, subject)
-    assert bounce.get_content_type() == "multipart/report"
+    """authd sees that aliases lead round in a circle: the sender is told at once, at RCPT."""
+    with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
+        submit(system, ALICE, "loop-a@example.test")
+    assert refused.value.recipients["loop-a@example.test"][0] == 550
+    assert b"5.4.6" in refused.value.recipients["loop-a@example.test"][1]
     wait_until_gone(system, "loop-")
 
 

@@ -86,8 +86,8 @@ class Upstream(socketserver.BaseRequestHandler):
             self.server.asked.append(name.to_text().lower())
         if name.to_text().lower().startswith("missing"):
             answer.set_rcode(dns.rcode.NXDOMAIN)
-            soa = "ns.upstream.test. root.upstream.test. 1 7200 900 1209600 300"
-            answer.authority.append(dns.rrset.from_text("upstream.test.", 300, "IN", "SOA", soa))
+            soa = "ns.upstream.net. root.upstream.net. 1 7200 900 1209600 300"
+            answer.authority.append(dns.rrset.from_text("upstream.net.", 300, "IN", "SOA", soa))
         else:
             answer.answer.append(dns.rrset.from_text(name, 300, "IN", "A", "192.0.2.1"))
         reply_socket.sendto(answer.to_wire(), self.client_address)
@@ -107,11 +107,11 @@ def upstream():
 def test_forwarding_and_cache(make_instance, upstream):
     instance = make_instance({"resolverd": {"forwarders": [f"127.0.0.1:{upstream.server_address[1]}"]}}, users=())
     for _ in range(3):
-        answer = ask(instance, "host.upstream.test", "A")
+        answer = ask(instance, "host.upstream.net", "A")
         assert answer.answer[0][0].address == "192.0.2.1"
         assert 295 <= answer.answer[0].ttl <= 300
         assert not answer.flags & dns.flags.AA
-        assert ask(instance, "missing.upstream.test", "A", "tcp").rcode() == dns.rcode.NXDOMAIN
-    assert upstream.asked.count("host.upstream.test.") == 1
-    assert upstream.asked.count("missing.upstream.test.") == 1
+        assert ask(instance, "missing.upstream.net", "A", "tcp").rcode() == dns.rcode.NXDOMAIN
+    assert upstream.asked.count("host.upstream.net.") == 1
+    assert upstream.asked.count("missing.upstream.net.") == 1
     assert ask(instance, "mail.example.test", "A").flags & dns.flags.AA
