@@ -26,6 +26,7 @@ struct CheckCommand: AsyncParsableCommand {
         findings += TLSCheck(configuration).findings()
         findings += AccountsCheck(configuration).findings()
         findings += await PortCheck(configuration).findings()
+        findings += await DNSCheck(configuration).findings()
         try show(findings)
         if findings.contains(where: { $0.grade == .wrong }) { throw ExitCode(1) }
     }
