@@ -73,7 +73,7 @@ def receive(instance: Instance, recipient: str, sender: str = "someone@example.o
     message = compose(sender, recipient, **options)
     with smtp(instance) as client:
         # Not send_message: Python's generator would quote "From " at the start of a line.
-        client.sendmail(sender, [recipient], message.as_bytes())
+        client.sendmail(sender, [recipient], message.as_bytes(policy=message.policy.clone(linesep="\r\n")))
     return message["Subject"]
 
 

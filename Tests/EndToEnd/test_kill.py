@@ -143,10 +143,10 @@ def test_each_daemon_alone(flow, name):
     supervisor = flow.instance.supervisor
     with Load(flow.instance) as load:
         for _ in range(KILLS_EACH):
-            wait_until(lambda: supervisor.pid(name), what=f"{name} is up")
+            pid = wait_until(lambda: supervisor.pid(name), what=f"{name} is up")
             time.sleep(random.uniform(0.05, 0.6))
             assert supervisor.kill(name)
-            wait_until(lambda: supervisor.pid(name), what=f"{name} is up again")
+            wait_until(lambda: supervisor.pid(name) not in (None, pid), what=f"{name} is up again")
     assert len(load.acknowledged) > 10
     judge(flow.instance, load, flow.settle(load), KILLS_EACH)
 
