@@ -257,6 +257,8 @@ package final class Connection: @unchecked Sendable {
         if input.readableBytes == 0 {
             input = octets
         } else {
+            // What was read stays in the buffer otherwise, for as long as something is always left over.
+            if input.readerIndex > input.readableBytes { input.discardReadBytes() }
             input.writeImmutableBuffer(octets)
         }
         hasNews = true
