@@ -120,7 +120,7 @@ let package = Package(
         tests("CLinux", []),
         tests("MIME", [nioCore]),
         tests("SMTP", [nioCore]),
-        tests("IMAP", [nioCore]),
+        tests("IMAP", ["MIME", nioCore]),
         tests("POP3", [nioCore]),
         tests("DNS", [nioCore]),
         tests("SASL", [nioCore]),
