@@ -27,4 +27,8 @@ long CLinux_utc_offset(int64_t seconds) {
 
 void CLinux_trim_memory(void) { malloc_trim(0); }
 
-void CLinux_limit_arenas(int count) { mallopt(M_ARENA_MAX, count); }
+void CLinux_limit_arenas(int count) {
+    mallopt(M_ARENA_MAX, count);
+    // Grow in steps that spare system calls; what isn't touched takes no memory.
+    mallopt(M_TOP_PAD, 1 << 20);
+}

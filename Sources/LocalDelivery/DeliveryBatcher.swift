@@ -5,14 +5,24 @@ import NIOPosix
 /// Collects deliveries while the disk is busy and gives them to the next free thread together. Belongs to one event loop.
 final class DeliveryBatcher: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread.
-    private typealias Job = (delivery: Delivery, done: CheckedContinuation<Result<Void, MailboxError>, Never>)
+
+    /// Looks at a message before it's delivered; true where it must not be. Runs on the pool.
+    typealias Check = @Sendable () throws(MailboxError) -> Bool
+    /// Whether the message was delivered; false where the check was against it.
+    typealias Outcome = Result<Bool, MailboxError>
+
+    private struct Job {
+        let delivery: Delivery
+        let check: Check
+        let done: CheckedContinuation<Outcome, Never>
+    }
 
     private let deliverer: MailDeliverer
     private let pool: NIOThreadPool
     let eventLoop: any EventLoop
     private let maximumBatch: Int
-    /// Batches at the same time. Two, so that one can be written while the other waits for the disk.
-    private static let maximumRunning = 2
+    /// Batches at the same time. One: while it waits for the disk, the next one grows.
+    private static let maximumRunning = 1
     private var waiting: [Job] = []
     private var running = 0
     private var isScheduled = false
@@ -25,19 +35,31 @@ final class DeliveryBatcher: @unchecked Sendable {
     }
 
     /// Returns when the message is on stable storage in the mailbox, or is not in it.
-    func deliver(_ delivery: Delivery) async -> Result<Void, MailboxError> {
-        if delivery.location.format == .mbox { return await alone(delivery) }
+    func deliver(_ delivery: Delivery, unless check: @escaping Check) async -> Outcome {
+        if delivery.location.format == .mbox { return await alone(delivery, check) }
         return await withCheckedContinuation { continuation in
-            waiting.append((delivery, continuation))
+            waiting.append(Job(delivery: delivery, check: check, done: continuation))
             schedule()
         }
     }
 
     /// An mbox may be locked for long: nobody else waits for it.
-    private func alone(_ delivery: Delivery) async -> Result<Void, MailboxError> {
+    private func alone(_ delivery: Delivery, _ check: @escaping Check) async -> Outcome {
         let deliverer = deliverer
-        let results = try? await pool.runIfActive(eventLoop: eventLoop) { deliverer.deliver([delivery]) }.get()
-        return results?.first ?? .failure(.system("deliver", 0))
+        let outcomes = try? await pool.runIfActive(eventLoop: eventLoop) {
+            Self.deliver([(delivery, check)], deliverer)
+        }.get()
+        return outcomes?.first ?? .failure(.system("deliver", 0))
+    }
+
+    private static func deliver(_ work: [(delivery: Delivery, check: Check)], _ deliverer: MailDeliverer) -> [Outcome] {
+        let checks = work.map { work in Result { () throws(MailboxError) in try work.check() } }
+        let wanted = work.indices.filter { checks[$0] == .success(false) }
+        var outcomes = checks.map { check in check.map { !$0 } }
+        for (index, result) in zip(wanted, deliverer.deliver(wanted.map { work[$0].delivery })) {
+            outcomes[index] = result.map { true }
+        }
+        return outcomes
     }
 
     /// At the end of this turn of the loop: requests that arrived together are delivered together.
@@ -56,13 +78,13 @@ final class DeliveryBatcher: @unchecked Sendable {
         waiting.removeFirst(batch.count)
         running += 1
         let deliverer = deliverer
-        let deliveries = batch.map(\.delivery)
-        pool.runIfActive(eventLoop: eventLoop) { deliverer.deliver(deliveries) }
+        let work = batch.map { (delivery: $0.delivery, check: $0.check) }
+        pool.runIfActive(eventLoop: eventLoop) { Self.deliver(work, deliverer) }
             .assumeIsolated()
             .whenComplete { [self] result in
                 running -= 1
-                let results = (try? result.get()) ?? deliveries.map { _ in .failure(.system("deliver", 0)) }
-                for (job, result) in zip(batch, results) { job.done.resume(returning: result) }
+                let outcomes = (try? result.get()) ?? batch.map { _ in .failure(.system("deliver", 0)) }
+                for (job, outcome) in zip(batch, outcomes) { job.done.resume(returning: outcome) }
                 if !waiting.isEmpty { schedule() }
             }
     }

@@ -94,7 +94,6 @@ final class DeliveryService: @unchecked Sendable {
         guard let format = MailboxFormat(rawValue: mailbox.format),
             let location = MailboxLocation(path: mailbox.mailbox, format: format, quota: mailbox.quota)
         else { return .later("4.3.5", "\(mailbox.address) has a mailbox that cannot be used") }
-        if let loop = await loop(request) { return loop }
         let delivery = Delivery(
             to: location,
             folder: usesExtensionFolders ? rest.flatMap { FolderName($0) } : nil,
@@ -107,8 +106,10 @@ final class DeliveryService: @unchecked Sendable {
             octets: request.octets,
             mayBeKnown: request.mayBeKnown
         )
-        switch await batcher.deliver(delivery) {
-        case .success: return .delivered("delivered to \(mailbox.address)")
+        let isLoop: DeliveryBatcher.Check = { () throws(MailboxError) in try LoopDetection.hasBeenDelivered(request) }
+        switch await batcher.deliver(delivery, unless: isLoop) {
+        case .success(true): return .delivered("delivered to \(mailbox.address)")
+        case .success(false): return Self.loop(request)
         case .failure(let error): return DeliveryResult(error)
         }
     }
@@ -124,10 +125,14 @@ final class DeliveryService: @unchecked Sendable {
         }.get()
         switch result {
         case .success(false): return nil
-        case .success(true): return .never("5.4.6", "mail for \(request.recipient.address) goes round in a loop")
+        case .success(true): return Self.loop(request)
         case .failure(let error): return DeliveryResult(error)
         case nil: return .later("4.3.2", "shutting down")
         }
+    }
+
+    private static func loop(_ request: DeliveryRequest) -> DeliveryResult {
+        .never("5.4.6", "mail for \(request.recipient.address) goes round in a loop")
     }
 
     private func log(_ frame: Frame, _ recipient: String, _ result: DeliveryResult) {
