@@ -72,11 +72,17 @@ def test_open_files(system, name):
             assert relative.split("/")[0] in [path.split("/")[0] for path in allowed], target
 
 
+@pytest.fixture(scope="module")
+def stopped(module_factory):
+    """An instance that does not run: a probing daemon takes the place of a running one's sockets."""
+    return module_factory(start=False)
+
+
 @pytest.mark.parametrize("name", BY_NAME)
-def test_probe(system, name):
+def test_probe(stopped, name):
     """Each daemon's program, asked from inside after it gave up its rights, opens nothing that is not its own."""
     service = BY_NAME[name]
-    directory = system.directory
+    directory = stopped.directory
     secrets = ["/etc/passwd", "/etc/shadow", "/proc/self/status", "etc/martlet.toml", "etc/users", "etc/tls/private-key.pem"]
     secrets += ["spool", "mail", str(directory / "etc/users"), str(directory / "mail"), str(directory / "spool"), "/"]
     own = {
@@ -86,7 +92,7 @@ def test_probe(system, name):
         "pop3d-mailbox": ("mail",),
         "imapd-mailbox": ("mail",),
     }.get(name, ())
-    probe = make_probe(system, service)
+    probe = make_probe(stopped, service)
     done = subprocess.run([*probe, *secrets], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     opened = [line.rpartition(": ")[0] for line in done.stdout.splitlines() if line.endswith(": open")]
@@ -101,15 +107,15 @@ def test_probe(system, name):
         assert opened in ([], ["/"])
 
 
-def make_probe(system, service) -> list[str]:
+def make_probe(instance, service) -> list[str]:
     """The daemon's command line for probing, with listeners on ports that the kernel chooses."""
-    text = system.configuration_file.read_text()
-    config = system.directory / "etc" / "probe.toml"
+    text = instance.configuration_file.read_text()
+    config = instance.directory / "etc" / "probe.toml"
     config.write_text(re.sub(r'((?:127\.0\.0\.1|\[::1\])):\d+"', r'\1:0"', text))
-    command = [str(system.programs / service.program)]
+    command = [str(instance.programs / service.program)]
     if service.name.endswith("-mailbox"):
         command.append("--mailbox")
-    return [*command, "--instance", str(system.directory), "--config", "etc/probe.toml", "--probe-rights"]
+    return [*command, "--instance", str(instance.directory), "--config", "etc/probe.toml", "--probe-rights"]
 
 
 def test_files_of_the_instance(system):
