@@ -24,9 +24,9 @@ struct DeliveryRequest: Sendable {
         let text: String
     }
 
-    /// - Parameter queue: a descriptor of `spool/queue`.
-    init(_ frame: Frame, recipient text: String, queue: CInt) throws(Fault) {
-        guard let id = frame["id"], Self.isName(id), let name = frame["file"],
+    /// - Parameter file: what `open` gave, shared by all recipients.
+    init(_ frame: Frame, recipient text: String, file: OpenFile) throws(Fault) {
+        guard let id = frame["id"], Self.isName(id),
             let offset = frame.integer("offset"), let octets = frame.integer("octets"), offset >= 0, octets >= 0,
             octets <= Int.max - offset
         else { throw Fault(text: "malformed request") }
@@ -41,10 +41,14 @@ struct DeliveryRequest: Sendable {
         mayBeKnown = frame["retry"] == "yes"
         self.offset = offset
         self.octets = octets
-        file = try Self.open(name, in: queue)
+        self.file = file
     }
 
-    private static func open(_ name: String, in queue: CInt) throws(Fault) -> OpenFile {
+    /// Opens the message's file.
+    ///
+    /// - Parameter queue: a descriptor of `spool/queue`.
+    static func open(_ frame: Frame, in queue: CInt) throws(Fault) -> OpenFile {
+        guard let name = frame["file"] else { throw Fault(text: "malformed request") }
         let parts = name.split(separator: "/", omittingEmptySubsequences: false)
         guard parts.count == 2, parts.allSatisfy({ isName($0) }) else { throw Fault(text: "malformed file name") }
         do throws(MailboxError) {

@@ -52,9 +52,17 @@ final class DeliveryService: @unchecked Sendable {
             connection.write(Frame.reply(.defer, status: "4.3.0", text: "no recipient", tag: tag))
             return
         }
+        let file: OpenFile
+        do {
+            file = try DeliveryRequest.open(frame, in: queue)
+        } catch {
+            // Without a recipient it is for all of them.
+            connection.write(Frame.reply(.defer, status: "4.3.0", text: error.text, tag: tag))
+            return
+        }
         for recipient in recipients {
             Task(executorPreference: LoopExecutor.of(connection.eventLoop)) { [self] in
-                let result = await result(of: frame, recipient)
+                let result = await result(of: frame, recipient, file)
                 log(frame, recipient, result)
                 counters[result.kind]?.increment()
                 var fields = [Frame.Field("recipient", recipient)]
@@ -65,10 +73,10 @@ final class DeliveryService: @unchecked Sendable {
         }
     }
 
-    private func result(of frame: Frame, _ recipient: String) async -> DeliveryResult {
+    private func result(of frame: Frame, _ recipient: String, _ file: OpenFile) async -> DeliveryResult {
         let request: DeliveryRequest
         do {
-            request = try DeliveryRequest(frame, recipient: recipient, queue: queue)
+            request = try DeliveryRequest(frame, recipient: recipient, file: file)
         } catch {
             return .later("4.3.0", error.text)
         }

@@ -5,6 +5,8 @@ import NIOConcurrencyHelpers
 /// several threads may call at once.
 package final class MailDeliverer: Sendable {
     private let directory: MailDirectory
+    /// What is being delivered now: the same again, asked for by a queue manager that lost its connection, has to wait.
+    private let underWay = NIOLockedValueBox<Set<Identity>>([])
     private let open = NIOLockedValueBox<[MailboxLocation: Maildir]>([:])
 
     /// Maildirs that are kept open.
@@ -12,13 +14,27 @@ package final class MailDeliverer: Sendable {
     /// From so many files on, one sync of the file system is quicker than one for each file.
     private static let syncAllFrom = 3
 
+    /// One message for one mailbox.
+    private struct Identity: Hashable {
+        let location: MailboxLocation
+        let key: String
+    }
+
     package init(_ directory: MailDirectory) { self.directory = directory }
 
     /// Delivers; returns when each has succeeded, on stable storage, or failed.
     package func deliver(_ deliveries: [Delivery]) -> [Result<Void, MailboxError>] {
         var results = deliveries.map { _ in Result<Void, MailboxError>.success(()) }
         var written: [(index: Int, step: MaildirDelivery)] = []
+        var begun: [Identity] = []
+        defer { underWay.withLockedValue { $0.subtract(begun) } }
         for (index, delivery) in deliveries.enumerated() {
+            let identity = Identity(location: delivery.location, key: delivery.key)
+            guard underWay.withLockedValue({ $0.insert(identity).inserted }) else {
+                results[index] = .failure(.locked)
+                continue
+            }
+            begun.append(identity)
             do throws(MailboxError) {
                 switch delivery.location.format {
                 case .maildir: written.append((index, try write(delivery)))
@@ -49,8 +65,11 @@ package final class MailDeliverer: Sendable {
     }
 
     private func maildir(_ location: MailboxLocation) throws(MailboxError) -> Maildir {
-        if let known = open.withLockedValue({ $0[location] }) { return known }
+        if let known = open.withLockedValue({ $0[location] }), known.isAt(location.path, in: directory.directory) {
+            return known
+        }
         let maildir = try Maildir(location, in: directory.directory)
+        maildir.root.removeOldTemporaries()
         open.withLockedValue { open in
             if open.count >= Self.maximumOpen { open.removeAll() }
             open[location] = maildir

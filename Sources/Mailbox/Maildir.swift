@@ -25,6 +25,12 @@ package final class Maildir: MailStore {
         quota = MaildirQuota(root: root, limit: location.quota)
     }
 
+    /// Whether the directory that is open here is still the one of that path.
+    func isAt(_ path: String, in mailDirectory: DirectoryAccess) -> Bool {
+        guard let there = try? mailDirectory.status(path), let here = try? root.file.status() else { return false }
+        return there.st_ino == here.st_ino && there.st_dev == here.st_dev
+    }
+
     /// Makes a Maildir (mode 0700) and has it on stable storage.
     static func make(_ path: String, in mailDirectory: DirectoryAccess) throws(MailboxError) {
         try mailDirectory.makeDirectories(path)

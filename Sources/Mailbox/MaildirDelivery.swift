@@ -10,6 +10,8 @@ struct MaildirDelivery {
     /// `` for the inbox, `.folder/` for a folder.
     let place: String
     private let name: String
+    /// In `tmp/`: no two attempts ever write into one file.
+    private let temporary = MaildirFileName.unique()
     private(set) var file: OpenFile?
     private var diskOctets = 0
     private var wireOctets = 0
@@ -29,14 +31,14 @@ struct MaildirDelivery {
         name = "\(delivery.arrived).Q\(delivery.key).\(MaildirFileName.hostName)"
     }
 
-    /// Writes the file into `tmp/`. A rest that a killed process left there is written over.
+    /// Writes the file into `tmp/`. What a killed process left there goes with its age.
     mutating func write() throws(MailboxError) {
         if delivery.mayBeKnown, try wasPlaced() {
             isKnown = true
             return
         }
         try maildir.quota.check(adding: delivery.octets)
-        let file = try OpenFile("\(place)tmp/\(name)", in: maildir.root.descriptor, O_WRONLY | O_CREAT | O_TRUNC)
+        let file = try OpenFile("\(place)tmp/\(temporary)", in: maildir.root.descriptor, O_WRONLY | O_CREAT | O_EXCL)
         self.file = file
         var reducer = LineEndReducer()
         var first = delivery.prefix
@@ -58,18 +60,23 @@ struct MaildirDelivery {
     /// Gives the file its place. Its content must be on stable storage.
     func place(_ deferred: inout Set<String>) throws(MailboxError) {
         if isKnown { return }
-        try maildir.root.rename("\(place)tmp/\(name)", to: "\(place)new/\(name),S=\(diskOctets),W=\(wireOctets)")
+        try maildir.root.rename("\(place)tmp/\(temporary)", to: "\(place)new/\(name),S=\(diskOctets),W=\(wireOctets)")
         maildir.quota.note(octets: diskOctets, messages: 1)
         deferred.insert("\(place)new")
     }
 
     /// Takes back what `write` did.
-    func undo() { try? maildir.root.remove("\(place)tmp/\(name)") }
+    func undo() {
+        guard file != nil else { return }
+        try? maildir.root.remove("\(place)tmp/\(temporary)")
+    }
 
     private func wasPlaced() throws(MailboxError) -> Bool {
+        // Without the host's name, which may have changed.
+        let begin = "\(delivery.arrived).Q\(delivery.key)."
         for part in ["new", "cur"] {
             let names = try maildir.root.names(place + part)
-            if names.contains(where: { $0.hasPrefix(name) }) { return true }
+            if names.contains(where: { $0.hasPrefix(begin) }) { return true }
         }
         return false
     }

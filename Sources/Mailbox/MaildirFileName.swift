@@ -44,11 +44,16 @@ struct MaildirFileName {
         return name
     }
 
+    /// What a name says beyond it is not believed, so that sums don't overflow. Octets.
+    private static let maximumSize = 1 << 46
+
     /// Octets on disk (`S`) or with CRLF line ends (`W`), where the name says so.
     static func size(_ letter: Character, in base: String) -> Int? {
         for part in base.split(separator: ",").dropFirst() where part.first == letter {
             let digits = part.dropFirst()
-            if digits.first == "=", let size = Int(digits.dropFirst()), size >= 0 { return size }
+            if digits.first == "=", let size = Int(digits.dropFirst()), (0...maximumSize).contains(size) {
+                return size
+            }
         }
         return nil
     }

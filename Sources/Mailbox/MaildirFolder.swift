@@ -12,7 +12,6 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
     /// Changes within the granularity of a directory's time don't show in it: so long a directory must have been quiet
     /// before its time is believed. Nanoseconds.
     private static let settling = 1_000_000_000
-    private static let temporaryLifetime = 36 * 3600
 
     /// Where a message's file is.
     struct Place {
@@ -51,22 +50,8 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         self.directory = directory
         self.maildir = maildir
         self.readOnly = readOnly
-        removeOldTemporaries()
+        directory.removeOldTemporaries()
         _ = try refresh()
-    }
-
-    /// What was being written 36 hours ago never gets finished.
-    private func removeOldTemporaries() {
-        guard let names = try? directory.names("tmp") else { return }
-        let limit = Glibc.time(nil) - Self.temporaryLifetime
-        for name in names {
-            guard let status = try? directory.status("tmp/\(name)"), status.st_mtim.tv_sec < limit else { continue }
-            if status.st_mode & S_IFMT == S_IFDIR {
-                try? directory.removeTree("tmp/\(name)")
-            } else {
-                try? directory.remove("tmp/\(name)")
-            }
-        }
     }
 
     // MARK: Scanning
@@ -267,12 +252,14 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
     package func expunge(_ uids: [UInt32]) throws(MailboxError) -> [UInt32] {
         var removed: Set<UInt32> = []
         var octets = 0
+        var files = 0
         for uid in uids {
             do throws(MailboxError) {
                 try withPlace(of: uid) { (place) throws(MailboxError) in
                     let size = MaildirFileName.size("S", in: place.base)
                     if let size { octets += size } else { octets += Int(try directory.status(place.path).st_size) }
                     try directory.remove(place.path)
+                    files += 1
                 }
             } catch {
                 guard error == .notFound else { throw error }
@@ -281,7 +268,7 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         }
         guard !removed.isEmpty else { return [] }
         try directory.sync("cur")
-        maildir.quota.note(octets: -octets, messages: -removed.count)
+        maildir.quota.note(octets: -octets, messages: -files)
         let kept = messages.indices.filter { !removed.contains(messages[$0].uid) }
         places = kept.map { places[$0] }
         messages = kept.map { messages[$0] }

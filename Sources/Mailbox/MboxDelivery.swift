@@ -5,11 +5,8 @@ import Glibc
 /// A delivery at the end of an mbox, under its locks. A header line with the delivery's key tells a later attempt that
 /// this one was complete; a journal file beside the mbox tells it where a torn one began.
 struct MboxDelivery {
-    private static let keyField = "X-Delivery-Id"
-
     private let delivery: Delivery
     private let store: MboxStore
-    private var journal: String { "\(store.name).martlet-append" }
 
     init(_ delivery: Delivery, _ store: MboxStore) {
         self.delivery = delivery
@@ -20,24 +17,23 @@ struct MboxDelivery {
     func run() throws(MailboxError) {
         let lock = try MboxLock(store.name, in: store.directory, create: true)
         defer { withExtendedLifetime(lock) {} }
-        try recover(lock.file)
+        let journal = MboxJournal(store.name, in: store.directory)
+        try journal.recover(lock.file)
         if delivery.mayBeKnown, try isThere(lock.file) { return }
         let before = try Int(lock.file.status().st_size)
         let limit = delivery.location.quota
         if limit > 0, before + delivery.octets > limit { throw .overQuota }
-        try store.directory.replace(journal, with: Array("\(before) \(delivery.key)\n".utf8))
+        try journal.begin(lock.file, at: before, key: delivery.key)
         do throws(MailboxError) {
             try append(to: lock.file, at: before)
             try lock.file.sync()
             if before == 0 { try store.directory.sync() }
         } catch {
             // Nothing half-written stays.
-            try? lock.file.truncate(to: before)
-            try? lock.file.sync()
-            try? store.directory.remove(journal)
+            if (try? lock.file.truncate(to: before)) != nil, (try? lock.file.sync()) != nil { try? journal.end() }
             throw error
         }
-        try store.directory.remove(journal)
+        try journal.end()
     }
 
     private func append(to file: OpenFile, at end: Int) throws(MailboxError) {
@@ -50,7 +46,7 @@ struct MboxDelivery {
             let last = try file.read(min(2, end), at: max(0, end - 2))
             if last.last != 10 { start = [10, 10] + start } else if last != [10, 10] { start = [10] + start }
         }
-        start += Array("\(Self.keyField): \(delivery.key)\n".utf8) + delivery.prefix
+        start += Array("\(MboxJournal.keyField): \(delivery.key)\n".utf8) + delivery.prefix
         try file.write(start)
         var encoder = MboxEncoder()
         try delivery.read { piece throws(MailboxError) in
@@ -63,49 +59,9 @@ struct MboxDelivery {
         try file.write(output)
     }
 
-    /// Cuts off what a killed delivery left at the end: only where nothing but its own beginning stands there.
-    private func recover(_ file: OpenFile) throws(MailboxError) {
-        guard let octets = try store.directory.contents(journal, maximum: 1024) else { return }
-        let fields = String(decoding: octets, as: UTF8.self).split { $0 == " " || $0 == "\n" }
-        let size = try Int(file.status().st_size)
-        if fields.count == 2, let begin = Int(fields[0]), begin < size {
-            let line = Array("\n\(Self.keyField): \(fields[1])\n".utf8)
-            let rest = try file.read(min(size - begin, 4096), at: begin)
-            // A complete message ends with an empty line; a torn one may by chance: the next attempt finds it by its key.
-            let tail = try file.read(min(2, size - begin), at: max(begin, size - 2))
-            let isWhole = rest.firstRange(of: line) != nil && tail == [10, 10]
-            if !isWhole, try !hasLaterMessage(file, from: begin, to: size) { try file.truncate(to: begin) }
-        }
-        try store.directory.remove(journal)
-    }
-
-    /// Whether somebody else has added a message behind ours.
-    private func hasLaterMessage(_ file: OpenFile, from begin: Int, to end: Int) throws(MailboxError) -> Bool {
-        try search(file, for: Array("\n\nFrom ".utf8), from: begin + 2, to: end)
-    }
-
     private func isThere(_ file: OpenFile) throws(MailboxError) -> Bool {
         let size = try Int(file.status().st_size)
-        return try search(file, for: Array("\n\(Self.keyField): \(delivery.key)\n".utf8), from: 0, to: size)
-    }
-
-    private func search(
-        _ file: OpenFile,
-        for pattern: [UInt8],
-        from begin: Int,
-        to end: Int
-    ) throws(MailboxError) -> Bool {
-        var position = begin
-        var carried: [UInt8] = []
-        while position < end {
-            let piece = try file.read(min(64 * 1024, end - position), at: position)
-            if piece.isEmpty { break }
-            position += piece.count
-            let window = carried + piece
-            if window.firstRange(of: pattern) != nil { return true }
-            carried = Array(window.suffix(pattern.count - 1))
-        }
-        return false
+        return try file.contains(Array("\n\(MboxJournal.keyField): \(delivery.key)\n".utf8), from: 0, to: size)
     }
 
     /// `Mon Nov 23 15:40:35 2026`, in UTC as RFC 4155 asks.

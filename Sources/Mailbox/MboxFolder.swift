@@ -60,6 +60,7 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
     private func scan(_ opened: OpenFile) throws(MailboxError) -> Bool {
         try list.load(in: directory) { () throws(MailboxError) in UInt32(clamping: time(nil)) }
         try loadFlags()
+        try MboxJournal(store.name, in: directory).recover(opened)
         let found = try MboxIndexer.entries(of: opened)
         let keys = Self.keys(found)
         let unknown = keys.filter { list.uids[$0] == nil }

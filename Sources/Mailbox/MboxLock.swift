@@ -14,6 +14,9 @@ final class MboxLock {
     /// Lock files that this process holds now: one that carries its pid and isn't here is from an earlier life.
     private static let held = NIOLockedValueBox<Set<String>>([])
 
+    /// F_OFD_SETLK: excludes other programs' fcntl locks, and our own threads.
+    private static let setLock: CInt = 37
+
     /// The mbox, open for reading and writing.
     let file: OpenFile
     private let directory: DirectoryAccess
@@ -42,7 +45,14 @@ final class MboxLock {
         }
     }
 
-    deinit { Self.release(lockName, identity: identity, in: directory) }
+    deinit {
+        // A reader may keep the file open for longer than the lock is meant to last.
+        var lock = flock()
+        lock.l_type = Int16(F_UNLCK)
+        lock.l_whence = Int16(SEEK_SET)
+        _ = fcntl(file.descriptor, Self.setLock, &lock)
+        Self.release(lockName, identity: identity, in: directory)
+    }
 
     private static func release(_ lockName: String, identity: String, in directory: DirectoryAccess) {
         held.withLockedValue { held in
@@ -93,8 +103,6 @@ final class MboxLock {
     }
 
     private static func lockFile(_ file: OpenFile, waited: Int) throws(MailboxError) {
-        // F_OFD_SETLK: excludes other programs' fcntl locks, and our own threads.
-        let setLock: CInt = 37
         var waited = waited
         while true {
             var lock = flock()

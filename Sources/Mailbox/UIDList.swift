@@ -13,6 +13,8 @@ struct UIDList {
     private(set) var next: UInt32 = 1
     private(set) var uids: [String: UInt32] = [:]
     private var inode: ino_t = 0
+    /// Open as long as its inode is remembered, so that no other file gets the same number.
+    private var held: OpenFile?
     /// Octets of the file that were read: whole lines.
     private var consumed = 0
 
@@ -49,6 +51,7 @@ struct UIDList {
         let size = Int(status.st_size)
         guard size <= Self.maximumOctets else { throw .corrupt("\(path) is too large") }
         if status.st_ino != inode || size < consumed { reset(inode: status.st_ino) }
+        held = file
         guard size > consumed else {
             if validity == 0 { try start(in: directory, validity: newValidity()) }
             return
@@ -148,7 +151,9 @@ struct UIDList {
             text.append(contentsOf: "\(uid) \(base)\n".utf8)
         }
         try directory.replace(path, with: text)
-        inode = try directory.status(path).st_ino
+        let file = try OpenFile(path, in: directory.descriptor, O_RDONLY)
+        inode = try file.status().st_ino
+        held = file
         consumed = text.count
     }
 }

@@ -1,0 +1,97 @@
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// The file `NAME.martlet-append` beside an mbox: there while a message is being added, and after that only when the
+/// process was killed meanwhile. Says where the message begins; nobody was told yet that it is delivered.
+/// Every call needs the mbox's lock.
+struct MboxJournal {
+    /// The header field that tells a delivery by its key.
+    static let keyField = "X-Delivery-Id"
+
+    private let directory: DirectoryAccess
+    private let path: String
+
+    init(_ name: String, in directory: DirectoryAccess) {
+        self.directory = directory
+        path = "\(name).martlet-append"
+    }
+
+    /// Durably notes that a message is about to be added.
+    func begin(_ file: OpenFile, at offset: Int, key: String) throws(MailboxError) {
+        let inode = try file.status().st_ino
+        try directory.replace(path, with: Array("\(offset) \(inode) \(key)\n".utf8))
+    }
+
+    /// The message is on stable storage, or nothing of it is in the mbox. Durable itself: a journal that came back after
+    /// a crash would have a delivered message taken back.
+    func end() throws(MailboxError) {
+        try directory.remove(path)
+        try directory.sync()
+    }
+
+    /// Takes back what a killed delivery left at the end of the mbox: the queue has the message, and delivers it again.
+    func recover(_ file: OpenFile) throws(MailboxError) {
+        guard let octets = try directory.contents(path, maximum: 1024) else { return }
+        let fields = String(decoding: octets, as: UTF8.self).split { $0 == " " || $0 == "\n" }
+        let status = try file.status()
+        let size = Int(status.st_size)
+        if fields.count == 3, let begin = Int(fields[0]), UInt64(fields[1]) == UInt64(status.st_ino),
+            (0..<size).contains(begin)
+        {
+            let rest = try file.read(min(size - begin, 4096), at: begin)
+            if let key = Self.key(fields[2], in: rest) {
+                try takeBack(file, begin..<size, key: (begin + key.lowerBound)..<(begin + key.upperBound))
+                try file.sync()
+            }
+        }
+        try end()
+    }
+
+    private func takeBack(_ file: OpenFile, _ range: Range<Int>, key: Range<Int>) throws(MailboxError) {
+        // Behind at most two empty lines of our own.
+        guard try file.contains(Array("\n\nFrom ".utf8), from: range.lowerBound + 2, to: range.upperBound) else {
+            return try file.truncate(to: range.lowerBound)
+        }
+        // Another program has added a message behind it. It can't be said any more whether ours is whole: it stays, but
+        // is not taken for delivered.
+        guard lseek(file.descriptor, off_t(key.lowerBound), SEEK_SET) >= 0 else { throw .last("seek") }
+        try file.write([UInt8](repeating: UInt8(ascii: "-"), count: key.count))
+    }
+
+    /// Where the key is in what stands at the place of the message; nil where that is not ours. A part of our first lines
+    /// is ours too.
+    private static func key(_ key: Substring, in octets: [UInt8]) -> Range<Int>? {
+        let start = octets.prefix(2).prefix { $0 == UInt8(ascii: "\n") }.count
+        let from = Array("From ".utf8)
+        let first = octets[start...]
+        guard zip(first, from).allSatisfy(==) else { return nil }
+        guard let end = first.firstIndex(of: UInt8(ascii: "\n")) else { return start..<start }
+        let field = Array("\(keyField): ".utf8)
+        let second = octets[(end + 1)...]
+        guard zip(second, field + Array(key.utf8) + [UInt8(ascii: "\n")]).allSatisfy(==) else { return nil }
+        let keyStart = min(octets.count, end + 1 + field.count)
+        return keyStart..<min(octets.count, keyStart + key.utf8.count)
+    }
+}
+
+extension OpenFile {
+    /// Whether the octets are somewhere in a range of the file.
+    func contains(
+        _ pattern: [UInt8],
+        from begin: Int,
+        to end: Int
+    ) throws(MailboxError) -> Bool {
+        var position = begin
+        var carried: [UInt8] = []
+        while position < end {
+            let piece = try read(min(64 * 1024, end - position), at: position)
+            if piece.isEmpty { break }
+            position += piece.count
+            let window = carried + piece
+            if window.firstRange(of: pattern) != nil { return true }
+            carried = Array(window.suffix(pattern.count - 1))
+        }
+        return false
+    }
+}

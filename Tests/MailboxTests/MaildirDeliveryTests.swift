@@ -1,0 +1,103 @@
+import Testing
+
+@testable import Mailbox
+
+@Suite struct MaildirDeliveryTests {
+    let test: TestMail
+    let deliverer: MailDeliverer
+
+    init() throws {
+        test = try TestMail()
+        deliverer = MailDeliverer(test.mail)
+    }
+
+    private func deliver(_ text: String, key: String, retry: Bool = false) throws -> MailboxError? {
+        deliverer.deliver([try test.delivery(text, to: test.location("alice"), key: key, retry: retry)])[0].error
+    }
+
+    @Test func batchGoesIntoSeveralMaildirs() throws {
+        let deliveries = try (0..<12).map {
+            try test.delivery("A: \($0)\r\n\r\nx\r\n", to: test.location("example.test/user\($0 % 3)"), key: "k\($0)")
+        }
+        #expect(deliverer.deliver(deliveries).allSatisfy { $0.error == nil })
+        for user in 0..<3 {
+            let names = try test.names("example.test/user\(user)/new")
+            #expect(names.count == 4)
+            #expect(try test.names("example.test/user\(user)/tmp").isEmpty)
+            for name in names {
+                let text = try test.text("example.test/user\(user)/new/\(name)")
+                #expect(text.hasPrefix("Return-Path: <bob@example.test>\nA: ") && text.hasSuffix("\n\nx\n"))
+                #expect(MaildirFileName.size("S", in: name) == text.utf8.count)
+                #expect(MaildirFileName.size("W", in: name) == text.utf8.count + 4)
+            }
+        }
+    }
+
+    @Test func repeatedDeliveryIsFoundInNewAndInCur() throws {
+        #expect(try deliver("a\r\n", key: "k1") == nil)
+        #expect(try deliver("a\r\n", key: "k1", retry: true) == nil)
+        #expect(try test.names("alice/new").count == 1)
+        let folder = try test.maildir().open(.inbox)
+        _ = try folder.store(FlagChange(.add, .seen), to: folder.uids)
+        #expect(try deliver("a\r\n", key: "k1", retry: true) == nil)
+        #expect(try test.names("alice/new").isEmpty)
+        #expect(try test.names("alice/cur").count == 1)
+        // Another key that begins alike is another message.
+        #expect(try deliver("a\r\n", key: "k12", retry: true) == nil)
+        #expect(try test.names("alice/new").count == 1)
+    }
+
+    @Test func leftoversInTmpDoNotHinder() throws {
+        _ = try test.maildir()
+        try test.write("half a mess", to: "alice/tmp/1795447200.Qk1.\(MaildirFileName.hostName)")
+        #expect(try deliver("whole\r\n", key: "k1", retry: true) == nil)
+        let placed = try test.names("alice/new")
+        #expect(placed.count == 1)
+        #expect(try test.text("alice/new/\(placed.first ?? "")").hasSuffix("whole\n"))
+    }
+
+    @Test func shortSourceFailsAndLeavesNothing() throws {
+        let place = try test.location("alice")
+        let results = deliverer.deliver([
+            try test.delivery("good\r\n", to: place, key: "k1"),
+            try test.delivery("short\r\n", to: place, key: "k2", claimed: 100),
+        ])
+        #expect(results.map(\.error) == [nil, .corrupt("the message ends before its time")])
+        #expect(try test.names("alice/new").count == 1)
+        #expect(try test.names("alice/tmp").isEmpty)
+    }
+
+    @Test func sameKeyTwiceInABatchWaits() throws {
+        let place = try test.location("alice")
+        let results = deliverer.deliver([
+            try test.delivery("a\r\n", to: place, key: "k"), try test.delivery("a\r\n", to: place, key: "k"),
+        ])
+        #expect(results.map(\.error) == [nil, .locked])
+        #expect(try deliver("a\r\n", key: "k", retry: true) == nil)
+        #expect(try test.names("alice/new").count == 1)
+    }
+
+    @Test func fullMailboxTakesNothingUntilExpunge() throws {
+        let place = try test.location("alice", quota: 200)
+        let text = String(repeating: "x", count: 98) + "\r\n"
+        for (key, error) in [("k1", nil), ("k2", .overQuota)] as [(String, MailboxError?)] {
+            #expect(deliverer.deliver([try test.delivery(text, to: place, key: key)])[0].error == error)
+        }
+        #expect(try test.names("alice/tmp").filter { !$0.hasSuffix(".size") }.isEmpty)
+        let folder = try test.maildir(quota: 200).open(.inbox)
+        #expect(folder.messages.count == 1)
+        #expect(try folder.expunge(folder.uids).count == 1)
+        #expect(deliverer.deliver([try test.delivery(text, to: place, key: "k9")])[0].error == nil)
+    }
+
+    @Test func maildirThatWasMovedAwayIsMadeAgain() throws {
+        #expect(try deliver("a\r\n", key: "k1") == nil)
+        try test.mail.directory.rename("alice", to: "old")
+        #expect(try deliver("b\r\n", key: "k2") == nil)
+        #expect(try test.names("alice/new").count == 1)
+        try test.mail.directory.removeTree("alice")
+        #expect(try deliver("c\r\n", key: "k3") == nil)
+        #expect(try test.names("alice/new").count == 1)
+        #expect(try test.names("old/new").count == 1)
+    }
+}
