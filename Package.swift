@@ -91,7 +91,7 @@ let package = Package(
         library("Resolution", ["DNS", "Network", nioCore, nioPosix, nioConcurrency]),
 
         // Daemons.
-        library("SMTPServer", daemonBase + ["SMTP", "SASL", "Accounts", "TLS"]),
+        library("SMTPServer", daemonBase + ["SMTP", "MIME", "SASL", "Accounts", "TLS"]),
         library("QueueManager", daemonBase + ["Spool", "SMTP", "MIME", collections]),
         library("RemoteRelay", daemonBase + ["SMTP", "SASL", "Resolution", "DNS", "TLS", "Spool", collections]),
         library("LocalDelivery", daemonBase + ["Mailbox", "SMTP", "MIME", "Accounts", "Spool"]),
@@ -133,7 +133,7 @@ let package = Package(
         tests("Accounts", ["Bus", "Network", nioCore, nioPosix, logging]),
         tests("Login", ["Accounts", "Bus", "Network", nioCore, nioPosix, logging]),
         tests("Resolution", ["DNS", "Network", nioCore, nioPosix]),
-        tests("SMTPServer", daemonBase + ["SMTP", "TLS"]),
+        tests("SMTPServer", daemonBase + ["SMTP", "MIME", "TLS"]),
         tests("QueueManager", daemonBase + ["Spool", "SMTP", "MIME"]),
         tests("RemoteRelay", daemonBase + ["SMTP", "DNS", "TLS", "Spool"]),
         tests("LocalDelivery", daemonBase + ["Mailbox", "Spool", "SMTP"]),

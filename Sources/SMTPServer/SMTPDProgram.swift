@@ -1,5 +1,6 @@
 import Daemon
 import Network
+import MIME
 import NIOCore
 import TLS
 

@@ -8,7 +8,7 @@ package struct ServerSettings: Sendable {
     /// The domain of `<Postmaster>` without one.
     package var postmasterDomain: String
     /// Networks whose clients may relay without logging in.
-    package var relayFrom: [AddressBlock] = []
+    package var relayFrom: [AddressRange] = []
     /// Whether the reverse-path of a logged-in client must be its own address.
     package var enforcesSender = false
     /// Limits on what a stranger can drive.

@@ -1,6 +1,7 @@
 import CoreMetrics
 import Bus
 import Logging
+import MIME
 import NIOCore
 import Network
 import SMTP

@@ -45,7 +45,7 @@ import Testing
         #expect(settings.limits.greetingDelay == .seconds(4))
         #expect(settings.recipientCache == .seconds(5))
         #expect(settings.enforcesSender)
-        #expect(settings.relayFrom == [AddressBlock("192.0.2.0/24"), AddressBlock("::1")])
+        #expect(settings.relayFrom == [AddressRange("192.0.2.0/24"), AddressRange("::1")])
     }
 
     @Test func wrongNetworkIsNamed() {

@@ -118,7 +118,7 @@ import Testing
     }
 
     @Test func trustedNetworksMayRelay() async throws {
-        try await TestServer.run({ $0.settings.relayFrom = [AddressBlock("127.0.0.0/8")].compactMap { $0 } }) {
+        try await TestServer.run({ $0.settings.relayFrom = [AddressRange("127.0.0.0/8")].compactMap { $0 } }) {
             server in
             let client = try await server.greetedClient()
             _ = try await client.command("MAIL FROM:<>")

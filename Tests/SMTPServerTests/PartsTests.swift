@@ -1,3 +1,4 @@
+import MIME
 import NIOCore
 import Network
 import SMTP
@@ -18,7 +19,7 @@ import Testing
             (4_107_542_400, 0, "Mon, 1 Mar 2100 00:00:00 +0000"),
         ]
     )
-    func dates(seconds: Int, offset: Int, text: String) {
+    func dates(seconds: Int64, offset: Int64, text: String) {
         var buffer = ByteBuffer()
         MailDate(seconds: seconds, offset: offset).write(to: &buffer)
         #expect(String(buffer: buffer) == text)
@@ -95,12 +96,12 @@ import Testing
     )
     func addressBlocks(block: String, address: String, isInside: Bool) throws {
         let octets = try #require(try SocketAddress(ipAddress: address, port: 0).addressOctets)
-        #expect(try #require(AddressBlock(block)).contains(octets) == isInside)
+        #expect(try #require(AddressRange(block)).contains(octets) == isInside)
     }
 
     @Test(arguments: ["", "x", "192.0.2.0/33", "192.0.2.0/-1", "192.0.2.0/", "192.0.2.1/24", "::/129", "1.2.3.4/8/8"])
-    func notAddressBlocks(text: String) {
-        #expect(AddressBlock(text) == nil)
+    func notAddressRanges(text: String) {
+        #expect(AddressRange(text) == nil)
     }
 
     @Test func envelopeFitsOneFrame() throws {

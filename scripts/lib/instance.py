@@ -72,7 +72,10 @@ class Instance:
     def write(self, path: Path, text: str, mode: int = 0o644) -> None:
         """Writes a file as a whole."""
         fresh = path.with_name(path.name + ".new")
-        fresh.write_text(text)
+        fresh.unlink(missing_ok=True)
+        # Never readable for more people than in the end, not for a moment.
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
         fresh.chmod(mode)
         fresh.rename(path)
 

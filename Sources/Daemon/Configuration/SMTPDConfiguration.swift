@@ -34,7 +34,7 @@ package struct SMTPDConfiguration: Sendable {
     /// Whether the reverse-path of a user who logged in must be the user's own address.
     package var enforceSender: Bool
     /// Networks that may relay without authentication.
-    package var relayFrom: [AddressBlock]
+    package var relayFrom: [AddressRange]
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         smtp = try table.addresses("smtp")
@@ -62,11 +62,11 @@ package struct SMTPDConfiguration: Sendable {
         relayFrom = try Self.blocks(table, "relay-from")
     }
 
-    private static func blocks(_ table: ConfigurationTable, _ key: String) throws(ConfigurationError) -> [AddressBlock]
+    private static func blocks(_ table: ConfigurationTable, _ key: String) throws(ConfigurationError) -> [AddressRange]
     {
-        var blocks: [AddressBlock] = []
+        var blocks: [AddressRange] = []
         for text in try table.strings(key) {
-            guard let block = AddressBlock(text) else {
+            guard let block = AddressRange(text) else {
                 throw table.error(key, "\"\(text)\" is not a block of addresses such as 192.0.2.0/24 or 2001:db8::/32")
             }
             blocks.append(block)
