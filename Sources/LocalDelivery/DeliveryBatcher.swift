@@ -19,6 +19,8 @@ final class DeliveryBatcher: @unchecked Sendable {
 
     private let deliverer: MailDeliverer
     private let pool: NIOThreadPool
+    /// For mboxes, whose locks others may hold for long: Maildirs never wait for them.
+    private let mboxPool: NIOThreadPool
     let eventLoop: any EventLoop
     private let maximumBatch: Int
     /// Batches at the same time. One: while it waits for the disk, the next one grows.
@@ -27,9 +29,16 @@ final class DeliveryBatcher: @unchecked Sendable {
     private var running = 0
     private var isScheduled = false
 
-    init(deliverer: MailDeliverer, pool: NIOThreadPool, loop: any EventLoop, maximumBatch: Int) {
+    init(
+        deliverer: MailDeliverer,
+        pool: NIOThreadPool,
+        mboxPool: NIOThreadPool,
+        loop: any EventLoop,
+        maximumBatch: Int
+    ) {
         self.deliverer = deliverer
         self.pool = pool
+        self.mboxPool = mboxPool
         eventLoop = loop
         self.maximumBatch = maximumBatch
     }
@@ -46,7 +55,7 @@ final class DeliveryBatcher: @unchecked Sendable {
     /// An mbox may be locked for long: nobody else waits for it.
     private func alone(_ delivery: Delivery, _ check: @escaping Check) async -> Outcome {
         let deliverer = deliverer
-        let outcomes = try? await pool.runIfActive(eventLoop: eventLoop) {
+        let outcomes = try? await mboxPool.runIfActive(eventLoop: eventLoop) {
             Self.deliver([(delivery, check)], deliverer)
         }.get()
         return outcomes?.first ?? .failure(.system("deliver", 0))

@@ -54,17 +54,17 @@ final class Forwarder: @unchecked Sendable {
         envelope.fields += targets.map { .init("recipient", "<\($0)>") }
         envelope.fields += [.init("client", "local"), .init("origin", request.key)]
         connection.write(envelope)
-        var lead = ByteBuffer(string: "Delivered-To: \(request.recipient.address)\r\n")
+        connection.write(
+            Frame("DATA", [:], body: ByteBuffer(string: "Delivered-To: \(request.recipient.address)\r\n"))
+        )
         var position = 0
         while position < request.octets {
             let (file, offset) = (request.file, request.offset + position)
-            let count = min(Self.chunk - lead.readableBytes, request.octets - position)
+            let count = min(Self.chunk, request.octets - position)
             let octets = try await pool.runIfActive(eventLoop: loop) { try file.read(count, at: offset) }.get()
             guard !octets.isEmpty else { throw MailboxError.corrupt("the message ends before its time") }
             position += octets.count
-            lead.writeBytes(octets)
-            connection.write(Frame("DATA", [:], body: lead))
-            lead = ByteBuffer()
+            connection.write(Frame("DATA", [:], body: ByteBuffer(bytes: octets)))
             try await connection.flush()
         }
         connection.write(Frame("END"))

@@ -43,12 +43,15 @@ package struct LocalDeliveryProgram: DaemonProgram {
         let loop = context.group.next()
         let pool = NIOThreadPool(numberOfThreads: settings.threads)
         pool.start()
+        let mboxPool = NIOThreadPool(numberOfThreads: settings.threads)
+        mboxPool.start()
         let accounts = AccountsClient(path: context.socket("auth.sock"), on: loop)
         let service = DeliveryService(
             expansions: ExpansionCache(accounts: accounts, lifetime: settings.expansionTime),
             batcher: DeliveryBatcher(
                 deliverer: MailDeliverer(prepared.mail),
                 pool: pool,
+                mboxPool: mboxPool,
                 loop: loop,
                 maximumBatch: settings.batch
             ),
