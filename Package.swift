@@ -136,7 +136,7 @@ let package = Package(
         tests("SMTPServer", daemonBase + ["SMTP", "MIME", "TLS"]),
         tests("QueueManager", daemonBase + ["Spool", "SMTP", "MIME"]),
         tests("RemoteRelay", daemonBase + ["SMTP", "DNS", "TLS", "Spool"]),
-        tests("LocalDelivery", daemonBase + ["Mailbox", "Spool", "SMTP"]),
+        tests("LocalDelivery", daemonBase + ["Accounts", "Mailbox"]),
         tests("Authority", daemonBase + ["SMTP"]),
         tests("POP3Server", daemonBase + ["POP3", "Mailbox", "Login", "TLS"]),
         tests("IMAPServer", daemonBase + ["IMAP", "Mailbox", "Login", "TLS"]),

@@ -1,0 +1,174 @@
+import Bus
+import Mailbox
+import NIOConcurrencyHelpers
+import NIOCore
+import Network
+import Testing
+
+@testable import LocalDelivery
+
+@Suite struct DeliveryServiceTests {
+    private static let message = "Subject: hi\r\n\r\nbody\r\n"
+    private static func delivered(_ address: String) -> String {
+        "Return-Path: <carol@example.net>\r\nDelivered-To: \(address)\r\n\(message)"
+    }
+
+    @Test func eachRecipientHasItsReplyAndItsMessage() async throws {
+        try await TestSystem.run { system in
+            system.addMailbox("bob")
+            system.addMailbox("dave")
+            let to = ["bob@example.test", "nobody@example.test", "dave@example.test"]
+            let replies = try await system.deliver(Self.message, to: to)
+            #expect(replies["<bob@example.test>"]?.verb == "OK")
+            #expect(replies["<dave@example.test>"]?.verb == "OK")
+            #expect(replies["<nobody@example.test>"]?.verb == "REJECT")
+            #expect(replies["<nobody@example.test>"]?["status"] == "5.1.1")
+            #expect(try system.messages("bob") == [Self.delivered("bob@example.test")])
+            #expect(try system.messages("dave") == [Self.delivered("dave@example.test")])
+        }
+    }
+
+    @Test(arguments: [MailboxFormat.maildir, .mbox])
+    func askedAgainItIsDeliveredOnce(_ format: MailboxFormat) async throws {
+        try await TestSystem.run { system in
+            system.addMailbox("bob", format)
+            for attempt in 1...3 {
+                let replies = try await system.deliver(Self.message, to: ["bob@example.test"]) { frame in
+                    if attempt > 1 { frame["retry"] = "yes" }
+                }
+                #expect(replies.values.map(\.verb) == ["OK"])
+            }
+            #expect(try system.messages("bob", format).count == 1)
+            _ = try await system.deliver(Self.message, id: "aa12", to: ["bob@example.test"]) { $0["retry"] = "yes" }
+            #expect(try system.messages("bob", format).count == 2)
+        }
+    }
+
+    @Test func manyRequestsAtOnceAllArrive() async throws {
+        try await TestSystem.run { system in
+            system.addMailbox("bob")
+            system.addMailbox("mbox", .mbox)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 0..<120 {
+                    let recipient = number % 10 == 0 ? "mbox@example.test" : "bob@example.test"
+                    group.addTask {
+                        let replies = try await system.deliver(Self.message, id: "m\(number)", to: [recipient])
+                        #expect(replies.values.map(\.verb) == ["OK"])
+                    }
+                }
+                try await group.waitForAll()
+            }
+            #expect(try system.messages("bob").count == 108)
+            #expect(try system.messages("mbox", .mbox).count == 12)
+            // Answers of authd are believed for a while.
+            #expect(system.questions.withLockedValue { $0.count } < 120)
+        }
+    }
+
+    @Test func aliasGoesThroughTheQueueWithAMark() async throws {
+        try await TestSystem.run { system in
+            system.answers.withLockedValue {
+                $0["team@example.test"] = .ok(
+                    tag: nil,
+                    [.init("forward", "bob@example.test"), .init("forward", "x@example.net")]
+                )
+            }
+            let down = try await system.deliver(Self.message, to: ["team@example.test"])
+            #expect(down.values.map { $0["status"] } == ["4.3.0"])
+            try await system.startQueue()
+            let long = Self.message + String(repeating: "0123456789\r\n", count: 20_000)
+            let replies = try await system.deliver(long, to: ["team@example.test"])
+            #expect(replies.values.map(\.verb) == ["OK"])
+            #expect(replies.values.map { $0["expanded"] } == ["2"])
+            let submission = try #require(system.submissions.withLockedValue { $0.first })
+            #expect(submission.sender == "<carol@example.net>")
+            #expect(submission.recipients == ["<bob@example.test>", "<x@example.net>"])
+            #expect(submission.origin.hasPrefix("aa11"))
+            #expect(submission.message == "Delivered-To: team@example.test\r\n" + long)
+        }
+    }
+
+    @Test(arguments: [ReplyKind.defer, .reject]) func queueThatRefusesDecides(_ kind: ReplyKind) async throws {
+        try await TestSystem.run { system in
+            system.answers.withLockedValue { $0["a@example.test"] = .ok(tag: nil, [.init("forward", "b@example.net")]) }
+            let status = kind == .defer ? "4.3.1" : "5.4.6"
+            try await system.startQueue(.reply(kind, status: status, text: "no"))
+            let reply = try await system.deliver(Self.message, to: ["a@example.test"]).values.first
+            #expect(reply?.replyKind == kind)
+            #expect(reply?["status"] == status)
+        }
+    }
+
+    @Test func messageThatWasHereBeforeIsALoop() async throws {
+        try await TestSystem.run { system in
+            system.addMailbox("bob")
+            let looped = "X: y\r\nDELIVERED-to:  BOB@example.test\r\n" + Self.message
+            let reply = try await system.deliver(looped, to: ["bob@example.test"]).values.first
+            #expect(reply?.verb == "REJECT")
+            #expect(reply?["status"] == "5.4.6")
+            let quoted = Self.message + "Delivered-To: bob@example.test\r\n"
+            let fine = try await system.deliver(quoted, id: "aa12", to: ["bob@example.test"]).values.first
+            #expect(fine?.verb == "OK")
+            #expect(try system.messages("bob").count == 1)
+        }
+    }
+
+    @Test(arguments: [true, false]) func extensionGoesToItsFolder(_ isWanted: Bool) async throws {
+        try await TestSystem.run(extensionFolders: isWanted) { system in
+            system.addMailbox("bob", extension: "lists")
+            system.addMailbox("bob", extension: "a/b")
+            let location = try #require(MailboxLocation(path: "example.test/bob", format: .maildir))
+            try system.mail.open(location).create(try #require(FolderName("lists")))
+            let to = ["bob+lists@example.test", "bob+a/b@example.test"]
+            _ = try await system.deliver(Self.message, to: to)
+            #expect(try system.messages("bob").count == (isWanted ? 1 : 2))
+            #expect(try system.messages("bob", folder: "lists").count == (isWanted ? 1 : 0))
+        }
+    }
+
+    @Test func fullMailboxIsTriedAgainLater() async throws {
+        try await TestSystem.run { system in
+            system.addMailbox("bob", quota: 150)
+            let first = try await system.deliver(Self.message, to: ["bob@example.test"]).values.first
+            #expect(first?.verb == "OK")
+            let long = Self.message + String(repeating: "x", count: 100) + "\r\n"
+            let second = try await system.deliver(long, id: "aa12", to: ["bob@example.test"]).values.first
+            #expect(second?.verb == "DEFER")
+            #expect(second?["status"] == "4.2.2")
+            #expect(try system.messages("bob").count == 1)
+        }
+    }
+
+    @Test(arguments: [
+        ("file", "../queue/aa/aa11"), ("file", "aa"), ("file", "/etc/passwd"), ("file", "aa/../aa11"),
+        ("file", "aa/missing"),
+        ("offset", "-1"), ("offset", "x"), ("octets", "9223372036854775807"), ("octets", "-5"), ("id", "../x"),
+        ("id", ""),
+        ("sender", "nonsense"), ("octets", "5000"),
+    ])
+    func requestThatCannotBeRightLosesNothing(_ field: String, _ value: String) async throws {
+        try await TestSystem.run { system in
+            system.addMailbox("bob")
+            let replies = try await system.deliver(Self.message, to: ["bob@example.test"]) { $0[field] = value }
+            // A reply without a recipient stands for all.
+            #expect((replies["<bob@example.test>"] ?? replies[""])?.verb == "DEFER")
+            #expect(try system.messages("bob").isEmpty)
+        }
+    }
+
+    @Test(arguments: ["../other", "/etc", ""]) func mailboxOutsideIsNotUsed(_ path: String) async throws {
+        try await TestSystem.run { system in
+            system.addMailbox("bob")
+            system.answers.withLockedValue { $0["bob@example.test"]?["mailbox"] = path }
+            let reply = try await system.deliver(Self.message, to: ["bob@example.test"]).values.first
+            #expect(reply?.verb == "DEFER")
+        }
+    }
+
+    @Test func unknownVerbIsRefused() async throws {
+        try await TestSystem.run { system in
+            let replies = try await system.deliver(Self.message, to: ["bob@example.test"]) { $0.verb = "EAT" }
+            #expect(replies[""]?["status"] == "5.5.1")
+        }
+    }
+}
