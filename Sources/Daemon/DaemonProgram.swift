@@ -76,13 +76,14 @@ extension DaemonProgram {
         let counters = CounterRegistry()
         MetricsSystem.bootstrap(counters)
 
-        let setup = Setup(configuration: configuration, daemon: name)
+        let isProbe = !options.probeRights.isEmpty
+        let setup = Setup(configuration: configuration, daemon: name, isProbe: isProbe)
         let readiness = Readiness(descriptor: options.readyFd)
-        let statusSocket = options.probeRights.isEmpty ? try setup.listen(unix: name.statusSocket) : nil
+        let statusSocket = try setup.listen(unix: name.statusSocket)
         let prepared = try prepare(setup)
         let isRooted = setup.rights.root != nil && getuid() == 0
         try setup.rights.apply(user: configuration.systemUsers[name], logger: logger)
-        if !options.probeRights.isEmpty { probe(options.probeRights) }
+        if isProbe { probe(options.probeRights) }
 
         let wanted = threads(configuration)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: wanted == 0 ? System.coreCount : wanted)
@@ -100,7 +101,7 @@ extension DaemonProgram {
         let status = StatusService(name: name, counters: counters)
         Task(executorPreference: LoopExecutor.of(loop)) {
             do {
-                if let statusSocket { try await status.serve(on: statusSocket, group: group, logger: logger) }
+                try await status.serve(on: statusSocket, group: group, logger: logger)
                 try await serve(prepared, context)
                 logger.info("stopped")
                 exit(DaemonExit.success.rawValue)

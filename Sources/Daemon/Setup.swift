@@ -14,19 +14,23 @@ package final class Setup {
     /// What the daemon may do to files afterwards: nothing, unless said here.
     package var rights = Rights()
 
-    init(configuration: Configuration, daemon: DaemonName) {
+    /// Nothing is bound for a look at the rights, which must not disturb a daemon that runs.
+    private let isProbe: Bool
+
+    init(configuration: Configuration, daemon: DaemonName, isProbe: Bool = false) {
         self.configuration = configuration
         self.daemon = daemon
+        self.isProbe = isProbe
     }
 
     /// Listens for TCP on each address.
     package func listen(_ addresses: [SocketAddress]) throws -> [CInt] {
-        try addresses.map { try InternetSocket.listen($0) }
+        isProbe ? [] : try addresses.map { try InternetSocket.listen($0) }
     }
 
     /// Listens on a Unix-domain socket, relative to the instance directory (`run/queue.sock`).
     package func listen(unix path: String, mode: UInt32 = 0o666) throws -> CInt {
-        try UnixSocket.listen(path, mode: mode)
+        isProbe ? -1 : try UnixSocket.listen(path, mode: mode)
     }
 
     /// Opens a directory for `openat` and for `rights`; it may be used although the daemon's user may not reach it.

@@ -35,12 +35,15 @@ final class Relay: @unchecked Sendable {
     ///
     /// - Returns: an outcome for each recipient, in the order of the request.
     func deliver(_ request: DeliveryRequest) async -> [Outcome] {
-        let everybody = Array(request.recipients.indices)
-        let targets: [Target]
         switch await lookup.targets(of: request.destination) {
-        case .success(let found): targets = unreachable.order(found)
-        case .failure(let failure): return everybody.map { _ in failure.outcome }
+        case .success(let targets): return await deliver(request, to: unreachable.order(targets))
+        case .failure(let failure): return request.recipients.map { _ in failure.outcome }
         }
+    }
+
+    /// Tries the targets in the order given.
+    func deliver(_ request: DeliveryRequest, to targets: [Target]) async -> [Outcome] {
+        let everybody = Array(request.recipients.indices)
         var outcomes: [Int: Outcome] = [:]
         var last = Outcome.later(.noAnswer, "no host of \(request.destination) could be reached")
         for target in targets {

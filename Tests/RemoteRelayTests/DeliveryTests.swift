@@ -1,0 +1,282 @@
+import Bus
+import Logging
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOPosix
+import Network
+import Resolution
+import SMTP
+import TLS
+import Testing
+
+@testable import RemoteRelay
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// An SMTP server that follows a script: the greeting, then a reply for each command by its verb.
+final class ScriptedServer: Sendable {
+    struct Script: Sendable {
+        /// Empty: the connection is closed at once.
+        var greeting = "220 sink ESMTP\r\n"
+        /// Replies by verb, taken in turn; the last one stays. An empty reply closes the connection.
+        var replies: [String: [String]] = [
+            "EHLO": ["250-sink\r\n250 PIPELINING\r\n"], "HELO": ["250 sink\r\n"], "MAIL": ["250 ok\r\n"],
+            "RCPT": ["250 ok\r\n"], "DATA": ["354 go\r\n"], ".": ["250 2.0.0 taken\r\n"], "RSET": ["250 ok\r\n"],
+            "QUIT": ["221 bye\r\n"],
+        ]
+    }
+
+    private struct State {
+        var connections = 0
+        var commands: [String] = []
+        var messages: [String] = []
+        var used: [String: Int] = [:]
+    }
+
+    private let script: Script
+    private let state = NIOLockedValueBox(State())
+
+    init(_ script: Script) { self.script = script }
+
+    var connections: Int { state.withLockedValue { $0.connections } }
+    var commands: [String] { state.withLockedValue { $0.commands } }
+    var messages: [String] { state.withLockedValue { $0.messages } }
+
+    func serve(_ connection: Connection) async {
+        state.withLockedValue { $0.connections += 1 }
+        if script.greeting.isEmpty { return }
+        connection.write(script.greeting)
+        do {
+            try await connection.flush()
+            while let line = try await connection.readLine(maximum: 4096) {
+                let command = String(buffer: line)
+                state.withLockedValue { $0.commands.append(command) }
+                guard try await answer(command.prefix { $0 != " " }.uppercased(), connection) else { return }
+            }
+        } catch {
+            return
+        }
+    }
+
+    private func answer(_ verb: String, _ connection: Connection) async throws -> Bool {
+        let reply = next(verb)
+        connection.write(reply)
+        try await connection.flush()
+        guard !reply.isEmpty else { return false }
+        if verb == "DATA", reply.hasPrefix("354") {
+            var lines: [String] = []
+            while let line = try await connection.readLine(maximum: 1 << 20) {
+                if line.readableBytesView.elementsEqual(".".utf8) { break }
+                lines.append(String(buffer: line))
+            }
+            let text = lines.joined(separator: "\n")
+            state.withLockedValue { $0.messages.append(text) }
+            return try await answer(".", connection)
+        }
+        return verb != "QUIT"
+    }
+
+    private func next(_ verb: String) -> String {
+        state.withLockedValue { state in
+            let replies = script.replies[verb] ?? ["500 what\r\n"]
+            let index = state.used[verb, default: 0]
+            state.used[verb] = index + 1
+            return replies[min(index, replies.count - 1)]
+        }
+    }
+}
+
+@Suite struct DeliveryTests {
+    private static let message = "Subject: x\r\n\r\n.dot\r\n..dots\r\nend\r\n"
+
+    /// Sends the message so many times, one after the other, to servers that are tried in their order.
+    private func deliver(
+        _ scripts: [ScriptedServer.Script],
+        recipients: [String] = ["<b@example.net>"],
+        message: String = message,
+        times: Int = 1,
+        settings text: String = ""
+    ) async throws -> (outcomes: [Outcome], servers: [ScriptedServer]) {
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+        let servers = scripts.map { ScriptedServer($0) }
+        let listener = Listener(group: loop)
+        var hosts: [String] = []
+        for server in servers {
+            let socket = try InternetSocket.listen(try SocketAddress(ipAddress: "127.0.0.1", port: 0))
+            hosts.append("127.0.0.1:\(try #require(InternetSocket.port(of: socket)))")
+            try await listener.accept(on: socket) { await server.serve($0) }
+        }
+        let directory = "/tmp/martlet-relay-\(UInt64.random(in: 0 ... .max))"
+        mkdir(directory, 0o700)
+        mkdir("\(directory)/aa", 0o700)
+        defer { system("rm -rf \(directory)") }
+        let descriptor = open("\(directory)/aa/1", O_WRONLY | O_CREAT, 0o600)
+        _ = write(descriptor, message, message.utf8.count)
+        close(descriptor)
+        let queue = open(directory, O_RDONLY | O_DIRECTORY)
+        defer { close(queue) }
+        let settings = try testSettings(text)
+        let tls = try TLSContext(clientVerifying: false)
+        let targets = try hosts.map { host in
+            let parts = host.split(separator: ":")
+            return Target(
+                host: "sink",
+                address: try SocketAddress(ipAddress: String(parts[0]), port: try #require(Int(parts[1])))
+            )
+        }
+        let file = try MessageFile.open("aa/1", in: queue, offset: 0, octets: message.utf8.count)
+        let request = DeliveryRequest(
+            id: "1",
+            destination: "example.net",
+            sender: try EnvelopeSender(parsing: "<a@example.test>".utf8),
+            recipients: try recipients.map { try EnvelopeRecipient(parsing: $0.utf8) },
+            file: file
+        )
+        let outcomes = await Task(executorPreference: LoopExecutor.of(loop)) {
+            let lookup = HostLookup(settings: settings, logger: logger) { (_, _) async throws(ResolutionError) in
+                throw .unavailable("no DNS here")
+            }
+            let pool = NIOThreadPool.singleton
+            let relay = Relay(settings: settings, lookup: lookup, tls: tls, pool: pool, loop: loop)
+            var outcomes: [Outcome] = []
+            for _ in 0..<times { outcomes = await relay.deliver(request, to: targets) }
+            relay.close()
+            return outcomes
+        }.value
+        await listener.shutDown(grace: .seconds(1))
+        return (outcomes, servers)
+    }
+
+    private func script(_ changes: [String: [String]], greeting: String = "220 sink\r\n") -> ScriptedServer.Script {
+        var script = ScriptedServer.Script()
+        script.greeting = greeting
+        script.replies.merge(changes) { $1 }
+        return script
+    }
+
+    private let plain = ["EHLO": ["250 sink\r\n"]]
+
+    @Test func messageArrivesUnharmed() async throws {
+        for changes in [[:], plain] {
+            let (outcomes, servers) = try await deliver([script(changes)])
+            #expect(outcomes.map(\.kind) == [.ok])
+            // Dots are doubled on the wire (RFC 5321 §4.5.2).
+            #expect(servers[0].messages == ["Subject: x\n\n..dot\n...dots\nend"])
+        }
+    }
+
+    @Test func eachRecipientHasItsOwnResult() async throws {
+        let replies = ["RCPT": ["250 ok\r\n", "550 5.1.1 unknown\r\n", "451 4.2.1 later\r\n"]]
+        for changes in [replies, replies.merging(plain) { $1 }] {
+            let (outcomes, servers) = try await deliver(
+                [script(changes)],
+                recipients: ["<a@example.net>", "<b@example.net>", "<c@example.net>"]
+            )
+            #expect(outcomes.map(\.kind) == [.ok, .reject, .defer])
+            #expect(outcomes.map(\.status.description) == ["2.0.0", "5.1.1", "4.2.1"])
+            #expect(outcomes[1].diagnostic == "550 5.1.1 unknown")
+            #expect(servers[0].messages.count == 1)
+        }
+    }
+
+    @Test func nobodyAcceptedMeansNoMessage() async throws {
+        let (outcomes, servers) = try await deliver([
+            script(["RCPT": ["550 no\r\n"], "DATA": ["503 no recipients\r\n"]])
+        ])
+        #expect(outcomes.map(\.kind) == [.reject])
+        #expect(servers[0].messages.isEmpty)
+    }
+
+    @Test func hostThatWantsItForNobodyGetsNothing() async throws {
+        let (outcomes, servers) = try await deliver([script(["RCPT": ["550 no\r\n"]])])
+        #expect(outcomes.map(\.kind) == [.reject])
+        #expect(servers[0].messages == [""])
+    }
+
+    @Test(arguments: ["554 go away\r\n", "421 busy\r\n", "", "rubbish\r\n", "450 later\r\n"])
+    func nextHostIsTried(greeting: String) async throws {
+        let (outcomes, servers) = try await deliver([script([:], greeting: greeting), script([:])])
+        #expect(outcomes.map(\.kind) == [.ok])
+        #expect(servers[1].messages.count == 1)
+    }
+
+    @Test func noHostLeftIsTemporary() async throws {
+        let (outcomes, _) = try await deliver([script([:], greeting: "554 5.7.1 go away\r\n")])
+        #expect(outcomes.map(\.kind) == [.defer])
+        #expect(outcomes[0].status.description == "4.7.1")
+    }
+
+    @Test func connectionLostAfterTheDotIsTemporary() async throws {
+        let (outcomes, _) = try await deliver([script([".": [""]])])
+        #expect(outcomes.map(\.kind) == [.defer])
+    }
+
+    @Test func refusalOfTheMessageIsFinal() async throws {
+        let (outcomes, _) = try await deliver([script([".": ["554 5.6.0 spam\r\n"]])])
+        #expect(outcomes.map(\.kind) == [.reject])
+        #expect(outcomes[0].status.description == "5.6.0")
+    }
+
+    @Test func connectionIsKeptForTheNextMessage() async throws {
+        let (outcomes, servers) = try await deliver([script([:])], times: 5)
+        #expect(outcomes.map(\.kind) == [.ok])
+        #expect(servers[0].messages.count == 5)
+        #expect(servers[0].connections == 1)
+        let (_, others) = try await deliver([script([:])], times: 5, settings: "reuse-count = 2")
+        #expect(others[0].connections == 3)
+    }
+
+    @Test func keptConnectionThatDiedIsReplaced() async throws {
+        let (outcomes, servers) = try await deliver([script(["MAIL": ["250 ok\r\n", "", "250 ok\r\n"]])], times: 2)
+        #expect(outcomes.map(\.kind) == [.ok])
+        #expect(servers[0].messages.count == 2)
+        #expect(servers[0].connections == 2)
+    }
+
+    @Test func tooLargeIsRefusedBeforehand() async throws {
+        let (outcomes, servers) = try await deliver([script(["EHLO": ["250-sink\r\n250 SIZE 10\r\n"]])])
+        #expect(outcomes.map(\.kind) == [.reject])
+        #expect(outcomes[0].status.description == "5.3.4")
+        #expect(!servers[0].commands.contains { $0.hasPrefix("MAIL") })
+    }
+
+    @Test func endlessRepliesEnd() async throws {
+        let endless = String(repeating: "220-more\r\n", count: 20_000)
+        let line = "220 " + String(repeating: "x", count: 100_000)
+        for greeting in [endless, line] {
+            let (outcomes, _) = try await deliver([script([:], greeting: greeting)])
+            #expect(outcomes.map(\.kind) == [.defer])
+        }
+    }
+
+    @Test func oldHostIsGreetedTheOldWay() async throws {
+        let (outcomes, servers) = try await deliver([script(["EHLO": ["500 what\r\n"]])])
+        #expect(outcomes.map(\.kind) == [.ok])
+        #expect(servers[0].commands.prefix(2) == ["EHLO mail.example.test", "HELO mail.example.test"])
+    }
+
+    @Test func requiredTLSWaitsForIt() async throws {
+        let (outcomes, servers) = try await deliver([script([:])], settings: "tls = \"required\"")
+        #expect(outcomes.map(\.kind) == [.defer])
+        #expect(outcomes[0].status.description == "4.7.5")
+        #expect(servers[0].messages.isEmpty)
+    }
+
+    @Test(arguments: ["../aa", "aa/../aa", "/etc/passwd", "aa", "aa/b/c", "AA/1", "aa/", ""])
+    func namesOfFilesAreChecked(name: String) {
+        #expect(throws: MessageFile.Fault.badName) {
+            _ = try MessageFile.open(name, in: AT_FDCWD, offset: 0, octets: 1)
+        }
+    }
+
+    @Test func largeMessageStreams() async throws {
+        let large =
+            "Subject: large\r\n\r\n" + String(repeating: String(repeating: "x", count: 70) + "\r\n", count: 20_000)
+        let (outcomes, servers) = try await deliver([script([:])], message: large)
+        #expect(outcomes.map(\.kind) == [.ok])
+        #expect(servers[0].messages.first?.utf8.count == large.utf8.count - 20_003)
+    }
+}

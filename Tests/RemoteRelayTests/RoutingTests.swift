@@ -1,0 +1,189 @@
+import Bus
+import DNS
+import Daemon
+import Logging
+import NIOCore
+import Network
+import Resolution
+import SMTP
+import Testing
+
+@testable import RemoteRelay
+
+/// A generator that always gives the same numbers.
+struct Steady: RandomNumberGenerator {
+    var state: UInt64
+    mutating func next() -> UInt64 {
+        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        return state
+    }
+}
+
+/// Settings for tests: our name is mail.example.test, and smtpd listens on 192.0.2.1:25.
+func testSettings(_ relay: String = "", routes: String = "") throws -> RelaySettings {
+    RelaySettings(
+        try Configuration(
+            text: """
+                hostname = "mail.example.test"
+                [smtpd]
+                smtp = ["192.0.2.1:25"]
+                [remote-relay]
+                \(relay)
+                [remote-relay.routes]
+                \(routes)
+                """,
+            file: "test"
+        )
+    )
+}
+
+@Suite struct RoutingTests {
+    private func exchange(_ preference: UInt16, _ host: String) throws -> MailExchange {
+        let name = try DomainName(host)
+        let record = try ResourceRecord(
+            name: try DomainName("example.net"),
+            type: .mx,
+            class: .internet,
+            timeToLive: 60,
+            wireData: [UInt8(preference >> 8), UInt8(preference & 0xff)] + name.wire
+        )
+        return try #require(MailExchange(record))
+    }
+
+    private func order(_ list: [(UInt16, String)], seed: UInt64 = 1) throws -> MailExchangeList.Result {
+        var generator = Steady(state: seed)
+        let own = try DomainName("mail.example.test")
+        let exchanges = try list.map { try exchange($0.0, $0.1) }
+        return MailExchangeList.order(exchanges, isOurs: { $0 == own }, using: &generator)
+    }
+
+    @Test func preferenceDecides() throws {
+        let names = try ["a.net", "b.net", "c.net"].map { try DomainName($0) }
+        #expect(try order([(30, "c.net"), (10, "a.net"), (20, "b.net")]) == .hosts(names))
+    }
+
+    @Test func equalPreferenceIsShuffled() throws {
+        var firsts: Set<String> = []
+        for seed in 0..<50 {
+            guard case .hosts(let hosts) = try order([(10, "a.net"), (10, "b.net"), (20, "c.net")], seed: UInt64(seed))
+            else {
+                Issue.record("there are hosts")
+                return
+            }
+            firsts.insert(hosts[0].description)
+            #expect(hosts[2] == (try DomainName("c.net")))
+        }
+        #expect(firsts.count == 2)
+    }
+
+    @Test func nullAndLoop() throws {
+        #expect(try order([(0, ".")]) == .null)
+        #expect(try order([(10, "mail.example.test"), (20, "b.net")]) == .loop)
+        let better = try DomainName("a.net")
+        #expect(try order([(5, "a.net"), (10, "MAIL.example.TEST"), (10, "b.net"), (20, "c.net")]) == .hosts([better]))
+    }
+
+    @Test(arguments: [
+        ("example.net", "exact"), ("EXAMPLE.net", "exact"), ("sub.example.net", "below"),
+        ("a.sub.example.net", "below"), ("deep.a.example.org", "star"), ("xexample.net", "star"),
+    ])
+    func routes(domain: String, host: String) {
+        let table = RouteTable([
+            "example.net": .init(host: "exact", port: 25), ".example.net": .init(host: "below", port: 25),
+            "*": .init(host: "star", port: 25),
+        ])
+        #expect(table.route(for: domain)?.host == host)
+        #expect(RouteTable([:]).route(for: domain) == nil)
+    }
+}
+
+@Suite struct HostLookupTests {
+    /// Zone data: "NAME TYPE" to master-file data, or to a response code.
+    private func lookUp(
+        _ destination: String,
+        _ zone: [String: [String]],
+        codes: [String: ResponseCode] = [:],
+        routes: String = ""
+    ) async throws -> Result<[Target], HostLookup.Failure> {
+        let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+        let lookup = HostLookup(settings: try testSettings(routes: routes), logger: logger) {
+            (name, type) async throws(ResolutionError) in
+            let key = "\(name) \(type)"
+            if let code = codes[key] { return Resolution(responseCode: code, answers: []) }
+            var answers: [ResourceRecord] = []
+            for text in zone[key] ?? [] {
+                guard let record = Self.record(name, type, text) else { throw .malformed }
+                answers.append(record)
+            }
+            return Resolution(responseCode: .noError, answers: answers)
+        }
+        return await lookup.targets(of: destination)
+    }
+
+    private static func record(_ name: DomainName, _ type: RecordType, _ text: String) -> ResourceRecord? {
+        let data: [UInt8]
+        switch type {
+        case .mx:
+            let parts = text.split(separator: " ")
+            guard parts.count == 2, let preference = UInt16(parts[0]), let host = try? DomainName(String(parts[1]))
+            else {
+                return nil
+            }
+            data = [UInt8(preference >> 8), UInt8(preference & 0xff)] + host.wire
+        default:
+            guard let octets = (try? SocketAddress(ipAddress: text, port: 0))?.addressOctets else { return nil }
+            data = octets
+        }
+        return try? ResourceRecord(name: name, type: type, class: .internet, timeToLive: 60, wireData: data)
+    }
+
+    private func addresses(_ result: Result<[Target], HostLookup.Failure>) -> [String] {
+        (try? result.get())?.map { "\($0.host) \($0.address.ipAddress ?? "") \($0.address.port ?? 0)" } ?? []
+    }
+
+    private func status(_ result: Result<[Target], HostLookup.Failure>) -> String? {
+        if case .failure(let failure) = result { return failure.outcome.status.description }
+        return nil
+    }
+
+    @Test func familiesTakeTurns() async throws {
+        let result = try await lookUp(
+            "example.net",
+            [
+                "example.net. MX": ["10 mx.example.net."],
+                "mx.example.net. A": ["192.0.2.20", "192.0.2.21"], "mx.example.net. AAAA": ["2001:db8::20"],
+            ]
+        )
+        #expect(
+            addresses(result) == [
+                "mx.example.net 2001:db8::20 25", "mx.example.net 192.0.2.20 25", "mx.example.net 192.0.2.21 25",
+            ]
+        )
+    }
+
+    @Test func domainWithoutMXIsItsOwnHost() async throws {
+        let result = try await lookUp("example.net", ["example.net. A": ["192.0.2.20"]])
+        #expect(addresses(result) == ["example.net 192.0.2.20 25"])
+    }
+
+    @Test func failuresHaveTheirCodes() async throws {
+        #expect(try await status(lookUp("a.net", [:], codes: ["a.net. MX": .nameError])) == "5.1.2")
+        #expect(try await status(lookUp("a.net", [:], codes: ["a.net. MX": .serverFailure])) == "4.4.3")
+        #expect(try await status(lookUp("a.net", ["a.net. MX": ["0 ."]])) == "5.1.10")
+        #expect(try await status(lookUp("a.net", [:])) == "5.1.10")
+        #expect(try await status(lookUp("a.net", ["a.net. MX": ["10 mx.a.net."]])) == "4.4.4")
+        #expect(try await status(lookUp("a.net", ["a.net. MX": ["10 mail.example.test."]])) == "5.4.6")
+        let ours = ["a.net. MX": ["10 mx.a.net."], "mx.a.net. A": ["192.0.2.1"]]
+        #expect(try await status(lookUp("a.net", ours)) == "5.4.6")
+    }
+
+    @Test func routesAndLiteralsAskNobody() async throws {
+        #expect(
+            try await addresses(lookUp("a.net", [:], routes: "\"a.net\" = \"[2001:db8::9]:2525\""))
+                == ["2001:db8::9 2001:db8::9 2525"]
+        )
+        #expect(try await addresses(lookUp("[192.0.2.77]", [:])) == ["[192.0.2.77] 192.0.2.77 25"])
+        #expect(try await addresses(lookUp("[IPv6:2001:db8::7]", [:])) == ["[IPv6:2001:db8::7] 2001:db8::7 25"])
+        #expect(try await status(lookUp("[nonsense]", [:])) != nil)
+    }
+}
