@@ -103,7 +103,7 @@ class Instance:
 
     def add_user(self, address: str, password: str | None = None, *options: str) -> str:
         """Makes a mailbox; returns its password."""
-        password = password or secrets.token_urlsafe(12)
+        password = password or secrets.token_hex(12)
         self.martlet("user", "add", address, *options, input=password + "\n")
         self.passwords[address] = password
         return password
