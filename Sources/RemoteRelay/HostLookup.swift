@@ -118,18 +118,29 @@ final class HostLookup: @unchecked Sendable {
     /// The addresses of a host, IPv6 and IPv4 in turn.
     private func addresses(of host: DomainName, port: Int) async throws(Failure) -> [Target] {
         var found: [[SocketAddress]] = []
+        var trouble: Failure?
         for type in [RecordType.aaaa, .a] {
-            let resolution = try await ask(host, type)
+            let resolution: Resolution
+            do throws(Failure) {
+                resolution = try await ask(host, type)
+            } catch {
+                // One family's servers may fail where the other's answer.
+                trouble = error
+                found.append([])
+                continue
+            }
             noteAliases(of: host, resolution.answers)
             found.append(
                 resolution.answers.compactMap { $0.type == type ? $0.addressOctets : nil }
                     .compactMap { SocketAddress(octets: $0, port: port) }
             )
         }
+        if let trouble, found.allSatisfy(\.isEmpty) { throw trouble }
         let text = Self.text(host)
-        return (0..<max(found[0].count, found[1].count)).flatMap { index in
+        let targets = (0..<max(found[0].count, found[1].count)).flatMap { index in
             found.compactMap { index < $0.count ? Target(host: text, address: $0[index]) : nil }
         }
+        return Array(targets.prefix(Self.maximumTargets))
     }
 
     /// An MX must not name an alias (RFC 2181 §10.3); many do, and resolverd has followed it.

@@ -40,7 +40,8 @@ final class MessageFile: @unchecked Sendable {
             !part.isEmpty && part.count <= 64
                 && part.allSatisfy { (0x61...0x7a).contains($0) || (0x30...0x39).contains($0) }
         }
-        guard parts.count == 2, parts.allSatisfy(isName), offset >= 0, octets >= 0 else { throw .badName }
+        guard parts.count == 2, parts.allSatisfy(isName), offset >= 0, octets >= 0, octets <= Int.max - offset
+        else { throw .badName }
         let descriptor = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         guard descriptor >= 0 else { throw .system(errno) }
         return MessageFile(descriptor: descriptor, offset: offset, octets: octets)

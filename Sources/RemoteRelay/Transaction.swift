@@ -21,6 +21,9 @@ struct Transaction {
     let settings: RelaySettings
     let pool: NIOThreadPool
 
+    /// A host that gives octet after octet holds a transaction no longer than this.
+    private static let longest = TimeAmount.hours(1)
+
     /// How a transaction ended.
     enum End {
         /// Every recipient asked for has an outcome; the session may be used again.
@@ -32,6 +35,7 @@ struct Transaction {
     /// Runs the transaction for some of the request's recipients, given by their places in it.
     func run(for places: [Int]) async -> End {
         var outcomes: [Int: Outcome] = [:]
+        client.connection.deadline = .now() + Self.longest
         if let refusal = refusalBeforehand() {
             for place in places { outcomes[place] = refusal }
             return .complete(outcomes)
@@ -96,8 +100,19 @@ struct Transaction {
             return
         }
         try await send()
-        client.connection.idleTimeout = settings.times.end
-        let final = try await client.reply()
+        let final: Reply
+        do {
+            final = try await end()
+        } catch {
+            // The host may have taken the message: sent again now, it might come twice.
+            if case .connection(let reason) = error {
+                let text = "\(client.target.description): no answer to the end of the message: \(reason)"
+                for place in accepted {
+                    outcomes[place] = .later(.badConnection, text, remote: client.target.description)
+                }
+            }
+            throw error
+        }
         for place in accepted {
             outcomes[place] = Outcome(final, from: client.target.description, after: "the message")
         }
@@ -122,7 +137,13 @@ struct Transaction {
             if position < request.file.octets { try await client.flush() }
         }
         client.connection.write(with: { encoder.finish(into: &$0) })
+    }
+
+    /// Sends the rest, with the dot that ends the message, and waits for the answer.
+    private func end() async throws(SMTPClient.Trouble) -> Reply {
         try await client.flush()
+        client.connection.idleTimeout = settings.times.end
+        return try await client.reply()
     }
 
     /// What needs no question: the host said it in its answer to EHLO.

@@ -209,9 +209,18 @@ final class ScriptedServer: Sendable {
         #expect(outcomes[0].status.description == "4.7.1")
     }
 
-    @Test func connectionLostAfterTheDotIsTemporary() async throws {
-        let (outcomes, _) = try await deliver([script([".": [""]])])
+    @Test func connectionLostAfterTheDotIsTemporaryAndTriedNowhereElse() async throws {
+        let (outcomes, servers) = try await deliver([script([".": [""]]), script([:])])
         #expect(outcomes.map(\.kind) == [.defer])
+        #expect(outcomes[0].status.description == "4.4.2")
+        #expect(servers.map(\.messages.count) == [1, 0])
+        // The same over a connection that was kept.
+        let (again, kept) = try await deliver(
+            [script([".": ["250 ok\r\n", "", "250 ok\r\n"]]), script([:])],
+            times: 2
+        )
+        #expect(again.map(\.kind) == [.defer])
+        #expect(kept.map(\.messages.count) == [2, 0])
     }
 
     @Test func refusalOfTheMessageIsFinal() async throws {
