@@ -137,7 +137,7 @@ let package = Package(
         tests("QueueManager", daemonBase + ["Spool", "SMTP", "MIME"]),
         tests("RemoteRelay", daemonBase + ["SMTP", "DNS", "TLS", "Resolution"]),
         tests("LocalDelivery", daemonBase + ["Accounts", "Mailbox", "SMTP"]),
-        tests("Authority", daemonBase + ["SMTP"]),
+        tests("Authority", daemonBase + ["SMTP", nioEmbedded]),
         tests("POP3Server", daemonBase + ["POP3", "Mailbox", "Login", "TLS"]),
         tests("IMAPServer", daemonBase + ["IMAP", "Mailbox", "Login", "TLS"]),
         tests("ResolverService", daemonBase + ["DNS"]),

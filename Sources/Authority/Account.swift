@@ -82,6 +82,14 @@ package struct TableError: Error, Equatable, CustomStringConvertible {
     package var description: String { line.map { "\(file):\($0): \(reason)" } ?? "\(file): \(reason)" }
 }
 
+extension String {
+    /// The lines of a table; they end in LF or CRLF.
+    var tableLines: [Substring] {
+        // CRLF is one character to Swift.
+        split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }
+    }
+}
+
 /// The form under which addresses are looked up: ASCII letters in lower case.
 struct AddressKey: Hashable, Sendable {
     let text: String

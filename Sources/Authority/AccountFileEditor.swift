@@ -17,6 +17,8 @@ package struct AccountFileEditor {
         case exists(String)
         case missing(String)
         case unreadable(TableError)
+        /// The account has something that a line of the table cannot hold.
+        case unwritable(String)
         case system(String)
 
         package var description: String {
@@ -24,6 +26,8 @@ package struct AccountFileEditor {
             case .exists(let address): return "\(address) exists already"
             case .missing(let address): return "there is no \(address)"
             case .unreadable(let error): return error.description
+            case .unwritable(let address):
+                return "\(address) or what belongs to it cannot be written in a line of the table"
             case .system(let reason): return reason
             }
         }
@@ -32,7 +36,8 @@ package struct AccountFileEditor {
     package func add(_ account: Account) throws(Fault) {
         try edit { lines, table throws(Fault) in
             guard table[account.address] == nil else { throw .exists(account.address.description) }
-            lines.append(account.line)
+            lines.append(Array(account.line.utf8))
+            return (account.address, account)
         }
     }
 
@@ -41,7 +46,8 @@ package struct AccountFileEditor {
         try edit { lines, table throws(Fault) in
             guard var account = table[address] else { throw .missing(address.description) }
             change(&account)
-            lines = lines.map { Self.isLine($0, of: address) ? account.line : $0 }
+            lines = lines.map { Self.isLine($0, of: address) ? Array(account.line.utf8) : $0 }
+            return (address, account)
         }
     }
 
@@ -49,50 +55,57 @@ package struct AccountFileEditor {
         try edit { lines, table throws(Fault) in
             guard table[address] != nil else { throw .missing(address.description) }
             lines.removeAll { Self.isLine($0, of: address) }
+            return (address, nil)
         }
     }
 
     /// All accounts in the file.
-    package func accounts() throws(Fault) -> [Account] {
-        let text = try read()
-        do {
-            return try AccountTable(text: text, file: file).all
-        } catch {
-            throw .unreadable(error)
-        }
-    }
+    package func accounts() throws(Fault) -> [Account] { try table(try read()).all }
 
-    private static func isLine(_ line: String, of address: MailAddress) -> Bool {
-        guard !line.isEmpty, line.first != "#", case .success(let account) = Account.parse(line[...]) else {
+    private static func isLine(_ line: [UInt8], of address: MailAddress) -> Bool {
+        let text = String(decoding: line.last == UInt8(ascii: "\r") ? line.dropLast() : line[...], as: UTF8.self)
+        guard !text.isEmpty, text.first != "#", case .success(let account) = Account.parse(text[...]) else {
             return false
         }
         return AddressKey(account.address) == AddressKey(address)
     }
 
-    private func edit(_ change: (inout [String], AccountTable) throws(Fault) -> Void) throws(Fault) {
+    /// A change of the file's lines, which it gets with the table that they are. It says what the table must have for
+    /// an address afterwards.
+    private typealias Change = (inout [[UInt8]], AccountTable) throws(Fault) -> (MailAddress, Account?)
+
+    private func edit(_ change: Change) throws(Fault) {
         let lock = open("\(file).lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard lock >= 0 else { throw systemFault("lock") }
         defer { close(lock) }
         guard flock(lock, LOCK_EX) == 0 else { throw systemFault("lock") }
-        let text = try read()
-        let table: AccountTable
+        let octets = try read()
+        // Octets, not text: comments may be in any encoding.
+        var lines = octets.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map(Array.init)
+        if lines.last?.isEmpty == true { lines.removeLast() }
+        let (address, account) = try change(&lines, try table(octets))
+        let fresh = Array(lines.map { $0 + [UInt8(ascii: "\n")] }.joined())
+        // A colon in a quoted address, say, must not break the table for everybody.
+        guard let table = try? table(fresh), table[address]?.line == account?.line else {
+            throw .unwritable(address.description)
+        }
+        try replace(fresh)
+    }
+
+    private func table(_ octets: [UInt8]) throws(Fault) -> AccountTable {
         do {
-            table = try AccountTable(text: text, file: file)
+            return try AccountTable(text: String(decoding: octets, as: UTF8.self), file: file)
         } catch {
             throw .unreadable(error)
         }
-        var lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
-        if lines.last?.isEmpty == true { lines.removeLast() }
-        try change(&lines, table)
-        try replace(lines.map { $0 + "\n" }.joined())
     }
 
-    private func read() throws(Fault) -> String {
-        guard let text = WholeFile.read(file, maximum: 256 << 20) else { throw systemFault("read") }
-        return text
+    private func read() throws(Fault) -> [UInt8] {
+        guard let octets = WholeFile.octets(file, maximum: 256 << 20) else { throw systemFault("read") }
+        return octets
     }
 
-    private func replace(_ text: String) throws(Fault) {
+    private func replace(_ octets: [UInt8]) throws(Fault) {
         var status = stat()
         guard stat(file, &status) == 0 else { throw systemFault("look at") }
         let fresh = "\(file).new"
@@ -101,7 +114,7 @@ package struct AccountFileEditor {
         guard descriptor >= 0 else { throw systemFault("write") }
         defer { close(descriptor) }
         guard fchown(descriptor, status.st_uid, status.st_gid) == 0, fchmod(descriptor, status.st_mode & 0o7777) == 0,
-            write(text, to: descriptor), fsync(descriptor) == 0, rename(fresh, file) == 0
+            write(octets, to: descriptor), fsync(descriptor) == 0, rename(fresh, file) == 0
         else {
             let fault = systemFault("write")
             unlink(fresh)
@@ -122,8 +135,8 @@ package struct AccountFileEditor {
         .system("cannot \(what) \(file): \(String(cString: strerror(errno)))")
     }
 
-    private func write(_ text: String, to descriptor: CInt) -> Bool {
-        var rest = Array(text.utf8)[...]
+    private func write(_ octets: [UInt8], to descriptor: CInt) -> Bool {
+        var rest = octets[...]
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
             if count < 0, errno == EINTR { continue }

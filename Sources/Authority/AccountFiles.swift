@@ -14,6 +14,9 @@ final class AccountFiles: @unchecked Sendable {
         var size: Int64 = -1
         var seconds = 0
         var nanoseconds = 0
+        /// Of the last change of owner or mode as well, which may have made the file readable.
+        var changeSeconds = 0
+        var changeNanoseconds = 0
     }
 
     private let users: String
@@ -21,6 +24,8 @@ final class AccountFiles: @unchecked Sendable {
     private let domains: [String]
     private let logger: Logger
     private var stamps: [String: Stamp] = [:]
+    /// Files that could not be read the last time, with `errno`.
+    private var unreadable: [String: CInt] = [:]
     private var directory: AccountDirectory?
     private var accountTable = AccountTable()
     private var aliasTable = AliasTable()
@@ -60,7 +65,9 @@ final class AccountFiles: @unchecked Sendable {
                 inode: UInt64(status.st_ino),
                 size: Int64(status.st_size),
                 seconds: status.st_mtim.tv_sec,
-                nanoseconds: status.st_mtim.tv_nsec
+                nanoseconds: status.st_mtim.tv_nsec,
+                changeSeconds: status.st_ctim.tv_sec,
+                changeNanoseconds: status.st_ctim.tv_nsec
             )
         }
         defer { stamps[file] = stamp }
@@ -69,12 +76,18 @@ final class AccountFiles: @unchecked Sendable {
 
     private func read<Table>(_ file: String, _ parse: (String, String) throws(TableError) -> Table) -> Table? {
         guard let text = WholeFile.read(file, maximum: Self.maximumOctets) else {
-            logger.error(
-                "cannot read table",
-                metadata: ["file": "\(file)", "reason": "\(String(cString: strerror(errno)))"]
-            )
+            let code = errno
+            // What stood in the way need not have changed the file: tried again at the next question, reported once.
+            stamps[file] = nil
+            if unreadable.updateValue(code, forKey: file) != code {
+                logger.error(
+                    "cannot read table",
+                    metadata: ["file": "\(file)", "reason": "\(String(cString: strerror(code)))"]
+                )
+            }
             return nil
         }
+        unreadable[file] = nil
         do {
             let table = try parse(text, file)
             logger.info("table read", metadata: ["file": "\(file)"])

@@ -11,7 +11,7 @@ package struct AccountTable: Sendable {
     /// - Throws: `TableError` for the first line that can't be understood, or that names an address again.
     package init(text: String, file: String) throws(TableError) {
         var schemes: [Substring: (count: Int, hash: String)] = [:]
-        for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+        for (index, line) in text.tableLines.enumerated() {
             if line.isEmpty || line.first == "#" { continue }
             let account: Account
             switch Account.parse(line) {

@@ -43,7 +43,7 @@ package struct AliasTable: Sendable {
 
     private static func entries(_ text: String) -> [(line: Int, text: Substring)] {
         var entries: [(line: Int, text: Substring)] = []
-        for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+        for (index, line) in text.tableLines.enumerated() {
             if line.first == "#" || line.allSatisfy({ $0 == " " || $0 == "\t" }) { continue }
             if line.first == " " || line.first == "\t", let last = entries.popLast() {
                 entries.append((last.line, last.text + line))

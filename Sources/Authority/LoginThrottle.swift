@@ -34,13 +34,16 @@ struct LoginThrottle {
             clients[client] = nil
             return .zero
         }
-        let factor = Int64(1) << Int64(min(failures.count - 1, 16))
-        return min(longest, first * factor)
+        let (pause, overflow) = first.nanoseconds.multipliedReportingOverflow(
+            by: 1 << Int64(min(failures.count - 1, 16))
+        )
+        return overflow ? longest : min(longest, .nanoseconds(pause))
     }
 
     mutating func failed(_ client: [UInt8], now: NIODeadline) {
         if clients[client] == nil, clients.count >= capacity { makeRoom(now: now) }
-        let count = (clients[client]?.count ?? 0) + 1
+        let former = clients[client].flatMap { now - $0.last < memory ? $0.count : nil }
+        let count = (former ?? 0) + 1
         clients[client] = Failures(count: min(count, 64), last: now)
     }
 

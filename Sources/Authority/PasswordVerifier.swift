@@ -18,15 +18,30 @@ final class PasswordVerifier: @unchecked Sendable {
     private let maximumWaiting: Int
     private var waiting = 0
     private var throttle: LoginThrottle
+    /// Logins of one client that are being slowed down.
+    private var paused: [[UInt8]: Int] = [:]
     /// What an unknown user's password is compared with while there is no account.
     private let standIn: String
+    /// Whether a password has a hash.
+    private let matches: @Sendable (_ password: String, _ hash: String) -> Bool
 
-    init(pool: NIOThreadPool, loop: any EventLoop, maximumWaiting: Int, throttle: LoginThrottle, standIn: String) {
+    /// One client that guesses must not take all the room there is to wait.
+    private static let maximumPaused = 8
+
+    init(
+        pool: NIOThreadPool,
+        loop: any EventLoop,
+        maximumWaiting: Int,
+        throttle: LoginThrottle,
+        standIn: String,
+        matches: @escaping @Sendable (_ password: String, _ hash: String) -> Bool = { PasswordHash.verify($0, $1) }
+    ) {
         self.pool = pool
         self.loop = loop
         self.maximumWaiting = maximumWaiting
         self.throttle = throttle
         self.standIn = standIn
+        self.matches = matches
     }
 
     /// - Parameters:
@@ -37,17 +52,30 @@ final class PasswordVerifier: @unchecked Sendable {
         guard waiting < maximumWaiting else { return .busy }
         waiting += 1
         defer { waiting -= 1 }
-        let pause = throttle.pause(for: client, now: .now())
-        if pause > .zero { await loop.pause(pause) }
+        guard await pause(client) else { return .busy }
         let known = account.flatMap { PasswordHash.isKnown($0.hash) ? $0.hash : nil }
         let hash = known ?? typicalHash ?? standIn
-        let matches = try? await pool.runIfActive(eventLoop: loop) { PasswordHash.verify(password, hash) }.get()
-        guard let matches else { return .busy }
-        if known != nil, matches {
+        let matches = matches
+        let isRight = try? await pool.runIfActive(eventLoop: loop) { matches(password, hash) }.get()
+        guard let isRight else { return .busy }
+        if known != nil, isRight {
             throttle.succeeded(client)
             return .verified
         }
         throttle.failed(client, now: .now())
         return .refused
+    }
+
+    /// Lets a client that guessed wait; false when too many of its logins wait already.
+    private func pause(_ client: [UInt8]) async -> Bool {
+        let pause = throttle.pause(for: client, now: .now())
+        guard pause > .zero else { return true }
+        let count = paused[client] ?? 0
+        guard count < Self.maximumPaused else { return false }
+        paused[client] = count + 1
+        await loop.pause(pause)
+        let left = (paused[client] ?? 1) - 1
+        paused[client] = left > 0 ? left : nil
+        return true
     }
 }

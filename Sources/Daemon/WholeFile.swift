@@ -6,6 +6,11 @@ import Glibc
 package enum WholeFile {
     /// The file's text, or nil with `errno`; a file larger than the maximum is EFBIG.
     package static func read(_ path: String, maximum: Int) -> String? {
+        octets(path, maximum: maximum).map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    /// The file's octets, or nil with `errno`; a file larger than the maximum is EFBIG.
+    package static func octets(_ path: String, maximum: Int) -> [UInt8]? {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
@@ -15,7 +20,7 @@ package enum WholeFile {
             let count = Glibc.read(descriptor, &chunk, chunk.count)
             if count < 0, errno == EINTR { continue }
             guard count >= 0 else { return nil }
-            if count == 0 { return String(decoding: octets, as: UTF8.self) }
+            if count == 0 { return octets }
             octets += chunk.prefix(count)
             guard octets.count <= maximum else {
                 errno = EFBIG

@@ -1,0 +1,145 @@
+import Bus
+import NIOConcurrencyHelpers
+import NIOCore
+import Network
+import Testing
+
+@testable import Authority
+
+@Suite struct AuthorityServiceTests {
+    @Test func aLoginGivesATicketThatIsRedeemedOnce() async throws {
+        try await TestAuthority.run { (authority) async throws in
+            let login = try await authority.verify("Alice@Example.test")
+            #expect(login.replyKind == .ok && login["address"] == "alice@example.test")
+            let ticket = try #require(login["ticket"])
+            let mailbox = try await authority.redeem(ticket)
+            #expect(mailbox.replyKind == .ok && mailbox["address"] == "alice@example.test")
+            #expect(mailbox["mailbox"] == "example.test/alice")
+            #expect(mailbox["format"] == "maildir" && mailbox["quota"] == "1000")
+            #expect(try await authority.redeem(ticket)["status"] == "5.7.8")
+        }
+    }
+
+    @Test func ticketsAreForOneServiceAndNotForSMTP() async throws {
+        try await TestAuthority.run { (authority) async throws in
+            let ticket = try #require(try await authority.verify("bob", service: "imap")["ticket"])
+            #expect(try await authority.redeem(ticket, service: "pop3")["status"] == "5.7.8")
+            #expect(try await authority.redeem(ticket, service: "imap")["status"] == "5.7.8")
+            let submission = try await authority.verify("bob", service: "smtp")
+            #expect(submission["address"] == "bob@example.test" && submission["ticket"] == nil)
+        }
+    }
+
+    @Test func ticketsOfRemovedAccountsAreVoid() async throws {
+        try await TestAuthority.run { (authority) async throws in
+            let ticket = try #require(try await authority.verify("bob")["ticket"])
+            authority.directory.write("users", "alice@example.test:!\n".utf8)
+            #expect(try await authority.redeem(ticket)["status"] == "5.7.8")
+        }
+    }
+
+    @Test(arguments: [
+        ("alice", "wrong"), ("alice", ""), ("nobody", "U*U"), ("locked", "U*U"), ("team", "U*U"),
+        ("alice@example.net", "U*U"), ("", "U*U"), ("a b\u{0}@@\n", "U*U"),
+    ])
+    func wrongLoginsLookAlike(user: String, password: String) async throws {
+        try await TestAuthority.run { (authority) async throws in
+            var reply = try await authority.verify(user, password)
+            reply["tag"] = nil
+            #expect(reply == .reply(.reject, status: "5.7.8", text: "wrong user or password"))
+        }
+    }
+
+    @Test func unknownUsersCostAComparisonToo() async throws {
+        let hashes = NIOLockedValueBox<[String]>([])
+        try await TestAuthority.run(
+            matches: { password, hash in
+                hashes.withLockedValue { $0.append(hash) }
+                return true
+            },
+            { (authority) async throws in
+                #expect(try await authority.verify("nobody").replyKind == .reject)
+                #expect(try await authority.verify("locked").replyKind == .reject)
+            }
+        )
+        #expect(hashes.withLockedValue { $0 } == [TestAuthority.hash, TestAuthority.hash])
+    }
+
+    @Test func incompleteQuestionsAreRefused() async throws {
+        try await TestAuthority.run { (authority) async throws in
+            for (frame, status) in [
+                (Frame("VERIFY", ["service": "pop3", "user": "alice"]), "5.5.4"),
+                (Frame("VERIFY", ["service": "nntp", "user": "alice", "password": "U*U"]), "5.5.4"),
+                (Frame("REDEEM", ["service": "pop3"]), "5.7.8"), (Frame("RECIPIENT"), "5.1.3"),
+                (Frame("EXPAND", ["address": "<alice@example.test>"]), "5.1.3"), (Frame("HELLO"), "5.5.1"),
+            ] {
+                let reply = try await authority.client.request(frame)
+                #expect(reply.replyKind == .reject && reply["status"] == status)
+            }
+        }
+    }
+
+    @Test func recipientsAndExpansions() async throws {
+        try await TestAuthority.run { (authority) async throws in
+            for (verb, address, answer) in [
+                ("RECIPIENT", "ALICE@example.test", "kind=local"), ("RECIPIENT", "team@example.test", "kind=local"),
+                ("RECIPIENT", "alice+x@example.test", "kind=local"), ("RECIPIENT", "a@example.net", "kind=foreign"),
+                ("RECIPIENT", "nobody@example.test", "REJECT 5.1.1"),
+                ("RECIPIENT", "round@example.test", "REJECT 5.4.6"),
+                (
+                    "EXPAND", "boss+x@example.test",
+                    "address=alice@example.test mailbox=example.test/alice format=maildir quota=1000"
+                ),
+                (
+                    "EXPAND", "bob+x@example.test",
+                    "address=bob@example.test mailbox=bob.mbox format=mbox quota=0 extension=x"
+                ),
+                ("EXPAND", "team@example.test", "forward=alice@example.test forward=carol@example.net"),
+                ("EXPAND", "a@example.net", "REJECT 5.1.1"), ("EXPAND", "nobody@example.test", "REJECT 5.1.1"),
+                ("EXPAND", "round@example.test", "REJECT 5.4.6"),
+            ] {
+                #expect(try await authority.ask(verb, address) == answer, "\(verb) \(address)")
+            }
+        }
+    }
+
+    @Test func otherQuestionsDoNotWaitForAPassword() async throws {
+        let gate = ConditionLock(value: 0)
+        try await TestAuthority.run(
+            matches: { _, _ in
+                gate.lock(whenValue: 1)
+                gate.unlock()
+                return true
+            },
+            { (authority) async throws in
+                async let login = authority.verify("alice")
+                #expect(try await authority.ask("RECIPIENT", "bob@example.test") == "kind=local")
+                gate.lock()
+                gate.unlock(withValue: 1)
+                #expect(try await login.replyKind == .ok)
+            }
+        )
+    }
+
+    @Test func garbageIsAnsweredOnceAndEndsTheConnection() async throws {
+        try await TestAuthority.run { (authority) async throws in
+            let path = authority.directory.file("auth.sock")
+            let connection = try await Connection.connect(unix: path, on: authority.loop)
+            connection.idleTimeout = .seconds(20)
+            connection.write("GET / HTTP/1.1\r\n\r\n")
+            try await connection.flush()
+            var parser = FrameParser()
+            #expect(try await connection.readFrame(&parser)?["status"] == "5.5.2")
+            #expect(try await connection.receive() == false)
+            connection.close()
+            #expect(try await authority.ask("RECIPIENT", "bob@example.test") == "kind=local")
+        }
+    }
+
+    @Test func eachVerbHasItsUsers() {
+        let access = AuthorityService.Access(logins: [1], mailboxes: [2], recipients: [3], deliveries: [4])
+        for (uid, verb) in [(UInt32(1), "VERIFY"), (2, "REDEEM"), (3, "RECIPIENT"), (4, "EXPAND")] {
+            for other in UInt32(1)...5 { #expect(access.allows(verb, other) == (other == uid)) }
+        }
+    }
+}

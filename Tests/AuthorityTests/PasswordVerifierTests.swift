@@ -1,0 +1,114 @@
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOEmbedded
+import NIOPosix
+import Network
+import SMTP
+import Testing
+
+@testable import Authority
+
+/// What passwords were compared with, instead of the time it took.
+@Suite struct PasswordVerifierTests {
+    private typealias Comparisons = NIOLockedValueBox<[String]>
+
+    private func run(
+        maximumWaiting: Int = 100,
+        throttle: LoginThrottle = LoginThrottle(first: .zero, longest: .zero),
+        before: @escaping @Sendable () -> Void = {},
+        _ body: @escaping @Sendable (PasswordVerifier) async throws -> Void
+    ) async throws -> [String] {
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let pool = NIOThreadPool(numberOfThreads: 1)
+        pool.start()
+        let comparisons = Comparisons([])
+        let verifier = PasswordVerifier(
+            pool: pool,
+            loop: loop,
+            maximumWaiting: maximumWaiting,
+            throttle: throttle,
+            standIn: "stand-in"
+        ) { password, hash in
+            before()
+            comparisons.withLockedValue { $0.append(hash) }
+            return password == "right"
+        }
+        try await Task(executorPreference: LoopExecutor.of(loop)) { try await body(verifier) }.value
+        try await pool.shutdownGracefully()
+        return comparisons.withLockedValue { $0 }
+    }
+
+    private static func account(_ hash: String) throws -> Account {
+        let address = try MailAddress(parsing: "alice@example.test".utf8)
+        return Account(address: address, hash: hash, mailbox: "alice", format: .maildir, quota: 0)
+    }
+
+    @Test func everyLoginCostsOneComparison() async throws {
+        let comparisons = try await run { verifier in
+            let known = try Self.account("$6$alice")
+            let locked = try Self.account("!$6$alice")
+            for (password, account, typical, outcome) in [
+                ("right", known, "$6$typical", PasswordVerifier.Outcome.verified),
+                ("wrong", known, "$6$typical", .refused),
+                // Whoever knows no user learns nothing, even with a password that fits the hash he is given.
+                ("right", nil, "$6$typical", .refused), ("wrong", nil, "$6$typical", .refused),
+                ("right", locked, "$6$typical", .refused), ("right", nil, nil, .refused),
+            ] as [(String, Account?, String?, PasswordVerifier.Outcome)] {
+                #expect(await verifier.verify(password, account, typicalHash: typical, client: [1]) == outcome)
+            }
+        }
+        #expect(comparisons == ["$6$alice", "$6$alice", "$6$typical", "$6$typical", "$6$typical", "stand-in"])
+    }
+
+    @Test func tooManyAtOnceArePutOff() async throws {
+        let gate = ConditionLock(value: 0)
+        let begun = NIOLockedValueBox(false)
+        let comparisons = try await run(maximumWaiting: 1) {
+            begun.withLockedValue { $0 = true }
+            gate.lock(whenValue: 1)
+            gate.unlock()
+        } _: { verifier in
+            let account = try Self.account("$6$alice")
+            async let first = verifier.verify("right", account, typicalHash: nil, client: [1])
+            while !begun.withLockedValue({ $0 }) { await Task.yield() }
+            #expect(await verifier.verify("right", account, typicalHash: nil, client: [2]) == .busy)
+            gate.lock()
+            gate.unlock(withValue: 1)
+            #expect(await first == .verified)
+            #expect(await verifier.verify("right", account, typicalHash: nil, client: [2]) == .verified)
+        }
+        #expect(comparisons == ["$6$alice", "$6$alice"])
+    }
+
+    @Test func whoGuessesTakesNotAllTheRoom() async throws {
+        let loop = NIOAsyncTestingEventLoop()
+        let pool = NIOThreadPool(numberOfThreads: 1)
+        pool.start()
+        let throttle = LoginThrottle(first: .seconds(10), longest: .seconds(10))
+        let verifier = PasswordVerifier(
+            pool: pool,
+            loop: loop,
+            maximumWaiting: 100,
+            throttle: throttle,
+            standIn: "stand-in",
+            matches: { password, _ in password == "right" }
+        )
+        let account = try Self.account("$6$alice")
+        await Task(executorPreference: LoopExecutor.of(loop)) {
+            #expect(await verifier.verify("wrong", nil, typicalHash: nil, client: [1]) == .refused)
+            await withTaskGroup(of: PasswordVerifier.Outcome.self) { group in
+                for _ in 0..<9 {
+                    group.addTask { await verifier.verify("wrong", nil, typicalHash: nil, client: [1]) }
+                }
+                // Eight wait for the clock, which stands still.
+                #expect(await group.next() == .busy)
+                #expect(await verifier.verify("right", account, typicalHash: nil, client: [2]) == .verified)
+                await loop.advanceTime(by: .seconds(10))
+                let others = await group.reduce(into: []) { $0.append($1) }
+                #expect(others == Array(repeating: .refused, count: 8))
+            }
+        }.value
+        try await pool.shutdownGracefully()
+        await loop.shutdownGracefully()
+    }
+}
