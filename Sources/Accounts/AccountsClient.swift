@@ -78,7 +78,11 @@ package final class AccountsClient: Sendable {
         switch reply.replyKind {
         case .ok: return reply
         case .defer: throw .deferred(status: reply["status"] ?? "4.7.0", text: reply["text"] ?? "try again later")
-        case .reject: throw .refused(status: reply["status"] ?? "5.7.0", text: reply["text"] ?? "refused")
+        case .reject:
+            let (status, text) = (reply["status"] ?? "5.7.0", reply["text"] ?? "refused")
+            // That we may not ask, or asked amiss, says nothing about the address: mail must not be returned for it.
+            guard status != "5.7.1", !status.hasPrefix("5.5.") else { throw .unavailable("authd: \(text)") }
+            throw .refused(status: status, text: text)
         case nil: throw .unavailable("authd: unexpected reply \(reply.verb)")
         }
     }

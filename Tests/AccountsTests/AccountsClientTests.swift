@@ -64,7 +64,11 @@ import Glibc
     }
 
     @Test func nonsenseIsUnavailable() async throws {
-        for reply in [Frame("MAYBE"), .ok(), .ok(tag: nil, [.init("address", "a@b"), .init("quota", "-1")])] {
+        for reply in [
+            Frame("MAYBE"), .ok(), .ok(tag: nil, [.init("address", "a@b"), .init("quota", "-1")]),
+            .reply(.reject, status: "5.7.1", text: "not allowed for this user"),
+            .reply(.reject, status: "5.5.1", text: "unknown verb"),
+        ] {
             await #expect {
                 try await withAuthority { _ in
                     reply
