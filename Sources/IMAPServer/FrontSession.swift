@@ -224,21 +224,24 @@ final class FrontSession {
     }
 
     private func logIn(_ tag: String, _ credentials: PasswordCredentials) async throws(ConnectionError) -> Next {
-        let handoff = LoginHandoff(settings: settings, accounts: accounts)
-        switch await handoff.start(
-            credentials,
+        let handover = LoginHandover(path: settings.mailboxSocket, timeout: settings.authorityTimeout)
+        let outcome = await handover.logIn(
+            .imap,
+            user: credentials.user,
+            password: credentials.password,
             client: client,
             isEncrypted: connection.tls != nil,
+            accounts: accounts,
             on: connection.eventLoop
         )
-        {
-        case .refused:
+        switch outcome {
+        case .wrong:
             return refuseLogin(tag, user: credentials.user)
-        case .unavailable(let reason):
+        case .refused(_, let reason), .unavailable(let reason):
             logger.error("login deferred", metadata: ["client": "\(client)", "reason": "\(reason)"])
             respond { $0.status(.no, tag: tag, code: .unavailable, "cannot log in now, try again later") }
             return failure()
-        case .accepted(let mailbox, let address):
+        case .accepted(let mailbox, let address, _):
             counters.logins.increment()
             logger.info("login", metadata: ["client": "\(client)", "user": "\(address)"])
             respond { $0.status(.ok, tag: tag, code: .capability(Capabilities.afterLogin), "logged in") }

@@ -165,59 +165,39 @@ final class FrontSession {
     // MARK: Login
 
     private func logIn(_ credentials: PasswordCredentials) async throws(ConnectionError) -> Next {
-        do throws(AccountsError) {
-            let login = try await accounts.verify(
-                service: .pop3,
-                user: credentials.user,
-                password: credentials.password,
-                client: client
-            )
-            return try await handOver(login)
-        } catch {
-            return refuse(error, user: credentials.user)
-        }
-    }
-
-    private func handOver(_ login: VerifiedLogin) async throws(AccountsError) -> Next {
-        guard let ticket = login.ticket else { throw .unavailable("authd: no ticket") }
-        let outcome = await service.handover.begin(
-            ticket: ticket,
+        let outcome = await service.handover.logIn(
+            .pop3,
+            user: credentials.user,
+            password: credentials.password,
             client: client,
             isEncrypted: connection.tls != nil,
+            accounts: accounts,
             on: connection.eventLoop
         )
         switch outcome {
-        case .accepted(let session, let text):
+        case .accepted(let session, let address, let text):
             service.counters.logins.increment()
-            service.logger.info("login", metadata: ["client": "\(client)", "address": "\(login.address)"])
+            service.logger.info("login", metadata: ["client": "\(client)", "address": "\(address)"])
             connection.write { $0.writeOK(text ?? "logged in") }
             do throws(ConnectionError) {
                 try await connection.flush()
             } catch {
                 session.abort()
-                return .close
+                throw error
             }
             return .relay(session)
-        case .refused(let status, let text): throw .refused(status: status, text: text)
-        case .unavailable(let reason): throw .unavailable(reason)
-        }
-    }
-
-    private func refuse(_ error: AccountsError, user: String) -> Next {
-        switch error {
-        case .refused(let status, _) where status.hasPrefix("5.7."):
+        case .wrong:
             service.counters.loginsFailed.increment()
-            service.logger.notice("login failed", metadata: ["client": "\(client)", "user": "\(user)"])
+            service.logger.notice("login failed", metadata: ["client": "\(client)", "user": "\(credentials.user)"])
             return fault("wrong user or password", .authentication)
         case .refused("4.2.0", let text):
             return fault(text, .inUse)
         case .refused(let status, let text):
             return fault(text, status.hasPrefix("4.") ? .temporary : .permanent)
-        case .deferred(_, let reason), .unavailable(let reason):
+        case .unavailable(let reason):
             service.counters.loginsDeferred.increment()
             service.logger.error("login deferred", metadata: ["client": "\(client)", "reason": "\(reason)"])
-            connection.write { $0.writeError(.temporary, "cannot check the login now, try again later") }
-            return .command
+            return fault("cannot log in now, try again later", .temporary)
         }
     }
 

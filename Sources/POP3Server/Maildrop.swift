@@ -6,6 +6,8 @@ final class Maildrop: @unchecked Sendable {
     // Unchecked: a session does one thing at a time.
     struct Entry {
         let uid: UInt32
+        /// With CRLF line ends, but without the one that an unfinished last line gets when it is sent: only reading the
+        /// whole message could tell.
         let octets: Int
         var isDeleted = false
     }
