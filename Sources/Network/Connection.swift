@@ -6,7 +6,7 @@ import TLS
 /// One byte-stream connection (TCP, Unix-domain, with or without TLS) for straight-line code.
 ///
 /// A session is a task whose preferred executor is the connection's event loop (`LoopExecutor`); every call here must
-/// come from that loop's thread. One task may wait in `receive` and one in `flush` at the same time.
+/// come from that loop's thread. One task may wait in `receive` and any number in `flush` at the same time.
 package final class Connection: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread.
     package let channel: any Channel
@@ -31,7 +31,7 @@ package final class Connection: @unchecked Sendable {
 
     private var output = ByteBuffer()
     private var reader: CheckedContinuation<Void, Never>?
-    private var writer: CheckedContinuation<Void, Never>?
+    private var writers: [CheckedContinuation<Void, Never>] = []
     private var hasNews = false
     private var atEnd = false
     private var failure: ConnectionError?
@@ -160,7 +160,7 @@ package final class Connection: @unchecked Sendable {
         while !channel.isWritable {
             if let failure { throw failure }
             startWaiting()
-            await withCheckedContinuation { writer = $0 }
+            await withCheckedContinuation { writers.append($0) }
         }
         if let failure, failure != .shuttingDown { throw failure }
     }
@@ -194,6 +194,7 @@ package final class Connection: @unchecked Sendable {
     private func addTLS(_ context: TLSContext, serverName: String?) async throws(ConnectionError) {
         let promise = eventLoop.makePromise(of: TLSInfo.self)
         do {
+            guard !atEnd else { throw TLSError.unexpectedEnd }
             let handler = try TLSHandler(context, serverName: serverName, handshake: promise)
             try channel.pipeline.syncOperations.addHandler(handler, position: .first)
         } catch {
@@ -319,10 +320,11 @@ package final class Connection: @unchecked Sendable {
     }
 
     private func resumeWriter() {
-        guard let waiting = writer else { return }
-        writer = nil
+        guard !writers.isEmpty else { return }
+        let waiting = writers
+        writers = []
         if reader == nil { waitUntil = nil }
-        waiting.resume()
+        for writer in waiting { writer.resume() }
     }
 
     private func fail(_ reason: ConnectionError) {
@@ -352,7 +354,7 @@ package final class Connection: @unchecked Sendable {
     private func alarmFired() {
         alarm = nil
         alarmTime = nil
-        guard let until = waitUntil, reader != nil || writer != nil else { return }
+        guard let until = waitUntil, reader != nil || !writers.isEmpty else { return }
         if until <= .now() {
             fail(.timedOut)
         } else {

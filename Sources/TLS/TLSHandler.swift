@@ -80,6 +80,15 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
         if state == .active { readRecords(context: context) }
     }
 
+    package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        // Half-closed connections stay open, but no handshake comes to its end on one.
+        if state == .handshaking, let event = event as? ChannelEvent, event == .inputClosed {
+            finish(with: .unexpectedEnd)
+            context.close(promise: nil)
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
     package func channelInactive(context: ChannelHandlerContext) {
         finish(with: .unexpectedEnd)
         context.fireChannelInactive()

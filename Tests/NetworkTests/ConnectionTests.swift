@@ -54,6 +54,33 @@ struct Pair {
         #expect(lines == ["one", "two", "too long", "four"])
     }
 
+    @Test func manyMayWaitInFlush() async throws {
+        let count = try await Pair.run { connection in
+            let loop = connection.eventLoop
+            await withTaskGroup(of: Void.self) { group in
+                for _ in 0..<8 {
+                    group.addTask(executorPreference: LoopExecutor.of(loop)) {
+                        connection.write([UInt8](repeating: 0x61, count: 1 << 20))
+                        try? await connection.flush()
+                    }
+                }
+            }
+            // Only reached when each of them was woken.
+            connection.write("!")
+            try? await connection.flush()
+        } client: { connection in
+            var count = 0
+            while try await connection.receive() {
+                count += connection.input.readableBytes
+                let isLast = connection.input.readableBytesView.last == UInt8(ascii: "!")
+                connection.input.clear()
+                if isLast { break }
+            }
+            return count
+        }
+        #expect(count == (8 << 20) + 1)
+    }
+
     @Test func endlessLineTakesNoMemory() async throws {
         let octets = try await Pair.run { connection in
             for _ in 0..<64 {

@@ -102,6 +102,18 @@ import Glibc
         #expect(isOver)
     }
 
+    @Test func peerThatClosesInTheHandshakeEndsIt() async throws {
+        let client = try TLSContext(clientVerifying: false)
+        try await Pair.run { connection in
+            _ = try? await connection.receive()
+        } client: { connection in
+            await #expect(throws: ConnectionError.tls(TLSError.unexpectedEnd.description)) {
+                try await connection.startTLS(client: client, serverName: nil)
+            }
+            return
+        }
+    }
+
     @Test func silentPeerTimesOutInTheHandshake() async throws {
         let client = try TLSContext(clientVerifying: false)
         try await Pair.run { connection in
