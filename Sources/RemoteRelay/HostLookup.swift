@@ -12,6 +12,9 @@ struct Target: Sendable, Equatable {
     let host: String
     let address: SocketAddress
 
+    /// The host's name for TLS; nil where it has none (RFC 6066 §3 allows no addresses).
+    var name: String? { host.first == "[" || host == address.ipAddress ? nil : host }
+
     /// For reports: `mx.example.net [192.0.2.25]:25`.
     var description: String { "\(host) [\(address.ipAddress ?? "")]:\(address.port ?? 0)" }
 }
@@ -27,8 +30,6 @@ final class HostLookup: @unchecked Sendable {
 
     /// Addresses that one delivery tries at most.
     private static let maximumTargets = 12
-    /// CNAME records that are followed in one answer.
-    private static let maximumAliases = 8
 
     init(settings: RelaySettings, logger: Logger, query: @escaping Query) {
         self.settings = settings
@@ -40,7 +41,10 @@ final class HostLookup: @unchecked Sendable {
     func targets(of destination: String) async -> Result<[Target], Failure> {
         do throws(Failure) {
             if let route = settings.routes.route(for: destination) { return .success(try await follow(route)) }
-            if let literal = Self.literal(destination, port: settings.port) { return .success([literal]) }
+            if let literal = Self.literal(destination, port: settings.port) {
+                guard !settings.isOwn(literal.address) else { throw Self.loop(destination) }
+                return .success([literal])
+            }
             return .success(try await mailExchanges(of: destination))
         } catch {
             return .failure(error)
@@ -74,7 +78,7 @@ final class HostLookup: @unchecked Sendable {
         var generator = SystemRandomNumberGenerator()
         switch MailExchangeList.order(exchanges, isOurs: isOurs, using: &generator) {
         case .null: throw Failure(outcome: .never(.noMailDomain, "the domain \(destination) takes no mail (null MX)"))
-        case .loop: throw Failure(outcome: .never(.routingLoop, "mail for \(destination) loops back to this host"))
+        case .loop: throw Self.loop(destination)
         case .hosts(let hosts): return try await addresses(of: hosts, destination)
         }
     }
@@ -85,9 +89,7 @@ final class HostLookup: @unchecked Sendable {
         guard !found.isEmpty else {
             throw Failure(outcome: .never(.noMailDomain, "the domain \(domain) has neither MX nor address records"))
         }
-        guard !found.contains(where: { settings.isOwn($0.address) }) else {
-            throw Failure(outcome: .never(.routingLoop, "mail for \(domain) loops back to this host"))
-        }
+        guard !found.contains(where: { settings.isOwn($0.address) }) else { throw Self.loop(Self.text(domain)) }
         return found
     }
 
@@ -99,9 +101,8 @@ final class HostLookup: @unchecked Sendable {
                 let found = try await addresses(of: host, port: settings.port)
                 // This host and those behind it lead back to us.
                 if found.contains(where: { settings.isOwn($0.address) }) {
-                    guard !targets.isEmpty else {
-                        throw Failure(outcome: .never(.routingLoop, "mail for \(destination) loops back to this host"))
-                    }
+                    // A better host whose address is not known now is no reason to send the mail back.
+                    guard !targets.isEmpty || trouble != nil else { throw Self.loop(destination) }
                     break
                 }
                 targets += found
@@ -171,6 +172,10 @@ final class HostLookup: @unchecked Sendable {
             throw Failure(outcome: .never(.badDestination, "\"\(text)\" is not a domain name"))
         }
         return name
+    }
+
+    private static func loop(_ destination: String) -> Failure {
+        Failure(outcome: .never(.routingLoop, "mail for \(destination) loops back to this host"))
     }
 
     private func isOurs(_ name: DomainName) -> Bool { name == settings.ownName }

@@ -19,10 +19,16 @@ struct Outcome: Sendable, Equatable {
         Outcome(kind: .reject, status: status, text: text, remote: remote)
     }
 
+    /// Nobody waits for the result any more: it's not told, and queue-manager asks again.
+    static let interrupted = later(.notAccepting, "interrupted")
+
+    /// What is kept of a host's words. Octets.
+    private static let maximumWords = 1000
+
     /// What a host's reply means for a recipient. Its enhanced code counts where it has one (RFC 2034).
     init(_ reply: Reply, from remote: String, after command: String) {
-        let words = ([reply.code.description] + (reply.status.map { [$0.description] } ?? []) + reply.lines)
-            .joined(separator: " ")
+        // A reply may have 64 KiB, for each of a thousand recipients.
+        let words = String(decoding: reply.description.utf8.prefix(Self.maximumWords), as: UTF8.self)
         self.remote = remote
         diagnostic = words
         switch reply.code.value {

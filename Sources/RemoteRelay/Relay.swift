@@ -49,6 +49,10 @@ final class Relay: @unchecked Sendable {
         for target in targets {
             let open = everybody.filter { outcomes[$0] == nil }
             if open.isEmpty { break }
+            if request.isAbandoned() {
+                last = .interrupted
+                break
+            }
             let (found, trouble) = await attempt(request, open, target)
             outcomes.merge(found) { $1 }
             if let trouble { last = Self.outcome(of: trouble, target) }
@@ -66,7 +70,7 @@ final class Relay: @unchecked Sendable {
             reused.increment()
             switch await transaction(client, request, places) {
             case .complete(let outcomes): return (outcomes, nil)
-            case .broken(let outcomes, .connection) where outcomes.isEmpty: continue
+            case .broken(let outcomes, let trouble) where outcomes.isEmpty && trouble.mayBeOver: continue
             case .broken(let outcomes, let trouble): return (outcomes, trouble)
             }
         }

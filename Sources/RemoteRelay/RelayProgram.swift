@@ -14,6 +14,7 @@ package struct RelayProgram: DaemonProgram {
         let queue: CInt
         let allowed: Set<UInt32>
         let tls: TLSContext
+        let interfaces: [SocketAddress]
     }
 
     package let name = DaemonName.remoteRelay
@@ -28,12 +29,13 @@ package struct RelayProgram: DaemonProgram {
             socket: try setup.listen(unix: "run/relay.sock"),
             queue: queue,
             allowed: setup.uids(of: [.queueManager]),
-            tls: try TLSContext(clientVerifying: false, minimum: setup.configuration.tls.minimumVersion)
+            tls: try TLSContext(clientVerifying: false, minimum: setup.configuration.tls.minimumVersion),
+            interfaces: RelaySettings.interfaces()
         )
     }
 
     package func serve(_ prepared: Prepared, _ context: DaemonContext) async throws {
-        let settings = RelaySettings(context.configuration)
+        let settings = RelaySettings(context.configuration, interfaces: prepared.interfaces)
         let loop = context.group.next()
         let pool = NIOThreadPool(numberOfThreads: 2)
         pool.start()
@@ -44,7 +46,7 @@ package struct RelayProgram: DaemonProgram {
         let relay = Relay(settings: settings, lookup: lookup, tls: prepared.tls, pool: pool, loop: loop)
         let service = RelayService(relay: relay, queue: prepared.queue, logger: context.logger)
         let server = BusServer(group: context.group, allowed: prepared.allowed, logger: context.logger)
-        try await server.answer(on: prepared.socket) { frame, connection in service.answer(frame, connection) }
+        try await server.accept(on: prepared.socket) { await service.serve($0) }
         context.announceReadiness()
         await context.untilShutdown()
         await server.shutDown(grace: .seconds(5))

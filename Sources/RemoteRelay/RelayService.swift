@@ -22,13 +22,23 @@ final class RelayService: @unchecked Sendable {
         self.logger = logger
     }
 
+    /// Serves queue-manager. When its connection ends, or the daemon does, what waits for the answer to a whole message
+    /// still gets it, and everything else stops.
+    func serve(_ connection: Connection) async {
+        let requests = RequestsInFlight()
+        await BusServer.serve(connection, logger: logger) { frame, connection in
+            self.answer(frame, connection, requests)
+        }
+        await requests.abandon()
+    }
+
     /// Starts to work on a request; the replies follow when they are known.
-    func answer(_ frame: Frame, _ connection: Connection) {
+    private func answer(_ frame: Frame, _ connection: Connection, _ requests: RequestsInFlight) {
         guard frame.verb == "DELIVER" else {
             connection.write(Frame.reply(.reject, status: "5.5.1", text: "unknown verb", tag: frame["tag"]))
             return
         }
-        let request: DeliveryRequest
+        var request: DeliveryRequest
         do {
             request = try Self.request(frame, queue: queue)
         } catch {
@@ -36,9 +46,12 @@ final class RelayService: @unchecked Sendable {
             connection.write(Frame.reply(.defer, status: error.status, text: error.text, tag: frame["tag"]))
             return
         }
-        Task(executorPreference: LoopExecutor.of(connection.eventLoop)) { [self] in
+        request.isAbandoned = { requests.areAbandoned }
+        requests.begin()
+        Task(executorPreference: LoopExecutor.of(connection.eventLoop)) { [self, request] in
+            defer { requests.end() }
             let outcomes = await relay.deliver(request)
-            for (recipient, outcome) in zip(frame.all("recipient"), outcomes) {
+            for (recipient, outcome) in zip(frame.all("recipient"), outcomes) where outcome != .interrupted {
                 log(request, recipient, outcome)
                 counters[outcome.kind]?.increment()
                 connection.write(Self.reply(recipient, outcome, tag: frame["tag"]))

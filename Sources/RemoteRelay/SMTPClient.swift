@@ -36,6 +36,14 @@ final class SMTPClient {
         case refused(Reply)
         /// TLS is required and not offered.
         case notEncrypted
+
+        /// Whether it may be about the session alone, so that a new one to the same host may do better.
+        var mayBeOver: Bool {
+            switch self {
+            case .connection, .refused: return true
+            case .tls, .notEncrypted: return false
+            }
+        }
     }
 
     let target: Target
@@ -43,6 +51,8 @@ final class SMTPClient {
     private(set) var extensions = Extensions()
     private(set) var messages = 0
     private let settings: RelaySettings
+    /// A host that greets octet by octet is waited for no longer than this.
+    private static let longestGreeting = TimeAmount.minutes(30)
     private var parser = ReplyParser()
 
     init(_ target: Target, _ connection: Connection, settings: RelaySettings) {
@@ -61,6 +71,7 @@ final class SMTPClient {
     /// Greeting, EHLO (or HELO), STARTTLS as the policy says, and EHLO again.
     func greet(tls context: TLSContext?) async throws(Trouble) {
         connection.idleTimeout = settings.times.command
+        connection.deadline = .now() + Self.longestGreeting
         let greeting = try await reply()
         guard greeting.code.isPositive else { throw .refused(greeting) }
         try await hello()
@@ -75,7 +86,7 @@ final class SMTPClient {
             return
         }
         do {
-            try await connection.startTLS(client: context, serverName: target.host)
+            try await connection.startTLS(client: context, serverName: target.name)
         } catch {
             throw .tls("\(error)")
         }

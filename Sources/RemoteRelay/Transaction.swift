@@ -12,6 +12,8 @@ struct DeliveryRequest {
     let sender: EnvelopeSender
     let recipients: [EnvelopeRecipient]
     let file: MessageFile
+    /// Whether queue-manager went away, or the daemon ends: what was not sent yet should not be sent.
+    var isAbandoned: @Sendable () -> Bool = { false }
 }
 
 /// One mail transaction on an SMTP session: MAIL, RCPT, DATA, the message.
@@ -67,7 +69,7 @@ struct Transaction {
                 if mailReply.code.isPositive, reply.code.isPositive {
                     accepted.append(recipient.place)
                 } else if mailReply.code.isPositive {
-                    outcomes[recipient.place] = Outcome(reply, from: client.target.description, after: "RCPT")
+                    outcomes[recipient.place] = refusal(ofRecipient: reply)
                 }
             }
         }
@@ -85,13 +87,15 @@ struct Transaction {
         client.connection.idleTimeout = settings.times.data
         guard !accepted.isEmpty || isPipelined else {
             // Nobody was accepted: the transaction is taken back (RFC 5321 §4.1.1.5).
-            _ = try await client.command("RSET")
+            try await reset()
             return
         }
         let ready = isPipelined ? try await client.reply() : try await client.command("DATA")
         guard ready.code.isIntermediate else {
+            // Only 354 asks for the message: a host that says 2xx has not got it.
+            if ready.code.isPositive { throw .connection("unexpected reply to DATA: \(ready.code)") }
             for place in accepted { outcomes[place] = Outcome(ready, from: client.target.description, after: "DATA") }
-            _ = try await client.command("RSET")
+            try await reset()
             return
         }
         guard !accepted.isEmpty else {
@@ -100,6 +104,12 @@ struct Transaction {
             return
         }
         try await send()
+        if request.isAbandoned() {
+            // Without the dot the host takes nothing, and the next attempt sends it once.
+            client.connection.abort()
+            for place in accepted { outcomes[place] = .interrupted }
+            throw .connection("interrupted")
+        }
         let final: Reply
         do {
             final = try await end()
@@ -116,7 +126,24 @@ struct Transaction {
         for place in accepted {
             outcomes[place] = Outcome(final, from: client.target.description, after: "the message")
         }
+        if final.code.isIntermediate { throw .connection("unexpected reply to the message: \(final.code)") }
         client.countMessage()
+    }
+
+    /// Takes the transaction back. After a no the next one would meet the rest of this one, and refusals not meant for it.
+    private func reset() async throws(SMTPClient.Trouble) {
+        let reply = try await client.command("RSET")
+        guard reply.code.isPositive else { throw .connection("unexpected reply to RSET: \(reply.code)") }
+    }
+
+    /// 552 means here that there are too many recipients, which others than the first may hear (RFC 5321 §4.5.3.1.10).
+    private func refusal(ofRecipient reply: Reply) -> Outcome {
+        guard reply.code == .tooLarge else { return Outcome(reply, from: client.target.description, after: "RCPT") }
+        let status = reply.status.map { EnhancedStatusCode(4, $0.subject, $0.detail) }
+        let temporary = Reply(.insufficientStorage, status ?? .tooManyRecipients, lines: reply.lines)
+        var outcome = Outcome(temporary, from: client.target.description, after: "RCPT")
+        outcome.diagnostic = Outcome(reply, from: client.target.description, after: "RCPT").diagnostic
+        return outcome
     }
 
     private func send() async throws(SMTPClient.Trouble) {

@@ -1,6 +1,5 @@
 import Bus
 import Logging
-import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Network
@@ -14,79 +13,6 @@ import Testing
 #if canImport(Glibc)
 import Glibc
 #endif
-
-/// An SMTP server that follows a script: the greeting, then a reply for each command by its verb.
-final class ScriptedServer: Sendable {
-    struct Script: Sendable {
-        /// Empty: the connection is closed at once.
-        var greeting = "220 sink ESMTP\r\n"
-        /// Replies by verb, taken in turn; the last one stays. An empty reply closes the connection.
-        var replies: [String: [String]] = [
-            "EHLO": ["250-sink\r\n250 PIPELINING\r\n"], "HELO": ["250 sink\r\n"], "MAIL": ["250 ok\r\n"],
-            "RCPT": ["250 ok\r\n"], "DATA": ["354 go\r\n"], ".": ["250 2.0.0 taken\r\n"], "RSET": ["250 ok\r\n"],
-            "QUIT": ["221 bye\r\n"],
-        ]
-    }
-
-    private struct State {
-        var connections = 0
-        var commands: [String] = []
-        var messages: [String] = []
-        var used: [String: Int] = [:]
-    }
-
-    private let script: Script
-    private let state = NIOLockedValueBox(State())
-
-    init(_ script: Script) { self.script = script }
-
-    var connections: Int { state.withLockedValue { $0.connections } }
-    var commands: [String] { state.withLockedValue { $0.commands } }
-    var messages: [String] { state.withLockedValue { $0.messages } }
-
-    func serve(_ connection: Connection) async {
-        state.withLockedValue { $0.connections += 1 }
-        if script.greeting.isEmpty { return }
-        connection.write(script.greeting)
-        do {
-            try await connection.flush()
-            while let line = try await connection.readLine(maximum: 4096) {
-                let command = String(buffer: line)
-                state.withLockedValue { $0.commands.append(command) }
-                guard try await answer(command.prefix { $0 != " " }.uppercased(), connection) else { return }
-            }
-        } catch {
-            return
-        }
-    }
-
-    private func answer(_ verb: String, _ connection: Connection) async throws -> Bool {
-        let reply = next(verb)
-        connection.write(reply)
-        try await connection.flush()
-        guard !reply.isEmpty else { return false }
-        if verb == "DATA", reply.hasPrefix("354") {
-            var lines: [String] = []
-            while let line = try await connection.readLine(maximum: 1 << 20) {
-                if line.readableBytesView.elementsEqual(".".utf8) { break }
-                lines.append(String(buffer: line))
-            }
-            let text = lines.joined(separator: "\n")
-            state.withLockedValue { $0.messages.append(text) }
-            return try await answer(".", connection)
-        }
-        return verb != "QUIT"
-    }
-
-    private func next(_ verb: String) -> String {
-        state.withLockedValue { state in
-            let replies = script.replies[verb] ?? ["500 what\r\n"]
-            let index = state.used[verb, default: 0]
-            state.used[verb] = index + 1
-            return replies[min(index, replies.count - 1)]
-        }
-    }
-}
 
 @Suite struct DeliveryTests {
     private static let message = "Subject: x\r\n\r\n.dot\r\n..dots\r\nend\r\n"
@@ -265,6 +191,62 @@ final class ScriptedServer: Sendable {
         let (outcomes, servers) = try await deliver([script(["EHLO": ["500 what\r\n"]])])
         #expect(outcomes.map(\.kind) == [.ok])
         #expect(servers[0].commands.prefix(2) == ["EHLO mail.example.test", "HELO mail.example.test"])
+    }
+
+    @Test func replyToDATAThatAsksForNothingIsNoDelivery() async throws {
+        for changes in [["DATA": ["250 ok\r\n"]], plain.merging(["DATA": ["250 ok\r\n"]]) { $1 }] {
+            let (outcomes, servers) = try await deliver([script(changes)])
+            #expect(outcomes.map(\.kind) == [.defer])
+            #expect(servers[0].messages.isEmpty)
+        }
+    }
+
+    @Test func sessionThatCannotBeResetIsNotUsedAgain() async throws {
+        let (outcomes, servers) = try await deliver(
+            [
+                script([
+                    "RCPT": ["550 no\r\n", "250 ok\r\n"], "DATA": ["503 no\r\n", "354 go\r\n"],
+                    "RSET": ["500 what\r\n"],
+                ])
+            ],
+            times: 2
+        )
+        #expect(outcomes.map(\.kind) == [.ok])
+        #expect(servers[0].connections == 2)
+    }
+
+    @Test func keptConnectionThatHadEnoughIsReplaced() async throws {
+        let changes = ["MAIL": ["250 ok\r\n", "421 enough\r\n", "250 ok\r\n"]]
+        let (outcomes, servers) = try await deliver([script(changes)], times: 2)
+        #expect(outcomes.map(\.kind) == [.ok])
+        #expect(servers[0].connections == 2)
+    }
+
+    @Test func tooManyRecipientsIsTemporary() async throws {
+        let (outcomes, _) = try await deliver(
+            [script(["RCPT": ["250 ok\r\n", "552 too many\r\n", "552 5.5.3 too many\r\n"]])],
+            recipients: ["<a@example.net>", "<b@example.net>", "<c@example.net>"]
+        )
+        #expect(outcomes.map(\.kind) == [.ok, .defer, .defer])
+        #expect(outcomes[1...].map(\.status.description) == ["4.5.3", "4.5.3"])
+        #expect(outcomes[1].diagnostic == "552 too many")
+    }
+
+    @Test func longRepliesAreCut() async throws {
+        let long = String(repeating: "550-no\r\n", count: 900) + "550 no\r\n"
+        let (outcomes, _) = try await deliver([script(["RCPT": [long]])])
+        #expect(outcomes.map(\.kind) == [.reject])
+        #expect(outcomes.allSatisfy { ($0.diagnostic?.utf8.count ?? 0) <= 1000 && $0.text.utf8.count < 1200 })
+    }
+
+    @Test func brokenTLSIsDoneWithout() async throws {
+        let changes = ["EHLO": ["250-sink\r\n250 STARTTLS\r\n"], "STARTTLS": ["220 go\r\n"]]
+        let (outcomes, servers) = try await deliver([script(changes)])
+        #expect(outcomes.map(\.kind) == [.ok])
+        #expect(servers[0].connections == 2)
+        let (required, others) = try await deliver([script(changes)], settings: "tls = \"required\"")
+        #expect(required.map(\.status.description) == ["4.7.5"])
+        #expect(others[0].messages.isEmpty)
     }
 
     @Test func requiredTLSWaitsForIt() async throws {

@@ -20,20 +20,26 @@ struct Steady: RandomNumberGenerator {
 }
 
 /// Settings for tests: our name is mail.example.test, and smtpd listens on 192.0.2.1:25.
-func testSettings(_ relay: String = "", routes: String = "") throws -> RelaySettings {
+func testSettings(
+    _ relay: String = "",
+    routes: String = "",
+    smtp: String = "192.0.2.1:25",
+    interfaces: [SocketAddress] = []
+) throws -> RelaySettings {
     RelaySettings(
         try Configuration(
             text: """
                 hostname = "mail.example.test"
                 [smtpd]
-                smtp = ["192.0.2.1:25"]
+                smtp = ["\(smtp)"]
                 [remote-relay]
                 \(relay)
                 [remote-relay.routes]
                 \(routes)
                 """,
             file: "test"
-        )
+        ),
+        interfaces: interfaces
     )
 }
 
@@ -103,10 +109,11 @@ func testSettings(_ relay: String = "", routes: String = "") throws -> RelaySett
         _ destination: String,
         _ zone: [String: [String]],
         codes: [String: ResponseCode] = [:],
-        routes: String = ""
+        routes: String = "",
+        settings: RelaySettings? = nil
     ) async throws -> Result<[Target], HostLookup.Failure> {
         let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
-        let lookup = HostLookup(settings: try testSettings(routes: routes), logger: logger) {
+        let lookup = HostLookup(settings: try settings ?? testSettings(routes: routes), logger: logger) {
             (name, type) async throws(ResolutionError) in
             let key = "\(name) \(type)"
             if let code = codes[key] { return Resolution(responseCode: code, answers: []) }
@@ -175,6 +182,32 @@ func testSettings(_ relay: String = "", routes: String = "") throws -> RelaySett
         #expect(try await status(lookUp("a.net", ["a.net. MX": ["10 mail.example.test."]])) == "5.4.6")
         let ours = ["a.net. MX": ["10 mx.a.net."], "mx.a.net. A": ["192.0.2.1"]]
         #expect(try await status(lookUp("a.net", ours)) == "5.4.6")
+    }
+
+    @Test func backupHostWaitsForTheBetterOne() async throws {
+        let zone = ["a.net. MX": ["10 mx.a.net.", "20 backup.net."], "backup.net. A": ["192.0.2.1"]]
+        let codes = ["mx.a.net. A": ResponseCode.serverFailure, "mx.a.net. AAAA": .serverFailure]
+        #expect(try await status(lookUp("a.net", zone, codes: codes)) == "4.4.3")
+    }
+
+    @Test func wildcardsMeanAllOurAddresses() async throws {
+        let own = [try SocketAddress(ipAddress: "192.0.2.50", port: 0), try SocketAddress(ipAddress: "::1", port: 0)]
+        let settings = try testSettings(smtp: "0.0.0.0:25", interfaces: own)
+        for (host, code) in [("192.0.2.50", "5.4.6"), ("0.0.0.0", "5.4.6"), ("192.0.2.51", nil)] {
+            let zone = ["a.net. MX": ["10 mx.a.net."], "mx.a.net. A": [host]]
+            #expect(try await status(lookUp("a.net", zone, settings: settings)) == code)
+            #expect(try await status(lookUp("a.net", ["a.net. A": [host]], settings: settings)) == code)
+            #expect(try await status(lookUp("[\(host)]", [:], settings: settings)) == code)
+        }
+        #expect(!settings.isOwn(try SocketAddress(ipAddress: "::1", port: 25)))
+        #expect(!settings.isOwn(try SocketAddress(ipAddress: "192.0.2.50", port: 2525)))
+    }
+
+    @Test func onlyNamesAreToldInTLS() async throws {
+        let address = try SocketAddress(ipAddress: "192.0.2.9", port: 25)
+        #expect(Target(host: "mx.example.net", address: address).name == "mx.example.net")
+        #expect(Target(host: "192.0.2.9", address: address).name == nil)
+        #expect(Target(host: "[192.0.2.9]", address: address).name == nil)
     }
 
     @Test func routesAndLiteralsAskNobody() async throws {

@@ -1,0 +1,98 @@
+import NIOConcurrencyHelpers
+import NIOCore
+import Network
+
+/// An SMTP server that follows a script: the greeting, then a reply for each command by its verb.
+final class ScriptedServer: Sendable {
+    struct Script: Sendable {
+        /// Empty: the connection is closed at once.
+        var greeting = "220 sink ESMTP\r\n"
+        /// Replies by verb, taken in turn; the last one stays. An empty reply closes the connection.
+        var replies: [String: [String]] = [
+            "EHLO": ["250-sink\r\n250 PIPELINING\r\n"], "HELO": ["250 sink\r\n"], "MAIL": ["250 ok\r\n"],
+            "RCPT": ["250 ok\r\n"], "DATA": ["354 go\r\n"], ".": ["250 2.0.0 taken\r\n"], "RSET": ["250 ok\r\n"],
+            "QUIT": ["221 bye\r\n"],
+        ]
+        var hold: Hold?
+    }
+
+    /// Where the server waits before it answers.
+    struct Hold: Sendable {
+        let verb: String
+        let reached: EventLoopPromise<Void>
+        let release: EventLoopFuture<Void>
+        /// The session is over.
+        let ended: EventLoopPromise<Void>
+    }
+
+    private struct State {
+        var connections = 0
+        var commands: [String] = []
+        var messages: [String] = []
+        var used: [String: Int] = [:]
+    }
+
+    private let script: Script
+    private let state = NIOLockedValueBox(State())
+
+    init(_ script: Script) { self.script = script }
+
+    var connections: Int { state.withLockedValue { $0.connections } }
+    var commands: [String] { state.withLockedValue { $0.commands } }
+    var messages: [String] { state.withLockedValue { $0.messages } }
+
+    func serve(_ connection: Connection) async {
+        state.withLockedValue { $0.connections += 1 }
+        defer { script.hold?.ended.succeed(()) }
+        if script.greeting.isEmpty { return }
+        connection.write(script.greeting)
+        do {
+            try await connection.flush()
+            while let line = try await connection.readLine(maximum: 4096) {
+                let command = String(buffer: line)
+                state.withLockedValue { $0.commands.append(command) }
+                guard try await answer(command.prefix { $0 != " " }.uppercased(), connection) else { return }
+            }
+        } catch {
+            return
+        }
+    }
+
+    private func answer(_ verb: String, _ connection: Connection) async throws -> Bool {
+        if let hold = script.hold, hold.verb == verb {
+            hold.reached.succeed(())
+            try await hold.release.get()
+        }
+        let reply = next(verb)
+        connection.write(reply)
+        try await connection.flush()
+        guard !reply.isEmpty else { return false }
+        if verb == "DATA", reply.hasPrefix("354") {
+            var lines: [String] = []
+            while let line = try await connection.readLine(maximum: 1 << 20) {
+                if line.readableBytesView.elementsEqual(".".utf8) {
+                    let text = lines.joined(separator: "\n")
+                    state.withLockedValue { $0.messages.append(text) }
+                    return try await answer(".", connection)
+                }
+                lines.append(String(buffer: line))
+            }
+            return false
+        }
+        if verb == "STARTTLS", reply.hasPrefix("220") {
+            // Not what a handshake goes on with: the connection ends at the client's first octets.
+            _ = try await connection.receive()
+            return false
+        }
+        return verb != "QUIT"
+    }
+
+    private func next(_ verb: String) -> String {
+        state.withLockedValue { state in
+            let replies = script.replies[verb] ?? ["500 what\r\n"]
+            let index = state.used[verb, default: 0]
+            state.used[verb] = index + 1
+            return replies[min(index, replies.count - 1)]
+        }
+    }
+}
