@@ -1,4 +1,4 @@
-import Bus
+import Accounts
 import NIOCore
 import SMTP
 
@@ -20,12 +20,12 @@ final class RecipientDirectory: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread.
     private static let maximumCached = 4096
 
-    private let authority: BusClient
+    private let accounts: AccountsClient
     private let lifetime: TimeAmount
     private var cache: [MailAddress: (kind: RecipientKind, until: NIODeadline)] = [:]
 
-    init(authority: BusClient, lifetime: TimeAmount) {
-        self.authority = authority
+    init(accounts: AccountsClient, lifetime: TimeAmount) {
+        self.accounts = accounts
         self.lifetime = lifetime
     }
 
@@ -39,19 +39,17 @@ final class RecipientDirectory: @unchecked Sendable {
     }
 
     private func ask(_ address: MailAddress) async -> RecipientKind {
-        let reply: Frame
-        do {
-            reply = try await authority.request(Frame("RECIPIENT", ["address": address.description]))
+        do throws(AccountsError) {
+            switch try await accounts.recipient(address.description) {
+            case .local: return .local
+            case .foreign: return .foreign
+            }
         } catch {
-            return .deferred("\(error)")
-        }
-        switch reply.replyKind {
-        case .ok where reply["kind"] == "local": return .local
-        case .ok where reply["kind"] == "foreign": return .foreign
-        case .reject:
-            return .unknown(status: reply["status"] ?? "5.1.1", text: reply["text"] ?? "no such mailbox")
-        case .defer: return .deferred(reply["text"] ?? "authd defers")
-        default: return .deferred("authd: unexpected reply \(reply.verb)")
+            switch error {
+            case .refused(let status, let text): return .unknown(status: status, text: text)
+            case .deferred(_, let text): return .deferred(text)
+            case .unavailable(let reason): return .deferred(reason)
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-import Bus
+import Accounts
 import CoreMetrics
 import Logging
 import NIOCore
@@ -49,11 +49,11 @@ package final class SMTPService: Sendable {
     }
 
     private static func resources(_ settings: ServerSettings, on loop: any EventLoop) -> LoopResources {
-        let authority = BusClient(path: settings.authoritySocket, on: loop, timeout: settings.authorityTimeout)
+        let accounts = AccountsClient(path: settings.authoritySocket, on: loop, timeout: settings.authorityTimeout)
         return LoopResources(
             queue: QueuePool(path: settings.queueSocket, on: loop, timeout: settings.queueTimeout),
-            recipients: RecipientDirectory(authority: authority, lifetime: settings.recipientCache),
-            logins: LoginVerifier(authority: authority)
+            recipients: RecipientDirectory(accounts: accounts, lifetime: settings.recipientCache),
+            accounts: accounts
         )
     }
 

@@ -1,3 +1,4 @@
+import Accounts
 import CoreMetrics
 import Logging
 import NIOCore
@@ -78,25 +79,34 @@ extension Session {
     }
 
     private func login(_ credentials: PasswordCredentials) async throws(ConnectionError) -> Next {
-        let outcome = await resources.logins.verify(
-            user: credentials.user,
-            password: credentials.password,
-            client: client
-        )
-        switch outcome {
-        case .accepted(let address):
-            user = address
-            counters.logins.increment()
-            reply(.authenticated, .authenticated, "welcome")
-            return .command
-        case .refused:
-            counters.loginsFailed.increment()
-            logger.notice("login failed", metadata: ["client": "\(client)", "user": "\(credentials.user)"])
-            return try await fault(.authenticationFailed, .badCredentials, "wrong user or password")
-        case .deferred(let reason):
-            logger.error("login deferred", metadata: ["client": "\(client)", "reason": "\(reason)"])
-            reply(.temporaryAuthenticationFailure, .refusedForNow, "cannot check the login now, try again later")
-            return .command
+        do throws(AccountsError) {
+            let login = try await resources.accounts.verify(
+                service: .smtp,
+                user: credentials.user,
+                password: credentials.password,
+                client: client
+            )
+            user = login.address
+        } catch {
+            switch error {
+            case .refused: return try await refuseLogin(credentials.user)
+            case .deferred(_, let reason), .unavailable(let reason): return deferLogin(reason)
+            }
         }
+        counters.logins.increment()
+        reply(.authenticated, .authenticated, "welcome")
+        return .command
+    }
+
+    private func refuseLogin(_ user: String) async throws(ConnectionError) -> Next {
+        counters.loginsFailed.increment()
+        logger.notice("login failed", metadata: ["client": "\(client)", "user": "\(user)"])
+        return try await fault(.authenticationFailed, .badCredentials, "wrong user or password")
+    }
+
+    private func deferLogin(_ reason: String) -> Next {
+        logger.error("login deferred", metadata: ["client": "\(client)", "reason": "\(reason)"])
+        reply(.temporaryAuthenticationFailure, .refusedForNow, "cannot check the login now, try again later")
+        return .command
     }
 }

@@ -1,3 +1,4 @@
+import Accounts
 import CoreMetrics
 import Logging
 import NIOCore
@@ -10,12 +11,12 @@ final class LoopResources: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread.
     let queue: QueuePool
     let recipients: RecipientDirectory
-    let logins: LoginVerifier
+    let accounts: AccountsClient
 
-    init(queue: QueuePool, recipients: RecipientDirectory, logins: LoginVerifier) {
+    init(queue: QueuePool, recipients: RecipientDirectory, accounts: AccountsClient) {
         self.queue = queue
         self.recipients = recipients
-        self.logins = logins
+        self.accounts = accounts
     }
 }
 
