@@ -1,5 +1,5 @@
 /// A moment on the calendar with its offset from UTC, as mail writes it; the proleptic Gregorian calendar.
-package struct DateTime: Sendable, Equatable {
+package struct DateTime: Sendable, Equatable, CustomStringConvertible {
     package var year: Int
     /// 1 to 12.
     package var month: Int
@@ -16,7 +16,7 @@ package struct DateTime: Sendable, Equatable {
     ]
     private static let weekdays: [StaticString] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]
 
-    /// nil where a part is out of its range: years 1 to 9999, offsets within a day.
+    /// nil where a part is out of its range: years 1 to 9999, offsets of less than a day.
     package init?(
         year: Int,
         month: Int,
@@ -27,7 +27,7 @@ package struct DateTime: Sendable, Equatable {
         offset: Int = 0
     ) {
         guard (1...9999).contains(year), (1...12).contains(month), (0...23).contains(hour),
-            (0...59).contains(minute), (0...60).contains(second), (-1440...1440).contains(offset),
+            (0...59).contains(minute), (0...60).contains(second), (-1439...1439).contains(offset),
             day >= 1, day <= Self.length(ofMonth: month, year: year)
         else { return nil }
         self.year = year
@@ -43,7 +43,7 @@ package struct DateTime: Sendable, Equatable {
     ///   - seconds: since 1970; what lies outside the years 1 to 9999 becomes their first or last second.
     ///   - offset: minutes east of UTC.
     package init(secondsSince1970 seconds: Int, offset: Int = 0) {
-        let offset = min(max(offset, -1440), 1440)
+        let offset = min(max(offset, -1439), 1439)
         let bounded = min(max(seconds, -62_135_510_400), 253_402_214_400)
         let local = bounded + offset * 60
         var days = local / 86400
@@ -74,6 +74,14 @@ package struct DateTime: Sendable, Equatable {
     /// The English name of a month in three letters.
     package static func name(ofMonth month: Int) -> StaticString {
         months[min(max(month, 1), 12) - 1]
+    }
+
+    /// `Mon, 23 Nov 2026 15:40:35 +0000`.
+    package var description: String {
+        var octets: [UInt8] = []
+        octets.reserveCapacity(31)
+        write(to: &octets)
+        return String(decoding: octets, as: UTF8.self)
     }
 
     /// Appends `Mon, 23 Nov 2026 15:40:35 +0000` (RFC 5322 §3.3).

@@ -93,7 +93,7 @@ struct QueueReport {
         add("From: Mail delivery system <MAILER-DAEMON@\(settings.hostname)>")
         add("To: <\(address)>")
         add("Subject: \(subject)")
-        add("Date: \(MailDate(seconds: now))")
+        add("Date: \(DateTime(secondsSince1970: Int(now)))")
         add("Message-ID: <\(id)@\(settings.hostname)>")
         add("Auto-Submitted: auto-replied")
         add("MIME-Version: 1.0")
@@ -131,7 +131,7 @@ struct QueueReport {
         case .delayed:
             lines += [
                 "Your message could not be delivered yet. You need not send it again: it is", "tried until",
-                "\(MailDate(seconds: expiry)).",
+                "\(DateTime(secondsSince1970: Int(expiry))).",
             ]
         }
         for recipient in recipients {
@@ -154,7 +154,7 @@ struct QueueReport {
         if let envelopeID { lines.append("Original-Envelope-Id: \(envelopeID)") }
         lines.append("Reporting-MTA: dns; \(settings.hostname)")
         lines.append("X-Martlet-Queue-ID: \(original.id)")
-        lines.append("Arrival-Date: \(MailDate(seconds: original.arrived))")
+        lines.append("Arrival-Date: \(DateTime(secondsSince1970: Int(original.arrived)))")
         for recipient in recipients {
             lines.append("")
             if let first = recipient.recipient.parameters.originalRecipient {
@@ -173,7 +173,7 @@ struct QueueReport {
             } else if !recipient.result.text.isEmpty {
                 lines.append("Diagnostic-Code: x-martlet; \(recipient.result.text)")
             }
-            if kind == .delayed { lines.append("Will-Retry-Until: \(MailDate(seconds: expiry))") }
+            if kind == .delayed { lines.append("Will-Retry-Until: \(DateTime(secondsSince1970: Int(expiry)))") }
         }
         lines.append("")
         return lines

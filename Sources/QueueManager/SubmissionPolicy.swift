@@ -83,7 +83,7 @@ struct SubmissionPolicy {
     /// The trace field of a message from a local program (RFC 5321 §4.4); empty for others, which have one.
     static func traceField(_ envelope: MessageEnvelope, _ settings: QueueSettings) -> ByteBuffer {
         guard let uid = envelope.uid else { return ByteBuffer() }
-        let date = MailDate(seconds: envelope.arrived)
+        let date = DateTime(secondsSince1970: Int(envelope.arrived))
         return ByteBuffer(
             string: "Received: by \(settings.hostname) (Martlet, from uid \(uid)) id \(envelope.id);\r\n\t\(date)\r\n"
         )

@@ -19,7 +19,7 @@ package struct SMTPDProgram: DaemonProgram {
     package func threads(_ configuration: Configuration) -> Int { configuration.smtpd.threads }
 
     package func prepare(_ setup: Setup) throws -> Prepared {
-        MailDate.loadTimeZone()
+        DateTime.loadTimeZone()
         let configuration = setup.configuration.smtpd
         var endpoints: [ListeningEndpoint] = []
         for (kind, addresses) in [

@@ -37,7 +37,7 @@ extension Session {
 
     private func receive(_ transaction: Transaction, _ queue: QueueConnection) async throws(ConnectionError) -> Next {
         let id = queue.nextID
-        let date = MailDate.now()
+        let date = DateTime.now()
         var intake = MessageIntake(queue: queue, envelope: envelope(transaction), limits: settings.limits) { header in
             self.prefix(transaction, id: id, date: date, header: header)
         }
@@ -82,7 +82,7 @@ extension Session {
     }
 
     /// What is put before the message: the trace field, and on submission what the header lacks (RFC 6409 §8).
-    private func prefix(_ transaction: Transaction, id: String, date: MailDate, header: HeaderScanner) -> ByteBuffer {
+    private func prefix(_ transaction: Transaction, id: String, date: DateTime, header: HeaderScanner) -> ByteBuffer {
         var buffer = ByteBuffer()
         let recipients = transaction.recipients
         TraceField(
@@ -105,13 +105,13 @@ extension Session {
     private func complete(
         _ transaction: Transaction,
         id: String,
-        date: MailDate,
+        date: DateTime,
         header: HeaderScanner,
         _ buffer: inout ByteBuffer
     ) {
         if !header.hasDate {
             buffer.writeStaticString("Date: ")
-            date.write(to: &buffer)
+            buffer.writeString(date.description)
             buffer.writeStaticString("\r\n")
         }
         if !header.hasFrom, let address = transaction.sender.path.address {

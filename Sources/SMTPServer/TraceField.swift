@@ -20,7 +20,7 @@ struct TraceField {
     var recipient: MailAddress?
 
     /// Appends the field, folded and with its last line end.
-    func write(date: MailDate, to buffer: inout ByteBuffer) {
+    func write(date: DateTime, to buffer: inout ByteBuffer) {
         buffer.writeStaticString("Received: from ")
         buffer.writeBytes(helo.utf8.lazy.map(Self.printable))
         buffer.writeStaticString(client.utf8.contains(UInt8(ascii: ":")) ? " ([IPv6:" : " ([")
@@ -43,7 +43,7 @@ struct TraceField {
             buffer.writeStaticString(">")
         }
         buffer.writeStaticString(";\r\n\t")
-        date.write(to: &buffer)
+        buffer.writeString(date.description)
         buffer.writeStaticString("\r\n")
     }
 

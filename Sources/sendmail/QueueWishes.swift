@@ -12,7 +12,7 @@ enum QueueWishes {
         try control.send(Frame("LIST"))
         let last = try control.answer { frame in
             guard frame.verb == "MESSAGE" else { return }
-            let arrived = MailDate(seconds: Int64(frame["arrived"] ?? "") ?? 0)
+            let arrived = DateTime(secondsSince1970: frame.integer("arrived") ?? 0)
             show(
                 "\(frame["id"] ?? "")  \(frame["state"] ?? "")  \(frame["octets"] ?? "")  \(arrived)  \(frame["sender"] ?? "")"
             )

@@ -87,7 +87,7 @@ struct Submission {
             header.add("From", name.isEmpty ? String(path.dropFirst().dropLast()) : "\(Self.phrase(name)) \(path)")
         }
         if !header.has("date") {
-            header.add("Date", MailDate(seconds: now, offset: Int64(CLinux_utc_offset(now))).description)
+            header.add("Date", DateTime(secondsSince1970: Int(now), offset: CLinux_utc_offset(now) / 60).description)
         }
         if !header.has("message-id") {
             let left = String(now, radix: 36) + "." + String(UInt64.random(in: 0 ... .max), radix: 36)

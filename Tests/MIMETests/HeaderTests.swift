@@ -41,6 +41,20 @@ private func text(_ octets: (some Collection<UInt8>)?) -> String? { octets.map {
         }
     }
 
+    @Test(arguments: [
+        (0, 0, "Thu, 1 Jan 1970 00:00:00 +0000"), (951_782_400, 0, "Tue, 29 Feb 2000 00:00:00 +0000"),
+        (1_795_448_435, 0, "Mon, 23 Nov 2026 15:40:35 +0000"),
+        (1_795_448_435, 60, "Mon, 23 Nov 2026 16:40:35 +0100"),
+        (1_795_448_435, -210, "Mon, 23 Nov 2026 12:10:35 -0330"),
+        (1_798_761_599, 0, "Thu, 31 Dec 2026 23:59:59 +0000"),
+        (1_798_761_599, 345, "Fri, 1 Jan 2027 05:44:59 +0545"),
+        (4_107_542_400, 0, "Mon, 1 Mar 2100 00:00:00 +0000"), (-1, 0, "Wed, 31 Dec 1969 23:59:59 +0000"),
+        (Int.max, 1440, "Fri, 31 Dec 9999 23:59:00 +2359"), (Int.min, -1440, "Mon, 1 Jan 0001 00:01:00 -2359"),
+    ])
+    func datesAreWritten(seconds: Int, offset: Int, text: String) {
+        #expect(DateTime(secondsSince1970: seconds, offset: offset).description == text)
+    }
+
     @Test func addresses() {
         let list = AddressListParser.parse(
             Array(
