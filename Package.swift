@@ -61,12 +61,20 @@ let package = Package(
             providers: [.apt(["libargon2-dev", "libcrypt-dev"])]
         ),
 
+        .systemLibrary(name: "CIDN2", pkgConfig: "libidn2", providers: [.apt(["libidn2-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+
+        // Hashes, signatures, keys: what OpenSSL does for the protocols below.
+        library("Cryptography", ["COpenSSL"]),
+
         // Protocols: values, parsers, state machines. No I/O, no clock, no randomness of their own.
-        library("MIME", [nioCore]),
+        library("MIME", ["CLinux", "CIDN2", nioCore]),
         library("SMTP", [nioCore, "MIME"]),
         library("IMAP", [nioCore, "MIME"]),
         library("POP3", [nioCore, "MIME"]),
         library("DNS", [nioCore]),
+        library("DNSSEC", ["DNS", "Cryptography", nioCore]),
+        library("MailAuth", ["MIME", "DNS", "Cryptography", "CZlib", nioCore]),
         library("SASL", [nioCore]),
 
         // Connections, and what daemons say to each other.
@@ -98,7 +106,7 @@ let package = Package(
         library("Authority", daemonBase + ["SMTP", "CPasswordHash"]),
         library("POP3Server", daemonBase + ["POP3", "SASL", "Mailbox", "MIME", "Accounts", "Login", "TLS"]),
         library("IMAPServer", daemonBase + ["IMAP", "SASL", "Mailbox", "MIME", "Accounts", "Login", "TLS"]),
-        library("ResolverService", daemonBase + ["DNS", "Resolution", collections]),
+        library("ResolverService", daemonBase + ["DNS", "DNSSEC", "Cryptography", "Resolution", "TLS", collections]),
 
         executable("smtpd", ["SMTPServer", "Daemon"]),
         executable("queue-manager", ["QueueManager", "Daemon"]),
@@ -112,17 +120,24 @@ let package = Package(
         // Commands.
         executable(
             "martlet",
-            ["Daemon", "Bus", "Network", "TLS", "Authority", "DNS", "Resolution", "SMTP", "CLinux", nioCore, nioPosix]
+            [
+                "Daemon", "Bus", "Network", "TLS", "Authority", "DNS", "DNSSEC", "Resolution", "SMTP", "MIME",
+                "MailAuth",
+                "Cryptography", "CLinux", nioCore, nioPosix,
+            ]
         ),
         executable("sendmail", ["Daemon", "Bus", "Network", "SMTP", "MIME", "CLinux", nioCore, nioPosix]),
 
         // Tests.
         tests("CLinux", []),
+        tests("Cryptography", []),
         tests("MIME", [nioCore]),
+        tests("MailAuth", ["MIME", "DNS", "Cryptography", nioCore]),
         tests("SMTP", [nioCore]),
         tests("IMAP", ["MIME", nioCore]),
         tests("POP3", [nioCore]),
         tests("DNS", [nioCore]),
+        tests("DNSSEC", ["DNS", "Cryptography", nioCore]),
         tests("SASL", [nioCore]),
         tests("TLS", ["COpenSSL", nioCore, nioEmbedded]),
         tests("Network", ["TLS", "COpenSSL", nioCore, nioPosix]),
@@ -140,7 +155,7 @@ let package = Package(
         tests("Authority", daemonBase + ["SMTP", nioEmbedded]),
         tests("POP3Server", daemonBase + ["POP3", "Mailbox", "Login", "TLS"]),
         tests("IMAPServer", daemonBase + ["IMAP", "Mailbox", "Login", "TLS"]),
-        tests("ResolverService", daemonBase + ["DNS"]),
+        tests("ResolverService", daemonBase + ["DNS", "DNSSEC", "Cryptography", "TLS"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu17,

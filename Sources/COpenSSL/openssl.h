@@ -3,6 +3,7 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
@@ -24,3 +25,7 @@ static inline long COpenSSL_session_cache_mode(SSL_CTX *context, long mode) {
 }
 static inline uint64_t COpenSSL_no_renegotiation(void) { return SSL_OP_NO_RENEGOTIATION; }
 static inline uint64_t COpenSSL_no_compression(void) { return SSL_OP_NO_COMPRESSION; }
+static inline void COpenSSL_free(void *memory) { OPENSSL_free(memory); }
+static inline EVP_PKEY *COpenSSL_generate(const char *type) { return EVP_PKEY_Q_keygen(NULL, NULL, type); }
+static inline EVP_PKEY *COpenSSL_generate_rsa(size_t bits) { return EVP_PKEY_Q_keygen(NULL, NULL, "RSA", bits); }
+static inline EVP_PKEY *COpenSSL_generate_ec(const char *curve) { return EVP_PKEY_Q_keygen(NULL, NULL, "EC", curve); }

@@ -1,0 +1,173 @@
+import COpenSSL
+
+/// The kinds of key that DNSSEC (RFC 8624) and DKIM (RFC 8301, 8463) sign with.
+package enum KeyKind: Sendable, Hashable {
+    case rsa, ecdsaP256, ecdsaP384, ed25519, ed448
+
+    /// The length of one number of an ECDSA point or signature, in octets; nil for other kinds.
+    var coordinateWidth: Int? {
+        switch self {
+        case .ecdsaP256: 32
+        case .ecdsaP384: 48
+        case .rsa, .ed25519, .ed448: nil
+        }
+    }
+
+    /// The AlgorithmIdentifier of a key of this kind (RFC 3279, 5480, 8410).
+    var identifier: [UInt8] {
+        switch self {
+        case .rsa: [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00]
+        case .ecdsaP256:
+            [
+                0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+                0x3d, 0x03, 0x01, 0x07,
+            ]
+        case .ecdsaP384:
+            [
+                0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00,
+                0x22,
+            ]
+        case .ed25519: [0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70]
+        case .ed448: [0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x71]
+        }
+    }
+}
+
+/// A key that signatures are verified with.
+///
+/// Making one costs a few microseconds (a point is decompressed or checked); keep it for the signatures of one key.
+package final class PublicKey: @unchecked Sendable {
+    package let kind: KeyKind
+    let key: OpaquePointer
+
+    init?(kind: KeyKind, adopting key: OpaquePointer?) {
+        guard let key else { return nil }
+        self.kind = kind
+        self.key = key
+    }
+
+    deinit { EVP_PKEY_free(key) }
+
+    /// An RSA key from its modulus and exponent, most significant octet first. Nil if it is no usable key: a modulus of
+    /// more than 4096 bits or an exponent of more than 8 octets costs too much time to verify with.
+    package convenience init?(rsaModulus modulus: some Sequence<UInt8>, exponent: some Sequence<UInt8>) {
+        let modulus = Array(modulus.drop { $0 == 0 })
+        let exponent = Array(exponent.drop { $0 == 0 })
+        guard (64...512).contains(modulus.count), (1...8).contains(exponent.count) else { return nil }
+        self.init(.rsa, bits: DER.sequence(DER.integer(modulus), DER.integer(exponent)))
+    }
+
+    /// A key of another kind from its raw octets: an ECDSA point as x and y without the leading 4 (RFC 6605), or an
+    /// EdDSA key (RFC 8080). Nil if it is no such key.
+    package convenience init?(_ kind: KeyKind, raw octets: some Sequence<UInt8>) {
+        let octets = Array(octets)
+        switch kind {
+        case .rsa: return nil
+        case .ecdsaP256, .ecdsaP384: self.init(kind, bits: [4] + octets)
+        case .ed25519, .ed448: self.init(kind, bits: octets)
+        }
+    }
+
+    /// A key from a SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7), in DER. Nil if it is none of the kinds known.
+    package convenience init?(subjectPublicKeyInfo octets: [UInt8]) {
+        guard let key = PublicKey.decode(octets) else { return nil }
+        guard let kind = KeyKind(key) else {
+            EVP_PKEY_free(key)
+            return nil
+        }
+        self.init(kind: kind, adopting: key)
+    }
+
+    /// An RSA key from an RSAPublicKey (RFC 8017 appendix A.1.1), in DER.
+    package convenience init?(rsaPublicKey octets: [UInt8]) {
+        self.init(.rsa, bits: octets)
+    }
+
+    private convenience init?(_ kind: KeyKind, bits: [UInt8]) {
+        self.init(kind: kind, adopting: PublicKey.decode(DER.sequence(kind.identifier, DER.bitString(bits))))
+    }
+
+    private static func decode(_ information: [UInt8]) -> OpaquePointer? {
+        information.withUnsafeBufferPointer { buffer -> OpaquePointer? in
+            var position = buffer.baseAddress
+            guard let key = d2i_PUBKEY(nil, &position, buffer.count) else {
+                ERR_clear_error()
+                return nil
+            }
+            guard position == buffer.baseAddress.map({ $0 + buffer.count }) else {
+                EVP_PKEY_free(key)
+                return nil
+            }
+            return key
+        }
+    }
+
+    /// The size in bits: of the modulus, or of the curve.
+    package var bits: Int { Int(EVP_PKEY_get_bits(key)) }
+
+    /// The key as SubjectPublicKeyInfo, in DER.
+    package var subjectPublicKeyInfo: [UInt8] {
+        var start: UnsafeMutablePointer<UInt8>?
+        let count = i2d_PUBKEY(key, &start)
+        defer { COpenSSL_free(start) }
+        guard let start, count > 0 else { return [] }
+        return Array(UnsafeBufferPointer(start: start, count: Int(count)))
+    }
+
+    /// The bits of the key without their wrapping: an RSAPublicKey in DER, x and y of a point, or an EdDSA key.
+    package var raw: [UInt8] {
+        var rest = subjectPublicKeyInfo[...]
+        guard var body = DER.take(0x30, from: &rest), DER.take(0x30, from: &body) != nil,
+            let bits = DER.take(0x03, from: &body)
+        else { return [] }
+        return Array(bits.dropFirst(kind.coordinateWidth == nil ? 1 : 2))
+    }
+
+    /// Modulus and exponent of an RSA key, most significant octet first; nil for other kinds.
+    package var rsaNumbers: (modulus: [UInt8], exponent: [UInt8])? {
+        guard kind == .rsa else { return nil }
+        var rest = raw[...]
+        guard var body = DER.take(0x30, from: &rest), let modulus = DER.take(0x02, from: &body),
+            let exponent = DER.take(0x02, from: &body)
+        else { return nil }
+        return (Array(modulus.drop { $0 == 0 }), Array(exponent.drop { $0 == 0 }))
+    }
+
+    /// Whether a signature over a message is this key's. RSA is PKCS #1 v1.5 (RFC 8017 section 8.2), ECDSA two numbers
+    /// side by side (RFC 6605 section 4). EdDSA hashes by itself and takes no hash function.
+    package func isValid(signature: [UInt8], of message: [UInt8], using function: HashFunction?) -> Bool {
+        var signature = signature
+        if let width = kind.coordinateWidth {
+            guard signature.count == 2 * width else { return false }
+            signature = DER.sequence(DER.integer(signature.prefix(width)), DER.integer(signature.suffix(width)))
+        }
+        let context = EVP_MD_CTX_new()
+        defer { EVP_MD_CTX_free(context) }
+        guard EVP_DigestVerifyInit(context, nil, function?.algorithm, nil, key) == 1 else {
+            ERR_clear_error()
+            return false
+        }
+        let result = EVP_DigestVerify(context, signature, signature.count, message, message.count)
+        if result != 1 { ERR_clear_error() }
+        return result == 1
+    }
+}
+
+extension KeyKind {
+    init?(_ key: OpaquePointer) {
+        switch EVP_PKEY_get_base_id(key) {
+        case EVP_PKEY_RSA: self = .rsa
+        case EVP_PKEY_ED25519: self = .ed25519
+        case EVP_PKEY_ED448: self = .ed448
+        case EVP_PKEY_EC:
+            var name = [CChar](repeating: 0, count: 64)
+            guard EVP_PKEY_get_group_name(key, &name, name.count, nil) == 1 else { return nil }
+            switch String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self) {
+            case "prime256v1": self = .ecdsaP256
+            case "secp384r1": self = .ecdsaP384
+            default: return nil
+            }
+        default: return nil
+        }
+    }
+}

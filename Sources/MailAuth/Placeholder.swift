@@ -1,0 +1,2 @@
+/// What a message says of its origin.
+package enum MailAuth {}
