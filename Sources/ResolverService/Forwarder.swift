@@ -7,7 +7,6 @@ final class Forwarder {
     private let loop: any EventLoop
     private let timeout: TimeAmount
     private var upstreams: [SocketAddress: Upstream] = [:]
-    private var random = SystemRandomNumberGenerator()
 
     private static let maximumAttempts = 12
 
@@ -32,7 +31,7 @@ final class Forwarder {
             let attempt = attempts[upstream.address, default: 0]
             attempts[upstream.address] = attempt + 1
             let patience = min(.nanoseconds(upstream.timeout.nanoseconds << Int64(min(attempt, 4))), left)
-            switch await ask(key, upstream, patience, deadline) {
+            switch await upstream.exchange(key, recursionDesired: true, patience: patience, deadline: deadline) {
             case .answer(let message):
                 if let outcome = scrubber.scrub(message) { return outcome }
                 reason = "\(upstream.address.ipAddress ?? "a server") answered \(message.responseCode)"
@@ -45,46 +44,6 @@ final class Forwarder {
             }
         }
         return .failure(ExtendedError(code: ExtendedError.noReachableAuthorityCode, text: reason))
-    }
-
-    private enum Reply {
-        case answer(DNSMessage)
-        /// The same server is worth another attempt, asked otherwise.
-        case retry
-        case nothing(String)
-    }
-
-    private func ask(
-        _ key: Outcome.Key,
-        _ upstream: Upstream,
-        _ patience: TimeAmount,
-        _ deadline: NIODeadline
-    ) async -> Reply {
-        let host = upstream.address.ipAddress ?? "a server"
-        let query = UpstreamQuery(key, withEDNS: upstream.takesEDNS, random: &random)
-        switch await upstream.ask(query, timeout: patience) {
-        case .answer(let message):
-            let refusesEDNS = message.responseCode == .formatError || message.responseCode == .notImplemented
-            if refusesEDNS, query.hasEDNS {
-                upstream.avoidEDNS()
-                return .retry
-            }
-            if message.flags.isTruncated { return await askByStream(key, upstream, deadline) }
-            return .answer(message)
-        case .otherCase: return await askByStream(key, upstream, deadline)
-        case .malformed: return .nothing("\(host) answered garbage")
-        case .timedOut: return .nothing("\(host) did not answer in time")
-        case .unreachable: return .nothing("\(host) is not reachable")
-        }
-    }
-
-    private func askByStream(_ key: Outcome.Key, _ upstream: Upstream, _ deadline: NIODeadline) async -> Reply {
-        let query = UpstreamQuery(key, withEDNS: upstream.takesEDNS, random: &random)
-        let left = max(deadline - .now(), .milliseconds(1))
-        guard let message = await upstream.askByStream(query, timeout: left), !message.flags.isTruncated else {
-            return .nothing("\(upstream.address.ipAddress ?? "a server") did not answer over TCP")
-        }
-        return .answer(message)
     }
 
     /// The fastest of those that were asked least; one time in twenty any, so that times stay known.

@@ -11,12 +11,14 @@ struct UpstreamQuery: Sendable {
     let octets: [UInt8]
     let hasEDNS: Bool
 
-    init(_ key: Outcome.Key, withEDNS: Bool, random: inout some RandomNumberGenerator) {
+    init(_ key: Outcome.Key, withEDNS: Bool, recursionDesired: Bool = true) {
+        var random = SystemRandomNumberGenerator()
         let bits = random.next()
         id = UInt16(truncatingIfNeeded: bits)
         question = Question(name: Self.randomCase(key.name, bits: bits >> 16, random: &random), type: key.type)
         hasEDNS = withEDNS
         var message = DNSMessage.query(id: id, question: question, dnssecOK: key.dnssecOK)
+        message.flags.recursionDesired = recursionDesired
         message.flags.checkingDisabled = key.checkingDisabled
         if !withEDNS { message.edns = nil }
         octets = message.encode()

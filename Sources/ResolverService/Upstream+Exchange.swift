@@ -1,0 +1,52 @@
+import DNS
+import NIOCore
+
+extension Upstream {
+    /// How an exchange with one server ended, whatever it took: without EDNS, over TCP.
+    enum Reply {
+        case answer(DNSMessage)
+        /// The same server is worth another attempt, asked otherwise.
+        case retry
+        case nothing(String)
+    }
+
+    /// Asks by UDP for at most `patience`, and by TCP until the deadline where the answer is cut or in doubt.
+    ///
+    /// - Parameter recursionDesired: RD: set for resolvers, not for the servers of zones.
+    func exchange(
+        _ key: Outcome.Key,
+        recursionDesired: Bool,
+        patience: TimeAmount,
+        deadline: NIODeadline
+    ) async -> Reply {
+        let host = address.ipAddress ?? "a server"
+        let query = UpstreamQuery(key, withEDNS: takesEDNS, recursionDesired: recursionDesired)
+        switch await ask(query, timeout: patience) {
+        case .answer(let message):
+            let refusesEDNS = message.responseCode == .formatError || message.responseCode == .notImplemented
+            if refusesEDNS, query.hasEDNS {
+                avoidEDNS()
+                return .retry
+            }
+            if message.flags.isTruncated { return await exchangeByStream(key, recursionDesired, deadline) }
+            return .answer(message)
+        case .otherCase: return await exchangeByStream(key, recursionDesired, deadline)
+        case .malformed: return .nothing("\(host) answered garbage")
+        case .timedOut: return .nothing("\(host) did not answer in time")
+        case .unreachable: return .nothing("\(host) is not reachable")
+        }
+    }
+
+    private func exchangeByStream(
+        _ key: Outcome.Key,
+        _ recursionDesired: Bool,
+        _ deadline: NIODeadline
+    ) async -> Reply {
+        let query = UpstreamQuery(key, withEDNS: takesEDNS, recursionDesired: recursionDesired)
+        let left = max(deadline - .now(), .milliseconds(1))
+        guard let message = await askByStream(query, timeout: left), !message.flags.isTruncated else {
+            return .nothing("\(address.ipAddress ?? "a server") did not answer over TCP")
+        }
+        return .answer(message)
+    }
+}
