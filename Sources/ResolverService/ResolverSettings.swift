@@ -9,6 +9,19 @@ import Network
 package struct ResolverSettings: Sendable {
     package var forwarders: [SocketAddress] = []
     package var forwardZones: [DomainName: [SocketAddress]] = [:]
+    /// Where recursion starts; nil where only forwarders are asked.
+    var rootHints: RootHints?
+    /// Zones whose servers the administrator named.
+    var stubZones: [DomainName: [SocketAddress]] = [:]
+    /// Which addresses servers may have.
+    var addresses = AddressPolicy()
+    /// Where servers of zones listen.
+    var serverPort = 53
+    /// Whether answers of the world that hold private addresses are refused, except below these names.
+    var refusesPrivateAddresses = false
+    var privateZones: Set<DomainName> = []
+    /// Whether signatures are asked for and checked.
+    var validates = false
     package var allowRecursion: [AddressRange] = []
     /// Octets.
     package var cacheSize = 64 << 20
@@ -30,6 +43,19 @@ package struct ResolverSettings: Sendable {
         for (name, servers) in configuration.forwardZones {
             forwardZones[try Self.name(name, key: "resolverd.forward-zones")] = servers
         }
+        for (name, servers) in configuration.stubZones {
+            stubZones[try Self.name(name, key: "resolverd.stub-zones")] = servers
+        }
+        for name in configuration.privateZones {
+            privateZones.insert(try Self.name(name, key: "resolverd.private-zones"))
+        }
+        addresses = AddressPolicy(
+            asksLoopback: !configuration.doNotQueryLocalhost,
+            usesIPv4: configuration.ipv4,
+            usesIPv6: configuration.ipv6
+        )
+        serverPort = configuration.serverPort
+        refusesPrivateAddresses = configuration.refusePrivateAddresses ?? (configuration.mode == .recursive)
         allowRecursion = configuration.allowRecursion
         cacheSize = configuration.cacheSize
         queryTimeout = configuration.queryTimeout
@@ -58,6 +84,15 @@ package struct ResolverSettings: Sendable {
     }
 }
 
+extension ResolverSettings {
+    /// The stub zones' servers as recursion takes them.
+    var stubs: [DomainName: Delegation] {
+        stubZones.reduce(into: [:]) { stubs, stub in
+            stubs[stub.key] = Delegation(zone: stub.key, hosts: [stub.key], addresses: [stub.key: stub.value])
+        }
+    }
+}
+
 /// What is counted.
 struct ResolverCounters: Sendable {
     let queries = Counter(label: "queries")
@@ -65,6 +100,7 @@ struct ResolverCounters: Sendable {
     let local = Counter(label: "local-answers")
     let cacheHits = Counter(label: "cache-hits")
     let cacheMisses = Counter(label: "cache-misses")
+    let upstreamQueries = Counter(label: "upstream-queries")
     let refused = Counter(label: "refused")
     let failures = Counter(label: "servfail")
     let malformed = Counter(label: "malformed")

@@ -4,6 +4,8 @@ import DNS
 /// chain of aliases from the question leads to its name.
 struct Scrubber {
     let question: Question
+    /// The part of the tree that the servers are entitled to speak of.
+    var bailiwick = DomainName.root
     /// Whether signatures are kept.
     let dnssecOK: Bool
     /// Whether the chain may be followed to a name by these servers' answer; elsewhere it's asked for anew.
@@ -73,6 +75,7 @@ struct Scrubber {
         outcome.isDenial = true
         let start = message.authorities.first { record in
             record.type == .soa && record.class == .internet && name.isSubdomain(of: record.name)
+                && record.name.isSubdomain(of: bailiwick)
         }
         if var start {
             start.timeToLive = min(start.timeToLive, StartOfAuthority(start)?.minimum ?? 0)

@@ -14,12 +14,24 @@ final class Upstream {
     /// Until when queries go without EDNS, because the server doesn't understand it.
     private var plainUntil = NIODeadline.uptimeNanoseconds(0)
 
-    private static let maximumIdle = 32
+    private let maximumIdle: Int
+    private let shared: IdleSockets?
+
     private static let plainTime = TimeAmount.minutes(15)
 
-    init(_ address: SocketAddress, on loop: any EventLoop) {
+    /// - Parameters:
+    ///   - maximumIdle: how many sockets wait for another query.
+    ///   - shared: counts them together with those of other servers.
+    init(_ address: SocketAddress, on loop: any EventLoop, maximumIdle: Int = 32, shared: IdleSockets? = nil) {
         self.address = address
         self.loop = loop
+        self.maximumIdle = maximumIdle
+        self.shared = shared
+    }
+
+    deinit {
+        close()
+        shared?.forget(ObjectIdentifier(self))
     }
 
     var takesEDNS: Bool { plainUntil < .now() }
@@ -45,6 +57,7 @@ final class Upstream {
     func ask(_ query: UpstreamQuery, timeout: TimeAmount) async -> UpstreamSocket.Result {
         let socket: UpstreamSocket
         if let reused = idle.popLast() {
+            shared?.taken(by: self)
             socket = reused
         } else if let opened = await UpstreamSocket.open(to: address, on: loop) {
             socket = opened
@@ -55,7 +68,7 @@ final class Upstream {
         let result = await socket.exchange(query, timeout: timeout)
         if case .answer = result {
             note(.now() - start)
-            if socket.isReusable, idle.count < Self.maximumIdle {
+            if socket.isReusable, idle.count < maximumIdle, shared?.keep(for: self) ?? true {
                 // At a random place, so that the order of ports tells nothing.
                 idle.insert(socket, at: Int.random(in: 0...idle.count))
                 return result
@@ -97,7 +110,12 @@ final class Upstream {
         }
     }
 
+    /// How many sockets wait for another query.
+    var idleCount: Int { idle.count }
+
+    /// Closes the sockets that wait for another query.
     func close() {
+        shared?.gave(idle.count)
         for socket in idle { socket.close() }
         idle = []
     }

@@ -3,6 +3,18 @@ import Network
 
 /// `[resolverd]`
 package struct ResolverdConfiguration: Sendable {
+    /// Who is asked what is neither in a local zone nor in the cache.
+    package enum Mode: String, CaseIterable, Sendable {
+        /// The servers of the zones, from the root down.
+        case recursive
+        /// The forwarders.
+        case forward
+        /// Nobody.
+        case local
+    }
+
+    /// `forward` where forwarders are named, else `recursive`.
+    package var mode: Mode
     /// Where DNS is answered, by UDP and TCP.
     package var listen: [SocketAddress]
     /// Whom to ask what isn't in a local zone or the cache; nobody where empty.
@@ -11,6 +23,20 @@ package struct ResolverdConfiguration: Sendable {
     package var zones: [String: String]
     /// Whom to ask about names at and below a name, in the place of `forwarders`.
     package var forwardZones: [String: [SocketAddress]]
+    /// The servers of zones, where their parents aren't to be asked who they are.
+    package var stubZones: [String: [SocketAddress]]
+    /// A master file with the root's servers; those that are built in where nil.
+    package var rootHints: String?
+    /// The port on which servers of zones listen.
+    package var serverPort: Int
+    /// Whether servers on this machine are never asked, whatever a zone says.
+    package var doNotQueryLocalhost: Bool
+    package var ipv4: Bool
+    package var ipv6: Bool
+    /// Whether answers with private addresses are refused; nil for "in recursive mode".
+    package var refusePrivateAddresses: Bool?
+    /// Names below which private addresses are welcome.
+    package var privateZones: [String]
     /// Networks whose questions about other than local zones are answered.
     package var allowRecursion: [AddressRange]
     /// Event loops; 0 for one a core.
@@ -41,6 +67,26 @@ package struct ResolverdConfiguration: Sendable {
         for name in forwardZones.keys {
             self.forwardZones[name.lowercased()] = try forwardZones.addresses(name, port: 53)
         }
+        mode = try table.choice("mode", default: forwarders.isEmpty ? Mode.recursive : .forward)
+        if mode == .forward, forwarders.isEmpty, forwardZones.keys.isEmpty {
+            throw table.error("mode", "is \"forward\", but there are no forwarders")
+        }
+        let stubZones = try table.table("stub-zones")
+        self.stubZones = [:]
+        for name in stubZones.keys { self.stubZones[name.lowercased()] = try stubZones.addresses(name, port: 53) }
+        rootHints = try table.string("root-hints")
+        serverPort = try table.integer("server-port", default: 53, in: 1...65535)
+        doNotQueryLocalhost = try table.boolean("do-not-query-localhost", default: true)
+        ipv4 = try table.boolean("ipv4", default: true)
+        ipv6 = try table.boolean("ipv6", default: true)
+        let refuses = try table.string("refuse-private-addresses", default: "auto")
+        switch refuses {
+        case "auto": refusePrivateAddresses = nil
+        case "yes": refusePrivateAddresses = true
+        case "no": refusePrivateAddresses = false
+        default: throw table.error("refuse-private-addresses", "is neither \"auto\", \"yes\" nor \"no\"")
+        }
+        privateZones = try table.strings("private-zones")
         allowRecursion = []
         for text in try table.strings("allow-recursion", default: ["127.0.0.0/8", "::1"]) {
             guard let range = AddressRange(text) else {

@@ -1,0 +1,34 @@
+import NIOCore
+import Network
+
+/// Which addresses servers of the world's zones may have, and their answers may hold.
+struct AddressPolicy: Sendable {
+    /// Whether servers on this very machine may be asked.
+    var asksLoopback = false
+    var usesIPv4 = true
+    var usesIPv6 = true
+
+    /// Whether a server that a zone names may be asked.
+    func mayAsk(_ address: SocketAddress) -> Bool {
+        guard let octets = address.addressOctets else { return false }
+        guard octets.count == 4 ? usesIPv4 : usesIPv6 else { return false }
+        if Self.isUseless(octets) { return false }
+        return asksLoopback || !Self.loopback.contains { $0.contains(octets) }
+    }
+
+    /// Addresses at which there can be no server: unspecified, multicast, broadcast.
+    private static func isUseless(_ octets: [UInt8]) -> Bool { useless.contains { $0.contains(octets) } }
+
+    /// Whether an address is one of a private network, or of this machine: no public name leads there, except in order
+    /// to let a browser reach what only it can reach (DNS rebinding).
+    static func isPrivate(_ octets: [UInt8]) -> Bool { privateNetworks.contains { $0.contains(octets) } }
+
+    private static let loopback = networks("127.0.0.0/8", "::1", "::ffff:127.0.0.0/104")
+    private static let useless = networks("0.0.0.0/8", "224.0.0.0/3", "::", "ff00::/8")
+    private static let privateNetworks =
+        networks("0.0.0.0/8", "10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
+        + networks("100.64.0.0/10", "::", "::1", "fc00::/7", "fe80::/10", "::ffff:10.0.0.0/104")
+        + networks("::ffff:127.0.0.0/104", "::ffff:172.16.0.0/108", "::ffff:192.168.0.0/112", "::ffff:169.254.0.0/112")
+
+    private static func networks(_ texts: String...) -> [AddressRange] { texts.compactMap(AddressRange.init) }
+}

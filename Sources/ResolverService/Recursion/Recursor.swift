@@ -1,0 +1,283 @@
+import CoreMetrics
+import DNS
+import NIOCore
+
+/// Asks the servers of zones, from the root down. On one event loop.
+///
+/// Each server is believed about names below the zone for which it was asked, and the delegation of a zone only from the
+/// zone above. On the way down no server learns more of the name than it must (QNAME minimisation, RFC 9156).
+final class Recursor {
+    private let settings: ResolverSettings
+    private let servers: ServerTable
+    private var delegations: DelegationCache
+    /// Finds a server's address by its name; the answer goes through the cache.
+    private let lookUp: (Outcome.Key, RecursionWork) async -> Outcome
+    /// The query for the root's servers that is under way, and who waits for it.
+    private var isPriming = false
+
+    /// How many steps from zone to zone, or label to label, a question may take.
+    private static let maximumSteps = 64
+    /// RFC 9156 §2.3: so many labels are shown one by one, and so many queries are spent on it at most.
+    private static let minimiseOneLabel = 4
+    private static let maximumMinimised = 10
+    /// How many questions about one zone may be under way (a flood of random names below it).
+    private static let maximumOutstanding = 200
+    /// For how long a server isn't asked about a zone that it doesn't serve, and after a failure of its own. Seconds.
+    private static let lameTime: Int64 = 900
+    private static let failureTime: Int64 = 30
+
+    init(
+        _ settings: ResolverSettings,
+        on loop: any EventLoop,
+        cacheLimit: Int,
+        lookUp: @escaping (Outcome.Key, RecursionWork) async -> Outcome
+    ) {
+        self.settings = settings
+        self.lookUp = lookUp
+        servers = ServerTable(on: loop)
+        delegations = DelegationCache(limit: cacheLimit, fixed: settings.stubs)
+    }
+
+    /// What the servers of the name's zone say; where their answer ends with an alias that leads out of the zone,
+    /// `Outcome.next` is where to.
+    func ask(_ key: Outcome.Key, _ work: RecursionWork) async -> Outcome {
+        var walk = Walk(key)
+        while walk.step < Self.maximumSteps {
+            walk.step += 1
+            guard let zone = await start(walk, work) else { return walk.failure }
+            let question = walk.question(below: zone.zone)
+            switch await query(question, zone, work) {
+            case .referral(let delegation):
+                delegations.keep(delegation)
+                walk.zone = delegation
+                walk.isFresh = true
+            case .answer(let outcome):
+                if question == key { return outcome }
+                walk.learn(question, outcome)
+            case .failure(let reason):
+                walk.reason = reason
+                if question != key {
+                    // Servers that don't know names in between answer the whole name perhaps.
+                    walk.minimises = false
+                } else if walk.isFresh || !delegations.forget(zone.zone) {
+                    return walk.failure
+                } else {
+                    // The parent may have named others meanwhile.
+                    walk.zone = nil
+                    walk.isFresh = true
+                }
+            }
+        }
+        return walk.failure
+    }
+
+    /// The servers to ask next.
+    private func start(_ walk: Walk, _ work: RecursionWork) async -> Delegation? {
+        if let zone = walk.zone { return zone }
+        if let known = delegations.closest(to: walk.lowest, now: settings.now()) { return known }
+        return await prime(work)
+    }
+
+    /// The current servers of the root (RFC 8109), or those of the hints where nobody says.
+    private func prime(_ work: RecursionWork) async -> Delegation? {
+        guard let hints = settings.rootHints else { return nil }
+        let hinted = Delegation(zone: .root, hosts: hints.servers.keys, addresses: hints.servers)
+        guard !isPriming else { return hinted }
+        isPriming = true
+        defer { isPriming = false }
+        let key = Outcome.Key(name: .root, type: .ns, dnssecOK: settings.validates, checkingDisabled: false)
+        guard case .message(let message, _) = await exchange(key, hinted, work) else { return hinted }
+        let found = message.answers.filter { $0.type == .ns && $0.name.isRoot && $0.class == .internet }
+        guard !found.isEmpty else { return hinted }
+        let hosts = Set(found.compactMap(\.target))
+        var addresses: [DomainName: [SocketAddress]] = [:]
+        for record in message.additionals where hosts.contains(record.name) {
+            guard let address = record.socketAddress(port: settings.serverPort) else { continue }
+            addresses[record.name, default: []].append(address)
+        }
+        for host in hosts where addresses[host] == nil { addresses[host] = hints.servers[host] }
+        let lifetime = min(found.map(\.timeToLive).min() ?? 0, settings.timeLimits.positive)
+        let root = Delegation(
+            zone: .root,
+            hosts: hosts,
+            addresses: addresses,
+            expires: settings.now() + Int64(max(lifetime, 60))
+        )
+        delegations.keep(root)
+        return root
+    }
+
+    // MARK: One zone
+
+    private enum Answer {
+        case referral(Delegation)
+        case answer(Outcome)
+        case failure(String)
+    }
+
+    private enum Exchange {
+        case message(DNSMessage, ResponseKind)
+        case failure(String)
+    }
+
+    private func query(_ key: Outcome.Key, _ zone: Delegation, _ work: RecursionWork) async -> Answer {
+        switch await exchange(key, zone, work) {
+        case .failure(let reason): return .failure(reason)
+        case .message(let message, let kind):
+            if case .referral(let delegation) = kind { return .referral(delegation) }
+            let scrubber = scrubber(key, zone.zone)
+            guard let outcome = scrubber.scrub(message) else { return .failure("an answer without sense") }
+            return .answer(outcome)
+        }
+    }
+
+    private func scrubber(_ key: Outcome.Key, _ zone: DomainName) -> Scrubber {
+        Scrubber(
+            question: Question(name: key.name, type: key.type),
+            bailiwick: zone,
+            dnssecOK: key.dnssecOK,
+            mayFollow: { $0.isSubdomain(of: zone) }
+        )
+    }
+
+    /// Asks the servers of a zone, one after the other, until one says something about it.
+    private func exchange(_ key: Outcome.Key, _ zone: Delegation, _ work: RecursionWork) async -> Exchange {
+        guard zone.outstanding < Self.maximumOutstanding else {
+            return .failure("too many questions about \(zone.zone) wait for its servers")
+        }
+        zone.outstanding += 1
+        defer { zone.outstanding -= 1 }
+        var round = ServerRound(zone, settings)
+        var reason = "no server of \(zone.zone) has an address that may be asked"
+        while !work.isLate {
+            guard let server = await next(&round, zone, work) else { break }
+            guard work.takeQuery() else {
+                reason = "the answer would cost too many queries"
+                break
+            }
+            settings.counters.upstreamQueries.increment()
+            switch await ask(server, key, round, work) {
+            case .answer(let message):
+                server.succeeded()
+                let kind = ResponseKind(
+                    message,
+                    key,
+                    zone: zone.zone,
+                    port: settings.serverPort,
+                    limits: settings.timeLimits,
+                    now: settings.now()
+                )
+                guard isUsable(message, kind, key, zone) else {
+                    reason = describe(server, kind)
+                    round.exclude(server.upstream.address)
+                    let time = message.responseCode == .serverFailure ? Self.failureTime : Self.lameTime
+                    zone.avoid(server.upstream.address, until: settings.now() + time)
+                    continue
+                }
+                return .message(message, kind)
+            case .retry: round.again(server.upstream.address)
+            case .nothing(let why):
+                reason = why
+                server.failed()
+            }
+        }
+        return .failure(reason)
+    }
+
+    private func isUsable(_ message: DNSMessage, _ kind: ResponseKind, _ key: Outcome.Key, _ zone: Delegation) -> Bool {
+        switch kind {
+        case .referral: true
+        case .useless: false
+        case .answer: scrubber(key, zone.zone).scrub(message) != nil
+        }
+    }
+
+    private func describe(_ server: ZoneServer, _ kind: ResponseKind) -> String {
+        let host = server.upstream.address.ipAddress ?? "a server"
+        guard case .useless(let why) = kind else { return "\(host) gave an answer without sense" }
+        return "\(host) \(why)"
+    }
+
+    private func ask(
+        _ server: ZoneServer,
+        _ key: Outcome.Key,
+        _ round: ServerRound,
+        _ work: RecursionWork
+    ) async -> Upstream.Reply {
+        server.outstanding += 1
+        defer { server.outstanding -= 1 }
+        let left = max(work.deadline - .now(), .milliseconds(1))
+        let attempts = round.attempts(server.upstream.address)
+        let doubled = server.upstream.timeout.nanoseconds << Int64(min(max(attempts - 1, 0), 4))
+        return await server.upstream.exchange(
+            key,
+            recursionDesired: false,
+            patience: min(.nanoseconds(doubled), left),
+            deadline: work.deadline
+        )
+    }
+
+    // MARK: Servers
+
+    /// The server to ask next: the fastest of those asked least; where none is left untried, another one's address is
+    /// looked up first.
+    private func next(_ round: inout ServerRound, _ zone: Delegation, _ work: RecursionWork) async -> ZoneServer? {
+        while true {
+            let now = settings.now()
+            let usable = round.candidates.filter { !zone.isLame($0, now: now) }.map(servers.server)
+            let awake = usable.filter { !$0.isAsleep }
+            let fewest = awake.map { round.attempts($0.upstream.address) }.min() ?? .max
+            if fewest > 0, let host = round.takeUnresolved() {
+                round.add(await addresses(of: host, work))
+                continue
+            }
+            if fewest >= ServerRound.maximumAttempts {
+                // All sleep: one attempt may wake one of them.
+                let sleeping = usable.filter { $0.isAsleep && round.attempts($0.upstream.address) == 0 }
+                guard let server = sleeping.randomElement() else { return nil }
+                round.count(server.upstream.address)
+                return server
+            }
+            let best = awake.filter { round.attempts($0.upstream.address) == fewest }
+            guard let server = choose(best) else { return nil }
+            round.count(server.upstream.address)
+            return server
+        }
+    }
+
+    /// The fastest, now and then any, so that times stay known.
+    private func choose(_ candidates: [ZoneServer]) -> ZoneServer? {
+        guard candidates.count > 1 else { return candidates.first }
+        if Int.random(in: 0..<20) == 0 { return candidates.randomElement() }
+        let best = candidates.min { $0.upstream.smoothedTime < $1.upstream.smoothedTime }
+        for other in candidates where other !== best { other.upstream.forgive() }
+        return best
+    }
+
+    private func addresses(of host: DomainName, _ work: RecursionWork) async -> [SocketAddress] {
+        var found: [SocketAddress] = []
+        for type in [RecordType.a, .aaaa] where found.isEmpty {
+            guard type == .a ? settings.addresses.usesIPv4 : settings.addresses.usesIPv6 else { continue }
+            let key = Outcome.Key(name: host, type: type, dnssecOK: settings.validates, checkingDisabled: true)
+            guard work.begin(key) else { return [] }
+            let outcome = await lookUp(key, work)
+            work.end(key)
+            // A server's name must not be an alias (RFC 2181 §10.3).
+            found = outcome.answers.filter { $0.type == type && $0.name == host }
+                .compactMap { $0.socketAddress(port: settings.serverPort) }
+        }
+        return Array(found.prefix(Delegation.maximumAddresses))
+    }
+
+    // MARK: For others
+
+    /// What the referral to a zone said of its keys: DS records, or the proof that there are none, with signatures.
+    func proof(of zone: DomainName) -> [ResourceRecord] {
+        delegations.delegation(of: zone, now: settings.now())?.proof ?? []
+    }
+
+    /// Forgets all delegations, and what was learned of servers.
+    func flush() { delegations.removeAll() }
+
+    func close() { servers.close() }
+}
