@@ -84,6 +84,8 @@ package struct ExtendedError: Hashable, Sendable {
     }
 
     package static let staleAnswerCode: UInt16 = 3
+    package static let staleNameErrorCode: UInt16 = 19
+    package static let filteredCode: UInt16 = 17
     package static let prohibitedCode: UInt16 = 18
     package static let notReadyCode: UInt16 = 14
     package static let noReachableAuthorityCode: UInt16 = 22

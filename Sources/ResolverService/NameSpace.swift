@@ -8,6 +8,8 @@ struct NameSpace: Sendable {
         case local(Zone)
         /// One of these servers is to be asked.
         case forward([SocketAddress])
+        /// The servers of its zone are to be asked, from the root or a stub zone down.
+        case recursion
         /// A zone of ours whose file was never without an error.
         case broken
         /// Nobody was named.
@@ -17,6 +19,8 @@ struct NameSpace: Sendable {
     private var zones: [DomainName: Zone] = [:]
     private var forwards: [DomainName: [SocketAddress]]
     private let forwarders: [SocketAddress]
+    private let stubs: Set<DomainName>
+    private let recurses: Bool
     private let broken: Set<DomainName>
 
     /// - Parameters:
@@ -24,17 +28,25 @@ struct NameSpace: Sendable {
     ///   - broken: the tops of configured zones that could not be loaded.
     ///   - forwardZones: servers for parts of the tree.
     ///   - forwarders: servers for all the rest.
+    ///   - stubs: zones whose servers are known.
+    ///   - recurses: whether servers of zones are asked where there are no forwarders.
     init(
         zones: [Zone],
         broken: Set<DomainName> = [],
         forwardZones: [DomainName: [SocketAddress]],
-        forwarders: [SocketAddress]
+        forwarders: [SocketAddress],
+        stubs: Set<DomainName> = [],
+        recurses: Bool = false
     ) {
+        self.stubs = stubs
+        self.recurses = recurses
         self.forwarders = forwarders
         forwards = forwardZones
         self.broken = broken
         // What the administrator said takes the place of what is built in.
-        for zone in Self.special where forwardZones[zone.origin] == nil { self.zones[zone.origin] = zone }
+        for zone in Self.special where forwardZones[zone.origin] == nil && !stubs.contains(zone.origin) {
+            self.zones[zone.origin] = zone
+        }
         for zone in zones { self.zones[zone.origin] = zone }
     }
 
@@ -47,8 +59,34 @@ struct NameSpace: Sendable {
             if broken.contains(name) { return .broken }
             if let zone = zones[name] { return .local(zone) }
             if let servers = forwards[name] { return servers.isEmpty ? .nowhere : .forward(servers) }
+            if stubs.contains(name) { return .recursion }
             next = name.parent
         }
-        return forwarders.isEmpty ? .nowhere : .forward(forwarders)
+        if !forwarders.isEmpty { return .forward(forwarders) }
+        return recurses ? .recursion : .nowhere
+    }
+}
+
+extension NameSpace {
+    /// Whether private addresses are welcome below a name: because the administrator said so, or named its servers.
+    func isPrivate(_ name: DomainName, _ settings: ResolverSettings) -> Bool {
+        var next: DomainName? = name
+        while let name = next {
+            if settings.privateZones.contains(name) || stubs.contains(name) || forwards[name] != nil { return true }
+            next = name.parent
+        }
+        return false
+    }
+
+    /// - Parameter zones: the local zones as they were loaded.
+    init(zones: [Zone], broken: Set<DomainName>, _ settings: ResolverSettings) {
+        self.init(
+            zones: zones,
+            broken: broken,
+            forwardZones: settings.forwardZones,
+            forwarders: settings.forwarders,
+            stubs: Set(settings.stubZones.keys),
+            recurses: settings.rootHints != nil
+        )
     }
 }

@@ -28,13 +28,29 @@ struct Outcome: Sendable {
     var next: DomainName?
     /// Why it failed.
     var error: ExtendedError?
+    /// What its signatures are worth.
+    var security = Security.unchecked
+    /// What the client is to know of it beside.
+    var note: ExtendedError?
+    /// How many queries it took; none for one from the cache.
+    var queries = 0
+
+    /// What the signatures of an answer are worth (RFC 4033 §5).
+    enum Security: Sendable {
+        /// Nobody looked.
+        case unchecked
+        case secure
+        /// There is a proof that it needs no signature.
+        case insecure
+        case bogus
+    }
 
     /// That nobody gave an answer.
     static func failure(_ error: ExtendedError) -> Outcome { Outcome(code: .serverFailure, error: error) }
 
     /// Seconds for which it may be kept, 0 for not at all.
     var lifetime: UInt32 {
-        if error != nil { return TimeLimits.failure }
+        if error != nil { return security == .bogus ? TimeLimits.bogus : TimeLimits.failure }
         // RFC 2308 §5: without an SOA record it must not be kept that there is nothing.
         if isDenial, !authorities.contains(where: { $0.type == .soa }) { return 0 }
         return (answers + authorities).map(\.timeToLive).min() ?? 0
@@ -62,6 +78,25 @@ struct Outcome: Sendable {
         return outcome
     }
 
+    /// The same as it is given after its time (RFC 8767 §4).
+    var stale: Outcome {
+        var outcome = self
+        for index in outcome.answers.indices { outcome.answers[index].timeToLive = TimeLimits.staleAnswer }
+        for index in outcome.authorities.indices { outcome.authorities[index].timeToLive = TimeLimits.staleAnswer }
+        outcome.note = ExtendedError(
+            code: code == .nameError ? ExtendedError.staleNameErrorCode : ExtendedError.staleAnswerCode
+        )
+        return outcome
+    }
+
+    /// The same without signatures and proofs, for those who didn't ask for them.
+    func withoutSignatures(of type: RecordType) -> Outcome {
+        var outcome = self
+        if type != .rrsig { outcome.answers.removeAll { $0.type == .rrsig } }
+        outcome.authorities.removeAll { [.rrsig, .nsec, .nsec3].contains($0.type) }
+        return outcome
+    }
+
     /// What it takes in the cache. Octets.
     var cost: Int {
         (answers + authorities).reduce(200) { total, record in
@@ -78,6 +113,12 @@ struct TimeLimits: Sendable {
 
     /// How long it's kept that nobody gave an answer (RFC 9520 §3.2).
     static let failure: UInt32 = 5
+    /// How long it's kept that signatures were wrong, so that not every query costs their check (RFC 4035 §4.7).
+    static let bogus: UInt32 = 60
+    /// How long an answer that has run out may still be given where no new one is to be had (RFC 8767 §5).
+    static let stale: Int64 = 86400
+    /// The time to live of such an answer, and how long no new one is asked for.
+    static let staleAnswer: UInt32 = 30
 }
 
 extension ResourceRecord {

@@ -6,7 +6,7 @@ struct PlainQueryView {
     private let octets: UnsafeRawBufferPointer
     /// Behind the question.
     private let end: Int
-    /// What else makes an answer differ: EDNS, DO, CD, RD, and whether the client may use recursion.
+    /// What else makes an answer differ: EDNS, DO, CD, AD, RD, and whether the client may use recursion.
     let variant: UInt8
     /// The most octets that the client takes in a datagram.
     let payloadSize: Int
@@ -28,7 +28,7 @@ struct PlainQueryView {
         }
         let end = position + 4
         guard end <= octets.count, position - DNSMessage.headerOctets <= DomainName.maximumOctets else { return nil }
-        var variant = (octets[2] & 1) | ((octets[3] & 0x10) >> 3) | (mayRecurse ? 4 : 0)
+        var variant = (octets[2] & 1) | ((octets[3] & 0x10) >> 3) | (mayRecurse ? 4 : 0) | (octets[3] & 0x20)
         var payloadSize = 512
         if octets[11] == 1 {
             // Name, type, payload size, extended code, version, flags, length.

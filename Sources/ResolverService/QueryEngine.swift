@@ -97,13 +97,19 @@ final class QueryEngine: @unchecked Sendable {
             dnssecOK: query.edns?.dnssecOK ?? false,
             checkingDisabled: query.flags.checkingDisabled
         )
-        let resolution = await ResolutionWalk(names: names, shards: shards).resolve(question, rights)
+        let resolution = await ResolutionWalk(names: names, shards: shards, settings: settings).resolve(
+            question,
+            rights
+        )
         response.responseCode = resolution.code
         response.flags.isAuthoritative = resolution.isAuthoritative
         response.answers = resolution.answers
         response.authorities = resolution.authorities
         response.additionals = resolution.additionals
-        if let error = resolution.error { response.edns?.options.append(error.option) }
+        // AD is for those who asked for signatures or for it (RFC 6840 §5.7).
+        response.flags.isAuthenticData =
+            resolution.isAuthentic && (rights.dnssecOK || query.flags.isAuthenticData) && !rights.checkingDisabled
+        if let error = resolution.error ?? resolution.note { response.edns?.options.append(error.option) }
         count(resolution)
         return (response, resolution.lifetime)
     }

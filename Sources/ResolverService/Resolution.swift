@@ -8,10 +8,15 @@ struct Resolution {
     var authorities: [ResourceRecord] = []
     var additionals: [ResourceRecord] = []
     var isAuthoritative = false
+    /// Whether all of it is proven by signatures.
+    private(set) var isAuthentic = false
+    /// What the client is to know of it beside.
+    private(set) var note: ExtendedError?
     var error: ExtendedError?
     /// Whether anything came from elsewhere, so that times to live run down.
     private(set) var isForeign = false
     private var isKept = true
+    private var hasParts = false
 
     /// Seconds for which the whole may be kept; nil for as long as the zones stay as they are.
     var lifetime: UInt32? {
@@ -22,6 +27,8 @@ struct Resolution {
 
     mutating func add(_ local: LocalAnswer, isFirst: Bool) {
         if isFirst { isAuthoritative = local.isAuthoritative }
+        isAuthentic = false
+        hasParts = true
         code = local.code
         answers += local.answers
         authorities = local.authorities
@@ -29,8 +36,11 @@ struct Resolution {
     }
 
     mutating func add(_ outcome: Outcome) {
+        isAuthentic = outcome.security == .secure && (isAuthentic || !hasParts)
+        hasParts = true
         isForeign = true
-        if outcome.lifetime == 0 { isKept = false }
+        if outcome.lifetime == 0 || outcome.note != nil { isKept = false }
+        note = note ?? outcome.note
         code = outcome.code
         answers += outcome.answers
         authorities = outcome.authorities
@@ -63,14 +73,27 @@ struct QueryRights {
     var checkingDisabled: Bool
 }
 
+extension Resolution {
+    /// That the answer isn't given, and why.
+    mutating func withhold(_ error: ExtendedError) {
+        fail(error)
+        code = .refused
+    }
+}
+
 /// Follows a question through local zones, cache and servers, from alias to alias.
 struct ResolutionWalk: Sendable {
     let names: NameSpace
     let shards: [Shard]
+    let settings: ResolverSettings
+
+    /// How many queries one question may cost over all its aliases.
+    private static let maximumQueries = 200
 
     func resolve(_ question: Question, _ rights: QueryRights) async -> Resolution {
         var resolution = Resolution()
         var name = question.name
+        var queriesLeft = Self.maximumQueries
         for step in 0...Zone.maximumAliases {
             switch names.route(name) {
             case .local(let zone):
@@ -82,14 +105,18 @@ struct ResolutionWalk: Sendable {
             case .broken:
                 resolution.fail(ExtendedError(code: ExtendedError.notReadyCode, text: "the zone's file has an error"))
                 return resolution
-            case .forward, .nowhere: break
+            case .forward, .recursion, .nowhere: break
             }
             guard rights.mayRecurse, rights.recursionDesired else {
                 // A local alias that leads elsewhere is the whole answer for those who may not go there.
                 if step > 0 { return resolution }
                 return .refusal(rights.mayRecurse ? "recursion wasn't desired" : "recursion isn't for you")
             }
-            guard case .forward(let servers) = names.route(name) else {
+            let source: Shard.Source
+            switch names.route(name) {
+            case .forward(let servers): source = .forwarders(servers)
+            case .recursion: source = .zones
+            case .local, .broken, .nowhere:
                 resolution.fail(ExtendedError(code: ExtendedError.notReadyCode, text: "no forwarders are configured"))
                 return resolution
             }
@@ -97,8 +124,14 @@ struct ResolutionWalk: Sendable {
                 resolution.answers.append(contentsOf: Self.minimalAny(name))
                 return resolution
             }
-            let outcome = await lookUp(name, question.type, servers, rights)
+            let outcome = await lookUp(name, question.type, source, rights, queriesLeft)
+            queriesLeft -= outcome.queries
             resolution.add(outcome)
+            if exposesPrivateAddress(outcome) {
+                let text = "an address of a private network, which no public name has"
+                resolution.withhold(ExtendedError(code: ExtendedError.filteredCode, text: text))
+                return resolution
+            }
             guard let next = outcome.next, resolution.error == nil else { return resolution }
             name = next
         }
@@ -109,18 +142,26 @@ struct ResolutionWalk: Sendable {
     private func lookUp(
         _ name: DomainName,
         _ type: RecordType,
-        _ servers: [SocketAddress],
-        _ rights: QueryRights
+        _ source: Shard.Source,
+        _ rights: QueryRights,
+        _ maximumQueries: Int
     ) async -> Outcome {
         let key = Outcome.Key(
             name: name,
             type: type,
-            dnssecOK: rights.dnssecOK,
+            dnssecOK: settings.validates || rights.dnssecOK,
             checkingDisabled: rights.checkingDisabled
         )
-        let shard = shards[Int(UInt(bitPattern: name.hashValue) % UInt(shards.count))]
-        return await shard.lookUp(key, servers) { [names] target in
-            if case .forward(let others) = names.route(target) { others == servers } else { false }
+        let outcome = await Shard.responsible(for: name, shards).lookUp(key, source, maximumQueries: maximumQueries)
+        return rights.dnssecOK ? outcome : outcome.withoutSignatures(of: type)
+    }
+
+    /// Whether a name of the world is said to be at an address that only this network can reach (DNS rebinding).
+    private func exposesPrivateAddress(_ outcome: Outcome) -> Bool {
+        guard settings.refusesPrivateAddresses else { return false }
+        return outcome.answers.contains { record in
+            guard let octets = record.addressOctets, AddressPolicy.isPrivate(octets) else { return false }
+            return !names.isPrivate(record.name, settings)
         }
     }
 

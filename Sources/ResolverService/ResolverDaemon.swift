@@ -27,7 +27,8 @@ package struct ResolverDaemon: DaemonProgram {
 
     package func prepare(_ setup: Setup) throws -> Prepared {
         let configuration = setup.configuration.resolverd
-        let settings = try ResolverSettings(configuration)
+        var settings = try ResolverSettings(configuration)
+        if configuration.mode == .recursive { settings.rootHints = try rootHints(configuration) }
         var directories: [String: CInt] = [:]
         var zones: [ZoneFile] = []
         for (name, path) in configuration.zones.sorted(by: { $0.key < $1.key }) {
@@ -60,6 +61,22 @@ package struct ResolverDaemon: DaemonProgram {
         }
     }
 
+    /// The servers of the root from the configured file, or those known when this was written.
+    private func rootHints(_ configuration: ResolverdConfiguration) throws -> RootHints {
+        let path = configuration.rootHints ?? "built-in root hints"
+        do {
+            guard let file = configuration.rootHints else {
+                return try RootHints(Array(RootHints.builtIn.utf8), file: path, port: configuration.serverPort)
+            }
+            guard let text = WholeFile.read(file, maximum: 1 << 20) else {
+                throw SetupError(reason: "cannot read \(file) (resolverd.root-hints)", code: .configuration)
+            }
+            return try RootHints(Array(text.utf8), file: path, port: configuration.serverPort)
+        } catch let error as MasterFileError {
+            throw SetupError(reason: "\(error)", code: .configuration)
+        }
+    }
+
     package func serve(_ prepared: Prepared, _ context: DaemonContext) async throws {
         let server = ResolverServer(
             prepared.settings,
@@ -67,9 +84,6 @@ package struct ResolverDaemon: DaemonProgram {
             group: context.group,
             logger: context.logger
         )
-        if prepared.settings.forwarders.isEmpty, prepared.settings.forwardZones.isEmpty {
-            context.logger.warning("no forwarders: only local zones are answered")
-        }
         try await server.start(datagrams: prepared.datagrams, streams: prepared.streams, unix: prepared.unix)
         let reloading = context.onReload { await server.reload() }
         let watching = Task { await server.watch(every: Self.watchInterval) }

@@ -27,13 +27,8 @@ package final class ResolverServer: Sendable {
         self.logger = logger
         store = ZoneStore(zones, logger: logger)
         let loops = Array(group.makeIterator())
-        let names = NameSpace(
-            zones: [],
-            broken: Set(zones.map(\.origin)),
-            forwardZones: settings.forwardZones,
-            forwarders: settings.forwarders
-        )
-        let shards = loops.map { Shard(settings, on: $0, shards: loops.count) }
+        let names = NameSpace(zones: [], broken: Set(zones.map(\.origin)), settings)
+        let shards = loops.map { Shard(settings, on: $0, names: names, shards: loops.count) }
         self.shards = shards
         engines = loops.map { QueryEngine(settings, on: $0, names: names, shards: shards) }
         internet = Listener(
@@ -96,17 +91,12 @@ package final class ResolverServer: Sendable {
         let hasChanged = try? await NIOThreadPool.singleton.runIfActive { store.refresh(all: all) }
         guard hasChanged == true else { return }
         let (zones, broken) = store.current
-        let names = NameSpace(
-            zones: zones,
-            broken: broken,
-            forwardZones: settings.forwardZones,
-            forwarders: settings.forwarders
-        )
+        let names = NameSpace(zones: zones, broken: broken, settings)
         for (engine, shard) in zip(engines, shards) {
             _ = try? await engine.loop.submit {
                 engine.adopt(names)
                 // What was kept may have come past a zone that is ours now.
-                shard.flush()
+                shard.adopt(names)
             }.get()
         }
     }

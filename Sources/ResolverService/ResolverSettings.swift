@@ -39,7 +39,7 @@ package struct ResolverSettings: Sendable {
     package init() {}
 
     package init(_ configuration: ResolverdConfiguration) throws(ConfigurationError) {
-        forwarders = configuration.forwarders
+        forwarders = configuration.mode == .forward ? configuration.forwarders : []
         for (name, servers) in configuration.forwardZones {
             forwardZones[try Self.name(name, key: "resolverd.forward-zones")] = servers
         }

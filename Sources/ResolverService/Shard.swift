@@ -3,101 +3,226 @@ import DNS
 import NIOCore
 import Network
 
-/// The part of the cache, and the questions in flight, for the names that fall to one event loop. A name falls to one
+/// The part of the cache, and the questions in flight, for the zones that fall to one event loop. A name falls to one
 /// loop only, so one question is never asked twice at the same time, and nothing needs a lock.
 final class Shard: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread.
     let loop: any EventLoop
     private let settings: ResolverSettings
     private let forwarder: Forwarder
+    private var recursor: Recursor?
+    private var names: NameSpace
     private var cache: BoundedCache<Outcome.Key, Kept>
+    private var inFlight: [Outcome.Key: Waiters] = [:]
     private var waiting = 0
-    private var inFlight: [Outcome.Key: [CheckedContinuation<Outcome, Never>]] = [:]
 
     private struct Kept {
         var outcome: Outcome
         var stored: Int64
         var expires: Int64
+        /// Until when it may be given where there is no new one (RFC 8767).
+        var usable: Int64
     }
 
-    /// How many may wait for one question's answer.
-    static let maximumWaiters = 1000
+    /// Who is asked what the cache doesn't have.
+    enum Source: Sendable {
+        case forwarders([SocketAddress])
+        /// The servers of zones, from the root or a stub zone down.
+        case zones
+    }
 
-    init(_ settings: ResolverSettings, on loop: any EventLoop, shards: Int) {
+    /// How long somebody waits for a new answer where an old one is at hand (RFC 8767 §5).
+    private static let staleWait = TimeAmount.milliseconds(1800)
+    /// An answer is asked for again when so much of its life is left: a tenth, of ten seconds at least.
+    private static let prefetchShare: Int64 = 10
+
+    init(_ settings: ResolverSettings, on loop: any EventLoop, names: NameSpace, shards: Int) {
         self.settings = settings
         self.loop = loop
+        self.names = names
         forwarder = Forwarder(on: loop, timeout: settings.queryTimeout)
-        cache = BoundedCache(limit: settings.cacheSize / 4 * 3 / max(shards, 1))
+        let share = settings.cacheSize / max(shards, 1)
+        cache = BoundedCache(limit: share / 8 * 5)
+        recursor = Recursor(settings, on: loop, cacheLimit: share / 8) { [unowned self] key, work in
+            await lookUpForServer(key, work)
+        }
+    }
+
+    /// The shard for a name: names of one domain fall to one loop, which knows its servers, keys and gaps.
+    static func responsible(for name: DomainName, _ shards: [Shard]) -> Shard {
+        let labels = name.labels
+        let isReverse = labels.last.map { $0.elementsEqual("arpa".utf8) } ?? false
+        // Of reverse zones the network counts: two octets, or eight nibbles.
+        let depth = isReverse ? (labels.dropLast().last?.count == 3 ? 10 : 4) : 2
+        let domain = name.suffix(labels: depth)
+        return shards[Int(UInt(bitPattern: domain.hashValue) % UInt(shards.count))]
     }
 
     /// The answer from the cache or from the servers. From any thread.
-    func lookUp(
-        _ key: Outcome.Key,
-        _ servers: [SocketAddress],
-        mayFollow: @escaping @Sendable (DomainName) -> Bool
-    ) async -> Outcome {
-        if loop.inEventLoop { return await find(key, servers, mayFollow) }
+    func lookUp(_ key: Outcome.Key, _ source: Source, maximumQueries: Int) async -> Outcome {
+        if loop.inEventLoop { return await find(key, source, maximumQueries) }
         return await withCheckedContinuation { continuation in
             Task(executorPreference: LoopExecutor.of(loop)) {
-                continuation.resume(returning: await self.find(key, servers, mayFollow))
+                continuation.resume(returning: await self.find(key, source, maximumQueries))
             }
         }
     }
 
-    private func find(
-        _ key: Outcome.Key,
-        _ servers: [SocketAddress],
-        _ mayFollow: @escaping @Sendable (DomainName) -> Bool
-    ) async -> Outcome {
-        if let outcome = cached(key) ?? cached(key.anyType) {
+    private func find(_ key: Outcome.Key, _ source: Source, _ maximumQueries: Int) async -> Outcome {
+        let limit = min(maximumQueries, RecursionWork.maximumQueries)
+        let work = RecursionWork(deadline: .now() + settings.queryTimeout, maximumQueries: limit)
+        return await find(key, source, work)
+    }
+
+    /// Looks for a server's address, on behalf of another question.
+    private func lookUpForServer(_ key: Outcome.Key, _ work: RecursionWork) async -> Outcome {
+        switch names.route(key.name) {
+        case .local(let zone):
+            let answer = zone.answer(Question(name: key.name, type: key.type))
+            return Outcome(code: answer.code, answers: answer.answers)
+        case .forward(let servers): return await find(key, .forwarders(servers), work)
+        case .recursion: return await find(key, .zones, work)
+        case .broken, .nowhere: return .failure(ExtendedError(code: ExtendedError.notReadyCode))
+        }
+    }
+
+    // MARK: Cache, then servers
+
+    private func find(_ key: Outcome.Key, _ source: Source, _ work: RecursionWork) async -> Outcome {
+        let old = cached(key) ?? cached(key.anyType)
+        if let old, settings.now() < old.expires {
             settings.counters.cacheHits.increment()
-            return outcome
+            if isDue(old), inFlight[key] == nil { refresh(key, source) }
+            return old.outcome.aged(by: UInt32(clamping: settings.now() - old.stored))
         }
-        if let waiters = inFlight[key] {
-            guard waiters.count < Self.maximumWaiters, waiting < 4 * settings.maximumPending else { return Self.busy }
-            waiting += 1
-            defer { waiting -= 1 }
-            return await withCheckedContinuation { inFlight[key]?.append($0) }
+        let stale = old.flatMap { $0.outcome.error == nil ? $0 : nil }
+        if inFlight[key] != nil {
+            let until = stale == nil ? work.deadline : min(work.deadline, .now() + Self.staleWait)
+            return await join(key, until: until) ?? stale?.outcome.stale ?? Self.busy
         }
-        guard inFlight.count < settings.maximumPending else { return Self.busy }
-        inFlight[key] = []
-        settings.counters.cacheMisses.increment()
-        let outcome = await forwarder.ask(key, servers, mayFollow: mayFollow).limited(settings.timeLimits)
-        keep(outcome, key)
-        for waiter in inFlight.removeValue(forKey: key) ?? [] { waiter.resume(returning: outcome) }
+        guard inFlight.count < settings.maximumPending else { return stale?.outcome.stale ?? Self.busy }
+        guard let stale else { return await fetch(key, source, work) }
+        refresh(key, source)
+        guard let outcome = await join(key, until: .now() + Self.staleWait) else { return stale.outcome.stale }
         return outcome
+    }
+
+    /// Asks the servers, and tells all who wait for the same.
+    private func fetch(_ key: Outcome.Key, _ source: Source, _ work: RecursionWork) async -> Outcome {
+        if inFlight[key] == nil { inFlight[key] = Waiters() }
+        settings.counters.cacheMisses.increment()
+        let before = work.queries
+        var outcome = await ask(key, source, work).limited(settings.timeLimits)
+        outcome = keep(outcome, key)
+        let waiters = inFlight.removeValue(forKey: key)
+        waiting -= waiters?.count ?? 0
+        waiters?.resume(with: outcome)
+        outcome.queries = work.queries - before
+        return outcome
+    }
+
+    private func ask(_ key: Outcome.Key, _ source: Source, _ work: RecursionWork) async -> Outcome {
+        switch source {
+        case .forwarders(let servers):
+            let names = names
+            return await forwarder.ask(key, servers) { target in
+                if case .forward(let others) = names.route(target) { others == servers } else { false }
+            }
+        case .zones:
+            guard let recursor else { return Self.busy }
+            return await recursor.ask(key, work)
+        }
     }
 
     private static let busy = Outcome.failure(ExtendedError(code: 0, text: "too many questions are waiting"))
 
-    private func cached(_ key: Outcome.Key) -> Outcome? {
+    /// Asks anew while nobody waits, or those who wait have an old answer to fall back on.
+    private func refresh(_ key: Outcome.Key, _ source: Source) {
+        guard inFlight.count < settings.maximumPending else { return }
+        // Taken before the task runs, so that nobody else begins the same.
+        inFlight[key] = Waiters()
+        Task(executorPreference: LoopExecutor.of(loop)) {
+            _ = await self.fetch(key, source, RecursionWork(deadline: .now() + self.settings.queryTimeout))
+        }
+    }
+
+    private func isDue(_ kept: Kept) -> Bool {
+        let life = kept.expires - kept.stored
+        return life >= Self.prefetchShare && kept.outcome.error == nil && !kept.outcome.isDenial
+            && (kept.expires - settings.now()) * Self.prefetchShare < life
+    }
+
+    /// Waits for an answer that is under way; nil when it doesn't come in time, or too many wait.
+    private func join(_ key: Outcome.Key, until deadline: NIODeadline) async -> Outcome? {
+        guard inFlight[key].map({ $0.count < Waiters.maximum }) ?? false, waiting < 4 * settings.maximumPending else {
+            return nil
+        }
+        waiting += 1
+        return await withCheckedContinuation { continuation in
+            let id = inFlight[key]?.add(continuation) ?? 0
+            inFlight[key]?.timers[id] = loop.scheduleTask(deadline: deadline) {
+                guard let waiter = self.inFlight[key]?.remove(id) else { return }
+                self.waiting -= 1
+                waiter.resume(returning: nil)
+            }
+        }
+    }
+
+    // MARK: Keeping
+
+    /// What the cache has, old or new.
+    private func cached(_ key: Outcome.Key) -> Kept? {
         guard let kept = cache.value(for: key) else { return nil }
-        let now = settings.now()
-        guard now < kept.expires else {
+        guard settings.now() < kept.usable else {
             cache.remove(key)
             return nil
         }
-        return kept.outcome.aged(by: UInt32(clamping: now - kept.stored))
+        return kept
     }
 
-    private func keep(_ outcome: Outcome, _ key: Outcome.Key) {
-        let lifetime = outcome.lifetime
-        guard lifetime > 0 else { return }
+    /// Keeps an answer. Where there is none, an old one stays and is given in its place (RFC 8767 §4).
+    private func keep(_ outcome: Outcome, _ key: Outcome.Key) -> Outcome {
         let now = settings.now()
+        if outcome.error != nil, outcome.security != .bogus, var old = cached(key), old.outcome.error == nil {
+            guard now >= old.expires else { return old.outcome.aged(by: UInt32(clamping: now - old.stored)) }
+            old.outcome = old.outcome.stale
+            old.stored = now
+            old.expires = now + Int64(TimeLimits.staleAnswer)
+            cache.insert(old, for: key, cost: cost(of: old.outcome, key))
+            return old.outcome
+        }
+        let lifetime = outcome.lifetime
+        guard lifetime > 0 else { return outcome }
         let isNameError = outcome.code == .nameError && outcome.answers.isEmpty
-        let kept = Kept(outcome: outcome, stored: now, expires: now + Int64(lifetime))
-        cache.insert(
-            kept,
-            for: isNameError ? key.anyType : key,
-            cost: outcome.cost + memoryCost(ofOctets: key.name.wire.count)
-        )
+        let expires = now + Int64(lifetime)
+        let usable = outcome.error == nil ? expires + TimeLimits.stale : expires
+        let kept = Kept(outcome: outcome, stored: now, expires: expires, usable: usable)
+        cache.insert(kept, for: isNameError ? key.anyType : key, cost: cost(of: outcome, key))
+        return outcome
+    }
+
+    private func cost(of outcome: Outcome, _ key: Outcome.Key) -> Int {
+        outcome.cost + memoryCost(ofOctets: key.name.wire.count)
+    }
+
+    /// Serves other zones from now on, and forgets what may have come past a zone that is ours now. On the loop.
+    func adopt(_ names: NameSpace) {
+        self.names = names
+        flush()
     }
 
     /// Forgets all answers. On the loop.
-    func flush() { cache.removeAll() }
+    func flush() {
+        cache.removeAll()
+        recursor?.flush()
+    }
 
     /// What the cache takes now, octets, and how many answers it holds. On the loop.
     var size: (octets: Int, answers: Int) { (cache.total, cache.count) }
 
-    func close() { forwarder.close() }
+    func close() {
+        forwarder.close()
+        recursor?.close()
+        recursor = nil
+    }
 }

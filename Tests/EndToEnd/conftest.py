@@ -56,7 +56,10 @@ class Factory:
         instance = Instance(directory, **options)
         self.made.append(instance)
         RUNNING.append(instance)
-        instance.make(configuration.merge(configuration.configuration(configuration.free_ports()), changes or {}))
+        values = configuration.configuration(configuration.free_ports())
+        # No test asks the servers of the world.
+        values["resolverd"]["mode"] = "local"
+        instance.make(configuration.merge(values, changes or {}))
         for address in users:
             instance.add_user(address)
         if start:

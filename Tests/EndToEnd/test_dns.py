@@ -105,7 +105,7 @@ def upstream():
 
 
 def test_forwarding_and_cache(make_instance, upstream):
-    instance = make_instance({"resolverd": {"forwarders": [f"127.0.0.1:{upstream.server_address[1]}"]}}, users=())
+    instance = make_instance({"resolverd": {"mode": "forward", "forwarders": [f"127.0.0.1:{upstream.server_address[1]}"]}}, users=())
     for _ in range(3):
         answer = ask(instance, "host.upstream.net", "A")
         assert answer.answer[0][0].address == "192.0.2.1"

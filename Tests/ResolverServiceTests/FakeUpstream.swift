@@ -36,8 +36,14 @@ final class FakeUpstream: Sendable {
         self.address = address
     }
 
-    static func start(on group: any EventLoopGroup, _ behaviour: @escaping Behaviour) async throws -> FakeUpstream {
-        let host = try SocketAddress(ipAddress: "127.0.0.1", port: 0)
+    /// - Parameter port: 0 for any that is free.
+    static func start(
+        on group: any EventLoopGroup,
+        host: String = "127.0.0.1",
+        port: Int = 0,
+        _ behaviour: @escaping Behaviour
+    ) async throws -> FakeUpstream {
+        let host = try SocketAddress(ipAddress: host, port: port)
         for _ in 0..<20 {
             let box = NIOLockedValueBox<FakeUpstream?>(nil)
             let datagrams = try await DatagramBootstrap(group: group)

@@ -380,7 +380,7 @@ struct ForwardingTests {
             for start in stride(from: 0, to: 1000, by: 50) {
                 var octets: [UInt8] = []
                 for number in start..<(start + 50) {
-                    let name = try DomainName("name\(number).example.net")
+                    let name = try DomainName("www.name\(number).net")
                     let query = DNSMessage.query(id: UInt16(number), question: Question(name: name, type: .a)).encode()
                     octets += [0, UInt8(query.count)] + query
                 }

@@ -49,7 +49,9 @@ final class ServerTable {
 
     init(on loop: any EventLoop) {
         self.loop = loop
-        servers = BoundedCache(limit: Self.maximumServers * (Self.cost + BoundedCache<SocketAddress, ZoneServer>.overhead))
+        servers = BoundedCache(
+            limit: Self.maximumServers * (Self.cost + BoundedCache<SocketAddress, ZoneServer>.overhead)
+        )
     }
 
     func server(_ address: SocketAddress) -> ZoneServer {
