@@ -41,6 +41,20 @@ let daemonBase: [Target.Dependency] = [
     "Daemon", "Bus", "Network", "CLinux", nioCore, nioPosix, nioConcurrency, logging, metrics, coreMetrics,
 ]
 
+/// The fuzzer (scripts/fuzz): part of the package only for it, since it needs libFuzzer to be linked.
+let fuzzing: [Target] =
+    Context.environment["MARTLET_FUZZ"] == nil
+    ? []
+    : [
+        .executableTarget(
+            name: "fuzz",
+            dependencies: ["MIME", "MailAuth", "DNS", "DNSSEC", "SMTP", "IMAP", "POP3", "SASL", nioCore],
+            path: "Tests/Fuzz",
+            exclude: ["Corpus"],
+            swiftSettings: settings
+        )
+    ]
+
 let package = Package(
     name: "martlet",
     dependencies: [
@@ -156,7 +170,7 @@ let package = Package(
         tests("POP3Server", daemonBase + ["POP3", "Mailbox", "Login", "TLS"]),
         tests("IMAPServer", daemonBase + ["IMAP", "Mailbox", "Login", "TLS"]),
         tests("ResolverService", daemonBase + ["DNS", "DNSSEC", "Cryptography", "TLS"]),
-    ],
+    ] + fuzzing,
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu17,
     cxxLanguageStandard: .cxx17
