@@ -1,2 +1,0 @@
-/// What a message says of its origin.
-package enum MailAuth {}
