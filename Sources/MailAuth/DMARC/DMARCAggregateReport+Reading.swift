@@ -1,0 +1,122 @@
+import MIME
+
+/// Why a report could not be read.
+package enum DMARCReportError: Error, Sendable, Equatable {
+    case packing(GzipError)
+    case xml(XMLError)
+    /// Another document, or without metadata or policy.
+    case notAReport
+}
+
+extension DMARCAggregateReport {
+    /// The most octets that a report may have when unpacked.
+    package static let maximumOctets = 64 << 20
+    /// The most records that are kept.
+    package static let maximumRecords = 100_000
+
+    /// Reads a report: XML, or a gzip or ZIP file of it. Names of namespaces don't matter; what is missing stays empty.
+    package init(reading octets: [UInt8]) throws(DMARCReportError) {
+        let document: [UInt8]
+        do throws(GzipError) {
+            document = try Gzip.unpacked(octets, most: Self.maximumOctets)
+        } catch {
+            throw .packing(error)
+        }
+        self.init()
+        var hasMetadata = false
+        var hasPolicy = false
+        do throws(XMLError) {
+            var reader = XMLReader(document)
+            let root = try reader.enterRoot()
+            while let element = try reader.nextChild(of: root) {
+                switch String(decoding: element.name, as: UTF8.self) {
+                case "report_metadata":
+                    metadata = Metadata(element)
+                    hasMetadata = true
+                case "policy_published":
+                    policy = Policy(element)
+                    hasPolicy = true
+                case "record":
+                    guard records.count < Self.maximumRecords else {
+                        isCutShort = true
+                        continue
+                    }
+                    records.append(Record(element))
+                default: continue
+                }
+            }
+        } catch {
+            throw .xml(error)
+        }
+        guard hasMetadata, hasPolicy else { throw .notAReport }
+    }
+}
+
+extension DMARCAggregateReport.Metadata {
+    fileprivate init(_ element: XMLElement) {
+        organization = element.text("org_name") ?? ""
+        email = element.text("email") ?? ""
+        extraContact = element.text("extra_contact_info")
+        reportID = element.text("report_id") ?? ""
+        begin = number(element.child("date_range")?.text("begin")) ?? 0
+        end = number(element.child("date_range")?.text("end")) ?? 0
+        errors = element.children.filter { ASCII.equal($0.name, "error") }.prefix(100).map {
+            String(decoding: $0.text, as: UTF8.self)
+        }
+    }
+}
+
+extension DMARCAggregateReport.Policy {
+    fileprivate init(_ element: XMLElement) {
+        domain = element.text("domain") ?? ""
+        dkimAlignment = element.text("adkim")
+        spfAlignment = element.text("aspf")
+        policy = element.text("p") ?? ""
+        subdomainPolicy = element.text("sp")
+        nonexistentPolicy = element.text("np")
+        percentage = number(element.text("pct"))
+        failureOptions = element.text("fo")
+        testing = element.text("testing")
+        discoveryMethod = element.text("discovery_method")
+    }
+}
+
+extension DMARCAggregateReport.Record {
+    fileprivate init(_ element: XMLElement) {
+        if let row = element.child("row") {
+            sourceAddress = row.text("source_ip") ?? ""
+            count = number(row.text("count")) ?? 0
+            if let evaluated = row.child("policy_evaluated") {
+                disposition = evaluated.text("disposition") ?? ""
+                dkim = evaluated.text("dkim") ?? ""
+                spf = evaluated.text("spf") ?? ""
+                reasons = evaluated.children.filter { ASCII.equal($0.name, "reason") }.map {
+                    .init(type: $0.text("type") ?? "", comment: $0.text("comment"))
+                }
+            }
+        }
+        if let identifiers = element.child("identifiers") ?? element.child("identities") {
+            headerFrom = identifiers.text("header_from") ?? ""
+            envelopeFrom = identifiers.text("envelope_from")
+            envelopeTo = identifiers.text("envelope_to")
+        }
+        let results = element.child("auth_results")?.children ?? []
+        signatures = results.filter { ASCII.equal($0.name, "dkim") }.map {
+            .init(
+                domain: $0.text("domain") ?? "",
+                selector: $0.text("selector"),
+                result: $0.text("result") ?? "",
+                humanResult: $0.text("human_result")
+            )
+        }
+        senders = results.filter { ASCII.equal($0.name, "spf") }.map {
+            .init(domain: $0.text("domain") ?? "", scope: $0.text("scope"), result: $0.text("result") ?? "")
+        }
+    }
+}
+
+/// A decimal number without a sign, of at most 15 digits.
+private func number(_ text: String?) -> Int? {
+    guard let text, (1...15).contains(text.utf8.count), text.utf8.allSatisfy(ASCII.isDigit) else { return nil }
+    return Int(text)
+}

@@ -1,0 +1,41 @@
+import MIME
+
+/// The domain that a message says it is from: there has to be exactly one (RFC 7489 §6.6.1).
+package enum DMARCAuthor: Sendable, Hashable, CustomStringConvertible {
+    case domain([UInt8])
+    case noField
+    case severalFields
+    case noAddress
+    case severalDomains
+
+    /// The author of a message with that header.
+    package init(_ header: HeaderBlock) { self.init(fields: header.all(Array("from".utf8))) }
+
+    /// - Parameter fields: the unfolded values of all From fields.
+    package init(fields: [[UInt8]]) {
+        guard let field = fields.first else {
+            self = .noField
+            return
+        }
+        guard fields.count == 1 else {
+            self = .severalFields
+            return
+        }
+        let hosts = AddressListParser.parse(field, maximum: 1000).compactMap(\.host)
+        guard let first = hosts.first, hosts.allSatisfy({ !$0.isEmpty }) else {
+            self = .noAddress
+            return
+        }
+        self = hosts.allSatisfy { ASCII.equal($0, first) } ? .domain(first.map(ASCII.lower)) : .severalDomains
+    }
+
+    package var description: String {
+        switch self {
+        case .domain(let domain): String(decoding: domain, as: UTF8.self)
+        case .noField: "the message has no From field"
+        case .severalFields: "the message has more than one From field"
+        case .noAddress: "the From field has no address with a domain"
+        case .severalDomains: "the From field has addresses of several domains"
+        }
+    }
+}

@@ -1,0 +1,123 @@
+import CZlib
+
+/// Why octets could not be unpacked.
+package enum GzipError: Error, Sendable, Equatable {
+    /// Not gzip or ZIP, or damaged.
+    case malformed
+    /// More octets than the caller takes.
+    case tooLong
+}
+
+/// Compressed reports: gzip (RFC 1952), and ZIP as some senders still use it.
+package enum Gzip {
+    private static let chunk = 65_536
+
+    /// zlib's state points back at the stream, which therefore must stay where it is.
+    private static func newStream() -> UnsafeMutablePointer<z_stream> {
+        let stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
+        stream.initialize(to: z_stream())
+        return stream
+    }
+
+    /// A gzip file of the octets; nil only without memory.
+    package static func compress(_ octets: [UInt8]) -> [UInt8]? {
+        let stream = newStream()
+        defer { stream.deallocate() }
+        let size = CInt(MemoryLayout<z_stream>.size)
+        // 16 more than the window's bits asks for gzip's header.
+        guard deflateInit2_(stream, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY, ZLIB_VERSION, size) == Z_OK else {
+            return nil
+        }
+        defer { deflateEnd(stream) }
+        var result: [UInt8] = []
+        var input = octets
+        return input.withUnsafeMutableBufferPointer { input -> [UInt8]? in
+            stream.pointee.next_in = input.baseAddress
+            var left = input.count
+            var status = Z_OK
+            while status == Z_OK {
+                if stream.pointee.avail_in == 0 {
+                    stream.pointee.avail_in = UInt32(clamping: min(left, 1 << 30))
+                    left -= Int(stream.pointee.avail_in)
+                }
+                status = step(stream, &result, most: .max) { deflate($0, left == 0 ? Z_FINISH : Z_NO_FLUSH) }
+            }
+            return status == Z_STREAM_END ? result : nil
+        }
+    }
+
+    /// What a gzip file or the first file of a ZIP archive holds; octets that are neither, as they are.
+    ///
+    /// - Parameter most: the most octets to unpack.
+    package static func unpacked(_ octets: [UInt8], most: Int) throws(GzipError) -> [UInt8] {
+        if octets.starts(with: [0x1F, 0x8B]) { return try inflated(octets[...], windowBits: 15 + 16, most: most) }
+        if octets.starts(with: [0x50, 0x4B, 3, 4]) { return try firstFile(octets, most: most) }
+        guard octets.count <= most else { throw .tooLong }
+        return octets
+    }
+
+    /// The first file of a ZIP archive, stored or deflated.
+    private static func firstFile(_ octets: [UInt8], most: Int) throws(GzipError) -> [UInt8] {
+        guard octets.count >= 30 else { throw .malformed }
+        let number = { (at: Int) in Int(octets[at]) | Int(octets[at + 1]) << 8 }
+        let start = 30 + number(26) + number(28)
+        guard start <= octets.count, octets[6] & 1 == 0 else { throw .malformed }
+        switch number(8) {
+        case 0:
+            let size = number(18) | number(20) << 16
+            guard size <= octets.count - start else { throw .malformed }
+            guard size <= most else { throw .tooLong }
+            return Array(octets[start..<(start + size)])
+        case 8: return try inflated(octets[start...], windowBits: -15, most: most)
+        default: throw .malformed
+        }
+    }
+
+    private static func inflated(
+        _ octets: ArraySlice<UInt8>,
+        windowBits: CInt,
+        most: Int
+    ) throws(GzipError) -> [UInt8] {
+        let stream = newStream()
+        defer { stream.deallocate() }
+        guard inflateInit2_(stream, windowBits, ZLIB_VERSION, CInt(MemoryLayout<z_stream>.size)) == Z_OK else {
+            throw .malformed
+        }
+        defer { inflateEnd(stream) }
+        var result: [UInt8] = []
+        var input = Array(octets)
+        guard input.count <= 1 << 30 else { throw .tooLong }
+        let status = input.withUnsafeMutableBufferPointer { input in
+            stream.pointee.next_in = input.baseAddress
+            stream.pointee.avail_in = UInt32(clamping: input.count)
+            var status = Z_OK
+            while status == Z_OK, result.count <= most {
+                status = step(stream, &result, most: most) { inflate($0, Z_NO_FLUSH) }
+            }
+            return status
+        }
+        guard result.count <= most else { throw .tooLong }
+        guard status == Z_STREAM_END else { throw .malformed }
+        return result
+    }
+
+    /// One call of zlib with room for a chunk, which is appended; one octet more than `most` is enough to see it.
+    private static func step(
+        _ stream: UnsafeMutablePointer<z_stream>,
+        _ result: inout [UInt8],
+        most: Int,
+        _ call: (UnsafeMutablePointer<z_stream>) -> CInt
+    ) -> CInt {
+        let room = most - result.count >= chunk ? chunk : max(1, most - result.count + 1)
+        var status = Z_OK
+        let piece = [UInt8](unsafeUninitializedCapacity: room) { output, count in
+            stream.pointee.next_out = output.baseAddress
+            stream.pointee.avail_out = UInt32(clamping: room)
+            status = call(stream)
+            count = room - Int(stream.pointee.avail_out)
+        }
+        result += piece
+        // Without input and output, zlib can go no further: the octets end too soon.
+        return status == Z_BUF_ERROR && !piece.isEmpty ? Z_OK : status
+    }
+}

@@ -1,0 +1,51 @@
+import DNS
+
+/// Writes the header field that records a check (RFC 7208 §9.1).
+package enum ReceivedSPF {
+    /// The whole field, folded, with its name and the CRLF at its end.
+    package static func field(_ outcome: SPFOutcome, of query: SPFQuery) -> [UInt8] {
+        var pairs: [(StaticString, [UInt8])] = [
+            ("receiver", query.receiver),
+            ("client-ip", Array(AddressText.print(query.address).utf8)),
+            ("envelope-from", query.identity == .mailFrom ? query.sender : []),
+            ("helo", query.helo),
+            ("identity", Array(query.identity.rawValue.utf8)),
+        ]
+        if let mechanism = outcome.mechanism { pairs.append(("mechanism", mechanism)) }
+        if outcome.result == .permerror || outcome.result == .temperror {
+            pairs.append(("problem", Array(outcome.reason.utf8)))
+        }
+        var field = Array("Received-SPF: \(outcome.result.rawValue)\r\n (".utf8)
+        field += query.receiver.filter(isCommentText) + Array(": ".utf8)
+        field += Array(outcome.reason.utf8).filter(isCommentText) + Array(")".utf8)
+        for (index, (name, value)) in pairs.enumerated() where !value.isEmpty {
+            field += Array("\(index == 0 ? "" : ";")\r\n \(name)=".utf8) + written(value)
+        }
+        return field + [0x0D, 0x0A]
+    }
+
+    /// Printable, and nothing that ends or escapes a comment.
+    private static func isCommentText(_ octet: UInt8) -> Bool {
+        switch octet {
+        case UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: "\\"): false
+        default: (0x20...0x7E).contains(octet)
+        }
+    }
+
+    /// A dot-atom where it can be one, a quoted string otherwise. Control characters are left out.
+    private static func written(_ value: [UInt8]) -> [UInt8] {
+        let text = value.filter { $0 >= 0x20 && $0 != 0x7F }.prefix(512)
+        let isAtom =
+            !text.isEmpty && text.first != 0x2E && text.last != 0x2E
+            && text.allSatisfy { $0 == 0x2E || isAtomText($0) }
+            && !zip(text, text.dropFirst()).contains { $0 == 0x2E && $1 == 0x2E }
+        if isAtom { return Array(text) }
+        return [UInt8(ascii: "\"")]
+            + text.flatMap { $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") ? [UInt8(ascii: "\\"), $0] : [$0] }
+            + [UInt8(ascii: "\"")]
+    }
+
+    private static func isAtomText(_ octet: UInt8) -> Bool {
+        octet &- 0x30 < 10 || (octet | 0x20) &- 0x61 < 26 || Array("!#$%&'*+-/=?^_`{|}~".utf8).contains(octet)
+    }
+}

@@ -1,0 +1,136 @@
+import MailAuth
+import Testing
+
+@Suite struct DMARCReportTests {
+    private var report: DMARCAggregateReport {
+        var report = DMARCAggregateReport()
+        report.metadata.organization = "Receiver & <Sons>"
+        report.metadata.email = "dmarc@r.test"
+        report.metadata.extraContact = "https://r.test/?a=1&b=2"
+        report.metadata.reportID = "2024-01-01/7"
+        report.metadata.begin = 1_700_000_000
+        report.metadata.end = 1_700_086_399
+        report.metadata.errors = ["none \u{1}really ]]>"]
+        report.policy.domain = "e.test"
+        report.policy.policy = "reject"
+        report.policy.percentage = 100
+        report.policy.testing = "n"
+        var record = DMARCAggregateReport.Record()
+        record.sourceAddress = "2001:db8::1"
+        record.count = 3
+        record.headerFrom = "e.test"
+        record.envelopeFrom = "\u{fc}.e.test"
+        record.reasons = [.init(type: "forwarded", comment: "\"known\"\r\n")]
+        record.signatures = [.init(domain: "e.test", selector: "s1", result: "pass", humanResult: "fine")]
+        record.senders = [.init(domain: "e.test", scope: "mfrom", result: "softfail")]
+        report.records = [record, record]
+        return report
+    }
+
+    @Test func writtenAndReadBack() throws {
+        var expected = report
+        expected.metadata.errors = ["none ?really ]]>"]
+        for index in 0..<2 { expected.records[index].reasons = [.init(type: "forwarded", comment: "\"known\"")] }
+        let read = try DMARCAggregateReport(reading: report.xml())
+        #expect(read == expected)
+        let packed = try #require(Gzip.compress(report.xml()))
+        #expect(try DMARCAggregateReport(reading: packed) == expected)
+    }
+
+    @Test func names() {
+        #expect(report.fileName(receiver: "r.test") == "r.test!e.test!1700000000!1700086399!2024-01-017.xml.gz")
+        #expect(
+            report.subject(receiver: "r.te\r\nst")
+                == "Report Domain: e.test Submitter: r.test Report-ID: <2024-01-01/7>"
+        )
+    }
+
+    /// Namespaces, prefixes, comments, CDATA, attributes and unknown elements, as real reports have them.
+    @Test func tolerated() throws {
+        let document = """
+            \u{feff}<?xml version="1.0"?>
+            <!-- a report -->
+            <d:feedback xmlns:d="urn:ietf:params:xml:ns:dmarc-2.0" a='>'>
+              <d:version>1.0</d:version><d:extension/>
+              <d:report_metadata><d:org_name><![CDATA[A & B]]></d:org_name><d:email>x&#64;y&#x2e;test</d:email>
+                <d:date_range><d:begin>1</d:begin><d:end>2</d:end></d:date_range></d:report_metadata>
+              <d:policy_published><d:domain>e.test</d:domain><d:p>none</d:p><d:np>reject</d:np>
+                <d:discovery_method>treewalk</d:discovery_method></d:policy_published>
+              <d:record><d:row><d:source_ip>192.0.2.1</d:source_ip><d:count>-4</d:count><!-- ? --></d:row>
+                <d:identities><d:header_from>e.test</d:header_from></d:identities></d:record>
+            </d:feedback>
+            """
+        let report = try DMARCAggregateReport(reading: octets(document))
+        #expect(report.metadata.organization == "A & B")
+        #expect(report.metadata.email == "x@y.test")
+        #expect(report.metadata.end == 2)
+        #expect(report.policy.nonexistentPolicy == "reject")
+        #expect(report.policy.discoveryMethod == "treewalk")
+        #expect(report.records.map(\.headerFrom) == ["e.test"])
+        #expect(report.records.map(\.count) == [0])
+    }
+
+    @Test(arguments: [
+        ("", DMARCReportError.xml(.malformed)), ("<feedback>", .xml(.malformed)), ("<feedback/>", .xml(.malformed)),
+        ("<feedback></feedback>", .notAReport), ("<feedback></feedbacks>", .xml(.malformed)),
+        ("<!DOCTYPE lolz [<!ENTITY lol \"lol\">]><feedback></feedback>", .xml(.unsupported)),
+        ("<feedback><record>&lol;</record></feedback>", .xml(.unsupported)),
+        ("<feedback><record>&#0xFFFFFFFF;</record></feedback>", .xml(.malformed)),
+        ("<feedback><record><row></record></row></feedback>", .xml(.malformed)),
+        ("<feedback><record", .xml(.malformed)), ("\u{1f}", .xml(.malformed)),
+    ]) func refused(_ document: String, _ error: DMARCReportError) {
+        #expect(throws: error) { try DMARCAggregateReport(reading: octets(document)) }
+    }
+
+    @Test func boundedDepthTextAndElements() {
+        let deep = String(repeating: "<a>", count: 100_000)
+        #expect(throws: DMARCReportError.xml(.tooLarge)) {
+            try DMARCAggregateReport(reading: octets("<feedback>\(deep)"))
+        }
+        let long = String(repeating: "x", count: 20_000)
+        #expect(throws: DMARCReportError.xml(.tooLarge)) {
+            try DMARCAggregateReport(reading: octets("<feedback><record>\(long)"))
+        }
+        let many = String(repeating: "<a></a>", count: 5000)
+        #expect(throws: DMARCReportError.xml(.tooLarge)) {
+            try DMARCAggregateReport(reading: octets("<feedback><record>\(many)"))
+        }
+    }
+
+    @Test func compressionBombsAreLimited() throws {
+        let bomb = try #require(Gzip.compress([UInt8](repeating: 0x20, count: 80 << 20)))
+        #expect(bomb.count < 1 << 20)
+        #expect(throws: DMARCReportError.packing(.tooLong)) { try DMARCAggregateReport(reading: bomb) }
+    }
+
+    @Test func gzip() throws {
+        var generator = FixedGenerator(1952)
+        for count in [0, 1, 65_535, 65_536, 65_537, 300_000] {
+            let octets = (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+            let packed = try #require(Gzip.compress(octets))
+            #expect(try Gzip.unpacked(packed, most: count) == octets)
+            if count > 0 { #expect(throws: GzipError.tooLong) { try Gzip.unpacked(packed, most: count - 1) } }
+            #expect(throws: GzipError.malformed) { try Gzip.unpacked(packed.dropLast(9), most: count) }
+        }
+    }
+
+    @Test func zipArchives() throws {
+        // A stored file "a" that holds "<x>".
+        let header: [UInt8] = [
+            0x50, 0x4B, 3, 4, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0,
+        ]
+        #expect(try Gzip.unpacked(header + octets("a<x>"), most: 3) == octets("<x>"))
+        #expect(throws: GzipError.malformed) { try Gzip.unpacked(header, most: 3) }
+        #expect(throws: GzipError.tooLong) { try Gzip.unpacked(header + octets("a<x>"), most: 2) }
+    }
+
+    @Test func randomChangesNeverTrap() throws {
+        var generator = FixedGenerator(9990)
+        let document = report.xml()
+        let packed = try #require(Gzip.compress(document))
+        for _ in 0..<2000 {
+            _ = try? DMARCAggregateReport(reading: mutated(document, &generator))
+            _ = try? DMARCAggregateReport(reading: mutated(packed, &generator))
+        }
+    }
+}

@@ -1,0 +1,150 @@
+import DNS
+import MailAuth
+import Testing
+
+@Suite struct MTASTSTests {
+    @Test(arguments: [
+        (["v=STSv1; id=20160831085700Z;"], "20160831085700Z"), (["other", "v=STSv1;id=a"], "a"),
+        (["v=STSv1; x=y; id=1; id=2"], "1"), (["v=STSv1; id=a", "v=STSv1; id=b"], nil), (["v=STSv1"], nil),
+        (["v=STSv1; id="], nil), (["v=STSv1; id=a-b"], nil), (["v=STSv2; id=a"], nil), (["v=STSv11; id=a"], nil),
+        ([], nil),
+    ]) func record(_ texts: [String], _ id: String?) {
+        #expect(text(MTASTSRecord(texts: texts.map(octets))?.id) == id)
+    }
+
+    /// The example of RFC 8461 §3.2.
+    @Test func policy() throws {
+        let file =
+            "version: STSv1\nmode: enforce\nmx: mail.example.com\nmx: *.example.net\nmx: backupmx.example.com\nmax_age: 604800\n"
+        let policy = try MTASTSPolicy(reading: octets(file))
+        #expect(policy.mode == .enforce)
+        #expect(policy.maximumAge == 604_800)
+        let matches = { (name: String) in policy.matches(try DomainName(name)) }
+        #expect(try matches("Mail.example.com"))
+        #expect(try matches("a.EXAMPLE.net"))
+        #expect(try !matches("example.net"))
+        #expect(try !matches("a.b.example.net"))
+        #expect(try !matches("other.example.com"))
+        #expect(try MTASTSPolicy(reading: policy.written()) == policy)
+        #expect(try MTASTSPolicy(reading: octets(file.replacing("\n", with: "\r\n"))) == policy)
+        #expect(try MTASTSPolicy(reading: octets(file + "mode: none\nfuture: x\n\n")) == policy)
+    }
+
+    @Test(arguments: [
+        ("", MTASTSPolicyError.badVersion), ("version: STSv2", .badVersion), ("version: STSv1\nmax_age: 1", .badMode),
+        ("version: STSv1\nmode: Enforce\nmax_age: 1", .badMode), ("version: STSv1\nmode: none", .badMaximumAge),
+        ("version: STSv1\nmode: none\nmax_age: -1", .badMaximumAge),
+        ("version: STSv1\nmode: none\nmax_age: 12345678901", .badMaximumAge),
+        ("version: STSv1\nmode: testing\nmax_age: 1", .badExchange), ("version: STSv1\nmx: a..b", .badExchange),
+        ("version: STSv1\nmx: *", .badExchange), ("version: STSv1\nmx: a.*.b", .badExchange),
+        ("version: STSv1\nnonsense", .badLine(2)),
+    ]) func refused(_ file: String, _ error: MTASTSPolicyError) {
+        #expect(throws: error) { try MTASTSPolicy(reading: octets(file)) }
+    }
+
+    @Test func limits() throws {
+        #expect(throws: MTASTSPolicyError.tooLong) { try MTASTSPolicy(reading: [UInt8](repeating: 10, count: 65_537)) }
+        let long = try MTASTSPolicy(reading: octets("version: STSv1\nmode: none\nmax_age: 9999999999"))
+        #expect(long.maximumAge == 31_557_600)
+    }
+
+    @Test func randomChangesNeverTrap() throws {
+        var generator = FixedGenerator(8461)
+        let seed = octets("version: STSv1\nmode: enforce\nmx: *.example.net\nmax_age: 604800\n")
+        let name = try DomainName("mx.example.net")
+        for _ in 0..<10_000 {
+            _ = (try? MTASTSPolicy(reading: mutated(seed, &generator)))?.matches(name)
+            _ = MTASTSRecord(texts: [mutated(octets("v=STSv1; id=20160831085700Z;"), &generator)])
+        }
+    }
+}
+
+@Suite struct TLSReportTests {
+    @Test(arguments: [
+        (["v=TLSRPTv1;rua=mailto:reports@example.com"], ["mailto:reports@example.com"]),
+        (["v=TLSRPTv1; rua=mailto:a@e.test , https://e.test/v1 ;"], ["mailto:a@e.test", "https://e.test/v1"]),
+        (["v=TLSRPTv1; rua=ftp://e.test"], nil), (["v=TLSRPTv1"], nil),
+        (["v=TLSRPTv1;rua=mailto:a@b", "v=TLSRPTv1;rua=mailto:a@b"], nil),
+        (["v=TLSRPTv2;rua=mailto:a@b"], nil),
+    ]) func record(_ texts: [String], _ destinations: [String]?) {
+        #expect(TLSReportRecord(texts: texts.map(octets))?.destinations.map { text($0) } == destinations)
+    }
+
+    private var report: TLSReport {
+        var report = TLSReport()
+        report.organization = "Company-X \"quoted\" \u{1f426} \u{7}"
+        report.start = "2016-04-01T00:00:00Z"
+        report.end = "2016-04-01T23:59:59Z"
+        report.contact = "sts-reporting@company-x.example"
+        report.reportID = "5065427c-23d3-47ca-b6e0-946ea0e8c4be"
+        var policy = TLSReport.Policy()
+        policy.type = "sts"
+        policy.strings = ["version: STSv1", "mode: testing", "max_age: 86400"]
+        policy.domain = "company-y.example"
+        policy.exchanges = ["*.mail.company-y.example"]
+        policy.successfulSessions = 5326
+        policy.failedSessions = 303
+        var failure = TLSReport.Failure()
+        failure.resultType = "certificate-expired"
+        failure.sendingAddress = "2001:db8:abcd:0012::1"
+        failure.receivingHost = "mx1.mail.company-y.example"
+        failure.failedSessions = 100
+        policy.failures = [failure]
+        report.policies = [policy, TLSReport.Policy()]
+        return report
+    }
+
+    @Test func writtenAndReadBack() throws {
+        #expect(try TLSReport(reading: report.json()) == report)
+        #expect(try TLSReport(reading: try #require(Gzip.compress(report.json()))) == report)
+    }
+
+    /// Values in other forms than the RFC's examples have, as reports from the wild do.
+    @Test func tolerated() throws {
+        let document = #"""
+            {"organization-name": "\u0041\ud83d\udc26\ud800\n", "report-id" : 1, "x":[{}, [], null, true, -1.5e+3],
+             "date-range":{"start-datetime":"s"},
+             "policies":[{"policy":{"policy-type":"sts","mx-host":"m.test"},"summary":{"total-failure-session-count":"7"}}]}
+            """#
+        let report = try TLSReport(reading: octets(document))
+        #expect(report.organization == "A\u{1f426}\u{fffd}\n")
+        #expect(report.policies.map(\.exchanges) == [["m.test"]])
+        #expect(report.policies.map(\.failedSessions) == [7])
+    }
+
+    @Test(arguments: [
+        "", "{", "{}x", "{\"a\":01}", "{\"a\":+1}", "{\"a\":1.}", "{\"a\":.5}", "{\"a\":1e}", "{\"a\" 1}", "{a:1}",
+        "[1,]", "{\"a\":1,}",
+        "\"\n\"", "\"\\x\"", "\"\\u12\"", "tru", "nul", "[\"", "-",
+    ]) func notJSON(_ document: String) {
+        #expect {
+            try TLSReport(reading: octets(document))
+        } throws: { error in
+            if case .json(.malformed) = error as? TLSReportError { true } else { false }
+        }
+    }
+
+    @Test func otherDocuments() {
+        #expect(throws: TLSReportError.notAReport) { try TLSReport(reading: octets("[]")) }
+        #expect(throws: TLSReportError.notAReport) { try TLSReport(reading: octets("{\"policies\":{}}")) }
+        let deep = [UInt8](repeating: UInt8(ascii: "["), count: 1_000_000)
+        #expect(throws: TLSReportError.json(.tooLarge)) { try TLSReport(reading: deep) }
+    }
+
+    @Test func names() {
+        #expect(
+            report.fileName(sender: "mail.x.test", domain: "y.test", begin: 1, end: 2)
+                == "mail.x.test!y.test!1!2!5065427c-23d3-47ca-b6e0-946ea0e8c4be.json.gz"
+        )
+        #expect(
+            report.subject(sender: "x.test", domain: "y\r\n.test")
+                == "Report Domain: y.test Submitter: x.test Report-ID: <5065427c-23d3-47ca-b6e0-946ea0e8c4be>"
+        )
+    }
+
+    @Test func randomChangesNeverTrap() {
+        var generator = FixedGenerator(8460)
+        let document = report.json()
+        for _ in 0..<5000 { _ = try? TLSReport(reading: mutated(document, &generator)) }
+    }
+}
