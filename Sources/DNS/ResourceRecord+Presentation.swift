@@ -65,35 +65,3 @@ extension ResourceRecord: CustomStringConvertible {
     /// The record as a line of a master file, without its end.
     package var description: String { "\(name)\t\(timeToLive)\t\(`class`)\t\(type)\t\(presentationData)" }
 }
-
-/// The types that exist at a name, as windows of 256 bits (RFC 4034 §4.1.2).
-enum TypeBitmap {
-    static func types(_ octets: ArraySlice<UInt8>) -> [RecordType] {
-        var types: [RecordType] = []
-        var rest = octets
-        while rest.count > 2 {
-            let window = UInt16(rest[rest.startIndex]) << 8
-            let length = Int(rest[rest.startIndex + 1])
-            for (index, bits) in rest.dropFirst(2).prefix(length).enumerated() {
-                for bit in 0..<8 where bits & (0x80 >> UInt8(bit)) != 0 {
-                    types.append(RecordType(rawValue: window | UInt16(index * 8 + bit)))
-                }
-            }
-            rest = rest.dropFirst(2 + length)
-        }
-        return types
-    }
-
-    static func encode(_ types: some Sequence<RecordType>) -> [UInt8] {
-        var windows: [UInt8: [UInt8]] = [:]
-        for type in types {
-            let window = UInt8(type.rawValue >> 8)
-            let index = Int(type.rawValue & 0xFF)
-            var bits = windows[window] ?? []
-            while bits.count <= index / 8 { bits.append(0) }
-            bits[index / 8] |= 0x80 >> UInt8(index % 8)
-            windows[window] = bits
-        }
-        return windows.sorted { $0.key < $1.key }.flatMap { [$0.key, UInt8($0.value.count)] + $0.value }
-    }
-}

@@ -1,4 +1,5 @@
 import DNS
+import DNSSEC
 import Daemon
 import Logging
 import NIOCore
@@ -29,6 +30,9 @@ package struct ResolverDaemon: DaemonProgram {
         let configuration = setup.configuration.resolverd
         var settings = try ResolverSettings(configuration)
         if configuration.mode == .recursive { settings.rootHints = try rootHints(configuration) }
+        if configuration.validate ?? (configuration.mode == .recursive) {
+            settings.trustAnchors = try trustAnchors(configuration)
+        }
         var directories: [String: CInt] = [:]
         var zones: [ZoneFile] = []
         for (name, path) in configuration.zones.sorted(by: { $0.key < $1.key }) {
@@ -72,6 +76,34 @@ package struct ResolverDaemon: DaemonProgram {
                 throw SetupError(reason: "cannot read \(file) (resolverd.root-hints)", code: .configuration)
             }
             return try RootHints(Array(text.utf8), file: path, port: configuration.serverPort)
+        } catch let error as MasterFileError {
+            throw SetupError(reason: "\(error)", code: .configuration)
+        }
+    }
+
+    /// The keys to begin with from the configured file, or the root's.
+    private func trustAnchors(_ configuration: ResolverdConfiguration) throws -> TrustAnchors {
+        var negative: Set<DomainName> = []
+        for name in configuration.negativeTrustAnchors {
+            negative.insert(try ResolverSettings.name(name, key: "resolverd.negative-trust-anchors"))
+        }
+        var text = TrustAnchors.root
+        if let file = configuration.trustAnchors {
+            guard let content = WholeFile.read(file, maximum: 1 << 20) else {
+                throw SetupError(reason: "cannot read \(file) (resolverd.trust-anchors)", code: .configuration)
+            }
+            text = content
+        }
+        let path = configuration.trustAnchors ?? "built-in trust anchors"
+        do {
+            let records = try MasterFile.parse(Array(text.utf8), file: path, origin: .root) { _ in
+                .failure(MasterFileIncludeError(reason: "trust anchors include nothing"))
+            }
+            let anchors = TrustAnchors(records.map(\.record), negative: negative)
+            guard !anchors.isEmpty else {
+                throw SetupError(reason: "\(path) has no DS or DNSKEY record", code: .configuration)
+            }
+            return anchors
         } catch let error as MasterFileError {
             throw SetupError(reason: "\(error)", code: .configuration)
         }

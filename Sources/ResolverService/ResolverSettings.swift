@@ -1,9 +1,14 @@
 import DNS
+import DNSSEC
 import Daemon
 import Logging
 import CoreMetrics
 import NIOCore
 import Network
+
+#if canImport(Glibc)
+import Glibc
+#endif
 
 /// What a resolver works by.
 package struct ResolverSettings: Sendable {
@@ -20,8 +25,12 @@ package struct ResolverSettings: Sendable {
     /// Whether answers of the world that hold private addresses are refused, except below these names.
     var refusesPrivateAddresses = false
     var privateZones: Set<DomainName> = []
-    /// Whether signatures are asked for and checked.
-    var validates = false
+    /// Whose signatures count; signatures are asked for and checked where there is an anchor.
+    var trustAnchors = TrustAnchors([])
+    var validation = ValidationPolicy()
+    var validates: Bool { !trustAnchors.isEmpty }
+    /// Seconds since 1970, modulo 2^32: what signatures' times are compared with.
+    var wallClock: @Sendable () -> UInt32 = { UInt32(truncatingIfNeeded: time(nil)) }
     package var allowRecursion: [AddressRange] = []
     /// Octets.
     package var cacheSize = 64 << 20
@@ -55,6 +64,8 @@ package struct ResolverSettings: Sendable {
             usesIPv6: configuration.ipv6
         )
         serverPort = configuration.serverPort
+        validation.acceptsSHA1 = configuration.acceptSHA1Signatures
+        validation.maximumIterations = UInt16(clamping: configuration.maximumNSEC3Iterations)
         refusesPrivateAddresses = configuration.refusePrivateAddresses ?? (configuration.mode == .recursive)
         allowRecursion = configuration.allowRecursion
         cacheSize = configuration.cacheSize
@@ -100,6 +111,8 @@ struct ResolverCounters: Sendable {
     let local = Counter(label: "local-answers")
     let cacheHits = Counter(label: "cache-hits")
     let cacheMisses = Counter(label: "cache-misses")
+    let secure = Counter(label: "secure-answers")
+    let bogus = Counter(label: "bogus-answers")
     let upstreamQueries = Counter(label: "upstream-queries")
     let refused = Counter(label: "refused")
     let failures = Counter(label: "servfail")

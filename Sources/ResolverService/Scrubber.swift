@@ -22,6 +22,7 @@ struct Scrubber {
                 outcome.answers += found + signatures(message.answers, name, question.type)
                 // An answer can't be one of a name that doesn't exist.
                 outcome.code = .noError
+                outcome.authorities = expansionProof(outcome.answers, message)
                 return outcome
             }
             guard let (links, target) = alias(message.answers, name) else {
@@ -32,6 +33,7 @@ struct Scrubber {
             if !mayFollow(target) {
                 outcome.code = .noError
                 outcome.next = target
+                outcome.authorities = expansionProof(outcome.answers, message)
                 return outcome
             }
         }
@@ -68,6 +70,17 @@ struct Scrubber {
         }
         guard let link = records(all, name, .cname).first, let target = link.target else { return nil }
         return ([link] + signatures(all, name, .cname), target)
+    }
+
+    /// The proof that names don't exist which a wildcard stands for (RFC 4035 §3.1.3.3).
+    private func expansionProof(_ answers: [ResourceRecord], _ message: DNSMessage) -> [ResourceRecord] {
+        let isExpanded = answers.contains { record in
+            RecordSignature(record).map { Int($0.labels) < record.name.labelCount } ?? false
+        }
+        guard isExpanded else { return [] }
+        let proof: [RecordType] = [.nsec, .nsec3, .rrsig]
+        return message.authorities.filter { proof.contains($0.type) && $0.name.isSubdomain(of: bailiwick) }
+            .filter { record in RecordSignature(record).map { proof.contains($0.typeCovered) } ?? true }
     }
 
     /// The end of a chain that has no record of the type (RFC 2308 §2).

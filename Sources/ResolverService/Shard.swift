@@ -1,5 +1,6 @@
 import CoreMetrics
 import DNS
+import DNSSEC
 import NIOCore
 import Network
 
@@ -15,6 +16,7 @@ final class Shard: @unchecked Sendable {
     private var cache: BoundedCache<Outcome.Key, Kept>
     private var inFlight: [Outcome.Key: Waiters] = [:]
     private var waiting = 0
+    private let keys = KeyCache()
 
     private struct Kept {
         var outcome: Outcome
@@ -89,7 +91,7 @@ final class Shard: @unchecked Sendable {
     // MARK: Cache, then servers
 
     private func find(_ key: Outcome.Key, _ source: Source, _ work: RecursionWork) async -> Outcome {
-        let old = cached(key) ?? cached(key.anyType)
+        let old = cached(key) ?? cached(key.anyType) ?? validated(key)
         if let old, settings.now() < old.expires {
             settings.counters.cacheHits.increment()
             if isDue(old), inFlight[key] == nil { refresh(key, source) }
@@ -112,7 +114,11 @@ final class Shard: @unchecked Sendable {
         if inFlight[key] == nil { inFlight[key] = Waiters() }
         settings.counters.cacheMisses.increment()
         let before = work.queries
-        var outcome = await ask(key, source, work).limited(settings.timeLimits)
+        var outcome = await ask(key, source, work)
+        if settings.validates, !key.checkingDisabled, outcome.error == nil {
+            outcome = await validate(outcome, key, work)
+        }
+        outcome = outcome.limited(settings.timeLimits)
         outcome = keep(outcome, key)
         let waiters = inFlight.removeValue(forKey: key)
         waiting -= waiters?.count ?? 0
@@ -132,6 +138,52 @@ final class Shard: @unchecked Sendable {
             guard let recursor else { return Self.busy }
             return await recursor.ask(key, work)
         }
+    }
+
+    // MARK: Validation
+
+    private func validate(_ outcome: Outcome, _ key: Outcome.Key, _ work: RecursionWork) async -> Outcome {
+        let validator = Validator(
+            anchors: settings.trustAnchors,
+            policy: settings.validation,
+            cache: keys,
+            now: settings.wallClock()
+        ) { [unowned self] name, type in await securityReply(name, type, work) }
+        let reply = SecurityReply(code: outcome.code, answers: outcome.answers, authorities: outcome.authorities)
+        let question = Question(name: key.name, type: key.type)
+        let verdict = await validator.judge(question, reply, isComplete: outcome.next == nil)
+        var judged = outcome
+        switch verdict.security {
+        case .secure:
+            settings.counters.secure.increment()
+            judged.security = .secure
+        case .insecure(let reason):
+            judged.security = .insecure
+            judged.note = reason.map { ExtendedError(code: $0.code, text: $0.text) }
+        case .bogus(let reason):
+            settings.counters.bogus.increment()
+            judged = .failure(ExtendedError(code: reason.code, text: reason.text))
+            judged.security = .bogus
+        }
+        return judged.limited(TimeLimits(positive: verdict.lifetime, negative: verdict.lifetime))
+    }
+
+    /// DS or DNSKEY records, unchecked: from a referral, the cache or the servers.
+    private func securityReply(_ name: DomainName, _ type: RecordType, _ work: RecursionWork) async -> SecurityReply? {
+        if type == .ds, let proof = recursor?.proof(of: name), !proof.isEmpty {
+            return SecurityReply(code: .noError, answers: proof, authorities: proof)
+        }
+        let key = Outcome.Key(name: name, type: type, dnssecOK: true, checkingDisabled: true)
+        // DS records are the parent's, whoever is asked about the zone itself.
+        let source: Source
+        switch names.route(type == .ds ? name.parent ?? name : name) {
+        case .forward(let servers): source = .forwarders(servers)
+        case .recursion: source = .zones
+        case .local, .broken, .nowhere: return nil
+        }
+        let outcome = await find(key, source, work)
+        guard outcome.error == nil else { return nil }
+        return SecurityReply(code: outcome.code, answers: outcome.answers, authorities: outcome.authorities)
     }
 
     private static let busy = Outcome.failure(ExtendedError(code: 0, text: "too many questions are waiting"))
@@ -180,6 +232,15 @@ final class Shard: @unchecked Sendable {
         return kept
     }
 
+    /// For those who validate themselves, what was found to be right.
+    private func validated(_ key: Outcome.Key) -> Kept? {
+        guard key.checkingDisabled, settings.validates else { return nil }
+        var other = key
+        other.checkingDisabled = false
+        guard let kept = cached(other) ?? cached(other.anyType), kept.outcome.error == nil else { return nil }
+        return kept
+    }
+
     /// Keeps an answer. Where there is none, an old one stays and is given in its place (RFC 8767 §4).
     private func keep(_ outcome: Outcome, _ key: Outcome.Key) -> Outcome {
         let now = settings.now()
@@ -215,6 +276,7 @@ final class Shard: @unchecked Sendable {
     func flush() {
         cache.removeAll()
         recursor?.flush()
+        keys.removeAll()
     }
 
     /// What the cache takes now, octets, and how many answers it holds. On the loop.

@@ -31,6 +31,14 @@ package struct ResolverdConfiguration: Sendable {
     package var serverPort: Int
     /// Whether servers on this machine are never asked, whatever a zone says.
     package var doNotQueryLocalhost: Bool
+    /// Whether signatures are checked; nil for "in recursive mode".
+    package var validate: Bool?
+    /// A file with DS or DNSKEY records to begin with; the root's keys that are built in where nil.
+    package var trustAnchors: String?
+    /// Names at and below which nothing is validated.
+    package var negativeTrustAnchors: [String]
+    package var acceptSHA1Signatures: Bool
+    package var maximumNSEC3Iterations: Int
     package var ipv4: Bool
     package var ipv6: Bool
     /// Whether answers with private addresses are refused; nil for "in recursive mode".
@@ -79,13 +87,12 @@ package struct ResolverdConfiguration: Sendable {
         doNotQueryLocalhost = try table.boolean("do-not-query-localhost", default: true)
         ipv4 = try table.boolean("ipv4", default: true)
         ipv6 = try table.boolean("ipv6", default: true)
-        let refuses = try table.string("refuse-private-addresses", default: "auto")
-        switch refuses {
-        case "auto": refusePrivateAddresses = nil
-        case "yes": refusePrivateAddresses = true
-        case "no": refusePrivateAddresses = false
-        default: throw table.error("refuse-private-addresses", "is neither \"auto\", \"yes\" nor \"no\"")
-        }
+        refusePrivateAddresses = try table.automatic("refuse-private-addresses")
+        validate = try table.automatic("dnssec")
+        trustAnchors = try table.string("trust-anchors")
+        negativeTrustAnchors = try table.strings("negative-trust-anchors")
+        acceptSHA1Signatures = try table.boolean("accept-sha1-signatures", default: true)
+        maximumNSEC3Iterations = try table.integer("maximum-nsec3-iterations", default: 150, in: 0...2500)
         privateZones = try table.strings("private-zones")
         allowRecursion = []
         for text in try table.strings("allow-recursion", default: ["127.0.0.0/8", "::1"]) {
@@ -114,5 +121,17 @@ package struct ResolverdConfiguration: Sendable {
             default: 100,
             in: 1...1_000_000
         )
+    }
+}
+
+extension ConfigurationTable {
+    /// `"yes"`, `"no"`, or nil for `"auto"`, which is what a missing key means.
+    fileprivate func automatic(_ key: String) throws(ConfigurationError) -> Bool? {
+        switch try string(key, default: "auto") {
+        case "auto": return nil
+        case "yes": return true
+        case "no": return false
+        default: throw error(key, "must be \"auto\", \"yes\" or \"no\"")
+        }
     }
 }
