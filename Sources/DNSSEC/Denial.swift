@@ -89,8 +89,8 @@ package struct Denial {
 
     /// The longest name above that exists, as the gap's ends show.
     private func encloser(of name: DomainName, _ span: NextSecure) -> DomainName {
-        let one = name.commonAncestor(span.owner)
-        let other = name.commonAncestor(span.next)
+        let one = name.sharedSuffix(span.owner)
+        let other = name.sharedSuffix(span.next)
         return one.labelCount >= other.labelCount ? one : other
     }
 }
@@ -112,7 +112,7 @@ extension TypeBitmap {
 
 extension DomainName {
     /// The longest name that this one and another are both below, or are.
-    func commonAncestor(_ other: DomainName) -> DomainName {
+    package func sharedSuffix(_ other: DomainName) -> DomainName {
         for count in stride(from: min(labelCount, other.labelCount), to: 0, by: -1) {
             let suffix = self.suffix(labels: count)
             if suffix == other.suffix(labels: count) { return suffix }

@@ -6,6 +6,8 @@ struct Proofs {
     private let hashed: HashedDenial
     /// How long all of them count. Seconds.
     let lifetime: UInt32
+    /// The NSEC records among them, with their signatures.
+    let gaps: [ResourceRecord]
 
     /// How many sets are looked at.
     private static let maximumSets = 16
@@ -35,6 +37,11 @@ struct Proofs {
         }
         guard !proven.isEmpty else { throw reason }
         lifetime = shortest
+        let owners = Set(proven.filter { $0.type == .nsec }.map(\.name))
+        gaps = authorities.filter { record in
+            guard owners.contains(record.name) else { return false }
+            return record.type == .nsec || RecordSignature(record)?.typeCovered == .nsec
+        }
         plain = Denial(zone: keys.zone, proven)
         hashed = HashedDenial(zone: keys.zone, proven, policy, budget)
     }

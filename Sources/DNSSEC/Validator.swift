@@ -13,6 +13,10 @@ package struct Verdict: Sendable {
     package var security: Security
     /// How long it counts at most. Seconds.
     package var lifetime = UInt32.max
+    /// NSEC records that were proven on the way, with their signatures, and the zone that they are of: they say more than
+    /// was asked (RFC 8198).
+    package var gaps: [ResourceRecord] = []
+    package var zone: DomainName?
 }
 
 /// Judges answers by their signatures (RFC 4035 §5). Used for one answer.
@@ -152,6 +156,13 @@ package struct Validator {
         }
         let proofs = try Proofs(reply.authorities, keys, now: chain.now, chain.policy, chain.budget)
         lifetime = min(lifetime, proofs.lifetime)
+        var verdict = denial(question, reply, proofs, lifetime)
+        verdict.gaps = proofs.gaps
+        verdict.zone = keys.zone
+        return verdict
+    }
+
+    private func denial(_ question: Question, _ reply: SecurityReply, _ proofs: Proofs, _ lifetime: UInt32) -> Verdict {
         if reply.code == .nameError {
             return judgement(proofs.noName(question.name), "\(question.name) doesn't exist", lifetime)
         }
@@ -182,6 +193,10 @@ extension Verdict {
     /// Takes in a part's verdict: the whole is worth what its weakest part is.
     mutating func add(_ part: Verdict) {
         lifetime = min(lifetime, part.lifetime)
+        if let zone = part.zone {
+            self.zone = zone
+            gaps = part.gaps
+        }
         switch (security, part.security) {
         case (.bogus, _), (_, .secure): break
         case (.secure, _), (.insecure, .bogus), (.insecure(nil), .insecure): security = part.security

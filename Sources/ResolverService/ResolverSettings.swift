@@ -112,6 +112,8 @@ struct ResolverCounters: Sendable {
     let cacheHits = Counter(label: "cache-hits")
     let cacheMisses = Counter(label: "cache-misses")
     let secure = Counter(label: "secure-answers")
+    /// Denials that followed from others (RFC 8020, RFC 8198).
+    let synthesized = Counter(label: "synthesized-denials")
     let bogus = Counter(label: "bogus-answers")
     let upstreamQueries = Counter(label: "upstream-queries")
     let refused = Counter(label: "refused")

@@ -17,6 +17,7 @@ final class Shard: @unchecked Sendable {
     private var inFlight: [Outcome.Key: Waiters] = [:]
     private var waiting = 0
     private let keys = KeyCache()
+    private var gaps: ProvenGaps
 
     private struct Kept {
         var outcome: Outcome
@@ -44,7 +45,8 @@ final class Shard: @unchecked Sendable {
         self.names = names
         forwarder = Forwarder(on: loop, timeout: settings.queryTimeout)
         let share = settings.cacheSize / max(shards, 1)
-        cache = BoundedCache(limit: share / 8 * 5)
+        cache = BoundedCache(limit: share / 16 * 9)
+        gaps = ProvenGaps(limit: share / 16)
         recursor = Recursor(settings, on: loop, cacheLimit: share / 8) { [unowned self] key, work in
             await lookUpForServer(key, work)
         }
@@ -96,6 +98,10 @@ final class Shard: @unchecked Sendable {
             settings.counters.cacheHits.increment()
             if isDue(old), inFlight[key] == nil { refresh(key, source) }
             return old.outcome.aged(by: UInt32(clamping: settings.now() - old.stored))
+        }
+        if let denial = denied(key) {
+            settings.counters.synthesized.increment()
+            return denial
         }
         let stale = old.flatMap { $0.outcome.error == nil ? $0 : nil }
         if inFlight[key] != nil {
@@ -165,7 +171,30 @@ final class Shard: @unchecked Sendable {
             judged = .failure(ExtendedError(code: reason.code, text: reason.text))
             judged.security = .bogus
         }
+        if case .secure = verdict.security, let zone = verdict.zone, !verdict.gaps.isEmpty {
+            let start = outcome.authorities.filter { record in
+                record.name == zone && (record.type == .soa || RecordSignature(record)?.typeCovered == .soa)
+            }
+            let lifetime = min(verdict.lifetime, settings.timeLimits.negative)
+            gaps.keep(verdict.gaps, of: zone, start: start, lifetime: lifetime, now: settings.now())
+        }
         return judged.limited(TimeLimits(positive: verdict.lifetime, negative: verdict.lifetime))
+    }
+
+    /// What is known not to be there without asking: below a name that is proven not to exist (RFC 8020), and in a gap
+    /// between names that is proven (RFC 8198).
+    private func denied(_ key: Outcome.Key) -> Outcome? {
+        guard settings.validates, !key.checkingDisabled else { return nil }
+        let now = settings.now()
+        var above = key
+        while let parent = above.name.parent, !parent.isRoot {
+            above.name = parent
+            guard let kept = cached(above.anyType), now < kept.expires, kept.outcome.security == .secure,
+                kept.outcome.code == .nameError
+            else { continue }
+            return kept.outcome.aged(by: UInt32(clamping: now - kept.stored))
+        }
+        return gaps.denial(key.name, key.type, now: now)
     }
 
     /// DS or DNSKEY records, unchecked: from a referral, the cache or the servers.
@@ -277,6 +306,7 @@ final class Shard: @unchecked Sendable {
         cache.removeAll()
         recursor?.flush()
         keys.removeAll()
+        gaps.removeAll()
     }
 
     /// What the cache takes now, octets, and how many answers it holds. On the loop.

@@ -388,7 +388,7 @@ struct ForwardingTests {
             }
             let size = await resolver.server.cacheSize()
             #expect(size.octets <= 300_000)
-            #expect(size.octets > 240_000)
+            #expect(size.octets > 190_000)
             #expect(size.answers < 1000)
         }
     }
