@@ -88,7 +88,7 @@ let package = Package(
         library("POP3", [nioCore, "MIME"]),
         library("DNS", [nioCore]),
         library("DNSSEC", ["DNS", "Cryptography", nioCore]),
-        library("MailAuth", ["MIME", "DNS", "Cryptography", "CZlib", nioCore]),
+        library("MailAuth", ["MIME", "DNS", "Cryptography", "CIDN2", "CZlib", nioCore]),
         library("SASL", [nioCore]),
 
         // Connections, and what daemons say to each other.

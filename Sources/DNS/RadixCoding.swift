@@ -1,5 +1,5 @@
 /// The encodings of RFC 4648 that presentation forms use: groups of bits as letters of an alphabet.
-struct RadixCoding: Sendable {
+package struct RadixCoding: Sendable {
     private let alphabet: [UInt8]
     private let bits: Int
     /// How many letters make whole octets again; encoded text is filled up to a multiple of it. 1 for no padding.
@@ -11,7 +11,7 @@ struct RadixCoding: Sendable {
     /// Base32hex without padding, as NSEC3 writes it (RFC 5155 §3.3), read in any case.
     static let base32hex = RadixCoding("0123456789ABCDEFGHIJKLMNOPQRSTUV", bits: 5, group: 1)
     /// Base64 with padding (RFC 4648 §4).
-    static let base64 = RadixCoding(
+    package static let base64 = RadixCoding(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
         bits: 6,
         group: 4
@@ -29,7 +29,7 @@ struct RadixCoding: Sendable {
         self.values = values
     }
 
-    func encode(_ octets: some Sequence<UInt8>) -> [UInt8] {
+    package func encode(_ octets: some Sequence<UInt8>) -> [UInt8] {
         var text: [UInt8] = []
         var pending: UInt32 = 0
         var count = 0
@@ -49,7 +49,7 @@ struct RadixCoding: Sendable {
     private func letter(_ value: UInt32) -> UInt8 { alphabet[Int(value) & (1 << bits - 1)] }
 
     /// The octets; nil when there is a strange letter, half an octet, wrong padding, or bits that are lost.
-    func decode(_ text: some Collection<UInt8>) -> [UInt8]? {
+    package func decode(_ text: some Collection<UInt8>) -> [UInt8]? {
         guard text.count.isMultiple(of: group) else { return nil }
         var octets: [UInt8] = []
         octets.reserveCapacity(text.count * bits / 8)

@@ -1,0 +1,159 @@
+import Cryptography
+import DNS
+import MIME
+
+/// Why a message can't be signed.
+package enum DKIMSigningError: Error, Sendable, Equatable {
+    /// The domain and the selector don't make a name.
+    case badName
+    /// The key is neither RSA of at least 1024 bits nor Ed25519.
+    case badKey
+    /// The message has no From field, or its header is longer than the limit.
+    case badHeader
+    /// The body was not hashed in the way that the signature needs.
+    case noBodyHash
+}
+
+/// What signs: a key, and the name under which its public half is published.
+package struct SigningKey: Sendable {
+    package let domain: [UInt8]
+    package let selector: [UInt8]
+    let key: PrivateKey
+    package let algorithm: SignatureAlgorithm
+
+    /// - Throws: when the name or the key can't be used.
+    package init(domain: [UInt8], selector: [UInt8], key: PrivateKey) throws(DKIMSigningError) {
+        guard let domainName = MailDomain.name(domain), let selectorName = MailDomain.name(selector),
+            !(domain + selector).contains(UInt8(ascii: ";")),
+            (try? DomainName(labels: selectorName.labels + [Array("_domainkey".utf8)[...]] + domainName.labels)) != nil
+        else { throw .badName }
+        switch key.kind {
+        case .rsa where (key.publicKey?.bits ?? 0) >= 1024: algorithm = .rsaSHA256
+        case .ed25519: algorithm = .ed25519SHA256
+        default: throw .badKey
+        }
+        self.domain = domain
+        self.selector = selector
+        self.key = key
+    }
+
+    func signature(of input: [UInt8]) throws(DKIMSigningError) -> [UInt8] {
+        let signature = SignatureInput.sign(input, key: key, algorithm: algorithm)
+        guard !signature.isEmpty else { throw .badKey }
+        return RadixCoding.base64.encode(signature)
+    }
+
+    /// The text of the record to publish (RFC 6376 §3.6.1, RFC 8463 §4).
+    package var record: [UInt8] {
+        let publicKey = key.publicKey
+        let octets = algorithm == .ed25519SHA256 ? publicKey?.raw : publicKey?.subjectPublicKeyInfo
+        let type = algorithm.keyType.withUTF8Buffer { Array($0) }
+        return Array("v=DKIM1; k=".utf8) + type + Array("; p=".utf8) + RadixCoding.base64.encode(octets ?? [])
+    }
+
+    /// The line to publish, as a master file has it: strings of at most 255 octets (RFC 1035 §3.3.14).
+    package var masterFileLine: [UInt8] {
+        let text = record
+        var line = selector + Array("._domainkey.".utf8) + domain + Array(". IN TXT (".utf8)
+        for start in stride(from: 0, to: text.count, by: 255) {
+            line += Array(" \"".utf8) + text[start..<min(start + 255, text.count)] + [UInt8(ascii: "\"")]
+        }
+        return line + Array(" )".utf8)
+    }
+}
+
+/// Which fields a signature covers.
+package struct SignedFieldList: Sendable {
+    /// In small letters: covered as often as they are there, and once more, so that none can be added.
+    package var oversigned: [[UInt8]]
+    /// In small letters: covered as often as they are there.
+    package var signed: [[UInt8]]
+
+    package init(oversigned: [[UInt8]], signed: [[UInt8]]) {
+        self.oversigned = oversigned
+        self.signed = signed
+    }
+
+    /// What says who wrote what to whom and how it's shown is oversigned; the rest of what RFC 6376 §5.4.1 lists is
+    /// signed, since hosts on the way may add such.
+    package static let standard = SignedFieldList(
+        oversigned: names(
+            "from to cc subject date message-id reply-to mime-version content-type content-transfer-encoding"
+        ),
+        signed: names(
+            "sender in-reply-to references content-id content-description content-disposition resent-date resent-from "
+                + "resent-sender resent-to resent-cc resent-message-id list-id list-help list-unsubscribe "
+                + "list-unsubscribe-post list-subscribe list-post list-owner list-archive autocrypt"
+        )
+    )
+
+    private static func names(_ text: String) -> [[UInt8]] { text.utf8.split(separator: 0x20).map { Array($0) } }
+
+    /// The names for h=.
+    func names(in header: HeaderBlock) -> [[UInt8]] {
+        var counts: [[UInt8]: Int] = [:]
+        for field in header.fields { counts[header.octets[field.name].map(ASCII.lower), default: 0] += 1 }
+        return oversigned.flatMap { [[UInt8]](repeating: $0, count: (counts[$0] ?? 0) + 1) }
+            + signed.flatMap { [[UInt8]](repeating: $0, count: counts[$0] ?? 0) }
+    }
+}
+
+/// Signs messages (RFC 6376 §5).
+package struct DKIMSigner: Sendable {
+    package var key: SigningKey
+    package var headerCanonicalization = Canonicalization.relaxed
+    package var bodyCanonicalization = Canonicalization.relaxed
+    package var fields = SignedFieldList.standard
+    /// i=; left out where nil.
+    package var identity: [UInt8]?
+    /// Seconds until the signature expires (x=); nil for never.
+    package var lifetime: Int?
+    /// Puts copies of the signed fields into z=, for diagnosis.
+    package var copiesFields = false
+    /// Signs only so many octets of the body (l=); nil for all, which is what should be.
+    package var bodyLength: Int?
+
+    package init(key: SigningKey) { self.key = key }
+
+    /// How the body has to be hashed.
+    package var bodyHashMethod: BodyHashMethod { BodyHashMethod(bodyCanonicalization, length: bodyLength) }
+
+    /// The DKIM-Signature field for the message, with CRLF at its end; it goes on top.
+    ///
+    /// - Parameter now: seconds since 1970.
+    package func field(for message: HashedMessage, now: Int) throws(DKIMSigningError) -> [UInt8] {
+        let header = message.header
+        guard !message.isHeaderCut, header.first("from") != nil else { throw .badHeader }
+        guard let hash = message.bodyHashes[bodyHashMethod] else { throw .noBodyHash }
+        if let bodyLength, bodyLength > hash.octets { throw .noBodyHash }
+        let names = fields.names(in: header)
+        var writer = SignatureWriter(name: "DKIM-Signature")
+        writer.add("v", "1")
+        writer.add("a", Array(key.algorithm.rawValue.utf8))
+        writer.add("c", "\(headerCanonicalization.rawValue)/\(bodyCanonicalization.rawValue)")
+        writer.add("d", key.domain)
+        writer.add("s", key.selector)
+        if let identity { writer.add("i", QuotedText.encode(identity)) }
+        writer.add("t", "\(now)")
+        if let lifetime { writer.add("x", "\(now + max(1, lifetime))") }
+        if let bodyLength { writer.add("l", "\(bodyLength)") }
+        writer.add("h", names, separator: UInt8(ascii: ":"))
+        if copiesFields { writer.add("z", copies(names, header), separator: UInt8(ascii: "|"), breaking: true) }
+        writer.add("bh", RadixCoding.base64.encode(hash.digest))
+        var input = SignatureInput.octets(
+            names,
+            header: header,
+            excluding: nil,
+            canonicalization: headerCanonicalization
+        )
+        input += SignatureInput.unsigned(writer.unsigned(), canonicalization: headerCanonicalization)
+        return writer.signed(try key.signature(of: input))
+    }
+
+    private func copies(_ names: [[UInt8]], _ header: HeaderBlock) -> [[UInt8]] {
+        SignatureInput.select(names, from: header, excluding: nil).map { field in
+            Array(header.octets[field.name]) + [UInt8(ascii: ":")]
+                + QuotedText.encode(header.octets[field.value], escaping: [UInt8(ascii: "|"), UInt8(ascii: ":")])
+        }
+    }
+}

@@ -1,0 +1,195 @@
+import Cryptography
+import DNS
+import MIME
+
+/// Verifies a message's DKIM signatures (RFC 6376 §6, with RFC 8301, 8463 and 8616).
+package enum DKIMVerifier {
+    /// The signatures' fields, from the top.
+    static func fields(in header: HeaderBlock) -> [HeaderField] {
+        header.fields.filter { ASCII.equal(header.octets[$0.name], "dkim-signature") }
+    }
+
+    /// What every signature says, from the top; empty where there's none.
+    ///
+    /// - Parameter now: seconds since 1970.
+    package static func verify(
+        _ message: HashedMessage,
+        lookup: any MailAuthLookup,
+        now: Int,
+        limits: SignatureLimits = SignatureLimits()
+    ) async -> [DKIMOutcome] {
+        if message.isHeaderCut {
+            let reason = "the header has more than \(limits.headerOctets) octets"
+            return [DKIMOutcome(result: .permerror, reason: reason, field: 0)]
+        }
+        let header = message.header
+        let places = header.fields.indices.filter {
+            ASCII.equal(header.octets[header.fields[$0].name], "dkim-signature")
+        }
+        let signatures = places.prefix(limits.signatures).map { place in
+            (
+                place,
+                Result { () throws(SignatureFault) in
+                    try DKIMSignature(field: header.octets[header.fields[place].value], kind: .message)
+                }
+            )
+        }
+        let names = Set(signatures.compactMap { try? $0.1.get().keyName })
+        let keys = await KeyRecords(names, lookup: lookup)
+        var outcomes: [DKIMOutcome] = []
+        for (place, signature) in signatures {
+            switch signature {
+            case .failure(let fault):
+                outcomes.append(DKIMOutcome(result: fault.result, reason: fault.reason, field: place))
+            case .success(let signature):
+                let check = SignatureCheck(message: message, place: place, now: now, limits: limits)
+                outcomes.append(check.outcome(signature, keys))
+            }
+        }
+        for place in places.dropFirst(limits.signatures) {
+            let reason = "only the first \(limits.signatures) signatures are looked at"
+            outcomes.append(DKIMOutcome(result: .neutral, reason: reason, field: place))
+        }
+        return outcomes
+    }
+}
+
+/// Checks one signature of DKIM or one ARC-Message-Signature, its keys being at hand.
+struct SignatureCheck {
+    let message: HashedMessage
+    /// The signature's place among the fields.
+    let place: Int
+    let now: Int
+    let limits: SignatureLimits
+
+    func outcome(_ signature: DKIMSignature, _ keys: KeyRecords) -> DKIMOutcome {
+        var outcome = DKIMOutcome(result: .pass, reason: "", signature: signature, field: place)
+        do throws(SignatureFault) {
+            let texts = try accept(signature, keys)
+            let key = try key(signature, texts, &outcome)
+            try compareBody(signature, &outcome)
+            try compareHeader(signature, key, &outcome)
+            outcome.reason = "the signature of \(String(decoding: signature.domain, as: UTF8.self)) is good"
+            if outcome.unsignedOctets > 0 {
+                outcome.reason += ", but leaves \(outcome.unsignedOctets) octets at the end of the body unsigned (l=)"
+            }
+        } catch {
+            outcome.result = error.result
+            outcome.reason = error.reason
+        }
+        if outcome.isTesting, outcome.result != .pass { outcome.reason += " (the domain is testing, t=y)" }
+        return outcome
+    }
+
+    /// What needs no key.
+    private func accept(_ signature: DKIMSignature, _ keys: KeyRecords) throws(SignatureFault) -> [[UInt8]] {
+        if signature.algorithm == .rsaSHA1 {
+            throw SignatureFault(.permerror, "rsa-sha1 is no longer valid (RFC 8301)")
+        }
+        if let expiry = signature.expiresAt, now > expiry, now - expiry > limits.clockSkew {
+            throw SignatureFault(.policy, "the signature expired at \(DateTime(secondsSince1970: expiry)) (x=)")
+        }
+        if let start = signature.signedAt, start > now, start - now > limits.clockSkew {
+            throw SignatureFault(.policy, "the signature is from the future: \(DateTime(secondsSince1970: start)) (t=)")
+        }
+        return try keys.texts(signature.keyName)
+    }
+
+    /// The first of the records that can be used (RFC 6376 §6.1.2), or else why the first can't.
+    private func key(
+        _ signature: DKIMSignature,
+        _ texts: [[UInt8]],
+        _ outcome: inout DKIMOutcome
+    ) throws(SignatureFault) -> PublicKey {
+        var fault: SignatureFault?
+        for text in texts.prefix(limits.keyRecords) {
+            do throws(SignatureFault) {
+                let record = try DKIMKeyRecord(text)
+                outcome.isTesting = record.isTesting
+                let key = try record.publicKey(for: signature.algorithm, limits: limits)
+                outcome.keyBits = key.bits
+                if record.forbidsSubdomains, signature.kind == .message, !isOfDomainItself(signature) {
+                    throw SignatureFault(.permerror, "the key is not for domains below its own (t=s), which i= names")
+                }
+                return key
+            } catch {
+                fault = fault ?? error
+            }
+        }
+        throw fault ?? SignatureFault(.permerror, "there is no key")
+    }
+
+    private func isOfDomainItself(_ signature: DKIMSignature) -> Bool {
+        let host = signature.identity.lastIndex(of: UInt8(ascii: "@")).map { signature.identity[($0 + 1)...] } ?? []
+        guard let one = MailDomain.name(Array(host)), let other = MailDomain.name(signature.domain) else {
+            return false
+        }
+        return one == other
+    }
+
+    private func compareBody(_ signature: DKIMSignature, _ outcome: inout DKIMOutcome) throws(SignatureFault) {
+        guard let hash = message.bodyHashes[signature.bodyHashMethod] else {
+            throw SignatureFault(.neutral, "the message has signatures over too many forms of its body")
+        }
+        if let length = signature.bodyLength {
+            guard length <= hash.octets else {
+                throw SignatureFault(.fail, "the body has \(hash.octets) octets, fewer than the \(length) signed (l=)")
+            }
+            outcome.unsignedOctets = hash.octets - length
+            if limits.requiresWholeBody, outcome.unsignedOctets > 0 {
+                throw SignatureFault(.policy, "\(outcome.unsignedOctets) octets of the body are not signed (l=)")
+            }
+        }
+        guard MessageAuthentication.areEqual(hash.digest, signature.bodyHash) else {
+            throw SignatureFault(.fail, "the body has been changed: its hash is not the one signed (bh=)")
+        }
+    }
+
+    private func compareHeader(
+        _ signature: DKIMSignature,
+        _ key: PublicKey,
+        _ outcome: inout DKIMOutcome
+    ) throws(SignatureFault) {
+        let header = message.header
+        let form = signature.headerCanonicalization
+        var input = SignatureInput.octets(
+            signature.signedFields,
+            header: header,
+            excluding: place,
+            canonicalization: form
+        )
+        input += SignatureInput.unsigned(
+            header.fields[place],
+            in: header,
+            extent: signature.signatureExtent,
+            canonicalization: form
+        )
+        guard !SignatureInput.isValid(signature.signature, of: input, key: key, algorithm: signature.algorithm) else {
+            return
+        }
+        outcome.changedFields = changes(signature)
+        var reason = "the signature does not fit: signed fields have been changed, or it is another key's"
+        if !outcome.changedFields.isEmpty {
+            let names = outcome.changedFields.map { String(decoding: $0, as: UTF8.self) }
+            reason += "; by the copies in z=, changed are: \(names.joined(separator: ", "))"
+        }
+        throw SignatureFault(.fail, reason)
+    }
+
+    /// The names of copied fields that the message has differently now.
+    private func changes(_ signature: DKIMSignature) -> [[UInt8]] {
+        let now = Dictionary(grouping: message.header.fields) { message.header.octets[$0.name].map(ASCII.lower) }
+        var changed: [[UInt8]] = []
+        for copy in signature.copiedFields {
+            let wanted = copy.value.filter { !ASCII.isWhitespace($0) }
+            let fields = now[copy.name.map(ASCII.lower)] ?? []
+            // Names with many fields are not gone through, so that no list of copies takes long.
+            guard fields.count <= 16 else { continue }
+            let isThere = fields.contains { field in
+                message.header.octets[field.value].filter { !ASCII.isWhitespace($0) } == wanted
+            }
+            if !isThere { changed.append(copy.name) }
+        }
+        return changed
+    }
+}

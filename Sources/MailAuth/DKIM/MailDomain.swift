@@ -1,0 +1,29 @@
+import CIDN2
+import DNS
+import MIME
+
+/// Domains as mail writes them: with or without letters beyond ASCII.
+package enum MailDomain {
+    /// The name in the DNS, U-labels as A-labels (IDNA2008, RFC 5891); nil for what is no domain.
+    package static func name(_ text: [UInt8]) -> DomainName? {
+        guard !text.isEmpty, text.count <= 4 * DomainName.maximumOctets else { return nil }
+        if text.contains(where: { $0 >= 0x80 }) { return ascii(text).flatMap { name($0) } }
+        guard text.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else { return nil }
+        return try? DomainName(labels: text.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false))
+    }
+
+    private static func ascii(_ text: [UInt8]) -> [UInt8]? {
+        guard !text.contains(0) else { return nil }
+        var result: UnsafeMutablePointer<UInt8>?
+        let flags = Int32(IDN2_NFC_INPUT.rawValue | IDN2_NONTRANSITIONAL.rawValue)
+        guard idn2_lookup_u8(text + [0], &result, flags) == IDN2_OK.rawValue, let result else { return nil }
+        defer { idn2_free(result) }
+        var octets: [UInt8] = []
+        var position = result
+        while position.pointee != 0 {
+            octets.append(position.pointee)
+            position += 1
+        }
+        return octets
+    }
+}

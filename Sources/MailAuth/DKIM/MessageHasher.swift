@@ -1,0 +1,123 @@
+import MIME
+
+/// A message as signatures see it: its header, and its body hashed in every way that is needed.
+package struct HashedMessage: Sendable {
+    /// As it came, without the empty line.
+    package let header: HeaderBlock
+    /// The header was longer than the limit: what is here is its start, and nothing can be said of its signatures.
+    package let isHeaderCut: Bool
+    package let bodyHashes: [BodyHashMethod: BodyHash]
+}
+
+/// How much a stranger's message may make a check do.
+package struct SignatureLimits: Sendable {
+    /// Octets of a header.
+    package var headerOctets = 1 << 20
+    /// DKIM signatures; those further down are not looked at.
+    package var signatures = 10
+    /// Different ways to hash one body.
+    package var bodyHashes = 8
+    /// Key records of one name that are tried.
+    package var keyRecords = 4
+    /// Bits of an RSA key, at least (RFC 8301 §3.2).
+    package var minimumKeyBits = 1024
+    /// Bits of an RSA key, at most.
+    package var maximumKeyBits = 4096
+    /// Seconds by which the signer's clock may be ahead.
+    package var clockSkew = 300
+    /// A signature over a part of the body only (l=) is no signature (RFC 6376 §8.2).
+    package var requiresWholeBody = false
+
+    package init() {}
+}
+
+/// Takes a message in pieces of any size, and hashes its body once for all signatures that ask for the same.
+package final class MessageHasher {
+    private let limits: SignatureLimits
+    private var methods: [BodyHashMethod]
+    private var header: [UInt8] = []
+    private var isHeaderCut = false
+    /// Octets of the present header line; carriage returns count until the line feed shows that they end it.
+    private var lineOctets = 0
+    private var lastOctet: UInt8 = 0
+    private var block: HeaderBlock?
+    private var hashers: [(BodyHashMethod, BodyHasher)] = []
+
+    /// - Parameter methods: body hashes that are wanted besides those that signatures in the message ask for.
+    package init(methods: [BodyHashMethod] = [], limits: SignatureLimits = SignatureLimits()) {
+        self.methods = methods
+        self.limits = limits
+    }
+
+    /// The next octets of the message.
+    package func feed(_ octets: some Sequence<UInt8>) {
+        let done: Void? = octets.withContiguousStorageIfAvailable { feed(UnsafeRawBufferPointer($0)) }
+        if done == nil { Array(octets).withUnsafeBytes { feed($0) } }
+    }
+
+    /// The next octets of the message.
+    package func feed(_ octets: UnsafeRawBufferPointer) {
+        var rest = octets
+        if block == nil {
+            guard let end = endOfHeader(octets) else {
+                keep(octets)
+                return
+            }
+            keep(UnsafeRawBufferPointer(rebasing: octets[..<end]))
+            beginBody()
+            rest = UnsafeRawBufferPointer(rebasing: octets[end...])
+        }
+        guard !rest.isEmpty else { return }
+        for (_, hasher) in hashers { hasher.update(rest) }
+    }
+
+    /// The end of the message.
+    package func finish() -> HashedMessage {
+        if block == nil { beginBody() }
+        var hashes: [BodyHashMethod: BodyHash] = [:]
+        for (method, hasher) in hashers { hashes[method] = hasher.finish() }
+        return HashedMessage(header: block ?? HeaderBlock([]), isHeaderCut: isHeaderCut, bodyHashes: hashes)
+    }
+
+    /// Where the body begins: behind the first empty line; nil where it isn't in these octets.
+    private func endOfHeader(_ octets: UnsafeRawBufferPointer) -> Int? {
+        for (index, octet) in octets.enumerated() {
+            if octet == ASCII.lineFeed {
+                if lineOctets == 0 || (lineOctets == 1 && lastOctet == ASCII.carriageReturn) { return index + 1 }
+                lineOctets = 0
+            } else {
+                lineOctets = min(lineOctets + 1, 2)
+            }
+            lastOctet = octet
+        }
+        return nil
+    }
+
+    private func keep(_ octets: UnsafeRawBufferPointer) {
+        let room = limits.headerOctets - header.count
+        isHeaderCut = isHeaderCut || octets.count > room
+        header.append(contentsOf: octets.prefix(max(0, room)))
+    }
+
+    private func beginBody() {
+        let block = HeaderBlock(header)
+        header = []
+        self.block = block
+        guard !isHeaderCut else { return }
+        for method in methods + Self.methods(in: block, limits: limits) {
+            guard hashers.count < limits.bodyHashes + methods.count else { break }
+            if !hashers.contains(where: { $0.0 == method }) { hashers.append((method, BodyHasher(method))) }
+        }
+    }
+
+    /// What the signatures of a header ask for, in their order.
+    private static func methods(in block: HeaderBlock, limits: SignatureLimits) -> [BodyHashMethod] {
+        let signatures = DKIMVerifier.fields(in: block).prefix(limits.signatures).compactMap { field in
+            try? DKIMSignature(field: block.octets[field.value], kind: .message).bodyHashMethod
+        }
+        let sets = ARCChain.messageSignatures(in: block).compactMap { field in
+            try? DKIMSignature(field: block.octets[field.value], kind: .arcMessage).bodyHashMethod
+        }
+        return signatures + sets
+    }
+}
