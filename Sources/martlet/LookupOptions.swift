@@ -1,0 +1,130 @@
+import ArgumentParser
+import DNS
+import Daemon
+import MailAuth
+import NIOCore
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// Where a command that checks mail has its DNS answers from.
+struct LookupOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("A DNS server to ask (else resolverd of the instance).", valueName: "HOST[:PORT]"))
+    var resolver: String?
+    @Option(help: ArgumentHelp("A master file with all records there are, instead of the DNS.", valueName: "FILE"))
+    var zone: String?
+    @OptionGroup var instance: InstanceOptions
+
+    func validate() throws {
+        if resolver != nil, zone != nil { throw ValidationError("--resolver and --zone exclude each other") }
+    }
+
+    func lookup() throws -> any MailAuthLookup {
+        if let zone {
+            let octets = try FileOctets.read(zone, most: 64 << 20)
+            do {
+                return try ZoneLookup(masterFile: octets, file: zone)
+            } catch {
+                throw ValidationError("\(error)")
+            }
+        }
+        guard let resolver else {
+            try instance.enter()
+            return ServerLookup(stub: DNSStub(server: nil))
+        }
+        return ServerLookup(stub: DNSStub(server: try Self.address(resolver)))
+    }
+
+    private static func address(_ text: String) throws -> SocketAddress {
+        if let address = ConfigurationTable.address(text, port: 53) { return address }
+        let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let port = parts.count == 2 ? Int(parts[1]) : 53, (1...65535).contains(port),
+            let address = try? SocketAddress.makeAddressResolvingHost(String(parts[0]), port: port)
+        else {
+            throw ValidationError("\"\(text)\" is not the address of a server such as 192.0.2.1 or [2001:db8::1]:53")
+        }
+        return address
+    }
+}
+
+/// Lookups through a DNS server; each waits for its answer.
+struct ServerLookup: MailAuthLookup {
+    let stub: DNSStub
+
+    private static let maximumAliases = 10
+
+    private func find(_ name: DomainName, _ type: RecordType) throws(MailAuthLookupError) -> [ResourceRecord] {
+        var name = name
+        for _ in 0...Self.maximumAliases {
+            let query = DNSMessage.query(id: .random(in: .min ... .max), question: Question(name: name, type: type))
+            guard let answer = try? stub.ask(query) else { throw .temporary }
+            guard answer.responseCode == .noError || answer.responseCode == .nameError else { throw .temporary }
+            // The aliases that the answer holds; what they end in may be in it too, or is asked for.
+            var seen: Set<DomainName> = [name]
+            var target = name
+            while let next = answer.answers.first(where: { $0.name == target && $0.type == .cname }),
+                let followed = MailAuthRecords.target(next), seen.insert(followed).inserted
+            { target = followed }
+            let found = answer.answers.filter { $0.name == target && $0.type == type }
+            if !found.isEmpty { return found }
+            if answer.responseCode == .nameError { throw .noSuchName }
+            if target == name || answer.flags.recursionAvailable { throw .noSuchRecord }
+            name = target
+        }
+        throw .temporary
+    }
+
+    func txt(_ name: DomainName) async throws(MailAuthLookupError) -> [[UInt8]] {
+        try find(name, .txt).compactMap { MailAuthRecords.text($0) }
+    }
+
+    func ip4Addresses(_ name: DomainName) async throws(MailAuthLookupError) -> [[UInt8]] {
+        try find(name, .a).compactMap { MailAuthRecords.address($0) }
+    }
+
+    func ip6Addresses(_ name: DomainName) async throws(MailAuthLookupError) -> [[UInt8]] {
+        try find(name, .aaaa).compactMap { MailAuthRecords.address($0) }
+    }
+
+    func mailExchanges(_ name: DomainName) async throws(MailAuthLookupError) -> [MailExchange] {
+        MailAuthRecords.exchanges(try find(name, .mx))
+    }
+
+    func pointers(_ name: DomainName) async throws(MailAuthLookupError) -> [DomainName] {
+        try find(name, .ptr).compactMap { MailAuthRecords.target($0) }
+    }
+}
+
+/// Reads whole files.
+enum FileOctets {
+    /// The file's octets, those of standard input for `-`; fails beyond `most` of them.
+    static func read(_ path: String, most: Int) throws -> [UInt8] {
+        let descriptor = path == "-" ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw ValidationError("\(path): \(String(cString: strerror(errno)))") }
+        defer { close(descriptor) }
+        var octets: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = Glibc.read(descriptor, &buffer, buffer.count)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw ValidationError("\(path): \(String(cString: strerror(errno)))") }
+            if count == 0 { return octets }
+            octets += buffer[..<count]
+            guard octets.count <= most else { throw ValidationError("\(path): more than \(most) octets") }
+        }
+    }
+}
+
+/// Octets of strangers as text for a terminal: printable characters only.
+func shown(_ octets: [UInt8]) -> String {
+    String(decoding: octets, as: UTF8.self).unicodeScalars.reduce(into: "") { text, scalar in
+        switch scalar.properties.generalCategory {
+        case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator, .paragraphSeparator: text += "?"
+        default: text.unicodeScalars.append(scalar)
+        }
+    }
+}
+
+/// Text of strangers for a terminal.
+func shown(_ text: String) -> String { shown(Array(text.utf8)) }
