@@ -101,7 +101,7 @@ package struct ARCValidator {
         outcome.oldestPass = oldestPass(olderSignatures, keys)
         try checkSeals(seals, keys)
         outcome.result = .pass
-        outcome.reason = "all \(chain.sets.count) seals and the newest message signature hold"
+        outcome.reason = "every seal (\(chain.sets.count)) and the newest message signature hold"
     }
 
     private func value(_ place: Int) -> ArraySlice<UInt8> { message.header.octets[message.header.fields[place].value] }

@@ -1,5 +1,5 @@
 extension AuthenticationResults.Entry {
-    /// What a DKIM signature says (RFC 8601 §2.7.1, with header.a and header.s of RFC 8601 and RFC 6008's header.b).
+    /// What a DKIM signature says (RFC 8601 §2.7.1, and header.b of RFC 6008 §4).
     package init(_ outcome: DKIMOutcome) {
         var properties: [AuthenticationResults.Property] = []
         if let signature = outcome.signature {
@@ -30,6 +30,36 @@ extension AuthenticationResults.Entry {
             result: outcome.result.rawValue,
             reason: outcome.result == .fail ? Array(outcome.reason.utf8) : nil,
             properties: properties
+        )
+    }
+
+    /// What SPF says of a client (RFC 8601 §2.7.2).
+    package init(_ outcome: SPFOutcome, of query: SPFQuery) {
+        let property: AuthenticationResults.Property =
+            query.identity == .helo
+            ? .init("smtp", "helo", query.helo)
+            : .init("smtp", "mailfrom", query.localPart == Array("postmaster".utf8) ? query.domain : query.sender)
+        self.init(
+            method: "spf",
+            result: outcome.result.rawValue,
+            reason: outcome.result == .pass || outcome.result == .none ? nil : Array(outcome.reason.utf8),
+            properties: [property]
+        )
+    }
+
+    /// What DMARC says of the author (RFC 7489 §11.1).
+    package init(_ outcome: DMARCOutcome) {
+        var comment: [UInt8]?
+        if outcome.record != nil {
+            comment = Array(
+                "\(outcome.policyTag)=\(outcome.policy.rawValue) dis=\(outcome.disposition.rawValue)".utf8
+            )
+        }
+        self.init(
+            method: "dmarc",
+            result: outcome.result.rawValue,
+            comment: comment,
+            properties: outcome.domain.isEmpty ? [] : [.init("header", "from", outcome.domain)]
         )
     }
 }

@@ -1,0 +1,256 @@
+import ArgumentParser
+import DNS
+import MIME
+import MailAuth
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// `martlet auth`: what the mechanisms of mail authentication say together.
+struct AuthCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "auth",
+        abstract: "Checks who a message is from.",
+        subcommands: [AuthCheckCommand.self]
+    )
+}
+
+/// `martlet auth check FILE`.
+struct AuthCheckCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check",
+        abstract: "Explains what SPF, DKIM, ARC and DMARC say of a message, and why.",
+        discussion: """
+            SPF needs --client-ip; without it SPF is left out, and DMARC rests on DKIM alone. Exits with 0 when DMARC \
+            passes or the author's domain has no policy, with 1 when it fails, with 2 when that can't be said.
+            """
+    )
+
+    @Argument(help: "The message; - for standard input.") var file: String
+    @Option(help: "The address that the message came from.") var clientIP: String?
+    @Option(help: "The name that the client gave in HELO or EHLO.") var helo: String?
+    @Option(help: "The sender of the envelope; empty for a bounce.") var mailFrom: String?
+    @Option(help: "The name of this host, for the Authentication-Results field.") var authservID = "localhost"
+    @Flag(help: "For programs: one JSON document.") var json = false
+    @Option(help: ArgumentHelp("The time to check at, since 1970, else now.", valueName: "SECONDS")) var time: Int?
+    @OptionGroup var source: LookupOptions
+
+    func validate() throws {
+        if clientIP == nil, helo != nil || mailFrom != nil {
+            throw ValidationError("--helo and --mail-from need --client-ip")
+        }
+        if clientIP != nil, helo == nil, mailFrom == nil {
+            throw ValidationError("--client-ip needs --helo or --mail-from")
+        }
+    }
+
+    func run() async throws {
+        let queries = try spfQueries()
+        let lookup = try source.lookup()
+        var message = MessageFile(file)
+        let check = await AuthCheck.run(
+            try message.hash(),
+            queries: queries,
+            lookup: lookup,
+            now: time ?? Glibc.time(nil)
+        )
+        if json {
+            try JSONOutput.print(AuthCheckDocument(check, authservID: Array(authservID.utf8)))
+        } else {
+            AuthCheckText.print(check, authservID: Array(authservID.utf8))
+        }
+        switch check.dmarc.result {
+        case .pass, .none: return
+        case .fail: throw ExitCode(1)
+        case .temperror, .permerror: throw ExitCode(2)
+        }
+    }
+
+    /// One for the client's name, one for the sender.
+    private func spfQueries() throws -> [SPFQuery] {
+        guard let clientIP else { return [] }
+        guard let address = AddressText.parse4(Array(clientIP.utf8)) ?? AddressText.parse6(Array(clientIP.utf8)) else {
+            throw ValidationError("\"\(clientIP)\" is not an address")
+        }
+        let receiver = Array(authservID.utf8)
+        let now = time ?? Glibc.time(nil)
+        let name = Array((helo ?? "").utf8)
+        var queries: [SPFQuery] = []
+        if helo != nil {
+            queries.append(SPFQuery(address: address, helo: name, receiver: receiver, secondsSince1970: now))
+        }
+        if let mailFrom {
+            let sender = Array(mailFrom.utf8)
+            queries.append(
+                SPFQuery(address: address, mailFrom: sender, helo: name, receiver: receiver, secondsSince1970: now)
+            )
+        }
+        return queries
+    }
+}
+
+/// All checks of one message.
+struct AuthCheck {
+    var spf: [(query: SPFQuery, outcome: SPFOutcome)] = []
+    var dkim: [DKIMOutcome]
+    var arc: ARCOutcome
+    var dmarc: DMARCOutcome
+
+    static func run(
+        _ message: HashedMessage,
+        queries: [SPFQuery],
+        lookup: any MailAuthLookup,
+        now: Int
+    ) async -> AuthCheck {
+        var spf: [(query: SPFQuery, outcome: SPFOutcome)] = []
+        for query in queries { spf.append((query, await SPFCheck.run(query, lookup: lookup))) }
+        let dkim = await DKIMVerifier.verify(message, lookup: lookup, now: now)
+        let arc = await ARCValidator.validate(message, lookup: lookup, now: now)
+        // DMARC looks at the sender's domain, and at the client's name where there is no sender (RFC 7489 §3.1.2).
+        var identifiers = spf.last.map {
+            [DMARCIdentifier(.spf, domain: $0.query.domain, passed: $0.outcome.result == .pass)]
+        }
+        if spf.last?.query.identity == .helo, spf.count > 1 { identifiers = nil }
+        let signed = dkim.compactMap { outcome in
+            outcome.signature.map {
+                DMARCIdentifier(.dkim, domain: $0.domain, passed: outcome.result == .pass)
+            }
+        }
+        let dmarc = await DMARCCheck.run(
+            author: DMARCAuthor(message.header),
+            identifiers: (identifiers ?? []) + signed,
+            sample: 0,
+            lookup: lookup
+        )
+        return AuthCheck(spf: spf, dkim: dkim, arc: arc, dmarc: dmarc)
+    }
+
+    /// What a host would write on top of the message.
+    func results(authservID: [UInt8]) -> AuthenticationResults {
+        var entries = spf.map { AuthenticationResults.Entry($0.outcome, of: $0.query) }
+        entries += dkim.isEmpty ? [.init(method: "dkim", result: "none")] : dkim.map { .init($0) }
+        if arc.result != .none { entries.append(.init(arc)) }
+        entries.append(.init(dmarc))
+        return AuthenticationResults(authservID: authservID, entries: entries)
+    }
+}
+
+/// All checks, for people.
+enum AuthCheckText {
+    static func print(_ check: AuthCheck, authservID: [UInt8]) {
+        printSPF(check)
+        Swift.print("DKIM: does a domain vouch for the message?")
+        DKIMOutcomeText.print(check.dkim, indent: "    ")
+        Swift.print("ARC: what did hosts on the way see?")
+        ARCOutcomeText.print(check.arc, indent: "    ")
+        printDMARC(check.dmarc)
+        Swift.print("")
+        let field = check.results(authservID: authservID).field
+        for line in field.split(separator: 10) {
+            let text = line.filter { $0 != 13 }
+            Swift.print((text.first == 9 ? "\t" : "") + shown(Array(text.drop { $0 == 9 })))
+        }
+    }
+
+    private static func printSPF(_ check: AuthCheck) {
+        Swift.print("SPF: may the client send for the domain?")
+        if check.spf.isEmpty { Swift.print("    not checked: no --client-ip") }
+        for (query, outcome) in check.spf {
+            let what = query.identity == .helo ? "name of the client" : "sender"
+            Swift.print("    \(what), domain \(shown(query.domain)):")
+            for step in outcome.trace {
+                let indent = String(repeating: "    ", count: step.depth + 2)
+                let note = step.note.isEmpty ? "" : "  # \(shown(step.note))"
+                let domain = step.kind == .record ? "\(shown(step.domain)): " : "    "
+                Swift.print("\(indent)\(domain)\(shown(step.text))\(note)")
+            }
+            Swift.print("        result: \(outcome.result.rawValue): \(shown(outcome.reason))")
+        }
+    }
+
+    private static func printDMARC(_ outcome: DMARCOutcome) {
+        Swift.print("DMARC: is a vouched domain the author's?")
+        if !outcome.domain.isEmpty { Swift.print("    author's domain: \(shown(outcome.domain))") }
+        for step in outcome.steps {
+            let text = step.text.map { ": \(shown($0))" } ?? ""
+            let note = step.note.isEmpty ? "" : "  # \(shown(step.note))"
+            Swift.print("    \(shown(ResultText.name(step.name)))\(text)\(note)")
+        }
+        for alignment in outcome.alignments {
+            let identifier = alignment.identifier
+            Swift.print(
+                "    \(identifier.mechanism.rawValue) \(identifier.passed ? "passed" : "did not pass"), "
+                    + "\(alignment.isAligned ? "aligned" : "not aligned"): \(shown(alignment.reason))"
+            )
+        }
+        Swift.print("    result: \(outcome.result.rawValue): \(shown(outcome.reason))")
+        if outcome.record != nil {
+            Swift.print(
+                "    the domain asks for \(outcome.policyTag)=\(outcome.policy.rawValue); "
+                    + "what to do with the message: \(outcome.disposition.rawValue)"
+            )
+        }
+    }
+}
+
+/// All checks, for programs.
+struct AuthCheckDocument: Encodable {
+    struct SPF: Encodable {
+        var identity: String
+        var outcome: SPFOutcomeDocument
+    }
+
+    struct Alignment: Encodable {
+        var mechanism: String
+        var domain: String
+        var passed: Bool
+        var isAligned: Bool
+        var reason: String
+    }
+
+    struct DMARC: Encodable {
+        var result: String
+        var reason: String
+        var domain: String
+        var policyDomain: String?
+        var policy: String
+        var policyTag: String
+        var disposition: String
+        var alignments: [Alignment]
+    }
+
+    var spf: [SPF]
+    var dkim: [DKIMOutcomeDocument]
+    var arc: ARCOutcomeDocument
+    var dmarc: DMARC
+    var authenticationResults: String
+
+    init(_ check: AuthCheck, authservID: [UInt8]) {
+        let text = { (octets: [UInt8]) in String(decoding: octets, as: UTF8.self) }
+        spf = check.spf.map {
+            SPF(identity: $0.query.identity.rawValue, outcome: SPFOutcomeDocument($0.outcome, $0.query))
+        }
+        dkim = check.dkim.map(DKIMOutcomeDocument.init)
+        arc = ARCOutcomeDocument(check.arc)
+        dmarc = DMARC(
+            result: check.dmarc.result.rawValue,
+            reason: check.dmarc.reason,
+            domain: text(check.dmarc.domain),
+            policyDomain: check.dmarc.policyDomain.map(ResultText.name),
+            policy: check.dmarc.policy.rawValue,
+            policyTag: check.dmarc.policyTag,
+            disposition: check.dmarc.disposition.rawValue,
+            alignments: check.dmarc.alignments.map {
+                Alignment(
+                    mechanism: $0.identifier.mechanism.rawValue,
+                    domain: text($0.identifier.domain),
+                    passed: $0.identifier.passed,
+                    isAligned: $0.isAligned,
+                    reason: $0.reason
+                )
+            }
+        )
+        authenticationResults = text(check.results(authservID: authservID).field)
+    }
+}
