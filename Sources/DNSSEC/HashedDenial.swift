@@ -28,7 +28,9 @@ package struct HashedDenial {
         if let match = match(name) { return match.types.lack(type, isRoot: name.isRoot) ? .proven : .missing }
         guard let (encloser, cover) = closestEncloser(of: name) else { return .missing }
         if let wildcard = try? encloser.prepending(label: [0x2A]), let match = match(wildcard) {
-            return match.types.lack(type, isRoot: false) ? .proven : .missing
+            guard match.types.lack(type, isRoot: false) else { return .missing }
+            // An unsigned zone may be at the name itself, for all that is proved (RFC 5155 §9.2).
+            return cover.isOptOut ? .optedOut : .proven
         }
         return type == .ds && cover.isOptOut ? .optedOut : .missing
     }

@@ -21,14 +21,22 @@ struct AddressPolicy: Sendable {
 
     /// Whether an address is one of a private network, or of this machine: no public name leads there, except in order
     /// to let a browser reach what only it can reach (DNS rebinding).
-    static func isPrivate(_ octets: [UInt8]) -> Bool { privateNetworks.contains { $0.contains(octets) } }
+    static func isPrivate(_ octets: [UInt8]) -> Bool {
+        let inner = embedded.contains { octets.starts(with: $0) } ? Array(octets.suffix(4)) : octets
+        return privateNetworks.contains { $0.contains(inner) }
+    }
+
+    /// How IPv6 addresses begin that stand for the IPv4 address at their end (RFC 4291 §2.5.5.2, RFC 6052 §2.1).
+    private static let embedded: [[UInt8]] = [
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF],
+        [0, 0x64, 0xFF, 0x9B, 0, 0, 0, 0, 0, 0, 0, 0],
+    ]
 
     private static let loopback = networks("127.0.0.0/8", "::1", "::ffff:127.0.0.0/104")
     private static let useless = networks("0.0.0.0/8", "224.0.0.0/3", "::", "ff00::/8")
     private static let privateNetworks =
         networks("0.0.0.0/8", "10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
-        + networks("100.64.0.0/10", "::", "::1", "fc00::/7", "fe80::/10", "::ffff:10.0.0.0/104")
-        + networks("::ffff:127.0.0.0/104", "::ffff:172.16.0.0/108", "::ffff:192.168.0.0/112", "::ffff:169.254.0.0/112")
+        + networks("100.64.0.0/10", "::", "::1", "fc00::/7", "fe80::/10")
 
     private static func networks(_ texts: String...) -> [AddressRange] { texts.compactMap(AddressRange.init) }
 }

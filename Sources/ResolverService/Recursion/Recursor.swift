@@ -136,7 +136,8 @@ final class Recursor {
             question: Question(name: key.name, type: key.type),
             bailiwick: zone,
             dnssecOK: key.dnssecOK,
-            mayFollow: { $0.isSubdomain(of: zone) }
+            // Of a zone's top these servers may be the wrong ones to ask for DS: that's the parent's (RFC 4035 §3.1.4.1).
+            mayFollow: { key.type != .ds && $0.isSubdomain(of: zone) }
         )
     }
 
