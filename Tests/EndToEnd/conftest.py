@@ -15,6 +15,8 @@ import layout  # noqa: E402
 from instance import PROGRAMS, Instance  # noqa: E402
 from sink import Sink  # noqa: E402
 
+pytest_plugins = ["internet.fixtures"]
+
 ALICE, BOB, CAROL, DAVE = (f"{name}@example.test" for name in ("alice", "bob", "carol", "dave"))
 RUNNING: list[Instance] = []
 
