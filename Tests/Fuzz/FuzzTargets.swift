@@ -6,4 +6,10 @@ let fuzzTargets: [FuzzTarget] = [
     dnsMasterFileTarget,
     smtpCommandTarget,
     imapCommandTarget,
+    spfRecordTarget,
+    dmarcRecordTarget,
+    senderRewritingTarget,
+    dmarcReportTarget,
+    tlsReportTarget,
+    mtaSTSTarget,
 ]

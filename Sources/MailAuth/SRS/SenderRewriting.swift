@@ -1,4 +1,5 @@
 import Cryptography
+import DNS
 import MIME
 
 /// Why an address could not be rewritten, or is not to be believed.
@@ -39,7 +40,6 @@ package struct SenderRewriting: Sendable {
     /// Times are two letters of base32.
     private static let slots = 1024
     private static let letters = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".utf8)
-    private static let hashLetters = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
 
     private let secrets: [[UInt8]]
     /// How many letters of the hash are written.
@@ -179,19 +179,7 @@ package struct SenderRewriting: Sendable {
     private func hash(_ parts: [[UInt8]], _ secret: [UInt8]) -> [UInt8] {
         let message = parts.flatMap { $0.map(ASCII.lower) }
         let code = MessageAuthentication.code(of: message, key: secret, using: .sha1)
-        var text: [UInt8] = []
-        var bits = 0
-        var pending = 0
-        for octet in code {
-            pending = pending << 8 | Int(octet)
-            bits += 8
-            while bits >= 6 {
-                bits -= 6
-                text.append(Self.hashLetters[pending >> bits & 63])
-            }
-            pending &= 0xFF
-        }
-        return Array(text.prefix(hashLength))
+        return Array(RadixCoding.base64.encode(code).prefix(hashLength))
     }
 
     /// 0 for SRS0, 1 for SRS1, nil for other local parts.
