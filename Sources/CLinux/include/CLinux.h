@@ -46,6 +46,21 @@ int CLinux_set_reuse_port(int socket);
 long CLinux_utc_offset(int64_t seconds);
 /// CRC-32C (Castagnoli) over what `before` is the checksum of (0 for nothing) followed by the octets.
 uint32_t CLinux_crc32c(uint32_t before, const void *octets, size_t count);
+/// A converter from that character set to UTF-8 (iconv_open), or NULL where the system has none.
+void *CLinux_charset_open(const char *name);
+enum CLinux_charset_status {
+    CLinux_charset_all,
+    /// The text has no more room.
+    CLinux_charset_full,
+    /// The next octets mean nothing.
+    CLinux_charset_invalid,
+    /// The next character isn't complete.
+    CLinux_charset_incomplete,
+};
+/// Converts octets (NULL: the end) to UTF-8 as far as it goes (iconv).
+enum CLinux_charset_status CLinux_charset_convert(void *descriptor, const void *octets, size_t count, size_t *consumed, void *text,
+                           size_t capacity, size_t *produced);
+void CLinux_charset_close(void *descriptor);
 /// Gives memory that was freed back to the system (malloc_trim).
 void CLinux_trim_memory(void);
 /// Bounds the arenas of malloc, so that threads do not each keep a heap of their own.

@@ -1,0 +1,155 @@
+/// What is wrong with an encoded body. Decoding goes on all the same.
+package struct TransferDefects: OptionSet, Sendable, Hashable {
+    package let rawValue: UInt16
+
+    package init(rawValue: UInt16) { self.rawValue = rawValue }
+
+    /// Characters that the encoding doesn't have; they are left out.
+    package static let strayCharacters = Self(rawValue: 1)
+    /// Base64 goes on behind its padding.
+    package static let dataAfterPadding = Self(rawValue: 2)
+    /// The last group of base64 isn't filled up.
+    package static let missingPadding = Self(rawValue: 4)
+    /// The last group is too short to mean anything, or a line is.
+    package static let truncated = Self(rawValue: 8)
+    /// `=` without two hexadecimal digits; it's kept as it is.
+    package static let badEscape = Self(rawValue: 16)
+    /// The size that is told isn't the size that came.
+    package static let badSize = Self(rawValue: 32)
+    /// The checksum that is told isn't that of the content.
+    package static let badChecksum = Self(rawValue: 64)
+    /// No line begins the encoded file.
+    package static let noBegin = Self(rawValue: 128)
+    /// No line ends the encoded file.
+    package static let noEnd = Self(rawValue: 256)
+}
+
+/// Undoes a content transfer encoding (RFC 2045 §6), piece by piece and tolerantly. However the octets are cut into
+/// pieces, the result is the same. Keeps at most 4 KiB.
+package struct TransferDecoder: Sendable {
+    /// What the body is encoded in.
+    package enum Encoding: Sendable, Equatable {
+        case identity
+        case base64
+        case quotedPrintable
+        case uuencode
+        case yEnc
+
+        /// By the value of a Content-Transfer-Encoding field; unknown ones count as identity.
+        package init(field: [UInt8]) {
+            let name = ASCII.trim(field[...])
+            let names: [(StaticString, Self)] = [
+                ("base64", .base64), ("quoted-printable", .quotedPrintable), ("x-uuencode", .uuencode),
+                ("x-uue", .uuencode), ("uuencode", .uuencode), ("x-yenc", .yEnc),
+            ]
+            self = names.first { ASCII.equal(name, $0.0) }?.1 ?? .identity
+        }
+    }
+
+    private let encoding: Encoding
+    private var base64 = Base64Decoder()
+    private var quotedPrintable = QuotedPrintableDecoder()
+    private var uuencode = UUDecoder()
+    private var yEnc = YEncDecoder()
+
+    package init(_ encoding: Encoding) { self.encoding = encoding }
+
+    /// What was wrong so far.
+    package var defects: TransferDefects {
+        switch encoding {
+        case .identity: []
+        case .base64: base64.defects
+        case .quotedPrintable: quotedPrintable.defects
+        case .uuencode: uuencode.defects
+        case .yEnc: yEnc.defects
+        }
+    }
+
+    /// Decodes the next piece and appends what it means.
+    package mutating func decode(_ octets: some Collection<UInt8>, into text: inout [UInt8]) {
+        if encoding == .identity {
+            text.append(contentsOf: octets)
+        } else if octets.withContiguousStorageIfAvailable({ decode($0, into: &text) }) == nil {
+            Array(octets).withUnsafeBufferPointer { decode($0, into: &text) }
+        }
+    }
+
+    private mutating func decode(_ octets: UnsafeBufferPointer<UInt8>, into text: inout [UInt8]) {
+        switch encoding {
+        case .identity: text.append(contentsOf: octets)
+        case .base64: base64.decode(octets, into: &text)
+        case .quotedPrintable: quotedPrintable.decode(octets, into: &text)
+        case .uuencode: uuencode.decode(octets, into: &text)
+        case .yEnc: yEnc.decode(octets, into: &text)
+        }
+    }
+
+    /// The end: appends what was held back.
+    package mutating func finish(into text: inout [UInt8]) {
+        switch encoding {
+        case .identity: break
+        case .base64: base64.finish()
+        case .quotedPrintable: quotedPrintable.finish(into: &text)
+        case .uuencode: uuencode.finish(into: &text)
+        case .yEnc: yEnc.finish(into: &text)
+        }
+    }
+
+    /// The whole body decoded.
+    package static func decode(_ octets: some Collection<UInt8>, _ encoding: Encoding) -> [UInt8] {
+        var decoder = TransferDecoder(encoding)
+        var text: [UInt8] = []
+        decoder.decode(octets, into: &text)
+        decoder.finish(into: &text)
+        return text
+    }
+
+    /// The value of a character of base64's alphabet (RFC 4648 §4).
+    package static func base64Value(_ character: UInt8) -> UInt32? {
+        switch character {
+        case 0x41...0x5A: UInt32(character) - 0x41
+        case 0x61...0x7A: UInt32(character) - 0x61 + 26
+        case 0x30...0x39: UInt32(character) - 0x30 + 52
+        case UInt8(ascii: "+"): 62
+        case UInt8(ascii: "/"): 63
+        default: nil
+        }
+    }
+}
+
+/// Lines of an encoding that is read by lines; what is longer than the limit comes in several pieces.
+struct EncodedLines: Sendable {
+    private var line: [UInt8] = []
+    /// Whether the line goes on that the former piece began.
+    private(set) var isContinued = false
+    private var willContinue = false
+
+    static let limit = 4096
+
+    /// The next line without its end, taken from the front of the octets; nil when it isn't complete.
+    mutating func next(_ octets: inout Slice<UnsafeBufferPointer<UInt8>>) -> [UInt8]? {
+        let room = octets.prefix(Self.limit - line.count)
+        if let end = room.firstIndex(of: ASCII.lineFeed) {
+            line.append(contentsOf: octets[..<end])
+            octets = octets[(end + 1)...]
+            if line.last == ASCII.carriageReturn { line.removeLast() }
+            return take(willContinue: false)
+        }
+        line.append(contentsOf: room)
+        octets = octets[room.endIndex...]
+        return line.count == Self.limit ? take(willContinue: true) : nil
+    }
+
+    /// The line that has no end; nil when there is none.
+    mutating func last() -> [UInt8]? {
+        if line.last == ASCII.carriageReturn { line.removeLast() }
+        return line.isEmpty ? nil : take(willContinue: false)
+    }
+
+    private mutating func take(willContinue: Bool) -> [UInt8] {
+        isContinued = self.willContinue
+        self.willContinue = willContinue
+        defer { line.removeAll(keepingCapacity: true) }
+        return line
+    }
+}
