@@ -56,6 +56,9 @@ import Testing
         let missing = try await check(plain, from: "nowhere.e.test")
         #expect((missing.policyTag, missing.disposition) == ("np", .none))
         #expect(missing.result == .fail)
+        // A name without records, but with names below it, exists (RFC 8020).
+        let empty = try await check(plain + "x.empty.e.test. A 192.0.2.1", from: "empty.e.test")
+        #expect(empty.policyTag == "sp")
         #expect(try await check("e.test. A 192.0.2.1", from: "e.test").result == .none)
     }
 
@@ -127,6 +130,9 @@ import Testing
         (["a@e.test", "a@e.test"], .severalFields),
         (["a@e.test, b@e.test"], .domain(octets("e.test"))), (["a@e.test, b@f.test"], .severalDomains),
         (["\"a@bank.test\" <a@e.test>"], .domain(octets("e.test"))), (["Group:;"], .noAddress), (["ann"], .noAddress),
+        (["ann@b\u{fc}cher.test"], .domain(octets("xn--bcher-kva.test"))),
+        (["ann@b\u{fc}cher.test, b@xn--bcher-kva.test"], .domain(octets("xn--bcher-kva.test"))),
+        (["ann@\u{2028}.test"], .noAddress),
         ([""], .noAddress),
     ]) func authors(_ fields: [String], _ author: DMARCAuthor) async throws {
         #expect(DMARCAuthor(fields: fields.map(octets)) == author)

@@ -177,6 +177,12 @@ import Testing
         #expect(try await check("e.test. TXT \"v=spf1 -all\"", sender: sender).result == .none)
     }
 
+    @Test func internationalDomains() async throws {
+        let records =
+            "xn--bcher-kva.test. TXT \"v=spf1 exists:%{d}.l.test -all\"\nxn--bcher-kva.test.l.test. A 127.0.0.1"
+        #expect(try await check(records, sender: "user@b\u{fc}cher.test").result == .pass)
+    }
+
     @Test func trace() async throws {
         let outcome = try await check(
             "e.test. TXT \"v=spf1 a:h.test include:i.test -all\"\nh.test. A 192.0.2.9\ni.test. TXT \"v=spf1 ip4:192.0.2.1\""

@@ -21,7 +21,7 @@ package enum DMARCAuthor: Sendable, Hashable, CustomStringConvertible {
             self = .severalFields
             return
         }
-        let hosts = AddressListParser.parse(field, maximum: 1000).compactMap(\.host)
+        let hosts = AddressListParser.parse(field, maximum: 1000).compactMap(\.host).map { SPFLookups.ascii($0) ?? [] }
         guard let first = hosts.first, hosts.allSatisfy({ !$0.isEmpty }) else {
             self = .noAddress
             return

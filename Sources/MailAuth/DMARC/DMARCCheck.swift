@@ -131,18 +131,15 @@ package struct DMARCCheck {
         }
     }
 
-    /// Whether a name has an address or takes mail (RFC 9091 §2.6).
+    /// Whether a name, or one below it, has any record (RFC 8020, as RFC 9989 has it).
     private func exists(_ domain: DomainName) async throws(MailAuthLookupError) -> Bool {
-        do throws(MailAuthLookupError) { return try await !lookup.ip4Addresses(domain).isEmpty } catch {
+        do throws(MailAuthLookupError) {
+            _ = try await lookup.ip4Addresses(domain)
+            return true
+        } catch {
             guard error.isVoid else { throw error }
+            return error != .noSuchName
         }
-        do throws(MailAuthLookupError) { return try await !lookup.ip6Addresses(domain).isEmpty } catch {
-            guard error.isVoid else { throw error }
-        }
-        do throws(MailAuthLookupError) { return try await !lookup.mailExchanges(domain).isEmpty } catch {
-            guard error.isVoid else { throw error }
-        }
-        return false
     }
 
     private func disposition(_ record: DMARCRecord, sample: Int) -> DMARCPolicy {
@@ -184,7 +181,9 @@ package struct DMARCCheck {
         _ mode: DMARCAlignment
     ) async throws(MailAuthLookupError) -> (Bool, String) {
         let shown = String(decoding: identifier.domain, as: UTF8.self)
-        guard let domain = SPFLookups.name(identifier.domain) else { return (false, "\(shown) is not a domain") }
+        guard let domain = SPFLookups.ascii(identifier.domain).flatMap({ SPFLookups.name($0) }) else {
+            return (false, "\(shown) is not a domain")
+        }
         let authorText = SPFLookups.text(author)
         if domain == author { return (true, "\(shown) is the author's domain") }
         if mode == .strict { return (false, "\(shown) is not \(authorText), and alignment is strict") }

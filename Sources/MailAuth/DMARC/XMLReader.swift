@@ -96,7 +96,11 @@ struct XMLReader {
     // MARK: Between tags
 
     private func starts(_ text: StaticString) -> Bool {
-        octets[position...].prefix(text.utf8CodeUnitCount).elementsEqual(text.withUTF8Buffer { Array($0) })
+        guard octets.count - position >= text.utf8CodeUnitCount else { return false }
+        return text.withUTF8Buffer { text in
+            for index in text.indices where octets[position + index] != text[index] { return false }
+            return true
+        }
     }
 
     private mutating func skip(past end: StaticString) throws(XMLError) {

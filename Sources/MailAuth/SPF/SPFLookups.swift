@@ -108,6 +108,12 @@ struct SPFLookups {
         return try? DomainName(labels: text.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false))
     }
 
+    /// The domain with its labels in ASCII, as RFC 8616 asks before anything is checked; nil for what can't be one.
+    static func ascii(_ domain: [UInt8]) -> [UInt8]? {
+        guard domain.contains(where: { $0 >= 0x80 }) else { return domain }
+        return MailDomain.name(domain).map { Array(text($0).utf8) }
+    }
+
     /// A name without the dot at its end.
     static func text(_ name: DomainName) -> String { name.isRoot ? "." : String(name.description.dropLast()) }
 

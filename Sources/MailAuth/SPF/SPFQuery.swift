@@ -13,6 +13,7 @@ package struct SPFQuery: Sendable, Hashable {
     package let address: [UInt8]
     /// `postmaster` where the sender has none (RFC 7208 §4.3).
     package let localPart: [UInt8]
+    /// Its labels in ASCII (RFC 8616 §4).
     package let domain: [UInt8]
     package let helo: [UInt8]
     /// The name of the host that checks, for explanations.
@@ -38,7 +39,8 @@ package struct SPFQuery: Sendable, Hashable {
         let at = sender.lastIndex(of: UInt8(ascii: "@"))
         let local = sender[..<(at ?? 0)]
         localPart = local.isEmpty ? Array("postmaster".utf8) : Array(local)
-        domain = sender.isEmpty ? helo : Array(sender[(at.map { $0 + 1 } ?? 0)...])
+        let written = sender.isEmpty ? helo : Array(sender[(at.map { $0 + 1 } ?? 0)...])
+        domain = SPFLookups.ascii(written) ?? written
     }
 
     /// Checks the name that the client gave (RFC 7208 §2.3).
