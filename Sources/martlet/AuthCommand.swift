@@ -108,10 +108,9 @@ struct AuthCheck {
         let dkim = await DKIMVerifier.verify(message, lookup: lookup, now: now)
         let arc = await ARCValidator.validate(message, lookup: lookup, now: now)
         // DMARC looks at the sender's domain, and at the client's name where there is no sender (RFC 7489 §3.1.2).
-        var identifiers = spf.last.map {
-            [DMARCIdentifier(.spf, domain: $0.query.domain, passed: $0.outcome.result == .pass)]
+        let sender = spf.suffix(1).map {
+            DMARCIdentifier(.spf, domain: $0.query.domain, passed: $0.outcome.result == .pass)
         }
-        if spf.last?.query.identity == .helo, spf.count > 1 { identifiers = nil }
         let signed = dkim.compactMap { outcome in
             outcome.signature.map {
                 DMARCIdentifier(.dkim, domain: $0.domain, passed: outcome.result == .pass)
@@ -119,7 +118,7 @@ struct AuthCheck {
         }
         let dmarc = await DMARCCheck.run(
             author: DMARCAuthor(message.header),
-            identifiers: (identifiers ?? []) + signed,
+            identifiers: sender + signed,
             sample: 0,
             lookup: lookup
         )

@@ -137,11 +137,16 @@ package struct ARCValidator {
 
     /// RFC 8617 §5.2, step 6: from the newest seal down.
     private mutating func checkSeals(_ seals: [ARCSeal], _ keys: KeyRecords) throws(SignatureFault) {
-        var scope: [[UInt8]] = []
-        for set in chain.sets { scope.append(Self.scope(of: set, in: message.header)) }
-        for (set, seal) in zip(chain.sets, seals).reversed() {
+        // What a seal covers begins with what the one before it covers.
+        var scope: [UInt8] = []
+        var ends: [Int] = []
+        for set in chain.sets {
+            scope += Self.scope(of: set, in: message.header)
+            ends.append(scope.count)
+        }
+        for ((set, end), seal) in zip(zip(chain.sets, ends), seals).reversed() {
             let last = Canonicalization.relaxed.field(message.header.fields[set.seal], in: message.header.octets)
-            var input = Array(scope.prefix(set.instance).joined().dropLast(last.count))
+            var input = Array(scope[..<(end - last.count)])
             input += SignatureInput.unsigned(
                 message.header.fields[set.seal],
                 in: message.header,

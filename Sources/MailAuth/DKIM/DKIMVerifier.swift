@@ -176,20 +176,19 @@ struct SignatureCheck {
         throw SignatureFault(.fail, reason)
     }
 
-    /// The names of copied fields that the message has differently now.
+    /// The names of copied fields that the message has differently now, white space aside.
     private func changes(_ signature: DKIMSignature) -> [[UInt8]] {
-        let now = Dictionary(grouping: message.header.fields) { message.header.octets[$0.name].map(ASCII.lower) }
-        var changed: [[UInt8]] = []
-        for copy in signature.copiedFields {
-            let wanted = copy.value.filter { !ASCII.isWhitespace($0) }
-            let fields = now[copy.name.map(ASCII.lower)] ?? []
-            // Names with many fields are not gone through, so that no list of copies takes long.
-            guard fields.count <= 16 else { continue }
-            let isThere = fields.contains { field in
-                message.header.octets[field.value].filter { !ASCII.isWhitespace($0) } == wanted
-            }
-            if !isThere { changed.append(copy.name) }
+        guard !signature.copiedFields.isEmpty else { return [] }
+        let header = message.header
+        // Each field is gone through once, however many copies there are.
+        var present: [[UInt8]: Set<[UInt8]>] = [:]
+        for field in header.fields {
+            let value = header.octets[field.value].filter { !ASCII.isWhitespace($0) }
+            present[header.octets[field.name].map(ASCII.lower), default: []].insert(value)
         }
-        return changed
+        return signature.copiedFields.compactMap { copy in
+            let value = copy.value.filter { !ASCII.isWhitespace($0) }
+            return present[copy.name.map(ASCII.lower)]?.contains(value) == true ? nil : copy.name
+        }
     }
 }

@@ -2,21 +2,36 @@ import DNS
 
 /// Key records looked up once each, many at a time.
 struct KeyRecords: Sendable {
-    private let answers: [DomainName: Result<[[UInt8]], MailAuthLookupError>]
+    private enum Answer: Sendable {
+        case texts([[UInt8]])
+        case nothing
+        case unknown
+    }
+
+    private var answers: [DomainName: Answer] = [:]
 
     /// Asks for all names at once; there must be no more of them than limits allow signatures.
     init(_ names: Set<DomainName>, lookup: any MailAuthLookup) async {
-        answers = await withTaskGroup(of: (DomainName, Result<[[UInt8]], MailAuthLookupError>).self) { group in
-            for name in names {
-                group.addTask {
-                    do throws(MailAuthLookupError) { return (name, .success(try await lookup.txt(name))) } catch {
-                        return (name, .failure(error))
-                    }
-                }
+        let names = Array(names)
+        // Answers go by the place of their name: a task's result of a name and a typed error side by side is not passed
+        // on whole by optimised builds of Swift 6.3.
+        let found = await withTaskGroup(of: (Int, Answer).self) { group in
+            for (place, name) in names.enumerated() {
+                group.addTask { (place, await Self.ask(name, lookup)) }
             }
-            var answers: [DomainName: Result<[[UInt8]], MailAuthLookupError>] = [:]
-            for await (name, answer) in group { answers[name] = answer }
-            return answers
+            var found = [Answer](repeating: .unknown, count: names.count)
+            for await (place, answer) in group { found[place] = answer }
+            return found
+        }
+        for (name, answer) in zip(names, found) { answers[name] = answer }
+    }
+
+    private static func ask(_ name: DomainName, _ lookup: any MailAuthLookup) async -> Answer {
+        do throws(MailAuthLookupError) {
+            let texts = try await lookup.txt(name)
+            return texts.isEmpty ? .nothing : .texts(texts)
+        } catch {
+            return error.isVoid ? .nothing : .unknown
         }
     }
 
@@ -24,9 +39,9 @@ struct KeyRecords: Sendable {
     func texts(_ name: DomainName) throws(SignatureFault) -> [[UInt8]] {
         let shown = SPFLookups.text(name)
         switch answers[name] {
-        case .success(let texts) where !texts.isEmpty: return texts
-        case .failure(.temporary), nil: throw SignatureFault(.temperror, "the key at \(shown) could not be looked up")
-        case .success, .failure: throw SignatureFault(.permerror, "there is no key at \(shown)")
+        case .texts(let texts): return texts
+        case .nothing: throw SignatureFault(.permerror, "there is no key at \(shown)")
+        case .unknown, nil: throw SignatureFault(.temperror, "the key at \(shown) could not be looked up")
         }
     }
 }
