@@ -12,4 +12,8 @@ let fuzzTargets: [FuzzTarget] = [
     dmarcReportTarget,
     tlsReportTarget,
     mtaSTSTarget,
+    dkimMessageTarget,
+    dkimKeyTarget,
+    arcMessageTarget,
+    authenticationResultsTarget,
 ]

@@ -59,7 +59,7 @@ private struct SameEverywhere: MailAuthLookup {
 }
 
 /// Runs something asynchronous to its end.
-private func waiting(_ body: @escaping @Sendable () async -> Void) {
+func waiting(_ body: @escaping @Sendable () async -> Void) {
     let done = DispatchSemaphore(value: 0)
     Task {
         await body()
