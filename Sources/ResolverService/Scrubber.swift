@@ -26,7 +26,10 @@ struct Scrubber {
                 return outcome
             }
             guard let (links, target) = alias(message.answers, name) else {
-                return deny(&outcome, name, message)
+                guard name != question.name, isOpen(name, message) else { return deny(&outcome, name, message) }
+                outcome.next = name
+                outcome.authorities = expansionProof(outcome.answers, message)
+                return outcome
             }
             outcome.answers += links
             name = target
@@ -38,6 +41,12 @@ struct Scrubber {
             }
         }
         return nil
+    }
+
+    /// Whether an answer says nothing of what an alias leads to: the servers of a zone below may know.
+    private func isOpen(_ name: DomainName, _ message: DNSMessage) -> Bool {
+        message.responseCode == .noError
+            && !message.authorities.contains { $0.type == .soa && name.isSubdomain(of: $0.name) }
     }
 
     private func records(_ all: [ResourceRecord], _ name: DomainName, _ type: RecordType) -> [ResourceRecord] {

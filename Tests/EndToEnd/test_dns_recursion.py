@@ -106,6 +106,11 @@ def test_what_is_not_there(resolver, name, kind, code):
     assert [rrset.rdtype for rrset in answer.authority if rrset.rdtype == dns.rdatatype.SOA]
 
 
+def test_an_alias_into_a_zone_below(resolver):
+    """The answer holds the alias only: its target is elsewhere, though its name is below the zone's."""
+    assert records(resolver.ask("into-child.watched.com")) == ["45.103.0.9"]
+
+
 def test_chains_of_aliases(resolver):
     """Short ones are followed, endless ones are not."""
     assert records(resolver.ask(f"chain{watched.CHAIN - 6}.watched.com")) == ["45.103.0.8"]

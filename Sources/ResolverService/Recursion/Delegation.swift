@@ -18,8 +18,6 @@ final class Delegation {
     let expires: Int64
     /// Servers that don't serve the zone, and until when they aren't asked for it.
     private var lame: [SocketAddress: Int64] = [:]
-    /// How many questions about the zone are under way.
-    var outstanding = 0
 
     /// How many servers of a zone are looked at: more make nothing better, and cost the work of many (NRDelegationAttack).
     static let maximumHosts = 13

@@ -14,14 +14,16 @@ final class Recursor {
     private let lookUp: (Outcome.Key, RecursionWork) async -> Outcome
     /// The query for the root's servers that is under way, and who waits for it.
     private var isPriming = false
+    /// How many questions about a zone are under way.
+    private var outstanding: [DomainName: Int] = [:]
+    /// How many may be: a flood of random names below one zone leaves places for all others.
+    private var maximumOutstanding: Int { max(16, settings.maximumPending / 4) }
 
     /// How many steps from zone to zone, or label to label, a question may take.
     private static let maximumSteps = 64
     /// RFC 9156 §2.3: so many labels are shown one by one, and so many queries are spent on it at most.
     private static let minimiseOneLabel = 4
     private static let maximumMinimised = 10
-    /// How many questions about one zone may be under way (a flood of random names below it).
-    private static let maximumOutstanding = 200
     /// For how long a server isn't asked about a zone that it doesn't serve, and after a failure of its own. Seconds.
     private static let lameTime: Int64 = 900
     private static let failureTime: Int64 = 30
@@ -54,6 +56,9 @@ final class Recursor {
             case .answer(let outcome):
                 if question == key { return outcome }
                 walk.learn(question, outcome)
+            case .crowded(let reason):
+                walk.reason = reason
+                return walk.failure
             case .failure(let reason):
                 walk.reason = reason
                 if question != key {
@@ -113,16 +118,20 @@ final class Recursor {
         case referral(Delegation)
         case answer(Outcome)
         case failure(String)
+        /// Not asked at all; asking the parent, or otherwise, would be no better.
+        case crowded(String)
     }
 
     private enum Exchange {
         case message(DNSMessage, ResponseKind)
         case failure(String)
+        case crowded(String)
     }
 
     private func query(_ key: Outcome.Key, _ zone: Delegation, _ work: RecursionWork) async -> Answer {
         switch await exchange(key, zone, work) {
         case .failure(let reason): return .failure(reason)
+        case .crowded(let reason): return .crowded(reason)
         case .message(let message, let kind):
             if case .referral(let delegation) = kind { return .referral(delegation) }
             let scrubber = scrubber(key, zone.zone)
@@ -143,11 +152,15 @@ final class Recursor {
 
     /// Asks the servers of a zone, one after the other, until one says something about it.
     private func exchange(_ key: Outcome.Key, _ zone: Delegation, _ work: RecursionWork) async -> Exchange {
-        guard zone.outstanding < Self.maximumOutstanding else {
-            return .failure("too many questions about \(zone.zone) wait for its servers")
+        let waiting = outstanding[zone.zone, default: 0]
+        guard waiting < maximumOutstanding else {
+            return .crowded("too many questions about \(zone.zone) wait for its servers")
         }
-        zone.outstanding += 1
-        defer { zone.outstanding -= 1 }
+        outstanding[zone.zone] = waiting + 1
+        defer {
+            let left = outstanding[zone.zone, default: 1] - 1
+            outstanding[zone.zone] = left > 0 ? left : nil
+        }
         var round = ServerRound(zone, settings)
         var reason = "no server of \(zone.zone) has an address that may be asked"
         while !work.isLate {

@@ -20,6 +20,7 @@ TEXT = "\n".join(
         "second 1 A 45.103.0.4",
         "prefetched 10 A 45.103.0.5",
         "x.y.ent A 45.103.0.6",
+        "into-child CNAME www.child",
         "*.wild A 45.103.0.7",
         *(f"chain{number} CNAME chain{number + 1}" for number in range(CHAIN)),
         f"chain{CHAIN} A 45.103.0.8",
@@ -40,6 +41,7 @@ def unsigned(origin: str, *addresses: str) -> Domain:
 def domains() -> list[Domain]:
     return [
         unsigned("watched.com", PLAIN),
+        make("child.watched.com", "bind", "www A 45.103.0.9\n"),
         make("watched-nsec.com", "watched", TEXT, ECDSAP256, servers=at(SIGNED, origin="watched-nsec.com")),
         make("watched-nsec3.com", "watched", TEXT, ECDSAP256, NSEC3, servers=at(SIGNED3, origin="watched-nsec3.com")),
         unsigned("slow.com", SLOW),
