@@ -61,13 +61,15 @@ class Internet:
         """A new unbound, running."""
         return self.begin(Unbound(self.namespace, self.place("unbound"), self.hints, self.anchors, **options))
 
-    def martlet(self, **options) -> Martlet:
-        """A new resolverd, running."""
-        return self.begin(Martlet(self.namespace, self.place("martlet"), self.hints, self.anchors, **options))
+    def martlet(self, start: bool = True, **options) -> Martlet:
+        """A new resolverd, running unless it shall be prepared first."""
+        resolver = Martlet(self.namespace, self.place("martlet"), self.hints, self.anchors, **options)
+        return self.begin(resolver, start)
 
-    def begin(self, resolver):
+    def begin(self, resolver, start: bool = True):
         self.resolvers.append(resolver)
-        resolver.start()
+        if start:
+            resolver.start()
         return resolver
 
 

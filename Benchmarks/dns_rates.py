@@ -1,0 +1,122 @@
+"""Measures resolverd beside unbound: cache hits, local zones, misses, misses with validation. See README.md."""
+
+import argparse
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(REPOSITORY / "scripts" / "lib"), str(REPOSITORY / "Tests" / "EndToEnd")]
+
+from internet.fixtures import Internet  # noqa: E402
+
+MIB = 1 << 20
+LOCAL = "local.example"
+# The zone of each case, and whether it is signed.
+MISSES = {"misses": "wild.plain.com", "validated misses": "wild.a13-nsec3.com"}
+# Questions per second while the time to an answer is measured.
+CALM = 1000
+CASES = ("cache hits", "local zone", *MISSES)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/bench dns")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=5, help="how long each case runs")
+    parser.add_argument("--threads", type=int, default=1, help="of each resolver")
+    parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--outstanding", type=int, default=100)
+    return parser.parse_args()
+
+
+def start(internet: Internet, name: str, threads: int):
+    """A resolver with nothing in its cache."""
+    if name == "unbound":
+        lines = [f'local-zone: "{LOCAL}" static', "msg-cache-size: 21m", "rrset-cache-size: 43m"]
+        lines += [f"local-data: 'h{number}.{LOCAL} A 192.0.2.{number}'" for number in range(200)]
+        return internet.unbound(lines=lines, threads=threads)
+    changes = {"threads": threads, "zones": {LOCAL: f"etc/zones/{LOCAL}"}, "cache-size": "64MiB"}
+    resolver = internet.martlet(changes=changes, start=False)
+    hosts = "".join(f"h{number} A 192.0.2.{number}\n" for number in range(200))
+    zone = f"$TTL 3600\n@ SOA ns hostmaster 1 7200 900 1209600 300\n@ NS ns\nns A 127.0.0.1\n{hosts}"
+    (resolver.directory / "etc" / "zones" / LOCAL).write_text(zone)
+    resolver.start()
+    return resolver
+
+
+def questions(case: str, path: Path, turn: int) -> Path:
+    """A file for dnsperf: the same names again and again, or names that nobody asked before."""
+    if case == "cache hits":
+        names = [f"h{number}.wild.plain.com" for number in range(1000)]
+    elif case == "local zone":
+        names = [f"h{number}.{LOCAL}" for number in range(200)]
+    else:
+        names = [f"t{turn}n{number}.{MISSES[case]}" for number in range(400_000)]
+    path.write_text("".join(f"{name} A\n" for name in names))
+    return path
+
+
+def dnsperf(internet: Internet, resolver, path: Path, options, seconds: int, *more: str) -> str:
+    command = ["dnsperf", "-s", resolver.address, "-d", str(path), "-l", str(seconds), "-D"]
+    command += ["-c", str(options.clients), "-q", str(options.outstanding), *more]
+    with internet.namespace.inside():
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout
+
+
+def measure(internet: Internet, resolver, path: Path, options) -> dict[str, float]:
+    """As many questions as it answers, then so few that none waits for another."""
+    said = dnsperf(internet, resolver, path, options, options.seconds)
+    found = {
+        "queries/s": float(re.search(r"Queries per second:\s+([\d.]+)", said)[1]),
+        "lost": float(re.search(r"Queries lost:\s+(\d+)", said)[1]),
+        "RSS MiB": resolver.resident() / MIB,
+    }
+    # Names that the first part didn't come to.
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(reversed(lines)))
+    said = dnsperf(internet, resolver, path, options, 2, "-v", "-Q", str(CALM))
+    times = sorted(float(line.split()[-1]) * 1e6 for line in said.splitlines() if line.startswith("> NOERROR"))
+    for name, part in (("median µs", 0.5), ("99 % µs", 0.99)):
+        found[name] = times[int(len(times) * part)] if times else 0.0
+    return found
+
+
+def main() -> None:
+    options = arguments()
+    directory = Path(tempfile.mkdtemp(prefix="mlt-bench-", dir="/var/tmp"))
+    directory.chmod(0o755)
+    internet = Internet(directory)
+    results: dict[tuple[str, str], list[dict[str, float]]] = {}
+    try:
+        internet.start()
+        for turn in range(options.rounds):
+            for case in CASES:
+                for name in ("martlet", "unbound"):
+                    resolver = start(internet, name, options.threads)
+                    path = questions(case, directory / "questions", turn)
+                    if case == "cache hits":
+                        dnsperf(internet, resolver, path, options, 1)
+                    found = measure(internet, resolver, path, options)
+                    resolver.stop()
+                    results.setdefault((case, name), []).append(found)
+                    text = ", ".join(f"{value:,.0f} {key}" for key, value in found.items())
+                    print(f"round {turn + 1}, {case}, {name}: {text}", flush=True)
+    finally:
+        internet.stop()
+        shutil.rmtree(directory)
+    print(f"\nMedians; martlet / unbound, {options.threads} threads each")
+    for case in CASES:
+        for key in ("queries/s", "median µs", "99 % µs", "RSS MiB"):
+            ours, theirs = (
+                statistics.median(item[key] for item in results[case, name]) for name in ("martlet", "unbound")
+            )
+            ratio = f"{ours / theirs:.2f}" if theirs else "-"
+            print(f"{case:18} {key:10} {ours:12,.1f} {theirs:12,.1f}   ratio {ratio}")
+
+
+if __name__ == "__main__":
+    main()
