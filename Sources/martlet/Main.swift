@@ -11,7 +11,7 @@ import Glibc
         abstract: "Looks after a Martlet mail system.",
         subcommands: [
             QueueCommand.self, UserCommand.self, StatusCommand.self, CheckCommand.self, DNSCommand.self,
-            AuthCommand.self, DKIMCommand.self, ARCCommand.self,
+            MIMECommand.self, AuthCommand.self, DKIMCommand.self, ARCCommand.self,
             SPFCommand.self, DMARCCommand.self, VersionCommand.self,
         ]
     )

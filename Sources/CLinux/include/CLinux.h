@@ -61,6 +61,19 @@ enum CLinux_charset_status {
 enum CLinux_charset_status CLinux_charset_convert(void *descriptor, const void *octets, size_t count, size_t *consumed, void *text,
                            size_t capacity, size_t *produced);
 void CLinux_charset_close(void *descriptor);
+/// What octets of mail have in them.
+struct CLinux_octets {
+    size_t line_feeds;
+    size_t returns;
+    /// Line feeds behind a carriage return.
+    size_t pairs;
+    /// All octets or'ed: the highest bit says whether any is beyond ASCII.
+    uint8_t bits;
+    bool nul;
+};
+/// Goes through octets up to and with the first line feed that a `-` follows, or through all of them, and adds up what is
+/// in them. `before` is the octet before the first. How many octets it went through.
+size_t CLinux_scan_octets(const void *octets, size_t count, uint8_t before, struct CLinux_octets *sums);
 /// Gives memory that was freed back to the system (malloc_trim).
 void CLinux_trim_memory(void);
 /// Bounds the arenas of malloc, so that threads do not each keep a heap of their own.

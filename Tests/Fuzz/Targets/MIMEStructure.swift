@@ -20,7 +20,7 @@ let mimeStructureTarget = FuzzTarget("mime-structure", maximum: 64 * 1024) { inp
 
 extension MessagePart {
     fileprivate var outline: String {
-        "\(header) \(body) \(lines) \(content) \(children.map(\.outline))"
+        "\(header) \(body) \(lines) \(defects) \(content) \(children.map(\.outline))"
     }
 
     fileprivate func demandOrder(within range: Range<Int>) {

@@ -15,6 +15,8 @@ package struct ParameterizedValue: Sendable, Equatable {
     /// Such as `text/plain` or `attachment`, as it is written.
     package var value: [UInt8]
     package var parameters: [MIMEParameter]
+    /// Whether there are more parameters than are kept.
+    package var hasMoreParameters = false
 
     /// The most parameters that are kept.
     private static let maximumParameters = 200
@@ -38,6 +40,7 @@ package struct ParameterizedValue: Sendable, Equatable {
             pieces.append(MIMEParameter(name: name, value: scanner.wordOrQuoted()))
         }
         parameters = Self.join(pieces)
+        hasMoreParameters = pieces.count == Self.maximumParameters
     }
 
     /// The value of a parameter, by its name in any case.

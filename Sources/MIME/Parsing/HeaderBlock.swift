@@ -14,10 +14,16 @@ package struct HeaderField: Sendable, Equatable {
 package struct HeaderBlock: Sendable {
     package let octets: [UInt8]
     package let fields: [HeaderField]
+    /// Whether there are lines that neither are fields nor continue one.
+    package let hasJunk: Bool
+    /// Whether there are more fields than wanted.
+    package let hasMoreFields: Bool
 
     /// Finds the fields. Takes time in proportion to the octets.
-    package init(_ octets: [UInt8]) {
+    package init(_ octets: [UInt8], maximumFields: Int = .max) {
         self.octets = octets
+        var hasJunk = false
+        var hasMoreFields = false
         var fields: [HeaderField] = []
         var position = 0
         while position < octets.count {
@@ -28,7 +34,12 @@ package struct HeaderBlock: Sendable {
                 if let last = fields.indices.last, fields[last].whole.upperBound == position {
                     fields[last].whole = fields[last].whole.lowerBound..<next
                     fields[last].value = fields[last].value.lowerBound..<content.endIndex
+                } else {
+                    hasJunk = true
                 }
+            } else if fields.count >= maximumFields {
+                hasMoreFields = true
+                break
             } else if let colon = content.firstIndex(of: UInt8(ascii: ":")) {
                 var nameEnd = colon
                 while nameEnd > position, ASCII.isBlank(octets[nameEnd - 1]) { nameEnd -= 1 }
@@ -39,10 +50,15 @@ package struct HeaderBlock: Sendable {
                         value: (colon + 1)..<content.endIndex
                     )
                 )
+                hasJunk = hasJunk || nameEnd == position || octets[position..<nameEnd].contains { $0 <= 0x20 }
+            } else {
+                hasJunk = true
             }
             position = next
         }
         self.fields = fields
+        self.hasJunk = hasJunk
+        self.hasMoreFields = hasMoreFields
     }
 
     private static func endOfLine(_ octets: [UInt8], from start: Int) -> Int {

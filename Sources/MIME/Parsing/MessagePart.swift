@@ -7,6 +7,8 @@ package struct MessagePart: Sendable {
     /// Line ends in the body.
     package var lines = 0
     package var content = ContentFields()
+    /// What is wrong with it.
+    package var defects: Defects = []
     /// The envelope's fields; only in messages, not in other parts.
     package var envelope: EnvelopeFields?
     /// The parts of a multipart; the one message of a message/rfc822.
@@ -52,6 +54,8 @@ package struct ContentFields: Sendable, Equatable {
     package var disposition: ParameterizedValue?
     package var language: [[UInt8]] = []
     package var location: [UInt8]?
+    /// Whether there is a Content-Type that names no type and subtype.
+    package var hasInvalidType = false
 
     package init() {}
 
@@ -59,7 +63,11 @@ package struct ContentFields: Sendable, Equatable {
         if let field = header.first("content-type") {
             let type = ParameterizedValue(field: field)
             // A type without a subtype is as none (RFC 2045 §5.2).
-            if type.value.contains(UInt8(ascii: "/")), type.value.last != UInt8(ascii: "/") { self.type = type }
+            if type.value.contains(UInt8(ascii: "/")), type.value.last != UInt8(ascii: "/") {
+                self.type = type
+            } else {
+                hasInvalidType = true
+            }
         } else if isInDigest {
             type = ParameterizedValue(value: Array("message/rfc822".utf8))
         }

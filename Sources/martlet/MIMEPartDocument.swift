@@ -1,0 +1,67 @@
+import MIME
+
+/// A part as the commands tell of it.
+struct MIMEPartDocument: Encodable {
+    struct Offsets: Encodable {
+        let start: Int
+        let end: Int
+    }
+
+    struct Defect: Encodable {
+        let name: String
+        let text: String
+        let source: String
+    }
+
+    /// As IMAP counts (RFC 3501 §6.4.5): empty for the message itself, `2.1` for the first part of the second.
+    let part: String
+    let type: String
+    let charset: String?
+    let encoding: String
+    let disposition: String?
+    let fileName: String?
+    let subject: String?
+    let isMessage: Bool
+    let header: Offsets
+    let body: Offsets
+    let lines: Int
+    let defects: [Defect]
+    let children: [MIMEPartDocument]
+
+    init(_ root: MessagePart) { self.init(root, path: [], isMessage: true) }
+
+    private init(_ part: MessagePart, path: [Int], isMessage: Bool) {
+        let content = part.content
+        self.part = path.map(String.init).joined(separator: ".")
+        self.isMessage = isMessage
+        type = TerminalText.make(content.type.value.map(ASCII.lower))
+        charset = content.isText ? content.type.text("charset").map(TerminalText.make) : nil
+        encoding = TerminalText.make((content.transferEncoding ?? Array("7bit".utf8)).map(ASCII.lower))
+        disposition = content.disposition.map { TerminalText.make($0.value.map(ASCII.lower)) }
+        fileName = content.fileName.map(TerminalText.make)
+        subject = part.envelope?.subject.map { TerminalText.make(EncodedWords.decode($0)) }
+        header = Offsets(start: part.header.lowerBound, end: part.header.upperBound)
+        body = Offsets(start: part.body.lowerBound, end: part.body.upperBound)
+        lines = part.lines
+        defects = part.defects.kinds.map { Defect(name: $0.name, text: $0.text, source: $0.source) }
+        children = part.children.enumerated().map { index, child in
+            part.isMultipart
+                ? MIMEPartDocument(child, path: path + [index + 1], isMessage: false)
+                : MIMEPartDocument(child, path: isMessage ? path + [1] : path, isMessage: true)
+        }
+    }
+
+    /// This part and all in it, in the message's order.
+    var all: [MIMEPartDocument] { [self] + children.flatMap(\.all) }
+
+    /// One line for a person.
+    var line: String {
+        var words = [type]
+        if let charset { words.append(charset) }
+        words += [encoding, "\(body.end - body.start) octets", "\(lines) lines"]
+        if let disposition { words.append(disposition) }
+        if let fileName { words.append("\"\(fileName)\"") }
+        if isMessage, let subject { words.append("Subject: \(subject)") }
+        return words.joined(separator: "  ")
+    }
+}

@@ -1,0 +1,97 @@
+import ArgumentParser
+import MIME
+
+/// `martlet mime show`: the tree of a message's parts.
+struct MIMEShowCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "show",
+        abstract: "Draws the tree of a message's parts, with what is wrong with each."
+    )
+
+    @OptionGroup var input: MIMEInput
+    @Flag(help: "For programs: one JSON document.") var json = false
+
+    func run() throws {
+        let document = MIMEPartDocument(try input.structure())
+        if json { return try JSONOutput.print(document) }
+        draw(document, first: "", rest: "")
+    }
+
+    private func draw(_ part: MIMEPartDocument, first: String, rest: String) {
+        print(first + (part.part.isEmpty || part.isMessage ? "" : part.part + "  ") + part.line)
+        let below = part.children.isEmpty ? "   " : "│  "
+        for defect in part.defects { print(rest + below + "! \(defect.text) (\(defect.source))") }
+        for (index, child) in part.children.enumerated() {
+            let isLast = index == part.children.count - 1
+            draw(child, first: rest + (isLast ? "└─ " : "├─ "), rest: rest + (isLast ? "   " : "│  "))
+        }
+    }
+}
+
+/// `martlet mime parts`: a line for each part.
+struct MIMEPartsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "parts",
+        abstract: "Lists a message's parts that hold content, by the numbers that IMAP and extract use."
+    )
+
+    @OptionGroup var input: MIMEInput
+    @Flag(help: "For programs: one JSON document.") var json = false
+
+    func run() throws {
+        let parts = MIMEPartDocument(try input.structure()).all.filter { $0.children.isEmpty }
+        if json { return try JSONOutput.print(parts) }
+        for part in parts {
+            // A message that is one part: its body is that.
+            let number = part.isMessage ? (part.part.isEmpty ? "1" : part.part + ".1") : part.part
+            print("\(number)  \(part.line)")
+        }
+    }
+}
+
+/// `martlet mime check`: what is wrong with a message.
+struct MIMECheckCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check",
+        abstract: "Says what is wrong with a message, and which RFC says so.",
+        discussion: "Exits with 1 when something is."
+    )
+
+    struct Finding: Encodable {
+        let part: String
+        let offset: Int
+        let defect: MIMEPartDocument.Defect
+    }
+
+    @OptionGroup var input: MIMEInput
+    @Flag(help: "For programs: one JSON document.") var json = false
+
+    func run() throws {
+        let root = try input.structure()
+        var findings = MIMEPartDocument(root).all.flatMap { part in
+            part.defects.map { Finding(part: part.part, offset: part.header.start, defect: $0) }
+        }
+        findings += Self.missing(root).map { Finding(part: "", offset: 0, defect: $0) }
+        if json {
+            try JSONOutput.print(findings)
+        } else {
+            for finding in findings {
+                let place = finding.part.isEmpty ? "message" : "part \(finding.part)"
+                print("\(place) (octet \(finding.offset)): \(finding.defect.text) (\(finding.defect.source))")
+            }
+        }
+        if !findings.isEmpty { throw ExitCode(1) }
+    }
+
+    /// Fields that every message has (RFC 5322 §3.6).
+    private static func missing(_ root: MessagePart) -> [MIMEPartDocument.Defect] {
+        let fields = [("From", root.envelope?.from), ("Date", root.envelope?.date)]
+        return fields.filter { $0.1 == nil }.map { name, _ in
+            MIMEPartDocument.Defect(
+                name: "no-\(name.lowercased())",
+                text: "there is no \(name) field",
+                source: "RFC 5322 §3.6"
+            )
+        }
+    }
+}
