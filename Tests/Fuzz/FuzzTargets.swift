@@ -2,6 +2,7 @@
 let fuzzTargets: [FuzzTarget] = [
     mimeStructureTarget,
     mimeHeaderTarget,
+    fileNameTarget,
     dnsMessageTarget,
     dnsMasterFileTarget,
     smtpCommandTarget,
