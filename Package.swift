@@ -55,6 +55,20 @@ let fuzzing: [Target] =
         )
     ]
 
+/// What scripts/bench measures parsers with.
+let benchmarks: [Target] =
+    Context.environment["MARTLET_BENCH"] == nil
+    ? []
+    : [
+        .executableTarget(
+            name: "mime-bench",
+            dependencies: ["MIME"],
+            path: "Benchmarks/MIME",
+            exclude: ["gmime.c"],
+            swiftSettings: settings
+        )
+    ]
+
 let package = Package(
     name: "martlet",
     dependencies: [
@@ -170,7 +184,7 @@ let package = Package(
         tests("POP3Server", daemonBase + ["POP3", "Mailbox", "Login", "TLS"]),
         tests("IMAPServer", daemonBase + ["IMAP", "Mailbox", "Login", "TLS"]),
         tests("ResolverService", daemonBase + ["DNS", "DNSSEC", "Cryptography", "TLS"]),
-    ] + fuzzing,
+    ] + fuzzing + benchmarks,
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu17,
     cxxLanguageStandard: .cxx17

@@ -54,7 +54,7 @@ struct MIMEExtractCommand: ParsableCommand {
         } else if content.fileName == nil {
             return nil
         }
-        let name = SafeFileName.make(content.fileName ?? [], fallback: "part-\(number)")
+        let name = SafeFileName.make(Array((content.fileName ?? "").utf8), fallback: "part-\(number)")
         return try MIMEOutput(directory: directory ?? ".", name: name, content)
     }
 }

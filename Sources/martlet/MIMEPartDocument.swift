@@ -35,10 +35,10 @@ struct MIMEPartDocument: Encodable {
         self.part = path.map(String.init).joined(separator: ".")
         self.isMessage = isMessage
         type = TerminalText.make(content.type.value.map(ASCII.lower))
-        charset = content.isText ? content.type.text("charset").map(TerminalText.make) : nil
+        charset = content.isText ? content.type.text("charset").map { TerminalText.make($0.utf8) } : nil
         encoding = TerminalText.make((content.transferEncoding ?? Array("7bit".utf8)).map(ASCII.lower))
         disposition = content.disposition.map { TerminalText.make($0.value.map(ASCII.lower)) }
-        fileName = content.fileName.map(TerminalText.make)
+        fileName = content.fileName.map { TerminalText.make($0.utf8) }
         subject = part.envelope?.subject.map { TerminalText.make(EncodedWords.decode($0)) }
         header = Offsets(start: part.header.lowerBound, end: part.header.upperBound)
         body = Offsets(start: part.body.lowerBound, end: part.body.upperBound)

@@ -1,46 +1,7 @@
 extension ContentFields {
-    /// The name that the sender gave the part, in UTF-8: the disposition's `filename` (RFC 2183 §2.3), or the type's
-    /// `name`; nil where it has none. It's the sender's text: see `SafeFileName` before making a file of it.
-    package var fileName: [UInt8]? {
-        disposition?.text("filename") ?? type.text("name")
-    }
-}
-
-extension ParameterizedValue {
-    /// A parameter's value in UTF-8: from `name*` (RFC 2231 §4) where that is there, else from `name`, with encoded words
-    /// in it, which don't belong there (RFC 2047 §5) and are common.
-    package func text(_ name: String) -> [UInt8]? {
-        let wanted = Array(name.utf8)
-        if let extended = parameters.first(where: { ASCII.equal($0.name, wanted + [UInt8(ascii: "*")]) }) {
-            return Self.extendedText(extended.value)
-        }
-        guard let plain = parameters.first(where: { ASCII.equal($0.name, wanted) }) else { return nil }
-        return EncodedWords.decode(plain.value)
-    }
-
-    /// `charset'language'text` with `%` and two digits for octets.
-    private static func extendedText(_ value: [UInt8]) -> [UInt8] {
-        let parts = value.split(separator: UInt8(ascii: "'"), maxSplits: 2, omittingEmptySubsequences: false)
-        guard parts.count == 3 else { return percentDecoded(value[...]) }
-        let text = percentDecoded(parts[2])
-        return Charset(parts[0])?.utf8(text) ?? text
-    }
-
-    private static func percentDecoded(_ text: ArraySlice<UInt8>) -> [UInt8] {
-        var decoded: [UInt8] = []
-        var rest = text
-        while let octet = rest.popFirst() {
-            if octet == UInt8(ascii: "%"), let first = rest.first, let high = ASCII.hexadecimal(first),
-                let second = rest.dropFirst().first, let low = ASCII.hexadecimal(second)
-            {
-                decoded.append(high << 4 | low)
-                rest = rest.dropFirst(2)
-            } else {
-                decoded.append(octet)
-            }
-        }
-        return decoded
-    }
+    /// The name that the sender gave the part: the disposition's `filename` (RFC 2183 §2.3), or the type's `name`; nil
+    /// where it has none. It's the sender's text: see `SafeFileName` before making a file of it.
+    package var fileName: String? { ParameterizedValue.fileName(disposition: disposition, type: type) }
 }
 
 /// Makes a name that a stranger chose into one of a file in this directory and in no other.
