@@ -13,18 +13,6 @@ from mime_corpus import Corpus
 MARTLET = PROGRAMS / "martlet"
 COUNT = 150
 
-# Where Python's email package and Martlet differ, and why; `same` tells that a difference is that one.
-DIFFERENCES = {
-    "file name in encoded words": (
-        "RFC 2047 §5 forbids encoded words in quoted strings, senders write them; Martlet decodes them, Python's "
-        "get_filename leaves them as they are. The test decodes what Python says."
-    ),
-    "line end before a delimiter": (
-        "It belongs to the delimiter (RFC 2046 §5.1.1); for both, but Python keeps the one at the end of an unclosed "
-        "multipart's last part within the part as Martlet does, and drops it where an outer delimiter follows."
-    ),
-}
-
 
 def mime(command: str, message: bytes, *arguments: str, status: int = 0) -> bytes:
     done = subprocess.run([MARTLET, "mime", command, *arguments], input=message, capture_output=True, timeout=60)
@@ -48,6 +36,7 @@ def leaves(part) -> list:
 
 
 def decoded_name(name: str | None) -> str | None:
+    """What Python says, with encoded words decoded: Martlet does that (docs/mime.md has all differences)."""
     if name and name.startswith("=?"):
         return str(email.header.make_header(email.header.decode_header(name)))
     return name
