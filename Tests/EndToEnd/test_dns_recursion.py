@@ -333,6 +333,15 @@ def test_minimised_names(resolver, log):
     assert ("www.watched.com.", "TXT") not in log.names()
 
 
+def test_minimised_names_are_remembered(martlet, log):
+    """A second name in the same place costs one query."""
+    martlet.ask("n0.wild.watched.com")
+    log.forget()
+    for number in range(1, 4):
+        assert records(martlet.ask(f"n{number}.wild.watched.com")) == ["45.103.0.7"]
+    assert log.names() == [(f"n{number}.wild.watched.com.", "A") for number in range(1, 4)]
+
+
 def test_how_queries_look(resolver, log):
     """1232 octets, no more, in EDNS; random IDs and ports; the name in random case where that is done."""
     for index in range(60):

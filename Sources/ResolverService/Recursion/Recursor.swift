@@ -10,6 +10,8 @@ final class Recursor {
     private let settings: ResolverSettings
     private let servers: ServerTable
     private var delegations: DelegationCache
+    /// Names at which no zone begins, and until when that is believed; should one begin meanwhile, its parent still says so.
+    private var insideNames: BoundedCache<DomainName, Int64>
     /// Finds a server's address by its name; the answer goes through the cache.
     private let lookUp: (Outcome.Key, RecursionWork) async -> Outcome
     /// The query for the root's servers that is under way, and who waits for it.
@@ -27,6 +29,8 @@ final class Recursor {
     /// For how long a server isn't asked about a zone that it doesn't serve, and after a failure of its own. Seconds.
     private static let lameTime: Int64 = 900
     private static let failureTime: Int64 = 30
+    /// For how long a name is known to begin no zone. Seconds.
+    private static let insideTime: Int64 = 600
 
     init(
         _ settings: ResolverSettings,
@@ -38,6 +42,7 @@ final class Recursor {
         self.lookUp = lookUp
         servers = ServerTable(on: loop)
         delegations = DelegationCache(limit: cacheLimit, fixed: settings.stubs)
+        insideNames = BoundedCache(limit: cacheLimit / 16)
     }
 
     /// What the servers of the name's zone say; where their answer ends with an alias that leads out of the zone,
@@ -47,6 +52,7 @@ final class Recursor {
         while walk.step < Self.maximumSteps {
             walk.step += 1
             guard let zone = await start(walk, work) else { return walk.failure }
+            walk.pass(below: zone.zone) { isInside($0) }
             let question = walk.question(below: zone.zone)
             switch await query(question, zone, work) {
             case .referral(let delegation):
@@ -56,6 +62,7 @@ final class Recursor {
             case .answer(let outcome):
                 if question == key { return outcome }
                 walk.learn(question, outcome)
+                if outcome.code == .noError { remember(question.name) }
             case .crowded(let reason):
                 walk.reason = reason
                 return walk.failure
@@ -74,6 +81,18 @@ final class Recursor {
             }
         }
         return walk.failure
+    }
+
+    private func isInside(_ name: DomainName) -> Bool {
+        insideNames.value(for: name).map { settings.now() < $0 } ?? false
+    }
+
+    private func remember(_ name: DomainName) {
+        insideNames.insert(
+            settings.now() + Self.insideTime,
+            for: name,
+            cost: memoryCost(ofOctets: name.wire.count)
+        )
     }
 
     /// The servers to ask next.

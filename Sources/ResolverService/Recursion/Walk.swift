@@ -47,6 +47,13 @@ struct Walk {
         return part
     }
 
+    /// Goes past parts of the name at which other walks found no cut.
+    mutating func pass(below zone: DomainName, _ isInside: (DomainName) -> Bool) {
+        var depth = max(known, zone.labelCount)
+        while minimises, depth + 1 < labels, isInside(key.name.suffix(labels: depth + 1)) { depth += 1 }
+        known = max(known, depth)
+    }
+
     /// Takes in what came back to a part of the name: no cut there.
     mutating func learn(_ part: Outcome.Key, _ outcome: Outcome) {
         minimised += 1
