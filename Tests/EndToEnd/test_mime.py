@@ -106,6 +106,11 @@ def test_terminals_are_not_steered():
     assert b"\x1b" not in shown and b"\x07" not in shown
 
 
+def test_encoded_line_ends_make_no_field():
+    shown = mime("headers", b"Subject: =?utf-8?q?a=0D=0AX-Injected:_b?=\r\n\r\n").decode()
+    assert shown.startswith("Subject: a") and len(shown.splitlines()) == 1
+
+
 @pytest.mark.timeout(600)
 def test_a_message_of_a_gibibyte_needs_little_memory():
     show = subprocess.Popen([MARTLET, "mime", "show", "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
