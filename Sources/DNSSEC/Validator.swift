@@ -79,6 +79,19 @@ package struct Validator {
         return verdict
     }
 
+    /// The keys of the zone that a signature names. That nobody vouches for a zone above says nothing of `owner`, which a
+    /// trust anchor in between may protect: then the forger of a signature must not choose what is unsigned.
+    private func status(of signer: DomainName, over owner: DomainName) async -> ZoneStatus {
+        let status = await chain.status(of: signer)
+        guard case .insecure = status, signer != owner else { return status }
+        switch await chain.status(of: owner) {
+        case .secure(let keys):
+            let text = "\(owner) is signed by \(signer), which nobody vouches for, and not by \(keys.zone)"
+            return .bogus(Bogus(ExtendedError.signaturesMissingCode, text))
+        case let other: return other
+        }
+    }
+
     // MARK: Records
 
     private func check(_ set: RecordSet, _ reply: SecurityReply) async -> Verdict {
@@ -87,7 +100,7 @@ package struct Validator {
         guard let signer = set.signatures.map(\.signer).first(where: { owner.isSubdomain(of: $0) }) else {
             return unsigned(await chain.status(of: owner), "\(set.name) \(set.type)")
         }
-        switch await chain.status(of: signer) {
+        switch await status(of: signer, over: owner) {
         case .insecure: return Verdict(security: .insecure(nil))
         case .bogus(let reason): return Verdict(security: .bogus(reason))
         case .secure(let keys): return verified(set, keys, reply)
@@ -131,7 +144,7 @@ package struct Validator {
         guard let signer = signers.first(where: { owner.isSubdomain(of: $0) }) else {
             return unsigned(await chain.status(of: owner), "that \(question.name) has no \(question.type)")
         }
-        switch await chain.status(of: signer) {
+        switch await status(of: signer, over: owner) {
         case .insecure: return Verdict(security: .insecure(nil))
         case .bogus(let reason): return Verdict(security: .bogus(reason))
         case .secure(let keys):

@@ -72,6 +72,26 @@ import Testing
         #expect(try await zones.judge("a.signed.test", .a, negative: negative) == .secure)
     }
 
+    /// A signature that claims to be of a zone above the anchor doesn't make an answer unsigned.
+    @Test func anIslandIsNotLeftByAForgedSigner() async throws {
+        let zones = try zones()
+        zones.change = { name, type, reply in
+            guard type == .a || type == .mx else { return }
+            let soa = "sub.signed.test. 60 SOA ns.sub.signed.test. root.sub.signed.test. 1 60 60 60 60"
+            let times = "60 20370101000000 20260101000000 1 signed.test. AAAA"
+            let forged = type == .a ? "\(name) 60 A 192.0.2.66\n\(name) 60 RRSIG A 13 4 \(times)" : ""
+            let denial = "\(soa)\nsub.signed.test. 60 RRSIG SOA 13 3 \(times)"
+            reply = SecurityReply(
+                code: .noError,
+                answers: (try? TestZones.parse(forged)) ?? [],
+                authorities: type == .a ? [] : (try? TestZones.parse(denial)) ?? []
+            )
+            #expect(reply.answers.count + reply.authorities.count == 2)
+        }
+        #expect(try await zones.judge("a.sub.signed.test", .a, anchor: "sub.signed.test").bogusCode == 10)
+        #expect(try await zones.judge("a.sub.signed.test", .mx, anchor: "sub.signed.test").bogusCode == 10)
+    }
+
     @Test func timesCount() async throws {
         let zones = try zones()
         #expect(try await zones.judge("a.signed.test", .a, now: 2_300_000_000).bogusCode == 7)
