@@ -93,8 +93,9 @@ package struct AddressListParser {
         var local: [UInt8] = []
         var host: [UInt8] = []
         skipBlanks()
-        if rest.first == UInt8(ascii: "@"), let colon = rest.firstIndex(of: UInt8(ascii: ":")),
-            !rest[..<colon].contains(UInt8(ascii: ">"))
+        // Looks no further than to the next bracket, lest many of them take quadratic time.
+        if rest.first == UInt8(ascii: "@"),
+            let colon = rest.firstIndex(where: { ":<>".utf8.contains($0) }), rest[colon] == UInt8(ascii: ":")
         {
             route = rest[..<colon].filter { !ASCII.isWhitespace($0) }
             rest = rest[(colon + 1)...]

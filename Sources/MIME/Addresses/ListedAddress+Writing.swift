@@ -1,0 +1,76 @@
+extension ListedAddress {
+    /// The name as text, encoded words decoded.
+    package var displayName: String? { name.map { EncodedWords.text($0) } }
+
+    /// Whether only a transport for UTF-8 addresses can carry it (RFC 6531).
+    package var needsUTF8: Bool { mailbox?.contains { $0 >= 0x80 } ?? false }
+
+    /// `local@domain` as it stands in a field: the local part quoted where it must be, the domain in ASCII where the local
+    /// part is. nil where something can't be written.
+    var specification: [UInt8]? {
+        guard let mailbox, let host, !mailbox.isEmpty, !host.isEmpty else { return nil }
+        guard (mailbox + host).allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else { return nil }
+        let isLiteral = host.first == UInt8(ascii: "[") && host.last == UInt8(ascii: "]")
+        var domain = host
+        if !isLiteral {
+            if host.contains(where: { $0 >= 0x80 }), !needsUTF8 {
+                guard let ascii = InternationalDomain.ascii(host) else { return nil }
+                domain = ascii
+            }
+            guard Self.isDotAtom(domain) else { return nil }
+        } else if host.dropFirst().dropLast().contains(where: { "[]\\<>".utf8.contains($0) }) {
+            return nil
+        }
+        return (Self.isDotAtom(mailbox) ? mailbox : Self.quoted(mailbox)) + [UInt8(ascii: "@")] + domain
+    }
+
+    /// The name as words of a phrase (RFC 5322 §3.2.5): atoms, a quoted string, or encoded words.
+    static func phrase(_ text: String) -> [[UInt8]] {
+        let octets = Array(text.utf8)
+        if octets.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }), !text.contains("=?"), octets.count <= 900 {
+            let words = octets.split(separator: ASCII.space, omittingEmptySubsequences: false)
+            if words.allSatisfy({ !$0.isEmpty && $0.allSatisfy(isAtomCharacter) }) { return words.map { Array($0) } }
+            return [quoted(octets)]
+        }
+        return EncodedWords.encode(text)
+    }
+
+    static func quoted(_ text: [UInt8]) -> [UInt8] {
+        var quoted = [ASCII.quote]
+        for octet in text {
+            if octet == ASCII.quote || octet == ASCII.backslash { quoted.append(ASCII.backslash) }
+            quoted.append(octet)
+        }
+        return quoted + [ASCII.quote]
+    }
+
+    private static func isDotAtom(_ text: [UInt8]) -> Bool {
+        text.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false).allSatisfy {
+            !$0.isEmpty && $0.allSatisfy(isAtomCharacter)
+        }
+    }
+
+    /// RFC 5322 §3.2.3, and RFC 6532 §3.2.
+    static func isAtomCharacter(_ octet: UInt8) -> Bool {
+        ASCII.isLetter(octet) || ASCII.isDigit(octet) || octet >= 0x80 || "!#$%&'*+-/=?^_`{|}~".utf8.contains(octet)
+    }
+}
+
+/// Message-ids (RFC 5322 §3.6.4).
+package enum MessageIdentifiers {
+    /// Those of a field such as References, with their brackets, at most so many; what is no such thing is left out.
+    package static func list(_ field: [UInt8], maximum: Int = 1000) -> [[UInt8]] {
+        var found: [[UInt8]] = []
+        var start: Int?
+        for (index, octet) in field.enumerated() where found.count < maximum {
+            if octet == UInt8(ascii: "<") {
+                start = index
+            } else if octet == UInt8(ascii: ">"), let from = start {
+                let identifier = field[from...index].filter { !ASCII.isWhitespace($0) }
+                if identifier.count > 2 { found.append(identifier) }
+                start = nil
+            }
+        }
+        return found
+    }
+}

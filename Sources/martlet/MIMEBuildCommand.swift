@@ -1,0 +1,101 @@
+import ArgumentParser
+import CLinux
+import MIME
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// `martlet mime build`.
+struct MIMEBuildCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "build",
+        abstract: "Writes a message made of text, HTML and files to standard output."
+    )
+
+    @Option(help: "The sender.") var from: String
+    @Option(help: "A recipient, or several with commas between; may be given again.") var to: [String] = []
+    @Option(help: "As --to.") var cc: [String] = []
+    @Option(help: "The subject.") var subject = ""
+    @Option(help: ArgumentHelp("The text.", valueName: "text")) var text: String?
+    @Option(help: ArgumentHelp("The text again, as HTML.", valueName: "html")) var html: String?
+    @Option(help: ArgumentHelp("A file to attach; may be given again.", valueName: "file")) var attach: [String] = []
+    @Option(help: "Seconds since 1970 for the Date field, rather than now.") var date: Int?
+    @Flag(name: .customLong("8bit"), help: "Send text as it is where its lines allow.") var allowsEightBit = false
+
+    private static let mostOctets = 256 << 20
+
+    func run() throws {
+        do throws(BuildError) {
+            let header = try header()
+            let body = try body()
+            let builder = MessageBuilder(allowsEightBit: allowsEightBit) { .random(in: .min ... .max) }
+            let message = try builder.build(header, body)
+            try? message.octets.withUnsafeBytes { try Self.write($0) }
+        } catch {
+            throw ValidationError(Self.reason(error))
+        }
+    }
+
+    private func header() throws(BuildError) -> HeaderBuilder {
+        var header = HeaderBuilder()
+        let now = date ?? time(nil)
+        let offset = CLinux_utc_offset(Int64(now)) / 60
+        try header.add("Date", text: DateTime(secondsSince1970: now, offset: offset).description)
+        let senders = AddressListParser.parse(Array(from.utf8))
+        try header.add("From", addresses: senders)
+        for (name, values) in [("To", to), ("Cc", cc)] where !values.isEmpty {
+            try header.add(name, addresses: AddressListParser.parse(Array(values.joined(separator: ", ").utf8)))
+        }
+        try header.add("Subject", text: subject)
+        let unique = String(UInt64.random(in: .min ... .max), radix: 36)
+        let host = senders.first?.host.flatMap { InternationalDomain.ascii($0) } ?? Array("localhost".utf8)
+        try header.add("Message-ID", words: [Array("<\(now).\(unique)@".utf8) + host + Array(">".utf8)])
+        return header
+    }
+
+    private func body() throws(BuildError) -> MIMEEntity {
+        var parts: [MIMEEntity] = []
+        if let text { parts.append(.text(subtype: "plain", text)) }
+        if let html { parts.append(.text(subtype: "html", html)) }
+        if text != nil, html != nil { parts = [.multipart(subtype: "alternative", parameters: [:], parts)] }
+        for path in attach {
+            guard let content = try? FileOctets.read(path, most: Self.mostOctets) else {
+                throw .badAddress("\(path): can't be read, or has more than \(Self.mostOctets) octets")
+            }
+            let name = path.split(separator: "/").last.map { String($0) } ?? "file"
+            let isMessage = name.hasSuffix(".eml")
+            parts.append(isMessage ? .message(content) : .attachment(type: Self.type(name), name: name, content))
+        }
+        if parts.isEmpty { parts = [.text(subtype: "plain", "")] }
+        return parts.count == 1 && attach.isEmpty ? parts[0] : .multipart(subtype: "mixed", parameters: [:], parts)
+    }
+
+    private static func type(_ name: String) -> String {
+        let types = [
+            "pdf": "application/pdf", "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif",
+            "zip": "application/zip", "txt": "text/plain", "html": "text/html", "csv": "text/csv",
+        ]
+        return name.split(separator: ".").last.flatMap { types[$0.lowercased()] } ?? "application/octet-stream"
+    }
+
+    private static func reason(_ error: BuildError) -> String {
+        switch error {
+        case .lineBreak(let field): "\(field): line breaks and NUL can't stand in a field"
+        case .badFieldName(let name): "\"\(name)\" is no field name"
+        case .badAddress(let address): "\"\(address)\" can't be used"
+        case .badType(let type): "\"\(type)\" is no media type"
+        case .badStructure: "the message has no parts or too many within each other"
+        }
+    }
+
+    private static func write(_ octets: UnsafeRawBufferPointer) throws {
+        var rest = octets[...]
+        while !rest.isEmpty {
+            let count = Glibc.write(STDOUT_FILENO, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw ExitCode.failure }
+            rest = rest.dropFirst(count)
+        }
+    }
+}
