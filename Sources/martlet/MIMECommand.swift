@@ -7,7 +7,7 @@ struct MIMECommand: ParsableCommand {
         abstract: "Looks into messages.",
         subcommands: [
             MIMEShowCommand.self, MIMEPartsCommand.self, MIMEExtractCommand.self, MIMEHeadersCommand.self,
-            MIMECheckCommand.self,
+            MIMECheckCommand.self, MIMEBuildCommand.self, MIMETextCommand.self,
         ]
     )
 }
