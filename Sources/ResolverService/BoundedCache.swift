@@ -70,6 +70,13 @@ struct BoundedCache<Key: Hashable, Value> {
         self = BoundedCache(limit: limit)
     }
 
+    /// Looks at all values, which don't count as used by that.
+    func forEach(_ body: (Key, Value) -> Void) {
+        for slot in index.values {
+            if let value = slots[slot].value { body(slots[slot].key, value) }
+        }
+    }
+
     private mutating func unlink(_ slot: Int) {
         let (newer, older) = (slots[slot].newer, slots[slot].older)
         if newer >= 0 { slots[newer].older = older } else { newest = older }

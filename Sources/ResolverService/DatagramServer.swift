@@ -48,7 +48,11 @@ final class DatagramServer: ChannelInboundHandler, @unchecked Sendable {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let envelope = unwrapInboundIn(data)
         queries += 1
-        let client = QueryEngine.Client(mayRecurse: mayRecurse(envelope.remoteAddress), isDatagram: true)
+        let client = QueryEngine.Client(
+            mayRecurse: mayRecurse(envelope.remoteAddress),
+            isDatagram: true,
+            address: envelope.remoteAddress
+        )
         if let answer = engine.readyAnswer(envelope.data, client) {
             hits += 1
             hasOutput = true

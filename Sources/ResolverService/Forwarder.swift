@@ -64,6 +64,8 @@ final class Forwarder {
         return upstream
     }
 
+    var known: some Collection<Upstream> { upstreams.values }
+
     func close() {
         for upstream in upstreams.values { upstream.close() }
         upstreams = [:]

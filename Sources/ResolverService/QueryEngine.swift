@@ -1,5 +1,6 @@
 import CoreMetrics
 import DNS
+import Logging
 import NIOCore
 
 /// Answers the queries that arrive on one event loop.
@@ -12,20 +13,32 @@ final class QueryEngine: @unchecked Sendable {
     private var kept: AnswerCache
     /// Counts reloads, so that an answer from before one isn't kept after it.
     private var generation = 0
+    /// Whether each query is logged. On the loop.
+    var logsQueries = false
+    private let logger: Logger
 
     /// Who asks, and how.
     struct Client {
         var mayRecurse: Bool
         /// Whether the answer goes into a datagram.
         var isDatagram: Bool
+        /// nil for a program on this machine that came by the Unix-domain socket.
+        var address: SocketAddress?
     }
 
-    init(_ settings: ResolverSettings, on loop: any EventLoop, names: NameSpace, shards: [Shard]) {
+    init(_ settings: ResolverSettings, on loop: any EventLoop, names: NameSpace, shards: [Shard], logger: Logger) {
+        self.logger = logger
         self.settings = settings
         self.loop = loop
         self.names = names
         self.shards = shards
         kept = AnswerCache(limit: settings.cacheSize / 4 / max(shards.count, 1))
+    }
+
+    /// Forgets the answers that are kept ready. On the loop.
+    func forgetReadyAnswers() {
+        generation += 1
+        kept.flush()
     }
 
     /// Serves other zones from now on. On the loop.
@@ -37,11 +50,23 @@ final class QueryEngine: @unchecked Sendable {
 
     /// An answer that is kept ready; nil where there is none.
     func readyAnswer(_ query: ByteBuffer, _ client: Client) -> ByteBuffer? {
-        query.withUnsafeReadableBytes { octets in
+        if logsQueries { log(query, client) }
+        return query.withUnsafeReadableBytes { octets in
             guard let plain = PlainQueryView(octets, mayRecurse: client.mayRecurse) else { return nil }
             let maximum = client.isDatagram ? Self.datagramLimit(plain.payloadSize) : DNSMessage.maximumOctets
             return kept.answer(to: plain, maximum: maximum, now: settings.now())
         }
+    }
+
+    private func log(_ query: ByteBuffer, _ client: Client) {
+        guard let message = try? DNSMessage(decoding: query), let question = message.questions.first else { return }
+        logger.info(
+            "query",
+            metadata: [
+                "client": "\(client.address?.ipAddress ?? "local")", "name": "\(question.name)",
+                "type": "\(question.type)", "transport": client.isDatagram ? "udp" : "stream",
+            ]
+        )
     }
 
     /// The answer to a query; nil where there must be none, such as to an answer.

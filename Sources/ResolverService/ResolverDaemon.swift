@@ -5,6 +5,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import Network
+import TLS
 
 /// The daemon `resolverd`.
 package struct ResolverDaemon: DaemonProgram {
@@ -17,6 +18,11 @@ package struct ResolverDaemon: DaemonProgram {
         let datagrams: [[CInt]]
         let streams: [CInt]
         let unix: CInt
+        let control: CInt
+        /// Listening sockets for DNS over TLS (RFC 7858).
+        let encrypted: [CInt]
+        let tlsContext: TLSContext?
+        let administrators: Set<UInt32>
     }
 
     private static let watchInterval = TimeAmount.seconds(2)
@@ -58,7 +64,11 @@ package struct ResolverDaemon: DaemonProgram {
                 zones: zones,
                 datagrams: try configuration.listen.map { try DatagramSockets.bind($0, count: loops) },
                 streams: try setup.listen(configuration.listen),
-                unix: try setup.listen(unix: "run/dns.sock")
+                unix: try setup.listen(unix: "run/dns.sock"),
+                control: try setup.listen(unix: "run/dns-control.sock"),
+                encrypted: try setup.listen(configuration.listenTLS),
+                tlsContext: configuration.listenTLS.isEmpty ? nil : try setup.serverTLS(),
+                administrators: setup.uids(of: [.resolverd])
             )
         } catch let error as DatagramSocketError {
             throw SetupError(reason: "cannot \(error)", code: .temporary)
@@ -117,6 +127,15 @@ package struct ResolverDaemon: DaemonProgram {
             logger: context.logger
         )
         try await server.start(datagrams: prepared.datagrams, streams: prepared.streams, unix: prepared.unix)
+        if let tlsContext = prepared.tlsContext {
+            try await server.startEncrypted(streams: prepared.encrypted, tlsContext)
+        }
+        try await server.control(
+            on: prepared.control,
+            administrators: prepared.administrators,
+            group: context.group
+        )
+        if prepared.settings.logsQueries { await server.logQueries(true) }
         let reloading = context.onReload { await server.reload() }
         let watching = Task { await server.watch(every: Self.watchInterval) }
         context.announceReadiness()

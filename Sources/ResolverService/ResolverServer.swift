@@ -1,9 +1,11 @@
+import Bus
 import DNS
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Network
+import TLS
 
 /// The whole resolver: an engine and a part of the cache for each event loop, the listeners, and the zones.
 package final class ResolverServer: Sendable {
@@ -11,14 +13,17 @@ package final class ResolverServer: Sendable {
     private let logger: Logger
     private let store: ZoneStore
     private let engines: [QueryEngine]
-    private let shards: [Shard]
+    let shards: [Shard]
     private let internet: Listener
     private let local: Listener
     private let datagrams = NIOLockedValueBox<[any Channel]>([])
+    private let controlling = NIOLockedValueBox<BusServer?>(nil)
     private let reloads = NIOLockedValueBox<Task<Void, Never>?>(nil)
 
     /// How many connections the Unix-domain socket takes.
     private static let maximumLocalConnections = 1000
+    /// How many connections the control socket takes.
+    private static let maximumControls = 100
     /// How long a connection there may be silent: those are daemons that keep theirs.
     private static let localIdleTimeout = TimeAmount.hours(1)
 
@@ -30,7 +35,7 @@ package final class ResolverServer: Sendable {
         let names = NameSpace(zones: [], broken: Set(zones.map(\.origin)), settings)
         let shards = loops.map { Shard(settings, on: $0, names: names, shards: loops.count) }
         self.shards = shards
-        engines = loops.map { QueryEngine(settings, on: $0, names: names, shards: shards) }
+        engines = loops.map { QueryEngine(settings, on: $0, names: names, shards: shards, logger: logger) }
         internet = Listener(
             group: group,
             limits: .init(
@@ -60,6 +65,21 @@ package final class ResolverServer: Sendable {
         }
         if let unix {
             try await local.accept(on: unix) { [self] in await serve($0, idle: Self.localIdleTimeout) }
+        }
+    }
+
+    /// Answers by DNS over TLS (RFC 7858) as well.
+    func startEncrypted(streams: [CInt], _ context: TLSContext) async throws {
+        for socket in streams {
+            try await internet.accept(on: socket) { [self] connection in
+                connection.idleTimeout = settings.idleTimeout
+                do {
+                    try await connection.startTLS(server: context, reply: nil)
+                } catch {
+                    return
+                }
+                await serve(connection, idle: settings.idleTimeout)
+            }
         }
     }
 
@@ -121,11 +141,70 @@ package final class ResolverServer: Sendable {
         return sum
     }
 
+    // MARK: Control
+
+    /// Answers requests of the administrator on a listening Unix-domain socket.
+    func control(on socket: CInt, administrators: Set<UInt32>, group: any EventLoopGroup) async throws {
+        let bus = BusServer(group: group, allowed: administrators, connections: Self.maximumControls, logger: logger)
+        let control = ResolverControl(server: self)
+        try await bus.answer(on: socket) { try await control.answer($0, on: $1) }
+        controlling.withLockedValue { $0 = bus }
+    }
+
+    /// Forgets all answers, those of one name, or those at and below it; gives how many those were.
+    func flush(_ name: DomainName?, below isBelow: Bool) async -> Int {
+        var count = 0
+        for shard in shards {
+            count += await shard.onLoop { shard in
+                if let name { return shard.forget(name, below: isBelow) }
+                defer { shard.flush() }
+                return shard.size.answers
+            }
+        }
+        for engine in engines { _ = try? await engine.loop.submit { engine.forgetReadyAnswers() }.get() }
+        return count
+    }
+
+    /// Switches the log of queries.
+    func logQueries(_ isOn: Bool) async {
+        for engine in engines { _ = try? await engine.loop.submit { engine.logsQueries = isOn }.get() }
+    }
+
+    /// Whether queries are logged.
+    var logsQueries: Bool {
+        get async {
+            guard let engine = engines.first else { return false }
+            return (try? await engine.loop.submit { engine.logsQueries }.get()) ?? false
+        }
+    }
+
+    /// The zones that are answered or forwarded, as the administrator has them.
+    var localZones: [ZoneDescription] {
+        let (zones, broken) = store.current
+        var all = zones.map {
+            ZoneDescription(name: $0.origin, kind: "local", serial: $0.serial, records: $0.recordCount)
+        }
+        all += broken.map { ZoneDescription(name: $0, kind: "broken") }
+        all += settings.stubZones.keys.map { ZoneDescription(name: $0, kind: "stub") }
+        all += settings.forwardZones.keys.map { ZoneDescription(name: $0, kind: "forward") }
+        return all.sorted { $0.name < $1.name }
+    }
+
     /// Ends: no more queries, a moment for the answers that are under way.
     package func shutDown(grace: TimeAmount) async {
         for channel in datagrams.withLockedValue({ $0 }) { try? await channel.close() }
         await internet.shutDown(grace: grace)
         await local.shutDown(grace: grace)
+        await controlling.withLockedValue { $0 }?.shutDown(grace: .milliseconds(100))
         for shard in shards { _ = try? await shard.loop.submit { shard.close() }.get() }
     }
+}
+
+/// A zone that isn't the world's.
+struct ZoneDescription: Sendable {
+    var name: DomainName
+    /// `local`, `broken` (a file with an error that never was without), `stub` or `forward`.
+    var kind: String
+    var serial: UInt32?
+    var records: Int?
 }

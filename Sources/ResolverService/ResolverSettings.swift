@@ -43,6 +43,7 @@ package struct ResolverSettings: Sendable {
     var timeLimits = TimeLimits(positive: 86_400, negative: 3600)
     /// Seconds since some moment, never going back.
     package var now: @Sendable () -> Int64 = { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000_000) }
+    var logsQueries = false
     let counters = ResolverCounters()
 
     package init() {}
@@ -72,6 +73,7 @@ package struct ResolverSettings: Sendable {
         queryTimeout = configuration.queryTimeout
         maximumPending = configuration.maximumPending
         idleTimeout = configuration.idleTimeout
+        logsQueries = configuration.queryLog
         maximumConnections = configuration.maximumConnections
         maximumConnectionsPerClient = configuration.maximumConnectionsPerClient
         timeLimits = TimeLimits(

@@ -9,17 +9,18 @@ import Network
 final class Shard: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread.
     let loop: any EventLoop
-    private let settings: ResolverSettings
-    private let forwarder: Forwarder
-    private var recursor: Recursor?
+    let settings: ResolverSettings
+    let forwarder: Forwarder
+    private(set) var recursor: Recursor?
     private var names: NameSpace
-    private var cache: BoundedCache<Outcome.Key, Kept>
-    private var inFlight: [Outcome.Key: Waiters] = [:]
-    private var waiting = 0
+    var cache: BoundedCache<Outcome.Key, Kept>
+    private(set) var inFlight: [Outcome.Key: Waiters] = [:]
+    private(set) var waiting = 0
     private let keys = KeyCache()
     private var gaps: ProvenGaps
 
-    private struct Kept {
+    /// An answer with its times, by the resolver's clock.
+    struct Kept {
         var outcome: Outcome
         var stored: Int64
         var expires: Int64
@@ -305,6 +306,13 @@ final class Shard: @unchecked Sendable {
     func flush() {
         cache.removeAll()
         recursor?.flush()
+        keys.removeAll()
+        gaps.removeAll()
+    }
+
+    /// Forgets what follows from other answers: servers, keys and gaps. On the loop.
+    func forgetDerived(_ name: DomainName) {
+        recursor?.forget(name)
         keys.removeAll()
         gaps.removeAll()
     }

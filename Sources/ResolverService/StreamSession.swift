@@ -24,7 +24,11 @@ final class StreamSession: @unchecked Sendable {
     init(_ connection: Connection, _ engine: QueryEngine) {
         self.connection = connection
         self.engine = engine
-        client = QueryEngine.Client(mayRecurse: engine.settings.mayRecurse(connection.remoteAddress), isDatagram: false)
+        client = QueryEngine.Client(
+            mayRecurse: engine.settings.mayRecurse(connection.remoteAddress),
+            isDatagram: false,
+            address: connection.remoteAddress
+        )
     }
 
     /// Serves until either side ends.

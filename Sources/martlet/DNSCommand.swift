@@ -4,11 +4,16 @@ import Daemon
 import NIOCore
 
 /// `martlet dns`: questions to a DNS server, our own unless another is named.
-struct DNSCommand: ParsableCommand {
+struct DNSCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "dns",
-        abstract: "Asks DNS servers.",
-        subcommands: [DNSLookupCommand.self]
+        abstract: "Asks DNS servers, and looks after our own.",
+        subcommands: [
+            DNSLookupCommand.self, DNSCacheCommand.self, DNSZonesCommand.self, DNSServersCommand.self,
+            DNSLogCommand.self,
+            DNSReloadCommand.self,
+        ],
+        defaultSubcommand: DNSLookupCommand.self
     )
 }
 

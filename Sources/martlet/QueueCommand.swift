@@ -1,9 +1,5 @@
 import ArgumentParser
-import Bus
 import Daemon
-import NIOCore
-import NIOPosix
-import Network
 
 /// `martlet queue`: what waits, and what to do with it.
 struct QueueCommand: AsyncParsableCommand {
@@ -25,46 +21,13 @@ struct QueueOptions: ParsableArguments {
     @Flag(help: "For programs: one JSON document.") var json = false
 }
 
-/// A conversation with queue-manager over control.sock.
-struct QueueControl {
-    /// Why there is no answer, for standard error.
-    struct Failure: Error, CustomStringConvertible {
-        let description: String
-    }
-
-    private let connection: Connection
-
-    /// Runs the body on an event loop with a connection to the instance's queue-manager.
+/// Conversations with queue-manager.
+enum QueueControl {
+    /// Runs the body with a connection to the instance's queue-manager.
     static func with<Value: Sendable>(
         _ options: QueueOptions,
-        _ body: @escaping @Sendable (QueueControl) async throws -> Value
+        _ body: @escaping @Sendable (DaemonControl) async throws -> Value
     ) async throws -> Value {
-        try options.instance.enter()
-        let loop = MultiThreadedEventLoopGroup.singleton.next()
-        return try await Task(executorPreference: LoopExecutor.of(loop)) {
-            let connection: Connection
-            do {
-                connection = try await Connection.connect(unix: "run/control.sock", on: loop)
-            } catch {
-                throw Failure(description: "queue-manager does not answer on run/control.sock: \(error)")
-            }
-            defer { connection.close() }
-            return try await body(QueueControl(connection: connection))
-        }.value
-    }
-
-    /// Sends a request, gives each frame before the last one to the closure, and returns the last one.
-    func ask(_ request: Frame, each: (Frame) throws -> Void = { _ in }) async throws -> Frame {
-        connection.write(request)
-        try await connection.flush()
-        var parser = FrameParser()
-        while let frame = try await connection.readFrame(&parser) {
-            switch frame.replyKind {
-            case .ok: return frame
-            case .defer, .reject: throw Failure(description: frame["text"] ?? frame.verb)
-            case nil: try each(frame)
-            }
-        }
-        throw Failure(description: "queue-manager closed the connection")
+        try await DaemonControl.with(options.instance, "queue-manager", "run/control.sock", body)
     }
 }

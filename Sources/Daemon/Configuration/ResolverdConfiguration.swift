@@ -17,6 +17,10 @@ package struct ResolverdConfiguration: Sendable {
     package var mode: Mode
     /// Where DNS is answered, by UDP and TCP.
     package var listen: [SocketAddress]
+    /// Where DNS over TLS is answered.
+    package var listenTLS: [SocketAddress]
+    /// Whether each query is logged.
+    package var queryLog: Bool
     /// Whom to ask what isn't in a local zone or the cache; nobody where empty.
     package var forwarders: [SocketAddress]
     /// Local zones: name to master file.
@@ -66,6 +70,8 @@ package struct ResolverdConfiguration: Sendable {
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         listen = try table.addresses("listen")
+        listenTLS = try table.addresses("listen-tls", port: 853)
+        queryLog = try table.boolean("query-log", default: false)
         forwarders = try table.addresses("forwarders", port: 53)
         let zones = try table.table("zones")
         self.zones = [:]

@@ -309,6 +309,12 @@ final class Recursor {
         delegations.delegation(of: zone, now: settings.now())?.proof ?? []
     }
 
+    /// Forgets a zone's servers.
+    func forget(_ zone: DomainName) { _ = delegations.forget(zone) }
+
+    /// The servers that were asked.
+    var zoneServers: [ServerDescription] { servers.descriptions }
+
     /// Forgets all delegations, and what was learned of servers.
     func flush() { delegations.removeAll() }
 

@@ -61,6 +61,10 @@ final class ServerTable {
         return server
     }
 
+    func forEach(_ body: (ZoneServer) -> Void) {
+        servers.forEach { _, server in body(server) }
+    }
+
     func close() {
         servers.removeAll()
     }

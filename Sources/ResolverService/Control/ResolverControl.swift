@@ -1,0 +1,181 @@
+import Bus
+import DNS
+import Logging
+import NIOCore
+import Network
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// Answers the requests on dns-control.sock (docs/protocols.md, "dns-control.sock").
+struct ResolverControl: Sendable {
+    let server: ResolverServer
+
+    /// How many cached answers one request lists.
+    private static let maximumEntries = 100_000
+
+    /// Answers one request, with as many replies as it takes.
+    func answer(_ request: Frame, on connection: Connection) async throws {
+        let tag = request["tag"]
+        let name = request["name"].map { DomainName(lenient: $0) }
+        if case .some(nil) = name {
+            connection.write(Frame.reply(.reject, status: "5.5.4", text: "name is not a domain name", tag: tag))
+            return
+        }
+        switch request.verb {
+        case "LIST", "SHOW": try await list(name ?? nil, isExact: request.verb == "SHOW", tag, connection)
+        case "FLUSH": await flush(name ?? nil, request["below"] == "yes", tag, connection)
+        case "STATISTICS": await statistics(tag, connection)
+        case "ZONES": zones(tag, connection)
+        case "SERVERS": try await servers(tag, connection)
+        case "LOG": await log(request["queries"], tag, connection)
+        case "RELOAD":
+            await server.reload()
+            connection.write(Frame.ok(tag: tag))
+        default: connection.write(Frame.reply(.reject, status: "5.5.1", text: "unknown verb", tag: tag))
+        }
+    }
+
+    private func list(_ name: DomainName?, isExact: Bool, _ tag: String?, _ connection: Connection) async throws {
+        var count = 0
+        for shard in server.shards {
+            let entries = await shard.onLoop { shard in
+                shard.entries(name, isExact: isExact, maximum: Self.maximumEntries)
+            }
+            for entry in entries.prefix(Self.maximumEntries - count) {
+                connection.write(entry.frame(tag))
+                count += 1
+                if count.isMultiple(of: 64) { try await connection.flush() }
+            }
+        }
+        connection.write(Frame.ok(tag: tag, [.init("count", String(count))]))
+    }
+
+    private func flush(_ name: DomainName?, _ isBelow: Bool, _ tag: String?, _ connection: Connection) async {
+        let count = await server.flush(name, below: isBelow)
+        connection.write(Frame.ok(tag: tag, [.init("count", String(count))]))
+    }
+
+    private func statistics(_ tag: String?, _ connection: Connection) async {
+        var sum = ShardStatistics()
+        for shard in server.shards { sum.add(await shard.onLoop { $0.statistics }) }
+        let fields: [(String, Int)] = [
+            ("answers", sum.answers), ("octets", sum.octets), ("limit", sum.limit), ("in-flight", sum.inFlight),
+            ("waiting", sum.waiting), ("servers", sum.servers), ("event-loops", server.shards.count),
+        ]
+        connection.write(Frame.ok(tag: tag, fields.map { .init($0.0, String($0.1)) }))
+    }
+
+    private func zones(_ tag: String?, _ connection: Connection) {
+        for zone in server.localZones {
+            var frame = Frame("ZONE", tag.map { [.init("tag", $0)] } ?? [])
+            frame["name"] = zone.name.description
+            frame["kind"] = zone.kind
+            frame["serial"] = zone.serial.map { String($0) }
+            frame["records"] = zone.records.map { String($0) }
+            connection.write(frame)
+        }
+        connection.write(Frame.ok(tag: tag))
+    }
+
+    private func servers(_ tag: String?, _ connection: Connection) async throws {
+        for shard in server.shards {
+            for server in await shard.onLoop({ $0.servers }) {
+                var frame = Frame("SERVER", tag.map { [.init("tag", $0)] } ?? [])
+                frame["address"] = server.address
+                frame["kind"] = server.kind
+                frame["milliseconds"] = String(server.milliseconds)
+                frame["state"] = server.state
+                connection.write(frame)
+            }
+            try await connection.flush()
+        }
+        connection.write(Frame.ok(tag: tag))
+    }
+
+    private func log(_ queries: String?, _ tag: String?, _ connection: Connection) async {
+        switch queries {
+        case "on": await server.logQueries(true)
+        case "off": await server.logQueries(false)
+        case nil: break
+        default:
+            connection.write(Frame.reply(.reject, status: "5.5.4", text: "queries is neither on nor off", tag: tag))
+            return
+        }
+        let state = await server.logsQueries ? "on" : "off"
+        connection.write(Frame.ok(tag: tag, [.init("queries", state)]))
+    }
+}
+
+extension DomainName {
+    /// A name as people write it; nil for what is none.
+    fileprivate init?(lenient text: String) {
+        guard let name = try? DomainName(text) else { return nil }
+        self = name
+    }
+}
+
+/// One answer in the cache, as it's shown.
+struct CacheEntry: Sendable {
+    var name: DomainName
+    /// nil for "the name doesn't exist".
+    var type: RecordType?
+    var code: ResponseCode
+    var security: Outcome.Security
+    /// Seconds; negative for one that has run out and stays in case no new one comes.
+    var timeToLive: Int64
+    var records: [String]
+    var reason: String?
+
+    func frame(_ tag: String?) -> Frame {
+        var frame = Frame("ENTRY", tag.map { [.init("tag", $0)] } ?? [])
+        frame["name"] = name.description
+        frame["type"] = type?.description ?? "*"
+        frame["code"] = code.description
+        frame["ttl"] = String(timeToLive)
+        switch security {
+        case .secure: frame["security"] = "secure"
+        case .insecure: frame["security"] = "insecure"
+        case .bogus: frame["security"] = "bogus"
+        case .unchecked: break
+        }
+        frame["reason"] = reason
+        frame.fields += records.map { .init("record", $0) }
+        return frame
+    }
+}
+
+/// How full one shard is.
+struct ShardStatistics: Sendable {
+    var answers = 0
+    /// What the cached answers take. Octets.
+    var octets = 0
+    /// What they may take. Octets.
+    var limit = 0
+    /// Questions under way.
+    var inFlight = 0
+    /// Clients that wait for one that is under way for another.
+    var waiting = 0
+    var servers = 0
+
+    mutating func add(_ other: ShardStatistics) {
+        answers += other.answers
+        octets += other.octets
+        limit += other.limit
+        inFlight += other.inFlight
+        waiting += other.waiting
+        servers += other.servers
+    }
+}
+
+/// One server that was asked.
+struct ServerDescription: Sendable {
+    var address: String
+    /// `forwarder` or `zone server`.
+    var kind: String
+    /// The smoothed round-trip time.
+    var milliseconds: Int
+    /// `awake`, or `asleep` while it's left alone because it didn't answer.
+    var state: String
+}
