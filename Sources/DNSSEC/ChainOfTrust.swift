@@ -25,6 +25,7 @@ struct ChainOfTrust {
     /// Seconds since 1970.
     let now: UInt32
     let source: SecuritySource
+    var trace: ValidationTrace?
 
     private static let longest: UInt32 = 86_400
     private static let shortest: UInt32 = 30
@@ -57,6 +58,7 @@ struct ChainOfTrust {
 
     private func anchored(_ zone: DomainName, _ signers: [DelegationSigner]) async -> ZoneStatus {
         if case .zone(let known) = cache.status(of: zone, now: now) { return known }
+        trace?(.anchor(zone, keyTags: signers.map(\.keyTag)))
         let (status, seconds) = await keys(of: zone, signers, lifetime: Self.longest)
         cache.keep(.zone(status), for: zone, seconds: seconds, now: now)
         return status
@@ -79,6 +81,8 @@ struct ChainOfTrust {
             if let set = sets.first(where: { $0.type == .ds && $0.name == name }) {
                 let signature = try parent.verify(set, now: now, policy, budget)
                 let signers = set.records.compactMap(DelegationSigner.init)
+                trace?(.set(name, .ds, signature))
+                trace?(.signers(name, signers))
                 let (status, seconds) = await keys(of: name, signers, lifetime: lifetime(set, signature))
                 return (.zone(status), seconds)
             }
@@ -90,7 +94,9 @@ struct ChainOfTrust {
             let seconds = min(max(proofs.lifetime, Self.shortest), Self.longest)
             switch proofs.cut(name) {
             case .none: return (.none, seconds)
-            case .insecure: return (.zone(.insecure), seconds)
+            case .insecure:
+                trace?(.unsigned(name))
+                return (.zone(.insecure), seconds)
             case .missing:
                 let text = "no proof that \(name) has no DS records"
                 return (.zone(.bogus(Bogus(ExtendedError.proofMissingCode, text))), Self.bogusTime)
@@ -128,6 +134,7 @@ struct ChainOfTrust {
                 do {
                     let signature = try entrance.verify(set, now: now, policy, budget)
                     let trusted = TrustedKeys(zone: zone, keys: published.map(\.key), policy)
+                    trace?(.keys(zone, published.map(\.key), entrance: entry.key.keyTag))
                     return (.secure(trusted), min(lifetime, self.lifetime(set, signature)))
                 } catch {
                     reason = error

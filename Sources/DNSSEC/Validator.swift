@@ -30,6 +30,7 @@ package struct Validator {
     ///   - cache: the zones' keys that have been checked.
     ///   - budget: what it may cost.
     ///   - now: seconds since 1970.
+    ///   - trace: is told of each step.
     ///   - source: gives DS and DNSKEY records.
     package init(
         anchors: TrustAnchors,
@@ -37,9 +38,18 @@ package struct Validator {
         cache: KeyCache,
         budget: ValidationBudget = ValidationBudget(),
         now: UInt32,
+        trace: ValidationTrace? = nil,
         source: @escaping SecuritySource
     ) {
-        chain = ChainOfTrust(anchors: anchors, policy: policy, cache: cache, budget: budget, now: now, source: source)
+        chain = ChainOfTrust(
+            anchors: anchors,
+            policy: policy,
+            cache: cache,
+            budget: budget,
+            now: now,
+            source: source,
+            trace: trace
+        )
     }
 
     /// What an answer is worth, the chain of aliases in it included.
@@ -110,6 +120,7 @@ package struct Validator {
     private func verified(_ set: RecordSet, _ keys: TrustedKeys, _ reply: SecurityReply) -> Verdict {
         do {
             let signature = try keys.verify(set, now: chain.now, chain.policy, chain.budget)
+            chain.trace?(.set(set.name, set.type, signature))
             var verdict = Verdict(security: .secure, lifetime: set.lifetime(signature, now: chain.now))
             guard set.isExpanded(signature) else { return verdict }
             // A wildcard stands for names that don't exist only.
@@ -170,6 +181,10 @@ package struct Validator {
         let proofs = try Proofs(reply.authorities, keys, now: chain.now, chain.policy, chain.budget)
         lifetime = min(lifetime, proofs.lifetime)
         var verdict = denial(question, reply, proofs, lifetime)
+        if case .bogus = verdict.security {
+        } else {
+            chain.trace?(.denial(question.name, question.type, zone: keys.zone))
+        }
         verdict.gaps = proofs.gaps
         verdict.zone = keys.zone
         return verdict

@@ -18,15 +18,16 @@ struct DNSCommand: AsyncParsableCommand {
 }
 
 /// `martlet dns lookup NAME [TYPE] [@SERVER[:PORT]]`.
-struct DNSLookupCommand: ParsableCommand {
+struct DNSLookupCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "lookup",
         abstract: "Looks a name up.",
-        usage: "martlet dns lookup NAME [TYPE] [@SERVER[:PORT]]",
+        usage: "martlet dns lookup [NAME [TYPE]] [@SERVER[:PORT]]",
         discussion: """
             An address in the place of NAME asks for the name that belongs to it. Without TYPE, A and AAAA are asked for.
             Without @SERVER, resolverd is asked through run/dns.sock. Exits with 1 when there is no such record, with 2
-            when no answer came.
+            when no answer came. Without NAME, questions are read from standard input, a line each: NAME, NAME TYPE, or
+            "server ADDRESS", "full", "short", "dnssec" and "quit".
             """
     )
 
@@ -34,11 +35,40 @@ struct DNSLookupCommand: ParsableCommand {
     @Flag(help: "All sections of the answer.") var full = false
     @Flag(help: "For programs: one JSON document.") var json = false
     @Flag(help: "Ask for signatures too.") var dnssec = false
-    @Argument(help: "A name or an address, perhaps a type, perhaps a server behind @.") var words: [String]
+    @Flag(help: "Ask from the root's servers down, and show each step.") var trace = false
+    @Flag(help: "Check the signatures, and show the chain of trust.") var validate = false
+    @Option(help: "DS or DNSKEY records that trust begins with, in the place of the root's.") var trustAnchors: String?
+    @Option(help: "Where servers of zones listen (for --trace).") var serverPort = 53
+    @Argument(help: "A name or an address, perhaps a type, perhaps a server behind @.") var words: [String] = []
 
-    func run() throws {
+    func run() async throws {
+        guard words.contains(where: { !$0.hasPrefix("@") }) else { return try DNSPrompt(self).run() }
         let request = try DNSLookupRequest(words)
         if request.server == nil { try instance.enter() }
+        let resolver = DNSStub(server: request.server)
+        if trace || validate { return try await follow(request, resolver) }
+        try show(request)
+    }
+
+    /// The way down from the root, or the chain of trust.
+    private func follow(_ request: DNSLookupRequest, _ resolver: DNSStub) async throws {
+        do {
+            for question in request.questions {
+                if trace, try DNSTrace(resolver: resolver, port: serverPort, dnssec: dnssec).run(question) == nil {
+                    throw ExitCode(2)
+                }
+                guard validate else { continue }
+                let validation = DNSValidation(resolver: resolver, anchors: try DNSValidation.anchors(trustAnchors))
+                if try await !validation.run(question) { throw ExitCode(1) }
+            }
+        } catch let error as DNSStub.Failure {
+            DNSStub.complain("\(request.serverName): \(error)")
+            throw ExitCode(2)
+        }
+    }
+
+    /// Asks and prints what came.
+    func show(_ request: DNSLookupRequest) throws {
         var answers: [DNSMessage] = []
         for question in request.questions {
             let query = DNSMessage.query(id: .random(in: .min ... .max), question: question, dnssecOK: dnssec)

@@ -130,3 +130,12 @@ def test_dns_over_tls(module_factory):
         timeout=30,
     )
     assert "10 mail" not in wrong.stdout
+
+
+def test_questions_from_standard_input(instance):
+    lines = "c.upstream.net A\nfull\nmail.example.test A\nbad..name\nquit\nexample.test MX\n"
+    done = instance.martlet("dns", "lookup", input=lines)
+    assert "192.0.2.3\n" in done.stdout
+    assert "; NOERROR" in done.stdout and "flags: aa" in done.stdout
+    assert "is not a domain name" in done.stdout
+    assert "10 mail" not in done.stdout
