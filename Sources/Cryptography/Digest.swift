@@ -16,11 +16,24 @@ package enum HashFunction: Sendable, Hashable, CaseIterable {
 
     var algorithm: OpaquePointer? {
         switch self {
-        case .sha1: EVP_sha1()
-        case .sha256: EVP_sha256()
-        case .sha384: EVP_sha384()
-        case .sha512: EVP_sha512()
+        case .sha1: Fetched.sha1.algorithm
+        case .sha256: Fetched.sha256.algorithm
+        case .sha384: Fetched.sha384.algorithm
+        case .sha512: Fetched.sha512.algorithm
         }
+    }
+
+    /// An implementation that has been looked up once: OpenSSL 3 does that anew for each use otherwise, behind locks.
+    private struct Fetched: @unchecked Sendable {
+        // Unchecked: OpenSSL shares these between threads.
+        let algorithm: OpaquePointer?
+
+        init(_ name: String) { algorithm = EVP_MD_fetch(nil, name, nil) }
+
+        static let sha1 = Fetched("SHA1")
+        static let sha256 = Fetched("SHA256")
+        static let sha384 = Fetched("SHA384")
+        static let sha512 = Fetched("SHA512")
     }
 
     /// The digest of octets that are all at hand.

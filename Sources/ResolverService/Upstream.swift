@@ -22,7 +22,7 @@ final class Upstream {
     /// - Parameters:
     ///   - maximumIdle: how many sockets wait for another query.
     ///   - shared: counts them together with those of other servers.
-    init(_ address: SocketAddress, on loop: any EventLoop, maximumIdle: Int = 32, shared: IdleSockets? = nil) {
+    init(_ address: SocketAddress, on loop: any EventLoop, maximumIdle: Int = 256, shared: IdleSockets? = nil) {
         self.address = address
         self.loop = loop
         self.maximumIdle = maximumIdle

@@ -56,7 +56,7 @@ final class ServerTable {
 
     func server(_ address: SocketAddress) -> ZoneServer {
         if let known = servers.value(for: address) { return known }
-        let server = ZoneServer(Upstream(address, on: loop, maximumIdle: 32, shared: idle))
+        let server = ZoneServer(Upstream(address, on: loop, maximumIdle: 256, shared: idle))
         servers.insert(server, for: address, cost: Self.cost)
         return server
     }
