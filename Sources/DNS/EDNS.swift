@@ -84,13 +84,11 @@ package struct ExtendedError: Hashable, Sendable {
     }
 
     package static let staleAnswerCode: UInt16 = 3
-    package static let indeterminateCode: UInt16 = 5
     package static let bogusCode: UInt16 = 6
     package static let signatureExpiredCode: UInt16 = 7
     package static let signatureNotYetValidCode: UInt16 = 8
     package static let keyMissingCode: UInt16 = 9
     package static let signaturesMissingCode: UInt16 = 10
-    package static let noZoneKeyCode: UInt16 = 11
     package static let proofMissingCode: UInt16 = 12
     package static let unsupportedIterationsCode: UInt16 = 27
     package static let staleNameErrorCode: UInt16 = 19

@@ -38,13 +38,13 @@ package struct RecordSet: Sendable {
     package func signedData(_ signature: RecordSignature) -> [UInt8]? {
         guard signature.typeCovered == type, let owner = owner(signature) else { return nil }
         var data: [UInt8] = []
-        append(signature.typeCovered.rawValue, to: &data)
+        data += octets(signature.typeCovered.rawValue)
         data.append(signature.algorithm)
         data.append(signature.labels)
-        append(signature.originalTimeToLive, to: &data)
-        append(signature.expiration, to: &data)
-        append(signature.inception, to: &data)
-        append(signature.keyTag, to: &data)
+        data += octets(signature.originalTimeToLive)
+        data += octets(signature.expiration)
+        data += octets(signature.inception)
+        data += octets(signature.keyTag)
         data += signature.signer.lowercased.wire
         var previous: [UInt8]?
         for canonical in records.map(\.canonicalData).sorted(by: { $0.lexicographicallyPrecedes($1) }) {
@@ -52,10 +52,10 @@ package struct RecordSet: Sendable {
             if canonical == previous { continue }
             previous = canonical
             data += owner.wire
-            append(type.rawValue, to: &data)
-            append(RecordClass.internet.rawValue, to: &data)
-            append(signature.originalTimeToLive, to: &data)
-            append(UInt16(truncatingIfNeeded: canonical.count), to: &data)
+            data += octets(type.rawValue)
+            data += octets(RecordClass.internet.rawValue)
+            data += octets(signature.originalTimeToLive)
+            data += octets(UInt16(truncatingIfNeeded: canonical.count))
             data += canonical
         }
         return data
@@ -73,14 +73,4 @@ package struct RecordSet: Sendable {
     package func isExpanded(_ signature: RecordSignature) -> Bool {
         Int(signature.labels) < (name.isWildcard ? name.labelCount - 1 : name.labelCount)
     }
-}
-
-private func append(_ value: UInt16, to octets: inout [UInt8]) {
-    octets.append(UInt8(value >> 8))
-    octets.append(UInt8(truncatingIfNeeded: value))
-}
-
-private func append(_ value: UInt32, to octets: inout [UInt8]) {
-    append(UInt16(value >> 16), to: &octets)
-    append(UInt16(truncatingIfNeeded: value), to: &octets)
 }

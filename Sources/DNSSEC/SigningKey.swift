@@ -39,7 +39,7 @@ package struct SigningKey: Sendable {
     }
 
     /// The DS record for the parent, with SHA-256.
-    package var delegationSigner: ResourceRecord? { digested(as: .ds) }
+    package var delegationSigner: ResourceRecord? { record.digested(publicKey, as: .ds) }
 
     /// The records by which the zone asks its parent for that DS record (RFC 7344 §3): CDS and CDNSKEY.
     package var parentRequests: [ResourceRecord] {
@@ -49,17 +49,7 @@ package struct SigningKey: Sendable {
             timeToLive: record.timeToLive,
             wireData: record.data
         )
-        return [digested(as: .cds), child].compactMap { $0 }
-    }
-
-    private func digested(as type: RecordType) -> ResourceRecord? {
-        let digest = HashFunction.sha256.digest(of: zone.lowercased.wire + record.data)
-        return try? ResourceRecord(
-            name: zone,
-            type: type,
-            timeToLive: record.timeToLive,
-            wireData: octets(publicKey.keyTag) + [publicKey.algorithm, 2] + digest
-        )
+        return [record.digested(publicKey, as: .cds), child].compactMap { $0 }
     }
 
     /// The signature of a set (RFC 4034 §3.1), its times in seconds since 1970. Nil for a set that is outside of the zone
@@ -82,8 +72,4 @@ package struct SigningKey: Sendable {
     private func signature(_ data: [UInt8], _ name: DomainName, _ timeToLive: UInt32) -> ResourceRecord? {
         try? ResourceRecord(name: name, type: .rrsig, timeToLive: timeToLive, wireData: data)
     }
-}
-
-private func octets(_ value: some FixedWidthInteger & UnsignedInteger) -> [UInt8] {
-    withUnsafeBytes(of: value.bigEndian) { Array($0) }
 }

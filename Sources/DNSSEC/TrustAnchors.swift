@@ -20,6 +20,16 @@ package struct TrustAnchors: Sendable {
         }
     }
 
+    /// Anchors from a master file's octets.
+    ///
+    /// - Throws: for what isn't a master file.
+    package init(masterFile octets: [UInt8], file: String, negative: Set<DomainName> = []) throws(MasterFileError) {
+        let records = try MasterFile.parse(octets, file: file, origin: .root) { _ in
+            .failure(MasterFileIncludeError(reason: "trust anchors include nothing"))
+        }
+        self.init(records.map(\.record), negative: negative)
+    }
+
     /// The keys of the root, of 2017 and 2024, as master file lines (https://data.iana.org/root-anchors/root-anchors.xml).
     package static let root = """
         . 172800 IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D
@@ -45,14 +55,19 @@ extension ResourceRecord {
     /// What a parent says of this DNSKEY record, with SHA-256; nil for what is no key in use.
     package func signer() -> DelegationSigner? {
         guard type == .dnskey, let key = ZoneKey(self), key.isZoneKey, !key.isRevoked else { return nil }
-        let digest = HashFunction.sha256.digest(of: name.lowercased.wire + data)
-        let tag = [UInt8(truncatingIfNeeded: key.keyTag >> 8), UInt8(truncatingIfNeeded: key.keyTag)]
-        let record = try? ResourceRecord(
-            name: name,
-            type: .ds,
-            timeToLive: timeToLive,
-            wireData: tag + [key.algorithm, 2] + digest
-        )
-        return record.flatMap(DelegationSigner.init)
+        return digested(key, as: .ds).flatMap(DelegationSigner.init)
     }
+
+    /// A DS or CDS record of this DNSKEY record, with SHA-256 (RFC 4509).
+    func digested(_ key: ZoneKey, as type: RecordType) -> ResourceRecord? {
+        try? ResourceRecord(
+            name: name,
+            type: type,
+            timeToLive: timeToLive,
+            wireData: octets(key.keyTag) + [key.algorithm, 2] + keyDigest(.sha256)
+        )
+    }
+
+    /// What a DS record says of this DNSKEY record (RFC 4034 §5.1.4).
+    func keyDigest(_ function: HashFunction) -> [UInt8] { function.digest(of: name.lowercased.wire + data) }
 }

@@ -97,6 +97,6 @@ extension DelegationSigner {
         else {
             return false
         }
-        return function.digest(of: record.name.lowercased.wire + record.data) == digest
+        return record.keyDigest(function) == digest
     }
 }

@@ -30,7 +30,7 @@ final class Forwarder {
             guard left > .zero, let upstream = choose(servers.filter { !useless.contains($0) }, attempts) else { break }
             let attempt = attempts[upstream.address, default: 0]
             attempts[upstream.address] = attempt + 1
-            let patience = min(.nanoseconds(upstream.timeout.nanoseconds << Int64(min(attempt, 4))), left)
+            let patience = min(upstream.timeout(afterAttempts: attempt), left)
             switch await upstream.exchange(key, recursionDesired: true, patience: patience, deadline: deadline) {
             case .answer(let message):
                 if let outcome = scrubber.scrub(message) { return outcome }
@@ -46,15 +46,10 @@ final class Forwarder {
         return .failure(ExtendedError(code: ExtendedError.noReachableAuthorityCode, text: reason))
     }
 
-    /// The fastest of those that were asked least; one time in twenty any, so that times stay known.
+    /// One of those that were asked least.
     private func choose(_ servers: [SocketAddress], _ attempts: [SocketAddress: Int]) -> Upstream? {
         let fewest = servers.map { attempts[$0, default: 0] }.min() ?? 0
-        let candidates = servers.filter { attempts[$0, default: 0] == fewest }.map(upstream)
-        guard candidates.count > 1 else { return candidates.first }
-        if Int.random(in: 0..<20) == 0 { return candidates.randomElement() }
-        let best = candidates.min { $0.smoothedTime < $1.smoothedTime }
-        for other in candidates where other !== best { other.forgive() }
-        return best
+        return Upstream.choose(servers.filter { attempts[$0, default: 0] == fewest }.map(upstream), \.self)
     }
 
     private func upstream(_ address: SocketAddress) -> Upstream {

@@ -14,6 +14,15 @@ struct NameSpace: Sendable {
         case broken
         /// Nobody was named.
         case nowhere
+
+        /// Who is asked about the name; nil where nobody is.
+        var source: Shard.Source? {
+            switch self {
+            case .forward(let servers): .forwarders(servers)
+            case .recursion: .zones
+            case .local, .broken, .nowhere: nil
+            }
+        }
     }
 
     private var zones: [DomainName: Zone] = [:]

@@ -95,7 +95,8 @@ struct ResolutionWalk: Sendable {
         var name = question.name
         var queriesLeft = Self.maximumQueries
         for step in 0...Zone.maximumAliases {
-            switch names.route(name) {
+            let route = names.route(name)
+            switch route {
             case .local(let zone):
                 let local = zone.answer(Question(name: name, type: question.type))
                 resolution.add(local, isFirst: step == 0)
@@ -112,11 +113,7 @@ struct ResolutionWalk: Sendable {
                 if step > 0 { return resolution }
                 return .refusal(rights.mayRecurse ? "recursion wasn't desired" : "recursion isn't for you")
             }
-            let source: Shard.Source
-            switch names.route(name) {
-            case .forward(let servers): source = .forwarders(servers)
-            case .recursion: source = .zones
-            case .local, .broken, .nowhere:
+            guard let source = route.source else {
                 resolution.fail(ExtendedError(code: ExtendedError.notReadyCode, text: "no forwarders are configured"))
                 return resolution
             }

@@ -77,16 +77,10 @@ package struct ResolverDaemon: DaemonProgram {
 
     /// The servers of the root from the configured file, or those known when this was written.
     private func rootHints(_ configuration: ResolverdConfiguration) throws -> RootHints {
-        let path = configuration.rootHints ?? "built-in root hints"
+        let file = try file(configuration.rootHints, "root-hints", "built-in root hints", RootHints.builtIn)
         do {
-            guard let file = configuration.rootHints else {
-                return try RootHints(Array(RootHints.builtIn.utf8), file: path, port: configuration.serverPort)
-            }
-            guard let text = WholeFile.read(file, maximum: 1 << 20) else {
-                throw SetupError(reason: "cannot read \(file) (resolverd.root-hints)", code: .configuration)
-            }
-            return try RootHints(Array(text.utf8), file: path, port: configuration.serverPort)
-        } catch let error as MasterFileError {
+            return try RootHints(file.octets, file: file.path, port: configuration.serverPort)
+        } catch {
             throw SetupError(reason: "\(error)", code: .configuration)
         }
     }
@@ -97,26 +91,31 @@ package struct ResolverDaemon: DaemonProgram {
         for name in configuration.negativeTrustAnchors {
             negative.insert(try ResolverSettings.name(name, key: "resolverd.negative-trust-anchors"))
         }
-        var text = TrustAnchors.root
-        if let file = configuration.trustAnchors {
-            guard let content = WholeFile.read(file, maximum: 1 << 20) else {
-                throw SetupError(reason: "cannot read \(file) (resolverd.trust-anchors)", code: .configuration)
-            }
-            text = content
-        }
-        let path = configuration.trustAnchors ?? "built-in trust anchors"
+        let file = try file(configuration.trustAnchors, "trust-anchors", "built-in trust anchors", TrustAnchors.root)
+        let anchors: TrustAnchors
         do {
-            let records = try MasterFile.parse(Array(text.utf8), file: path, origin: .root) { _ in
-                .failure(MasterFileIncludeError(reason: "trust anchors include nothing"))
-            }
-            let anchors = TrustAnchors(records.map(\.record), negative: negative)
-            guard !anchors.isEmpty else {
-                throw SetupError(reason: "\(path) has no DS or DNSKEY record", code: .configuration)
-            }
-            return anchors
-        } catch let error as MasterFileError {
+            anchors = try TrustAnchors(masterFile: file.octets, file: file.path, negative: negative)
+        } catch {
             throw SetupError(reason: "\(error)", code: .configuration)
         }
+        guard !anchors.isEmpty else {
+            throw SetupError(reason: "\(file.path) has no DS or DNSKEY record", code: .configuration)
+        }
+        return anchors
+    }
+
+    /// The configured file's octets, or what is built in where none is.
+    private func file(
+        _ path: String?,
+        _ key: String,
+        _ name: String,
+        _ builtIn: String
+    ) throws(SetupError) -> (path: String, octets: [UInt8]) {
+        guard let path else { return (name, Array(builtIn.utf8)) }
+        guard let octets = WholeFile.octets(path, maximum: 1 << 20) else {
+            throw SetupError(reason: "cannot read \(path) (resolverd.\(key))", code: .configuration)
+        }
+        return (path, octets)
     }
 
     package func serve(_ prepared: Prepared, _ context: DaemonContext) async throws {

@@ -81,14 +81,13 @@ final class Shard: @unchecked Sendable {
 
     /// Looks for a server's address, on behalf of another question.
     private func lookUpForServer(_ key: Outcome.Key, _ work: RecursionWork) async -> Outcome {
-        switch names.route(key.name) {
-        case .local(let zone):
+        let route = names.route(key.name)
+        if case .local(let zone) = route {
             let answer = zone.answer(Question(name: key.name, type: key.type))
             return Outcome(code: answer.code, answers: answer.answers)
-        case .forward(let servers): return await find(key, .forwarders(servers), work)
-        case .recursion: return await find(key, .zones, work)
-        case .broken, .nowhere: return .failure(ExtendedError(code: ExtendedError.notReadyCode))
         }
+        guard let source = route.source else { return .failure(ExtendedError(code: ExtendedError.notReadyCode)) }
+        return await find(key, source, work)
     }
 
     // MARK: Cache, then servers
@@ -205,12 +204,7 @@ final class Shard: @unchecked Sendable {
         }
         let key = Outcome.Key(name: name, type: type, dnssecOK: true, checkingDisabled: true)
         // DS records are the parent's, whoever is asked about the zone itself.
-        let source: Source
-        switch names.route(type == .ds ? name.parent ?? name : name) {
-        case .forward(let servers): source = .forwarders(servers)
-        case .recursion: source = .zones
-        case .local, .broken, .nowhere: return nil
-        }
+        guard let source = names.route(type == .ds ? name.parent ?? name : name).source else { return nil }
         let outcome = await find(key, source, work)
         guard outcome.error == nil else { return nil }
         return SecurityReply(code: outcome.code, answers: outcome.answers, authorities: outcome.authorities)

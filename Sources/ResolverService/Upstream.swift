@@ -39,7 +39,24 @@ final class Upstream {
     func avoidEDNS() { plainUntil = .now() + Self.plainTime }
 
     /// How long the first attempt waits: as RFC 6298 §2 has it.
-    var timeout: TimeAmount { .milliseconds(Int64(min(max(smoothedTime + 4 * deviation, 150), 2000))) }
+    private var timeout: TimeAmount { .milliseconds(Int64(min(max(smoothedTime + 4 * deviation, 150), 2000))) }
+
+    /// How long an attempt waits: twice as long after each that came to nothing, sixteen times as long at most.
+    func timeout(afterAttempts former: Int) -> TimeAmount {
+        .nanoseconds(timeout.nanoseconds << Int64(min(former, 4)))
+    }
+
+    /// The fastest; one time in twenty any, so that times stay known.
+    ///
+    /// - Parameter upstream: gives a candidate's server.
+    static func choose<Candidate>(_ candidates: [Candidate], _ upstream: (Candidate) -> Upstream) -> Candidate? {
+        guard candidates.count > 1 else { return candidates.first }
+        if Int.random(in: 0..<20) == 0 { return candidates.randomElement() }
+        let best = candidates.min { upstream($0).smoothedTime < upstream($1).smoothedTime }
+        let fastest = best.map(upstream)
+        for other in candidates where upstream(other) !== fastest { upstream(other).forgive() }
+        return best
+    }
 
     private func note(_ elapsed: TimeAmount) {
         let time = Double(elapsed.nanoseconds) / 1_000_000
@@ -51,7 +68,7 @@ final class Upstream {
     func punish() { smoothedTime = min(smoothedTime * 2 + 50, 10_000) }
 
     /// Brings a server that was not asked nearer to being asked again.
-    func forgive() { smoothedTime = max(smoothedTime * 0.98, 1) }
+    private func forgive() { smoothedTime = max(smoothedTime * 0.98, 1) }
 
     /// Asks by UDP.
     func ask(_ query: UpstreamQuery, timeout: TimeAmount) async -> UpstreamSocket.Result {

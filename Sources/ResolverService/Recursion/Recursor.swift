@@ -14,7 +14,7 @@ final class Recursor {
     private var insideNames: BoundedCache<DomainName, Int64>
     /// Finds a server's address by its name; the answer goes through the cache.
     private let lookUp: (Outcome.Key, RecursionWork) async -> Outcome
-    /// The query for the root's servers that is under way, and who waits for it.
+    /// Whether the query for the root's servers is under way.
     private var isPriming = false
     /// How many questions about a zone are under way.
     private var outstanding: [DomainName: Int] = [:]
@@ -23,9 +23,6 @@ final class Recursor {
 
     /// How many steps from zone to zone, or label to label, a question may take.
     private static let maximumSteps = 64
-    /// RFC 9156 §2.3: so many labels are shown one by one, and so many queries are spent on it at most.
-    private static let minimiseOneLabel = 4
-    private static let maximumMinimised = 10
     /// For how long a server isn't asked about a zone that it doesn't serve, and after a failure of its own. Seconds.
     private static let lameTime: Int64 = 900
     private static let failureTime: Int64 = 30
@@ -54,12 +51,12 @@ final class Recursor {
             guard let zone = await start(walk, work) else { return walk.failure }
             walk.pass(below: zone.zone) { isInside($0) }
             let question = walk.question(below: zone.zone)
-            switch await query(question, zone, work) {
+            switch await exchange(question, zone, work) {
             case .referral(let delegation):
                 delegations.keep(delegation)
                 walk.zone = delegation
                 walk.isFresh = true
-            case .answer(let outcome):
+            case .answer(let outcome, _):
                 if question == key { return outcome }
                 walk.learn(question, outcome)
                 if outcome.code == .noError { remember(question.name) }
@@ -110,7 +107,7 @@ final class Recursor {
         isPriming = true
         defer { isPriming = false }
         let key = Outcome.Key(name: .root, type: .ns, dnssecOK: settings.validates, checkingDisabled: false)
-        guard case .message(let message, _) = await exchange(key, hinted, work) else { return hinted }
+        guard case .answer(_, let message) = await exchange(key, hinted, work) else { return hinted }
         let found = message.answers.filter { $0.type == .ns && $0.name.isRoot && $0.class == .internet }
         guard !found.isEmpty else { return hinted }
         let hosts = Set(found.compactMap(\.target))
@@ -133,40 +130,25 @@ final class Recursor {
 
     // MARK: One zone
 
-    private enum Answer {
+    private enum Exchange {
         case referral(Delegation)
-        case answer(Outcome)
+        /// What is believed, and the whole that was said.
+        case answer(Outcome, DNSMessage)
         case failure(String)
         /// Not asked at all; asking the parent, or otherwise, would be no better.
         case crowded(String)
     }
 
-    private enum Exchange {
-        case message(DNSMessage, ResponseKind)
-        case failure(String)
-        case crowded(String)
-    }
-
-    private func query(_ key: Outcome.Key, _ zone: Delegation, _ work: RecursionWork) async -> Answer {
-        switch await exchange(key, zone, work) {
-        case .failure(let reason): return .failure(reason)
-        case .crowded(let reason): return .crowded(reason)
-        case .message(let message, let kind):
-            if case .referral(let delegation) = kind { return .referral(delegation) }
-            let scrubber = scrubber(key, zone.zone)
-            guard let outcome = scrubber.scrub(message) else { return .failure("an answer without sense") }
-            return .answer(outcome)
-        }
-    }
-
-    private func scrubber(_ key: Outcome.Key, _ zone: DomainName) -> Scrubber {
-        Scrubber(
+    /// What of an answer is believed; nil when it has no sense.
+    private func scrub(_ message: DNSMessage, _ key: Outcome.Key, _ zone: DomainName) -> Outcome? {
+        let scrubber = Scrubber(
             question: Question(name: key.name, type: key.type),
             bailiwick: zone,
             dnssecOK: key.dnssecOK,
             // Of a zone's top these servers may be the wrong ones to ask for DS: that's the parent's (RFC 4035 §3.1.4.1).
             mayFollow: { key.type != .ds && $0.isSubdomain(of: zone) }
         )
+        return scrubber.scrub(message)
     }
 
     /// Asks the servers of a zone, one after the other, until one says something about it.
@@ -192,22 +174,25 @@ final class Recursor {
             switch await ask(server, key, round, work) {
             case .answer(let message):
                 server.succeeded()
-                let kind = ResponseKind(
+                let fault: String
+                switch ResponseKind(
                     message,
                     key,
                     zone: zone.zone,
                     port: settings.serverPort,
                     limits: settings.timeLimits,
                     now: settings.now()
-                )
-                guard isUsable(message, kind, key, zone) else {
-                    reason = describe(server, kind)
-                    round.exclude(server.upstream.address)
-                    let time = message.responseCode == .serverFailure ? Self.failureTime : Self.lameTime
-                    zone.avoid(server.upstream.address, until: settings.now() + time)
-                    continue
+                ) {
+                case .referral(let delegation): return .referral(delegation)
+                case .answer:
+                    if let outcome = scrub(message, key, zone.zone) { return .answer(outcome, message) }
+                    fault = "gave an answer without sense"
+                case .useless(let why): fault = why
                 }
-                return .message(message, kind)
+                reason = "\(server.upstream.address.ipAddress ?? "a server") \(fault)"
+                round.exclude(server.upstream.address)
+                let time = message.responseCode == .serverFailure ? Self.failureTime : Self.lameTime
+                zone.avoid(server.upstream.address, until: settings.now() + time)
             case .retry: round.again(server.upstream.address)
             case .nothing(let why):
                 reason = why
@@ -217,35 +202,18 @@ final class Recursor {
         return .failure(reason)
     }
 
-    private func isUsable(_ message: DNSMessage, _ kind: ResponseKind, _ key: Outcome.Key, _ zone: Delegation) -> Bool {
-        switch kind {
-        case .referral: true
-        case .useless: false
-        case .answer: scrubber(key, zone.zone).scrub(message) != nil
-        }
-    }
-
-    private func describe(_ server: ZoneServer, _ kind: ResponseKind) -> String {
-        let host = server.upstream.address.ipAddress ?? "a server"
-        guard case .useless(let why) = kind else { return "\(host) gave an answer without sense" }
-        return "\(host) \(why)"
-    }
-
     private func ask(
         _ server: ZoneServer,
         _ key: Outcome.Key,
         _ round: ServerRound,
         _ work: RecursionWork
     ) async -> Upstream.Reply {
-        server.outstanding += 1
-        defer { server.outstanding -= 1 }
         let left = max(work.deadline - .now(), .milliseconds(1))
-        let attempts = round.attempts(server.upstream.address)
-        let doubled = server.upstream.timeout.nanoseconds << Int64(min(max(attempts - 1, 0), 4))
+        let former = max(round.attempts(server.upstream.address) - 1, 0)
         return await server.upstream.exchange(
             key,
             recursionDesired: false,
-            patience: min(.nanoseconds(doubled), left),
+            patience: min(server.upstream.timeout(afterAttempts: former), left),
             deadline: work.deadline
         )
     }
@@ -272,19 +240,10 @@ final class Recursor {
                 return server
             }
             let best = awake.filter { round.attempts($0.upstream.address) == fewest }
-            guard let server = choose(best) else { return nil }
+            guard let server = Upstream.choose(best, \.upstream) else { return nil }
             round.count(server.upstream.address)
             return server
         }
-    }
-
-    /// The fastest, now and then any, so that times stay known.
-    private func choose(_ candidates: [ZoneServer]) -> ZoneServer? {
-        guard candidates.count > 1 else { return candidates.first }
-        if Int.random(in: 0..<20) == 0 { return candidates.randomElement() }
-        let best = candidates.min { $0.upstream.smoothedTime < $1.upstream.smoothedTime }
-        for other in candidates where other !== best { other.upstream.forgive() }
-        return best
     }
 
     private func addresses(of host: DomainName, _ work: RecursionWork) async -> [SocketAddress] {

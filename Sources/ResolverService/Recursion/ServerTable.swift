@@ -7,8 +7,6 @@ final class ZoneServer {
     /// How many times in a row it didn't answer.
     private var failures = 0
     private var asleepUntil = NIODeadline.uptimeNanoseconds(0)
-    /// How many questions wait for it.
-    var outstanding = 0
 
     /// After so many failures in a row a server is left alone for a while.
     private static let patience = 3
