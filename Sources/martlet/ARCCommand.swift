@@ -25,17 +25,12 @@ struct ARCVerifyCommand: AsyncParsableCommand {
             """
     )
 
-    @Argument(help: "The message; - for standard input.") var file: String
-    @Flag(help: "For programs: one JSON document.") var json = false
-    @Option(help: ArgumentHelp("The time to check at, since 1970, else now.", valueName: "SECONDS")) var time: Int?
-    @OptionGroup var source: LookupOptions
+    @OptionGroup var options: CheckOptions
 
     func run() async throws {
-        let lookup = try source.lookup()
-        var message = MessageFile(file)
-        let hashed = try message.hash()
-        let outcome = await ARCValidator.validate(hashed, lookup: lookup, now: time ?? Glibc.time(nil))
-        if json {
+        let (hashed, lookup) = try options.message()
+        let outcome = await ARCValidator.validate(hashed, lookup: lookup, now: options.now)
+        if options.json {
             try JSONOutput.print(ARCOutcomeDocument(outcome))
         } else {
             ARCOutcomeText.print(outcome)

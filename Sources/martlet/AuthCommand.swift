@@ -27,14 +27,11 @@ struct AuthCheckCommand: AsyncParsableCommand {
             """
     )
 
-    @Argument(help: "The message; - for standard input.") var file: String
+    @OptionGroup var options: CheckOptions
     @Option(help: "The address that the message came from.") var clientIP: String?
     @Option(help: "The name that the client gave in HELO or EHLO.") var helo: String?
     @Option(help: "The sender of the envelope; empty for a bounce.") var mailFrom: String?
     @Option(help: "The name of this host, for the Authentication-Results field.") var authservID = "localhost"
-    @Flag(help: "For programs: one JSON document.") var json = false
-    @Option(help: ArgumentHelp("The time to check at, since 1970, else now.", valueName: "SECONDS")) var time: Int?
-    @OptionGroup var source: LookupOptions
 
     func validate() throws {
         if clientIP == nil, helo != nil || mailFrom != nil {
@@ -47,15 +44,9 @@ struct AuthCheckCommand: AsyncParsableCommand {
 
     func run() async throws {
         let queries = try spfQueries()
-        let lookup = try source.lookup()
-        var message = MessageFile(file)
-        let check = await AuthCheck.run(
-            try message.hash(),
-            queries: queries,
-            lookup: lookup,
-            now: time ?? Glibc.time(nil)
-        )
-        if json {
+        let (hashed, lookup) = try options.message()
+        let check = await AuthCheck.run(hashed, queries: queries, lookup: lookup, now: options.now)
+        if options.json {
             try JSONOutput.print(AuthCheckDocument(check, authservID: Array(authservID.utf8)))
         } else {
             AuthCheckText.print(check, authservID: Array(authservID.utf8))
@@ -74,7 +65,7 @@ struct AuthCheckCommand: AsyncParsableCommand {
             throw ValidationError("\"\(clientIP)\" is not an address")
         }
         let receiver = Array(authservID.utf8)
-        let now = time ?? Glibc.time(nil)
+        let now = options.now
         let name = Array((helo ?? "").utf8)
         var queries: [SPFQuery] = []
         if helo != nil {

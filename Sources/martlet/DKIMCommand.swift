@@ -144,17 +144,12 @@ struct DKIMVerifyCommand: AsyncParsableCommand {
             """
     )
 
-    @Argument(help: "The message; - for standard input.") var file: String
-    @Flag(help: "For programs: one JSON document.") var json = false
-    @Option(help: ArgumentHelp("The time to check at, since 1970, else now.", valueName: "SECONDS")) var time: Int?
-    @OptionGroup var source: LookupOptions
+    @OptionGroup var options: CheckOptions
 
     func run() async throws {
-        let lookup = try source.lookup()
-        var message = MessageFile(file)
-        let hashed = try message.hash()
-        let outcomes = await DKIMVerifier.verify(hashed, lookup: lookup, now: time ?? Glibc.time(nil))
-        if json {
+        let (hashed, lookup) = try options.message()
+        let outcomes = await DKIMVerifier.verify(hashed, lookup: lookup, now: options.now)
+        if options.json {
             try JSONOutput.print(outcomes.map(DKIMOutcomeDocument.init))
         } else {
             DKIMOutcomeText.print(outcomes)

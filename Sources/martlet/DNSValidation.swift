@@ -25,10 +25,7 @@ struct DNSValidation {
             }
             text = content
         }
-        let records = try MasterFile.parse(Array(text.utf8), file: file ?? "root", origin: .root) { _ in
-            .failure(MasterFileIncludeError(reason: "not here"))
-        }
-        return TrustAnchors(records.map(\.record))
+        return try TrustAnchors(masterFile: Array(text.utf8), file: file ?? "root")
     }
 
     /// Prints the chain of trust, or why there is none.

@@ -4,10 +4,6 @@ import Daemon
 import MailAuth
 import NIOCore
 
-#if canImport(Glibc)
-import Glibc
-#endif
-
 /// Where a command that checks mail has its DNS answers from.
 struct LookupOptions: ParsableArguments {
     @Option(help: ArgumentHelp("A DNS server to ask (else resolverd of the instance).", valueName: "HOST[:PORT]"))
@@ -93,26 +89,6 @@ struct ServerLookup: MailAuthLookup {
 
     func pointers(_ name: DomainName) async throws(MailAuthLookupError) -> [DomainName] {
         try find(name, .ptr).compactMap { MailAuthRecords.target($0) }
-    }
-}
-
-/// Reads whole files.
-enum FileOctets {
-    /// The file's octets, those of standard input for `-`; fails beyond `most` of them.
-    static func read(_ path: String, most: Int) throws -> [UInt8] {
-        let descriptor = path == "-" ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw ValidationError("\(path): \(String(cString: strerror(errno)))") }
-        defer { close(descriptor) }
-        var octets: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 65_536)
-        while true {
-            let count = Glibc.read(descriptor, &buffer, buffer.count)
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw ValidationError("\(path): \(String(cString: strerror(errno)))") }
-            if count == 0 { return octets }
-            octets += buffer[..<count]
-            guard octets.count <= most else { throw ValidationError("\(path): more than \(most) octets") }
-        }
     }
 }
 

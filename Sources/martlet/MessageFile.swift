@@ -14,7 +14,6 @@ struct MessageFile {
     /// Whether the message's lines end in LF alone.
     private(set) var hasBareLineFeeds = false
 
-    private static let piece = 256 * 1024
     /// The most octets of standard input that are kept.
     private static let mostKept = 1 << 30
 
@@ -30,7 +29,7 @@ struct MessageFile {
         var kept: [UInt8]? = keeping && path == "-" ? [] : nil
         var lineEnd: Bool?
         var last: UInt8 = 0
-        try read { piece in
+        try FileOctets.read(path) { piece in
             if lineEnd == nil, let place = piece.firstIndex(of: 10) {
                 lineEnd = (place > 0 ? piece[place - 1] : last) != 13
             }
@@ -54,21 +53,7 @@ struct MessageFile {
         if let kept {
             try kept.withUnsafeBytes { try Self.write($0) }
         } else {
-            try read { try Self.write($0) }
-        }
-    }
-
-    private func read(_ take: (UnsafeRawBufferPointer) throws -> Void) throws {
-        let descriptor = path == "-" ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw ValidationError("\(path): \(String(cString: strerror(errno)))") }
-        defer { close(descriptor) }
-        var buffer = [UInt8](repeating: 0, count: Self.piece)
-        while true {
-            let count = Glibc.read(descriptor, &buffer, buffer.count)
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw ValidationError("\(path): \(String(cString: strerror(errno)))") }
-            if count == 0 { return }
-            try buffer.withUnsafeBytes { try take(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+            try FileOctets.read(path) { try Self.write($0) }
         }
     }
 

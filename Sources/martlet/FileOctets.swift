@@ -1,0 +1,35 @@
+import ArgumentParser
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// Reads files, or standard input where the path is `-`.
+enum FileOctets {
+    private static let piece = 256 * 1024
+
+    /// Gives the file's octets piece by piece; none is kept.
+    static func read(_ path: String, _ take: (UnsafeRawBufferPointer) throws -> Void) throws {
+        let descriptor = path == "-" ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw ValidationError("\(path): \(String(cString: strerror(errno)))") }
+        defer { close(descriptor) }
+        var buffer = [UInt8](repeating: 0, count: piece)
+        while true {
+            let count = Glibc.read(descriptor, &buffer, buffer.count)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw ValidationError("\(path): \(String(cString: strerror(errno)))") }
+            if count == 0 { return }
+            try buffer.withUnsafeBytes { try take(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+        }
+    }
+
+    /// All of the file's octets; fails beyond `most` of them.
+    static func read(_ path: String, most: Int) throws -> [UInt8] {
+        var octets: [UInt8] = []
+        try read(path) { piece in
+            octets += piece
+            guard octets.count <= most else { throw ValidationError("\(path): more than \(most) octets") }
+        }
+        return octets
+    }
+}
