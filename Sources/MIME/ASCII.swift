@@ -61,6 +61,24 @@ package enum ASCII {
         }
     }
 
+    /// The octets with each escape sign and the two hexadecimal digits behind it taken for the octet that they spell;
+    /// signs without digits stay.
+    static func unescaped(_ text: ArraySlice<UInt8>, sign: UInt8) -> [UInt8] {
+        var octets: [UInt8] = []
+        var rest = text
+        while let octet = rest.popFirst() {
+            if octet == sign, rest.count >= 2, let high = hexadecimal(rest[rest.startIndex]),
+                let low = hexadecimal(rest[rest.startIndex + 1])
+            {
+                octets.append(high << 4 | low)
+                rest = rest.dropFirst(2)
+            } else {
+                octets.append(octet)
+            }
+        }
+        return octets
+    }
+
     /// A decimal number of only digits; nil when it's empty or doesn't fit.
     package static func number(_ octets: some Collection<UInt8>) -> Int? {
         guard !octets.isEmpty else { return nil }

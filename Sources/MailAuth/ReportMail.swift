@@ -1,4 +1,3 @@
-import DNS
 import MIME
 
 /// The mail that a report travels in: a few words for people and the packed report (RFC 7489 §7.2.1.1, RFC 8460 §5.3).
@@ -86,10 +85,9 @@ package struct ReportMail: Sendable {
         ]
         var octets: [UInt8] = []
         for line in lines { octets += Array("\(line)\r\n".utf8) }
-        let encoded = RadixCoding.base64.encode(content.octets)
-        for start in stride(from: 0, to: encoded.count, by: 76) {
-            octets += encoded[start..<min(start + 76, encoded.count)] + [0x0D, 0x0A]
-        }
+        var encoder = Base64Encoder()
+        encoder.encode(content.octets, into: &octets)
+        encoder.finish(into: &octets)
         return octets + Array("--\(Self.boundary)--\r\n".utf8)
     }
 

@@ -1,4 +1,4 @@
-import MIME
+@testable import MIME
 import Testing
 
 /// The octets cut into pieces of that size.

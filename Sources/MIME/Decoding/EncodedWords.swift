@@ -80,22 +80,8 @@ package enum EncodedWords {
 
     /// The Q encoding (§4.2).
     private static func quoted(_ text: ArraySlice<UInt8>) -> [UInt8] {
-        var content: [UInt8] = []
-        var rest = text
-        while let octet = rest.popFirst() {
-            if octet == UInt8(ascii: "_") {
-                content.append(ASCII.space)
-            } else if octet == UInt8(ascii: "="), rest.count >= 2,
-                let high = ASCII.hexadecimal(rest[rest.startIndex]),
-                let low = ASCII.hexadecimal(rest[rest.startIndex + 1])
-            {
-                content.append(high << 4 | low)
-                rest = rest.dropFirst(2)
-            } else {
-                content.append(octet)
-            }
-        }
-        return content
+        let spaced = text.map { $0 == UInt8(ascii: "_") ? ASCII.space : $0 }
+        return ASCII.unescaped(spaced[...], sign: UInt8(ascii: "="))
     }
 }
 

@@ -29,29 +29,13 @@ package struct ExtendedParameter: Sendable, Equatable {
         let isWhole = parts.count == 3
         charset = isWhole ? Array(parts[0]) : []
         language = isWhole ? Array(parts[1]) : []
-        octets = Self.decode(isWhole ? parts[2] : value[...])
+        octets = ASCII.unescaped(isWhole ? parts[2] : value[...], sign: UInt8(ascii: "%"))
     }
 
     /// In UTF-8; a character set that is missing or unknown is guessed.
     package var text: String {
         let utf8 = Charset(charset).map { $0.utf8(octets) } ?? Charset.guess(octets)
         return String(decoding: utf8, as: UTF8.self)
-    }
-
-    private static func decode(_ value: ArraySlice<UInt8>) -> [UInt8] {
-        var octets: [UInt8] = []
-        var rest = value
-        while let octet = rest.popFirst() {
-            if octet == UInt8(ascii: "%"), rest.count >= 2, let high = ASCII.hexadecimal(rest[rest.startIndex]),
-                let low = ASCII.hexadecimal(rest[rest.startIndex + 1])
-            {
-                octets.append(high << 4 | low)
-                rest = rest.dropFirst(2)
-            } else {
-                octets.append(octet)
-            }
-        }
-        return octets
     }
 
     /// The parameter as it stands in a field, each string without `;` and short enough for a line of its own: `name=token`,

@@ -1,33 +1,17 @@
 /// Decodes one file, or one part of it, in yEnc 1.3 (yenc.org): from `=ybegin` to `=yend`, whose size and checksum are
 /// compared; text around is left out.
-package struct YEncDecoder: Sendable {
-    private enum State { case before, inside, after }
-
-    private var state = State.before
-    private var lines = EncodedLines()
+package struct YEncDecoder: EnclosedFileDecoder {
+    var state = EnclosedFileState.before
+    var lines = EncodedLines()
     private var checksum = CRC32()
     private var size = 0
     private var isPart = false
     private var isEscaped = false
-    package private(set) var defects: TransferDefects = []
+    package var defects: TransferDefects = []
     /// The name that the begin line tells, as it came.
     package private(set) var name: [UInt8]?
 
     package init() {}
-
-    /// Decodes the next piece and appends what it means.
-    package mutating func decode(_ input: UnsafeBufferPointer<UInt8>, into output: inout [UInt8]) {
-        var rest = input[...]
-        while !rest.isEmpty {
-            if let line = lines.next(&rest) { take(line, into: &output) }
-        }
-    }
-
-    /// The end of the octets.
-    package mutating func finish(into output: inout [UInt8]) {
-        if let line = lines.last() { take(line, into: &output) }
-        if state == .before { defects.insert(.noBegin) } else if state == .inside { defects.insert(.noEnd) }
-    }
 
     /// The name in a line that begins such a file; nil for any other line.
     package static func name(inBegin line: [UInt8]) -> [UInt8]? {
@@ -48,7 +32,7 @@ package struct YEncDecoder: Sendable {
         return nil
     }
 
-    private mutating func take(_ line: [UInt8], into output: inout [UInt8]) {
+    mutating func take(_ line: [UInt8], into output: inout [UInt8]) {
         switch state {
         case .before:
             guard !lines.isContinued, let name = Self.name(inBegin: line) else { return }

@@ -1,3 +1,4 @@
+import DNS
 import MIME
 
 /// What a domain asks to be done with mail that fails (RFC 7489 §6.3, p).
@@ -72,6 +73,21 @@ package struct DMARCRecord: Sendable, Hashable {
         guard let equals = first.firstIndex(of: UInt8(ascii: "=")) else { return false }
         return ASCII.equal(ASCII.trim(first[..<equals]), "v")
             && ASCII.trim(first[(equals + 1)...]).elementsEqual(Array("DMARC1".utf8))
+    }
+
+    /// The records of DMARC at a name; none where the name doesn't exist.
+    ///
+    /// - Throws: only what may pass.
+    static func texts(
+        at name: DomainName,
+        _ lookup: any MailAuthLookup
+    ) async throws(MailAuthLookupError) -> [[UInt8]] {
+        do throws(MailAuthLookupError) {
+            return try await lookup.txt(name).filter(isRecord)
+        } catch {
+            guard error.isVoid else { throw error }
+            return []
+        }
     }
 
     /// Reads a record; what is wrong behind the version is passed over (RFC 7489 §6.3).

@@ -48,13 +48,7 @@ package enum DMARCReportDestination {
         guard let name = try? DomainName(labels: labels) else {
             return Verdict(uri: uri, isAccepted: false, reason: "the name to ask for would be too long")
         }
-        var texts: [[UInt8]] = []
-        do throws(MailAuthLookupError) {
-            texts = try await lookup.txt(name)
-        } catch {
-            guard error.isVoid else { throw error }
-        }
-        let records = texts.filter(DMARCRecord.isRecord)
+        let records = try await DMARCRecord.texts(at: name, lookup)
         guard let text = records.first else {
             return Verdict(
                 uri: uri,

@@ -56,13 +56,7 @@ package struct DMARCTreeWalk {
     }
 
     private mutating func ask(_ name: DomainName) async throws(MailAuthLookupError) -> DMARCRecord? {
-        var texts: [[UInt8]] = []
-        do throws(MailAuthLookupError) {
-            texts = try await lookup.txt(name)
-        } catch {
-            guard error.isVoid else { throw error }
-        }
-        let records = texts.filter(DMARCRecord.isRecord)
+        let records = try await DMARCRecord.texts(at: name, lookup)
         guard let text = records.first else {
             steps.append(Step(name: name, text: nil, note: "no record"))
             return nil
