@@ -61,7 +61,7 @@ final class DeliveryJob: @unchecked Sendable {
     }
 
     let message: QueuedMessage
-    let destination: Destination
+    var destination: Destination
     /// Which of the envelope's recipients, from 0.
     var recipients: [Int32]
     /// Attempts that failed.

@@ -183,8 +183,9 @@ extension Scheduler {
             switch job.phase {
             case .deferred:
                 job.due = 0
-                job.destination.unblock()
                 schedule(job)
+                job.destination.unblock()
+                enterLine(job.destination)
                 count += 1
             case .ready:
                 job.destination.unblock()

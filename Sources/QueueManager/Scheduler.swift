@@ -163,6 +163,8 @@ package final class Scheduler: @unchecked Sendable {
             setAlarm(Alarm(time: job.due, event: .job(job)))
         } else {
             job.phase = .ready
+            // What was known of the destination may have been forgotten meanwhile, and begun anew for others.
+            job.destination = destination(job.destination.name)
             job.destination.line.append(job)
             enterLine(job.destination)
         }
@@ -351,7 +353,10 @@ package final class Scheduler: @unchecked Sendable {
     }
 
     func forgetIfIdle(_ destination: Destination) {
-        if destination.isForgettable, !destination.isInLine { destinations[destination.name] = nil }
+        guard destination.isForgettable, !destination.isInLine, destinations[destination.name] === destination else {
+            return
+        }
+        destinations[destination.name] = nil
     }
 
     /// A message whose file is not what was written goes to `corrupt/`; one whose file somebody removed is forgotten.

@@ -104,6 +104,30 @@ import Testing
         await second.stop()
     }
 
+    @Test(.timeLimit(.minutes(2))) func deferredMessageComesAgainAfterItsDelivererWasAway() async throws {
+        let queue = try TestQueue()
+        let first = try await queue.relay()
+        try await queue.start()
+        _ = try await queue.submit(to: ["<one@example.net>"])
+        try await first.next().answer(.defer, "4.2.2")
+        _ = try await queue.list { $0.first?["state"] == "deferred" }
+        // The destination begins anew with another message, and is left alone again.
+        _ = try await queue.submit(to: ["<two@example.net>"])
+        let other = try await first.next()
+        other.answer(.ok, "2.0.0")
+        _ = try await queue.list { $0.count == 1 }
+        await first.stop()
+        other.connection.eventLoop.execute { other.connection.abort() }
+        await queue.advance(1_000_000)
+        let second = try await queue.relay()
+        let again = try await second.next()
+        #expect(again.frame.all("recipient") == ["<one@example.net>"])
+        again.answer(.ok, "2.0.0")
+        _ = try await queue.list { $0.isEmpty }
+        await queue.stop()
+        await second.stop()
+    }
+
     @Test func unreachableDestinationIsLeftAloneByAll() async throws {
         let queue = try TestQueue()
         let relay = try await queue.relay()
