@@ -6,14 +6,18 @@ import NIOCore
 final class Forwarder {
     private let loop: any EventLoop
     private let timeout: TimeAmount
+    private let minimumPatience: TimeAmount
     private var upstreams: [SocketAddress: Upstream] = [:]
 
     private static let maximumAttempts = 12
 
-    /// - Parameter timeout: all attempts together.
-    init(on loop: any EventLoop, timeout: TimeAmount) {
+    /// - Parameters:
+    ///   - timeout: all attempts together.
+    ///   - minimumPatience: the least that an attempt waits.
+    init(on loop: any EventLoop, timeout: TimeAmount, minimumPatience: TimeAmount) {
         self.loop = loop
         self.timeout = timeout
+        self.minimumPatience = minimumPatience
     }
 
     /// What the servers say; a failure when none gives a usable answer in time.
@@ -54,7 +58,7 @@ final class Forwarder {
 
     private func upstream(_ address: SocketAddress) -> Upstream {
         if let known = upstreams[address] { return known }
-        let upstream = Upstream(address, on: loop)
+        let upstream = Upstream(address, on: loop, minimumPatience: minimumPatience)
         upstreams[address] = upstream
         return upstream
     }

@@ -35,6 +35,8 @@ package struct ResolverSettings: Sendable {
     /// Octets.
     package var cacheSize = 64 << 20
     package var queryTimeout = TimeAmount.seconds(5)
+    /// The least that an attempt at a server waits for its answer.
+    var minimumPatience = TimeAmount.milliseconds(150)
     /// On each event loop.
     package var maximumPending = 4096
     package var idleTimeout = TimeAmount.seconds(30)

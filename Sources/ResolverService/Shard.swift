@@ -44,7 +44,11 @@ final class Shard: @unchecked Sendable {
         self.settings = settings
         self.loop = loop
         self.names = names
-        forwarder = Forwarder(on: loop, timeout: settings.queryTimeout)
+        forwarder = Forwarder(
+            on: loop,
+            timeout: settings.queryTimeout,
+            minimumPatience: settings.minimumPatience
+        )
         let share = settings.cacheSize / max(shards, 1)
         cache = BoundedCache(limit: share / 16 * 9)
         gaps = ProvenGaps(limit: share / 16)

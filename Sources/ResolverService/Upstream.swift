@@ -14,17 +14,26 @@ final class Upstream {
     /// Until when queries go without EDNS, because the server doesn't understand it.
     private var plainUntil = NIODeadline.uptimeNanoseconds(0)
 
+    private let minimumPatience: TimeAmount
     private let maximumIdle: Int
     private let shared: IdleSockets?
 
     private static let plainTime = TimeAmount.minutes(15)
 
     /// - Parameters:
+    ///   - minimumPatience: the least that the first attempt waits.
     ///   - maximumIdle: how many sockets wait for another query.
     ///   - shared: counts them together with those of other servers.
-    init(_ address: SocketAddress, on loop: any EventLoop, maximumIdle: Int = 256, shared: IdleSockets? = nil) {
+    init(
+        _ address: SocketAddress,
+        on loop: any EventLoop,
+        minimumPatience: TimeAmount,
+        maximumIdle: Int = 256,
+        shared: IdleSockets? = nil
+    ) {
         self.address = address
         self.loop = loop
+        self.minimumPatience = minimumPatience
         self.maximumIdle = maximumIdle
         self.shared = shared
     }
@@ -39,7 +48,9 @@ final class Upstream {
     func avoidEDNS() { plainUntil = .now() + Self.plainTime }
 
     /// How long the first attempt waits: as RFC 6298 §2 has it.
-    private var timeout: TimeAmount { .milliseconds(Int64(min(max(smoothedTime + 4 * deviation, 150), 2000))) }
+    private var timeout: TimeAmount {
+        max(minimumPatience, .milliseconds(Int64(min(smoothedTime + 4 * deviation, 2000))))
+    }
 
     /// How long an attempt waits: twice as long after each that came to nothing, sixteen times as long at most.
     func timeout(afterAttempts former: Int) -> TimeAmount {

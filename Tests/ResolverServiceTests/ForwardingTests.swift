@@ -149,7 +149,9 @@ struct ForwardingTests {
     }
 
     @Test func aSilentServerIsAskedAgainAndAnotherInItsPlace() async throws {
-        try await TestResolver.with(upstreams: [{ _ in .silence }, honest]) { (resolver, upstreams) async throws in
+        let impatient: (inout ResolverSettings) -> Void = { $0.minimumPatience = .milliseconds(150) }
+        try await TestResolver.with(upstreams: [{ _ in .silence }, honest], configure: impatient) {
+            (resolver, upstreams) async throws in
             for number in 0..<5 { #expect(try await resolver.ask("a\(number).net").answers.count == 1) }
             #expect(upstreams[1].queries.count >= 5)
         }

@@ -37,7 +37,7 @@ final class Recursor {
     ) {
         self.settings = settings
         self.lookUp = lookUp
-        servers = ServerTable(on: loop)
+        servers = ServerTable(on: loop, minimumPatience: settings.minimumPatience)
         delegations = DelegationCache(limit: cacheLimit, fixed: settings.stubs)
         insideNames = BoundedCache(limit: cacheLimit / 16)
     }

@@ -38,6 +38,7 @@ final class ZoneServer {
 /// The servers that one event loop has asked, those that were unused longest forgotten first.
 final class ServerTable {
     private let loop: any EventLoop
+    private let minimumPatience: TimeAmount
     private let idle = IdleSockets()
     private var servers: BoundedCache<SocketAddress, ZoneServer>
 
@@ -45,8 +46,9 @@ final class ServerTable {
     private static let maximumServers = 8192
     private static let cost = 1024
 
-    init(on loop: any EventLoop) {
+    init(on loop: any EventLoop, minimumPatience: TimeAmount) {
         self.loop = loop
+        self.minimumPatience = minimumPatience
         servers = BoundedCache(
             limit: Self.maximumServers * (Self.cost + BoundedCache<SocketAddress, ZoneServer>.overhead)
         )
@@ -54,7 +56,9 @@ final class ServerTable {
 
     func server(_ address: SocketAddress) -> ZoneServer {
         if let known = servers.value(for: address) { return known }
-        let server = ZoneServer(Upstream(address, on: loop, maximumIdle: 256, shared: idle))
+        let server = ZoneServer(
+            Upstream(address, on: loop, minimumPatience: minimumPatience, maximumIdle: 256, shared: idle)
+        )
         servers.insert(server, for: address, cost: Self.cost)
         return server
     }
