@@ -48,7 +48,7 @@ let fuzzing: [Target] =
     : [
         .executableTarget(
             name: "fuzz",
-            dependencies: ["MIME", "MailAuth", "DNS", "DNSSEC", "SMTP", "IMAP", "POP3", "SASL", nioCore],
+            dependencies: ["MIME", "MailAuth", "DNS", "DNSSEC", "TSIG", "SMTP", "IMAP", "POP3", "SASL", nioCore],
             path: "Tests/Fuzz",
             exclude: ["Corpus"],
             swiftSettings: settings
@@ -102,6 +102,7 @@ let package = Package(
         library("POP3", [nioCore, "MIME"]),
         library("DNS", [nioCore]),
         library("DNSSEC", ["DNS", "Cryptography", nioCore]),
+        library("TSIG", ["DNS", "Cryptography", nioCore]),
         library("MailAuth", ["MIME", "DNS", "Cryptography", "CIDN2", "CZlib", nioCore]),
         library("SASL", [nioCore]),
 
@@ -112,8 +113,8 @@ let package = Package(
         library(
             "Daemon",
             [
-                "CLinux", "CTOML", "Bus", "Network", "TLS", nioCore, nioPosix, nioConcurrency, logging, coreMetrics,
-                arguments,
+                "CLinux", "CTOML", "Bus", "Network", "TLS", "DNS", nioCore, nioPosix, nioConcurrency, logging,
+                coreMetrics, arguments,
             ]
         ),
 
@@ -134,7 +135,10 @@ let package = Package(
         library("Authority", daemonBase + ["SMTP", "CPasswordHash"]),
         library("POP3Server", daemonBase + ["POP3", "SASL", "Mailbox", "MIME", "Accounts", "Login", "TLS"]),
         library("IMAPServer", daemonBase + ["IMAP", "SASL", "Mailbox", "MIME", "Accounts", "Login", "TLS"]),
-        library("ResolverService", daemonBase + ["DNS", "DNSSEC", "Cryptography", "Resolution", "TLS", collections]),
+        library(
+            "ResolverService",
+            daemonBase + ["DNS", "DNSSEC", "TSIG", "Cryptography", "Resolution", "TLS", collections]
+        ),
 
         executable("smtpd", ["SMTPServer", "Daemon"]),
         executable("queue-manager", ["QueueManager", "Daemon"]),
@@ -166,11 +170,12 @@ let package = Package(
         tests("POP3", [nioCore]),
         tests("DNS", [nioCore]),
         tests("DNSSEC", ["DNS", "Cryptography", nioCore]),
+        tests("TSIG", ["DNS", "Cryptography", nioCore]),
         tests("SASL", [nioCore]),
         tests("TLS", ["COpenSSL", nioCore, nioEmbedded]),
         tests("Network", ["TLS", "COpenSSL", nioCore, nioPosix]),
         tests("Bus", ["Network", nioCore, nioPosix, logging]),
-        tests("Daemon", ["CLinux", logging, nioCore, nioPosix]),
+        tests("Daemon", ["CLinux", "DNS", "Network", logging, nioCore, nioPosix]),
         tests("Spool", [nioCore, nioPosix, nioConcurrency]),
         tests("Mailbox", [nioCore, nioPosix]),
         tests("Accounts", ["Bus", "Network", nioCore, nioPosix, logging]),
@@ -183,7 +188,7 @@ let package = Package(
         tests("Authority", daemonBase + ["SMTP", nioEmbedded]),
         tests("POP3Server", daemonBase + ["POP3", "Mailbox", "Login", "TLS"]),
         tests("IMAPServer", daemonBase + ["IMAP", "Mailbox", "Login", "TLS"]),
-        tests("ResolverService", daemonBase + ["DNS", "DNSSEC", "Cryptography", "TLS"]),
+        tests("ResolverService", daemonBase + ["DNS", "DNSSEC", "TSIG", "Cryptography", "TLS"]),
     ] + fuzzing + benchmarks,
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu17,

@@ -79,7 +79,10 @@ package struct ResponseCode: RawRepresentable, Hashable, Sendable, CustomStringC
     package static let notImplemented = ResponseCode(rawValue: 4)
     package static let refused = ResponseCode(rawValue: 5)
     package static let nameExists = ResponseCode(rawValue: 6)
+    package static let setExists = ResponseCode(rawValue: 7)
+    package static let noSuchSet = ResponseCode(rawValue: 8)
     package static let notAuthoritative = ResponseCode(rawValue: 9)
+    package static let notZone = ResponseCode(rawValue: 10)
     package static let badVersion = ResponseCode(rawValue: 16)
 
     /// The mnemonic, or `RCODE123`.
@@ -92,7 +95,10 @@ package struct ResponseCode: RawRepresentable, Hashable, Sendable, CustomStringC
         case .notImplemented: "NOTIMP"
         case .refused: "REFUSED"
         case .nameExists: "YXDOMAIN"
+        case .setExists: "YXRRSET"
+        case .noSuchSet: "NXRRSET"
         case .notAuthoritative: "NOTAUTH"
+        case .notZone: "NOTZONE"
         case .badVersion: "BADVERS"
         default: "RCODE\(rawValue)"
         }

@@ -19,7 +19,8 @@ package enum MessageError: Error, Equatable, Sendable {
 /// Reads the parts of a message in order. Every read is checked against the message's end.
 package struct MessageReader: Sendable {
     let octets: [UInt8]
-    private(set) var position: Int
+    /// Where the next part is read.
+    package private(set) var position: Int
 
     /// Reads `octets` from `position` on.
     package init(_ octets: [UInt8], position: Int = 0) {
@@ -27,7 +28,8 @@ package struct MessageReader: Sendable {
         self.position = position
     }
 
-    var isAtEnd: Bool { position >= octets.count }
+    /// Whether all octets were read.
+    package var isAtEnd: Bool { position >= octets.count }
 
     mutating func readInteger8() throws(MessageError) -> UInt8 {
         guard position < octets.count else { throw .truncated }
@@ -35,17 +37,20 @@ package struct MessageReader: Sendable {
         return octets[position]
     }
 
-    mutating func readInteger16() throws(MessageError) -> UInt16 {
+    /// Two octets in network order.
+    package mutating func readInteger16() throws(MessageError) -> UInt16 {
         guard octets.count - position >= 2 else { throw .truncated }
         defer { position += 2 }
         return UInt16(octets[position]) << 8 | UInt16(octets[position + 1])
     }
 
-    mutating func readInteger32() throws(MessageError) -> UInt32 {
+    /// Four octets in network order.
+    package mutating func readInteger32() throws(MessageError) -> UInt32 {
         UInt32(try readInteger16()) << 16 | UInt32(try readInteger16())
     }
 
-    mutating func readOctets(_ count: Int) throws(MessageError) -> ArraySlice<UInt8> {
+    /// So many octets as they are.
+    package mutating func readOctets(_ count: Int) throws(MessageError) -> ArraySlice<UInt8> {
         guard count >= 0, octets.count - position >= count else { throw .truncated }
         defer { position += count }
         return octets[position..<(position + count)]
@@ -108,13 +113,15 @@ package struct MessageReader: Sendable {
         return data
     }
 
-    mutating func readQuestion() throws(MessageError) -> Question {
+    /// An entry of the question section.
+    package mutating func readQuestion() throws(MessageError) -> Question {
         let name = try readName()
         let type = RecordType(rawValue: try readInteger16())
         return Question(name: name, type: type, class: RecordClass(rawValue: try readInteger16()))
     }
 
-    mutating func readRecord() throws(MessageError) -> ResourceRecord {
+    /// A record, its data checked against the form of its type.
+    package mutating func readRecord() throws(MessageError) -> ResourceRecord {
         let name = try readName()
         let type = RecordType(rawValue: try readInteger16())
         let recordClass = RecordClass(rawValue: try readInteger16())

@@ -40,6 +40,19 @@ package final class Setup {
         return descriptor
     }
 
+    /// The text of a small file with a secret, which others than its owner and group mustn't be able to read.
+    ///
+    /// - Parameter key: the setting that names the file.
+    package func secret(_ path: String, key: String) throws(SetupError) -> String {
+        guard let text = WholeFile.read(path, maximum: 4096) else { throw SetupError("read \(path) (\(key))") }
+        var status = stat()
+        guard stat(path, &status) == 0 else { throw SetupError("look at \(path) (\(key))") }
+        guard status.st_mode & 0o007 == 0 else {
+            throw SetupError(reason: "\(path) (\(key)) holds a secret, but everybody may read it", code: .configuration)
+        }
+        return text
+    }
+
     /// The server's certificate and key.
     package func serverTLS() throws(SetupError) -> TLSContext {
         let settings = configuration.tls

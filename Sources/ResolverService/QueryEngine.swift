@@ -2,6 +2,8 @@ import CoreMetrics
 import DNS
 import Logging
 import NIOCore
+import Network
+import TSIG
 
 /// Answers the queries that arrive on one event loop.
 final class QueryEngine: @unchecked Sendable {
@@ -24,6 +26,8 @@ final class QueryEngine: @unchecked Sendable {
         var isDatagram: Bool
         /// nil for a program on this machine that came by the Unix-domain socket.
         var address: SocketAddress?
+        /// The key that the query was signed with (RFC 8945), once that was checked.
+        var signer: DomainName?
     }
 
     init(_ settings: ResolverSettings, on loop: any EventLoop, names: NameSpace, shards: [Shard], logger: Logger) {
@@ -74,22 +78,49 @@ final class QueryEngine: @unchecked Sendable {
         guard query.readableBytes >= DNSMessage.headerOctets,
             let word = query.getInteger(at: query.readerIndex + 2, as: UInt16.self), word & 0x8000 == 0
         else { return nil }
-        let message: DNSMessage
+        var message: DNSMessage
         do {
             message = try DNSMessage(decoding: query)
         } catch {
             settings.counters.malformed.increment()
             return ByteBuffer(bytes: malformedAnswer(query, word))
         }
-        let generation = generation
-        let (response, lifetime) = await answer(message, client)
         let limit =
             client.isDatagram ? Self.datagramLimit(Int(message.edns?.payloadSize ?? 512)) : DNSMessage.maximumOctets
+        if message.isSigned { return await answer(signed: query, &message, client, limit: limit) }
+        let generation = generation
+        let (response, lifetime) = await answer(message, client)
         let octets = response.encode(maximum: limit)
         if lifetime != 0, generation == self.generation, octets.count > 3, octets[2] & 0x02 == 0 {
             keep(octets, for: query, client, lifetime: lifetime)
         }
         return ByteBuffer(bytes: octets)
+    }
+
+    /// The answer to a query that has a signature (RFC 8945 §5.2), itself signed.
+    private func answer(
+        signed query: ByteBuffer,
+        _ message: inout DNSMessage,
+        _ client: Client,
+        limit: Int
+    ) async -> ByteBuffer {
+        let now = settings.secondsSince1970()
+        var client = client
+        var signer: TSIGSigner
+        var response: DNSMessage
+        switch TSIGVerification.verify(Array(query.readableBytesView), keys: settings.keys, now: now) {
+        case .unsigned, .malformed: return ByteBuffer(bytes: message.response(.formatError).encode(maximum: limit))
+        case .refused(let refusal):
+            signer = refusal
+            response = message.response(.notAuthoritative)
+        case .signed(let answering):
+            signer = answering
+            client.signer = answering.signer
+            message.additionals.removeAll { $0.type == .tsig }
+            response = await answer(message, client).0
+        }
+        let octets = response.encode(maximum: max(limit - signer.overhead, DNSMessage.headerOctets))
+        return ByteBuffer(bytes: signer.sign(octets, now: settings.secondsSince1970()))
     }
 
     private func keep(_ answer: [UInt8], for query: ByteBuffer, _ client: Client, lifetime: UInt32?) {
@@ -120,7 +151,9 @@ final class QueryEngine: @unchecked Sendable {
             mayRecurse: client.mayRecurse,
             recursionDesired: query.flags.recursionDesired,
             dnssecOK: query.edns?.dnssecOK ?? false,
-            checkingDisabled: query.flags.checkingDisabled
+            checkingDisabled: query.flags.checkingDisabled,
+            address: client.address?.addressOctets,
+            signer: client.signer
         )
         let resolution = await ResolutionWalk(names: names, shards: shards, settings: settings).resolve(
             question,
@@ -159,5 +192,12 @@ final class QueryEngine: @unchecked Sendable {
         if question.type == .opt || question.type.rawValue == 0 { return query.response(.formatError) }
         if question.type.isMeta, question.type != .any { return query.response(.notImplemented) }
         return nil
+    }
+}
+
+extension DNSMessage {
+    /// Whether there is a TSIG record, be it at the right place or not.
+    fileprivate var isSigned: Bool {
+        (answers + authorities + additionals).contains { $0.type == .tsig }
     }
 }

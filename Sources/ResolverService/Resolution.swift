@@ -1,4 +1,5 @@
 import DNS
+import Daemon
 import NIOCore
 
 /// What comes of a question: from local zones, the cache and other servers put together.
@@ -20,8 +21,8 @@ struct Resolution {
 
     /// Seconds for which the whole may be kept; nil for as long as the zones stay as they are.
     var lifetime: UInt32? {
-        guard isForeign else { return error == nil ? nil : 0 }
         guard isKept, error == nil else { return 0 }
+        guard isForeign else { return nil }
         return (answers + authorities + additionals).map(\.timeToLive).min() ?? 0
     }
 
@@ -34,6 +35,9 @@ struct Resolution {
         authorities = local.authorities
         additionals = local.additionals
     }
+
+    /// That the answer isn't for everybody, so that it must not be kept.
+    mutating func restrict() { isKept = false }
 
     mutating func add(_ outcome: Outcome) {
         isAuthentic = outcome.security == .secure && (isAuthentic || !hasParts)
@@ -71,6 +75,10 @@ struct QueryRights {
     var recursionDesired: Bool
     var dnssecOK: Bool
     var checkingDisabled: Bool
+    /// The client's address in network order; nil for a program on this machine.
+    var address: [UInt8]?
+    /// The key that the query was signed with.
+    var signer: DomainName?
 }
 
 extension Resolution {
@@ -98,6 +106,13 @@ struct ResolutionWalk: Sendable {
             let route = names.route(name)
             switch route {
             case .local(let zone):
+                if let list = settings.localZones[zone.origin]?.allowQuery {
+                    resolution.restrict()
+                    guard rights.address == nil || list.allows(rights.address, signer: rights.signer) else {
+                        // What came before the alias into this zone is all that the client may know.
+                        return step > 0 ? resolution : .refusal("this zone isn't for you")
+                    }
+                }
                 let local = zone.answer(Question(name: name, type: question.type))
                 resolution.add(local, isFirst: step == 0)
                 guard let next = local.next else { return resolution }

@@ -6,6 +6,7 @@ import NIOCore
 import NIOPosix
 import Network
 import TLS
+import TSIG
 
 /// The daemon `resolverd`.
 package struct ResolverDaemon: DaemonProgram {
@@ -15,6 +16,8 @@ package struct ResolverDaemon: DaemonProgram {
     package struct Prepared: Sendable {
         let settings: ResolverSettings
         let zones: [ZoneFile]
+        /// The directory in which resolverd keeps what it writes; it may be read and written beneath it.
+        let state: CInt
         let datagrams: [[CInt]]
         let streams: [CInt]
         let unix: CInt
@@ -39,29 +42,17 @@ package struct ResolverDaemon: DaemonProgram {
         if configuration.validate ?? (configuration.mode == .recursive) {
             settings.trustAnchors = try trustAnchors(configuration)
         }
-        var directories: [String: CInt] = [:]
-        var zones: [ZoneFile] = []
-        for (name, path) in configuration.zones.sorted(by: { $0.key < $1.key }) {
-            let slash = path.lastIndex(of: "/")
-            let directory = slash.map { String(path[..<$0]) } ?? "."
-            let descriptor = try directories[directory] ?? setup.directory(directory.isEmpty ? "/" : directory)
-            directories[directory] = descriptor
-            zones.append(
-                ZoneFile(
-                    origin: try ResolverSettings.name(name, key: "resolverd.zones"),
-                    directory: descriptor,
-                    name: slash.map { String(path[path.index(after: $0)...]) } ?? path,
-                    path: path
-                )
-            )
-        }
-        for descriptor in directories.values { setup.rights.allowReading(beneath: descriptor, listing: false) }
+        settings.keys = try keys(configuration, setup)
+        let state = try setup.directory(LocalZoneConfiguration.stateDirectory)
+        setup.rights.allowWriting(beneath: state)
+        let zones = try zoneFiles(configuration, setup, state: state)
         setup.rights.root = "run"
         let loops = configuration.threads == 0 ? System.coreCount : configuration.threads
         do {
             return Prepared(
                 settings: settings,
                 zones: zones,
+                state: state,
                 datagrams: try configuration.listen.map { try DatagramSockets.bind($0, count: loops) },
                 streams: try setup.listen(configuration.listen),
                 unix: try setup.listen(unix: "run/dns.sock"),
@@ -73,6 +64,45 @@ package struct ResolverDaemon: DaemonProgram {
         } catch let error as DatagramSocketError {
             throw SetupError(reason: "cannot \(error)", code: .temporary)
         }
+    }
+
+    /// The zones' master files, whose directories stay open.
+    private func zoneFiles(_ configuration: ResolverdConfiguration, _ setup: Setup, state: CInt) throws -> [ZoneFile] {
+        var directories = [LocalZoneConfiguration.stateDirectory: state]
+        var zones: [ZoneFile] = []
+        for zone in configuration.zones {
+            let path = zone.file
+            let slash = path.lastIndex(of: "/")
+            let directory = slash.map { String(path[..<$0]) } ?? "."
+            if directories[directory] == nil {
+                let descriptor = try setup.directory(directory.isEmpty ? "/" : directory)
+                directories[directory] = descriptor
+                setup.rights.allowReading(beneath: descriptor, listing: false)
+            }
+            zones.append(
+                ZoneFile(
+                    origin: zone.origin,
+                    directory: directories[directory] ?? state,
+                    name: slash.map { String(path[path.index(after: $0)...]) } ?? path,
+                    path: path
+                )
+            )
+        }
+        return zones
+    }
+
+    /// The keys that messages are signed with, from their files.
+    private func keys(_ configuration: ResolverdConfiguration, _ setup: Setup) throws -> [DomainName: TSIGKey] {
+        var keys: [DomainName: TSIGKey] = [:]
+        for (name, path) in configuration.keys {
+            let text = try setup.secret(path, key: "resolverd.keys")
+            do {
+                keys[name] = try TSIGKey(name: name, text: text)
+            } catch {
+                throw SetupError(reason: "\(path) (resolverd.keys): \(error)", code: .configuration)
+            }
+        }
+        return keys
     }
 
     /// The servers of the root from the configured file, or those known when this was written.

@@ -5,6 +5,7 @@ import Logging
 import CoreMetrics
 import NIOCore
 import Network
+import TSIG
 
 #if canImport(Glibc)
 import Glibc
@@ -31,6 +32,12 @@ package struct ResolverSettings: Sendable {
     var validates: Bool { !trustAnchors.isEmpty }
     /// Seconds since 1970, modulo 2^32: what signatures' times are compared with.
     var wallClock: @Sendable () -> UInt32 = { UInt32(truncatingIfNeeded: time(nil)) }
+    /// Seconds since 1970: what the times of signed messages (RFC 8945) are compared with.
+    var secondsSince1970: @Sendable () -> UInt64 = { UInt64(max(time(nil), 0)) }
+    /// Keys that messages are signed with.
+    var keys: [DomainName: TSIGKey] = [:]
+    /// What the administrator says about local zones beside their files.
+    var localZones: [DomainName: LocalZoneConfiguration] = [:]
     package var allowRecursion: [AddressRange] = []
     /// Octets.
     package var cacheSize = 64 << 20
@@ -55,6 +62,7 @@ package struct ResolverSettings: Sendable {
         for (name, servers) in configuration.forwardZones {
             forwardZones[try Self.name(name, key: "resolverd.forward-zones")] = servers
         }
+        for zone in configuration.zones { localZones[zone.origin] = zone }
         for (name, servers) in configuration.stubZones {
             stubZones[try Self.name(name, key: "resolverd.stub-zones")] = servers
         }

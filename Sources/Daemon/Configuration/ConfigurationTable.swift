@@ -31,6 +31,9 @@ package final class ConfigurationTable {
     /// The keys that are there, sorted.
     package var keys: [String] { table.keys.sorted() }
 
+    /// Whether the key's value is a table.
+    package func isTable(_ key: String) -> Bool { table[key]?.table != nil }
+
     /// A table within this one; an empty one where there is none.
     package func table(_ key: String) throws(ConfigurationError) -> ConfigurationTable {
         let value = value(key)

@@ -1,3 +1,4 @@
+import DNS
 import NIOCore
 import Network
 
@@ -23,8 +24,10 @@ package struct ResolverdConfiguration: Sendable {
     package var queryLog: Bool
     /// Whom to ask what isn't in a local zone or the cache; nobody where empty.
     package var forwarders: [SocketAddress]
-    /// Local zones: name to master file.
-    package var zones: [String: String]
+    /// Local zones, each once.
+    package var zones: [LocalZoneConfiguration]
+    /// Keys that messages are signed with (RFC 8945), and the files that hold them.
+    package var keys: [DomainName: String]
     /// Whom to ask about names at and below a name, in the place of `forwarders`.
     package var forwardZones: [String: [SocketAddress]]
     /// The servers of zones, where their parents aren't to be asked who they are.
@@ -73,9 +76,8 @@ package struct ResolverdConfiguration: Sendable {
         listenTLS = try table.addresses("listen-tls", port: 853)
         queryLog = try table.boolean("query-log", default: false)
         forwarders = try table.addresses("forwarders", port: 53)
-        let zones = try table.table("zones")
-        self.zones = [:]
-        for name in zones.keys { self.zones[name.lowercased()] = try zones.string(name) }
+        keys = try Self.keys(table)
+        zones = try Self.zones(table, keys: Set(keys.keys))
         let forwardZones = try table.table("forward-zones")
         self.forwardZones = [:]
         for name in forwardZones.keys {
@@ -127,6 +129,38 @@ package struct ResolverdConfiguration: Sendable {
             default: 100,
             in: 1...1_000_000
         )
+    }
+}
+
+extension ResolverdConfiguration {
+    fileprivate static func keys(_ table: ConfigurationTable) throws(ConfigurationError) -> [DomainName: String] {
+        let table = try table.table("keys")
+        var keys: [DomainName: String] = [:]
+        for name in table.keys {
+            let key = try table.name(name, name)
+            guard keys[key] == nil else { throw table.error(name, "is there twice") }
+            keys[key] = try table.string(name)
+        }
+        return keys
+    }
+
+    fileprivate static func zones(
+        _ table: ConfigurationTable,
+        keys: Set<DomainName>
+    ) throws(ConfigurationError) -> [LocalZoneConfiguration] {
+        let table = try table.table("zones")
+        var zones: [LocalZoneConfiguration] = []
+        var names: Set<DomainName> = []
+        var files: Set<String> = []
+        for name in table.keys {
+            let zone = try LocalZoneConfiguration(table, name, keys: keys)
+            guard names.insert(zone.origin).inserted else { throw table.error(name, "is there twice") }
+            if zone.isWritten, !files.insert(zone.file).inserted {
+                throw table.error(name, "its file is another zone's as well")
+            }
+            zones.append(zone)
+        }
+        return zones
     }
 }
 

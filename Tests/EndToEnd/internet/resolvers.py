@@ -130,10 +130,9 @@ class Martlet(Resolver):
     def __init__(self, namespace, directory, hints: Path, anchors: Path, address=MARTLET, changes=None, programs=PROGRAMS):
         super().__init__(namespace, directory, address)
         self.programs = programs
-        for part in ("etc/zones", "run/status"):
-            (directory / part).mkdir(parents=True)
         if layout.is_root():
             layout.make_system_users()
+        layout.make_directories(directory)
         shutil.copy(hints, directory / "etc" / "root.hints")
         shutil.copy(anchors, directory / "etc" / "root.anchors")
         ports = dict.fromkeys(configuration.LISTENERS, 0)
