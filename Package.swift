@@ -48,7 +48,7 @@ let fuzzing: [Target] =
     : [
         .executableTarget(
             name: "fuzz",
-            dependencies: ["MIME", "MailAuth", "DNS", "DNSSEC", "TSIG", "SMTP", "IMAP", "POP3", "SASL", nioCore],
+            dependencies: ["MIME", "MailAuth", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "SMTP", "IMAP", "POP3", "SASL", nioCore],
             path: "Tests/Fuzz",
             exclude: ["Corpus"],
             swiftSettings: settings
@@ -103,6 +103,7 @@ let package = Package(
         library("DNS", [nioCore]),
         library("DNSSEC", ["DNS", "Cryptography", nioCore]),
         library("TSIG", ["DNS", "Cryptography", nioCore]),
+        library("ZoneTransfer", ["DNS"]),
         library("MailAuth", ["MIME", "DNS", "Cryptography", "CIDN2", "CZlib", nioCore]),
         library("SASL", [nioCore]),
 
@@ -171,6 +172,7 @@ let package = Package(
         tests("DNS", [nioCore]),
         tests("DNSSEC", ["DNS", "Cryptography", nioCore]),
         tests("TSIG", ["DNS", "Cryptography", nioCore]),
+        tests("ZoneTransfer", ["DNS"]),
         tests("SASL", [nioCore]),
         tests("TLS", ["COpenSSL", nioCore, nioEmbedded]),
         tests("Network", ["TLS", "COpenSSL", nioCore, nioPosix]),

@@ -5,6 +5,7 @@ let fuzzTargets: [FuzzTarget] = [
     fileNameTarget,
     dnsMessageTarget,
     dnsMasterFileTarget,
+    zoneTransferTarget,
     smtpCommandTarget,
     imapCommandTarget,
     spfRecordTarget,
