@@ -138,7 +138,7 @@ let package = Package(
         library("IMAPServer", daemonBase + ["IMAP", "SASL", "Mailbox", "MIME", "Accounts", "Login", "TLS"]),
         library(
             "ResolverService",
-            daemonBase + ["DNS", "DNSSEC", "TSIG", "Cryptography", "Resolution", "TLS", collections]
+            daemonBase + ["DNS", "DNSSEC", "TSIG", "ZoneTransfer", "Cryptography", "Resolution", "TLS", collections]
         ),
 
         executable("smtpd", ["SMTPServer", "Daemon"]),
@@ -190,7 +190,7 @@ let package = Package(
         tests("Authority", daemonBase + ["SMTP", nioEmbedded]),
         tests("POP3Server", daemonBase + ["POP3", "Mailbox", "Login", "TLS"]),
         tests("IMAPServer", daemonBase + ["IMAP", "Mailbox", "Login", "TLS"]),
-        tests("ResolverService", daemonBase + ["DNS", "DNSSEC", "TSIG", "Cryptography", "TLS"]),
+        tests("ResolverService", daemonBase + ["DNS", "DNSSEC", "TSIG", "ZoneTransfer", "Cryptography", "TLS"]),
     ] + fuzzing + benchmarks,
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu17,

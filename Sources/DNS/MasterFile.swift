@@ -23,8 +23,14 @@ package struct MasterFileRecord: Sendable {
     package let record: ResourceRecord
     /// The file, as it was named.
     package let file: String
-    /// The line that the record begins on.
+    /// The line that the record begins on; 0 where it comes from no file.
     package let line: Int
+
+    package init(record: ResourceRecord, file: String, line: Int) {
+        self.record = record
+        self.file = file
+        self.line = line
+    }
 }
 
 /// Reads master files (RFC 1035 §5, RFC 2308 §4, RFC 3597 §5) with $ORIGIN, $TTL, $INCLUDE and $GENERATE.

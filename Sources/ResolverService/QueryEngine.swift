@@ -11,10 +11,12 @@ final class QueryEngine: @unchecked Sendable {
     let loop: any EventLoop
     let settings: ResolverSettings
     private let shards: [Shard]
-    private var names: NameSpace
+    private(set) var names: NameSpace
     private var kept: AnswerCache
     /// Counts reloads, so that an answer from before one isn't kept after it.
     private var generation = 0
+    /// Whom other servers of our zones talk to; set before the first query.
+    var exchange: ZoneExchange?
     /// Whether each query is logged. On the loop.
     var logsQueries = false
     private let logger: Logger
@@ -143,7 +145,13 @@ final class QueryEngine: @unchecked Sendable {
 
     /// The answer to a query, and for how many seconds it may be kept (nil: as long as the zones stay as they are).
     private func answer(_ query: DNSMessage, _ client: Client) async -> (DNSMessage, lifetime: UInt32?) {
+        if query.flags.opcode == .notify, let exchange {
+            return (exchange.answer(query, from: client.address, signer: client.signer), 0)
+        }
         if let refusal = refusal(query) { return (refusal, 0) }
+        if let type = query.questions.first?.type, type == .axfr || type == .ixfr {
+            return (answer(transferInOneMessage: query, type, client), 0)
+        }
         var response = query.response()
         response.flags.recursionAvailable = client.mayRecurse
         guard let question = query.questions.first else { return (query.response(.formatError), 0) }
@@ -188,9 +196,9 @@ final class QueryEngine: @unchecked Sendable {
             return query.response(.formatError)
         }
         guard question.class == .internet else { return query.response(.refused) }
-        if question.type == .axfr || question.type == .ixfr { return query.response(.refused) }
         if question.type == .opt || question.type.rawValue == 0 { return query.response(.formatError) }
-        if question.type.isMeta, question.type != .any { return query.response(.notImplemented) }
+        let isForZones = question.type == .axfr || question.type == .ixfr
+        if question.type.isMeta, question.type != .any, !isForZones { return query.response(.notImplemented) }
         return nil
     }
 }

@@ -1,5 +1,6 @@
 import Bus
 import DNS
+import Daemon
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
@@ -12,6 +13,9 @@ package final class ResolverServer: Sendable {
     private let settings: ResolverSettings
     private let logger: Logger
     private let store: ZoneStore
+    /// The copies of secondary zones.
+    private let copies: [ZoneFile]
+    private let exchanging = NIOLockedValueBox<ZoneExchange?>(nil)
     private let engines: [QueryEngine]
     let shards: [Shard]
     private let internet: Listener
@@ -30,7 +34,9 @@ package final class ResolverServer: Sendable {
     init(_ settings: ResolverSettings, zones: [ZoneFile], group: any EventLoopGroup, logger: Logger) {
         self.settings = settings
         self.logger = logger
-        store = ZoneStore(zones, logger: logger)
+        copies = zones.filter { settings.localZones[$0.origin]?.isSecondary == true }
+        let files = zones.filter { settings.localZones[$0.origin]?.isSecondary != true }
+        store = ZoneStore(files, others: Set(copies.map(\.origin)), logger: logger)
         let loops = Array(group.makeIterator())
         let names = NameSpace(zones: [], broken: Set(zones.map(\.origin)), settings)
         let shards = loops.map { Shard(settings, on: $0, names: names, shards: loops.count) }
@@ -53,7 +59,9 @@ package final class ResolverServer: Sendable {
     ///   - streams: listening TCP sockets.
     ///   - unix: the listening Unix-domain socket.
     func start(datagrams sockets: [[CInt]], streams: [CInt], unix: CInt?) async throws {
+        let exchange = try await startExchange()
         await reload()
+        await exchange.restore()
         for shared in sockets {
             for (index, socket) in shared.enumerated() {
                 let channel = try await DatagramServer.start(on: socket, engines[index % engines.count])
@@ -66,6 +74,16 @@ package final class ResolverServer: Sendable {
         if let unix {
             try await local.accept(on: unix) { [self] in await serve($0, idle: Self.localIdleTimeout) }
         }
+        exchange.start()
+    }
+
+    private func startExchange() async throws -> ZoneExchange {
+        let exchange = ZoneExchange(settings, copies: copies, on: engines[0].loop, logger: logger) { [weak self] in
+            await self?.serve($1, as: $0)
+        }
+        exchanging.withLockedValue { $0 = exchange }
+        for engine in engines { try await engine.loop.submit { engine.exchange = exchange }.get() }
+        return exchange
     }
 
     /// Answers by DNS over TLS (RFC 7858) as well.
@@ -93,12 +111,24 @@ package final class ResolverServer: Sendable {
     ///
     /// - Parameter onlyChanged: leaves files alone that look as before.
     package func reload(onlyChanged: Bool = false) async {
+        await inTurn { [self] in await load(all: !onlyChanged) }
+    }
+
+    /// Serves another version of a zone that comes from elsewhere than its file; none where nil.
+    private func serve(_ zone: Zone?, as origin: DomainName) async {
+        await inTurn { [self] in
+            store.serve(zone, as: origin)
+            await publish()
+        }
+    }
+
+    private func inTurn(_ work: @escaping @Sendable () async -> Void) async {
         let task = reloads.withLockedValue { last in
             // One after the other, so that an older state never comes last.
             let before = last
             let task = Task {
                 await before?.value
-                await load(all: !onlyChanged)
+                await work()
             }
             last = task
             return task
@@ -109,7 +139,11 @@ package final class ResolverServer: Sendable {
     private func load(all: Bool) async {
         let store = store
         let hasChanged = try? await NIOThreadPool.singleton.runIfActive { store.refresh(all: all) }
-        guard hasChanged == true else { return }
+        if hasChanged == true { await publish() }
+    }
+
+    /// Has all event loops answer from the zones that there are now.
+    private func publish() async {
         let (zones, broken) = store.current
         let names = NameSpace(zones: zones, broken: broken, settings)
         for (engine, shard) in zip(engines, shards) {
@@ -119,6 +153,7 @@ package final class ResolverServer: Sendable {
                 shard.adopt(names)
             }.get()
         }
+        exchanging.withLockedValue { $0 }?.serve(zones)
     }
 
     /// Looks for changed zone files at intervals until the task is cancelled.
@@ -181,17 +216,27 @@ package final class ResolverServer: Sendable {
     /// The zones that are answered or forwarded, as the administrator has them.
     var localZones: [ZoneDescription] {
         let (zones, broken) = store.current
-        var all = zones.map {
+        let exchange = exchanging.withLockedValue { $0 }
+        var all = zones.filter { exchange?.status($0.origin) == nil }.map {
             ZoneDescription(name: $0.origin, kind: "local", serial: $0.serial, records: $0.recordCount)
         }
-        all += broken.map { ZoneDescription(name: $0, kind: "broken") }
+        all += broken.filter { exchange?.status($0) == nil }.map { ZoneDescription(name: $0, kind: "broken") }
+        all += copies.compactMap { copy in
+            exchange?.status(copy.origin).map { ZoneDescription(name: copy.origin, $0) }
+        }
         all += settings.stubZones.keys.map { ZoneDescription(name: $0, kind: "stub") }
         all += settings.forwardZones.keys.map { ZoneDescription(name: $0, kind: "forward") }
         return all.sorted { $0.name < $1.name }
     }
 
+    /// Compares a secondary zone with its primaries at once; nil for a zone that isn't one.
+    func transfer(_ zone: DomainName) async -> Result<UInt32, CheckFailure>? {
+        await exchanging.withLockedValue { $0 }?.check(zone)
+    }
+
     /// Ends: no more queries, a moment for the answers that are under way.
     package func shutDown(grace: TimeAmount) async {
+        exchanging.withLockedValue { $0 }?.close()
         for channel in datagrams.withLockedValue({ $0 }) { try? await channel.close() }
         await internet.shutDown(grace: grace)
         await local.shutDown(grace: grace)
@@ -203,8 +248,22 @@ package final class ResolverServer: Sendable {
 /// A zone that isn't the world's.
 struct ZoneDescription: Sendable {
     var name: DomainName
-    /// `local`, `broken` (a file with an error that never was without), `stub` or `forward`.
+    /// `local`, `broken` (a file with an error that never was without), `secondary`, `stub` or `forward`.
     var kind: String
     var serial: UInt32?
     var records: Int?
+    /// More about a secondary zone.
+    var secondary: SecondaryStatus?
+}
+
+extension ZoneDescription {
+    init(name: DomainName, _ status: SecondaryStatus) {
+        self.init(
+            name: name,
+            kind: "secondary",
+            serial: status.serial,
+            records: status.records,
+            secondary: status
+        )
+    }
 }

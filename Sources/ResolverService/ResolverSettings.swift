@@ -6,6 +6,7 @@ import CoreMetrics
 import NIOCore
 import Network
 import TSIG
+import ZoneTransfer
 
 #if canImport(Glibc)
 import Glibc
@@ -49,6 +50,15 @@ package struct ResolverSettings: Sendable {
     package var idleTimeout = TimeAmount.seconds(30)
     package var maximumConnections = 1000
     package var maximumConnectionsPerClient = 100
+    /// Transfers from others at the same time.
+    var maximumTransfers = 10
+    /// Transfers to others at the same time.
+    var transferPlaces = TransferPlaces(10)
+    var transferTime = TimeAmount.minutes(15)
+    /// What is taken of a zone from a primary.
+    var transferLimits = TransferLimits()
+    /// The least time between two looks at a primary. Seconds.
+    var minimumRefresh: Int64 = 60
     var timeLimits = TimeLimits(positive: 86_400, negative: 3600)
     /// Seconds since some moment, never going back.
     package var now: @Sendable () -> Int64 = { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000_000) }
@@ -86,6 +96,11 @@ package struct ResolverSettings: Sendable {
         logsQueries = configuration.queryLog
         maximumConnections = configuration.maximumConnections
         maximumConnectionsPerClient = configuration.maximumConnectionsPerClient
+        maximumTransfers = configuration.maximumTransfers
+        transferPlaces = TransferPlaces(configuration.maximumTransfers)
+        transferTime = configuration.maximumTransferTime
+        transferLimits.octets = configuration.maximumZoneSize
+        minimumRefresh = Int64(Self.seconds(configuration.minimumRefresh))
         timeLimits = TimeLimits(
             positive: Self.seconds(configuration.cacheMaximumTTL),
             negative: Self.seconds(configuration.cacheMaximumNegativeTTL)
@@ -128,6 +143,8 @@ struct ResolverCounters: Sendable {
     let synthesized = Counter(label: "synthesized-denials")
     let bogus = Counter(label: "bogus-answers")
     let upstreamQueries = Counter(label: "upstream-queries")
+    /// Zones that others were sent.
+    let transfers = Counter(label: "transfers-out")
     let refused = Counter(label: "refused")
     let failures = Counter(label: "servfail")
     let malformed = Counter(label: "malformed")

@@ -17,6 +17,10 @@ final class StreamSession: @unchecked Sendable {
     private var hasEnded = false
     private var writer: CheckedContinuation<Void, Never>?
     private var reader: CheckedContinuation<Void, Never>?
+    /// Nothing more can be sent.
+    private var isBroken = false
+    /// Transfers that go on when what is in `answers` is on its way.
+    private var transfers: [CheckedContinuation<Void, Never>] = []
 
     /// How many queries of one connection may be worked on; then the next ones wait in the socket.
     static let maximumOpen = 64
@@ -53,6 +57,11 @@ final class StreamSession: @unchecked Sendable {
             if let ready = engine.readyAnswer(query, client) {
                 engine.settings.counters.fastHits.increment()
                 finish(ready)
+            } else if let transfer = engine.transfer(query, client) {
+                group.addTask {
+                    await self.send(transfer)
+                    self.finish(nil)
+                }
             } else {
                 group.addTask { await self.finish(self.engine.answer(query, self.client)) }
             }
@@ -78,7 +87,9 @@ final class StreamSession: @unchecked Sendable {
     private func send() async {
         while true {
             let batch = answers
+            let waiting = transfers
             answers = []
+            transfers = []
             for answer in batch {
                 connection.write { $0.writeInteger(UInt16(truncatingIfNeeded: answer.readableBytes)) }
                 connection.write(answer)
@@ -87,8 +98,10 @@ final class StreamSession: @unchecked Sendable {
                 if !batch.isEmpty { try await connection.flush() }
             } catch {
                 hasEnded = true
+                isBroken = true
             }
             settle(batch.count)
+            for transfer in waiting { transfer.resume() }
             if hasEnded, open == 0 { return }
             if answers.isEmpty { await withCheckedContinuation { writer = $0 } }
         }
@@ -99,6 +112,28 @@ final class StreamSession: @unchecked Sendable {
         guard open < Self.maximumOpen || hasEnded, let waiting = reader else { return }
         reader = nil
         waiting.resume()
+    }
+
+    /// Puts one of several messages behind what waits to be sent, and waits until it's on its way.
+    ///
+    /// - Returns: false where the client can't be reached any more.
+    func sendInTurn(_ message: ByteBuffer) async -> Bool {
+        guard !isBroken else { return false }
+        open += 1
+        answers.append(message)
+        wakeWriter()
+        await withCheckedContinuation { transfers.append($0) }
+        return !isBroken
+    }
+
+    /// How long one transfer may take.
+    var transferTime: TimeAmount { engine.settings.transferTime }
+
+    /// Closes the connection in the middle of an answer.
+    func abandon() {
+        isBroken = true
+        hasEnded = true
+        connection.abort()
     }
 
     private func wakeWriter() {

@@ -96,14 +96,16 @@ final class UpstreamSocket: ChannelInboundHandler, @unchecked Sendable {
     func channelInactive(context: ChannelHandlerContext) { finish(.unreachable) }
 
     /// A socket bound to a port of our own choice: the system chooses from fewer.
-    private static func connectedSocket(_ server: SocketAddress) -> CInt? {
+    ///
+    /// - Parameter source: the address to come from, where it matters.
+    static func connectedSocket(_ server: SocketAddress, from source: SocketAddress? = nil) -> CInt? {
         let isV6 = server.protocol == .inet6
         let type = CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
         let socket = Glibc.socket(isV6 ? AF_INET6 : AF_INET, type, 0)
         guard socket >= 0 else { return nil }
         for _ in 0..<8 {
-            let port = Int.random(in: 1024...65535)
-            guard let local = try? SocketAddress(ipAddress: isV6 ? "::" : "0.0.0.0", port: port) else { continue }
+            guard var local = try? source ?? SocketAddress(ipAddress: isV6 ? "::" : "0.0.0.0", port: 0) else { continue }
+            local.port = Int.random(in: 1024...65535)
             if local.withSockAddr({ bind(socket, $0, socklen_t($1)) }) == 0 { break }
         }
         // Where no attempt found a free port, the system chooses one now.

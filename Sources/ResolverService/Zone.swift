@@ -27,6 +27,8 @@ final class Zone: Sendable {
     /// How many records there are, and the zone's version.
     let recordCount: Int
     let serial: UInt32
+    /// The SOA record.
+    let start: ResourceRecord
 
     /// Puts a zone together.
     ///
@@ -36,6 +38,7 @@ final class Zone: Sendable {
         for record in records { try builder.add(record) }
         let start = try builder.finish()
         self.origin = origin
+        self.start = start
         nodes = builder.nodes
         recordCount = builder.count
         let authority = StartOfAuthority(start)
@@ -43,6 +46,31 @@ final class Zone: Sendable {
         var negative = start
         negative.timeToLive = min(start.timeToLive, authority?.minimum ?? 0)
         self.negative = negative
+    }
+
+    /// Puts a zone together from records that come from no file.
+    convenience init(origin: DomainName, records: [ResourceRecord]) throws(MasterFileError) {
+        let entries = records.map { MasterFileRecord(record: $0, file: "\(origin)", line: 0) }
+        try self.init(origin: origin, file: "\(origin)", records: entries)
+    }
+
+    /// All records, the SOA record first.
+    var records: [ResourceRecord] { [start] + Array(others) }
+
+    /// What a transfer has (RFC 5936 §2.2): all records between two times the SOA record, each made as it's taken.
+    var transferRecords: AnyIterator<ResourceRecord> {
+        var others = others.makeIterator()
+        var starts = 2
+        return AnyIterator { [start] in
+            if starts == 1, let next = others.next() { return next }
+            guard starts > 0 else { return nil }
+            starts -= 1
+            return start
+        }
+    }
+
+    private var others: some Sequence<ResourceRecord> {
+        nodes.lazy.flatMap { $0.value.lazy.flatMap(\.value) }.filter { $0.type != .soa }
     }
 
     /// The answer to a question about a name at or below the zone's top.

@@ -10,19 +10,28 @@ final class ZoneStore: Sendable {
     }
 
     private let files: [ZoneFile]
+    /// Zones that come from elsewhere than their files.
+    private let others: Set<DomainName>
     private let logger: Logger
     private let state = NIOLockedValueBox(State())
 
-    init(_ files: [ZoneFile], logger: Logger) {
+    /// - Parameter others: zones that are given by `serve` rather than read from files.
+    init(_ files: [ZoneFile], others: Set<DomainName> = [], logger: Logger) {
         self.files = files
+        self.others = others
         self.logger = logger
     }
 
     /// What is served now, and the zones that never loaded.
     var current: (zones: [Zone], broken: Set<DomainName>) {
         state.withLockedValue { state in
-            (Array(state.zones.values), Set(files.map(\.origin)).subtracting(state.zones.keys))
+            (Array(state.zones.values), others.union(files.map(\.origin)).subtracting(state.zones.keys))
         }
+    }
+
+    /// Serves a zone that comes from elsewhere than its file; nil for one that there is nothing of.
+    func serve(_ zone: Zone?, as origin: DomainName) {
+        state.withLockedValue { $0.zones[origin] = zone }
     }
 
     /// Loads the zones whose files have changed. A zone whose file has an error stays as it was. Blocks; one call at a

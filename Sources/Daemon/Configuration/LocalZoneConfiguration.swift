@@ -27,6 +27,9 @@ package struct LocalZoneConfiguration: Hashable, Sendable {
     package var notify: [Peer] = []
     /// Where a secondary zone is had from; empty for a zone of our own.
     package var primaries: [Peer] = []
+    /// Addresses that we come from when we talk to other servers of the zone; port 0. The system chooses where there is
+    /// none of the other's family.
+    package var sources: [SocketAddress] = []
     /// Who may change what.
     package var update: [UpdateRule] = []
     /// nil for a zone that is as its file says.
@@ -42,6 +45,11 @@ package struct LocalZoneConfiguration: Hashable, Sendable {
     package init(origin: DomainName, file: String) {
         self.origin = origin
         self.file = file
+    }
+
+    /// Where to come from when another server is talked to; nil for wherever the system chooses.
+    package func source(to other: SocketAddress) -> SocketAddress? {
+        sources.first { $0.protocol == other.protocol }
     }
 
     /// Where resolverd keeps what it writes, relative to the instance.
@@ -77,6 +85,7 @@ package struct LocalZoneConfiguration: Hashable, Sendable {
         if zone.keys.contains("allow-query") { allowQuery = try AccessList(zone, "allow-query") }
         allowTransfer = try AccessList(zone, "allow-transfer")
         notify = try Self.peers(zone, "notify")
+        sources = try zone.addresses("source-addresses", port: 0)
         for text in try zone.strings("update") {
             do {
                 update.append(try UpdateRule(text))
@@ -117,7 +126,7 @@ package struct LocalZoneConfiguration: Hashable, Sendable {
         else {
             throw zone.error("file", "must lie in \(Self.stateDirectory)/, where resolverd may write")
         }
-        guard !["keys", "trust-anchors"].contains(name[1]), !name[1].hasSuffix(".journal"), !name[1].hasSuffix(".new")
+        guard !["keys", "trust-anchors"].contains(name[1]), !name[1].hasSuffix(".journal"), !name[1].hasSuffix(".new"), !name[1].hasSuffix(".state")
         else { throw zone.error("file", "that name is for resolverd's own files") }
         guard Self.stateName(origin).utf8.count <= 200 else { throw table.error(key, "too long a name for files") }
     }

@@ -70,6 +70,14 @@ package struct ResolverdConfiguration: Sendable {
     package var idleTimeout: TimeAmount
     package var maximumConnections: Int
     package var maximumConnectionsPerClient: Int
+    /// Transfers of zones to others at the same time, and as many from others.
+    package var maximumTransfers: Int
+    /// How long one transfer may take.
+    package var maximumTransferTime: TimeAmount
+    /// The most that the records of a zone from a primary may take. Octets.
+    package var maximumZoneSize: Int
+    /// The least time between two looks at a primary, whatever the zone says.
+    package var minimumRefresh: TimeAmount
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         listen = try table.addresses("listen")
@@ -129,6 +137,14 @@ package struct ResolverdConfiguration: Sendable {
             default: 100,
             in: 1...1_000_000
         )
+        maximumTransfers = try table.integer("maximum-transfers", default: 10, in: 1...1000)
+        maximumTransferTime = try table.duration(
+            "maximum-transfer-time",
+            default: .minutes(15),
+            in: .seconds(1) ... .hours(24)
+        )
+        maximumZoneSize = try table.octets("maximum-zone-size", default: 256 << 20, in: (1 << 16)...(1 << 40))
+        minimumRefresh = try table.duration("minimum-refresh", default: .minutes(1), in: .seconds(1) ... .hours(24))
     }
 }
 

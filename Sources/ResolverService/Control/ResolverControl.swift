@@ -28,6 +28,7 @@ struct ResolverControl: Sendable {
         case "FLUSH": await flush(name ?? nil, request["below"] == "yes", tag, connection)
         case "STATISTICS": await statistics(tag, connection)
         case "ZONES": zones(tag, connection)
+        case "TRANSFER": await transfer(name ?? nil, tag, connection)
         case "SERVERS": try await servers(tag, connection)
         case "LOG": await log(request["queries"], tag, connection)
         case "RELOAD":
@@ -74,9 +75,29 @@ struct ResolverControl: Sendable {
             frame["kind"] = zone.kind
             frame["serial"] = zone.serial.map { String($0) }
             frame["records"] = zone.records.map { String($0) }
+            if let secondary = zone.secondary {
+                frame["state"] = secondary.state.rawValue
+                frame["confirmed"] = secondary.confirmed.map { String($0) }
+                frame["expires"] = secondary.expires.map { String($0) }
+                frame["next-check"] = String(secondary.nextCheck)
+                frame["reason"] = secondary.problem
+            }
             connection.write(frame)
         }
         connection.write(Frame.ok(tag: tag))
+    }
+
+    private func transfer(_ name: DomainName?, _ tag: String?, _ connection: Connection) async {
+        guard let name, let result = await server.transfer(name) else {
+            connection.write(Frame.reply(.reject, status: "5.5.4", text: "there is no secondary zone of that name", tag: tag))
+            return
+        }
+        switch result {
+        case .success(let serial):
+            connection.write(Frame.ok(tag: tag, [.init("name", "\(name)"), .init("serial", String(serial))]))
+        case .failure(let failure):
+            connection.write(Frame.reply(.defer, status: "4.4.0", text: failure.reason, tag: tag))
+        }
     }
 
     private func servers(_ tag: String?, _ connection: Connection) async throws {
