@@ -48,7 +48,9 @@ let fuzzing: [Target] =
     : [
         .executableTarget(
             name: "fuzz",
-            dependencies: ["MIME", "MailAuth", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "SMTP", "IMAP", "POP3", "SASL", nioCore],
+            dependencies: [
+                "MIME", "MailAuth", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "SMTP", "IMAP", "POP3", "SASL", nioCore,
+            ],
             path: "Tests/Fuzz",
             exclude: ["Corpus"],
             swiftSettings: settings

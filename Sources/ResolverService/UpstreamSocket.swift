@@ -104,7 +104,9 @@ final class UpstreamSocket: ChannelInboundHandler, @unchecked Sendable {
         let socket = Glibc.socket(isV6 ? AF_INET6 : AF_INET, type, 0)
         guard socket >= 0 else { return nil }
         for _ in 0..<8 {
-            guard var local = try? source ?? SocketAddress(ipAddress: isV6 ? "::" : "0.0.0.0", port: 0) else { continue }
+            guard var local = try? source ?? SocketAddress(ipAddress: isV6 ? "::" : "0.0.0.0", port: 0) else {
+                continue
+            }
             local.port = Int.random(in: 1024...65535)
             if local.withSockAddr({ bind(socket, $0, socklen_t($1)) }) == 0 { break }
         }

@@ -41,7 +41,7 @@ struct RefreshScheduleTests {
         #expect(schedule.expires == 60)
         schedule.confirm(try start(0x7FFF_FFFF, 0x7FFF_FFFF, 0x7FFF_FFFF), at: 0, jitter: 0)
         #expect(schedule.nextCheck == 7 * 86400)
-        #expect(schedule.expires == 365 * 86400)
+        #expect(schedule.expires == Int64(365 * 86400))
         schedule.fail(at: 0, jitter: 0)
         #expect(schedule.nextCheck == 86400)
     }

@@ -89,7 +89,9 @@ struct ResolverControl: Sendable {
 
     private func transfer(_ name: DomainName?, _ tag: String?, _ connection: Connection) async {
         guard let name, let result = await server.transfer(name) else {
-            connection.write(Frame.reply(.reject, status: "5.5.4", text: "there is no secondary zone of that name", tag: tag))
+            connection.write(
+                Frame.reply(.reject, status: "5.5.4", text: "there is no secondary zone of that name", tag: tag)
+            )
             return
         }
         switch result {

@@ -107,7 +107,9 @@ struct PrimarySession {
         var octets: [UInt8]
         do {
             var length = try await connection.readExactly(2)
-            octets = Array(try await connection.readExactly(Int(length.readInteger(as: UInt16.self) ?? 0)).readableBytesView)
+            octets = Array(
+                try await connection.readExactly(Int(length.readInteger(as: UInt16.self) ?? 0)).readableBytesView
+            )
         } catch {
             throw .connection(error)
         }
