@@ -49,7 +49,9 @@ let fuzzing: [Target] =
         .executableTarget(
             name: "fuzz",
             dependencies: [
-                "MIME", "MailAuth", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "SMTP", "IMAP", "POP3", "SASL", nioCore,
+                "MIME", "MailAuth", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ResolverService", "Daemon", "SMTP",
+                "IMAP",
+                "POP3", "SASL", nioCore,
             ],
             path: "Tests/Fuzz",
             exclude: ["Corpus"],

@@ -84,8 +84,9 @@ extension DNSMessage {
         let additionalCount = try reader.readInteger16()
         var extendedCode: UInt16 = 0
         for _ in 0..<questionCount { questions.append(try reader.readQuestion()) }
-        for _ in 0..<answerCount { answers.append(try Self.readData(&reader)) }
-        for _ in 0..<authorityCount { authorities.append(try Self.readData(&reader)) }
+        let isUpdate = flags.opcode == .update
+        for _ in 0..<answerCount { answers.append(try Self.readData(&reader, mayBeEmpty: isUpdate)) }
+        for _ in 0..<authorityCount { authorities.append(try Self.readData(&reader, mayBeEmpty: isUpdate)) }
         for _ in 0..<additionalCount {
             var record = try reader.readRecord()
             if record.type == .opt {
@@ -107,8 +108,11 @@ extension DNSMessage {
         try self.init(decoding: Array(buffer.readableBytesView))
     }
 
-    private static func readData(_ reader: inout MessageReader) throws(MessageError) -> ResourceRecord {
-        var record = try reader.readRecord()
+    private static func readData(
+        _ reader: inout MessageReader,
+        mayBeEmpty: Bool
+    ) throws(MessageError) -> ResourceRecord {
+        var record = try reader.readRecord(mayBeEmpty: mayBeEmpty)
         guard record.type != .opt else { throw .badOPT }
         record.limitTimeToLive()
         return record

@@ -121,13 +121,17 @@ package struct MessageReader: Sendable {
     }
 
     /// A record, its data checked against the form of its type.
-    package mutating func readRecord() throws(MessageError) -> ResourceRecord {
+    ///
+    /// - Parameter mayBeEmpty: whether records of the classes ANY and NONE may come without data, as in updates (RFC 2136
+    ///   §2.4, §2.5).
+    package mutating func readRecord(mayBeEmpty: Bool = false) throws(MessageError) -> ResourceRecord {
         let name = try readName()
         let type = RecordType(rawValue: try readInteger16())
         let recordClass = RecordClass(rawValue: try readInteger16())
         let timeToLive = try readInteger32()
         let length = Int(try readInteger16())
-        let data = try readRecordData(of: type, length: length)
+        let isEmpty = mayBeEmpty && length == 0 && (recordClass == .any || recordClass == .none)
+        let data = isEmpty ? [] : try readRecordData(of: type, length: length)
         return ResourceRecord(name: name, type: type, class: recordClass, timeToLive: timeToLive, data: data)
     }
 }

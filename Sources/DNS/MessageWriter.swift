@@ -58,7 +58,7 @@ struct MessageWriter {
         let lengthAt = count
         write(UInt16(0))
         switch record.type {
-        case .ns, .cname, .ptr, .soa, .mx: writeCompressed(record)
+        case .ns, .cname, .ptr, .soa, .mx: if !record.data.isEmpty { writeCompressed(record) }
         default: write(record.data)
         }
         set(UInt16(truncatingIfNeeded: count - lengthAt - 2), at: lengthAt)

@@ -24,7 +24,8 @@ package struct ResourceRecord: Hashable, Sendable {
     package var `class`: RecordClass
     /// Seconds for which the record may be kept.
     package var timeToLive: UInt32
-    /// The data as it is on the wire, with names uncompressed; at most 65,535 octets, and of the type's form.
+    /// The data as it is on the wire, with names uncompressed; at most 65,535 octets, and of the type's form (or none, in an
+    /// update's records of the classes ANY and NONE).
     package let data: [UInt8]
 
     init(name: DomainName, type: RecordType, class: RecordClass, timeToLive: UInt32, data: [UInt8]) {
@@ -50,6 +51,11 @@ package struct ResourceRecord: Hashable, Sendable {
         // Equal means that no name in it was a pointer.
         guard data == wireData else { throw .badRecordData }
         self.init(name: name, type: type, class: `class`, timeToLive: timeToLive, data: data)
+    }
+
+    /// A record without data, as updates have them to speak of a set or a name (RFC 2136 §2.4, §2.5).
+    package static func empty(_ name: DomainName, _ type: RecordType, _ class: RecordClass) -> ResourceRecord {
+        ResourceRecord(name: name, type: type, class: `class`, timeToLive: 0, data: [])
     }
 
     /// Calls `body` with each field of the data and its octets; not at all for an opaque type.

@@ -6,6 +6,8 @@ import NIOCore
 struct AnswerCache {
     private var entries: BoundedCache<UInt64, Entry>
     private let seed = UInt64.random(in: .min ... .max)
+    /// Counts the versions of local zones.
+    private var zoneVersions = 0
 
     /// A class, so that finding one copies nothing.
     private final class Entry {
@@ -15,8 +17,18 @@ struct AnswerCache {
         let timesToLive: [Int]
         let stored: Int64
         let expires: Int64
+        /// Of which versions of the zones it is; nil where it doesn't depend on them.
+        let zoneVersions: Int?
 
-        init(_ query: PlainQuery, _ answer: [UInt8], _ timesToLive: [Int], stored: Int64, expires: Int64) {
+        init(
+            _ query: PlainQuery,
+            _ answer: [UInt8],
+            _ timesToLive: [Int],
+            stored: Int64,
+            expires: Int64,
+            zoneVersions: Int?
+        ) {
+            self.zoneVersions = zoneVersions
             question = query.question
             variant = query.variant
             self.answer = answer
@@ -38,7 +50,7 @@ struct AnswerCache {
         guard let entry = entries.value(for: query.hash(seed)), entry.variant == query.variant,
             query.matches(entry.question), entry.answer.count <= maximum
         else { return nil }
-        guard now < entry.expires else {
+        guard now < entry.expires, entry.zoneVersions == nil || entry.zoneVersions == zoneVersions else {
             entries.remove(query.hash(seed))
             return nil
         }
@@ -56,8 +68,16 @@ struct AnswerCache {
 
     /// Keeps an answer.
     ///
-    /// - Parameter lifetime: seconds; nil for as long as the zones stay as they are, the times to live too.
-    mutating func keep(_ answer: [UInt8], for query: PlainQuery, lifetime: UInt32?, now: Int64) {
+    /// - Parameters:
+    ///   - lifetime: seconds; nil for as long as the zones stay as they are, the times to live too.
+    ///   - dependsOnZones: whether other versions of local zones could make it another answer.
+    mutating func keep(
+        _ answer: [UInt8],
+        for query: PlainQuery,
+        lifetime: UInt32?,
+        dependsOnZones: Bool,
+        now: Int64
+    ) {
         guard answer.count <= Self.maximumAnswer, lifetime != 0, let places = Self.timesToLive(in: answer) else {
             return
         }
@@ -66,13 +86,17 @@ struct AnswerCache {
             answer,
             lifetime == nil ? [] : places,
             stored: now,
-            expires: lifetime.map { now + Int64($0) } ?? .max
+            expires: lifetime.map { now + Int64($0) } ?? .max,
+            zoneVersions: dependsOnZones ? zoneVersions : nil
         )
         let cost =
             128 + memoryCost(ofOctets: answer.count) + memoryCost(ofOctets: query.question.count)
             + memoryCost(ofOctets: 8 * entry.timesToLive.count)
         entries.insert(entry, for: query.hash(seed), cost: cost)
     }
+
+    /// That local zones have other versions now.
+    mutating func outdateZones() { zoneVersions += 1 }
 
     mutating func flush() { entries.removeAll() }
 

@@ -12,6 +12,10 @@ final class QueryEngine: @unchecked Sendable {
     let settings: ResolverSettings
     private let shards: [Shard]
     private(set) var names: NameSpace
+    /// Makes updates of zones; nil where no zone takes any.
+    let updates: ZoneUpdates?
+    /// Knows what has changed in zones.
+    let store: ZoneStore?
     private var kept: AnswerCache
     /// Counts reloads, so that an answer from before one isn't kept after it.
     private var generation = 0
@@ -32,7 +36,17 @@ final class QueryEngine: @unchecked Sendable {
         var signer: DomainName?
     }
 
-    init(_ settings: ResolverSettings, on loop: any EventLoop, names: NameSpace, shards: [Shard], logger: Logger) {
+    init(
+        _ settings: ResolverSettings,
+        on loop: any EventLoop,
+        names: NameSpace,
+        shards: [Shard],
+        store: ZoneStore? = nil,
+        updates: ZoneUpdates? = nil,
+        logger: Logger
+    ) {
+        self.store = store
+        self.updates = updates
         self.logger = logger
         self.settings = settings
         self.loop = loop
@@ -48,10 +62,12 @@ final class QueryEngine: @unchecked Sendable {
     }
 
     /// Serves other zones from now on. On the loop.
-    func adopt(_ names: NameSpace) {
+    ///
+    /// - Parameter onlyVersions: they are the same zones in other versions, so that what came from others still counts.
+    func adopt(_ names: NameSpace, onlyVersions: Bool) {
         self.names = names
         generation += 1
-        kept.flush()
+        if onlyVersions { kept.outdateZones() } else { kept.flush() }
     }
 
     /// An answer that is kept ready; nil where there is none.
@@ -91,10 +107,10 @@ final class QueryEngine: @unchecked Sendable {
             client.isDatagram ? Self.datagramLimit(Int(message.edns?.payloadSize ?? 512)) : DNSMessage.maximumOctets
         if message.isSigned { return await answer(signed: query, &message, client, limit: limit) }
         let generation = generation
-        let (response, lifetime) = await answer(message, client)
+        let (response, keeping) = await answer(message, client)
         let octets = response.encode(maximum: limit)
-        if lifetime != 0, generation == self.generation, octets.count > 3, octets[2] & 0x02 == 0 {
-            keep(octets, for: query, client, lifetime: lifetime)
+        if keeping.lifetime != 0, generation == self.generation, octets.count > 3, octets[2] & 0x02 == 0 {
+            keep(octets, for: query, client, keeping)
         }
         return ByteBuffer(bytes: octets)
     }
@@ -125,10 +141,16 @@ final class QueryEngine: @unchecked Sendable {
         return ByteBuffer(bytes: signer.sign(octets, now: settings.secondsSince1970()))
     }
 
-    private func keep(_ answer: [UInt8], for query: ByteBuffer, _ client: Client, lifetime: UInt32?) {
+    private func keep(_ answer: [UInt8], for query: ByteBuffer, _ client: Client, _ keeping: Keeping) {
         let plain = query.withUnsafeReadableBytes { PlainQueryView($0, mayRecurse: client.mayRecurse)?.copy }
         guard let plain else { return }
-        kept.keep(answer, for: plain, lifetime: lifetime, now: settings.now())
+        kept.keep(
+            answer,
+            for: plain,
+            lifetime: keeping.lifetime,
+            dependsOnZones: keeping.dependsOnZones,
+            now: settings.now()
+        )
     }
 
     /// No more than what passes unfragmented, whatever the client says (and no less than RFC 1035's 512).
@@ -143,18 +165,28 @@ final class QueryEngine: @unchecked Sendable {
         return DNSMessage(id: id, flags: flags, responseCode: .formatError).encode()
     }
 
-    /// The answer to a query, and for how many seconds it may be kept (nil: as long as the zones stay as they are).
-    private func answer(_ query: DNSMessage, _ client: Client) async -> (DNSMessage, lifetime: UInt32?) {
+    /// Whether an answer may be kept ready.
+    private struct Keeping {
+        /// Seconds; nil for as long as the zones stay as they are.
+        var lifetime: UInt32?
+        /// Whether anything in it comes from local zones.
+        var dependsOnZones = false
+
+        static let not = Keeping(lifetime: 0)
+    }
+
+    private func answer(_ query: DNSMessage, _ client: Client) async -> (DNSMessage, Keeping) {
         if query.flags.opcode == .notify, let exchange {
-            return (exchange.answer(query, from: client.address, signer: client.signer), 0)
+            return (exchange.answer(query, from: client.address, signer: client.signer), .not)
         }
-        if let refusal = refusal(query) { return (refusal, 0) }
+        if query.flags.opcode == .update { return (await answer(update: query, client), .not) }
+        if let refusal = refusal(query) { return (refusal, .not) }
         if let type = query.questions.first?.type, type == .axfr || type == .ixfr {
-            return (answer(transferInOneMessage: query, type, client), 0)
+            return (answer(transferInOneMessage: query, type, client), .not)
         }
         var response = query.response()
         response.flags.recursionAvailable = client.mayRecurse
-        guard let question = query.questions.first else { return (query.response(.formatError), 0) }
+        guard let question = query.questions.first else { return (query.response(.formatError), .not) }
         let rights = QueryRights(
             mayRecurse: client.mayRecurse,
             recursionDesired: query.flags.recursionDesired,
@@ -177,7 +209,7 @@ final class QueryEngine: @unchecked Sendable {
             resolution.isAuthentic && (rights.dnssecOK || query.flags.isAuthenticData) && !rights.checkingDisabled
         if let error = resolution.error ?? resolution.note { response.edns?.options.append(error.option) }
         count(resolution)
-        return (response, resolution.lifetime)
+        return (response, Keeping(lifetime: resolution.lifetime, dependsOnZones: resolution.dependsOnZones))
     }
 
     private func count(_ resolution: Resolution) {

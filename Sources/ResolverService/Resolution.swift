@@ -16,6 +16,8 @@ struct Resolution {
     var error: ExtendedError?
     /// Whether anything came from elsewhere, so that times to live run down.
     private(set) var isForeign = false
+    /// Whether local zones have anything to do with it.
+    private(set) var dependsOnZones = false
     private var isKept = true
     private var hasParts = false
 
@@ -28,6 +30,7 @@ struct Resolution {
 
     mutating func add(_ local: LocalAnswer, isFirst: Bool) {
         if isFirst { isAuthoritative = local.isAuthoritative }
+        dependsOnZones = true
         isAuthentic = false
         hasParts = true
         code = local.code
@@ -54,7 +57,9 @@ struct Resolution {
 
     /// Nothing of a chain is worth anything without its end.
     mutating func fail(_ error: ExtendedError) {
+        let dependsOnZones = dependsOnZones
         self = Resolution()
+        self.dependsOnZones = dependsOnZones
         code = .serverFailure
         self.error = error
     }

@@ -16,6 +16,8 @@ package final class ResolverServer: Sendable {
     /// The copies of secondary zones.
     private let copies: [ZoneFile]
     private let exchanging = NIOLockedValueBox<ZoneExchange?>(nil)
+    let updates: ZoneUpdates
+    private let published = NIOLockedValueBox<Set<DomainName>?>(nil)
     private let engines: [QueryEngine]
     let shards: [Shard]
     private let internet: Listener
@@ -35,13 +37,30 @@ package final class ResolverServer: Sendable {
         self.settings = settings
         self.logger = logger
         copies = zones.filter { settings.localZones[$0.origin]?.isSecondary == true }
-        let files = zones.filter { settings.localZones[$0.origin]?.isSecondary != true }
-        store = ZoneStore(files, others: Set(copies.map(\.origin)), logger: logger)
+        let dynamic = zones.compactMap { file -> DynamicZone? in
+            guard let zone = settings.localZones[file.origin], !zone.update.isEmpty else { return nil }
+            return DynamicZone(zone, file: file, now: settings.now, logger: logger)
+        }
+        let others = Set(copies.map(\.origin) + dynamic.map(\.origin))
+        let store = ZoneStore(zones.filter { !others.contains($0.origin) }, others: others, logger: logger)
+        self.store = store
+        let updates = ZoneUpdates(dynamic, store: store, logger: logger)
+        self.updates = updates
         let loops = Array(group.makeIterator())
         let names = NameSpace(zones: [], broken: Set(zones.map(\.origin)), settings)
         let shards = loops.map { Shard(settings, on: $0, names: names, shards: loops.count) }
         self.shards = shards
-        engines = loops.map { QueryEngine(settings, on: $0, names: names, shards: shards, logger: logger) }
+        engines = loops.map {
+            QueryEngine(
+                settings,
+                on: $0,
+                names: names,
+                shards: shards,
+                store: store,
+                updates: updates,
+                logger: logger
+            )
+        }
         internet = Listener(
             group: group,
             limits: .init(
@@ -60,6 +79,10 @@ package final class ResolverServer: Sendable {
     ///   - unix: the listening Unix-domain socket.
     func start(datagrams sockets: [[CInt]], streams: [CInt], unix: CInt?) async throws {
         let exchange = try await startExchange()
+        updates.start { [weak self] done in
+            guard let self else { return done() }
+            publish(then: done)
+        }
         await reload()
         await exchange.restore()
         for shared in sockets {
@@ -138,22 +161,35 @@ package final class ResolverServer: Sendable {
 
     private func load(all: Bool) async {
         let store = store
-        let hasChanged = try? await NIOThreadPool.singleton.runIfActive { store.refresh(all: all) }
-        if hasChanged == true { await publish() }
+        let hasRead = try? await NIOThreadPool.singleton.runIfActive { store.refresh(all: all) }
+        let hasChanged = await updates.refresh(all: all)
+        if hasChanged || hasRead == true { await publish() }
     }
 
     /// Has all event loops answer from the zones that there are now.
     private func publish() async {
-        let (zones, broken) = store.current
-        let names = NameSpace(zones: zones, broken: broken, settings)
-        for (engine, shard) in zip(engines, shards) {
-            _ = try? await engine.loop.submit {
-                engine.adopt(names)
-                // What was kept may have come past a zone that is ours now.
-                shard.adopt(names)
-            }.get()
+        await withCheckedContinuation { done in publish { done.resume() } }
+    }
+
+    /// Has all event loops answer from the zones that there are now, and calls back when they do. From any thread.
+    private func publish(then done: @escaping @Sendable () -> Void) {
+        let adopted = published.withLockedValue { last in
+            // Under the lock, so that an older state never comes last.
+            let (zones, broken) = store.current
+            let names = NameSpace(zones: zones, broken: broken, settings)
+            let origins = Set(zones.map(\.origin))
+            defer { last = origins }
+            let onlyVersions = last == origins
+            exchanging.withLockedValue { $0 }?.serve(zones)
+            return zip(engines, shards).map { engine, shard in
+                engine.loop.submit {
+                    engine.adopt(names, onlyVersions: onlyVersions)
+                    shard.adopt(names, onlyVersions: onlyVersions)
+                }
+            }
         }
-        exchanging.withLockedValue { $0 }?.serve(zones)
+        guard let loop = engines.first?.loop else { return done() }
+        EventLoopFuture.andAllComplete(adopted, on: loop).whenComplete { _ in done() }
     }
 
     /// Looks for changed zone files at intervals until the task is cancelled.
@@ -241,6 +277,7 @@ package final class ResolverServer: Sendable {
         await internet.shutDown(grace: grace)
         await local.shutDown(grace: grace)
         await controlling.withLockedValue { $0 }?.shutDown(grace: .milliseconds(100))
+        _ = await updates.write(nil)
         for shard in shards { _ = try? await shard.loop.submit { shard.close() }.get() }
     }
 }

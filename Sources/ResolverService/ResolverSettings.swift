@@ -145,6 +145,8 @@ struct ResolverCounters: Sendable {
     let upstreamQueries = Counter(label: "upstream-queries")
     /// Zones that others were sent.
     let transfers = Counter(label: "transfers-out")
+    let updates = Counter(label: "updates")
+    let failedUpdates = Counter(label: "failed-updates")
     let refused = Counter(label: "refused")
     let failures = Counter(label: "servfail")
     let malformed = Counter(label: "malformed")

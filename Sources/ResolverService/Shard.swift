@@ -295,9 +295,11 @@ final class Shard: @unchecked Sendable {
     }
 
     /// Serves other zones from now on, and forgets what may have come past a zone that is ours now. On the loop.
-    func adopt(_ names: NameSpace) {
+    ///
+    /// - Parameter onlyVersions: they are the same zones in other versions.
+    func adopt(_ names: NameSpace, onlyVersions: Bool) {
         self.names = names
-        flush()
+        if !onlyVersions { flush() }
     }
 
     /// Forgets all answers. On the loop.

@@ -19,13 +19,13 @@ final class Zone: Sendable {
     /// The SOA record as negative answers carry it (RFC 2308 §3).
     private let negative: ResourceRecord
     /// All names, those without records of their own in between included (RFC 4592 §2.2.2).
-    private let nodes: [DomainName: [RecordType: [ResourceRecord]]]
+    let nodes: ZoneNodes
 
     /// How many aliases one answer may follow.
     static let maximumAliases = 16
 
     /// How many records there are, and the zone's version.
-    let recordCount: Int
+    var recordCount: Int { nodes.recordCount }
     let serial: UInt32
     /// The SOA record.
     let start: ResourceRecord
@@ -33,14 +33,20 @@ final class Zone: Sendable {
     /// Puts a zone together.
     ///
     /// - Throws: what is wrong with it as a whole, at the record that is to blame.
-    init(origin: DomainName, file: String, records: [MasterFileRecord]) throws(MasterFileError) {
+    convenience init(origin: DomainName, file: String, records: [MasterFileRecord]) throws(MasterFileError) {
         var builder = ZoneBuilder(origin: origin, file: file)
         for record in records { try builder.add(record) }
         let start = try builder.finish()
-        self.origin = origin
+        self.init(builder.nodes, start: start)
+    }
+
+    /// A zone from nodes that were checked against each other.
+    ///
+    /// - Parameter start: the SOA record among them.
+    init(_ nodes: ZoneNodes, start: ResourceRecord) {
+        origin = nodes.origin
         self.start = start
-        nodes = builder.nodes
-        recordCount = builder.count
+        self.nodes = nodes
         let authority = StartOfAuthority(start)
         serial = authority?.serial ?? 0
         var negative = start
@@ -55,11 +61,11 @@ final class Zone: Sendable {
     }
 
     /// All records, the SOA record first.
-    var records: [ResourceRecord] { [start] + Array(others) }
+    var records: [ResourceRecord] { [start] + nodes.records.filter { $0.type != .soa } }
 
     /// What a transfer has (RFC 5936 §2.2): all records between two times the SOA record, each made as it's taken.
     var transferRecords: AnyIterator<ResourceRecord> {
-        var others = others.makeIterator()
+        var others = nodes.records.lazy.filter { $0.type != .soa }.makeIterator()
         var starts = 2
         return AnyIterator { [start] in
             if starts == 1, let next = others.next() { return next }
@@ -67,10 +73,6 @@ final class Zone: Sendable {
             starts -= 1
             return start
         }
-    }
-
-    private var others: some Sequence<ResourceRecord> {
-        nodes.lazy.flatMap { $0.value.lazy.flatMap(\.value) }.filter { $0.type != .soa }
     }
 
     /// The answer to a question about a name at or below the zone's top.

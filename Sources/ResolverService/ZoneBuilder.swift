@@ -4,13 +4,13 @@ import DNS
 struct ZoneBuilder {
     let origin: DomainName
     let file: String
-    private(set) var nodes: [DomainName: [RecordType: [ResourceRecord]]] = [:]
-    private(set) var count = 0
+    private(set) var nodes: ZoneNodes
     private var places: [DomainName: (file: String, line: Int)] = [:]
 
     init(origin: DomainName, file: String) {
         self.origin = origin
         self.file = file
+        nodes = ZoneNodes(origin: origin)
     }
 
     mutating func add(_ entry: MasterFileRecord) throws(MasterFileError) {
@@ -23,7 +23,6 @@ struct ZoneBuilder {
             guard record.name == origin else { throw wrong("SOA belongs to the zone's top, \(origin)") }
             guard nodes[origin]?[.soa] == nil else { throw wrong("a second SOA") }
         }
-        addNodesAbove(record.name)
         var set = nodes[record.name]?[record.type] ?? []
         guard !set.contains(where: { $0.data == record.data }) else { return }
         if record.type == .cname || record.type == .dname, !set.isEmpty {
@@ -33,19 +32,9 @@ struct ZoneBuilder {
         var added = record
         if let first = set.first { added.timeToLive = first.timeToLive }
         set.append(added)
-        nodes[record.name, default: [:]][record.type] = set
+        nodes.set(set, record.type, at: record.name)
         if places[record.name] == nil || record.type == .cname || record.type == .dname {
             places[record.name] = (entry.file, entry.line)
-        }
-        count += 1
-    }
-
-    private mutating func addNodesAbove(_ name: DomainName) {
-        var name = name
-        while name != origin, nodes[name] == nil {
-            nodes[name] = [:]
-            guard let parent = name.parent else { return }
-            name = parent
         }
     }
 
@@ -54,13 +43,13 @@ struct ZoneBuilder {
         guard let start = nodes[origin]?[.soa]?.first else {
             throw MasterFileError(file: file, line: 0, reason: "no SOA record at \(origin)")
         }
-        for (name, sets) in nodes where sets[.cname] != nil {
+        for (name, sets) in nodes.all where sets[.cname] != nil {
             // Signatures and NSEC may stand beside an alias (RFC 4035 §2.5).
             if let other = sets.keys.first(where: { ![.cname, .rrsig, .nsec].contains($0) }) {
                 throw wrong(name, "CNAME and \(other) at \(name)")
             }
         }
-        for name in nodes.keys where name != origin {
+        for (name, _) in nodes.all where name != origin {
             var above = name.parent
             while let ancestor = above, ancestor.isSubdomain(of: origin) {
                 if nodes[ancestor]?[.dname] != nil {

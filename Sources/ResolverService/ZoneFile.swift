@@ -31,24 +31,31 @@ struct ZoneFile: Sendable {
     struct Loaded {
         var zone: Result<Zone, MasterFileError>
         var versions: [String: Version?]
+        /// Of all the files together.
+        var content = FileContent()
     }
 
     /// Reads the file and what it includes. Blocks.
     func load() -> Loaded {
         var versions: [String: Version?] = [name: version(of: name)]
+        var all = FileContent()
         let zone = Result { () throws(MasterFileError) -> Zone in
             let octets: [UInt8]
             switch read(name, followsLinks: true) {
-            case .success(let content): octets = content
+            case .success(let content):
+                octets = content
+                all.add(content)
             case .failure(let error): throw MasterFileError(file: path, line: 0, reason: error.reason)
             }
             let records = try MasterFile.parse(octets, file: path, origin: origin) { included in
                 versions[included] = version(of: included)
-                return read(included, followsLinks: false)
+                let result = read(included, followsLinks: false)
+                if case .success(let content) = result { all.add(content) }
+                return result
             }
             return try Zone(origin: origin, file: path, records: records)
         }
-        return Loaded(zone: zone, versions: versions)
+        return Loaded(zone: zone, versions: versions, content: all)
     }
 
     /// How a file is now; nil when it can't be reached.

@@ -1,21 +1,23 @@
 import DNS
 import Logging
 import NIOConcurrencyHelpers
+import ZoneTransfer
 
 /// The local zones as last loaded without an error.
 final class ZoneStore: Sendable {
     private struct State {
         var zones: [DomainName: Zone] = [:]
         var versions: [DomainName: [String: ZoneFile.Version?]] = [:]
+        var histories: [DomainName: ZoneHistory] = [:]
     }
 
     private let files: [ZoneFile]
-    /// Zones that come from elsewhere than their files.
+    /// Zones that are given by `serve` rather than read from files here.
     private let others: Set<DomainName>
     private let logger: Logger
     private let state = NIOLockedValueBox(State())
 
-    /// - Parameter others: zones that are given by `serve` rather than read from files.
+    /// - Parameter others: zones that are given by `serve` rather than read from files here.
     init(_ files: [ZoneFile], others: Set<DomainName> = [], logger: Logger) {
         self.files = files
         self.others = others
@@ -29,9 +31,37 @@ final class ZoneStore: Sendable {
         }
     }
 
-    /// Serves a zone that comes from elsewhere than its file; nil for one that there is nothing of.
-    func serve(_ zone: Zone?, as origin: DomainName) {
-        state.withLockedValue { $0.zones[origin] = zone }
+    /// Serves a version of a zone that comes from elsewhere; nil for one that there is nothing of.
+    func serve(_ zone: Zone?, as origin: DomainName, history: ZoneHistory = ZoneHistory()) {
+        state.withLockedValue { state in
+            state.zones[origin] = zone
+            state.histories[origin] = history
+        }
+    }
+
+    /// The differences from an older version to this one, with which a secondary needs less than with all of the zone (RFC
+    /// 1995 §4); nil where they aren't known, or are more than that.
+    func differences(to zone: Zone, from serial: UInt32) -> [ZoneDifference]? {
+        let known = state.withLockedValue { $0.histories[zone.origin]?.differences(from: serial) }
+        guard let known, let last = known.firstIndex(where: { $0.latter.isSame(as: zone.start) }) else { return nil }
+        let differences = Array(known[...last])
+        let count = differences.reduce(0) { $0 + $1.removed.count + $1.added.count + 2 }
+        return count <= zone.recordCount ? differences : nil
+    }
+
+    /// Serves a zone as it was read from its file, and remembers what has changed where its serial says so.
+    private func serve(read zone: Zone) {
+        let former = state.withLockedValue { $0.zones[zone.origin] }
+        let isLater = former.map { SerialNumber(zone.serial).isAfter(SerialNumber($0.serial)) } ?? false
+        let difference = isLater ? former.map { zone.difference(from: $0) } : nil
+        state.withLockedValue { state in
+            state.zones[zone.origin] = zone
+            if let difference {
+                state.histories[zone.origin, default: ZoneHistory()].append(difference)
+            } else if former?.serial != zone.serial {
+                state.histories[zone.origin] = nil
+            }
+        }
     }
 
     /// Loads the zones whose files have changed. A zone whose file has an error stays as it was. Blocks; one call at a
@@ -46,7 +76,7 @@ final class ZoneStore: Sendable {
             switch loaded.zone {
             case .success(let zone):
                 hasChanged = true
-                state.withLockedValue { $0.zones[file.origin] = zone }
+                serve(read: zone)
                 logger.info(
                     "zone loaded",
                     metadata: [

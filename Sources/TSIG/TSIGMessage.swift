@@ -47,7 +47,7 @@ package struct TSIGMessage: Sendable {
         for _ in 0..<questions { _ = try reader.readQuestion() }
         for index in 0..<(records + additionals) {
             let start = reader.position
-            let record = try reader.readRecord()
+            let record = try reader.readRecord(mayBeEmpty: true)
             guard record.type == .tsig else { continue }
             guard index >= records, index == records + additionals - 1 else { throw Fault.misplaced }
             guard reader.isAtEnd else { throw MessageError.trailingOctets }

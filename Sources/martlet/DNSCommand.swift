@@ -10,7 +10,7 @@ struct DNSCommand: AsyncParsableCommand {
         abstract: "Asks DNS servers, and looks after our own.",
         subcommands: [
             DNSLookupCommand.self, DNSCacheCommand.self, DNSZonesCommand.self, DNSServersCommand.self,
-            DNSLogCommand.self, DNSReloadCommand.self, DNSTransferCommand.self,
+            DNSLogCommand.self, DNSReloadCommand.self, DNSSyncCommand.self, DNSTransferCommand.self,
         ],
         defaultSubcommand: DNSLookupCommand.self
     )

@@ -212,3 +212,19 @@ struct DNSReloadCommand: AsyncParsableCommand {
 
     func run() async throws { _ = try await options.ask(Frame("RELOAD")) }
 }
+
+/// `martlet dns sync [ZONE]`
+struct DNSSyncCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "sync",
+        abstract: "Writes zones that were changed by updates to their files at once."
+    )
+    @OptionGroup var options: DNSControlOptions
+    @Argument(help: "This zone only.") var zone: String?
+
+    func run() async throws {
+        var request = Frame("SYNC")
+        request["name"] = zone
+        _ = try await options.ask(request)
+    }
+}

@@ -63,7 +63,7 @@ def test_open_files(system, name):
         "pop3d-mailbox": ("mail",),
         "imapd-mailbox": ("mail",),
         "authd": ("etc",),
-        "resolverd": ("etc/zones", "etc"),
+        "resolverd": ("etc/zones", "etc", "dns"),
     }.get(name, ())
     for link in Path(f"/proc/{system.supervisor.pid(name)}/fd").iterdir():
         target = os.readlink(link)
@@ -125,6 +125,7 @@ def test_files_of_the_instance(system):
         ("etc/users", None, 0o640),
         ("spool", "mlt-queue", 0o700),
         ("mail", "mlt-mail", 0o700),
+        ("dns", "mlt-dns", 0o700),
     ):
         details = (system.directory / path).stat()
         assert details.st_mode & 0o777 & ~mode == 0, path

@@ -6,6 +6,8 @@ let fuzzTargets: [FuzzTarget] = [
     dnsMessageTarget,
     dnsMasterFileTarget,
     zoneTransferTarget,
+    tsigTarget,
+    dnsUpdateTarget,
     smtpCommandTarget,
     imapCommandTarget,
     spfRecordTarget,

@@ -84,7 +84,7 @@ struct ServerTests {
 
     @Test(arguments: [
         (UInt16(0x0900), RecordType.a, UInt16(1), ResponseCode.notImplemented),
-        (0x2900, .soa, 1, .notImplemented), (0x0100, .axfr, 1, .formatError), (0x0100, .tkey, 1, .notImplemented),
+        (0x2900, .soa, 1, .notAuthoritative), (0x0100, .axfr, 1, .formatError), (0x0100, .tkey, 1, .notImplemented),
         (0x0100, .opt, 1, .formatError), (0x0100, .txt, 3, .refused),
     ])
     func whatIsNotServed(_ flags: UInt16, _ type: RecordType, _ class: UInt16, _ code: ResponseCode) async throws {

@@ -126,9 +126,10 @@ package struct LocalZoneConfiguration: Hashable, Sendable {
         else {
             throw zone.error("file", "must lie in \(Self.stateDirectory)/, where resolverd may write")
         }
-        guard !["keys", "trust-anchors"].contains(name[1]), !name[1].hasSuffix(".journal"), !name[1].hasSuffix(".new"),
-            !name[1].hasSuffix(".state")
-        else { throw zone.error("file", "that name is for resolverd's own files") }
+        let endings = [".journal", ".new", ".edited", ".state"]
+        guard !["keys", "trust-anchors"].contains(name[1]), !endings.contains(where: { name[1].hasSuffix($0) }) else {
+            throw zone.error("file", "that name is for resolverd's own files")
+        }
         guard Self.stateName(origin).utf8.count <= 200 else { throw table.error(key, "too long a name for files") }
     }
 

@@ -75,14 +75,18 @@ package struct UpdateRule: Hashable, Sendable {
 
     /// Whether the rule lets the key's holder change records of the type at the name.
     package func allows(_ signer: DomainName, _ name: DomainName, _ type: RecordType) -> Bool {
-        guard signer == key else { return false }
-        switch scope {
-        case .name(let only): guard name == only else { return false }
-        case .subdomain(let top): guard name.isSubdomain(of: top) else { return false }
-        case .itself: guard name == key else { return false }
-        case .zone: break
-        }
+        guard signer == key, covers(name) else { return false }
         guard !types.isEmpty else { return !Self.guarded.contains(type) }
         return types.contains(type) || types.contains(.any)
+    }
+
+    /// Whether the rule is about a name of the zone.
+    package func covers(_ name: DomainName) -> Bool {
+        switch scope {
+        case .name(let only): name == only
+        case .subdomain(let top): name.isSubdomain(of: top)
+        case .itself: name == key
+        case .zone: true
+        }
     }
 }

@@ -34,6 +34,7 @@ struct ResolverControl: Sendable {
         case "RELOAD":
             await server.reload()
             connection.write(Frame.ok(tag: tag))
+        case "SYNC": await sync(name ?? nil, tag, connection)
         default: connection.write(Frame.reply(.reject, status: "5.5.1", text: "unknown verb", tag: tag))
         }
     }
@@ -100,6 +101,21 @@ struct ResolverControl: Sendable {
         case .failure(let failure):
             connection.write(Frame.reply(.defer, status: "4.4.0", text: failure.reason, tag: tag))
         }
+    }
+
+    private func sync(_ name: DomainName?, _ tag: String?, _ connection: Connection) async {
+        guard let failures = await server.updates.write(name) else {
+            connection.write(
+                Frame.reply(.reject, status: "5.5.4", text: "no zone of that name takes updates", tag: tag)
+            )
+            return
+        }
+        guard failures.isEmpty else {
+            let text = failures.joined(separator: "; ")
+            connection.write(Frame.reply(.reject, status: "5.3.0", text: text, tag: tag))
+            return
+        }
+        connection.write(Frame.ok(tag: tag))
     }
 
     private func servers(_ tag: String?, _ connection: Connection) async throws {

@@ -70,7 +70,12 @@ extension QueryEngine {
         guard let request = TransferRequest(query) else { return .failure(.formatError) }
         guard let since = request.serial else { return .records(zone.transferRecords) }
         guard SerialNumber(zone.serial).isAfter(since) else { return .current(zone.start) }
-        return .records(zone.transferRecords)
+        guard let differences = store?.differences(to: zone, from: since.rawValue) else {
+            return .records(zone.transferRecords)
+        }
+        // RFC 1995 §4: between two times the SOA record of the last version.
+        let records = [[zone.start]] + differences.map(\.records) + [[zone.start]]
+        return .records(AnyIterator(records.lazy.joined().makeIterator()))
     }
 }
 

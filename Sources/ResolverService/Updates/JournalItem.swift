@@ -1,0 +1,196 @@
+import CLinux
+import DNS
+import ZoneTransfer
+
+/// What a zone's journal holds, in the order in which it came about.
+enum JournalItem: Equatable, Sendable {
+    /// The zone's file has this version, or is about to have it.
+    case file(serial: UInt32, FileContent)
+    case difference(ZoneDifference)
+}
+
+/// What tells one content of a file from another: an edit by hand is recognised, nobody is kept out.
+struct FileContent: Equatable, Sendable {
+    private(set) var octets: UInt64 = 0
+    /// CRC-32C.
+    private(set) var checksum: UInt32 = 0
+
+    init() {}
+
+    init(octets: UInt64, checksum: UInt32) {
+        self.octets = octets
+        self.checksum = checksum
+    }
+
+    init(_ content: [UInt8]) { add(content) }
+
+    mutating func add(_ content: [UInt8]) {
+        octets += UInt64(content.count)
+        checksum = content.withUnsafeBytes { CLinux_crc32c(checksum, $0.baseAddress, $0.count) }
+    }
+}
+
+/// The octets of a journal: a heading, then one frame for all items that were put on stable storage together, each behind
+/// its length and a CRC-32C (four octets each, in network order). An item begins with an octet that says its kind: 1 for a
+/// file (serial, four octets; length, eight; checksum, four), 2 for a difference (the numbers of records removed and
+/// added, four octets each; the former SOA record and the removed ones, the latter one and the added ones, as they are in
+/// messages, uncompressed).
+enum JournalFormat {
+    static let heading = Array("martlet dns journal 1\n".utf8)
+
+    /// The most octets that a frame may have.
+    static let maximumFrame = 512 << 20
+
+    /// What the octets of a file hold.
+    struct Content {
+        var items: [JournalItem] = []
+        /// Up to where the octets are right.
+        var validOctets = 0
+        /// Whether there are octets behind that, of a frame that was never finished.
+        var isTorn = false
+    }
+
+    /// What is wrong with a journal in another place than its end.
+    struct Damage: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    static func frame(_ items: [JournalItem]) -> [UInt8] {
+        var payload: [UInt8] = []
+        for item in items { append(item, to: &payload) }
+        var octets: [UInt8] = []
+        octets.put(UInt32(clamping: payload.count))
+        octets.put(payload.withUnsafeBytes { CLinux_crc32c(0, $0.baseAddress, $0.count) })
+        return octets + payload
+    }
+
+    private static func append(_ item: JournalItem, to octets: inout [UInt8]) {
+        switch item {
+        case .file(let serial, let content):
+            octets.append(1)
+            octets.put(serial)
+            octets.put(UInt32(truncatingIfNeeded: content.octets >> 32))
+            octets.put(UInt32(truncatingIfNeeded: content.octets))
+            octets.put(content.checksum)
+        case .difference(let difference):
+            octets.append(2)
+            octets.put(UInt32(clamping: difference.removed.count))
+            octets.put(UInt32(clamping: difference.added.count))
+            for record in difference.records {
+                octets += record.name.wire
+                octets.put(record.type.rawValue)
+                octets.put(record.class.rawValue)
+                octets.put(record.timeToLive)
+                octets.put(UInt16(truncatingIfNeeded: record.data.count))
+                octets += record.data
+            }
+        }
+    }
+
+    /// What a journal holds.
+    ///
+    /// A frame that is cut off or wrong is taken for the one that was being written when the machine stopped, which nobody
+    /// was told of, when nothing right comes behind it.
+    static func read(_ octets: [UInt8]) throws(Damage) -> Content {
+        var content = Content()
+        guard !octets.isEmpty else { return content }
+        guard octets.starts(with: heading) else {
+            guard octets.count < heading.count, heading.starts(with: octets) else {
+                throw Damage(description: "it doesn't begin as journals do")
+            }
+            content.isTorn = true
+            return content
+        }
+        content.validOctets = heading.count
+        while content.validOctets < octets.count {
+            guard let payload = payload(octets, at: content.validOctets) else {
+                content.isTorn = true
+                try checkRest(octets, from: content.validOctets)
+                return content
+            }
+            guard let items = items(Array(octets[payload])) else {
+                throw Damage(description: "a frame at octet \(content.validOctets) can't be read")
+            }
+            content.items += items
+            content.validOctets = payload.upperBound
+        }
+        return content
+    }
+
+    /// Where the payload of the frame at a place is; nil where there is no whole frame with the right checksum.
+    private static func payload(_ octets: [UInt8], at place: Int) -> Range<Int>? {
+        guard octets.count - place >= 8 else { return nil }
+        let length = Int(octets.number(at: place))
+        guard length > 0, length <= maximumFrame, octets.count - place - 8 >= length else { return nil }
+        let payload = (place + 8)..<(place + 8 + length)
+        let checksum = octets[payload].withUnsafeBytes { CLinux_crc32c(0, $0.baseAddress, $0.count) }
+        return checksum == octets.number(at: place + 4) ? payload : nil
+    }
+
+    /// Where right frames come behind a wrong one it isn't a torn end.
+    private static func checkRest(_ octets: [UInt8], from start: Int) throws(Damage) {
+        var place = start + 1
+        // The work is bounded for what a kill can leave; a long rest isn't that.
+        let end = min(octets.count - 9, start + 65536)
+        while place < end {
+            let kind = octets[place + 8]
+            if kind == 1 || kind == 2, payload(octets, at: place) != nil {
+                throw Damage(description: "the frame at octet \(start) is damaged, and others come behind it")
+            }
+            place += 1
+        }
+    }
+
+    private static func items(_ payload: [UInt8]) -> [JournalItem]? {
+        var items: [JournalItem] = []
+        var reader = MessageReader(payload)
+        do {
+            while !reader.isAtEnd {
+                switch try reader.readOctets(1).first {
+                case 1:
+                    let serial = try reader.readInteger32()
+                    let length = UInt64(try reader.readInteger32()) << 32 | UInt64(try reader.readInteger32())
+                    let content = FileContent(octets: length, checksum: try reader.readInteger32())
+                    items.append(.file(serial: serial, content))
+                case 2:
+                    let removed = Int(try reader.readInteger32())
+                    let added = Int(try reader.readInteger32())
+                    let former = try reader.readRecord()
+                    var difference = ZoneDifference(former: former, latter: former)
+                    for _ in 0..<removed { difference.removed.append(try reader.readRecord()) }
+                    difference.latter = try reader.readRecord()
+                    for _ in 0..<added { difference.added.append(try reader.readRecord()) }
+                    guard former.type == .soa, difference.latter.type == .soa else { return nil }
+                    items.append(.difference(difference))
+                default: return nil
+                }
+            }
+        } catch {
+            return nil
+        }
+        return items
+    }
+}
+
+extension [UInt8] {
+    fileprivate mutating func put(_ value: UInt16) {
+        append(UInt8(value >> 8))
+        append(UInt8(truncatingIfNeeded: value))
+    }
+
+    fileprivate mutating func put(_ value: UInt32) {
+        put(UInt16(value >> 16))
+        put(UInt16(truncatingIfNeeded: value))
+    }
+
+    /// Four octets in network order; 0 where there are fewer.
+    fileprivate func number(at place: Int) -> UInt32 {
+        guard place >= 0, count - place >= 4 else { return 0 }
+        return self[place..<(place + 4)].reduce(0) { $0 << 8 | UInt32($1) }
+    }
+}
+
+extension ZoneDifference {
+    /// What it takes in a journal, and about what it takes in memory. Octets.
+    var cost: Int { 9 + records.reduce(0) { $0 + $1.name.wire.count + $1.data.count + 10 } }
+}

@@ -1,0 +1,121 @@
+import DNS
+import Daemon
+import NIOCore
+import TSIG
+import Testing
+
+@testable import ResolverService
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+private let text = "$TTL 300\n@ SOA ns root 7 3600 900 604800 300\n NS ns\nns A 192.0.2.1\n"
+
+struct UpdateServerTests {
+    private let key: TSIGKey
+
+    init() throws {
+        key = TSIGKey(name: try DomainName("k"), algorithm: .hmacSHA256, secret: [UInt8](1...32))
+    }
+
+    private func configure() throws -> (inout ResolverSettings) -> Void {
+        let origin = try DomainName("dyn.test")
+        var zone = LocalZoneConfiguration(origin: origin, file: "dns/dyn.test")
+        zone.update = [try UpdateRule("key k zone")]
+        var plain = LocalZoneConfiguration(origin: try DomainName("plain.test"), file: "plain.test")
+        plain.allowQuery = nil
+        return { [key, zone, plain] settings in
+            settings.keys = [key.name: key]
+            settings.localZones = [zone.origin: zone, plain.origin: plain]
+        }
+    }
+
+    private func send(
+        _ resolver: TestResolver,
+        _ message: DNSMessage,
+        key: TSIGKey? = nil,
+        skew: UInt64 = 0
+    ) async throws -> DNSMessage {
+        var signer = TSIGSigner(requestWith: key ?? self.key)
+        let now = ResolverSettings().secondsSince1970()
+        let request = signer.sign(message.encode(), now: now + skew)
+        return try DNSMessage(decoding: try #require(try await resolver.exchange(request)))
+    }
+
+    private func error(_ answer: DNSMessage) -> UInt16? {
+        answer.additionals.last.flatMap { TSIGRecord($0) }?.error
+    }
+
+    @Test func whatWasAcknowledgedIsSeenAtOnce() async throws {
+        try await TestResolver.with(zones: ["dyn.test": text, "plain.test": text], configure: configure()) {
+            resolver,
+            _ in
+            for step in 1...20 {
+                let lines = ["a ANY A", "a 60 IN A 192.0.2.\(step)"]
+                let answer = try await send(resolver, updateMessage("dyn.test", updates: lines))
+                #expect(answer.responseCode == .noError)
+                #expect(answer.flags.opcode == .update)
+                for _ in 0..<3 {
+                    #expect(try await resolver.ask("a.dyn.test").answerLines == ["a.dyn.test. A 192.0.2.\(step)"])
+                }
+            }
+            let start = try #require(try await resolver.ask("dyn.test", .soa).answers.first)
+            #expect(StartOfAuthority(start)?.serial == 27)
+            // Nothing changes, nor does the serial.
+            let same = try await send(resolver, updateMessage("dyn.test", updates: ["a 60 IN A 192.0.2.20"]))
+            #expect(same.responseCode == .noError)
+            #expect(try await resolver.ask("dyn.test", .soa).answers == [start])
+            #expect(await resolver.server.updates.write(try DomainName("dyn.test")) == [])
+            #expect(await resolver.server.updates.write(try DomainName("plain.test")) == nil)
+            let file = WholeFile.read("\(resolver.directory)/dyn.test", maximum: 4096)
+            #expect(file?.contains("a.dyn.test.\t60\tIN\tA\t192.0.2.20\n") == true)
+            unlinkJournal(resolver)
+        }
+    }
+
+    @Test func whoMayNot() async throws {
+        try await TestResolver.with(zones: ["dyn.test": text, "plain.test": text], configure: configure()) {
+            resolver,
+            _ in
+            let update = try updateMessage("dyn.test", updates: ["a 60 IN A 192.0.2.2"])
+            #expect(try await resolver.ask(update).responseCode == .refused)
+            let other = TSIGKey(name: key.name, algorithm: .hmacSHA256, secret: [UInt8](repeating: 1, count: 32))
+            let wrong = try await send(resolver, update, key: other)
+            #expect(wrong.responseCode == .notAuthoritative && error(wrong) == 16)
+            let strange = TSIGKey(name: try DomainName("x"), algorithm: .hmacSHA256, secret: [UInt8](1...32))
+            let unknown = try await send(resolver, update, key: strange)
+            #expect(unknown.responseCode == .notAuthoritative && error(unknown) == 17)
+            let late = try await send(resolver, update, skew: 1000)
+            #expect(late.responseCode == .notAuthoritative && error(late) == 18)
+            #expect(try await send(resolver, updateMessage("plain.test")).responseCode == .refused)
+            #expect(try await send(resolver, updateMessage("nowhere.test")).responseCode == .notAuthoritative)
+            #expect(try await send(resolver, updateMessage("sub.dyn.test")).responseCode == .notAuthoritative)
+            #expect(try await resolver.ask("a.dyn.test").responseCode == .nameError)
+            unlinkJournal(resolver)
+        }
+    }
+
+    /// Many at once: each is made, and all of them have serials of their own.
+    @Test func manyAtOnce() async throws {
+        try await TestResolver.with(zones: ["dyn.test": text, "plain.test": text], configure: configure()) {
+            resolver,
+            _ in
+            try await withThrowingTaskGroup(of: ResponseCode.self) { group in
+                for step in 0..<100 {
+                    let message = try updateMessage("dyn.test", updates: ["n\(step) 60 IN A 192.0.2.1"])
+                    group.addTask { try await send(resolver, message).responseCode }
+                }
+                for try await code in group { #expect(code == .noError) }
+            }
+            let start = try #require(try await resolver.ask("dyn.test", .soa).answers.first)
+            #expect(StartOfAuthority(start)?.serial == 107)
+            #expect(try await resolver.ask("n99.dyn.test").answers.count == 1)
+            unlinkJournal(resolver)
+        }
+    }
+
+    private func unlinkJournal(_ resolver: TestResolver) {
+        for name in ["dyn.test.journal", "plain.test.journal"] { unlink("\(resolver.directory)/\(name)") }
+    }
+}
