@@ -14,6 +14,8 @@ let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let nioConcurrency = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioHTTP2 = Target.Dependency.product(name: "NIOHTTP2", package: "swift-nio-http2")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
@@ -77,6 +79,7 @@ let package = Package(
     name: "martlet",
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
@@ -142,7 +145,10 @@ let package = Package(
         library("IMAPServer", daemonBase + ["IMAP", "SASL", "Mailbox", "MIME", "Accounts", "Login", "TLS"]),
         library(
             "ResolverService",
-            daemonBase + ["DNS", "DNSSEC", "TSIG", "ZoneTransfer", "Cryptography", "Resolution", "TLS", collections]
+            daemonBase + [
+                "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "Cryptography", "Resolution", "TLS", collections, nioHTTP1,
+                nioHTTP2,
+            ]
         ),
 
         executable("smtpd", ["SMTPServer", "Daemon"]),
@@ -194,7 +200,10 @@ let package = Package(
         tests("Authority", daemonBase + ["SMTP", nioEmbedded]),
         tests("POP3Server", daemonBase + ["POP3", "Mailbox", "Login", "TLS"]),
         tests("IMAPServer", daemonBase + ["IMAP", "Mailbox", "Login", "TLS"]),
-        tests("ResolverService", daemonBase + ["DNS", "DNSSEC", "TSIG", "ZoneTransfer", "Cryptography", "TLS"]),
+        tests(
+            "ResolverService",
+            daemonBase + ["DNS", "DNSSEC", "TSIG", "ZoneTransfer", "Cryptography", "TLS", nioHTTP1]
+        ),
     ] + fuzzing + benchmarks,
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu17,

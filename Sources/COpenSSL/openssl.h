@@ -23,6 +23,22 @@ static inline long COpenSSL_mem_eof_return(BIO *bio, int value) { return BIO_set
 static inline long COpenSSL_session_cache_mode(SSL_CTX *context, long mode) {
     return SSL_CTX_set_session_cache_mode(context, mode);
 }
+// The protocols that a server speaks, each behind its length, the preferred one first (RFC 7301 §3.1).
+struct COpenSSL_protocols {
+    unsigned int length;
+    unsigned char list[256];
+};
+static inline int COpenSSL_select_protocol(SSL *ssl, const unsigned char **chosen, unsigned char *length,
+                                           const unsigned char *offered, unsigned int offered_length, void *own) {
+    const struct COpenSSL_protocols *protocols = (const struct COpenSSL_protocols *)own;
+    (void)ssl;
+    int result = SSL_select_next_proto((unsigned char **)chosen, length, protocols->list, protocols->length, offered,
+                                       offered_length);
+    return result == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+static inline void COpenSSL_select_from(SSL_CTX *context, struct COpenSSL_protocols *protocols) {
+    SSL_CTX_set_alpn_select_cb(context, COpenSSL_select_protocol, protocols);
+}
 static inline uint64_t COpenSSL_no_renegotiation(void) { return SSL_OP_NO_RENEGOTIATION; }
 static inline uint64_t COpenSSL_no_compression(void) { return SSL_OP_NO_COMPRESSION; }
 static inline void COpenSSL_free(void *memory) { OPENSSL_free(memory); }

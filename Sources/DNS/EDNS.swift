@@ -32,7 +32,7 @@ package struct EDNS: Hashable, Sendable {
     }
 
     /// How many octets the OPT record takes.
-    var encodedCount: Int { 11 + options.reduce(0) { $0 + 4 + $1.data.count } }
+    package var encodedCount: Int { 11 + options.reduce(0) { $0 + $1.encodedCount } }
 
     func write(to writer: inout MessageWriter, responseCode: ResponseCode) {
         writer.write(UInt8(0))

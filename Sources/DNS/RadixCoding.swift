@@ -16,6 +16,12 @@ package struct RadixCoding: Sendable {
         bits: 6,
         group: 4
     )
+    /// Base64url without padding, as DNS over HTTPS has it (RFC 4648 §5, RFC 8484 §6).
+    package static let base64url = RadixCoding(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
+        bits: 6,
+        group: 1
+    )
 
     private init(_ alphabet: StaticString, bits: Int, group: Int) {
         self.alphabet = alphabet.withUTF8Buffer { Array($0) }

@@ -54,13 +54,16 @@ package final class Setup {
     }
 
     /// The server's certificate and key.
-    package func serverTLS() throws(SetupError) -> TLSContext {
+    ///
+    /// - Parameter protocols: what clients may choose by ALPN; where empty, it isn't looked at.
+    package func serverTLS(protocols: [String] = []) throws(SetupError) -> TLSContext {
         let settings = configuration.tls
         do {
             return try TLSContext(
                 serverCertificate: settings.certificate,
                 privateKey: settings.privateKey,
-                minimum: settings.minimumVersion
+                minimum: settings.minimumVersion,
+                protocols: protocols
             )
         } catch {
             throw SetupError(reason: "\(error)", code: .configuration)

@@ -218,6 +218,28 @@ package final class Connection: @unchecked Sendable {
         }
     }
 
+    // MARK: Handing over
+
+    /// Gives all that arrives from now on, and what arrived and wasn't consumed, to handlers that turn octets into
+    /// something else and back; the last of them must pass no reads on. What is left here is the connection's end:
+    /// `receive`, `deadline`, `close`.
+    package func handOver(to handlers: [any ChannelHandler]) throws {
+        let pipeline = channel.pipeline.syncOperations
+        try pipeline.addHandlers(handlers, position: .before(try pipeline.handler(type: ConnectionHandler.self)))
+        hasNews = false
+        guard input.readableBytes > 0 else { return }
+        let octets = NIOAny(input)
+        input = ByteBuffer()
+        if tls != nil {
+            let context = try pipeline.context(handlerType: TLSHandler.self)
+            context.fireChannelRead(octets)
+            context.fireChannelReadComplete()
+        } else {
+            pipeline.fireChannelRead(octets)
+            pipeline.fireChannelReadComplete()
+        }
+    }
+
     // MARK: Ending
 
     /// Sends what was written and closes. Lets the peer take the last reply before the socket goes.

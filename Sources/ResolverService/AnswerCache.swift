@@ -15,6 +15,8 @@ struct AnswerCache {
         let variant: UInt8
         let answer: [UInt8]
         let timesToLive: [Int]
+        /// Where the OPT record begins, the last one; nil where there is none.
+        let optAt: Int?
         let stored: Int64
         let expires: Int64
         /// Of which versions of the zones it is; nil where it doesn't depend on them.
@@ -24,6 +26,7 @@ struct AnswerCache {
             _ query: PlainQuery,
             _ answer: [UInt8],
             _ timesToLive: [Int],
+            optAt: Int?,
             stored: Int64,
             expires: Int64,
             zoneVersions: Int?
@@ -33,6 +36,7 @@ struct AnswerCache {
             variant = query.variant
             self.answer = answer
             self.timesToLive = timesToLive
+            self.optAt = optAt
             self.stored = stored
             self.expires = expires
         }
@@ -45,8 +49,11 @@ struct AnswerCache {
         entries = BoundedCache(limit: limit)
     }
 
+    /// An answer, and where its OPT record begins.
+    typealias Found = (octets: ByteBuffer, optAt: Int?)
+
     /// The answer to a query; nil where there is none, or it's larger than the client takes.
-    mutating func answer(to query: PlainQueryView, maximum: Int, now: Int64) -> ByteBuffer? {
+    mutating func answer(to query: PlainQueryView, maximum: Int, now: Int64) -> Found? {
         guard let entry = entries.value(for: query.hash(seed)), entry.variant == query.variant,
             query.matches(entry.question), entry.answer.count <= maximum
         else { return nil }
@@ -63,7 +70,7 @@ struct AnswerCache {
                 buffer.setInteger(timeToLive > elapsed ? timeToLive - elapsed : 0, at: offset)
             }
         }
-        return buffer
+        return (buffer, entry.optAt)
     }
 
     /// Keeps an answer.
@@ -78,13 +85,14 @@ struct AnswerCache {
         dependsOnZones: Bool,
         now: Int64
     ) {
-        guard answer.count <= Self.maximumAnswer, lifetime != 0, let places = Self.timesToLive(in: answer) else {
+        guard answer.count <= Self.maximumAnswer, lifetime != 0, let places = Self.places(in: answer) else {
             return
         }
         let entry = Entry(
             query,
             answer,
-            lifetime == nil ? [] : places,
+            lifetime == nil ? [] : places.timesToLive,
+            optAt: places.optAt,
             stored: now,
             expires: lifetime.map { now + Int64($0) } ?? .max,
             zoneVersions: dependsOnZones ? zoneVersions : nil
@@ -103,9 +111,10 @@ struct AnswerCache {
     /// What the answers take now. Octets.
     var octets: Int { entries.total }
 
-    /// Where the times to live are in a message of ours, OPT's aside.
-    private static func timesToLive(in message: [UInt8]) -> [Int]? {
+    /// Where the times to live are in a message of ours, and the OPT record that it ends with.
+    private static func places(in message: [UInt8]) -> (timesToLive: [Int], optAt: Int?)? {
         var places: [Int] = []
+        var optAt: Int?
         var position = DNSMessage.headerOctets
         func skipName() {
             while position < message.count {
@@ -125,11 +134,16 @@ struct AnswerCache {
             position += 4
         }
         for _ in 0..<(number(6) + number(8) + number(10)) {
+            let start = position
             skipName()
             guard position + 10 <= message.count else { return nil }
-            if number(position) != Int(RecordType.opt.rawValue) { places.append(position + 4) }
+            if number(position) == Int(RecordType.opt.rawValue) {
+                optAt = start
+            } else {
+                places.append(position + 4)
+            }
             position += 10 + number(position + 8)
         }
-        return position == message.count ? places : nil
+        return position == message.count ? (places, optAt) : nil
     }
 }

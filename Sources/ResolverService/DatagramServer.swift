@@ -50,7 +50,7 @@ final class DatagramServer: ChannelInboundHandler, @unchecked Sendable {
         queries += 1
         let client = QueryEngine.Client(
             mayRecurse: mayRecurse(envelope.remoteAddress),
-            isDatagram: true,
+            transport: .udp,
             address: envelope.remoteAddress
         )
         if let answer = engine.readyAnswer(envelope.data, client) {

@@ -1,4 +1,5 @@
 import DNS
+import Daemon
 import NIOCore
 
 /// Who has the answer for which part of the tree of names. Immutable: a reload makes another one.
@@ -7,7 +8,7 @@ struct NameSpace: Sendable {
     enum Route {
         case local(Zone)
         /// One of these servers is to be asked.
-        case forward([SocketAddress])
+        case forward([ForwarderAddress])
         /// The servers of its zone are to be asked, from the root or a stub zone down.
         case recursion
         /// A zone of ours whose file was never without an error.
@@ -26,8 +27,8 @@ struct NameSpace: Sendable {
     }
 
     private var zones: [DomainName: Zone] = [:]
-    private var forwards: [DomainName: [SocketAddress]]
-    private let forwarders: [SocketAddress]
+    private var forwards: [DomainName: [ForwarderAddress]]
+    private let forwarders: [ForwarderAddress]
     private let stubs: Set<DomainName>
     private let recurses: Bool
     private let broken: Set<DomainName>
@@ -42,8 +43,8 @@ struct NameSpace: Sendable {
     init(
         zones: [Zone],
         broken: Set<DomainName> = [],
-        forwardZones: [DomainName: [SocketAddress]],
-        forwarders: [SocketAddress],
+        forwardZones: [DomainName: [ForwarderAddress]],
+        forwarders: [ForwarderAddress],
         stubs: Set<DomainName> = [],
         recurses: Bool = false
     ) {

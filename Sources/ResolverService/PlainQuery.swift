@@ -10,6 +10,8 @@ struct PlainQueryView {
     let variant: UInt8
     /// The most octets that the client takes in a datagram.
     let payloadSize: Int
+    /// What it asks for by options; the answer's OPT record alone has to do with it.
+    let wishes: QueryWishes
 
     /// nil for anything unusual, which is then decoded with care.
     init?(_ octets: UnsafeRawBufferPointer, mayRecurse: Bool) {
@@ -30,14 +32,15 @@ struct PlainQueryView {
         guard end <= octets.count, position - DNSMessage.headerOctets <= DomainName.maximumOctets else { return nil }
         var variant = (octets[2] & 1) | ((octets[3] & 0x10) >> 3) | (mayRecurse ? 4 : 0) | (octets[3] & 0x20)
         var payloadSize = 512
+        var wishes: QueryWishes = []
         if octets[11] == 1 {
             // Name, type, payload size, extended code, version, flags, length.
             guard octets.count - end >= 11, octets[end] == 0, octets[end + 1] == 0, octets[end + 2] == 41,
                 octets[end + 6] == 0,
                 octets.count - end - 11 == Int(octets[end + 9]) << 8 | Int(octets[end + 10])
             else { return nil }
-            // Options have an effect on no answer; their form is checked all the same.
-            guard Self.areOptions(octets, from: end + 11) else { return nil }
+            guard let found = Self.wishes(octets, from: end + 11) else { return nil }
+            wishes = found
             variant |= 8 | ((octets[end + 7] & 0x80) >> 3)
             payloadSize = max(512, Int(octets[end + 3]) << 8 | Int(octets[end + 4]))
         } else if octets.count != end {
@@ -47,15 +50,19 @@ struct PlainQueryView {
         self.end = end
         self.variant = variant
         self.payloadSize = payloadSize
+        self.wishes = wishes
     }
 
-    private static func areOptions(_ octets: UnsafeRawBufferPointer, from start: Int) -> Bool {
+    /// What the options ask for; nil where they haven't the form of options.
+    private static func wishes(_ octets: UnsafeRawBufferPointer, from start: Int) -> QueryWishes? {
+        var wishes: QueryWishes = []
         var position = start
         while position < octets.count {
-            guard octets.count - position >= 4 else { return false }
+            guard octets.count - position >= 4 else { return nil }
+            wishes.add(UInt16(octets[position]) << 8 | UInt16(octets[position + 1]))
             position += 4 + (Int(octets[position + 2]) << 8 | Int(octets[position + 3]))
         }
-        return position == octets.count
+        return position == octets.count ? wishes : nil
     }
 
     private var question: UnsafeRawBufferPointer {

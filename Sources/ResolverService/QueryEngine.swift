@@ -28,12 +28,30 @@ final class QueryEngine: @unchecked Sendable {
     /// Who asks, and how.
     struct Client {
         var mayRecurse: Bool
-        /// Whether the answer goes into a datagram.
-        var isDatagram: Bool
+        /// How it came.
+        var transport: Transport
+        /// How long its connection may be silent, for those who ask (RFC 7828); nil where it isn't said.
+        var idleTimeout: TimeAmount?
         /// nil for a program on this machine that came by the Unix-domain socket.
         var address: SocketAddress?
         /// The key that the query was signed with (RFC 8945), once that was checked.
         var signer: DomainName?
+        /// Whether the answer goes into a datagram.
+        var isDatagram: Bool { transport == .udp }
+    }
+
+    /// What queries come by.
+    enum Transport: String, Sendable {
+        case udp
+        case tcp
+        /// DNS over TLS (RFC 7858).
+        case tls
+        /// DNS over HTTPS (RFC 8484).
+        case https
+        /// The Unix-domain socket.
+        case local
+
+        var isEncrypted: Bool { self == .tls || self == .https }
     }
 
     init(
@@ -76,7 +94,11 @@ final class QueryEngine: @unchecked Sendable {
         return query.withUnsafeReadableBytes { octets in
             guard let plain = PlainQueryView(octets, mayRecurse: client.mayRecurse) else { return nil }
             let maximum = client.isDatagram ? Self.datagramLimit(plain.payloadSize) : DNSMessage.maximumOctets
-            return kept.answer(to: plain, maximum: maximum, now: settings.now())
+            guard var found = kept.answer(to: plain, maximum: maximum, now: settings.now()) else { return nil }
+            if !plain.wishes.isEmpty, let place = found.optAt {
+                guard plain.wishes.fulfil(in: &found.octets, optAt: place, client, maximum: maximum) else { return nil }
+            }
+            return found.octets
         }
     }
 
@@ -86,7 +108,7 @@ final class QueryEngine: @unchecked Sendable {
             "query",
             metadata: [
                 "client": "\(client.address?.ipAddress ?? "local")", "name": "\(question.name)",
-                "type": "\(question.type)", "transport": client.isDatagram ? "udp" : "stream",
+                "type": "\(question.type)", "transport": "\(client.transport.rawValue)",
             ]
         )
     }
@@ -112,7 +134,12 @@ final class QueryEngine: @unchecked Sendable {
         if keeping.lifetime != 0, generation == self.generation, octets.count > 3, octets[2] & 0x02 == 0 {
             keep(octets, for: query, client, keeping)
         }
-        return ByteBuffer(bytes: octets)
+        var buffer = ByteBuffer(bytes: octets)
+        if let edns = response.edns, let wishes = message.edns.map(QueryWishes.init), !wishes.isEmpty {
+            let place = octets.count - edns.encodedCount
+            _ = wishes.fulfil(in: &buffer, optAt: place, client, maximum: limit)
+        }
+        return buffer
     }
 
     /// The answer to a query that has a signature (RFC 8945 §5.2), itself signed.

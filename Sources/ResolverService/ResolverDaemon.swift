@@ -22,9 +22,7 @@ package struct ResolverDaemon: DaemonProgram {
         let streams: [CInt]
         let unix: CInt
         let control: CInt
-        /// Listening sockets for DNS over TLS (RFC 7858).
-        let encrypted: [CInt]
-        let tlsContext: TLSContext?
+        let encrypted: [EncryptedListener]
         let administrators: Set<UInt32>
     }
 
@@ -42,6 +40,7 @@ package struct ResolverDaemon: DaemonProgram {
         if configuration.validate ?? (configuration.mode == .recursive) {
             settings.trustAnchors = try trustAnchors(configuration)
         }
+        settings.forwardTLS = try forwardTLS(configuration, minimum: setup.configuration.tls.minimumVersion)
         settings.keys = try keys(configuration, setup)
         let state = try setup.directory(LocalZoneConfiguration.stateDirectory)
         setup.rights.allowWriting(beneath: state)
@@ -57,8 +56,7 @@ package struct ResolverDaemon: DaemonProgram {
                 streams: try setup.listen(configuration.listen),
                 unix: try setup.listen(unix: "run/dns.sock"),
                 control: try setup.listen(unix: "run/dns-control.sock"),
-                encrypted: try setup.listen(configuration.listenTLS),
-                tlsContext: configuration.listenTLS.isEmpty ? nil : try setup.serverTLS(),
+                encrypted: try encrypted(configuration, setup),
                 administrators: setup.uids(of: [.resolverd])
             )
         } catch let error as DatagramSocketError {
@@ -103,6 +101,41 @@ package struct ResolverDaemon: DaemonProgram {
             }
         }
         return keys
+    }
+
+    /// What forwarders' certificates are verified with; nil where none is asked by TLS.
+    private func forwardTLS(_ configuration: ResolverdConfiguration, minimum: TLSVersion) throws -> TLSContext? {
+        let all = configuration.forwarders + configuration.forwardZones.values.joined()
+        guard all.contains(where: { $0.transport == .tls }) else { return nil }
+        do {
+            return try TLSContext(
+                clientVerifying: true,
+                authorities: configuration.forwardTLSAuthorities,
+                minimum: minimum,
+                protocols: EncryptedListener.tlsProtocols
+            )
+        } catch {
+            throw SetupError(reason: "\(error) (resolverd.forward-tls-ca)", code: .configuration)
+        }
+    }
+
+    /// What listens for encrypted queries, with the certificate.
+    private func encrypted(_ configuration: ResolverdConfiguration, _ setup: Setup) throws -> [EncryptedListener] {
+        var listeners: [EncryptedListener] = []
+        if !configuration.listenTLS.isEmpty {
+            let context = try setup.serverTLS(protocols: EncryptedListener.tlsProtocols)
+            listeners += try setup.listen(configuration.listenTLS).map {
+                .init(socket: $0, context: context, path: nil)
+            }
+        }
+        if !configuration.listenHTTPS.isEmpty {
+            let context = try setup.serverTLS(protocols: HTTPSSession.protocols)
+            let path = configuration.httpsPath
+            listeners += try setup.listen(configuration.listenHTTPS).map {
+                .init(socket: $0, context: context, path: path)
+            }
+        }
+        return listeners
     }
 
     /// The servers of the root from the configured file, or those known when this was written.
@@ -156,9 +189,7 @@ package struct ResolverDaemon: DaemonProgram {
             logger: context.logger
         )
         try await server.start(datagrams: prepared.datagrams, streams: prepared.streams, unix: prepared.unix)
-        if let tlsContext = prepared.tlsContext {
-            try await server.startEncrypted(streams: prepared.encrypted, tlsContext)
-        }
+        for listener in prepared.encrypted { try await server.start(listener) }
         try await server.control(
             on: prepared.control,
             administrators: prepared.administrators,

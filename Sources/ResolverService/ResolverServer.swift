@@ -34,6 +34,8 @@ package final class ResolverServer: Sendable {
     private static let localIdleTimeout = TimeAmount.hours(1)
 
     init(_ settings: ResolverSettings, zones: [ZoneFile], group: any EventLoopGroup, logger: Logger) {
+        var settings = settings
+        settings.logger = logger
         self.settings = settings
         self.logger = logger
         copies = zones.filter { settings.localZones[$0.origin]?.isSecondary == true }
@@ -92,10 +94,10 @@ package final class ResolverServer: Sendable {
             }
         }
         for socket in streams {
-            try await internet.accept(on: socket) { [self] in await serve($0, idle: settings.idleTimeout) }
+            try await internet.accept(on: socket) { [self] in await serve($0, .tcp, idle: settings.idleTimeout) }
         }
         if let unix {
-            try await local.accept(on: unix) { [self] in await serve($0, idle: Self.localIdleTimeout) }
+            try await local.accept(on: unix) { [self] in await serve($0, .local, idle: Self.localIdleTimeout) }
         }
         exchange.start()
     }
@@ -109,25 +111,31 @@ package final class ResolverServer: Sendable {
         return exchange
     }
 
-    /// Answers by DNS over TLS (RFC 7858) as well.
-    func startEncrypted(streams: [CInt], _ context: TLSContext) async throws {
-        for socket in streams {
-            try await internet.accept(on: socket) { [self] connection in
-                connection.idleTimeout = settings.idleTimeout
-                do {
-                    try await connection.startTLS(server: context, reply: nil)
-                } catch {
-                    return
-                }
-                await serve(connection, idle: settings.idleTimeout)
+    /// Answers by DNS over TLS or HTTPS as well.
+    func start(_ listener: EncryptedListener) async throws {
+        try await internet.accept(on: listener.socket) { [self] connection in
+            connection.idleTimeout = settings.idleTimeout
+            do {
+                try await connection.startTLS(server: listener.context, reply: nil)
+            } catch {
+                return
             }
+            guard let path = listener.path else {
+                return await serve(connection, .tls, idle: settings.idleTimeout)
+            }
+            guard let engine = engine(of: connection) else { return }
+            await HTTPSSession(connection, engine, path: path, idleTimeout: settings.idleTimeout).run()
         }
     }
 
-    private func serve(_ connection: Connection, idle: TimeAmount) async {
-        guard let engine = engines.first(where: { $0.loop === connection.eventLoop }) else { return }
+    private func engine(of connection: Connection) -> QueryEngine? {
+        engines.first { $0.loop === connection.eventLoop }
+    }
+
+    private func serve(_ connection: Connection, _ transport: QueryEngine.Transport, idle: TimeAmount) async {
+        guard let engine = engine(of: connection) else { return }
         connection.idleTimeout = idle
-        await StreamSession(connection, engine).run()
+        await StreamSession(connection, engine, transport).run()
     }
 
     /// Reads the zones' files again.
@@ -280,6 +288,18 @@ package final class ResolverServer: Sendable {
         _ = await updates.write(nil)
         for shard in shards { _ = try? await shard.loop.submit { shard.close() }.get() }
     }
+}
+
+/// A socket on which encrypted queries are answered.
+struct EncryptedListener: Sendable {
+    /// It listens.
+    let socket: CInt
+    let context: TLSContext
+    /// Where DNS over HTTPS (RFC 8484) is answered; nil for DNS over TLS (RFC 7858).
+    let path: String?
+
+    /// What is spoken for DNS over TLS, for ALPN (RFC 7858 says nothing; registered with IANA).
+    static let tlsProtocols = ["dot"]
 }
 
 /// A zone that isn't the world's.

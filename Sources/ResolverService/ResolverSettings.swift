@@ -5,6 +5,7 @@ import Logging
 import CoreMetrics
 import NIOCore
 import Network
+import TLS
 import TSIG
 import ZoneTransfer
 
@@ -14,8 +15,12 @@ import Glibc
 
 /// What a resolver works by.
 package struct ResolverSettings: Sendable {
-    package var forwarders: [SocketAddress] = []
-    package var forwardZones: [DomainName: [SocketAddress]] = [:]
+    package var forwarders: [ForwarderAddress] = []
+    package var forwardZones: [DomainName: [ForwarderAddress]] = [:]
+    /// Whose certificates count for forwarders that are asked by DNS over TLS; nil where there are none.
+    var forwardTLS: TLSContext?
+    /// For what concerns other servers.
+    var logger = Logger(label: "resolverd") { _ in SwiftLogNoOpLogHandler() }
     /// Where recursion starts; nil where only forwarders are asked.
     var rootHints: RootHints?
     /// Zones whose servers the administrator named.

@@ -1,6 +1,7 @@
 import CoreMetrics
 import DNS
 import DNSSEC
+import Daemon
 import NIOCore
 import Network
 
@@ -30,7 +31,7 @@ final class Shard: @unchecked Sendable {
 
     /// Who is asked what the cache doesn't have.
     enum Source: Sendable {
-        case forwarders([SocketAddress])
+        case forwarders([ForwarderAddress])
         /// The servers of zones, from the root or a stub zone down.
         case zones
     }
@@ -47,7 +48,9 @@ final class Shard: @unchecked Sendable {
         forwarder = Forwarder(
             on: loop,
             timeout: settings.queryTimeout,
-            minimumPatience: settings.minimumPatience
+            minimumPatience: settings.minimumPatience,
+            tls: settings.forwardTLS,
+            logger: settings.logger
         )
         let share = settings.cacheSize / max(shards, 1)
         cache = BoundedCache(limit: share / 16 * 9)

@@ -25,12 +25,13 @@ final class StreamSession: @unchecked Sendable {
     /// How many queries of one connection may be worked on; then the next ones wait in the socket.
     static let maximumOpen = 64
 
-    init(_ connection: Connection, _ engine: QueryEngine) {
+    init(_ connection: Connection, _ engine: QueryEngine, _ transport: QueryEngine.Transport) {
         self.connection = connection
         self.engine = engine
         client = QueryEngine.Client(
             mayRecurse: engine.settings.mayRecurse(connection.remoteAddress),
-            isDatagram: false,
+            transport: transport,
+            idleTimeout: connection.idleTimeout,
             address: connection.remoteAddress
         )
     }

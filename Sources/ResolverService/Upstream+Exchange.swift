@@ -19,12 +19,12 @@ extension Upstream {
         patience: TimeAmount,
         deadline: NIODeadline
     ) async -> Reply {
+        if let link { return await exchange(by: link, key, recursionDesired, patience, deadline) }
         let host = address.ipAddress ?? "a server"
         let query = UpstreamQuery(key, withEDNS: takesEDNS, recursionDesired: recursionDesired)
         switch await ask(query, timeout: patience) {
         case .answer(let message):
-            let refusesEDNS = message.responseCode == .formatError || message.responseCode == .notImplemented
-            if refusesEDNS, query.hasEDNS {
+            if query.hasEDNS, message.refusesEDNS {
                 avoidEDNS()
                 return .retry
             }
@@ -49,4 +49,41 @@ extension Upstream {
         }
         return .answer(message)
     }
+
+    /// How long an answer over a connection is waited for at least: nothing gets lost there that were worth asking again.
+    private static let linkPatience = TimeAmount.seconds(2)
+
+    private func exchange(
+        by link: UpstreamLink,
+        _ key: Outcome.Key,
+        _ recursionDesired: Bool,
+        _ patience: TimeAmount,
+        _ deadline: NIODeadline
+    ) async -> Reply {
+        let host = address.ipAddress ?? "a server"
+        let start = NIODeadline.now()
+        let left = max(deadline - start, .milliseconds(1))
+        let withEDNS = takesEDNS
+        let result = await link.exchange(timeout: min(max(patience, Self.linkPatience), left)) {
+            UpstreamQuery(key, withEDNS: withEDNS, recursionDesired: recursionDesired, isPadded: link.isEncrypted)
+        }
+        switch result {
+        case .answer(let message):
+            note(.now() - start)
+            if withEDNS, message.refusesEDNS {
+                avoidEDNS()
+                return .retry
+            }
+            return message.flags.isTruncated ? .nothing("\(host) cut an answer for no reason") : .answer(message)
+        case .malformed: return .nothing("\(host) answered garbage")
+        case .timedOut: return .nothing("\(host) did not answer in time")
+        case .lost: return .retry
+        case .unreachable(let reason): return .nothing("\(host): \(reason)")
+        }
+    }
+}
+
+extension DNSMessage {
+    /// Whether it may be that the server doesn't understand EDNS.
+    fileprivate var refusesEDNS: Bool { responseCode == .formatError || responseCode == .notImplemented }
 }

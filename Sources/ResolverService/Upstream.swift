@@ -5,6 +5,8 @@ import Network
 /// One server that is asked, with what is known of it (on one event loop).
 final class Upstream {
     let address: SocketAddress
+    /// What its questions go by where that isn't UDP.
+    let link: UpstreamLink?
     private let loop: any EventLoop
     private var idle: [UpstreamSocket] = []
 
@@ -24,14 +26,17 @@ final class Upstream {
     ///   - minimumPatience: the least that the first attempt waits.
     ///   - maximumIdle: how many sockets wait for another query.
     ///   - shared: counts them together with those of other servers.
+    ///   - link: carries all its questions; nil for UDP.
     init(
         _ address: SocketAddress,
         on loop: any EventLoop,
         minimumPatience: TimeAmount,
         maximumIdle: Int = 256,
-        shared: IdleSockets? = nil
+        shared: IdleSockets? = nil,
+        link: UpstreamLink? = nil
     ) {
         self.address = address
+        self.link = link
         self.loop = loop
         self.minimumPatience = minimumPatience
         self.maximumIdle = maximumIdle
@@ -69,7 +74,8 @@ final class Upstream {
         return best
     }
 
-    private func note(_ elapsed: TimeAmount) {
+    /// Takes a round-trip time into account.
+    func note(_ elapsed: TimeAmount) {
         let time = Double(elapsed.nanoseconds) / 1_000_000
         deviation += (abs(time - smoothedTime) - deviation) / 4
         smoothedTime += (time - smoothedTime) / 8
@@ -141,8 +147,9 @@ final class Upstream {
     /// How many sockets wait for another query.
     var idleCount: Int { idle.count }
 
-    /// Closes the sockets that wait for another query.
+    /// Closes the sockets that wait for another query, and the link.
     func close() {
+        link?.close()
         shared?.gave(idle.count)
         for socket in idle { socket.close() }
         idle = []

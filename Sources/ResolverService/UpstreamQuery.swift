@@ -11,7 +11,8 @@ struct UpstreamQuery: Sendable {
     let octets: [UInt8]
     let hasEDNS: Bool
 
-    init(_ key: Outcome.Key, withEDNS: Bool, recursionDesired: Bool = true) {
+    /// - Parameter isPadded: whether its length is to tell little (RFC 8467 §4.1); only with EDNS.
+    init(_ key: Outcome.Key, withEDNS: Bool, recursionDesired: Bool = true, isPadded: Bool = false) {
         var random = SystemRandomNumberGenerator()
         let bits = random.next()
         id = UInt16(truncatingIfNeeded: bits)
@@ -21,6 +22,9 @@ struct UpstreamQuery: Sendable {
         message.flags.recursionDesired = recursionDesired
         message.flags.checkingDisabled = key.checkingDisabled
         if !withEDNS { message.edns = nil }
+        if isPadded, withEDNS, let padding = EDNS.Option.padding(message.encode().count, block: .query) {
+            message.edns?.options.append(padding)
+        }
         octets = message.encode()
     }
 

@@ -46,11 +46,15 @@ package final class TLSContext: @unchecked Sendable {
     // Unchecked: SSL_CTX counts its references atomically and is not changed after init.
     let context: OpaquePointer
     let isServer: Bool
+    /// What a server chooses from; belongs to the context's callback.
+    private let choice: UnsafeMutablePointer<COpenSSL_protocols>
 
     private init(_ method: OpaquePointer?, isServer: Bool, minimum: TLSVersion) throws(TLSError) {
         guard let context = SSL_CTX_new(method) else { throw .configuration(TLSError.lastReason()) }
         self.context = context
         self.isServer = isServer
+        choice = .allocate(capacity: 1)
+        choice.initialize(to: COpenSSL_protocols())
         _ = COpenSSL_set_min_proto_version(context, minimum.code)
         _ = COpenSSL_set_mode(context, Int(SSL_MODE_RELEASE_BUFFERS) | Int(SSL_MODE_ENABLE_PARTIAL_WRITE))
         SSL_CTX_set_options(context, COpenSSL_no_compression() | COpenSSL_no_renegotiation())
@@ -58,11 +62,14 @@ package final class TLSContext: @unchecked Sendable {
 
     /// A server's context with its certificate chain and private key (PEM files, read now).
     ///
+    /// - Parameter protocols: what is spoken behind TLS, the preferred one first, for clients that choose by ALPN
+    ///   (RFC 7301); one that offers none of them is refused. Where empty, offers are ignored.
     /// - Throws: `TLSError.configuration` when a file cannot be read or key and certificate do not belong together.
     package convenience init(
         serverCertificate certificate: String,
         privateKey: String,
-        minimum: TLSVersion = .v12
+        minimum: TLSVersion = .v12,
+        protocols: [String] = []
     ) throws(TLSError) {
         try self.init(TLS_server_method(), isServer: true, minimum: minimum)
         // Tickets hold all that a resumption needs; a cache in the process would only cost memory.
@@ -77,20 +84,62 @@ package final class TLSContext: @unchecked Sendable {
         guard SSL_CTX_check_private_key(context) == 1 else {
             throw .configuration("private key \(privateKey) does not belong to certificate \(certificate)")
         }
-    }
-
-    /// A client's context. Opportunistic TLS (RFC 7435) does not verify; where `verifying` is set, the chain must lead to
-    /// one of the system's trust anchors (read now) and name the server.
-    package convenience init(clientVerifying verifying: Bool, minimum: TLSVersion = .v12) throws(TLSError) {
-        try self.init(TLS_client_method(), isServer: false, minimum: minimum)
-        _ = COpenSSL_session_cache_mode(context, Int(SSL_SESS_CACHE_OFF))
-        if verifying {
-            guard SSL_CTX_set_default_verify_paths(context) == 1 else { throw .configuration(TLSError.lastReason()) }
-            SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nil)
+        if !protocols.isEmpty {
+            let list = try Self.list(protocols)
+            withUnsafeMutableBytes(of: &choice.pointee.list) { $0.copyBytes(from: list) }
+            choice.pointee.length = UInt32(list.count)
+            COpenSSL_select_from(context, choice)
         }
     }
 
-    deinit { SSL_CTX_free(context) }
+    /// A client's context. Opportunistic TLS (RFC 7435) does not verify; where `verifying` is set, the chain must lead to
+    /// a trust anchor and name the server.
+    ///
+    /// - Parameters:
+    ///   - authorities: a PEM file with the trust anchors (read now); the system's where nil.
+    ///   - protocols: what is offered by ALPN (RFC 7301), the preferred one first.
+    package convenience init(
+        clientVerifying verifying: Bool,
+        authorities: String? = nil,
+        minimum: TLSVersion = .v12,
+        protocols: [String] = []
+    ) throws(TLSError) {
+        try self.init(TLS_client_method(), isServer: false, minimum: minimum)
+        _ = COpenSSL_session_cache_mode(context, Int(SSL_SESS_CACHE_OFF))
+        if verifying {
+            ERR_clear_error()
+            if let authorities {
+                guard SSL_CTX_load_verify_locations(context, authorities, nil) == 1 else {
+                    throw .configuration("certificates of authorities \(authorities): \(TLSError.lastReason())")
+                }
+            } else {
+                guard SSL_CTX_set_default_verify_paths(context) == 1 else {
+                    throw .configuration(TLSError.lastReason())
+                }
+            }
+            SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nil)
+        }
+        if !protocols.isEmpty {
+            let list = try Self.list(protocols)
+            guard SSL_CTX_set_alpn_protos(context, list, UInt32(list.count)) == 0 else {
+                throw .configuration(TLSError.lastReason())
+            }
+        }
+    }
+
+    /// Names of protocols, each behind its length (RFC 7301 §3.1).
+    private static func list(_ protocols: [String]) throws(TLSError) -> [UInt8] {
+        let list = protocols.flatMap { [UInt8(clamping: $0.utf8.count)] + Array($0.utf8) }
+        guard list.count <= 255, protocols.allSatisfy({ !$0.isEmpty }) else {
+            throw .configuration("the names of protocols are too long")
+        }
+        return list
+    }
+
+    deinit {
+        SSL_CTX_free(context)
+        choice.deallocate()
+    }
 }
 
 /// What was agreed on for a TLS connection.
@@ -99,9 +148,12 @@ package struct TLSInfo: Sendable, Equatable {
     package let version: String
     /// The cipher suite's name.
     package let cipher: String
+    /// What is spoken behind TLS, chosen by ALPN (RFC 7301): `h2`. nil where the client offered nothing.
+    package let applicationProtocol: String?
 
-    package init(version: String, cipher: String) {
+    package init(version: String, cipher: String, applicationProtocol: String? = nil) {
         self.version = version
         self.cipher = cipher
+        self.applicationProtocol = applicationProtocol
     }
 }

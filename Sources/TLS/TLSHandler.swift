@@ -18,6 +18,8 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private let ssl: OpaquePointer
+    /// Stays as long as the connection: its callbacks use what belongs to it.
+    private let context: TLSContext
     private let fromNetwork: OpaquePointer
     private let toNetwork: OpaquePointer
     private var state = State.handshaking
@@ -31,7 +33,8 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// - Parameters:
     ///   - context: a server's or a client's.
-    ///   - serverName: a client's SNI and, where the context verifies, the name that the certificate must have.
+    ///   - serverName: a client's SNI and, where the context verifies, the name that the certificate must have; or the
+    ///     address that it must have.
     ///   - handshake: succeeds when the handshake is complete, fails with `TLSError`.
     package init(
         _ context: TLSContext,
@@ -41,6 +44,7 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
         guard let ssl = SSL_new(context.context), let input = BIO_new(BIO_s_mem()), let output = BIO_new(BIO_s_mem())
         else { throw .configuration(TLSError.lastReason()) }
         self.ssl = ssl
+        self.context = context
         fromNetwork = input
         toNetwork = output
         handshakeDone = handshake
@@ -52,8 +56,11 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
         } else {
             SSL_set_connect_state(ssl)
             if let serverName {
-                _ = COpenSSL_set_server_name(ssl, serverName)
-                _ = SSL_set1_host(ssl, serverName)
+                // A server that is known by its address only must have a certificate for that (RFC 8310 §8.1).
+                if X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), serverName) != 1 {
+                    _ = COpenSSL_set_server_name(ssl, serverName)
+                    _ = SSL_set1_host(ssl, serverName)
+                }
             }
         }
     }
@@ -135,8 +142,17 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private func agreed() -> TLSInfo {
         TLSInfo(
             version: SSL_get_version(ssl).map { String(cString: $0) } ?? "",
-            cipher: SSL_CIPHER_get_name(SSL_get_current_cipher(ssl)).map { String(cString: $0) } ?? ""
+            cipher: SSL_CIPHER_get_name(SSL_get_current_cipher(ssl)).map { String(cString: $0) } ?? "",
+            applicationProtocol: applicationProtocol()
         )
+    }
+
+    private func applicationProtocol() -> String? {
+        var octets: UnsafePointer<UInt8>?
+        var length: UInt32 = 0
+        SSL_get0_alpn_selected(ssl, &octets, &length)
+        guard let octets, length > 0 else { return nil }
+        return String(decoding: UnsafeBufferPointer(start: octets, count: Int(length)), as: UTF8.self)
     }
 
     private func readRecords(context: ChannelHandlerContext) {
@@ -194,12 +210,22 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private func fail(context: ChannelHandlerContext) {
-        let error = TLSError.protocolFailure(TLSError.lastReason())
+        let error = TLSError.protocolFailure(failureReason())
         sendRecords(context: context)
         context.flush()
         finish(with: error)
         context.fireErrorCaught(error)
         context.close(promise: nil)
+    }
+
+    /// What is wrong with the peer's certificate where it's that, else OpenSSL's reason.
+    private func failureReason() -> String {
+        let verdict = SSL_get_verify_result(ssl)
+        guard state == .handshaking, SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE, verdict != Int(X509_V_OK),
+            let text = X509_verify_cert_error_string(verdict)
+        else { return TLSError.lastReason() }
+        ERR_clear_error()
+        return "certificate verify failed: \(String(cString: text))"
     }
 
     private func finish(with error: TLSError) {

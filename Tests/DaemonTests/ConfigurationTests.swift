@@ -68,6 +68,32 @@ import Testing
         #expect(error?.key == key)
     }
 
+    @Test(arguments: [
+        ("192.0.2.1", "192.0.2.1:53"), ("192.0.2.1:5353", "192.0.2.1:5353"), ("[2001:db8::1]", "[2001:db8::1]:53"),
+        ("tcp://192.0.2.1", "tcp://192.0.2.1:53"), ("tls://192.0.2.1", "tls://192.0.2.1:853"),
+        ("tls://[2001:db8::1]:8853#dns.example", "tls://[2001:db8::1]:8853#dns.example"),
+        ("tls://192.0.2.1#dns.example", "tls://192.0.2.1:853#dns.example"),
+    ])
+    func forwardersAreAddressesWithTransports(_ text: String, _ whole: String) {
+        #expect(ForwarderAddress(text)?.description == whole)
+        #expect(ForwarderAddress(whole)?.description == whole)
+    }
+
+    @Test(arguments: [
+        "", "dns.example", "tls://dns.example", "tls://192.0.2.1#", "tls://192.0.2.1#a b", "192.0.2.1#dns.example",
+        "tcp://192.0.2.1#dns.example", "https://192.0.2.1", "tls://192.0.2.1:x#dns.example", "tls:192.0.2.1",
+    ])
+    func whatIsNoForwarder(_ text: String) {
+        #expect(ForwarderAddress(text) == nil)
+        let error = failure("hostname = \"a\"\n[resolverd]\nforwarders = [\"\(text)\"]\n")
+        #expect(error?.key == "resolverd.forwarders")
+    }
+
+    @Test(arguments: ["", "dns-query", "/a?b", "/a b", "/a#b"]) func whatIsNoPath(_ text: String) {
+        let error = failure("hostname = \"a\"\n[resolverd]\nhttps-path = \"\(text)\"\n")
+        #expect(error?.key == "resolverd.https-path")
+    }
+
     @Test func syntaxErrorHasItsLine() {
         #expect(failure("hostname = \"a\"\n= 3\n")?.line == 2)
     }

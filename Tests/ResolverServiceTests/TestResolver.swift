@@ -1,4 +1,5 @@
 import DNS
+import Daemon
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
@@ -77,7 +78,7 @@ final class TestResolver: Sendable {
             for behaviour in behaviours { upstreams.append(try await FakeUpstream.start(on: group, behaviour)) }
             return upstreams
         } configure: { settings, upstreams in
-            settings.forwarders = upstreams.map(\.address)
+            settings.forwarders = upstreams.map { ForwarderAddress($0.address) }
             configure(&settings)
         } _: {
             try await body($0, $1)

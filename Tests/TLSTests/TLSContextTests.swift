@@ -10,6 +10,20 @@ import Testing
         }
     }
 
+    @Test func namesOfProtocolsHaveALimit() {
+        for names in [[""], [String(repeating: "x", count: 256)], [String](repeating: "http/1.1", count: 40)] {
+            #expect(throws: TLSError.self) { _ = try TLSContext(clientVerifying: false, protocols: names) }
+        }
+    }
+
+    @Test func missingAuthoritiesAreNamed() {
+        #expect {
+            _ = try TLSContext(clientVerifying: true, authorities: "/nonexistent/authorities.pem")
+        } throws: { error in
+            "\(error)".contains("/nonexistent/authorities.pem")
+        }
+    }
+
     @Test func clientContextNeedsNothing() throws {
         _ = try TLSContext(clientVerifying: false)
         _ = try TLSContext(clientVerifying: true, minimum: .v13)

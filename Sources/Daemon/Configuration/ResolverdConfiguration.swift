@@ -20,16 +20,21 @@ package struct ResolverdConfiguration: Sendable {
     package var listen: [SocketAddress]
     /// Where DNS over TLS is answered.
     package var listenTLS: [SocketAddress]
+    /// Where DNS over HTTPS is answered, and at which path.
+    package var listenHTTPS: [SocketAddress]
+    package var httpsPath: String
     /// Whether each query is logged.
     package var queryLog: Bool
     /// Whom to ask what isn't in a local zone or the cache; nobody where empty.
-    package var forwarders: [SocketAddress]
+    package var forwarders: [ForwarderAddress]
+    /// A PEM file with the authorities whose certificates count for forwarders; the system's where nil.
+    package var forwardTLSAuthorities: String?
     /// Local zones, each once.
     package var zones: [LocalZoneConfiguration]
     /// Keys that messages are signed with (RFC 8945), and the files that hold them.
     package var keys: [DomainName: String]
     /// Whom to ask about names at and below a name, in the place of `forwarders`.
-    package var forwardZones: [String: [SocketAddress]]
+    package var forwardZones: [String: [ForwarderAddress]]
     /// The servers of zones, where their parents aren't to be asked who they are.
     package var stubZones: [String: [SocketAddress]]
     /// A master file with the root's servers; those that are built in where nil.
@@ -82,14 +87,20 @@ package struct ResolverdConfiguration: Sendable {
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         listen = try table.addresses("listen")
         listenTLS = try table.addresses("listen-tls", port: 853)
+        listenHTTPS = try table.addresses("listen-https", port: 443)
+        httpsPath = try table.string("https-path", default: "/dns-query")
+        guard httpsPath.first == "/",
+            httpsPath.utf8.allSatisfy({ (0x21...0x7E).contains($0) && $0 != 0x3F && $0 != 0x23 })
+        else { throw table.error("https-path", "\"\(httpsPath)\" is not a path such as /dns-query") }
         queryLog = try table.boolean("query-log", default: false)
-        forwarders = try table.addresses("forwarders", port: 53)
+        forwarders = try table.forwarders("forwarders")
+        forwardTLSAuthorities = try table.string("forward-tls-ca")
         keys = try Self.keys(table)
         zones = try Self.zones(table, keys: Set(keys.keys))
         let forwardZones = try table.table("forward-zones")
         self.forwardZones = [:]
         for name in forwardZones.keys {
-            self.forwardZones[name.lowercased()] = try forwardZones.addresses(name, port: 53)
+            self.forwardZones[name.lowercased()] = try forwardZones.forwarders(name)
         }
         mode = try table.choice("mode", default: forwarders.isEmpty ? Mode.recursive : .forward)
         if mode == .forward, forwarders.isEmpty, forwardZones.keys.isEmpty {

@@ -1,4 +1,5 @@
 import DNS
+import Daemon
 import NIOCore
 import Network
 
@@ -63,9 +64,9 @@ extension Shard {
 extension Forwarder {
     /// The servers that were asked.
     var servers: [ServerDescription] {
-        known.map { upstream in
+        known.map { server, upstream in
             ServerDescription(
-                address: "\(upstream.address)",
+                address: server.transport == .udp ? "\(upstream.address)" : "\(server)",
                 kind: "forwarder",
                 milliseconds: Int(upstream.smoothedTime),
                 state: "awake"

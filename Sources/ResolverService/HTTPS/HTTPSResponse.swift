@@ -1,0 +1,52 @@
+import DNS
+import NIOCore
+import NIOHTTP1
+
+/// A response of DNS over HTTPS (RFC 8484 §4.2): an answer, or the reason why there is none.
+struct HTTPSResponse {
+    var status: HTTPResponseStatus
+    var headers = HTTPHeaders()
+    var body: ByteBuffer
+
+    /// An answer, with how long caches may keep it (RFC 8484 §5.1).
+    init(answer: ByteBuffer) {
+        status = .ok
+        body = answer
+        headers.add(name: "content-type", value: HTTPSRequest.mediaType)
+        headers.add(name: "cache-control", value: "max-age=\(Self.freshness(of: answer))")
+    }
+
+    /// That a request isn't served.
+    init(_ refusal: HTTPSRequest.Refusal) {
+        status = refusal.status
+        body = ByteBuffer(string: refusal.reason + "\n")
+        headers.add(name: "content-type", value: "text/plain; charset=utf-8")
+        if let allowed = refusal.allowed { headers.add(name: "allow", value: allowed) }
+    }
+
+    /// The whole head.
+    func head(version: HTTPVersion, date: String, closes: Bool) -> HTTPResponseHead {
+        var headers = headers
+        headers.add(name: "content-length", value: String(body.readableBytes))
+        headers.add(name: "date", value: date)
+        if closes { headers.add(name: "connection", value: "close") }
+        return HTTPResponseHead(version: version, status: status, headers: headers)
+    }
+
+    /// Seconds: the smallest time to live of the answer section, or for a denial what its SOA record allows (RFC 2308
+    /// §5); 0 for failures.
+    static func freshness(of answer: ByteBuffer) -> UInt32 {
+        guard let message = try? DNSMessage(decoding: answer),
+            message.responseCode == .noError || message.responseCode == .nameError
+        else { return 0 }
+        let start = message.authorities.first { $0.type == .soa }
+        let denial = start.map { min($0.timeToLive, $0.negativeLifetime) }
+        guard let shortest = message.answers.map(\.timeToLive).min() else { return denial ?? 0 }
+        return min(shortest, denial ?? shortest)
+    }
+}
+
+extension ResourceRecord {
+    /// How long an SOA record lets it be kept that there is nothing: its last field.
+    fileprivate var negativeLifetime: UInt32 { data.suffix(4).reduce(0) { $0 << 8 | UInt32($1) } }
+}
