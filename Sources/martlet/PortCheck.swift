@@ -17,6 +17,8 @@ struct PortCheck {
             (.imapd, "imap", configuration.imapd.imap),
             (.imapd, "imaps", configuration.imapd.imaps),
             (.resolverd, "dns", configuration.resolverd.listen),
+            (.resolverd, "dns over tls", configuration.resolverd.listenTLS),
+            (.resolverd, "dns over https", configuration.resolverd.listenHTTPS),
         ]
     }
 
