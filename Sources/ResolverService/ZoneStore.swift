@@ -52,13 +52,14 @@ final class ZoneStore: Sendable {
     /// Serves a zone as it was read from its file, and remembers what has changed where its serial says so.
     private func serve(read zone: Zone) {
         let former = state.withLockedValue { $0.zones[zone.origin] }
-        let isLater = former.map { SerialNumber(zone.serial).isAfter(SerialNumber($0.serial)) } ?? false
-        let difference = isLater ? former.map { zone.difference(from: $0) } : nil
+        let difference = former.map { zone.difference(from: $0) }
         state.withLockedValue { state in
             state.zones[zone.origin] = zone
-            if let difference {
+            guard let former, let difference else { return }
+            if SerialNumber(zone.serial).isAfter(SerialNumber(former.serial)) {
                 state.histories[zone.origin, default: ZoneHistory()].append(difference)
-            } else if former?.serial != zone.serial {
+            } else if !difference.isEmpty {
+                // Another zone under a serial that isn't new: from what was known there's no way to it.
                 state.histories[zone.origin] = nil
             }
         }

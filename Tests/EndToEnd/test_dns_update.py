@@ -2,6 +2,7 @@
 
 import base64
 import random
+import socket
 import subprocess
 import threading
 import time
@@ -42,6 +43,7 @@ def make(factory, **changes):
     """An instance with a zone that the holders of two keys may change."""
     zone = {
         "file": f"dns/{ZONE}",
+        "allow-transfer": ["key owner."],
         "update": [f"key ddns. subdomain {ZONE} A AAAA TXT CNAME", "key owner. zone ANY"],
     }
     keys = {f"{name}.": f"etc/dns-keys/{name}" for name in SECRETS}
@@ -222,8 +224,6 @@ def test_an_octet_that_was_changed_on_the_way(instance):
 
 
 def raw(instance, wire: bytes) -> bytes:
-    import socket
-
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(20)
         client.sendto(wire, ("127.0.0.1", instance.ports["dns"]))
@@ -260,6 +260,36 @@ def test_written_back_to_the_file(make_instance):
     assert "again" in (file.parent / f"{ZONE}.edited").read_text()
     assert addresses(instance, "last") == {"192.0.2.31"}
     assert serial(instance) == 21
+
+
+def test_what_has_changed_is_transferred(instance):
+    """IXFR (RFC 1995) from the journal: the differences one by one, also after a kill."""
+
+    def ixfr(since: int) -> list[str]:
+        key = f"{ALGORITHMS['owner']}:owner:{SECRETS['owner']}"
+        command = ["dig", "@127.0.0.1", "-p", str(instance.ports["dns"]), "-y", key, ZONE, f"IXFR={since}", "+noall", "+answer"]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        return [" ".join(line.split()) for line in done.stdout.splitlines() if line and not line.startswith(";")]
+
+    start = serial(instance)
+    for line in (f"add i1.{ZONE} 60 A 192.0.2.41", f"add i2.{ZONE} 60 A 192.0.2.42", f"delete i1.{ZONE}"):
+        assert nsupdate(instance, f"update {line}").returncode == 0
+
+    def soa(number: int) -> str:
+        return f"{ZONE}. 300 IN SOA ns.{ZONE}. root.{ZONE}. {number} 3600 900 604800 300"
+
+    one, two = f"i1.{ZONE}. 60 IN A 192.0.2.41", f"i2.{ZONE}. 60 IN A 192.0.2.42"
+    wanted = [soa(start + 3), soa(start), soa(start + 1), one, soa(start + 1), soa(start + 2), two]
+    wanted += [soa(start + 2), one, soa(start + 3), soa(start + 3)]
+    assert ixfr(start) == wanted
+    assert ixfr(start + 3) == [soa(start + 3)]
+    pid = instance.supervisor.pid("resolverd")
+    assert instance.supervisor.kill("resolverd")
+    wait_until(lambda: instance.supervisor.pid("resolverd") not in (None, pid), what="resolverd is up again")
+    instance.supervisor.wait_ready(["resolverd"])
+    assert ixfr(start) == wanted
+    # A version that nobody remembers: all of the zone.
+    assert len(ixfr(1)) > 10 and ixfr(1)[1] != soa(1)
 
 
 class Stream:

@@ -115,6 +115,27 @@ struct UpdateServerTests {
         }
     }
 
+    /// An update changes what is said of our zones; what others said is still known.
+    @Test func otherAnswersStay() async throws {
+        let behaviour: FakeUpstream.Behaviour = { query in
+            .answer(query.message.answered(answers: ["www.example.com. 300 IN A 192.0.2.99"]))
+        }
+        try await TestResolver.with(
+            zones: ["dyn.test": text, "plain.test": text],
+            upstreams: [behaviour],
+            configure: configure()
+        ) { resolver, upstreams in
+            for step in 1...3 {
+                #expect(try await resolver.ask("www.example.com").answerLines == ["www.example.com. A 192.0.2.99"])
+                let update = try updateMessage("dyn.test", updates: ["a 60 IN A 192.0.2.\(step)"])
+                #expect(try await send(resolver, update).responseCode == .noError)
+            }
+            #expect(try await resolver.ask("a.dyn.test").answers.count == 3)
+            #expect(upstreams[0].queries.count == 1)
+            unlinkJournal(resolver)
+        }
+    }
+
     private func unlinkJournal(_ resolver: TestResolver) {
         for name in ["dyn.test.journal", "plain.test.journal"] { unlink("\(resolver.directory)/\(name)") }
     }

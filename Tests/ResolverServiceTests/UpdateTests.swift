@@ -287,6 +287,17 @@ struct UpdateTests {
         #expect(try evaluate([], updates, rules: rules).code == code)
     }
 
+    @Test func setsHaveALimit() throws {
+        var current = try zone()
+        for batch in 0..<5 {
+            let lines = (0..<250).map { "big 60 IN A 10.0.\(batch).\($0)" }
+            let outcome = try evaluate([], lines, on: current)
+            #expect(outcome.code == (batch < 4 ? .noError : .refused))
+            current = outcome.zone ?? current
+        }
+        #expect(current.nodes[try DomainName("big.dyn.test")]?[.a]?.count == 1000)
+    }
+
     @Test func strangersLearnNothingFromPrerequisites() throws {
         #expect(try evaluate(["host NONE ANY"], [], rules: ["key other zone"]).code == .refused)
         #expect(try evaluate(["nobody NONE ANY"], [], rules: ["key other zone"]).code == .refused)

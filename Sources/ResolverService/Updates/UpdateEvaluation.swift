@@ -18,6 +18,8 @@ struct UpdateEvaluation {
 
     /// How many records a zone may get by updates.
     private static let maximumRecords = 5_000_000
+    /// And a set: many more don't fit into a message, and each one that comes is compared with all that are there.
+    private static let maximumSet = 1000
 
     static func evaluate(
         _ request: UpdateRequest,
@@ -179,6 +181,9 @@ struct UpdateEvaluation {
             return
         }
         let others = (sets[record.type] ?? []).filter { !$0.hasData(of: record) }
+        guard others.count < Self.maximumSet else {
+            throw UpdateFault(.refused, "\(record.name) \(record.type) would get too large")
+        }
         editor.replace(record.name, record.type, with: others + [record])
     }
 

@@ -41,8 +41,8 @@ struct ZoneEditor {
         for key in touched where key.type != .soa {
             let before = zone.nodes[key.name]?[key.type] ?? []
             let after = records(key.name, key.type)
-            removed += before.filter { record in !after.contains { $0.isSame(as: record) } }
-            added += after.filter { record in !before.contains { $0.isSame(as: record) } }
+            removed += Self.records(before, notIn: after)
+            added += Self.records(after, notIn: before)
         }
         guard var start = records(origin, .soa).first else { return nil }
         var nodes = nodes
@@ -54,6 +54,11 @@ struct ZoneEditor {
         }
         let difference = ZoneDifference(former: zone.start, removed: removed, latter: start, added: added)
         return (Zone(nodes, start: start), difference)
+    }
+
+    private static func records(_ set: [ResourceRecord], notIn other: [ResourceRecord]) -> [ResourceRecord] {
+        let timesToLive = Dictionary(other.map { (RecordIdentity($0), $0.timeToLive) }) { first, _ in first }
+        return set.filter { timesToLive[RecordIdentity($0)] != $0.timeToLive }
     }
 
     /// The next version; 0 is left out, since some take it for "none".
@@ -131,6 +136,11 @@ extension Zone {
             return !(other.nodes[record.name]?[record.type] ?? []).contains { $0.isSame(as: record) }
         }
     }
+}
+
+extension ZoneDifference {
+    /// Whether nothing has changed at all.
+    var isEmpty: Bool { removed.isEmpty && added.isEmpty && former.isSame(as: latter) }
 }
 
 /// Why a difference isn't one from a version of a zone.
