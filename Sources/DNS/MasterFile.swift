@@ -164,7 +164,9 @@ package struct MasterFile {
                 guard let octets = GenerateRange.substitute(number, in: token.octets) else {
                     throw failure(entry, "a wrong $ in $GENERATE")
                 }
-                generated.tokens.append(MasterFileToken(octets, isQuoted: token.isQuoted))
+                var token = token
+                token.octets = octets
+                generated.tokens.append(token)
             }
             try readRecord(generated)
         }

@@ -36,6 +36,7 @@ struct MasterFileLexer {
     private mutating func readEntry() throws(MasterFileLexerError) -> MasterFileEntry {
         var entry = MasterFileEntry(line: line, isIndented: octets[position] == 0x20 || octets[position] == 0x09)
         var depth = 0
+        var wordEnd = -1
         while position < octets.count {
             switch octets[position] {
             case 0x0A:
@@ -51,8 +52,12 @@ struct MasterFileLexer {
                 position += 1
                 depth -= 1
                 guard depth >= 0 else { throw MasterFileLexerError(line: line, reason: "a ) without its (") }
-            case 0x22: entry.tokens.append(try readQuoted())
-            default: entry.tokens.append(readWord())
+            default:
+                let isAttached = position == wordEnd
+                var token = octets[position] == 0x22 ? try readQuoted() : readWord()
+                token.isAttached = isAttached
+                entry.tokens.append(token)
+                wordEnd = position
             }
         }
         guard depth == 0 else { throw MasterFileLexerError(line: entry.line, reason: "a ( without its )") }

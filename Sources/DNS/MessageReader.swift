@@ -56,31 +56,48 @@ package struct MessageReader: Sendable {
         return octets[position..<(position + count)]
     }
 
-    /// A name, which may be compressed. Each pointer must lead to before the labels that it follows, so that the walk
-    /// ends after at most one step for each octet of the message.
+    /// A name, which may be compressed. It takes no more memory than it must: most names come to stay.
     package mutating func readName() throws(MessageError) -> DomainName {
-        var wire: [UInt8] = []
-        wire.reserveCapacity(48)
+        let (count, end) = try measureName()
+        var cursor = position
+        let wire = [UInt8](unsafeUninitializedCapacity: count) { wire, filled in
+            while filled < count {
+                let length = Int(octets[cursor])
+                if length > DomainName.maximumLabelOctets {
+                    cursor = (length & 0x3F) << 8 | Int(octets[cursor + 1])
+                    continue
+                }
+                for octet in octets[cursor...(cursor + length)] {
+                    wire[filled] = octet
+                    filled += 1
+                }
+                cursor += length + 1
+            }
+        }
+        position = end
+        return DomainName(checked: wire)
+    }
+
+    /// How many octets the name here has uncompressed, and where it ends. Each pointer must lead to before the labels that
+    /// it follows, so that the walk ends after at most one step for each octet of the message.
+    private func measureName() throws(MessageError) -> (count: Int, end: Int) {
+        var count = 0
         var cursor = position
         var segmentStart = position
         var end: Int?
         while true {
             guard cursor < octets.count else { throw .truncated }
-            let length = octets[cursor]
+            let length = Int(octets[cursor])
             switch length & 0xC0 {
             case 0x00:
-                let next = cursor + 1 + Int(length)
-                guard next <= octets.count else { throw .truncated }
-                guard wire.count + next - cursor <= DomainName.maximumOctets else { throw .nameTooLong }
-                wire.append(contentsOf: octets[cursor..<next])
-                cursor = next
-                if length == 0 {
-                    position = end ?? cursor
-                    return DomainName(checked: wire)
-                }
+                cursor += 1 + length
+                guard cursor <= octets.count else { throw .truncated }
+                count += 1 + length
+                guard count <= DomainName.maximumOctets else { throw .nameTooLong }
+                if length == 0 { return (count, end ?? cursor) }
             case 0xC0:
                 guard cursor + 1 < octets.count else { throw .truncated }
-                let target = Int(length & 0x3F) << 8 | Int(octets[cursor + 1])
+                let target = (length & 0x3F) << 8 | Int(octets[cursor + 1])
                 guard target < segmentStart, target >= DNSMessage.headerOctets else { throw .badPointer }
                 end = end ?? cursor + 2
                 segmentStart = target
@@ -94,23 +111,28 @@ package struct MessageReader: Sendable {
     /// The data of a record of `type`, `length` octets on the wire, with every name in it uncompressed.
     mutating func readRecordData(of type: RecordType, length: Int) throws(MessageError) -> [UInt8] {
         guard octets.count - position >= length else { throw .truncated }
+        let start = position
         let end = position + length
         guard let fields = RecordField.fields(of: type) else { return Array(try readOctets(length)) }
-        var data: [UInt8] = []
-        data.reserveCapacity(length)
+        // What lies before the first name, or all there is, is copied at once.
+        var data: [UInt8]?
         for field in fields {
             if field.isName {
-                data.append(contentsOf: try readName().wire)
+                var known = data ?? Array(octets[start..<position])
+                known.append(contentsOf: try readName().wire)
+                data = known
                 guard position <= end else { throw .badRecordData }
             } else {
                 guard let count = field.length(in: octets, at: position, end: end) else { throw .badRecordData }
-                data.append(contentsOf: try readOctets(count))
+                let slice = try readOctets(count)
+                data?.append(contentsOf: slice)
             }
         }
         guard position == end else { throw .badRecordData }
+        guard let data else { return Array(octets[start..<end]) }
         // Names may grow when they are uncompressed, and data has only two octets for its length.
         guard data.count <= 0xFFFF else { throw .badRecordData }
-        return data
+        return data.withUnsafeBufferPointer { Array($0) }
     }
 
     /// An entry of the question section.

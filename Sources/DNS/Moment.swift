@@ -1,6 +1,7 @@
 /// A signature's time as RRSIG writes it: seconds since 1970, and YYYYMMDDHHmmSS in UTC (RFC 4034 §3.2).
-enum Moment {
-    static func print(_ seconds: UInt32) -> String {
+package enum Moment {
+    /// The fourteen digits of a time in seconds since 1970.
+    package static func print(_ seconds: UInt32) -> String {
         let days = Int(seconds / 86400)
         let rest = Int(seconds % 86400)
         // The civil calendar by eras of 400 years, each beginning on 1 March.

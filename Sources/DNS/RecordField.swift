@@ -13,7 +13,7 @@ enum RecordField: Sendable {
     case text
     /// One or more character-strings up to the end.
     case texts
-    /// A character-string of letters and digits that is written without quotes (CAA's tag).
+    /// A character-string of letters and digits that is written without quotes (CAA's tag, RFC 8659 §4.1).
     case tag
     /// Text up to the end without a length (CAA's value, URI's target).
     case longText
@@ -27,6 +27,10 @@ enum RecordField: Sendable {
     case typeBitmap
     /// A moment as YYYYMMDDHHmmSS (RFC 4034 §3.2).
     case time
+    /// Where something is on the earth (RFC 1876 §2); octets of other versions pass.
+    case location
+    /// Keys with values (RFC 9460 §2.2); what is malformed there passes, for only clients need it.
+    case serviceParameters
 
     /// The fields of a type; nil for a type that is opaque (RFC 3597).
     static func fields(of type: RecordType) -> [RecordField]? { table[type.rawValue] }
@@ -34,26 +38,41 @@ enum RecordField: Sendable {
     private static let digest: [RecordField] = [.integer16, .integer8, .integer8, .hexadecimal]
     private static let certificate: [RecordField] = [.integer8, .integer8, .integer8, .hexadecimal]
     private static let key: [RecordField] = [.integer16, .integer8, .integer8, .base64]
+    private static let service: [RecordField] = [.integer16, .name, .serviceParameters]
+    private static let preferred: [RecordField] = [.integer16, .name]
 
     private static let table: [UInt16: [RecordField]] = [
         1: [.address4],
         2: [.compressibleName],
+        3: [.compressibleName],
+        4: [.compressibleName],
         5: [.compressibleName],
         6: [.compressibleName, .compressibleName, .integer32, .period, .period, .period, .period],
+        7: [.compressibleName],
+        8: [.compressibleName],
+        9: [.compressibleName],
         12: [.compressibleName],
         13: [.text, .text],
+        14: [.compressibleName, .compressibleName],
         15: [.integer16, .compressibleName],
         16: [.texts],
         17: [.name, .name],
+        18: preferred,
+        21: preferred,
+        26: [.integer16, .name, .name],
         28: [.address6],
+        29: [.location],
         33: [.integer16, .integer16, .integer16, .name],
         35: [.integer16, .integer16, .text, .text, .text, .name],
+        36: preferred,
+        37: [.integer16, .integer16, .integer8, .base64],
         39: [.name],
         43: digest,
         44: [.integer8, .integer8, .hexadecimal],
         46: [.type, .integer8, .integer8, .integer32, .time, .time, .integer16, .name, .base64],
         47: [.name, .typeBitmap],
         48: key,
+        49: [.base64],
         50: [.integer8, .integer8, .integer16, .salt, .hash, .typeBitmap],
         51: [.integer8, .integer8, .integer16, .salt],
         52: certificate,
@@ -61,6 +80,10 @@ enum RecordField: Sendable {
         59: digest,
         60: key,
         61: [.base64],
+        62: [.integer32, .integer16, .typeBitmap],
+        63: [.integer32, .integer8, .integer8, .hexadecimal],
+        64: service,
+        65: service,
         99: [.texts],
         256: [.integer16, .integer16, .longText],
         257: [.integer8, .tag, .longText],
@@ -91,10 +114,15 @@ enum RecordField: Sendable {
         case .typeBitmap:
             guard Self.isTypeBitmap(octets[position..<end]) else { return nil }
             length = left
-        case .longText, .hexadecimal, .base64: length = left
+        case .longText, .hexadecimal, .base64, .location, .serviceParameters: length = left
         case .compressibleName, .name: return nil
         }
         return length <= left ? length : nil
+    }
+
+    /// Whether a tag can be written: letters and digits (RFC 8659 §4.1).
+    static func isTag(_ octets: some Collection<UInt8>) -> Bool {
+        !octets.isEmpty && octets.allSatisfy { isDigit($0) || asciiLowercased($0) &- 0x61 < 26 }
     }
 
     private static func areTexts(_ octets: ArraySlice<UInt8>) -> Bool {

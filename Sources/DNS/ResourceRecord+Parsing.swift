@@ -4,10 +4,13 @@ package struct MasterFileToken: Hashable, Sendable {
     package var octets: [UInt8]
     /// Whether it was in quotes, and so is neither a name nor a keyword.
     package var isQuoted: Bool
+    /// Whether nothing stands between it and the word before (`alpn="h2"` are two).
+    package var isAttached: Bool
 
-    package init(_ octets: [UInt8], isQuoted: Bool = false) {
+    package init(_ octets: [UInt8], isQuoted: Bool = false, isAttached: Bool = false) {
         self.octets = octets
         self.isQuoted = isQuoted
+        self.isAttached = isAttached
     }
 }
 
@@ -81,10 +84,11 @@ private struct FieldParser {
         case .address4: try append(AddressText.parse4(next("an IPv4 address").octets), "no IPv4 address")
         case .address6: try append(AddressText.parse6(next("an IPv6 address").octets), "no IPv6 address")
         case .compressibleName, .name: try parseName()
-        case .text, .tag: try appendCounted(Self.unescape(next("a text").octets))
+        case .text: try appendCounted(CharacterString.unescape(next("a text").octets))
+        case .tag: try parseTag()
         case .texts:
-            repeat { try appendCounted(Self.unescape(next("a text").octets)) } while !tokens.isEmpty
-        case .longText: data += try Self.unescape(next("a text").octets)
+            repeat { try appendCounted(CharacterString.unescape(next("a text").octets)) } while !tokens.isEmpty
+        case .longText: data += try CharacterString.unescape(next("a text").octets)
         case .hexadecimal: try append(RadixCoding.hexadecimal.decode(rest()), "no hexadecimal")
         case .base64: try append(RadixCoding.base64.decode(rest()), "no base64")
         case .salt:
@@ -92,6 +96,12 @@ private struct FieldParser {
             try appendCounted(octets == [0x2D] ? [] : decoded(RadixCoding.hexadecimal, octets, "no hexadecimal"))
         case .hash: try appendCounted(decoded(RadixCoding.base32hex, next("a hash").octets, "no base32hex"))
         case .typeBitmap: try parseTypes()
+        case .location:
+            data += try GeographicLocation.parse(tokens)
+            tokens = []
+        case .serviceParameters:
+            data += try ServiceParameters.parse(tokens, isAlias: data.prefix(2).allSatisfy { $0 == 0 })
+            tokens = []
         }
     }
 
@@ -121,6 +131,12 @@ private struct FieldParser {
         }
     }
 
+    private mutating func parseTag() throws(RecordTextError) {
+        let tag = try next("a tag").octets
+        guard RecordField.isTag(tag) else { throw RecordTextError("a tag has letters and digits only") }
+        try appendCounted(tag)
+    }
+
     private mutating func parseTypes() throws(RecordTextError) {
         var types: [RecordType] = []
         for token in tokens {
@@ -147,19 +163,5 @@ private struct FieldParser {
     private func decoded(_ coding: RadixCoding, _ text: [UInt8], _ reason: String) throws(RecordTextError) -> [UInt8] {
         guard let octets = coding.decode(text) else { throw RecordTextError(reason) }
         return octets
-    }
-
-    private static func unescape(_ text: [UInt8]) throws(RecordTextError) -> [UInt8] {
-        var result: [UInt8] = []
-        result.reserveCapacity(text.count)
-        var octets = text.makeIterator()
-        while let octet = octets.next() {
-            do {
-                result.append(octet == 0x5C ? try unescaped(&octets) : octet)
-            } catch {
-                throw RecordTextError("a wrong escape")
-            }
-        }
-        return result
     }
 }

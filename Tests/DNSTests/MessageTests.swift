@@ -176,3 +176,23 @@ struct MessageTests {
         }
     }
 }
+
+/// What stays in a cache for long takes no more memory than it must.
+struct DecodedSizeTests {
+    @Test func decodedOctetsHaveNoRoomToSpare() throws {
+        let name = try DomainName("a-name-of-some-length.example.test")
+        let message = try DNSMessage(
+            id: 1,
+            questions: [Question(name: name, type: .mx)],
+            answers: [
+                record("a-name-of-some-length.example.test", .mx, [0, 10] + DomainName("mail.example.test").wire),
+                record("x.example.test", .a, [192, 0, 2, 1]),
+            ]
+        )
+        for record in try DNSMessage(decoding: message.encode()).answers {
+            // malloc rounds up to 16 octets.
+            #expect(record.name.wire.capacity < record.name.wire.count + 16)
+            #expect(record.data.capacity < record.data.count + 16)
+        }
+    }
+}

@@ -27,7 +27,14 @@ struct PresentationTests {
         ("NSEC3", "1 0 0 - 2T7B4G4VSA5SMI47K61MV5BV1A22BOJR"), ("NSEC3PARAM", "1 0 0 -"), ("OPENPGPKEY", "AAEC"),
         ("HINFO", "\"PC\" \"Linux\""), ("RP", "root.example.test. txt.example.test."),
         ("URI", "10 1 \"https://example.test/\""), ("TYPE4711", "\\# 3 010203"), ("TYPE4711", "\\# 0"),
-        ("SPF", "\"x\""),
+        ("SPF", "\"x\""), ("LOC", "42 21 28.764 N 71 0 51.617 W -44.00m 2000m 10000m 10m"),
+        ("LOC", "90 0 0.000 S 180 0 0.000 E 42849672.95m 0.09m 0m 90000000m"), ("SVCB", "0 example.test."),
+        ("SVCB", "1 . mandatory=alpn,port alpn=\"h2,h3\" no-default-alpn port=8443"),
+        ("HTTPS", "1 . alpn=\"h2\" ipv4hint=192.0.2.1,192.0.2.2 ech=AEX+ ipv6hint=2001:db8::1"),
+        ("SVCB", "1 dns.example.test. alpn=\"dot\" dohpath=\"/dns-query{?dns}\" ohttp key65000=\"\\000 \\\\\""),
+        ("AFSDB", "1 afs.example.test."), ("KX", "10 kx.example.test."), ("MINFO", "a.test. b.test."),
+        ("CERT", "1 12345 8 AAEC"), ("DHCID", "AAEC"), ("CSYNC", "66 3 A NS AAAA"), ("ZONEMD", "2018031500 1 1 FEBE"),
+        ("PX", "1 a.test. b.test."), ("APL", "\\# 8 00010402C0000280"), ("EUI48", "\\# 6 00005E00532A"),
     ])
     func roundTrip(_ type: String, _ text: String) throws {
         let type = try #require(RecordType(mnemonic: Array(type.utf8)))
@@ -47,6 +54,13 @@ struct PresentationTests {
         ("RRSIG", "A 5 3 1 20031322173103 0 0 . AA=="),
         ("TYPE4711", "abc"), ("TYPE4711", "\\# 2 01"), ("A", "\\# 3 010203"), ("NSEC3PARAM", "1 0 0 zz"),
         ("SOA", ". . 1 2 3 4 -1"), ("NSEC", "a. NOTYPE"),
+        ("CAA", "0 is\\sue \"x\""), ("CAA", "0 \"\" \"x\""), ("LOC", "91 N 0 E 0m"), ("LOC", "90 0 0.001 N 0 E 0"),
+        ("LOC", "1 60 N 0 E 0m"), ("LOC", "1 1 60 N 0 E 0m"), ("LOC", "1 1 1 1 N 0 E 0m"), ("LOC", "1 N 181 W 0m"),
+        ("LOC", "N 1 E 0m"), ("LOC", "1 E 1 N 0m"), ("LOC", "1 N 1 E"), ("LOC", "1 N 1 E 0.001m"),
+        ("LOC", "-1 N 1 E 0"),
+        ("LOC", "1 N 1 E -100001m"), ("LOC", "1 N 1 E 0 90000001m"), ("LOC", "1 N 1 E 0 -1m"),
+        ("LOC", "1 N 1 E 0 1 1 1 1"),
+        ("LOC", "1.5 N 1 E 0m"), ("LOC", "1 1 1.2345 N 1 E 0m"), ("APL", "1:192.0.2.0/24"),
     ])
     func malformed(_ type: String, _ text: String) throws {
         let type = try #require(RecordType(mnemonic: Array(type.utf8)))

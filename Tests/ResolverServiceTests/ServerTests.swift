@@ -125,7 +125,7 @@ struct ServerTests {
     }
 
     @Test func typeNumbersAreNoLetters() async throws {
-        try await TestResolver.with(zones: ["example.test": zone + "\nmail TYPE65 \\# 1 00\n"]) {
+        try await TestResolver.with(zones: ["example.test": zone + "\nmail TYPE65 \\# 3 000100\n"]) {
             (resolver, _) async throws in
             let upper = RecordType(rawValue: 0x41)
             let lower = RecordType(rawValue: 0x61)

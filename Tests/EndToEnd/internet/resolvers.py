@@ -82,14 +82,16 @@ class Resolver:
     def rcode(self, name, kind="A", **options) -> str:
         return dns.rcode.to_text(self.ask(name, kind, **options).rcode())
 
-    def run(self, *command: str, seconds: int = 30) -> str:
+    def run(self, *command: str, seconds: int = 30, input: str = "") -> str:
         """What a program prints that runs in the namespace."""
+        return self.done(*command, seconds=seconds, input=input).stdout
+
+    def done(self, *command: str, seconds: int = 30, input: str = "") -> subprocess.CompletedProcess:
+        """A program that ran in the namespace, what it said of errors among what it printed."""
         with self.namespace.inside():
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                timeout=seconds,
-            )  # fmt: skip
-        return done.stdout
+            return subprocess.run(
+                command, input=input, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds
+            )
 
     def resident(self) -> int:
         """Its resident memory in octets."""
