@@ -23,9 +23,18 @@ enum DNSAnswerText {
     }
 
     /// The header and all sections, as a master file with comments.
+    static func printFull(_ exchange: DNSStub.Exchange, server: String) {
+        printFull(exchange.answer)
+        print("; from \(server) (\(exchange.transport)) in \(exchange.milliseconds) ms")
+    }
+
+    /// The header and all sections, as a master file with comments.
     static func printFull(_ answer: DNSMessage) {
         print("; \(answer.responseCode), id \(answer.id), flags: \(flags(answer).joined(separator: " "))")
-        for error in errors(answer) { print("; error: \(error)") }
+        if let edns = answer.edns {
+            print("; EDNS \(edns)")
+            for option in edns.options { print(";   \(shown(option.description))") }
+        }
         print("; question")
         for question in answer.questions { print(";   \(question.name) \(question.class) \(question.type)") }
         for (title, records) in sections(answer) where !records.isEmpty {
@@ -46,8 +55,11 @@ enum DNSAnswerText {
         ].compactMap { $0.0 ? $0.1 : nil }
     }
 
+    /// Extended errors (RFC 8914), in the server's words or the standard's.
     static func errors(_ answer: DNSMessage) -> [String] {
-        (answer.edns?.options ?? []).compactMap(ExtendedError.init).map { $0.text.isEmpty ? "\($0.code)" : $0.text }
+        (answer.edns?.options ?? []).compactMap(ExtendedError.init).map {
+            $0.text.isEmpty ? $0.meaning : shown($0.text)
+        }
     }
 }
 
@@ -67,6 +79,30 @@ struct DNSAnswerDocument: Encodable {
         }
     }
 
+    /// What the OPT record says.
+    struct Extension: Encodable {
+        struct Option: Encodable {
+            var code: UInt16
+            var name: String
+            var value: String
+        }
+
+        var version: UInt8
+        var udp: UInt16
+        var `do`: Bool
+        var options: [Option]
+
+        init(_ edns: EDNS) {
+            version = edns.version
+            udp = edns.payloadSize
+            self.do = edns.dnssecOK
+            options = edns.options.map { Option(code: $0.code, name: $0.name, value: $0.value) }
+        }
+    }
+
+    var server: String
+    var transport: String
+    var milliseconds: Int
     var name: String
     var type: String
     var status: String
@@ -75,8 +111,13 @@ struct DNSAnswerDocument: Encodable {
     var answer: [Record]
     var authority: [Record]
     var additional: [Record]
+    var edns: Extension?
 
-    init(_ message: DNSMessage) {
+    init(_ exchange: DNSStub.Exchange, server: String) {
+        let message = exchange.answer
+        self.server = server
+        transport = exchange.transport
+        milliseconds = exchange.milliseconds
         name = message.questions.first?.name.description ?? ""
         type = message.questions.first?.type.description ?? ""
         status = message.responseCode.description
@@ -85,5 +126,6 @@ struct DNSAnswerDocument: Encodable {
         answer = message.answers.map(Record.init)
         authority = message.authorities.map(Record.init)
         additional = message.additionals.map(Record.init)
+        edns = message.edns.map(Extension.init)
     }
 }

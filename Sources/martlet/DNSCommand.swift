@@ -10,13 +10,14 @@ struct DNSCommand: AsyncParsableCommand {
         abstract: "Asks DNS servers, and looks after our own.",
         subcommands: [
             DNSLookupCommand.self, DNSCacheCommand.self, DNSZonesCommand.self, DNSServersCommand.self,
-            DNSLogCommand.self, DNSReloadCommand.self, DNSSyncCommand.self, DNSTransferCommand.self,
+            DNSLogCommand.self, DNSStatisticsCommand.self, DNSReloadCommand.self, DNSSyncCommand.self,
+            DNSTransferCommand.self,
         ],
         defaultSubcommand: DNSLookupCommand.self
     )
 }
 
-/// `martlet dns lookup NAME [TYPE] [@SERVER[:PORT]]`.
+/// `martlet dns lookup NAME [TYPE] [@SERVER]`.
 struct DNSLookupCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "lookup",
@@ -24,9 +25,13 @@ struct DNSLookupCommand: AsyncParsableCommand {
         usage: "martlet dns lookup [NAME [TYPE]] [@SERVER[:PORT]]",
         discussion: """
             An address in the place of NAME asks for the name that belongs to it. Without TYPE, A and AAAA are asked for.
-            Without @SERVER, resolverd is asked through run/dns.sock. Exits with 1 when there is no such record, with 2
-            when no answer came. Without NAME, questions are read from standard input, a line each: NAME, NAME TYPE, or
-            "server ADDRESS", "full", "short", "dnssec" and "quit".
+            SERVER is an address or a name, with a port behind ":" or "#" where it's not 53; an IPv6 address with ":PORT"
+            stands in brackets. Without it resolverd is asked through run/dns.sock.
+
+            Exits with 0 when there are such records, with 1 when there are none, with 2 when no answer came, or one that
+            says neither (such as SERVFAIL); with --validate also with 1 when the answer is bogus.
+
+            Without NAME, questions are read from standard input, a line each; "help" says what else can be said there.
             """
     )
 
@@ -38,19 +43,53 @@ struct DNSLookupCommand: AsyncParsableCommand {
     @Flag(help: "Check the signatures, and show the chain of trust.") var validate = false
     @Option(help: "DS or DNSKEY records that trust begins with, in the place of the root's.") var trustAnchors: String?
     @Option(help: "Where servers of zones listen (for --trace).") var serverPort = 53
+    @Option(name: [.customShort("x"), .long], help: ArgumentHelp("The name of an address.", valueName: "address"))
+    var reverse: String?
+    @Option(name: .shortAndLong, help: "The type to ask for.") var type: String?
+    @Flag(help: "Ask by TCP at once.") var tcp = false
+    @Flag(help: "Ask for what the server itself has (RD is not set).") var noRecursion = false
+    @Flag(help: "Ask for answers that the server found to be bogus too (CD is set).") var checkingDisabled = false
+    @Option(help: "Seconds to wait for an answer (3 from a server, 15 from resolverd).") var timeout: Int?
+    @Option(help: "How often a server is asked by UDP.") var attempts = 3
     @Argument(help: "A name or an address, perhaps a type, perhaps a server behind @.") var words: [String] = []
 
+    private func checkLimits() throws {
+        guard (1...300).contains(timeout ?? 1), (1...20).contains(attempts), (1...65535).contains(serverPort) else {
+            throw ValidationError("timeouts are 1 to 300 seconds, attempts 1 to 20, ports 1 to 65535")
+        }
+    }
+
     func run() async throws {
-        guard words.contains(where: { !$0.hasPrefix("@") }) else { return try DNSPrompt(self).run() }
-        let request = try DNSLookupRequest(words)
+        try checkLimits()
+        guard reverse != nil || words.contains(where: { !$0.hasPrefix("@") }) else {
+            return try await DNSPrompt(self).run()
+        }
+        let request = try request(words)
         if request.server == nil { try instance.enter() }
-        let resolver = DNSStub(server: request.server)
-        if trace || validate { return try await follow(request, resolver) }
-        try show(request)
+        try await answer(request)
+    }
+
+    /// What words ask for, with the options' help.
+    func request(_ words: [String]) throws -> DNSLookupRequest {
+        try DNSLookupRequest(words, type: type, reverse: reverse)
+    }
+
+    /// Asks in the way that the options say, and prints what came.
+    func answer(_ request: DNSLookupRequest) async throws {
+        if trace || validate { try await follow(request) } else { try show(request) }
+    }
+
+    private func stub(_ request: DNSLookupRequest) -> DNSStub {
+        var stub = DNSStub(server: request.server)
+        stub.usesTCP = tcp
+        stub.attempts = attempts
+        if let timeout { stub.seconds = timeout }
+        return stub
     }
 
     /// The way down from the root, or the chain of trust.
-    private func follow(_ request: DNSLookupRequest, _ resolver: DNSStub) async throws {
+    private func follow(_ request: DNSLookupRequest) async throws {
+        let resolver = stub(request)
         do {
             for question in request.questions {
                 if trace, try DNSTrace(resolver: resolver, port: serverPort, dnssec: dnssec).run(question) == nil {
@@ -58,7 +97,9 @@ struct DNSLookupCommand: AsyncParsableCommand {
                 }
                 guard validate else { continue }
                 let validation = DNSValidation(resolver: resolver, anchors: try DNSValidation.anchors(trustAnchors))
-                if try await !validation.run(question) { throw ExitCode(1) }
+                let document = try await validation.run(question, prints: !json)
+                if json { try JSONOutput.print(document) }
+                if document.security == "bogus" { throw ExitCode(1) }
             }
         } catch let error as DNSStub.Failure {
             DNSStub.complain("\(request.serverName): \(error)")
@@ -66,72 +107,29 @@ struct DNSLookupCommand: AsyncParsableCommand {
         }
     }
 
-    /// Asks and prints what came.
-    func show(_ request: DNSLookupRequest) throws {
-        var answers: [DNSMessage] = []
+    private func show(_ request: DNSLookupRequest) throws {
+        var exchanges: [DNSStub.Exchange] = []
         for question in request.questions {
-            let query = DNSMessage.query(id: .random(in: .min ... .max), question: question, dnssecOK: dnssec)
+            var query = DNSMessage.query(id: .random(in: .min ... .max), question: question, dnssecOK: dnssec)
+            query.flags.recursionDesired = !noRecursion
+            query.flags.checkingDisabled = checkingDisabled
             do {
-                answers.append(try DNSStub(server: request.server).ask(query))
+                exchanges.append(try stub(request).exchange(query))
             } catch {
                 DNSStub.complain("\(request.serverName): \(error)")
                 throw ExitCode(2)
             }
         }
+        let answers = exchanges.map(\.answer)
         if json {
-            try JSONOutput.print(answers.map(DNSAnswerDocument.init))
+            try JSONOutput.print(exchanges.map { DNSAnswerDocument($0, server: request.serverName) })
         } else if full {
-            for answer in answers { DNSAnswerText.printFull(answer) }
+            for exchange in exchanges { DNSAnswerText.printFull(exchange, server: request.serverName) }
         } else {
             DNSAnswerText.printShort(answers)
         }
-        if answers.allSatisfy({ $0.answers.isEmpty }) { throw ExitCode(1) }
-    }
-}
-
-/// What the words of the command line ask for.
-struct DNSLookupRequest {
-    var questions: [Question]
-    /// nil for resolverd on its own socket.
-    var server: SocketAddress?
-    var serverName = "resolverd"
-
-    init(_ words: [String]) throws {
-        var rest = words
-        if let index = rest.firstIndex(where: { $0.hasPrefix("@") }) {
-            serverName = String(rest.remove(at: index).dropFirst())
-            guard let address = ConfigurationTable.address(serverName, port: 53) else {
-                throw ValidationError("\"\(serverName)\" is not an address such as 192.0.2.1 or [2001:db8::1]:53")
-            }
-            server = address
-        }
-        guard let text = rest.first, rest.count <= 2 else { throw ValidationError("a name is needed, perhaps a type") }
-        var types = [RecordType.a, .aaaa]
-        if rest.count == 2 {
-            guard let type = RecordType(mnemonic: Array(rest[1].utf8)) else {
-                throw ValidationError("unknown type \"\(rest[1])\"")
-            }
-            types = [type]
-        }
-        if rest.count == 1, let reverse = Self.reverseName(text) {
-            questions = [Question(name: reverse, type: .ptr)]
-            return
-        }
-        do {
-            let name = try DomainName(text)
-            questions = types.map { Question(name: name, type: $0) }
-        } catch {
-            throw ValidationError("\"\(text)\" is not a domain name (\(error))")
-        }
-    }
-
-    /// The name whose PTR record belongs to an address (RFC 1035 §3.5, RFC 3596 §2.5); nil for anything else.
-    private static func reverseName(_ text: String) -> DomainName? {
-        if let octets = AddressText.parse4(Array(text.utf8)) {
-            return try? DomainName(octets.reversed().map { String($0) }.joined(separator: ".") + ".in-addr.arpa")
-        }
-        guard let octets = AddressText.parse6(Array(text.utf8)) else { return nil }
-        let digits = octets.reversed().map { String($0 & 15, radix: 16) + "." + String($0 >> 4, radix: 16) }
-        return try? DomainName(digits.joined(separator: ".") + ".ip6.arpa")
+        guard answers.allSatisfy({ $0.answers.isEmpty }) else { return }
+        let isDenied = answers.allSatisfy { $0.responseCode == .noError || $0.responseCode == .nameError }
+        throw ExitCode(isDenied ? 1 : 2)
     }
 }

@@ -8,11 +8,26 @@ import Glibc
 /// Asks one DNS server and waits: by UDP and where that is cut short by TCP, or through resolverd's socket.
 struct DNSStub {
     /// nil for `run/dns.sock`.
-    let server: SocketAddress?
+    var server: SocketAddress?
+    /// Whether UDP isn't tried first.
+    var usesTCP = false
+    /// How often a question is asked by UDP.
+    var attempts = 3
+    /// How long each attempt waits.
+    var seconds: Int
 
-    private static let attempts = 3
-    private static let seconds = 3
-    private static let localSeconds = 15
+    init(server: SocketAddress?) {
+        self.server = server
+        seconds = server == nil ? 15 : 3
+    }
+
+    /// An answer, how it came, and how long that took.
+    struct Exchange {
+        var answer: DNSMessage
+        /// `udp`, `tcp`, or `socket` for resolverd's own.
+        var transport: String
+        var milliseconds: Int
+    }
 
     /// Why no answer came.
     struct Failure: Error, CustomStringConvertible {
@@ -28,24 +43,41 @@ struct DNSStub {
         _ = write(STDERR_FILENO, line, line.utf8.count)
     }
 
-    func ask(_ query: DNSMessage) throws -> DNSMessage {
-        guard let server else {
-            let address = try SocketAddress(unixDomainSocketPath: "run/dns.sock")
-            return try askByStream(query, address, seconds: Self.localSeconds)
+    func ask(_ query: DNSMessage) throws -> DNSMessage { try exchange(query).answer }
+
+    func exchange(_ query: DNSMessage) throws -> Exchange {
+        let start = NIODeadline.now()
+        var (answer, transport) = try send(query)
+        // A server that knows nothing of EDNS (RFC 6891 §7).
+        if query.edns != nil, answer.edns == nil, [.formatError, .notImplemented].contains(answer.responseCode) {
+            var plain = query
+            plain.edns = nil
+            (answer, transport) = try send(plain)
         }
-        let answer = try askByDatagram(query, server)
-        return answer.flags.isTruncated ? try askByStream(query, server, seconds: Self.seconds) : answer
+        let time = Int((NIODeadline.now() - start).nanoseconds / 1_000_000)
+        return Exchange(answer: answer, transport: transport, milliseconds: time)
+    }
+
+    private func send(_ query: DNSMessage) throws -> (DNSMessage, String) {
+        guard let server else {
+            return (try askByStream(query, try SocketAddress(unixDomainSocketPath: "run/dns.sock")), "socket")
+        }
+        if !usesTCP {
+            let answer = try askByDatagram(query, server)
+            if !answer.flags.isTruncated { return (answer, "udp") }
+        }
+        return (try askByStream(query, server), "tcp")
     }
 
     private func askByDatagram(_ query: DNSMessage, _ server: SocketAddress) throws -> DNSMessage {
-        let socket = try connected(server, CInt(SOCK_DGRAM.rawValue), seconds: Self.seconds)
+        let socket = try connected(server, CInt(SOCK_DGRAM.rawValue))
         defer { close(socket) }
         let octets = query.encode()
-        for _ in 0..<Self.attempts {
-            guard send(socket, octets, octets.count, CInt(MSG_NOSIGNAL)) == octets.count else {
+        for _ in 0..<attempts {
+            guard Glibc.send(socket, octets, octets.count, CInt(MSG_NOSIGNAL)) == octets.count else {
                 throw Failure.system("send")
             }
-            let end = time(nil) + Self.seconds
+            let end = time(nil) + seconds
             while time(nil) < end {
                 var buffer = [UInt8](repeating: 0, count: 65536)
                 let count = recv(socket, &buffer, buffer.count, 0)
@@ -57,12 +89,12 @@ struct DNSStub {
         throw Failure("no answer")
     }
 
-    private func askByStream(_ query: DNSMessage, _ server: SocketAddress, seconds: Int) throws -> DNSMessage {
-        let socket = try connected(server, CInt(SOCK_STREAM.rawValue), seconds: seconds)
+    private func askByStream(_ query: DNSMessage, _ server: SocketAddress) throws -> DNSMessage {
+        let socket = try connected(server, CInt(SOCK_STREAM.rawValue))
         defer { close(socket) }
         let octets = query.encode()
         let framed = [UInt8(truncatingIfNeeded: octets.count >> 8), UInt8(truncatingIfNeeded: octets.count)] + octets
-        guard send(socket, framed, framed.count, CInt(MSG_NOSIGNAL)) == framed.count else {
+        guard Glibc.send(socket, framed, framed.count, CInt(MSG_NOSIGNAL)) == framed.count else {
             throw Failure.system("send")
         }
         let length = try receive(2, from: socket)
@@ -91,7 +123,7 @@ struct DNSStub {
         return octets
     }
 
-    private func connected(_ server: SocketAddress, _ type: CInt, seconds: Int) throws -> CInt {
+    private func connected(_ server: SocketAddress, _ type: CInt) throws -> CInt {
         let family: CInt =
             switch server {
             case .v4: AF_INET

@@ -53,7 +53,9 @@ struct DNSTrace {
         for server in servers {
             var query = DNSMessage.query(id: .random(in: .min ... .max), question: question, dnssecOK: dnssec)
             query.flags.recursionDesired = false
-            if let answer = try? DNSStub(server: server.address).ask(query) { return (answer, server) }
+            var stub = resolver
+            stub.server = server.address
+            if let answer = try? stub.ask(query) { return (answer, server) }
         }
         return nil
     }

@@ -28,22 +28,27 @@ struct DNSValidation {
         return try TrustAnchors(masterFile: Array(text.utf8), file: file ?? "root")
     }
 
-    /// Prints the chain of trust, or why there is none.
+    /// Finds the chain of trust, or why there is none.
     ///
-    /// - Returns: whether the answer is not bogus.
-    func run(_ question: Question) async throws -> Bool {
+    /// - Parameter prints: whether each step is printed as it's found, and the judgement.
+    func run(_ question: Question, prints: Bool) async throws -> DNSValidationDocument {
         let message = try resolver.ask(query(question))
         let reply = SecurityReply(
             code: message.responseCode,
             answers: message.answers,
             authorities: message.authorities
         )
+        var document = DNSValidationDocument(name: question.name.description, type: question.type.description)
+        let steps = Steps()
         let validator = Validator(
             anchors: anchors,
             policy: ValidationPolicy(),
             cache: KeyCache(),
             now: UInt32(truncatingIfNeeded: time(nil)),
-            trace: { print(Self.text($0)) },
+            trace: { step in
+                if prints { print(DNSValidationText.line(step)) }
+                steps.found.append(DNSValidationDocument.Step(step))
+            },
             source: { name, type in
                 guard let answer = try? resolver.ask(query(Question(name: name, type: type))) else { return nil }
                 return SecurityReply(
@@ -53,43 +58,23 @@ struct DNSValidation {
                 )
             }
         )
-        let verdict = await validator.judge(question, reply, isComplete: true)
-        switch verdict.security {
-        case .secure: print("secure: \(question.name) \(question.type)")
-        case .insecure(let reason):
-            print("insecure: \(question.name) \(question.type)\(reason.map { ": \($0.text)" } ?? "")")
-        case .bogus(let reason):
-            print("bogus: \(reason.text)")
-            return false
+        switch await validator.judge(question, reply, isComplete: true).security {
+        case .secure: document.security = "secure"
+        case .insecure(let reason): (document.security, document.reason) = ("insecure", reason?.text)
+        case .bogus(let reason): (document.security, document.reason) = ("bogus", reason.text)
         }
-        return true
+        document.steps = steps.found
+        if prints { print(DNSValidationText.judgement(document)) }
+        return document
+    }
+
+    private final class Steps {
+        var found: [DNSValidationDocument.Step] = []
     }
 
     private func query(_ question: Question) -> DNSMessage {
         var query = DNSMessage.query(id: .random(in: .min ... .max), question: question, dnssecOK: true)
         query.flags.checkingDisabled = true
         return query
-    }
-
-    private static func text(_ step: ValidationStep) -> String {
-        switch step {
-        case .anchor(let zone, let tags):
-            return "\(zone) trust begins with key\(tags.count == 1 ? "" : "s") \(list(tags))"
-        case .signers(let zone, let signers):
-            return "\(zone) DS " + signers.map { "\($0.keyTag) (digest \($0.digestType))" }.joined(separator: ", ")
-        case .keys(let zone, let keys, let entrance):
-            let all = keys.map { key in
-                "\(key.keyTag) (algorithm \(key.algorithm)\(key.isSecureEntryPoint ? ", entry point" : ""))"
-            }
-            return "\(zone) DNSKEY \(all.joined(separator: ", ")), signed by key \(entrance)"
-        case .unsigned(let zone): return "\(zone) is not signed: its parent proves that it has no DS"
-        case .set(let name, let type, let signature):
-            return "\(name) \(type) signed by key \(signature.keyTag) of \(signature.signer)"
-        case .denial(let name, let type, let zone): return "\(name) \(type) isn't there: \(zone) proves it"
-        }
-    }
-
-    private static func list(_ tags: [UInt16]) -> String {
-        tags.sorted().map { String($0) }.joined(separator: ", ")
     }
 }
