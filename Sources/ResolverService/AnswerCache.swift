@@ -45,6 +45,9 @@ struct AnswerCache {
     /// Answers larger than this aren't worth it. Octets.
     static let maximumAnswer = 4096
 
+    /// What an entry takes beside its arrays and its place in the cache. Octets.
+    private static let entryCost = 112
+
     init(limit: Int) {
         entries = BoundedCache(limit: limit)
     }
@@ -90,16 +93,15 @@ struct AnswerCache {
         }
         let entry = Entry(
             query,
-            answer,
-            lifetime == nil ? [] : places.timesToLive,
+            answer.compacted,
+            lifetime == nil ? [] : places.timesToLive.compacted,
             optAt: places.optAt,
             stored: now,
             expires: lifetime.map { now + Int64($0) } ?? .max,
             zoneVersions: dependsOnZones ? zoneVersions : nil
         )
         let cost =
-            128 + memoryCost(ofOctets: answer.count) + memoryCost(ofOctets: query.question.count)
-            + memoryCost(ofOctets: 8 * entry.timesToLive.count)
+            Self.entryCost + entry.answer.memoryCost + entry.question.memoryCost + entry.timesToLive.memoryCost
         entries.insert(entry, for: query.hash(seed), cost: cost)
     }
 
@@ -110,6 +112,8 @@ struct AnswerCache {
 
     /// What the answers take now. Octets.
     var octets: Int { entries.total }
+    /// What they may take. Octets.
+    var limit: Int { entries.limit }
 
     /// Where the times to live are in a message of ours, and the OPT record that it ends with.
     private static func places(in message: [UInt8]) -> (timesToLive: [Int], optAt: Int?)? {

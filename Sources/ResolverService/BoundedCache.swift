@@ -14,8 +14,8 @@ struct BoundedCache<Key: Hashable, Value> {
     private var newest = -1
     private var oldest = -1
 
-    /// What all values may cost together. Octets.
-    let limit: Int
+    /// What all values may cost together, from the next one on that is kept. Octets.
+    var limit: Int
     /// What all values cost now. Octets.
     private(set) var total = 0
 
@@ -95,4 +95,12 @@ struct BoundedCache<Key: Hashable, Value> {
 /// What an array of octets takes in memory: its header, and malloc's rounding.
 func memoryCost(ofOctets count: Int) -> Int {
     count == 0 ? 0 : (32 + count + 8 + 15) & ~15
+}
+
+extension Array {
+    /// The same without room for more, for what stays long.
+    var compacted: [Element] { withUnsafeBufferPointer { [Element]($0) } }
+
+    /// What the elements take in memory where they are compacted, without what they refer to. Octets.
+    var memoryCost: Int { ResolverService.memoryCost(ofOctets: count * MemoryLayout<Element>.stride) }
 }

@@ -97,12 +97,40 @@ struct Outcome: Sendable {
         return outcome
     }
 
-    /// What it takes in the cache. Octets.
-    var cost: Int {
-        (answers + authorities).reduce(200) { total, record in
-            total + MemoryLayout<ResourceRecord>.stride + memoryCost(ofOctets: record.data.count)
-                + memoryCost(ofOctets: record.name.wire.count)
+    /// The same with no more memory than it must take, and how much that is beside its own struct. Octets.
+    ///
+    /// - Parameter name: the name that it's kept under: records of that name share its octets, as those of other names do
+    ///   with the record before.
+    func compacted(under name: DomainName) -> (Outcome, cost: Int) {
+        var outcome = self
+        var cost = name.wire.memoryCost
+        outcome.answers = Self.compacted(answers, under: name, &cost)
+        outcome.authorities = Self.compacted(authorities, under: name, &cost)
+        for text in [error?.text, note?.text] { cost += memoryCost(ofOctets: text?.utf8.count ?? 0) }
+        if let next { cost += next.wire.memoryCost }
+        return (outcome, cost)
+    }
+
+    private static func compacted(
+        _ records: [ResourceRecord],
+        under name: DomainName,
+        _ cost: inout Int
+    ) -> [ResourceRecord] {
+        var records = records.compacted
+        var last = name
+        for index in records.indices {
+            if records[index].name == name {
+                records[index].name = name
+            } else if records[index].name == last {
+                records[index].name = last
+            } else {
+                last = records[index].name
+                cost += last.wire.memoryCost
+            }
+            cost += records[index].data.memoryCost
         }
+        cost += records.memoryCost
+        return records
     }
 }
 

@@ -133,5 +133,8 @@ struct ProvenGaps {
         return outcome.limited(TimeLimits(positive: left, negative: left))
     }
 
+    /// What all of them take now. Octets.
+    var octets: Int { zones.total }
+
     mutating func removeAll() { zones.removeAll() }
 }

@@ -79,6 +79,9 @@ final class QueryEngine: @unchecked Sendable {
         kept.flush()
     }
 
+    /// What the answers that are kept ready take, and may take. Octets; on the loop.
+    var readyOctets: (octets: Int, limit: Int) { (kept.octets, kept.limit) }
+
     /// Serves other zones from now on. On the loop.
     ///
     /// - Parameter onlyVersions: they are the same zones in other versions, so that what came from others still counts.

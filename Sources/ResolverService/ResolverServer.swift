@@ -244,6 +244,19 @@ package final class ResolverServer: Sendable {
         return count
     }
 
+    /// What the answers that are kept ready take, and may take. Octets.
+    var readyOctets: (octets: Int, limit: Int) {
+        get async {
+            var sum = (octets: 0, limit: 0)
+            for engine in engines {
+                let (octets, limit) = (try? await engine.loop.submit { engine.readyOctets }.get()) ?? (0, 0)
+                sum.octets += octets
+                sum.limit += limit
+            }
+            return sum
+        }
+    }
+
     /// Switches the log of queries.
     func logQueries(_ isOn: Bool) async {
         for engine in engines { _ = try? await engine.loop.submit { engine.logsQueries = isOn }.get() }

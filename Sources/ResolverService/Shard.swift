@@ -19,6 +19,8 @@ final class Shard: @unchecked Sendable {
     private(set) var waiting = 0
     private let keys = KeyCache()
     private var gaps: ProvenGaps
+    /// What answers, delegations and proofs may take together. Octets.
+    let limit: Int
 
     /// An answer with its times, by the resolver's clock.
     struct Kept {
@@ -53,7 +55,8 @@ final class Shard: @unchecked Sendable {
             logger: settings.logger
         )
         let share = settings.cacheSize / max(shards, 1)
-        cache = BoundedCache(limit: share / 16 * 9)
+        limit = share / 4 * 3
+        cache = BoundedCache(limit: limit)
         gaps = ProvenGaps(limit: share / 16)
         recursor = Recursor(settings, on: loop, cacheLimit: share / 8) { [unowned self] key, work in
             await lookUpForServer(key, work)
@@ -280,7 +283,7 @@ final class Shard: @unchecked Sendable {
             old.outcome = old.outcome.stale
             old.stored = now
             old.expires = now + Int64(TimeLimits.staleAnswer)
-            cache.insert(old, for: key, cost: cost(of: old.outcome, key))
+            store(old, key)
             return old.outcome
         }
         let lifetime = outcome.lifetime
@@ -289,13 +292,21 @@ final class Shard: @unchecked Sendable {
         let expires = now + Int64(lifetime)
         let usable = outcome.error == nil ? expires + TimeLimits.stale : expires
         let kept = Kept(outcome: outcome, stored: now, expires: expires, usable: usable)
-        cache.insert(kept, for: isNameError ? key.anyType : key, cost: cost(of: outcome, key))
+        store(kept, isNameError ? key.anyType : key)
         return outcome
     }
 
-    private func cost(of outcome: Outcome, _ key: Outcome.Key) -> Int {
-        outcome.cost + memoryCost(ofOctets: key.name.wire.count)
+    private func store(_ kept: Kept, _ key: Outcome.Key) {
+        var kept = kept
+        let cost: Int
+        (kept.outcome, cost) = kept.outcome.compacted(under: key.name)
+        // Answers have what delegations and proofs leave of the whole.
+        cache.limit = limit - derivedOctets
+        cache.insert(kept, for: key, cost: cost)
     }
+
+    /// What delegations and proofs take now. On the loop.
+    var derivedOctets: Int { gaps.octets + (recursor?.octets ?? 0) }
 
     /// Serves other zones from now on, and forgets what may have come past a zone that is ours now. On the loop.
     ///

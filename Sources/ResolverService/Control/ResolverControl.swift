@@ -62,8 +62,11 @@ struct ResolverControl: Sendable {
     private func statistics(_ tag: String?, _ connection: Connection) async {
         var sum = ShardStatistics()
         for shard in server.shards { sum.add(await shard.onLoop { $0.statistics }) }
+        let ready = await server.readyOctets
         let fields: [(String, Int)] = [
-            ("answers", sum.answers), ("octets", sum.octets), ("limit", sum.limit), ("in-flight", sum.inFlight),
+            ("answers", sum.answers), ("octets", sum.octets + sum.derivedOctets + ready.octets),
+            ("limit", sum.limit + ready.limit), ("answer-octets", sum.octets), ("ready-octets", ready.octets),
+            ("zone-octets", sum.derivedOctets), ("in-flight", sum.inFlight),
             ("waiting", sum.waiting), ("servers", sum.servers), ("event-loops", server.shards.count),
         ]
         connection.write(Frame.ok(tag: tag, fields.map { .init($0.0, String($0.1)) }))
@@ -190,7 +193,9 @@ struct ShardStatistics: Sendable {
     var answers = 0
     /// What the cached answers take. Octets.
     var octets = 0
-    /// What they may take. Octets.
+    /// What delegations, and proofs that there is nothing, take. Octets.
+    var derivedOctets = 0
+    /// What all that may take. Octets.
     var limit = 0
     /// Questions under way.
     var inFlight = 0
@@ -201,6 +206,7 @@ struct ShardStatistics: Sendable {
     mutating func add(_ other: ShardStatistics) {
         answers += other.answers
         octets += other.octets
+        derivedOctets += other.derivedOctets
         limit += other.limit
         inFlight += other.inFlight
         waiting += other.waiting

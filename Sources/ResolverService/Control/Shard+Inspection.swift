@@ -50,7 +50,8 @@ extension Shard {
         ShardStatistics(
             answers: cache.count,
             octets: cache.total,
-            limit: cache.limit,
+            derivedOctets: derivedOctets,
+            limit: limit,
             inFlight: inFlight.count,
             waiting: waiting,
             servers: servers.count

@@ -274,6 +274,9 @@ final class Recursor {
     /// The servers that were asked.
     var zoneServers: [ServerDescription] { servers.descriptions }
 
+    /// What is known of zones takes now. Octets.
+    var octets: Int { delegations.octets + insideNames.total }
+
     /// Forgets all delegations, and what was learned of servers.
     func flush() { delegations.removeAll() }
 
