@@ -6,11 +6,13 @@ import re
 import shutil
 import socket
 import sys
+import tomllib
 from pathlib import Path
 
 import configuration
 import layout
 from instance import PROGRAMS
+from system_resolver import Refusal, SystemResolver
 
 LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 DOMAIN = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*")
@@ -18,12 +20,26 @@ DOMAIN = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*")
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/install")
-    parser.add_argument("--prefix", type=Path, required=True, help="where programs go, such as /usr/local")
+    parser.add_argument("--prefix", type=Path, help="where programs go, such as /usr/local")
     parser.add_argument("--instance", type=Path, default=Path("/var/lib/martlet"), help="configuration, spool and mail")
     parser.add_argument("--destdir", type=Path, help="put everything below this directory, for packaging")
     parser.add_argument("--hostname", default=socket.getfqdn(), help="this mail server's name")
     parser.add_argument("--domain", help="the domain whose mail is here (else the hostname's)")
+    parser.add_argument(
+        "--resolver",
+        nargs="?",
+        const="ask",
+        choices=("ask", "take-over"),
+        help="make resolverd the resolver of this machine; take-over: also where something else manages resolv.conf",
+    )
+    parser.add_argument("--no-resolver", action="store_true", help="put resolv.conf back as it was, and install nothing")
     options = parser.parse_args()
+    if options.no_resolver:
+        if options.resolver or options.prefix:
+            parser.error("--no-resolver installs nothing: it goes with --destdir only")
+        return options
+    if not options.prefix:
+        parser.error("--prefix is needed")
     for path in (options.prefix, options.instance):
         if not path.is_absolute():
             parser.error(f"{path} is not an absolute path")
@@ -109,8 +125,21 @@ class Installation:
             (units / unit.name).chmod(0o644)
 
 
+    def listening(self) -> list[str]:
+        """Where resolverd listens, by the configuration that is there."""
+        text = (self.staged(self.instance) / "etc" / "martlet.toml").read_text()
+        return tomllib.loads(text).get("resolverd", {}).get("listen", [])
+
+
+def restore_resolver(options: argparse.Namespace) -> None:
+    changed = SystemResolver(options.destdir).restore()
+    print(f"put back as it was: {', '.join(changed)}" if changed else "nothing to put back")
+
+
 def main() -> None:
     options = arguments()
+    if options.no_resolver:
+        return restore_resolver(options)
     installation = Installation(options)
     if options.destdir:
         if layout.is_root() and not all(exists(name) for name in layout.USERS):
@@ -127,6 +156,10 @@ def main() -> None:
     print(f"instance: {installation.instance} (etc/martlet.toml is the configuration)")
     print(f"services: {installation.instance}/etc/systemd, etc/s6 or etc/runit")
     print(f"how to start them: {installation.documents}/operations.md")
+    if options.resolver:
+        resolver = SystemResolver(options.destdir)
+        written = resolver.take_over(installation.listening(), force=options.resolver == "take-over")
+        print(f"this machine's programs ask resolverd now: {', '.join(written)} written")
 
 
 def exists(user: str) -> bool:
@@ -140,5 +173,5 @@ def exists(user: str) -> bool:
 if __name__ == "__main__":
     try:
         main()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, Refusal) as error:
         sys.exit(f"install: {error}")
