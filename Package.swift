@@ -51,9 +51,8 @@ let fuzzing: [Target] =
         .executableTarget(
             name: "fuzz",
             dependencies: [
-                "MIME", "MailAuth", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ResolverService", "Daemon", "SMTP",
-                "IMAP",
-                "POP3", "SASL", nioCore,
+                "MIME", "MailAuth", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ResolverService", "Daemon",
+                "Cryptography", "SMTP", "IMAP", "POP3", "SASL", nioCore,
             ],
             path: "Tests/Fuzz",
             exclude: ["Corpus"],

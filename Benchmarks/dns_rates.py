@@ -3,11 +3,15 @@
 import argparse
 import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+
+import dns.message
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "scripts" / "lib"), str(REPOSITORY / "Tests" / "EndToEnd")]
@@ -21,6 +25,9 @@ MISSES = {"misses": "wild.plain.com", "validated misses": "wild.a13-nsec3.com"}
 # Questions per second while the time to an answer is measured.
 CALM = 1000
 CASES = ("cache hits", "local zone", *MISSES)
+# What the mail daemons ask of names that the cache has, one question after the other.
+MAIL = (("plain.com", "MX"), ("mail.plain.com", "A"), ("_25._tcp.mail.a13-nsec3.com", "TLSA"), ("a8-nsec.com", "TXT"))
+ROUND_TRIPS = 20_000
 
 
 def arguments() -> argparse.Namespace:
@@ -30,6 +37,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="of each resolver")
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--outstanding", type=int, default=100)
+    parser.add_argument("--case", action="append", choices=(*CASES, "mail"), help="only these; all unless said")
     return parser.parse_args()
 
 
@@ -85,8 +93,39 @@ def measure(internet: Internet, resolver, path: Path, options) -> dict[str, floa
     return found
 
 
+def mail_questions(resolver) -> dict[str, float]:
+    """Round trips of single questions, from before the system call that sends one to after that which reads its answer:
+    at resolverd's own socket as the mail daemons use it, at unbound by UDP, since it has none such. In microseconds."""
+    queries = [dns.message.make_query(name, kind, want_dnssec=True).to_wire() for name, kind in MAIL]
+    for name, kind in MAIL:
+        resolver.ask(name, kind)
+    stream = resolver.name == "martlet"
+    if stream:
+        queries = [len(query).to_bytes(2, "big") + query for query in queries]
+        client = resolver.socket()
+    else:
+        with resolver.namespace.inside():
+            client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            client.connect((resolver.address, 53))
+    times = []
+    with client:
+        for turn in range(ROUND_TRIPS + 1000):
+            query = queries[turn % len(queries)]
+            begun = time.perf_counter_ns()
+            client.sendall(query)
+            answer = client.recv(65536)
+            while stream and len(answer) < 2 + int.from_bytes(answer[:2], "big"):
+                answer += client.recv(65536)
+            times.append((time.perf_counter_ns() - begun) / 1000)
+            assert answer[2:4] == query[2:4] if stream else answer[:2] == query[:2]
+    times = sorted(times[1000:])
+    return {"median µs": times[len(times) // 2], "99 % µs": times[len(times) * 99 // 100]}
+
+
 def main() -> None:
     options = arguments()
+    cases = [case for case in CASES if case in (options.case or CASES)]
+    mail = "mail" in (options.case or ["mail"])
     directory = Path(tempfile.mkdtemp(prefix="mlt-bench-", dir="/var/tmp"))
     directory.chmod(0o755)
     internet = Internet(directory)
@@ -94,7 +133,7 @@ def main() -> None:
     try:
         internet.start()
         for turn in range(options.rounds):
-            for case in CASES:
+            for case in cases:
                 for name in ("martlet", "unbound"):
                     resolver = start(internet, name, options.threads)
                     path = questions(case, directory / "questions", turn)
@@ -105,12 +144,21 @@ def main() -> None:
                     results.setdefault((case, name), []).append(found)
                     text = ", ".join(f"{value:,.0f} {key}" for key, value in found.items())
                     print(f"round {turn + 1}, {case}, {name}: {text}", flush=True)
+            for name in ("martlet", "unbound") if mail else ():
+                resolver = start(internet, name, options.threads)
+                found = mail_questions(resolver) | {"RSS MiB": resolver.resident() / MIB}
+                resolver.stop()
+                results.setdefault(("mail's questions", name), []).append(found)
+                text = ", ".join(f"{value:,.0f} {key}" for key, value in found.items())
+                print(f"round {turn + 1}, mail's questions, {name}: {text}", flush=True)
     finally:
         internet.stop()
         shutil.rmtree(directory)
     print(f"\nMedians; martlet / unbound, {options.threads} threads each")
-    for case in CASES:
+    for case in (*cases, *(["mail's questions"] if mail else [])):
         for key in ("queries/s", "median µs", "99 % µs", "RSS MiB"):
+            if key not in results[case, "martlet"][0]:
+                continue
             ours, theirs = (
                 statistics.median(item[key] for item in results[case, name]) for name in ("martlet", "unbound")
             )

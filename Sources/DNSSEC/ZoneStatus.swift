@@ -20,35 +20,64 @@ package final class KeyCache {
     private struct Entry {
         var status: CutStatus
         var expires: UInt32
+        var cost: Int
     }
 
     private var entries: [DomainName: Entry] = [:]
-    private let maximum: Int
+    private let limit: Int
+    /// What all of them take now. Octets.
+    package private(set) var octets = 0
 
-    /// - Parameter maximum: how many names are remembered.
-    package init(maximum: Int = 10_000) {
-        self.maximum = maximum
+    /// - Parameter limit: octets.
+    package init(limit: Int = 4 << 20) {
+        self.limit = limit
     }
 
     func status(of name: DomainName, now: UInt32) -> CutStatus? {
         guard let entry = entries[name] else { return nil }
         if now < entry.expires { return entry.status }
-        entries[name] = nil
+        forget(name)
         return nil
     }
 
     func keep(_ status: CutStatus, for name: DomainName, seconds: UInt32, now: UInt32) {
-        if entries.count >= maximum { makeRoom(now) }
-        entries[name] = Entry(status: status, expires: now &+ seconds)
+        forget(name)
+        let cost = Self.entryCost + name.wire.count + status.cost
+        guard cost <= limit else { return }
+        if octets + cost > limit { makeRoom(now, cost) }
+        entries[name] = Entry(status: status, expires: now &+ seconds, cost: cost)
+        octets += cost
     }
 
-    private func makeRoom(_ now: UInt32) {
-        entries = entries.filter { $0.value.expires > now }
+    /// Makes room for `cost` octets and as much as an eighth of all.
+    private func makeRoom(_ now: UInt32, _ cost: Int) {
+        let target = max(0, limit - limit / 8 - cost)
+        for (name, entry) in entries where entry.expires <= now { forget(name) }
+        guard octets > target else { return }
         // Chance decides: nobody can choose what is forgotten.
-        while entries.count >= maximum - maximum / 8, let victim = entries.keys.randomElement() {
-            entries[victim] = nil
+        for name in entries.keys.shuffled() where octets > target { forget(name) }
+    }
+
+    private func forget(_ name: DomainName) {
+        if let entry = entries.removeValue(forKey: name) { octets -= entry.cost }
+    }
+
+    package func removeAll() {
+        entries = [:]
+        octets = 0
+    }
+
+    /// What a place in the table takes, with the name's header. Octets.
+    private static let entryCost = 200
+}
+
+extension CutStatus {
+    /// What it takes in memory, about. Octets.
+    fileprivate var cost: Int {
+        switch self {
+        case .zone(.secure(let keys)): keys.cost
+        case .zone(.bogus(let reason)): reason.text.utf8.count
+        case .none, .zone(.insecure): 0
         }
     }
-
-    package func removeAll() { entries = [:] }
 }

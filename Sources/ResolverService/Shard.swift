@@ -17,9 +17,9 @@ final class Shard: @unchecked Sendable {
     var cache: BoundedCache<Outcome.Key, Kept>
     private(set) var inFlight: [Outcome.Key: Waiters] = [:]
     private(set) var waiting = 0
-    private let keys = KeyCache()
+    private let keys: KeyCache
     private var gaps: ProvenGaps
-    /// What answers, delegations and proofs may take together. Octets.
+    /// What answers, delegations, keys and proofs may take together. Octets.
     let limit: Int
 
     /// An answer with its times, by the resolver's clock.
@@ -58,6 +58,7 @@ final class Shard: @unchecked Sendable {
         limit = share / 4 * 3
         cache = BoundedCache(limit: limit)
         gaps = ProvenGaps(limit: share / 16)
+        keys = KeyCache(limit: share / 16)
         recursor = Recursor(settings, on: loop, cacheLimit: share / 8) { [unowned self] key, work in
             await lookUpForServer(key, work)
         }
@@ -300,13 +301,13 @@ final class Shard: @unchecked Sendable {
         var kept = kept
         let cost: Int
         (kept.outcome, cost) = kept.outcome.compacted(under: key.name)
-        // Answers have what delegations and proofs leave of the whole.
+        // Answers have what delegations, keys and proofs leave of the whole.
         cache.limit = limit - derivedOctets
         cache.insert(kept, for: key, cost: cost)
     }
 
-    /// What delegations and proofs take now. On the loop.
-    var derivedOctets: Int { gaps.octets + (recursor?.octets ?? 0) }
+    /// What delegations, keys and proofs take now. On the loop.
+    var derivedOctets: Int { gaps.octets + keys.octets + (recursor?.octets ?? 0) }
 
     /// Serves other zones from now on, and forgets what may have come past a zone that is ours now. On the loop.
     ///

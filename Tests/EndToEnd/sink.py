@@ -96,9 +96,10 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 class Sink:
-    """A server on a free port of the loopback address, as a context."""
+    """A server on a free port of the loopback address, or where it's told to be, as a context."""
 
-    def __init__(self):
+    def __init__(self, address: tuple[str, int] = ("127.0.0.1", 0)):
+        self.address = address
         self.lock = threading.Lock()
         self.messages: list[Accepted] = []
         self.connections = 0
@@ -106,7 +107,7 @@ class Sink:
         self.mail_reply = "250 2.1.0 ok"
 
     def __enter__(self):
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = Server(self.address, Handler)
         self.server.sink = self
         self.port = self.server.server_address[1]
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)

@@ -5,6 +5,8 @@ let fuzzTargets: [FuzzTarget] = [
     fileNameTarget,
     dnsMessageTarget,
     dnsMasterFileTarget,
+    dnsDenialTarget,
+    dnsValidationTarget,
     zoneTransferTarget,
     tsigTarget,
     dnsUpdateTarget,

@@ -33,6 +33,7 @@ class Resolver:
 
     def __init__(self, namespace: Namespace, directory: Path, address: str):
         self.namespace, self.directory, self.address = namespace, directory, address
+        self.log_file = directory / "log"
         self.process: subprocess.Popen | None = None
 
     def launch(self) -> subprocess.Popen:
@@ -65,7 +66,7 @@ class Resolver:
         self.start()
 
     def log(self) -> str:
-        return (self.directory / "log").read_text(errors="replace")
+        return self.log_file.read_text(errors="replace")
 
     def ask(self, name, kind="A", *, tcp=False, timeout=PATIENCE, cd=False, do=True, ad=True, edns=True):
         """The answer to a question."""
@@ -119,7 +120,7 @@ class Unbound(Resolver):
         (directory / "conf").write_text("\n".join(text) + "\n")
 
     def launch(self) -> subprocess.Popen:
-        with open(self.directory / "log", "ab") as log:
+        with open(self.log_file, "ab") as log:
             command = ["unbound", "-d", "-c", str(self.directory / "conf")]
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
@@ -135,6 +136,7 @@ class Martlet(Resolver):
         if layout.is_root():
             layout.make_system_users()
         layout.make_directories(directory)
+        self.log_file = directory / "resolverd.log"
         shutil.copy(hints, directory / "etc" / "root.hints")
         shutil.copy(anchors, directory / "etc" / "root.anchors")
         ports = dict.fromkeys(configuration.LISTENERS, 0)
@@ -153,7 +155,7 @@ class Martlet(Resolver):
     def launch(self) -> subprocess.Popen:
         reader, writer = os.pipe()
         try:
-            with open(self.directory / "log", "ab") as log:
+            with open(self.log_file, "ab") as log:
                 command = [str(self.programs / "resolverd"), "--instance", str(self.directory), "--ready-fd", str(writer)]
                 process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(writer,), cwd=self.directory
