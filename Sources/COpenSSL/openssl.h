@@ -23,6 +23,10 @@ static inline long COpenSSL_mem_eof_return(BIO *bio, int value) { return BIO_set
 static inline long COpenSSL_session_cache_mode(SSL_CTX *context, long mode) {
     return SSL_CTX_set_session_cache_mode(context, mode);
 }
+// How many certificates of authorities a context has loaded.
+static inline int COpenSSL_authority_count(SSL_CTX *context) {
+    return sk_X509_OBJECT_num(X509_STORE_get0_objects(SSL_CTX_get_cert_store(context)));
+}
 // The protocols that a server speaks, each behind its length, the preferred one first (RFC 7301 §3.1).
 struct COpenSSL_protocols {
     unsigned int length;

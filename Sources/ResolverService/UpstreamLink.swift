@@ -54,6 +54,8 @@ final class UpstreamLink: @unchecked Sendable {
     /// How many times in a row no connection was to be had, why, and until when none is tried again.
     private var failures = 0
     private var reason = ""
+    /// How many connections in a row ended with queries under way and without any answer.
+    private var losses = 0
     private var pausedUntil = NIODeadline.uptimeNanoseconds(0)
     private var nextReport = NIODeadline.uptimeNanoseconds(0)
     private var isReported = false
@@ -66,6 +68,8 @@ final class UpstreamLink: @unchecked Sendable {
     /// The pause after the first failure; each further one doubles it, up to the longest.
     private static let firstPause = TimeAmount.milliseconds(250)
     private static let doublings = 7
+    /// How often a server may close a connection on which it has answered nothing, before that counts as a failure.
+    private static let patience = 3
     /// How often a failure is logged.
     private static let reportInterval = TimeAmount.minutes(1)
     /// How many queries may be under way; by their IDs they must be told apart.
@@ -164,11 +168,17 @@ final class UpstreamLink: @unchecked Sendable {
 
     private func succeeded(_ connection: Connection) {
         guard !isClosed else { return connection.abort() }
-        failures = 0
+        if losses == 0 { failures = 0 }
         self.connection = connection
         if isReported { logger.info("a forwarder is reachable again", metadata: ["server": "\(label)"]) }
         isReported = false
         Task(executorPreference: LoopExecutor.of(loop)) { await self.read(connection) }
+    }
+
+    /// A server that takes queries and closes isn't asked without end.
+    private func lostAnswers() {
+        losses += 1
+        if losses >= Self.patience { failed(.closed) }
     }
 
     private func failed(_ error: ConnectionError) {
@@ -199,6 +209,7 @@ final class UpstreamLink: @unchecked Sendable {
         } catch {
             connection.abort()
             if self.connection === connection { self.connection = nil }
+            if !waiters.isEmpty { lostAnswers() }
             let lost = waiters
             waiters = [:]
             for waiter in lost.values { finish(waiter, .lost) }
@@ -207,6 +218,7 @@ final class UpstreamLink: @unchecked Sendable {
 
     private func receive(_ reply: ByteBuffer) {
         lastReceived = .now()
+        losses = 0
         guard let id = reply.getInteger(at: reply.readerIndex, as: UInt16.self), let waiter = waiters[id] else {
             return
         }

@@ -113,9 +113,7 @@ package final class TLSContext: @unchecked Sendable {
                     throw .configuration("certificates of authorities \(authorities): \(TLSError.lastReason())")
                 }
             } else {
-                guard SSL_CTX_set_default_verify_paths(context) == 1 else {
-                    throw .configuration(TLSError.lastReason())
-                }
+                try loadSystemAuthorities()
             }
             SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nil)
         }
@@ -124,6 +122,24 @@ package final class TLSContext: @unchecked Sendable {
             guard SSL_CTX_set_alpn_protos(context, list, UInt32(list.count)) == 0 else {
                 throw .configuration(TLSError.lastReason())
             }
+        }
+    }
+
+    /// Where systems have all their authorities in one file.
+    private static let bundles = [
+        "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem",
+    ]
+
+    /// Loads the system's trust anchors as a whole. OpenSSL's default may be a directory in which it looks when it needs
+    /// one, and by then a daemon can't reach it any more.
+    private func loadSystemAuthorities() throws(TLSError) {
+        guard SSL_CTX_set_default_verify_paths(context) == 1 else { throw .configuration(TLSError.lastReason()) }
+        for bundle in Self.bundles where COpenSSL_authority_count(context) == 0 {
+            _ = SSL_CTX_load_verify_locations(context, bundle, nil)
+        }
+        ERR_clear_error()
+        guard COpenSSL_authority_count(context) > 0 else {
+            throw .configuration("the system has no file with certificates of authorities")
         }
     }
 

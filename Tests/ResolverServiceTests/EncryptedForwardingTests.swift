@@ -112,6 +112,16 @@ struct EncryptedForwardingTests {
         }
     }
 
+    @Test func aServerThatOnlyClosesIsNotAskedWithoutEnd() async throws {
+        try await with(behaviour: { _, _, _ in throw ConnectionError.closed }) { (resolver, upstream) async throws in
+            for number in 0..<10 {
+                let answer = try await resolver.ask("\(number).example.net")
+                #expect(answer.responseCode == .serverFailure)
+            }
+            #expect((3..<20).contains(upstream.queries.count), "\(upstream.queries.count)")
+        }
+    }
+
     @Test(arguments: [("other.test", "Hostname mismatch"), ("127.0.0.2", "IP address mismatch")])
     func aWrongNameIsNoServer(_ name: String, _ reason: String) async throws {
         try await with(name: name) { (resolver, upstream) async throws in
