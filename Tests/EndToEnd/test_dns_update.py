@@ -22,6 +22,7 @@ from mail import wait_until
 from test_dns import ask
 
 ZONE = "dyn.test"
+KILLS = 6
 SECRETS = {name: base64.b64encode(random.randbytes(32)).decode() for name in ("ddns", "owner", "stranger")}
 ALGORITHMS = {"ddns": "hmac-sha256", "owner": "hmac-sha512", "stranger": "hmac-sha256"}
 TEXT = """$TTL 300
@@ -326,7 +327,7 @@ def test_kills_in_a_stream_of_updates(make_instance):
         stream.thread.start()
     serials = [7]
     try:
-        for turn in range(8):
+        for turn in range(KILLS):
             goal = sum(len(stream.acknowledged) for stream in streams) + 20
             wait_until(lambda: sum(len(stream.acknowledged) for stream in streams) >= goal, 60, "updates are made")
             serials.append(serial(instance))
@@ -351,7 +352,7 @@ def test_kills_in_a_stream_of_updates(make_instance):
     assert not [name for name in acknowledged if f"\n{name}.{ZONE}.\t60\tIN\tTXT\t\"{name}\"\n" not in lines]
     for name in random.sample(acknowledged, 20):
         assert ask(instance, f"{name}.{ZONE}", "TXT").answer
-    print(f"{len(acknowledged)} updates acknowledged, 8 kills, serial {serials[-1]}")
+    print(f"{len(acknowledged)} updates acknowledged, {KILLS} kills, serial {serials[-1]}")
 
 
 def test_a_journal_whose_end_is_damaged(make_instance):
