@@ -107,6 +107,21 @@ def test_queries_are_logged_when_it_is_switched_on(instance):
     assert instance.martlet("dns", "log", "off").stdout == "log of queries: off\n"
 
 
+def test_statistics(instance):
+    before = documents(instance, "stats")
+    for number in range(10):
+        ask(instance, f"stats{number}.example.test", "A")
+    after = documents(instance, "stats")
+    assert after["queries"] - before["queries"] >= 10 and after["local-answers"] > before["local-answers"]
+    assert after["octets"] <= after["limit"] and after["event-loops"] >= 1
+    assert "queries: " in instance.martlet("dns", "stats").stdout
+    lines = instance.martlet("dns", "stats", "--watch", "1", "--count", "2").stdout.splitlines()
+    assert len(lines) == 3 and lines[0].split()[0] == "queries/s"
+    rates = json.loads(instance.martlet("dns", "stats", "--watch", "1", "--count", "1", "--json").stdout)
+    assert rates["limit"] == after["limit"] and rates["queriesPerSecond"] >= 0
+    assert instance.martlet("dns", "stats", "--watch", "0", check=False).returncode == 64
+
+
 def test_wrong_requests_are_refused(instance):
     done = instance.martlet("dns", "cache", "list", "two..dots", check=False)
     assert done.returncode != 0 and "not a domain name" in done.stderr
