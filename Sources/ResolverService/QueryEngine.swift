@@ -23,7 +23,7 @@ final class QueryEngine: @unchecked Sendable {
     var exchange: ZoneExchange?
     /// Whether each query is logged. On the loop.
     var logsQueries = false
-    private let logger: Logger
+    let logger: Logger
 
     /// Who asks, and how.
     struct Client {

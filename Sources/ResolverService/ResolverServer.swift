@@ -104,7 +104,7 @@ package final class ResolverServer: Sendable {
 
     private func startExchange() async throws -> ZoneExchange {
         let exchange = ZoneExchange(settings, copies: copies, on: engines[0].loop, logger: logger) { [weak self] in
-            await self?.serve($1, as: $0)
+            await self?.serve($1, as: $0, history: $2)
         }
         exchanging.withLockedValue { $0 = exchange }
         for engine in engines { try await engine.loop.submit { engine.exchange = exchange }.get() }
@@ -146,9 +146,9 @@ package final class ResolverServer: Sendable {
     }
 
     /// Serves another version of a zone that comes from elsewhere than its file; none where nil.
-    private func serve(_ zone: Zone?, as origin: DomainName) async {
+    private func serve(_ zone: Zone?, as origin: DomainName, history: ZoneHistory) async {
         await inTurn { [self] in
-            store.serve(zone, as: origin)
+            store.serve(zone, as: origin, history: history)
             await publish()
         }
     }

@@ -50,9 +50,6 @@ package struct RefreshSchedule: Sendable {
         nextCheck = now + Self.shortened(pause, jitter)
     }
 
-    /// A look is wanted, at a time or earlier.
-    package mutating func ask(for time: Int64) { nextCheck = min(nextCheck, time) }
-
     /// When the zone is too old to be served; nil where there is no copy.
     package var expires: Int64? { confirmed.map { $0 + expiry } }
 

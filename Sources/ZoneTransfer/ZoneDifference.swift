@@ -39,38 +39,3 @@ package struct RecordIdentity: Hashable, Sendable {
         data = record.canonicalData
     }
 }
-
-/// Differences that are not those of the zone that they were applied to.
-package struct MisfitError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// For people.
-    package let description: String
-}
-
-extension ZoneDifference {
-    /// The records of a zone after one difference after the other.
-    ///
-    /// - Parameter records: all of the zone's, its SOA record among them.
-    /// - Throws: when a record is to go that isn't there, or to come that is there, or a version is another one: the
-    ///   zone was not the one that the differences were made from.
-    package static func applying(
-        _ differences: [ZoneDifference],
-        to records: [ResourceRecord]
-    ) throws(MisfitError) -> [ResourceRecord] {
-        var zone: [RecordIdentity: ResourceRecord] = [:]
-        zone.reserveCapacity(records.count)
-        for record in records { zone[RecordIdentity(record)] = record }
-        for difference in differences {
-            guard zone.removeValue(forKey: RecordIdentity(difference.former)) != nil else {
-                throw MisfitError(description: "the zone is not the version that the differences begin with")
-            }
-            for record in difference.removed where zone.removeValue(forKey: RecordIdentity(record)) == nil {
-                throw MisfitError(description: "\(record.name) \(record.type) is to go and isn't there")
-            }
-            for record in [difference.latter] + difference.added
-            where zone.updateValue(record, forKey: RecordIdentity(record)) != nil {
-                throw MisfitError(description: "\(record.name) \(record.type) is to come and is there")
-            }
-        }
-        return Array(zone.values)
-    }
-}

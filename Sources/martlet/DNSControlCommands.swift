@@ -1,6 +1,7 @@
 import ArgumentParser
 import Bus
 import Daemon
+import MIME
 
 /// What every command takes that talks to resolverd.
 struct DNSControlOptions: ParsableArguments {
@@ -159,8 +160,22 @@ struct DNSZonesCommand: AsyncParsableCommand {
         try options.show(try await options.ask(Frame("ZONES")).frames) { frame in
             let serial = frame["serial"].map { " serial \($0)" } ?? ""
             let records = frame["records"].map { " records \($0)" } ?? ""
-            return "\(frame["name"] ?? "") \(frame["kind"] ?? "")\(serial)\(records)"
+            let line = "\(frame["name"] ?? "") \(frame["kind"] ?? "")\(serial)\(records)\(Self.state(frame))"
+            return QueueEntry.printable(line)
         }
+    }
+}
+
+extension DNSZonesCommand {
+    /// How a secondary zone is; empty for others.
+    fileprivate static func state(_ frame: Frame) -> String {
+        guard let state = frame["state"] else { return "" }
+        let times = [("confirmed", "confirmed"), ("expires", "expires"), ("next-check", "next check")]
+        let parts = times.compactMap { field, name in
+            frame[field].flatMap { Int($0) }.map { " \(name) \(DateTime(secondsSince1970: $0))" }
+        }
+        let reason = frame["reason"].map { " (\($0))" } ?? ""
+        return " \(state)" + parts.joined(separator: ",") + reason
     }
 }
 

@@ -104,7 +104,9 @@ final class TestResolver: Sendable {
         }
         await resolver.server.shutDown(grace: .seconds(1))
         for upstream in upstreams { await upstream.stop() }
-        for name in Array(zones.keys) + ["dns.sock", "more"] { unlink("\(resolver.directory)/\(name)") }
+        for name in zones.keys.flatMap({ [$0, $0 + ".state"] }) + ["dns.sock", "more"] {
+            unlink("\(resolver.directory)/\(name)")
+        }
         rmdir(resolver.directory)
         try await group.shutdownGracefully()
         try result.get()
@@ -138,18 +140,31 @@ final class TestResolver: Sendable {
 
     /// Sends octets on a stream and reads so many answers; fewer when it's closed before.
     func stream(_ octets: [UInt8], answers: Int, unix: Bool = false) async throws -> [DNSMessage] {
+        guard answers > 0 else { return [] }
+        return try await rawStream(octets, unix: unix) { $0.count == answers }.map { try DNSMessage(decoding: $0) }
+    }
+
+    /// Sends octets on a stream and reads answers until it's enough, or it's closed.
+    func rawStream(
+        _ octets: [UInt8],
+        unix: Bool = false,
+        until isEnough: @escaping @Sendable ([[UInt8]]) -> Bool
+    ) async throws -> [[UInt8]] {
         let (port, path) = (streamPort, unixPath)
-        let replies = try await NIOThreadPool.singleton.runIfActive {
+        return try await NIOThreadPool.singleton.runIfActive {
             let socket = unix ? BlockingSocket(unix: path) : BlockingSocket(stream: port)
             defer { socket.close() }
             socket.setTimeout(milliseconds: 20_000)
             socket.send(octets)
-            return (0..<answers).compactMap { _ -> [UInt8]? in
-                guard let length = socket.receiveExactly(2) else { return nil }
-                return socket.receiveExactly(Int(length[0]) << 8 | Int(length[1]))
+            var replies: [[UInt8]] = []
+            while let length = socket.receiveExactly(2),
+                let reply = socket.receiveExactly(Int(length[0]) << 8 | Int(length[1]))
+            {
+                replies.append(reply)
+                if isEnough(replies) { break }
             }
+            return replies
         }
-        return try replies.map { try DNSMessage(decoding: $0) }
     }
 }
 

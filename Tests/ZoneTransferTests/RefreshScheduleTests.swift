@@ -21,9 +21,6 @@ struct RefreshScheduleTests {
         #expect(schedule.isExpired(at: 86510))
         schedule.confirm(try start(3600, 600, 86400), at: 90000, jitter: 1)
         #expect(schedule.nextCheck == 92700)
-        schedule.ask(for: 90001)
-        schedule.ask(for: 95000)
-        #expect(schedule.nextCheck == 90001)
     }
 
     @Test func aCopyFromBefore() throws {

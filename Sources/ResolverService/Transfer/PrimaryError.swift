@@ -14,7 +14,7 @@ enum PrimaryError: Error, CustomStringConvertible {
     /// It has a version before ours.
     case older(SerialNumber)
     /// Its differences aren't those of our version.
-    case misfit(MisfitError)
+    case misfit(VersionMismatch)
     /// What it sent is no zone.
     case invalid(MasterFileError)
 

@@ -1,6 +1,7 @@
 import CoreMetrics
 import DNS
 import Daemon
+import Logging
 import NIOCore
 import Network
 import TSIG
@@ -40,6 +41,13 @@ extension QueryEngine {
             return OutgoingTransfer(response, signer, clock: clock)
         }
         settings.counters.transfers.increment()
+        logger.info(
+            "transfer",
+            metadata: [
+                "zone": "\(request.questions.first?.name ?? .root)", "to": "\(client.address?.ipAddress ?? "local")",
+                "key": "\(client.signer?.description ?? "none")",
+            ]
+        )
         return OutgoingTransfer(request, records, signer, place: place, clock: clock)
     }
 

@@ -14,7 +14,7 @@ final class SecondaryZone: @unchecked Sendable {
     // Unchecked: all state but `status` belongs to the event loop's thread.
 
     /// What a zone serves from now on; nil for nothing.
-    typealias Adopt = @Sendable (Zone?) async -> Void
+    typealias Adopt = @Sendable (Zone?, ZoneHistory) async -> Void
 
     let origin: DomainName
     private let primaries: [LocalZoneConfiguration.Peer]
@@ -27,15 +27,20 @@ final class SecondaryZone: @unchecked Sendable {
 
     private var schedule: RefreshSchedule
     private var zone: Zone?
+    /// What has changed lately, for others that have the zone from us.
+    private var history = ZoneHistory()
     private var isServed = false
     /// The primary that was of use last.
     private var preferred = 0
     private var lastCheck: Int64?
+    /// When a look is due that somebody asked for since the last one began.
+    private var wanted: Int64?
     private var problem: String?
     private var isClosed = false
     private var alarm: Scheduled<Void>?
     private var sleeper: CheckedContinuation<Void, Never>?
-    private var askers: [CheckedContinuation<Result<UInt32, CheckFailure>, Never>] = []
+    private typealias Asker = CheckedContinuation<Result<UInt32, CheckFailure>, Never>
+    private var askers: [Asker] = []
     private let shownStatus = NIOLockedValueBox(SecondaryStatus())
 
     /// The least time between two looks that NOTIFY messages lead to. Seconds.
@@ -92,30 +97,34 @@ final class SecondaryZone: @unchecked Sendable {
             await serveOrNot()
             show()
             let now = settings.now()
-            if schedule.nextCheck > now {
-                await sleep(min(schedule.nextCheck, isServed ? schedule.expires ?? .max : .max) - now)
+            let due = min(schedule.nextCheck, wanted ?? .max)
+            if due > now {
+                await sleep(min(due, isServed ? schedule.expires ?? .max : .max) - now)
                 continue
             }
             await check()
         }
-        answer(.failure(CheckFailure(reason: "resolverd is ending")))
+        answer(&askers, .failure(CheckFailure(reason: "resolverd is ending")))
     }
 
     // MARK: Being asked
 
     /// A primary says that the zone has changed: it's looked at, at once or a little later.
     func notified() {
-        schedule.ask(for: max(settings.now(), (lastCheck ?? .min / 2) + Self.notifyPause))
-        wake()
+        want(max(settings.now(), (lastCheck ?? .min / 2) + Self.notifyPause))
     }
 
     /// Looks at once; gives the version that there is then.
     func checkNow() async -> Result<UInt32, CheckFailure> {
         await withCheckedContinuation { asker in
             askers.append(asker)
-            schedule.ask(for: settings.now())
-            wake()
+            want(settings.now())
         }
+    }
+
+    private func want(_ time: Int64) {
+        wanted = min(wanted ?? .max, time)
+        wake()
     }
 
     func close() {
@@ -123,10 +132,9 @@ final class SecondaryZone: @unchecked Sendable {
         wake()
     }
 
-    private func answer(_ result: Result<UInt32, CheckFailure>) {
-        let waiting = askers
+    private func answer(_ askers: inout [Asker], _ result: Result<UInt32, CheckFailure>) {
+        for asker in askers { asker.resume(returning: result) }
         askers = []
-        for asker in waiting { asker.resume(returning: result) }
     }
 
     // MARK: Sleeping
@@ -150,6 +158,10 @@ final class SecondaryZone: @unchecked Sendable {
 
     private func check() async {
         lastCheck = settings.now()
+        // Who asks from now on may know of a change that this look comes too early for.
+        wanted = nil
+        var asking = askers
+        askers = []
         var failures: [String] = []
         for offset in primaries.indices {
             let index = (preferred + offset) % primaries.count
@@ -159,18 +171,18 @@ final class SecondaryZone: @unchecked Sendable {
                 await take(found, from: primary)
                 preferred = index
                 problem = nil
-                answer(.success(zone?.serial ?? 0))
+                answer(&asking, .success(zone?.serial ?? 0))
                 return
             } catch {
                 failures.append("\(primary.address.ipAddress ?? "") port \(primary.address.port ?? 0): \(error)")
             }
-            guard !isClosed else { return }
+            if isClosed { break }
         }
         schedule.fail(at: settings.now(), jitter: .random(in: 0...1))
         let reason = failures.joined(separator: "; ")
         problem = reason
         logger.warning("no primary was of use", metadata: ["reason": "\(reason)"])
-        answer(.failure(CheckFailure(reason: reason)))
+        answer(&asking, .failure(CheckFailure(reason: reason)))
     }
 
     /// What primaries' versions are compared with. One that is too old counts for nothing: its primary may have begun
@@ -182,13 +194,15 @@ final class SecondaryZone: @unchecked Sendable {
 
     private func take(_ found: ZoneFetcher.Fetched?, from primary: LocalZoneConfiguration.Peer) async {
         if let found {
+            if found.differences == nil { history = ZoneHistory() }
+            for difference in found.differences ?? [] { history.append(difference) }
             zone = found.zone
             logger.info(
                 "zone transferred",
                 metadata: [
                     "serial": "\(found.zone.serial)", "records": "\(found.zone.recordCount)",
                     "from": "\(primary.address.ipAddress ?? "")",
-                    "differences": "\(found.differences.map { String($0) } ?? "none, the whole zone")",
+                    "differences": "\(found.differences.map { String($0.count) } ?? "none, the whole zone")",
                 ]
             )
         }
@@ -197,7 +211,7 @@ final class SecondaryZone: @unchecked Sendable {
         await write(zone, isNew: found != nil)
         if found != nil || !isServed {
             isServed = true
-            await adopt(zone)
+            await adopt(zone, history)
         }
     }
 
@@ -218,7 +232,7 @@ final class SecondaryZone: @unchecked Sendable {
         guard mayServe != isServed else { return }
         isServed = mayServe
         if !mayServe { logger.error("zone expired: no primary has confirmed it for too long") }
-        await adopt(mayServe ? zone : nil)
+        await adopt(mayServe ? zone : nil, history)
     }
 
     private func show() {

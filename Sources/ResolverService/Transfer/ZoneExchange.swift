@@ -9,7 +9,7 @@ import ZoneTransfer
 /// changes in both directions.
 final class ZoneExchange: Sendable {
     /// Serves another version of a zone from now on; none where nil.
-    typealias Adopt = @Sendable (DomainName, Zone?) async -> Void
+    typealias Adopt = @Sendable (DomainName, Zone?, ZoneHistory) async -> Void
 
     private let settings: ResolverSettings
     private let loop: any EventLoop
@@ -40,7 +40,7 @@ final class ZoneExchange: Sendable {
                 settings,
                 on: loop,
                 logger: logger
-            ) { await adopt(configuration.origin, $0) }
+            ) { await adopt(configuration.origin, $0, $1) }
         }
         self.secondaries = secondaries
     }

@@ -22,8 +22,8 @@ final class ZoneFetcher: @unchecked Sendable {
     /// A later version of a zone, and how it came.
     struct Fetched: Sendable {
         var zone: Zone
-        /// From how many differences it was made; nil where the whole zone came.
-        var differences: Int?
+        /// From what it was made; nil where the whole zone came.
+        var differences: [ZoneDifference]?
     }
 
     private let settings: ResolverSettings
@@ -69,7 +69,7 @@ final class ZoneFetcher: @unchecked Sendable {
         guard case .zone(let records) = try await session.transfer(.full, limits: limits) else {
             throw .transfer(.noStart)
         }
-        let zone = try await make(origin) { () throws(MisfitError) in records }
+        let zone = try await make(origin, records)
         if case .current(let old) = version, !SerialNumber(zone.serial).isAfter(SerialNumber(old.serial)) {
             throw .older(SerialNumber(zone.serial))
         }
@@ -81,38 +81,57 @@ final class ZoneFetcher: @unchecked Sendable {
         switch try await session.transfer(.incremental(since: zone.start), limits: limits) {
         case .current: return nil
         case .zone(let records):
-            let found = try await make(zone.origin) { () throws(MisfitError) in records }
+            let found = try await make(zone.origin, records)
             guard SerialNumber(found.serial).isAfter(SerialNumber(zone.serial)) else {
                 throw .older(SerialNumber(found.serial))
             }
             return Fetched(zone: found)
         case .differences(let differences):
-            let made = try await make(zone.origin) { () throws(MisfitError) in
-                try ZoneDifference.applying(differences, to: zone.records)
-            }
-            return Fetched(zone: made, differences: differences.count)
+            return Fetched(zone: try await apply(differences, to: zone), differences: differences)
         }
     }
 
-    private func make(
-        _ origin: DomainName,
-        _ records: @escaping @Sendable () throws(MisfitError) -> [ResourceRecord]
-    ) async throws(PrimaryError) -> Zone {
-        let limits = limits
-        let made = try? await NIOThreadPool.singleton.runIfActive { () -> Result<Zone, PrimaryError> in
-            do throws(MisfitError) {
-                let records = try records()
-                guard records.count <= limits.records,
-                    records.reduce(0, { $0 + $1.memoryCount }) <= limits.octets
-                else { return .failure(.transfer(.tooLarge)) }
-                return Result { () throws(MasterFileError) in try Zone(origin: origin, records: records) }
-                    .mapError { .invalid($0) }
+    /// A zone from all of its records.
+    private func make(_ origin: DomainName, _ records: [ResourceRecord]) async throws(PrimaryError) -> Zone {
+        try await inBackground { () throws(PrimaryError) in
+            do throws(MasterFileError) {
+                return try Zone(origin: origin, records: records)
             } catch {
-                return .failure(.misfit(error))
+                throw .invalid(error)
             }
         }
-        guard let made else { throw .connection(.shuttingDown) }
-        return try made.get()
+    }
+
+    /// The version that differences lead to.
+    private func apply(_ differences: [ZoneDifference], to zone: Zone) async throws(PrimaryError) -> Zone {
+        let limits = limits
+        return try await inBackground { () throws(PrimaryError) in
+            var latter = zone
+            do throws(VersionMismatch) {
+                for difference in differences { latter = try latter.applying(difference) }
+            } catch {
+                throw .misfit(error)
+            }
+            let records = latter.records
+            guard records.count <= limits.records, records.reduce(0, { $0 + $1.memoryCount }) <= limits.octets else {
+                throw .transfer(.tooLarge)
+            }
+            do throws(MasterFileError) {
+                // The same rules as for a whole zone.
+                _ = try Zone(origin: zone.origin, records: records)
+            } catch {
+                throw .invalid(error)
+            }
+            return latter
+        }
+    }
+
+    private func inBackground(
+        _ work: @escaping @Sendable () throws(PrimaryError) -> Zone
+    ) async throws(PrimaryError) -> Zone {
+        let result = try? await NIOThreadPool.singleton.runIfActive { Result { () throws(PrimaryError) in try work() } }
+        guard let result else { throw .connection(.shuttingDown) }
+        return try result.get()
     }
 
     private var limits: TransferLimits { settings.transferLimits }
