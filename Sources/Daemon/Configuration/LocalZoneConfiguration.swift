@@ -7,6 +7,11 @@ package struct LocalZoneConfiguration: Hashable, Sendable {
     package struct Peer: Hashable, Sendable {
         package var address: SocketAddress
         package var key: DomainName?
+
+        package init(address: SocketAddress, key: DomainName? = nil) {
+            self.address = address
+            self.key = key
+        }
     }
 
     /// How a zone is signed as it's asked.
