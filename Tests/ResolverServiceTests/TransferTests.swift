@@ -116,6 +116,8 @@ struct TransferTests {
 
                 try TestResolver.write(text(4, "new A 192.0.2.4"), to: primary.directory + "/out.test")
                 await primary.server.reload()
+                // By the zone's clock a look may follow the last one only after a second.
+                secondary.clock.advance(2)
                 let start = try record("out.test. 300 IN SOA ns.out.test. root.out.test. 4 1 1 1 1")
                 let answer = try await secondary.ask(Notification.message(id: 1, start: start))
                 #expect(answer.responseCode == .noError)
