@@ -18,26 +18,24 @@ package struct ReportMail: Sendable {
     /// What one kind of report has for itself.
     private struct Content {
         var subject: String
-        var fields: [(StaticString, String)] = []
-        var type: StaticString
-        var attachmentType: StaticString
+        var fields: [(String, String)] = []
+        var subtype: String
+        var parameters: [String: String] = [:]
+        var attachmentType: String
         var fileName: String
         var words: String
         var octets: [UInt8]
     }
 
-    /// Lines of base64 begin with no hyphen and have nothing behind an equals sign, so that this can't be in a part.
-    private static let boundary = "=_report"
-
-    /// The whole message, its lines ending in CRLF; nil only without memory.
+    /// The whole message, its lines ending in CRLF; nil without memory, or where an address has a line break.
     ///
     /// - Parameter receiver: the domain of the one who reports.
     package func message(_ report: DMARCAggregateReport, receiver: String) -> [UInt8]? {
-        Gzip.compress(report.xml()).map { packed in
+        Gzip.compress(report.xml()).flatMap { packed in
             message(
                 Content(
                     subject: report.subject(receiver: receiver),
-                    type: "multipart/mixed",
+                    subtype: "mixed",
                     attachmentType: "application/gzip",
                     fileName: report.fileName(receiver: receiver),
                     words: "This is a DMARC aggregate report about \(report.policy.domain) from \(receiver).",
@@ -47,7 +45,7 @@ package struct ReportMail: Sendable {
         }
     }
 
-    /// The whole message, its lines ending in CRLF; nil only without memory.
+    /// The whole message, its lines ending in CRLF; nil without memory, or where an address has a line break.
     ///
     /// - Parameters:
     ///   - sender: the domain of the one who reports.
@@ -55,12 +53,13 @@ package struct ReportMail: Sendable {
     ///   - begin: seconds since 1970.
     ///   - end: seconds since 1970.
     package func message(_ report: TLSReport, sender: String, domain: String, begin: Int, end: Int) -> [UInt8]? {
-        Gzip.compress(report.json()).map { packed in
+        Gzip.compress(report.json()).flatMap { packed in
             message(
                 Content(
                     subject: report.subject(sender: sender, domain: domain),
                     fields: [("TLS-Report-Domain", domain), ("TLS-Report-Submitter", sender)],
-                    type: "multipart/report; report-type=\"tlsrpt\"",
+                    subtype: "report",
+                    parameters: ["report-type": "tlsrpt"],
                     attachmentType: "application/tlsrpt+gzip",
                     fileName: report.fileName(sender: sender, domain: domain, begin: begin, end: end),
                     words: "This is an aggregate TLS report about \(domain) from \(sender).",
@@ -70,34 +69,29 @@ package struct ReportMail: Sendable {
         }
     }
 
-    private func message(_ content: Content) -> [UInt8] {
-        var lines = [
-            "From: \(Self.clean(from))", "To: \(Self.clean(to))", "Date: \(date)",
-            "Message-ID: <\(Self.clean(messageID))>", "Subject: \(Self.folded(content.subject))",
-        ]
-        lines += content.fields.map { "\($0): \(Self.clean($1))" }
-        lines += [
-            "MIME-Version: 1.0", "Content-Type: \(content.type);", " boundary=\"\(Self.boundary)\"", "",
-            "--\(Self.boundary)", "Content-Type: text/plain; charset=us-ascii", "",
-            Self.clean(content.words, spaces: true),
-            "--\(Self.boundary)", "Content-Type: \(content.attachmentType)", "Content-Transfer-Encoding: base64",
-            "Content-Disposition: attachment;", " filename=\"\(content.fileName)\"", "",
-        ]
-        var octets: [UInt8] = []
-        for line in lines { octets += Array("\(line)\r\n".utf8) }
-        var encoder = Base64Encoder()
-        encoder.encode(content.octets, into: &octets)
-        encoder.finish(into: &octets)
-        return octets + Array("--\(Self.boundary)--\r\n".utf8)
+    private func message(_ content: Content) -> [UInt8]? {
+        do throws(BuildError) {
+            var header = HeaderBuilder()
+            try header.add("From", words: Self.words(from))
+            try header.add("To", words: Self.words(to))
+            try header.add("Date", words: Self.words(date.description))
+            try header.add("Message-ID", words: [Array("<\(messageID)>".utf8)])
+            try header.add("Subject", text: content.subject)
+            for (name, value) in content.fields { try header.add(name, text: value) }
+            // Neither plain words nor base64 have a line that begins as a boundary does: it need not be secret.
+            var number: UInt64 = 0
+            let builder = MessageBuilder {
+                number += 1
+                return number
+            }
+            let parts: [MIMEEntity] = [
+                .text(subtype: "plain", content.words),
+                .attachment(type: content.attachmentType, name: content.fileName, content.octets),
+            ]
+            let body = MIMEEntity.multipart(subtype: content.subtype, parameters: content.parameters, parts)
+            return try builder.build(header, body).octets
+        } catch { return nil }
     }
 
-    /// A line for each part of the subject.
-    private static func folded(_ subject: String) -> String {
-        subject.replacing(" Submitter:", with: "\r\n Submitter:").replacing(" Report-ID:", with: "\r\n Report-ID:")
-    }
-
-    /// Printable ASCII only, so that nothing ends a field.
-    private static func clean(_ text: String, spaces: Bool = false) -> String {
-        String(decoding: text.utf8.filter { (0x21...0x7E).contains($0) || (spaces && $0 == 0x20) }, as: UTF8.self)
-    }
+    private static func words(_ text: String) -> [[UInt8]] { text.utf8.split(separator: ASCII.space).map { Array($0) } }
 }

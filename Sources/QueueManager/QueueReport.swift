@@ -44,19 +44,13 @@ struct QueueReport {
         guard let sender = try? EnvelopeSender(parsing: original.sender.utf8), let address = sender.path.address else {
             return
         }
-        let lines = Self.headerLines(header)
-        let isEightBit = lines.readableBytesView.contains { $0 > 0x7f } || address.needsUTF8
-        let body = body(
-            id,
-            to: address,
-            sender.parameters.envelopeID,
-            original,
-            lines,
-            isEightBit: isEightBit,
-            settings: settings,
-            expiry: expiry,
-            now: now
-        )
+        let status = status(settings, sender.parameters.envelopeID, original, expiry: expiry)
+        // Nothing in it is refused: what comes from outside is cleaned.
+        guard
+            let built = try? message(id, to: address, status, Self.headerLines(header), settings, expiry: expiry, now: now)
+        else { return }
+        let isEightBit = built.needsEightBit || address.needsUTF8
+        let body = ByteBuffer(bytes: built.octets)
         var parameters = MailParameters()
         parameters.body = isEightBit ? .eightBitMIME : nil
         parameters.isUTF8 = address.needsUTF8
@@ -74,53 +68,35 @@ struct QueueReport {
 
     // MARK: The message
 
-    private func body(
+    private func message(
         _ id: MessageID,
         to address: MailAddress,
-        _ envelopeID: String?,
-        _ original: MessageEnvelope,
-        _ header: ByteBuffer,
-        isEightBit: Bool,
-        settings: QueueSettings,
+        _ status: DeliveryReport,
+        _ original: ByteBuffer,
+        _ settings: QueueSettings,
         expiry: Int64,
         now: Int64
-    ) -> ByteBuffer {
-        let boundary = "=_\(id)"
-        let encoding = isEightBit ? "8bit" : "7bit"
-        let subject = kind == .failed ? "Undelivered mail returned to sender" : "Delayed mail (still being tried)"
-        var text = ByteBuffer()
-        func add(_ line: String) { text.writeString(line + "\r\n") }
-        add("From: Mail delivery system <MAILER-DAEMON@\(settings.hostname)>")
-        add("To: <\(address)>")
-        add("Subject: \(subject)")
-        add("Date: \(DateTime(secondsSince1970: Int(now)))")
-        add("Message-ID: <\(id)@\(settings.hostname)>")
-        add("Auto-Submitted: auto-replied")
-        add("MIME-Version: 1.0")
-        add("Content-Type: multipart/report; report-type=delivery-status;")
-        add("\tboundary=\"\(boundary)\"")
-        add("Content-Transfer-Encoding: \(encoding)")
-        add("")
-        add("This is a delivery report in MIME format.")
-        add("")
-        add("--\(boundary)")
-        add("Content-Type: text/plain; charset=utf-8")
-        add("Content-Transfer-Encoding: \(isEightBit ? "8bit" : "7bit")")
-        add("")
-        for line in explanation(settings, expiry: expiry) { add(Self.clean(line, isEightBit: isEightBit)) }
-        add("")
-        add("--\(boundary)")
-        add("Content-Type: message/delivery-status")
-        add("")
-        for line in status(settings, envelopeID, original, expiry: expiry) { add(Self.clean(line, isEightBit: false)) }
-        add("--\(boundary)")
-        add("Content-Type: text/rfc822-headers")
-        add("Content-Transfer-Encoding: \(encoding)")
-        add("")
-        text.writeImmutableBuffer(header)
-        add("")
-        add("--\(boundary)--")
-        return text
+    ) throws(BuildError) -> BuiltMessage {
+        let host = Self.clean(settings.hostname)
+        var header = HeaderBuilder()
+        try header.add("From", words: Self.words("Mail delivery system <MAILER-DAEMON@\(host)>"))
+        try header.add("To", words: [Array("<\(address)>".utf8)])
+        try header.add(
+            "Subject",
+            text: kind == .failed ? "Undelivered mail returned to sender" : "Delayed mail (still being tried)"
+        )
+        try header.add("Date", words: Self.words(DateTime(secondsSince1970: Int(now)).description))
+        try header.add("Message-ID", words: [Array("<\(id)@\(host)>".utf8)])
+        try header.add("Auto-Submitted", text: "auto-replied")
+        let isEightBit = original.readableBytesView.contains { $0 > 0x7f }
+        let builder = MessageBuilder(allowsEightBit: isEightBit) { .random(in: .min ... .max) }
+        let text = explanation(settings, expiry: expiry).map { Self.clean($0) }.joined(separator: "\n") + "\n"
+        let report = try MIMEEntity.report(.delivery(status), text: text, original: Array(original.readableBytesView))
+        return try builder.build(header, report)
+    }
+
+    private static func words(_ text: String) -> [[UInt8]] {
+        text.utf8.split(separator: UInt8(ascii: " ")).map { Array($0) }
     }
 
     private func explanation(_ settings: QueueSettings, expiry: Int64) -> [String] {
@@ -149,45 +125,45 @@ struct QueueReport {
         _ envelopeID: String?,
         _ original: MessageEnvelope,
         expiry: Int64
-    ) -> [String] {
-        var lines: [String] = []
-        if let envelopeID { lines.append("Original-Envelope-Id: \(envelopeID)") }
-        lines.append("Reporting-MTA: dns; \(settings.hostname)")
-        lines.append("X-Martlet-Queue-ID: \(original.id)")
-        lines.append("Arrival-Date: \(DateTime(secondsSince1970: Int(original.arrived)))")
-        for recipient in recipients {
-            lines.append("")
-            if let first = recipient.recipient.parameters.originalRecipient {
-                lines.append("Original-Recipient: \(first.type);\(first.address)")
-            }
-            let type = recipient.recipient.address.needsUTF8 ? "utf-8" : "rfc822"
-            lines.append("Final-Recipient: \(type); \(recipient.recipient.address)")
-            lines.append("Action: \(kind == .failed ? "failed" : "delayed")")
-            lines.append("Status: \(recipient.result.status)")
-            if let remote = recipient.result.remote {
-                let name = remote.utf8.prefix { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "[") }
-                if !name.isEmpty { lines.append("Remote-MTA: dns; \(String(decoding: name, as: UTF8.self))") }
-            }
-            if let words = recipient.result.diagnostic {
-                lines.append("Diagnostic-Code: smtp; \(words)")
-            } else if !recipient.result.text.isEmpty {
-                lines.append("Diagnostic-Code: x-martlet; \(recipient.result.text)")
-            }
-            if kind == .delayed { lines.append("Will-Retry-Until: \(DateTime(secondsSince1970: Int(expiry)))") }
+    ) -> DeliveryReport {
+        var report = DeliveryReport()
+        report.envelopeID = envelopeID.map { Self.clean($0) }
+        report.reportingMTA = ReportValue("dns", Self.clean(settings.hostname))
+        report.extensions = [ReportField("X-Martlet-Queue-ID", "\(original.id)")]
+        report.arrival = DateTime(secondsSince1970: Int(original.arrived))
+        report.recipients = recipients.map { status($0, expiry: expiry) }
+        return report
+    }
+
+    private func status(_ recipient: Recipient, expiry: Int64) -> DeliveryReport.Recipient {
+        var status = DeliveryReport.Recipient()
+        status.original = recipient.recipient.parameters.originalRecipient.map {
+            ReportValue(Self.clean($0.type), Self.clean($0.address))
         }
-        lines.append("")
-        return lines
+        let address = recipient.recipient.address
+        status.final = ReportValue(address.needsUTF8 ? "utf-8" : "rfc822", Self.clean("\(address)"))
+        status.action = kind == .failed ? .failed : .delayed
+        status.status = "\(recipient.result.status)"
+        if let remote = recipient.result.remote {
+            let name = remote.utf8.prefix { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "[") }
+            if !name.isEmpty { status.remoteMTA = ReportValue("dns", Self.clean(String(decoding: name, as: UTF8.self))) }
+        }
+        if let words = recipient.result.diagnostic {
+            status.diagnostic = ReportValue("smtp", Self.clean(words))
+        } else if !recipient.result.text.isEmpty {
+            status.diagnostic = ReportValue("x-martlet", Self.clean(recipient.result.text))
+        }
+        if kind == .delayed { status.willRetryUntil = DateTime(secondsSince1970: Int(expiry)) }
+        return status
     }
 
     // MARK: What comes from outside
 
-    /// One line of at most 900 octets, without what could end it or confuse a reader.
-    private static func clean(_ line: String, isEightBit: Bool) -> String {
-        let isClean = line.utf8.count <= 900 && line.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7f }
+    /// One line of at most 900 octets, without what could end it.
+    private static func clean(_ line: String) -> String {
+        let isClean = line.utf8.count <= 900 && line.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f }
         if isClean { return line }
-        let octets = line.utf8.prefix(900).map { octet in
-            octet < 0x20 || octet == 0x7f ? UInt8(ascii: " ") : octet > 0x7f && !isEightBit ? UInt8(ascii: "?") : octet
-        }
+        let octets = line.utf8.prefix(900).map { $0 < 0x20 || $0 == 0x7f ? UInt8(ascii: " ") : $0 }
         return String(decoding: octets, as: UTF8.self)
     }
 

@@ -19,22 +19,41 @@ struct MIMEBuildCommand: ParsableCommand {
     @Option(help: "The subject.") var subject = ""
     @Option(help: ArgumentHelp("The text.", valueName: "text")) var text: String?
     @Option(help: ArgumentHelp("The text again, as HTML.", valueName: "html")) var html: String?
+    @Option(help: ArgumentHelp("The text, from a file in UTF-8; - for standard input.", valueName: "file"))
+    var textFile: String?
+    @Option(help: ArgumentHelp("The HTML, from a file in UTF-8; - for standard input.", valueName: "file"))
+    var htmlFile: String?
     @Option(help: ArgumentHelp("A file to attach; may be given again.", valueName: "file")) var attach: [String] = []
     @Option(help: "Seconds since 1970 for the Date field, rather than now.") var date: Int?
     @Flag(name: .customLong("8bit"), help: "Send text as it is where its lines allow.") var allowsEightBit = false
 
     private static let mostOctets = 256 << 20
 
+    func validate() throws {
+        guard text == nil || textFile == nil, html == nil || htmlFile == nil, textFile != "-" || htmlFile != "-" else {
+            throw ValidationError("the text, the HTML and standard input can be given once each")
+        }
+    }
+
     func run() throws {
+        let text = try textFile.map { try Self.words($0) } ?? text
+        let html = try htmlFile.map { try Self.words($0) } ?? html
         do throws(BuildError) {
             let header = try header()
-            let body = try body()
+            let body = try body(text, html)
             let builder = MessageBuilder(allowsEightBit: allowsEightBit) { .random(in: .min ... .max) }
             let message = try builder.build(header, body)
             try? message.octets.withUnsafeBytes { try Self.write($0) }
         } catch {
             throw ValidationError(Self.reason(error))
         }
+    }
+
+    private static func words(_ file: String) throws -> String {
+        guard let text = String(validating: try FileOctets.read(file, most: mostOctets), as: UTF8.self) else {
+            throw ValidationError("\(file): not UTF-8")
+        }
+        return text
     }
 
     private func header() throws(BuildError) -> HeaderBuilder {
@@ -54,7 +73,7 @@ struct MIMEBuildCommand: ParsableCommand {
         return header
     }
 
-    private func body() throws(BuildError) -> MIMEEntity {
+    private func body(_ text: String?, _ html: String?) throws(BuildError) -> MIMEEntity {
         var parts: [MIMEEntity] = []
         if let text { parts.append(.text(subtype: "plain", text)) }
         if let html { parts.append(.text(subtype: "html", html)) }

@@ -7,7 +7,8 @@ struct MIMECommand: ParsableCommand {
         abstract: "Looks into messages.",
         subcommands: [
             MIMEShowCommand.self, MIMEPartsCommand.self, MIMEExtractCommand.self, MIMEHeadersCommand.self,
-            MIMECheckCommand.self, MIMEBuildCommand.self, MIMETextCommand.self,
+            MIMECheckCommand.self, MIMEBuildCommand.self, MIMETextCommand.self, MIMEReportCommand.self,
+            MIMEJoinCommand.self,
         ]
     )
 }

@@ -13,6 +13,20 @@ struct MIMEInput: ParsableArguments {
         parser.finish(to: receive)
     }
 
+    /// As `parse`, with bodies decoded.
+    func decode(toUTF8: Bool, _ receive: (MessageEvent) -> Void) throws {
+        var parser = DecodingParser(toUTF8: toUTF8)
+        try FileOctets.read(file) { parser.feed($0, to: receive) }
+        parser.finish(to: receive)
+    }
+
+    /// The message's parts, with all that is wrong with them.
+    func check() throws -> MessagePart {
+        var check = MessageCheck()
+        try FileOctets.read(file) { check.feed($0) }
+        return check.finish()
+    }
+
     /// The message's parts.
     func structure() throws -> MessagePart {
         var parser = StructureParser()
@@ -24,9 +38,16 @@ struct MIMEInput: ParsableArguments {
 /// Text of strangers for a terminal.
 enum TerminalText {
     /// The text with what would steer a terminal, or turn its text's direction, replaced.
-    static func make(_ octets: some Sequence<UInt8>) -> String {
+    ///
+    /// - Parameter hasLines: whether line ends and tabs stay, without carriage returns.
+    static func make(_ octets: some Sequence<UInt8>, hasLines: Bool = false) -> String {
         var text = String.UnicodeScalarView()
         for scalar in String(decoding: Array(octets), as: UTF8.self).unicodeScalars {
+            if hasLines, scalar == "\n" || scalar == "\t" {
+                text.append(scalar)
+                continue
+            }
+            if hasLines, scalar == "\r" { continue }
             switch scalar.properties.generalCategory {
             case .control, .format, .lineSeparator, .paragraphSeparator: text.append(scalar == "\t" ? " " : "\u{FFFD}")
             default: text.append(scalar)

@@ -26,11 +26,19 @@ struct MIMEPartDocument: Encodable {
     let body: Offsets
     let lines: Int
     let defects: [Defect]
+    let contentID: String?
+    let location: String?
+    /// Files within its text, in uuencode or yEnc.
+    let files: [EnclosedFileDocument]
+    /// What else is to say of it, for people.
+    let notes: [String]
     let children: [MIMEPartDocument]
 
-    init(_ root: MessagePart) { self.init(root, path: [], isMessage: true) }
+    init(_ root: MessagePart, _ contents: MIMEContents? = nil) {
+        self.init(root, contents, path: [], isMessage: true)
+    }
 
-    private init(_ part: MessagePart, path: [Int], isMessage: Bool) {
+    private init(_ part: MessagePart, _ contents: MIMEContents?, path: [Int], isMessage: Bool) {
         let content = part.content
         self.part = path.map(String.init).joined(separator: ".")
         self.isMessage = isMessage
@@ -43,11 +51,17 @@ struct MIMEPartDocument: Encodable {
         header = Offsets(start: part.header.lowerBound, end: part.header.upperBound)
         body = Offsets(start: part.body.lowerBound, end: part.body.upperBound)
         lines = part.lines
-        defects = part.defects.kinds.map { Defect(name: $0.name, text: $0.text, source: $0.source) }
+        contentID = content.identifier.map { TerminalText.make($0) }
+        location = content.location.map { TerminalText.make($0) }
+        let found = contents?.found[part.header.lowerBound]
+        files = found?.files.map { EnclosedFileDocument($0) } ?? []
+        notes = MIMENotes.make(part, found)
+        let limits: Defects = found?.hasMoreFiles == true ? .tooManyFiles : []
+        defects = part.defects.union(limits).kinds.map { Defect(name: $0.name, text: $0.text, source: $0.source) }
         children = part.children.enumerated().map { index, child in
             part.isMultipart
-                ? MIMEPartDocument(child, path: path + [index + 1], isMessage: false)
-                : MIMEPartDocument(child, path: isMessage ? path + [1] : path, isMessage: true)
+                ? MIMEPartDocument(child, contents, path: path + [index + 1], isMessage: false)
+                : MIMEPartDocument(child, contents, path: isMessage ? path + [1] : path, isMessage: true)
         }
     }
 

@@ -12,7 +12,8 @@ struct MIMEShowCommand: ParsableCommand {
     @Flag(help: "For programs: one JSON document.") var json = false
 
     func run() throws {
-        let document = MIMEPartDocument(try input.structure())
+        let contents = try MIMEContents.read(input)
+        let document = MIMEPartDocument(contents.root, contents)
         if json { return try JSONOutput.print(document) }
         draw(document, first: "", rest: "")
     }
@@ -20,6 +21,7 @@ struct MIMEShowCommand: ParsableCommand {
     private func draw(_ part: MIMEPartDocument, first: String, rest: String) {
         print(first + (part.part.isEmpty || part.isMessage ? "" : part.part + "  ") + part.line)
         let below = part.children.isEmpty ? "   " : "│  "
+        for note in part.notes { print(rest + below + note) }
         for defect in part.defects { print(rest + below + "! \(defect.text) (\(defect.source))") }
         for (index, child) in part.children.enumerated() {
             let isLast = index == part.children.count - 1
@@ -39,12 +41,14 @@ struct MIMEPartsCommand: ParsableCommand {
     @Flag(help: "For programs: one JSON document.") var json = false
 
     func run() throws {
-        let parts = MIMEPartDocument(try input.structure()).all.filter { $0.children.isEmpty }
+        let contents = try MIMEContents.read(input)
+        let parts = MIMEPartDocument(contents.root, contents).all.filter { $0.children.isEmpty }
         if json { return try JSONOutput.print(parts) }
         for part in parts {
             // A message that is one part: its body is that.
             let number = part.isMessage ? (part.part.isEmpty ? "1" : part.part + ".1") : part.part
             print("\(number)  \(part.line)")
+            for note in part.notes { print(String(repeating: " ", count: number.count + 2) + note) }
         }
     }
 }
@@ -67,11 +71,9 @@ struct MIMECheckCommand: ParsableCommand {
     @Flag(help: "For programs: one JSON document.") var json = false
 
     func run() throws {
-        let root = try input.structure()
-        var findings = MIMEPartDocument(root).all.flatMap { part in
+        let findings = MIMEPartDocument(try input.check()).all.flatMap { part in
             part.defects.map { Finding(part: part.part, offset: part.header.start, defect: $0) }
         }
-        findings += Self.missing(root).map { Finding(part: "", offset: 0, defect: $0) }
         if json {
             try JSONOutput.print(findings)
         } else {
@@ -81,17 +83,5 @@ struct MIMECheckCommand: ParsableCommand {
             }
         }
         if !findings.isEmpty { throw ExitCode(1) }
-    }
-
-    /// Fields that every message has (RFC 5322 §3.6).
-    private static func missing(_ root: MessagePart) -> [MIMEPartDocument.Defect] {
-        let fields = [("From", root.envelope?.from), ("Date", root.envelope?.date)]
-        return fields.filter { $0.1 == nil }.map { name, _ in
-            MIMEPartDocument.Defect(
-                name: "no-\(name.lowercased())",
-                text: "there is no \(name) field",
-                source: "RFC 5322 §3.6"
-            )
-        }
     }
 }

@@ -1,5 +1,6 @@
 """`martlet mime`: agrees with Python's email package about structure, decoded text and file names; stays small."""
 
+import binascii
 import email
 import email.header
 import email.policy
@@ -109,6 +110,104 @@ def test_terminals_are_not_steered():
 def test_encoded_line_ends_make_no_field():
     shown = mime("headers", b"Subject: =?utf-8?q?a=0D=0AX-Injected:_b?=\r\n\r\n").decode()
     assert shown.startswith("Subject: a") and len(shown.splitlines()) == 1
+
+
+def test_decoded_text_agrees(corpus):
+    for message in corpus:
+        shown = json.loads(mime("text", message, "--json"))
+        plain = [part["text"] for part in shown["texts"] if part["type"] == "text/plain"]
+        other = [leaf for leaf in leaves(email.message_from_bytes(message)) if leaf.get_content_type() == "text/plain"]
+        texts = [leaf.get_payload(decode=True).decode(leaf.get_content_charset("utf-8"), "replace") for leaf in other]
+        assert [text.rstrip() for text in plain] == [text.replace("\r\n", "\n").rstrip() for text in texts]
+
+
+REPORT = b"""From: Mail <mailer@mx.example>
+Date: Thu, 1 Jan 2026 00:00:00 +0000
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status; boundary=b
+
+--b
+
+Sorry.
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.example
+Arrival-Date: Thu, 1 Jan 2026 00:00:00 +0000
+
+Final-Recipient: rfc822; a@b.example
+Action: failed
+Status: 5.1.1 (no such user)
+Diagnostic-Code: smtp; 550 no
+ such user
+
+Final-Recipient: rfc822; c@b.example
+Action: delayed
+Status: 4.4.1
+--b--
+""".replace(b"\n", b"\r\n")
+
+
+def test_reports_are_read():
+    (report,) = json.loads(mime("report", REPORT, "--json"))
+    assert report["kind"] == "delivery"
+    assert {f["name"]: f["value"] for f in report["message"]}["reporting MTA"] == "mx.example"
+    first, second = ({f["name"]: f["value"] for f in fields} for fields in report["recipients"])
+    assert first == {"final recipient": "a@b.example", "action": "failed", "status": "5.1.1", "diagnostic": "550 no such user"}
+    assert second["action"] == "delayed"
+    # Python's email package finds the same blocks.
+    part = [p for p in email.message_from_bytes(REPORT).walk() if p.get_content_type() == "message/delivery-status"][0]
+    assert [dict(block)["Action"] for block in part.get_payload()[1:]] == [first["action"], second["action"]]
+    assert "a@b.example  failed  5.1.1  550 no such user" in mime("show", REPORT).decode()
+    assert "failed" in mime("report", REPORT).decode()
+    mime("report", b"Subject: x\r\n\r\nbody", status=1)
+
+
+def test_files_within_text(tmp_path):
+    content = bytes(range(256)) * 3
+    lines = [binascii.b2a_uu(content[i : i + 45]) for i in range(0, len(content), 45)]
+    coded = b"begin 644 ../cat.bin\n" + b"".join(lines) + b"`\nend\n"
+    message = b"From: a@b\r\n\r\nbefore\n" + coded + b"after\n"
+    (part,) = json.loads(mime("parts", message, "--json"))
+    assert part["files"] == [{"name": "../cat.bin", "encoding": "uuencode", "octets": 768, "isDamaged": False}]
+    written = json.loads(mime("extract", message, "--to", str(tmp_path), "--json"))
+    assert [(f["part"], f["path"], f["octets"]) for f in written] == [("1", f"{tmp_path}/cat.bin", 768)]
+    assert (tmp_path / "cat.bin").read_bytes() == content
+    text = mime("text", message).decode()
+    assert "before\nafter\n" in text and "File: ../cat.bin" in text and "begin" not in text
+
+
+def test_pieces_are_joined(tmp_path):
+    inner = b"Subject: whole\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n" + b"a line of it\r\n" * 100
+    outer = "From: a@b\r\nSubject: piece\r\nContent-Type: message/partial; id=\"i@b\"; number={}; total=3\r\n\r\n"
+    files = []
+    for number, (start, end) in enumerate([(0, 500), (500, 900), (900, None)], 1):
+        files.append(tmp_path / str(number))
+        files[-1].write_bytes(outer.format(number).encode() + inner[start:end])
+    join = [MARTLET, "mime", "join"]
+    done = subprocess.run([*join, files[2], files[0], files[1]], capture_output=True, timeout=60, check=True)
+    assert done.stdout == b"From: a@b\r\n" + inner
+    done = subprocess.run([*join, files[2], files[0]], capture_output=True, timeout=60)
+    assert done.returncode != 0 and b"missing: [2]" in done.stderr
+
+
+def test_flowed_text_and_html_for_search():
+    message = b"Content-Type: text/plain; format=flowed\r\n\r\n> one \r\n> two\r\n-- \r\nme\r\n"
+    assert mime("text", message) == b"> one two\n-- \nme\n\n"
+    html = b"Content-Type: text/html\r\n\r\n<script>x()</script><img src='http://a.example/'><p>a &amp; b</p>"
+    assert mime("text", html) == b"a & b\n"
+
+
+def test_encrypted_parts_among_others_are_reported():
+    message = (
+        b"From: a@b\r\nDate: Thu, 1 Jan 2026 00:00:00 +0000\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=o\r\n"
+        b'\r\n--o\r\nContent-Type: text/html\r\n\r\n<img src="http://a.example/\r\n--o\r\n'
+        b"Content-Type: application/pkcs7-mime; smime-type=enveloped-data\r\n\r\nsecret\r\n--o\r\n"
+        b'Content-Type: text/html\r\n\r\n">\r\n--o--\r\n'
+    )
+    found = json.loads(mime("check", message, "--json", status=1))
+    assert [(f["part"], f["defect"]["name"]) for f in found] == [("2", "spliced")]
+    assert b"secret" not in mime("extract", message, "--part", "1") + mime("extract", message, "--part", "3")
 
 
 @pytest.mark.timeout(600)

@@ -2,6 +2,10 @@
 let fuzzTargets: [FuzzTarget] = [
     mimeStructureTarget,
     mimeHeaderTarget,
+    addressTarget,
+    dateTarget,
+    encodedWordsTarget,
+    mimeBodyTarget,
     fileNameTarget,
     dnsMessageTarget,
     dnsMasterFileTarget,

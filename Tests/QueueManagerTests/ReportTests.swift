@@ -39,17 +39,17 @@ import Testing
         #expect(!parts[1].contains("carol"))
         let status = parts[2].components(separatedBy: "\r\n\r\n")
         #expect(status.count == 3)
-        #expect(status[0].hasSuffix("Content-Type: message/delivery-status"))
+        #expect(status[0].contains("Content-Type: message/delivery-status\r\n"))
         #expect(status[1].contains("Reporting-MTA: dns; mail.example.test"))
         #expect(status[1].contains("Original-Envelope-Id: abc"))
         #expect(
             status[2] == """
-                Original-Recipient: rfc822;bobby@example.net\r
+                Original-Recipient: rfc822; bobby@example.net\r
                 Final-Recipient: rfc822; bob@example.net\r
                 Action: failed\r
                 Status: 5.1.1\r
                 Remote-MTA: dns; mx.example.net\r
-                Diagnostic-Code: smtp; 550 5.1.1 who  is: that\r
+                Diagnostic-Code: smtp; 550 5.1.1 who is: that\r
 
                 """
         )

@@ -74,6 +74,11 @@ struct CLinux_octets {
 /// Goes through octets up to and with the first line feed that a `-` follows, or through all of them, and adds up what is
 /// in them. `before` is the octet before the first. How many octets it went through.
 size_t CLinux_scan_octets(const void *octets, size_t count, uint8_t before, struct CLinux_octets *sums);
+/// Decodes groups of four characters of base64 with line ends between them, up to the first group that has anything else in
+/// it, and at most `room` octets. How many characters it went through.
+size_t CLinux_base64_decode(const uint8_t *in, size_t count, uint8_t *out, size_t room, size_t *written);
+/// Encodes groups of three octets as four characters each, without line ends.
+void CLinux_base64_encode(const uint8_t *in, size_t groups, uint8_t *out);
 /// Gives memory that was freed back to the system (malloc_trim).
 void CLinux_trim_memory(void);
 /// Bounds the arenas of malloc, so that threads do not each keep a heap of their own.

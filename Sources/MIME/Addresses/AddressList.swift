@@ -28,21 +28,31 @@ package struct AddressListParser {
     private var rest: ArraySlice<UInt8>
     private var comment: [UInt8]?
     private var addresses: [ListedAddress] = []
+    private var hasMore = false
 
     private init(_ value: [UInt8]) { rest = value[...] }
 
     /// The addresses of an unfolded field value, at most so many.
     package static func parse(_ value: [UInt8], maximum: Int = 10_000) -> [ListedAddress] {
+        read(value, maximum: maximum).addresses
+    }
+
+    /// The addresses of an unfolded field value, at most so many, and whether there are more.
+    package static func read(_ value: [UInt8], maximum: Int = 10_000) -> (addresses: [ListedAddress], hasMore: Bool) {
         var parser = AddressListParser(value)
         parser.run(maximum: maximum)
-        return parser.addresses
+        return (parser.addresses, parser.hasMore)
     }
 
     private mutating func run(maximum: Int) {
         var words: [[UInt8]] = []
         var local: [UInt8] = []  // words and dots without white space between them
         var isInGroup = false
-        while addresses.count < maximum, let token = next() {
+        while let token = next() {
+            guard addresses.count < maximum else {
+                hasMore = true
+                return
+            }
             switch token {
             case .word(let word), .literal(let word):
                 words.append(word)
@@ -113,14 +123,17 @@ package struct AddressListParser {
         comment = nil
     }
 
+    /// Words with dots between; a word without a dot before it is no part of it.
     private mutating func domain() -> [UInt8] {
         var domain: [UInt8] = []
         while true {
+            skipBlanks()
             let before = rest
             switch next() {
-            case .word(let word), .literal(let word): domain += word
+            case .word(let word) where domain.isEmpty || domain.last == UInt8(ascii: "."): domain += word
+            case .literal(let word) where domain.isEmpty: domain += word
             case .special(UInt8(ascii: ".")): domain.append(UInt8(ascii: "."))
-            case .special, nil:
+            case .word, .literal, .special, nil:
                 rest = before
                 return domain
             }

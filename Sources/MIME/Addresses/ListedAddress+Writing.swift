@@ -9,7 +9,10 @@ extension ListedAddress {
     /// part is. nil where something can't be written.
     var specification: [UInt8]? {
         guard let mailbox, let host, !mailbox.isEmpty, !host.isEmpty else { return nil }
-        guard (mailbox + host).allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else { return nil }
+        guard (mailbox + host).allSatisfy({ $0 >= 0x20 && $0 != 0x7F }),
+            String(validating: mailbox, as: UTF8.self) != nil,
+            String(validating: host, as: UTF8.self) != nil
+        else { return nil }
         let isLiteral = host.first == UInt8(ascii: "[") && host.last == UInt8(ascii: "]")
         var domain = host
         if !isLiteral {
@@ -53,24 +56,5 @@ extension ListedAddress {
     /// RFC 5322 §3.2.3, and RFC 6532 §3.2.
     static func isAtomCharacter(_ octet: UInt8) -> Bool {
         ASCII.isLetter(octet) || ASCII.isDigit(octet) || octet >= 0x80 || "!#$%&'*+-/=?^_`{|}~".utf8.contains(octet)
-    }
-}
-
-/// Message-ids (RFC 5322 §3.6.4).
-package enum MessageIdentifiers {
-    /// Those of a field such as References, with their brackets, at most so many; what is no such thing is left out.
-    package static func list(_ field: [UInt8], maximum: Int = 1000) -> [[UInt8]] {
-        var found: [[UInt8]] = []
-        var start: Int?
-        for (index, octet) in field.enumerated() where found.count < maximum {
-            if octet == UInt8(ascii: "<") {
-                start = index
-            } else if octet == UInt8(ascii: ">"), let from = start {
-                let identifier = field[from...index].filter { !ASCII.isWhitespace($0) }
-                if identifier.count > 2 { found.append(identifier) }
-                start = nil
-            }
-        }
-        return found
     }
 }

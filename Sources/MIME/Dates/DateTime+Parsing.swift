@@ -1,10 +1,14 @@
 extension DateTime {
     /// Reads a Date field's value (RFC 5322 §3.3, with §4.3's obsolete years and zones): the weekday, seconds and zone
-    /// may be missing, comments may be anywhere. nil for anything else.
+    /// may be missing, comments may be anywhere. The order of C's asctime, `Thu Jan 1 00:00:00 1970`, which some programs
+    /// write, is read too. nil for anything else.
     package init?(field: some Collection<UInt8>) {
         var words = Self.words(field)[...]
         if let first = words.first, first.allSatisfy(ASCII.isLetter), DateTime.month(named: first) == nil {
             words.removeFirst()
+        }
+        if words.count >= 4, Self.month(prefix: words[words.startIndex]) != nil {
+            words = Self.reordered(Array(words))[...]
         }
         guard words.count >= 4, let day = ASCII.number(words.removeFirst()),
             let month = Self.month(prefix: words.removeFirst()), let year = Self.year(words.removeFirst()),
@@ -45,6 +49,13 @@ extension DateTime {
         }
         end()
         return words
+    }
+
+    /// Month, day, time and year, perhaps with a zone before the year, in the order of mail.
+    private static func reordered(_ words: [[UInt8]]) -> [[UInt8]] {
+        let hasZone = words.count > 4 && ASCII.number(words[3]) == nil
+        let zone = hasZone ? [words[3]] : Array(words.dropFirst(4).prefix(1))
+        return [words[1], words[0], words[hasZone ? 4 : 3], words[2]] + zone
     }
 
     private static func month(prefix word: [UInt8]) -> Int? {

@@ -1,5 +1,7 @@
-/// Decodes base64 (RFC 2045 §6.8) that comes in pieces: four characters at a time by table, and one at a time where lines
-/// end, padding stands, or rubbish is left out.
+import CLinux
+
+/// Decodes base64 (RFC 2045 §6.8) that comes in pieces: sixteen characters at a time, and one at a time where padding stands
+/// or rubbish is left out.
 package struct Base64Decoder: Sendable {
     private var bits: UInt32 = 0
     /// Characters of the group that has begun.
@@ -10,20 +12,11 @@ package struct Base64Decoder: Sendable {
     private static let isBlank: UInt8 = 64
     private static let isPadding: UInt8 = 65
     private static let isStray: UInt8 = 66
-    /// No group of four characters has this bit.
-    private static let invalid: UInt32 = 1 << 31
-
     /// What each character is: its value, or one of those above.
     private static let classes: [UInt8] = (0...255).map { (octet: Int) in
         let octet = UInt8(truncatingIfNeeded: octet)
         if let value = TransferDecoder.base64Value(octet) { return UInt8(truncatingIfNeeded: value) }
         return octet == UInt8(ascii: "=") ? isPadding : ASCII.isWhitespace(octet) ? isBlank : isStray
-    }
-
-    /// The value of each character at each of the four places of a group, already shifted to where it belongs.
-    private static let shifted: [UInt32] = (0..<1024).map { index in
-        let value = classes[index % 256]
-        return value < 64 ? UInt32(value) << UInt32(18 - 6 * (index / 256)) : invalid
     }
 
     private static let scratch = 3072
@@ -32,54 +25,44 @@ package struct Base64Decoder: Sendable {
 
     /// Decodes the next piece and appends what it means.
     package mutating func decode(_ input: UnsafeBufferPointer<UInt8>, into output: inout [UInt8]) {
-        Self.shifted.withUnsafeBufferPointer { table in
-            withUnsafeTemporaryAllocation(byteCount: Self.scratch, alignment: 8) { scratch in
-                var position = 0
-                while position < input.count {
-                    var written = 0
-                    while position < input.count, written + 3 <= Self.scratch {
-                        if count == 0 {
-                            Self.groups(input, &position, table, scratch, &written)
-                            guard position < input.count, written + 3 <= Self.scratch else { break }
-                        }
-                        if let octet = one(input[position]) {
-                            scratch[written] = octet
-                            written += 1
-                        }
-                        position += 1
+        withUnsafeTemporaryAllocation(byteCount: Self.scratch, alignment: 16) { scratch in
+            var position = 0
+            while position < input.count {
+                var written = 0
+                while position < input.count, written + 16 <= Self.scratch {
+                    if count == 0, !isPadded {
+                        Self.groups(input, &position, scratch, &written)
+                        guard position < input.count, written + 16 <= Self.scratch else { break }
                     }
-                    output.append(contentsOf: scratch[..<written])
+                    if let octet = one(input[position]) {
+                        scratch[written] = octet
+                        written += 1
+                    }
+                    position += 1
                 }
+                output.append(contentsOf: scratch[..<written])
             }
         }
-        if count == 0 { return }
         bits &= 0xFF_FFFF
     }
 
-    /// Whole groups of the alphabet, up to the first other character.
-    @inline(__always)
+    /// Whole groups of the alphabet and the line ends between them, up to the first that has anything else in it.
     private static func groups(
         _ input: UnsafeBufferPointer<UInt8>,
         _ position: inout Int,
-        _ table: UnsafeBufferPointer<UInt32>,
         _ scratch: UnsafeMutableRawBufferPointer,
         _ written: inout Int
     ) {
-        var from = position
-        var to = written
-        while from + 4 <= input.count, to + 3 <= scratch.count {
-            let value =
-                table[Int(input[from])] | table[256 + Int(input[from + 1])] | table[512 + Int(input[from + 2])]
-                | table[768 + Int(input[from + 3])]
-            guard value & invalid == 0 else { break }
-            scratch[to] = UInt8(truncatingIfNeeded: value >> 16)
-            scratch[to + 1] = UInt8(truncatingIfNeeded: value >> 8)
-            scratch[to + 2] = UInt8(truncatingIfNeeded: value)
-            from += 4
-            to += 3
-        }
-        position = from
-        written = to
+        guard let source = input.baseAddress, let target = scratch.baseAddress else { return }
+        var added = 0
+        position += CLinux_base64_decode(
+            source + position,
+            input.count - position,
+            target.assumingMemoryBound(to: UInt8.self) + written,
+            scratch.count - written,
+            &added
+        )
+        written += added
     }
 
     /// One character; the octet that it completes.
@@ -126,24 +109,41 @@ package struct Base64Encoder: Sendable {
 
     /// Encodes the next piece.
     package mutating func encode(_ octets: some Collection<UInt8>, into text: inout [UInt8]) {
-        var group: UInt32 = 0
-        var count = 0
-        for octet in held {
-            group = group << 8 | UInt32(octet)
-            count += 1
+        if octets.withContiguousStorageIfAvailable({ run($0, into: &text) }) == nil {
+            Array(octets).withUnsafeBufferPointer { run($0, into: &text) }
         }
-        held.removeAll(keepingCapacity: true)
-        for octet in octets {
-            group = group << 8 | UInt32(octet)
-            count += 1
-            guard count == 3 else { continue }
-            append(group, characters: 4, to: &text)
-            group = 0
-            count = 0
+    }
+
+    private mutating func run(_ octets: UnsafeBufferPointer<UInt8>, into text: inout [UInt8]) {
+        var rest = octets[...]
+        if !held.isEmpty {
+            while held.count < 3, let octet = rest.popFirst() { held.append(octet) }
+            guard held.count == 3 else { return }
+            let group = held
+            held.removeAll(keepingCapacity: true)
+            group.withUnsafeBufferPointer { groups($0[...], into: &text) }
         }
-        for index in stride(from: count - 1, through: 0, by: -1) {
-            held.append(UInt8(truncatingIfNeeded: group >> UInt32(8 * index)))
+        while rest.count >= 3 {
+            let room = lineLength > 0 ? (lineLength - column) / 4 : 1024
+            let count = 3 * min(room, rest.count / 3)
+            groups(rest.prefix(count), into: &text)
+            rest = rest.dropFirst(count)
         }
+        held.append(contentsOf: rest)
+    }
+
+    /// Groups that fit into the line.
+    private mutating func groups(_ octets: Slice<UnsafeBufferPointer<UInt8>>, into text: inout [UInt8]) {
+        let count = octets.count / 3
+        withUnsafeTemporaryAllocation(byteCount: 4 * count, alignment: 16) { room in
+            guard let source = UnsafeBufferPointer(rebasing: octets).baseAddress, let target = room.baseAddress else {
+                return
+            }
+            CLinux_base64_encode(source, count, target.assumingMemoryBound(to: UInt8.self))
+            text.append(contentsOf: room)
+        }
+        column += 4 * count
+        if lineLength > 0, column >= lineLength { endLine(&text) }
     }
 
     /// The end: the last group, filled up, and the last line's end.

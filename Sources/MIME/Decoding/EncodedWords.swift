@@ -48,6 +48,30 @@ package enum EncodedWords {
         String(decoding: Charset.guess(decode(value)), as: UTF8.self)
     }
 
+    /// What is wrong with the words of an unfolded value: too long, in a set that isn't known, or begun and not ended.
+    package static func defects(of value: [UInt8]) -> Defects {
+        var defects: Defects = []
+        var position = 0
+        let mark = UInt8(ascii: "?")
+        while let start = value[position...].firstIndex(of: UInt8(ascii: "=")) {
+            position = start + 1
+            if let word = word(value[start...]) {
+                if word.length > 75 { defects.insert(.invalidEncodedWord) }
+                position = start + word.length
+                continue
+            }
+            guard position < value.count, value[position] == mark else { continue }
+            let label = value[(position + 1)...].prefix(80).prefix { isTokenCharacter($0) }
+            let kind = label.endIndex + 1
+            guard !label.isEmpty, kind + 1 < value.count, value[label.endIndex] == mark, value[kind + 1] == mark else {
+                continue
+            }
+            let isKnown = Charset(label.prefix { $0 != UInt8(ascii: "*") }) != nil
+            defects.insert(isKnown ? .invalidEncodedWord : .unknownCharset)
+        }
+        return defects
+    }
+
     /// `=?charset*language?B?text?=` at the start.
     private static func word(_ octets: ArraySlice<UInt8>) -> Word? {
         let octets = octets.prefix(limit)

@@ -16,6 +16,16 @@ package struct UUDecoder: EnclosedFileDecoder {
         return Array(ASCII.trim(line[mode.endIndex...]))
     }
 
+    /// Whether a line may follow the begin line: as many characters as its first one says, or the end's.
+    static func isContent(_ line: [UInt8]) -> Bool {
+        guard let first = line.first else { return false }
+        if line.elementsEqual("end".utf8) { return true }
+        guard line.allSatisfy({ (0x20...0x60).contains($0) }) else { return false }
+        let needed = (Int((first &- 0x20) & 63) + 2) / 3 * 4
+        // Blanks at the end may be lost, and there may be a checksum.
+        return line.count - 1 <= needed + 2 && line.count - 1 + 4 >= needed
+    }
+
     mutating func take(_ line: [UInt8], into output: inout [UInt8]) {
         switch state {
         case .before:

@@ -5,11 +5,13 @@ package struct YEncDecoder: EnclosedFileDecoder {
     var lines = EncodedLines()
     private var checksum = CRC32()
     private var size = 0
-    private var isPart = false
     private var isEscaped = false
     package var defects: TransferDefects = []
     /// The name that the begin line tells, as it came.
     package private(set) var name: [UInt8]?
+    /// What the lines say where this is one part of a file.
+    package private(set) var part: YEncPart?
+    private var fileSize: Int?
 
     package init() {}
 
@@ -37,13 +39,24 @@ package struct YEncDecoder: EnclosedFileDecoder {
         case .before:
             guard !lines.isContinued, let name = Self.name(inBegin: line) else { return }
             self.name = name
-            isPart = Self.value("part", in: line) != nil
+            fileSize = Self.value("size", in: line).flatMap { ASCII.number($0) }
+            part = Self.value("part", in: line).map { part in
+                YEncPart(
+                    number: ASCII.number(part) ?? 0,
+                    total: Self.value("total", in: line).flatMap { ASCII.number($0) },
+                    fileSize: fileSize
+                )
+            }
             state = .inside
         case .inside:
             if !lines.isContinued, line.starts(with: "=yend ".utf8) {
                 end(line)
             } else if lines.isContinued || !line.starts(with: "=ypart ".utf8) {
                 content(line, into: &output)
+            } else if let begin = Self.value("begin", in: line).flatMap({ ASCII.number($0) }), begin > 0,
+                let end = Self.value("end", in: line).flatMap({ ASCII.number($0) }), end >= begin - 1
+            {
+                part?.range = (begin - 1)..<end
             }
         case .after: return
         }
@@ -69,14 +82,41 @@ package struct YEncDecoder: EnclosedFileDecoder {
     private mutating func end(_ line: [UInt8]) {
         state = .after
         if let told = Self.value("size", in: line), ASCII.number(told) != size { defects.insert(.badSize) }
-        let word: StaticString = isPart ? "pcrc32" : "crc32"
+        if let range = part?.range, range.count != size { defects.insert(.badSize) }
+        if part == nil, let fileSize, fileSize != size { defects.insert(.badSize) }
+        part?.fileChecksum = Self.value("crc32", in: line).map(Self.number)
+        let word: StaticString = part == nil ? "crc32" : "pcrc32"
         guard let told = Self.value(word, in: line) else { return }
+        if Self.number(told) != checksum.value { defects.insert(.badChecksum) }
+    }
+
+    /// A checksum's hexadecimal digits.
+    private static func number(_ digits: ArraySlice<UInt8>) -> UInt32 {
         var number: UInt32 = 0
-        for digit in told.suffix(8) {
+        for digit in digits.suffix(8) {
             guard let value = ASCII.hexadecimal(digit) else { break }
             number = number << 4 | UInt32(value)
         }
-        if number != checksum.value { defects.insert(.badChecksum) }
+        return number
+    }
+}
+
+/// Where a part belongs in the file that it is of.
+package struct YEncPart: Sendable, Equatable {
+    /// From 1; 0 where the line tells none.
+    package var number: Int
+    package var total: Int?
+    /// The size of the whole file. Octets.
+    package var fileSize: Int?
+    /// The octets of the file that it holds; nil where no line tells.
+    package var range: Range<Int>?
+    /// The whole file's checksum, which the last part's end line tells.
+    package var fileChecksum: UInt32?
+
+    package init(number: Int, total: Int?, fileSize: Int?) {
+        self.number = number
+        self.total = total
+        self.fileSize = fileSize
     }
 }
 

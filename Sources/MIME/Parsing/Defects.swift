@@ -1,8 +1,8 @@
 /// What is wrong with a part of a message; each kind at most once a part, so that a message can't make them many.
 package struct Defects: OptionSet, Hashable, Sendable {
-    package let rawValue: UInt32
+    package let rawValue: UInt64
 
-    package init(rawValue: UInt32) { self.rawValue = rawValue }
+    package init(rawValue: UInt64) { self.rawValue = rawValue }
 
     package static let bareLineFeed = Defects(rawValue: 1 << 0)
     package static let bareCarriageReturn = Defects(rawValue: 1 << 1)
@@ -27,6 +27,25 @@ package struct Defects: OptionSet, Hashable, Sendable {
     package static let headerTooLong = Defects(rawValue: 1 << 20)
     package static let tooManyFields = Defects(rawValue: 1 << 21)
     package static let tooManyParameters = Defects(rawValue: 1 << 22)
+    package static let encodedRubbish = Defects(rawValue: 1 << 23)
+    package static let encodedCut = Defects(rawValue: 1 << 24)
+    package static let damagedFile = Defects(rawValue: 1 << 25)
+    package static let unknownCharset = Defects(rawValue: 1 << 26)
+    package static let notInCharset = Defects(rawValue: 1 << 27)
+    package static let bodyLongLine = Defects(rawValue: 1 << 28)
+    package static let noVersion = Defects(rawValue: 1 << 29)
+    package static let securedParts = Defects(rawValue: 1 << 30)
+    package static let spliced = Defects(rawValue: 1 << 31)
+    package static let invalidPartial = Defects(rawValue: 1 << 32)
+    package static let invalidDate = Defects(rawValue: 1 << 33)
+    package static let invalidAddress = Defects(rawValue: 1 << 34)
+    package static let invalidIdentifier = Defects(rawValue: 1 << 35)
+    package static let invalidEncodedWord = Defects(rawValue: 1 << 36)
+    package static let noSender = Defects(rawValue: 1 << 37)
+    package static let noFrom = Defects(rawValue: 1 << 38)
+    package static let noDate = Defects(rawValue: 1 << 39)
+    package static let tooManyAddresses = Defects(rawValue: 1 << 40)
+    package static let tooManyFiles = Defects(rawValue: 1 << 41)
 
     /// A kind of defect: its word for programs, what it means, and where that is written.
     package struct Kind: Sendable {
@@ -154,6 +173,120 @@ package struct Defects: OptionSet, Hashable, Sendable {
             defect: .tooManyParameters,
             name: "too-many-parameters",
             text: "limit: too many parameters; the rest is not looked at",
+            source: "this program's limit"
+        ),
+        Kind(
+            defect: .encodedRubbish,
+            name: "encoded-rubbish",
+            text: "characters that the transfer encoding doesn't have",
+            source: "RFC 2045 §6.7, §6.8"
+        ),
+        Kind(
+            defect: .encodedCut,
+            name: "encoded-cut",
+            text: "the encoded body is cut, or goes on behind its end",
+            source: "RFC 2045 §6.7, §6.8"
+        ),
+        Kind(
+            defect: .damagedFile,
+            name: "damaged-file",
+            text: "a file within the text isn't what it says of itself",
+            source: "POSIX uuencode, yEnc 1.3"
+        ),
+        Kind(
+            defect: .unknownCharset,
+            name: "unknown-charset",
+            text: "a character set that is none that is known",
+            source: "RFC 2046 §4.1.2, RFC 2047 §2"
+        ),
+        Kind(
+            defect: .notInCharset,
+            name: "not-in-charset",
+            text: "text that its character set doesn't have",
+            source: "RFC 2046 §4.1.2"
+        ),
+        Kind(
+            defect: .bodyLongLine,
+            name: "body-line-length",
+            text: "a line of the body has more than 998 octets",
+            source: "RFC 5322 §2.1.1, RFC 2045 §2.7"
+        ),
+        Kind(
+            defect: .noVersion,
+            name: "no-version",
+            text: "fields of MIME without MIME-Version",
+            source: "RFC 2045 §4"
+        ),
+        Kind(
+            defect: .securedParts,
+            name: "secured-parts",
+            text: "a signed or encrypted multipart isn't the two parts that its protocol asks for",
+            source: "RFC 1847 §2.1, §2.2"
+        ),
+        Kind(
+            defect: .spliced,
+            name: "spliced",
+            text: "something encrypted stands beside other parts",
+            source: "RFC 9787 §4.5"
+        ),
+        Kind(
+            defect: .invalidPartial,
+            name: "invalid-partial",
+            text: "a piece of a message doesn't say which",
+            source: "RFC 2046 §5.2.2"
+        ),
+        Kind(
+            defect: .invalidDate,
+            name: "invalid-date",
+            text: "a date that is none",
+            source: "RFC 5322 §3.3"
+        ),
+        Kind(
+            defect: .invalidAddress,
+            name: "invalid-address",
+            text: "an address that is none, or more or fewer than the field takes",
+            source: "RFC 5322 §3.4, §3.6.2"
+        ),
+        Kind(
+            defect: .invalidIdentifier,
+            name: "invalid-identifier",
+            text: "a message-id that is none",
+            source: "RFC 5322 §3.6.4, RFC 2045 §7"
+        ),
+        Kind(
+            defect: .invalidEncodedWord,
+            name: "invalid-encoded-word",
+            text: "an encoded word that is too long or none",
+            source: "RFC 2047 §2"
+        ),
+        Kind(
+            defect: .noSender,
+            name: "no-sender",
+            text: "several authors and no Sender field",
+            source: "RFC 5322 §3.6.2"
+        ),
+        Kind(
+            defect: .noFrom,
+            name: "no-from",
+            text: "there is no From field",
+            source: "RFC 5322 §3.6"
+        ),
+        Kind(
+            defect: .noDate,
+            name: "no-date",
+            text: "there is no Date field",
+            source: "RFC 5322 §3.6"
+        ),
+        Kind(
+            defect: .tooManyAddresses,
+            name: "too-many-addresses",
+            text: "limit: too many addresses; the rest is not looked at",
+            source: "this program's limit"
+        ),
+        Kind(
+            defect: .tooManyFiles,
+            name: "too-many-files",
+            text: "limit: too many files within texts; the rest is not told",
             source: "this program's limit"
         ),
     ]

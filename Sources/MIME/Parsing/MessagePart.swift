@@ -59,7 +59,7 @@ package struct ContentFields: Sendable, Equatable {
 
     package init() {}
 
-    init(_ header: HeaderBlock, isInDigest: Bool) {
+    package init(_ header: HeaderBlock, isInDigest: Bool = false) {
         if let field = header.first("content-type") {
             let type = ParameterizedValue(field: field)
             // A type without a subtype is as none (RFC 2045 §5.2).

@@ -98,6 +98,7 @@ package struct ParameterizedValue: Sendable, Equatable {
 /// Reads tokens and quoted strings of structured fields (RFC 2045 §5.1).
 struct FieldScanner {
     private var rest: ArraySlice<UInt8>
+    private var hasComments = true
 
     init(_ field: [UInt8]) { rest = field[...] }
 
@@ -116,7 +117,7 @@ struct FieldScanner {
         skipBlanks()
         guard rest.first == ASCII.quote else {
             // Names with blanks or slashes that nobody quoted are common.
-            let word = rest.prefix { $0 != UInt8(ascii: ";") && $0 != UInt8(ascii: "(") }
+            let word = rest.prefix { $0 != UInt8(ascii: ";") && ($0 != UInt8(ascii: "(") || !hasComments) }
             rest = rest[word.endIndex...]
             return Array(ASCII.trim(word))
         }
@@ -138,25 +139,52 @@ struct FieldScanner {
         return true
     }
 
-    /// Goes behind the next such octet; false where there is none.
+    /// Goes behind the next such octet outside of comments and quoted strings; false where there is none.
     mutating func skip(past octet: UInt8) -> Bool {
-        guard let index = rest.firstIndex(of: octet) else { return false }
-        rest = rest[(index + 1)...]
-        return true
+        while let first = rest.first {
+            if first == UInt8(ascii: "("), skipComment() { continue }
+            if first == ASCII.quote {
+                _ = wordOrQuoted()
+                continue
+            }
+            rest.removeFirst()
+            if first == octet { return true }
+        }
+        return false
     }
 
     /// White space and comments.
     mutating func skipBlanks() {
-        var depth = 0
         while let first = rest.first {
-            if first == UInt8(ascii: "(") {
-                depth += 1
-            } else if depth > 0, first == UInt8(ascii: ")") {
-                depth -= 1
-            } else if depth == 0, !ASCII.isWhitespace(first) {
-                return
-            }
+            if first == UInt8(ascii: "("), skipComment() { continue }
+            guard ASCII.isWhitespace(first) else { return }
             rest.removeFirst()
         }
+    }
+
+    /// Goes behind the comment that begins here; false for a parenthesis that nothing closes, which then is an octet like
+    /// others, as are all that follow: so none is looked at twice.
+    private mutating func skipComment() -> Bool {
+        guard hasComments else { return false }
+        var depth = 0
+        var isEscaped = false
+        for index in rest.indices {
+            let octet = rest[index]
+            if isEscaped {
+                isEscaped = false
+            } else if octet == ASCII.backslash {
+                isEscaped = true
+            } else if octet == UInt8(ascii: "(") {
+                depth += 1
+            } else if octet == UInt8(ascii: ")") {
+                depth -= 1
+                if depth == 0 {
+                    rest = rest[(index + 1)...]
+                    return true
+                }
+            }
+        }
+        hasComments = false
+        return false
     }
 }

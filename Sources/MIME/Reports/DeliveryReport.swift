@@ -1,0 +1,128 @@
+/// What became of a message (message/delivery-status, RFC 3464): fields about the message and about each recipient.
+package struct DeliveryReport: Sendable, Equatable {
+    /// RFC 3464 §2.3.3.
+    package enum Action: String, Sendable {
+        case failed, delayed, delivered, relayed, expanded
+    }
+
+    /// RFC 3464 §2.3.
+    package struct Recipient: Sendable, Equatable {
+        package var original: ReportValue?
+        package var final: ReportValue?
+        /// nil where it's none that is known.
+        package var action: Action?
+        /// The code of RFC 3463, such as `5.1.1`, without the comment behind it; nil where it's none.
+        package var status: String?
+        package var remoteMTA: ReportValue?
+        package var diagnostic: ReportValue?
+        package var lastAttempt: DateTime?
+        package var finalLogID: String?
+        package var willRetryUntil: DateTime?
+        /// All other fields.
+        package var extensions: [ReportField] = []
+
+        package init() {}
+    }
+
+    package var envelopeID: String?
+    package var reportingMTA: ReportValue?
+    package var gateway: ReportValue?
+    package var receivedFrom: ReportValue?
+    package var arrival: DateTime?
+    /// All other fields about the message.
+    package var extensions: [ReportField] = []
+    package var recipients: [Recipient] = []
+    /// Whether there are more recipients than are kept.
+    package private(set) var hasMoreRecipients = false
+
+    /// The most recipients that are kept.
+    private static let maximum = 10_000
+
+    package init() {}
+
+    /// Reads the decoded body of the part; nil for one without fields. Lenient: fields that make no sense count as missing.
+    package init?(reading body: [UInt8]) {
+        let fields = ReportFields(body, maximum: Self.maximum + 1)
+        guard let first = fields.blocks.first else { return nil }
+        envelopeID = first.text("original-envelope-id")
+        reportingMTA = first.reportValue("reporting-mta")
+        gateway = first.reportValue("dsn-gateway")
+        receivedFrom = first.reportValue("received-from-mta")
+        arrival = first.date("arrival-date")
+        extensions = first.others(than: [
+            "original-envelope-id", "reporting-mta", "dsn-gateway", "received-from-mta", "arrival-date",
+        ])
+        recipients = fields.blocks.dropFirst().map { Recipient($0) }
+        hasMoreRecipients = fields.hasMore
+    }
+
+    /// The part's body. Throws for line breaks in a value.
+    package func written() throws(BuildError) -> [UInt8] {
+        var block = HeaderBuilder()
+        try block.add("Original-Envelope-Id", report: envelopeID)
+        try block.add("Reporting-MTA", report: reportingMTA?.field)
+        try block.add("DSN-Gateway", report: gateway?.field)
+        try block.add("Received-From-MTA", report: receivedFrom?.field)
+        try block.add("Arrival-Date", report: arrival)
+        for field in extensions { try block.add(field.name, report: field.value) }
+        var octets = block.octets
+        for recipient in recipients {
+            octets += [ASCII.carriageReturn, ASCII.lineFeed]
+            octets += try recipient.written()
+        }
+        return octets
+    }
+}
+
+extension DeliveryReport.Recipient {
+    init(_ block: HeaderBlock) {
+        original = block.reportValue("original-recipient")
+        final = block.reportValue("final-recipient")
+        action = block.first("action").flatMap { Self.action($0) }
+        status = block.first("status").flatMap { Self.status($0) }
+        remoteMTA = block.reportValue("remote-mta")
+        diagnostic = block.reportValue("diagnostic-code")
+        lastAttempt = block.date("last-attempt-date")
+        finalLogID = block.text("final-log-id")
+        willRetryUntil = block.date("will-retry-until")
+        extensions = block.others(than: [
+            "original-recipient", "final-recipient", "action", "status", "remote-mta", "diagnostic-code",
+            "last-attempt-date", "final-log-id", "will-retry-until",
+        ])
+    }
+
+    /// The first word: a comment may stand behind it (RFC 3464 §2.3).
+    private static func word(_ value: [UInt8]) -> String {
+        String(
+            decoding: value.prefix { !ASCII.isWhitespace($0) && $0 != UInt8(ascii: "(") }.map(ASCII.lower),
+            as: UTF8.self
+        )
+    }
+
+    private static func action(_ value: [UInt8]) -> DeliveryReport.Action? { .init(rawValue: word(value)) }
+
+    private static func status(_ value: [UInt8]) -> String? {
+        let code = word(value)
+        let parts = code.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        guard parts.count == 3,
+            parts[0].elementsEqual([0x32]) || parts[0].elementsEqual([0x34]) || parts[0].elementsEqual([0x35]),
+            parts.dropFirst().allSatisfy({ (1...3).contains($0.count) && $0.allSatisfy(ASCII.isDigit) })
+        else { return nil }
+        return code
+    }
+
+    func written() throws(BuildError) -> [UInt8] {
+        var block = HeaderBuilder()
+        try block.add("Original-Recipient", report: original?.field)
+        try block.add("Final-Recipient", report: final?.field)
+        try block.add("Action", report: action?.rawValue)
+        try block.add("Status", report: status)
+        try block.add("Remote-MTA", report: remoteMTA?.field)
+        try block.add("Diagnostic-Code", report: diagnostic?.field)
+        try block.add("Last-Attempt-Date", report: lastAttempt)
+        try block.add("Final-Log-ID", report: finalLogID)
+        try block.add("Will-Retry-Until", report: willRetryUntil)
+        for field in extensions { try block.add(field.name, report: field.value) }
+        return block.octets
+    }
+}

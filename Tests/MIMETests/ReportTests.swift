@@ -1,0 +1,172 @@
+import MIME
+import Testing
+
+private func octets(_ lines: [String]) -> [UInt8] { Array((lines.joined(separator: "\r\n") + "\r\n").utf8) }
+
+@Suite struct ReportTests {
+    /// RFC 3464 appendix E.2.
+    @Test func deliveryReportOfSeveralRecipients() throws {
+        let report = try #require(
+            DeliveryReport(
+                reading: octets([
+                    "Reporting-MTA: dns; cs.utk.edu", "",
+                    "Original-Recipient: rfc822;arathib@vnet.ibm.com", "Final-Recipient: rfc822;arathib@vnet.ibm.com",
+                    "Action: failed", "Status: 5.0.0 (permanent failure)",
+                    "Diagnostic-Code: smtp; 550 'arathib@vnet.IBM.COM' is not a",
+                    " registered gateway user", "Remote-MTA: dns; vnet.ibm.com", "",
+                    "Original-Recipient: rfc822;johnh@hpnjld.njd.hp.com",
+                    "Final-Recipient: rfc822;johnh@hpnjld.njd.hp.com",
+                    "Action: delayed", "Status: 4.0.0 (hpnjld.njd.jp.com: host name lookup failure)", "",
+                    "Original-Recipient: rfc822;wsnell@sdcc13.ucsd.edu",
+                    "Final-Recipient: rfc822;wsnell@sdcc13.ucsd.edu",
+                    "Action: failed", "Status: 5.0.0", "Diagnostic-Code: smtp; 550 user unknown",
+                    "Remote-MTA: dns; sdcc13.ucsd.edu",
+                ])
+            )
+        )
+        #expect(report.reportingMTA == ReportValue("dns", "cs.utk.edu"))
+        #expect(report.recipients.map(\.action) == [.failed, .delayed, .failed])
+        #expect(report.recipients.map(\.status) == ["5.0.0", "4.0.0", "5.0.0"])
+        #expect(report.recipients[0].final == ReportValue("rfc822", "arathib@vnet.ibm.com"))
+        #expect(
+            report.recipients[0].diagnostic
+                == ReportValue("smtp", "550 'arathib@vnet.IBM.COM' is not a registered gateway user")
+        )
+        #expect(report.recipients[2].remoteMTA == ReportValue("dns", "sdcc13.ucsd.edu"))
+        #expect(!report.hasMoreRecipients)
+        #expect(try DeliveryReport(reading: report.written()) == report)
+    }
+
+    @Test func allFieldsOfADeliveryReport() throws {
+        var report = DeliveryReport()
+        report.envelopeID = "QQ314159"
+        report.reportingMTA = ReportValue("dns", "mx.example")
+        report.gateway = ReportValue("dns", "gate.example")
+        report.receivedFrom = ReportValue("dns", "client.example")
+        report.arrival = DateTime(secondsSince1970: 1_700_000_000, offset: 60)
+        report.extensions = [ReportField("X-Queue-ID", "17")]
+        var recipient = DeliveryReport.Recipient()
+        recipient.original = ReportValue("utf-8", "jürgen@example.test")
+        recipient.final = ReportValue("rfc822", "b@example.test")
+        recipient.action = .delayed
+        recipient.status = "4.4.1"
+        recipient.remoteMTA = ReportValue("dns", "other.example")
+        recipient.diagnostic = ReportValue("smtp", "451 " + String(repeating: "try again later ", count: 20) + "please")
+        recipient.lastAttempt = DateTime(secondsSince1970: 1_700_000_100)
+        recipient.finalLogID = "log 7"
+        recipient.willRetryUntil = DateTime(secondsSince1970: 1_700_400_000)
+        report.recipients = [recipient, recipient]
+        let written = try report.written()
+        #expect(written.allSatisfy { $0 < 0x80 })
+        #expect(written.split(separator: 10).allSatisfy { $0.count <= 79 })
+        #expect(DeliveryReport(reading: written) == report)
+    }
+
+    @Test func nothingIsInjectedIntoReports() {
+        var report = DeliveryReport()
+        report.envelopeID = "a\r\n\r\nFinal-Recipient: rfc822; x"
+        #expect(throws: BuildError.self) { try report.written() }
+        var notification = DispositionReport()
+        notification.errors = ["a\nb"]
+        #expect(throws: BuildError.self) { try notification.written() }
+        var feedback = FeedbackReport(kind: "abuse")
+        feedback.domains = ["a\0b"]
+        #expect(throws: BuildError.self) { try feedback.written() }
+    }
+
+    @Test func recipientsAreLimited() throws {
+        let body = "Reporting-MTA: dns; a\n\n" + String(repeating: "Action: failed\n\n", count: 10_001)
+        let report = try #require(DeliveryReport(reading: Array(body.utf8)))
+        #expect(report.recipients.count == 10_000 && report.hasMoreRecipients)
+    }
+
+    @Test(arguments: ["", "\r\n\r\n", "  \n"]) func noReport(body: String) {
+        #expect(DeliveryReport(reading: Array(body.utf8)) == nil)
+        #expect(DispositionReport(reading: Array(body.utf8)) == nil)
+        #expect(FeedbackReport(reading: Array(body.utf8)) == nil)
+    }
+
+    /// RFC 8098 §9.
+    @Test func dispositionReport() throws {
+        let report = try #require(
+            DispositionReport(
+                reading: octets([
+                    "Reporting-UA: joes-pc.cs.example.com; Foomail 97.1",
+                    "Original-Recipient: rfc822;Joe_Recipient@example.com",
+                    "Final-Recipient: rfc822;Joe_Recipient@example.com",
+                    "Original-Message-ID: <199509192301.23456@example.org>",
+                    "Disposition: manual-action/MDN-sent-manually; displayed",
+                ])
+            )
+        )
+        #expect(report.kind == .displayed && report.isManualAction && report.isSentManually && report.modifiers == [])
+        #expect(report.finalRecipient == ReportValue("rfc822", "Joe_Recipient@example.com"))
+        #expect(report.originalMessageID == "<199509192301.23456@example.org>")
+        #expect(try DispositionReport(reading: report.written()) == report)
+    }
+
+    @Test func dispositionsWithModifiersAndErrors() throws {
+        let text =
+            "Disposition: automatic-action / MDN-sent-automatically (x);\n processed/error, expired\nError: one\nError: two\n"
+        let report = try #require(DispositionReport(reading: Array(text.utf8)))
+        #expect(report.kind == .processed && report.modifiers == ["error", "expired"])
+        #expect(!report.isManualAction && !report.isSentManually && report.errors == ["one", "two"])
+        #expect(try DispositionReport(reading: report.written()) == report)
+    }
+
+    /// RFC 5965 appendix B.2, and what RFC 6591 adds.
+    @Test func feedbackReport() throws {
+        let report = try #require(
+            FeedbackReport(
+                reading: octets([
+                    "Feedback-Type: Abuse", "User-Agent: SomeGenerator/1.0", "Version: 1",
+                    "Original-Mail-From: <somespammer@example.net>", "Original-Rcpt-To: <user@example.com>",
+                    "Arrival-Date: Thu, 8 Mar 2005 14:00:00 -0400", "Reporting-MTA: dns; mail.example.com",
+                    "Source-IP: 192.0.2.1",
+                    "Authentication-Results: mail.example.com;", "    spf=fail smtp.mail=somespammer@example.com",
+                    "Reported-Domain: example.net", "Auth-Failure: dmarc", "Identity-Alignment: none",
+                ])
+            )
+        )
+        #expect(report.kind == "abuse" && report.sourceIP == "192.0.2.1" && report.domains == ["example.net"])
+        #expect(report.recipients == ["<user@example.com>"] && report.authFailure == "dmarc")
+        #expect(report.extensions == [ReportField("Identity-Alignment", "none")])
+        #expect(report.arrival?.secondsSince1970 == 1_110_304_800)
+        let again = try #require(try FeedbackReport(reading: report.written()))
+        #expect(
+            again.extensions == report.extensions && again.recipients == report.recipients && again.kind == report.kind
+        )
+    }
+
+    @Test func reportsAreBuiltAndRead() throws {
+        var status = DeliveryReport()
+        status.reportingMTA = ReportValue("dns", "mx.example")
+        status.recipients = [DeliveryReport.Recipient()]
+        status.recipients[0].final = ReportValue("rfc822", "a@b.example")
+        status.recipients[0].action = .failed
+        status.recipients[0].status = "5.1.1"
+        var notification = DispositionReport()
+        notification.finalRecipient = ReportValue("rfc822", "a@b.example")
+        notification.kind = .displayed
+        var feedback = FeedbackReport(kind: "auth-failure")
+        feedback.authFailure = "dmarc"
+        feedback.version = "1"
+        for report in [MessageReport.delivery(status), .disposition(notification), .feedback(feedback)] {
+            var state: UInt64 = 1
+            let builder = MessageBuilder {
+                state = state &* 6_364_136_223_846_793_005 &+ 1
+                return state
+            }
+            let original = Array("Subject: ü\r\n\r\nbody\r\n".utf8)
+            let message = try builder.build(HeaderBuilder(), .report(report, text: "Sorry, ü", original: original))
+            var parser = StructureParser()
+            message.octets.withUnsafeBytes { parser.feed($0) }
+            let root = parser.finish()
+            try #require(root.children.count == 3)
+            let part = root.children[1]
+            #expect(MessageReport.isReport(part.content))
+            #expect(MessageReport(part.content, body: Array(message.octets[part.body])) == report)
+            #expect(MessageReport(root.children[0].content, body: Array(message.octets[root.children[0].body])) == nil)
+        }
+    }
+}
