@@ -45,10 +45,9 @@ struct QueueReport {
             return
         }
         let status = status(settings, sender.parameters.envelopeID, original, expiry: expiry)
+        let lines = Self.headerLines(header)
         // Nothing in it is refused: what comes from outside is cleaned.
-        guard
-            let built = try? message(id, to: address, status, Self.headerLines(header), settings, expiry: expiry, now: now)
-        else { return }
+        guard let built = try? message(id, to: address, status, lines, settings, expiry: expiry, now: now) else { return }
         let isEightBit = built.needsEightBit || address.needsUTF8
         let body = ByteBuffer(bytes: built.octets)
         var parameters = MailParameters()
@@ -146,7 +145,8 @@ struct QueueReport {
         status.status = "\(recipient.result.status)"
         if let remote = recipient.result.remote {
             let name = remote.utf8.prefix { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "[") }
-            if !name.isEmpty { status.remoteMTA = ReportValue("dns", Self.clean(String(decoding: name, as: UTF8.self))) }
+            let host = Self.clean(String(decoding: name, as: UTF8.self))
+            if !host.isEmpty { status.remoteMTA = ReportValue("dns", host) }
         }
         if let words = recipient.result.diagnostic {
             status.diagnostic = ReportValue("smtp", Self.clean(words))

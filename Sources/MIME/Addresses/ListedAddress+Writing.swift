@@ -2,8 +2,12 @@ extension ListedAddress {
     /// The name as text, encoded words decoded.
     package var displayName: String? { name.map { EncodedWords.text($0) } }
 
-    /// Whether only a transport for UTF-8 addresses can carry it (RFC 6531).
-    package var needsUTF8: Bool { mailbox?.contains { $0 >= 0x80 } ?? false }
+    /// Whether only a transport for UTF-8 addresses can carry it (RFC 6531): a domain can be written in ASCII, a local part
+    /// and a literal can't.
+    package var needsUTF8: Bool {
+        mailbox?.contains { $0 >= 0x80 } == true
+            || host?.first == UInt8(ascii: "[") && host?.contains { $0 >= 0x80 } == true
+    }
 
     /// `local@domain` as it stands in a field: the local part quoted where it must be, the domain in ASCII where the local
     /// part is. nil where something can't be written.
