@@ -47,7 +47,8 @@ struct QueueReport {
         let status = status(settings, sender.parameters.envelopeID, original, expiry: expiry)
         let lines = Self.headerLines(header)
         // Nothing in it is refused: what comes from outside is cleaned.
-        guard let built = try? message(id, to: address, status, lines, settings, expiry: expiry, now: now) else { return }
+        let built = try? message(id, to: address, status, lines, settings, expiry: expiry, now: now)
+        guard let built else { return }
         let isEightBit = built.needsEightBit || address.needsUTF8
         let body = ByteBuffer(bytes: built.octets)
         var parameters = MailParameters()
