@@ -94,6 +94,8 @@ package struct ExtendedError: Hashable, Sendable {
     package static let staleNameErrorCode: UInt16 = 19
     package static let filteredCode: UInt16 = 17
     package static let prohibitedCode: UInt16 = 18
+    /// All that say that signatures or proofs don't hold.
+    package static let bogusCodes: ClosedRange<UInt16> = 6...12
     package static let notReadyCode: UInt16 = 14
     package static let noReachableAuthorityCode: UInt16 = 22
     package static let networkErrorCode: UInt16 = 23

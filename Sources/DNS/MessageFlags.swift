@@ -84,6 +84,7 @@ package struct ResponseCode: RawRepresentable, Hashable, Sendable, CustomStringC
     package static let notAuthoritative = ResponseCode(rawValue: 9)
     package static let notZone = ResponseCode(rawValue: 10)
     package static let badVersion = ResponseCode(rawValue: 16)
+    package static let badCookie = ResponseCode(rawValue: 23)
 
     /// The mnemonic, or `RCODE123`.
     package var description: String {
@@ -100,6 +101,7 @@ package struct ResponseCode: RawRepresentable, Hashable, Sendable, CustomStringC
         case .notAuthoritative: "NOTAUTH"
         case .notZone: "NOTZONE"
         case .badVersion: "BADVERS"
+        case .badCookie: "BADCOOKIE"
         default: "RCODE\(rawValue)"
         }
     }

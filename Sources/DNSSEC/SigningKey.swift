@@ -15,10 +15,18 @@ package struct SigningKey: Sendable {
     /// - Parameters:
     ///   - isSecureEntryPoint: whether the parent's DS record leads to it (RFC 4034 §2.1.1).
     ///   - timeToLive: seconds for which its DNSKEY record may be kept.
+    ///   - isRevoked: whether it says of itself that it must not be trusted any more (RFC 5011 §2.1).
     ///
     /// Nil for a key of another kind.
-    package init?(zone: DomainName, key: PrivateKey, isSecureEntryPoint: Bool, timeToLive: UInt32) {
+    package init?(
+        zone: DomainName,
+        key: PrivateKey,
+        isSecureEntryPoint: Bool,
+        timeToLive: UInt32,
+        isRevoked: Bool = false
+    ) {
         let algorithm: UInt8
+        let flags = (isSecureEntryPoint ? 0x01 : 0) | (isRevoked ? 0x80 : 0) as UInt8
         switch key.kind {
         case .ecdsaP256: (algorithm, hash) = (13, .sha256)
         case .ed25519: (algorithm, hash) = (15, nil)
@@ -29,7 +37,7 @@ package struct SigningKey: Sendable {
                 name: zone,
                 type: .dnskey,
                 timeToLive: timeToLive,
-                wireData: [1, isSecureEntryPoint ? 1 : 0, 3, algorithm] + octets
+                wireData: [1, flags, 3, algorithm] + octets
             ), let publicKey = ZoneKey(record)
         else { return nil }
         self.zone = zone

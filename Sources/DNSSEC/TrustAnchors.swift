@@ -39,6 +39,17 @@ package struct TrustAnchors: Sendable {
 
     package var isEmpty: Bool { anchors.isEmpty }
 
+    /// The zones in which trust begins.
+    package var zones: [DomainName] { anchors.keys.sorted() }
+
+    /// What is trusted of one of them.
+    package func signers(of zone: DomainName) -> [DelegationSigner] { anchors[zone] ?? [] }
+
+    /// Trusts other keys of a zone from now on. With none left it's as if there never had been any (RFC 5011 §5).
+    package mutating func replace(_ zone: DomainName, _ signers: [DelegationSigner]) {
+        anchors[zone] = signers.isEmpty ? nil : signers
+    }
+
     /// The anchor nearest above a name; nil where nothing is to be validated.
     func closest(to name: DomainName) -> (zone: DomainName, signers: [DelegationSigner])? {
         var next: DomainName? = name

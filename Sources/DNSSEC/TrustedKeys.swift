@@ -31,6 +31,12 @@ package struct TrustedKeys: Sendable {
     /// What they take in memory, about: a key as it came, and as OpenSSL has it. Octets.
     var cost: Int { keys.reduce(200) { $0 + 1600 + 4 * $1.key.key.count } }
 
+    /// A revoked key alone, which can prove its own revocation and nothing else (RFC 5011 §2.1).
+    init(zone: DomainName, revoked key: ZoneKey, _ policy: ValidationPolicy) {
+        self.zone = zone
+        keys = key.isZoneKey ? [(key, SigningAlgorithm.publicKey(key, policy))] : []
+    }
+
     /// The signature of the zone that proves a set.
     ///
     /// - Parameter now: seconds since 1970.

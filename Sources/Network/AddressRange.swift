@@ -2,8 +2,10 @@ import NIOCore
 
 /// A network: an address and how many of its leading bits count.
 package struct AddressRange: Hashable, Sendable {
-    private let octets: [UInt8]
-    private let bits: Int
+    /// The address, in network order.
+    package let octets: [UInt8]
+    /// How many bits of it count.
+    package let bits: Int
 
     /// A network as text: `192.0.2.0/24`, `2001:db8::/32`, or one address. nil for anything else, also where bits
     /// behind the prefix are set.

@@ -15,4 +15,17 @@ extension SocketAddress {
         guard let address = try? SocketAddress(ipAddress: text, port: port) else { return nil }
         self = address
     }
+
+    /// Whether it is at the same address, the port aside; for IPv6 only where all else is equal.
+    package func hasHost(of other: SocketAddress) -> Bool {
+        switch (self, other) {
+        case (.v4(let one), .v4(let other)): Self.number(one) == Self.number(other)
+        default: self == other
+        }
+    }
+
+    private static func number(_ address: IPv4Address) -> UInt32 {
+        // sockaddr_in: after family and port
+        withUnsafeBytes(of: address.address) { $0.loadUnaligned(fromByteOffset: 4, as: UInt32.self) }
+    }
 }

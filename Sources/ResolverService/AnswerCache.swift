@@ -15,8 +15,10 @@ struct AnswerCache {
         let variant: UInt8
         let answer: [UInt8]
         let timesToLive: [Int]
-        /// Where the OPT record begins, the last one; nil where there is none.
+        /// Where the OPT record begins.
         let optAt: Int?
+        /// What it's about, for limits.
+        let topic: UInt64
         let stored: Int64
         let expires: Int64
         /// Of which versions of the zones it is; nil where it doesn't depend on them.
@@ -24,9 +26,8 @@ struct AnswerCache {
 
         init(
             _ query: PlainQuery,
-            _ answer: [UInt8],
-            _ timesToLive: [Int],
-            optAt: Int?,
+            _ answer: ReadyAnswer,
+            _ layout: Layout,
             stored: Int64,
             expires: Int64,
             zoneVersions: Int?
@@ -34,9 +35,10 @@ struct AnswerCache {
             self.zoneVersions = zoneVersions
             question = query.question
             variant = query.variant
-            self.answer = answer
-            self.timesToLive = timesToLive
-            self.optAt = optAt
+            self.answer = answer.octets.compacted
+            topic = answer.topic
+            timesToLive = answer.lifetime == nil ? [] : layout.timesToLive.compacted
+            optAt = layout.optAt
             self.stored = stored
             self.expires = expires
         }
@@ -52,19 +54,25 @@ struct AnswerCache {
         entries = BoundedCache(limit: limit)
     }
 
-    /// An answer, and where its OPT record begins.
-    typealias Found = (octets: ByteBuffer, optAt: Int?)
-
-    /// The answer to a query; nil where there is none, or it's larger than the client takes.
-    mutating func answer(to query: PlainQueryView, maximum: Int, now: Int64) -> Found? {
+    /// The answer to a query, where its OPT record begins, and what it's about; nil where there is none, or it's larger
+    /// than the client takes.
+    ///
+    /// - Parameter options: added to those that the answer has.
+    mutating func answer(
+        to query: PlainQueryView,
+        _ options: AnswerOptions,
+        maximum: Int,
+        now: Int64
+    ) -> (answer: ByteBuffer, optAt: Int?, topic: UInt64)? {
         guard let entry = entries.value(for: query.hash(seed)), entry.variant == query.variant,
-            query.matches(entry.question), entry.answer.count <= maximum
+            query.matches(entry.question), entry.answer.count + options.count <= maximum
         else { return nil }
         guard now < entry.expires, entry.zoneVersions == nil || entry.zoneVersions == zoneVersions else {
             entries.remove(query.hash(seed))
             return nil
         }
-        var buffer = ByteBuffer(bytes: entry.answer)
+        var buffer = ByteBufferAllocator().buffer(capacity: entry.answer.count + options.count)
+        buffer.writeBytes(entry.answer)
         query.personalize(&buffer)
         let elapsed = UInt32(clamping: now - entry.stored)
         if elapsed > 0 {
@@ -73,32 +81,21 @@ struct AnswerCache {
                 buffer.setInteger(timeToLive > elapsed ? timeToLive - elapsed : 0, at: offset)
             }
         }
-        return (buffer, entry.optAt)
+        if let place = entry.optAt { options.append(to: &buffer, optAt: place) }
+        return (buffer, entry.optAt, entry.topic)
     }
 
     /// Keeps an answer.
-    ///
-    /// - Parameters:
-    ///   - lifetime: seconds; nil for as long as the zones stay as they are, the times to live too.
-    ///   - dependsOnZones: whether other versions of local zones could make it another answer.
-    mutating func keep(
-        _ answer: [UInt8],
-        for query: PlainQuery,
-        lifetime: UInt32?,
-        dependsOnZones: Bool,
-        now: Int64
-    ) {
-        guard answer.count <= Self.maximumAnswer, lifetime != 0, let places = Self.places(in: answer) else {
-            return
-        }
+    mutating func keep(_ answer: ReadyAnswer, for query: PlainQuery, now: Int64) {
+        guard answer.octets.count <= Self.maximumAnswer, answer.lifetime != 0, let layout = Layout(answer.octets)
+        else { return }
         let entry = Entry(
             query,
-            answer.compacted,
-            lifetime == nil ? [] : places.timesToLive.compacted,
-            optAt: places.optAt,
+            answer,
+            layout,
             stored: now,
-            expires: lifetime.map { now + Int64($0) } ?? .max,
-            zoneVersions: dependsOnZones ? zoneVersions : nil
+            expires: answer.lifetime.map { now + Int64($0) } ?? .max,
+            zoneVersions: answer.dependsOnZones ? zoneVersions : nil
         )
         let cost =
             Self.entryCost + entry.answer.memoryCost + entry.question.memoryCost + entry.timesToLive.memoryCost
@@ -114,11 +111,27 @@ struct AnswerCache {
     var octets: Int { entries.total }
     /// What they may take. Octets.
     var limit: Int { entries.limit }
+}
 
-    /// Where the times to live are in a message of ours, and the OPT record that it ends with.
-    private static func places(in message: [UInt8]) -> (timesToLive: [Int], optAt: Int?)? {
-        var places: [Int] = []
-        var optAt: Int?
+/// An answer that may be given again.
+struct ReadyAnswer {
+    var octets: [UInt8]
+    /// What it's about, for limits.
+    var topic: UInt64
+    /// Seconds; nil for as long as the zones stay as they are, the times to live too.
+    var lifetime: UInt32?
+    /// Whether other versions of local zones could make it another answer.
+    var dependsOnZones: Bool
+}
+
+/// Where in a message of ours those things are that change from one sending to the next.
+private struct Layout {
+    /// Those of all records but OPT.
+    var timesToLive: [Int] = []
+    /// The OPT record's beginning.
+    var optAt: Int?
+
+    init?(_ message: [UInt8]) {
         var position = DNSMessage.headerOctets
         func skipName() {
             while position < message.count {
@@ -144,10 +157,10 @@ struct AnswerCache {
             if number(position) == Int(RecordType.opt.rawValue) {
                 optAt = start
             } else {
-                places.append(position + 4)
+                timesToLive.append(position + 4)
             }
             position += 10 + number(position + 8)
         }
-        return position == message.count ? (places, optAt) : nil
+        guard position == message.count else { return nil }
     }
 }

@@ -19,7 +19,7 @@ final class DatagramServer: ChannelInboundHandler, @unchecked Sendable {
     private var queries: Int64 = 0
     private var hits: Int64 = 0
     private var hasOutput = false
-    private var lastClient: (address: SocketAddress, mayRecurse: Bool)?
+    private var lastClient: (address: SocketAddress, standing: ClientStanding)?
 
     /// The most datagrams that are read at once, and what each may have. Octets.
     private static let batch = 32
@@ -49,11 +49,14 @@ final class DatagramServer: ChannelInboundHandler, @unchecked Sendable {
         let envelope = unwrapInboundIn(data)
         queries += 1
         let client = QueryEngine.Client(
-            mayRecurse: mayRecurse(envelope.remoteAddress),
+            standing: standing(envelope.remoteAddress),
             transport: .udp,
             address: envelope.remoteAddress
         )
-        if let answer = engine.readyAnswer(envelope.data, client) {
+        switch engine.readyAnswer(envelope.data, client) {
+        case .none: break
+        case .withheld: return
+        case .answer(let answer):
             hits += 1
             hasOutput = true
             context.write(
@@ -84,21 +87,17 @@ final class DatagramServer: ChannelInboundHandler, @unchecked Sendable {
     /// One datagram that can't be sent or received is no reason to stop.
     func errorCaught(context: ChannelHandlerContext, error: any Error) {}
 
-    private func mayRecurse(_ address: SocketAddress) -> Bool {
-        if let lastClient, lastClient.address == address { return lastClient.mayRecurse }
-        let mayRecurse = engine.settings.mayRecurse(address)
-        lastClient = (address, mayRecurse)
-        return mayRecurse
+    private func standing(_ address: SocketAddress) -> ClientStanding {
+        if let lastClient, lastClient.address.hasHost(of: address) { return lastClient.standing }
+        let standing = ClientStanding(engine.settings, address)
+        lastClient = (address, standing)
+        return standing
     }
 }
 
 extension ResolverSettings {
-    /// Whether a client's questions about other than local zones are answered. Those on the machine's own Unix-domain
-    /// socket always are.
-    func mayRecurse(_ address: SocketAddress?) -> Bool {
-        guard let octets = address?.addressOctets else { return true }
-        return allowRecursion.contains { $0.contains(octets) }
-    }
+    /// Whether questions of a client at an address about other than local zones are answered.
+    func mayRecurse(_ octets: [UInt8]) -> Bool { allowRecursion.contains { $0.contains(octets) } }
 }
 
 /// UDP sockets that share an address, one for each event loop: the system spreads clients over them.
@@ -128,9 +127,12 @@ enum DatagramSockets {
         var room: CInt = 4 << 20
         setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &room, size)
         setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &room, size)
-        if !isV6 {
-            // Path MTU reports, which anybody can forge, don't make us send fragments.
-            var discovery = IP_PMTUDISC_OMIT
+        // Nothing on the way makes fragments of answers (DF), and reports of path MTUs, which anybody can forge, neither
+        // make us send fragments nor keep answers back: what doesn't pass, the client asks for again by TCP.
+        var discovery = isV6 ? IPV6_PMTUDISC_PROBE : IP_PMTUDISC_PROBE
+        if isV6 {
+            setsockopt(socket, CInt(IPPROTO_IPV6), IPV6_MTU_DISCOVER, &discovery, size)
+        } else {
             setsockopt(socket, CInt(IPPROTO_IP), IP_MTU_DISCOVER, &discovery, size)
         }
         guard !isShared || CLinux_set_reuse_port(socket) == 0,

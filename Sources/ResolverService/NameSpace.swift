@@ -91,7 +91,7 @@ extension NameSpace {
     /// - Parameter zones: the local zones as they were loaded.
     init(zones: [Zone], broken: Set<DomainName>, _ settings: ResolverSettings) {
         self.init(
-            zones: zones,
+            zones: (settings.dns64 == nil ? [] : SpecialZones.ipv4Only) + zones,
             broken: broken,
             forwardZones: settings.forwardZones,
             forwarders: settings.forwarders,

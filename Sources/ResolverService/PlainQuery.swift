@@ -6,15 +6,14 @@ struct PlainQueryView {
     private let octets: UnsafeRawBufferPointer
     /// Behind the question.
     private let end: Int
-    /// What else makes an answer differ: EDNS, DO, CD, AD, RD, and whether the client may use recursion.
+    /// What else makes an answer differ: EDNS, DO, CD, AD, RD, and what the client may have.
     let variant: UInt8
     /// The most octets that the client takes in a datagram.
     let payloadSize: Int
-    /// What it asks for by options; the answer's OPT record alone has to do with it.
-    let wishes: QueryWishes
+    private let options: Options
 
     /// nil for anything unusual, which is then decoded with care.
-    init?(_ octets: UnsafeRawBufferPointer, mayRecurse: Bool) {
+    init?(_ octets: UnsafeRawBufferPointer, _ rights: ClientRights) {
         // Shortest: the header and a question about the root.
         guard octets.count >= 17, octets[2] & 0xFE == 0, octets[3] & 0x4F == 0 else { return nil }
         guard octets[4] == 0, octets[5] == 1, octets[6] == 0, octets[7] == 0, octets[8] == 0, octets[9] == 0,
@@ -30,17 +29,18 @@ struct PlainQueryView {
         }
         let end = position + 4
         guard end <= octets.count, position - DNSMessage.headerOctets <= DomainName.maximumOctets else { return nil }
-        var variant = (octets[2] & 1) | ((octets[3] & 0x10) >> 3) | (mayRecurse ? 4 : 0) | (octets[3] & 0x20)
+        var variant = (octets[2] & 1) | ((octets[3] & 0x10) >> 3) | rights.rawValue | (octets[3] & 0x20)
         var payloadSize = 512
-        var wishes: QueryWishes = []
+        var options = Options()
         if octets[11] == 1 {
             // Name, type, payload size, extended code, version, flags, length.
             guard octets.count - end >= 11, octets[end] == 0, octets[end + 1] == 0, octets[end + 2] == 41,
                 octets[end + 6] == 0,
                 octets.count - end - 11 == Int(octets[end + 9]) << 8 | Int(octets[end + 10])
             else { return nil }
-            guard let found = Self.wishes(octets, from: end + 11) else { return nil }
-            wishes = found
+            // Other options than these have an effect on no answer; their form is checked all the same.
+            guard let known = Options(octets, from: end + 11) else { return nil }
+            options = known
             variant |= 8 | ((octets[end + 7] & 0x80) >> 3)
             payloadSize = max(512, Int(octets[end + 3]) << 8 | Int(octets[end + 4]))
         } else if octets.count != end {
@@ -50,20 +50,52 @@ struct PlainQueryView {
         self.end = end
         self.variant = variant
         self.payloadSize = payloadSize
-        self.wishes = wishes
+        self.options = options
     }
 
-    /// What the options ask for; nil where they haven't the form of options.
-    private static func wishes(_ octets: UnsafeRawBufferPointer, from start: Int) -> QueryWishes? {
+    /// Options that are answered with one, and don't change the rest of an answer.
+    private struct Options {
+        /// Where a cookie of a good length is.
+        var cookie: Range<Int>?
+        var asksForIdentity = false
         var wishes: QueryWishes = []
-        var position = start
-        while position < octets.count {
-            guard octets.count - position >= 4 else { return nil }
-            wishes.add(UInt16(octets[position]) << 8 | UInt16(octets[position + 1]))
-            position += 4 + (Int(octets[position + 2]) << 8 | Int(octets[position + 3]))
+
+        init() {}
+
+        /// nil where they aren't well formed.
+        init?(_ octets: UnsafeRawBufferPointer, from start: Int) {
+            var position = start
+            while position < octets.count {
+                guard octets.count - position >= 4 else { return nil }
+                let code = UInt16(octets[position]) << 8 | UInt16(octets[position + 1])
+                let length = Int(octets[position + 2]) << 8 | Int(octets[position + 3])
+                position += 4 + length
+                guard position <= octets.count else { return nil }
+                wishes.add(code)
+                if code == EDNS.identityOptionCode { asksForIdentity = true }
+                guard code == CookieOption.code, cookie == nil else { continue }
+                let server = length - CookieOption.clientLength
+                guard server == 0 || CookieOption.serverLengths.contains(server) else { return nil }
+                cookie = (position - length)..<position
+            }
         }
-        return position == octets.count ? wishes : nil
     }
+
+    /// The client's cookies, its own and the server's; nil where it sent none.
+    var cookie: (client: UnsafeRawBufferPointer, server: UnsafeRawBufferPointer)? {
+        guard let range = options.cookie else { return nil }
+        let middle = range.lowerBound + CookieOption.clientLength
+        return (
+            UnsafeRawBufferPointer(rebasing: octets[range.lowerBound..<middle]),
+            UnsafeRawBufferPointer(rebasing: octets[middle..<range.upperBound])
+        )
+    }
+
+    /// Whether the server's identity is asked for.
+    var asksForIdentity: Bool { options.asksForIdentity }
+
+    /// What else it asks for by options; the answer's OPT record alone has to do with it.
+    var wishes: QueryWishes { options.wishes }
 
     private var question: UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(rebasing: octets[DNSMessage.headerOctets..<end])

@@ -17,6 +17,7 @@ final class QueryEngine: @unchecked Sendable {
     /// Knows what has changed in zones.
     let store: ZoneStore?
     private var kept: AnswerCache
+    private let gate: ClientGate
     /// Counts reloads, so that an answer from before one isn't kept after it.
     private var generation = 0
     /// Whom other servers of our zones talk to; set before the first query.
@@ -27,7 +28,7 @@ final class QueryEngine: @unchecked Sendable {
 
     /// Who asks, and how.
     struct Client {
-        var mayRecurse: Bool
+        var standing: ClientStanding
         /// How it came.
         var transport: Transport
         /// How long its connection may be silent, for those who ask (RFC 7828); nil where it isn't said.
@@ -38,6 +39,8 @@ final class QueryEngine: @unchecked Sendable {
         var signer: DomainName?
         /// Whether the answer goes into a datagram.
         var isDatagram: Bool { transport == .udp }
+
+        var mayRecurse: Bool { standing.rights.contains(.recursion) }
     }
 
     /// What queries come by.
@@ -52,6 +55,14 @@ final class QueryEngine: @unchecked Sendable {
         case local
 
         var isEncrypted: Bool { self == .tls || self == .https }
+    }
+
+    /// What is at hand for a query.
+    enum Ready {
+        case answer(ByteBuffer)
+        /// An answer that the client doesn't get.
+        case withheld
+        case none
     }
 
     init(
@@ -71,6 +82,7 @@ final class QueryEngine: @unchecked Sendable {
         self.names = names
         self.shards = shards
         kept = AnswerCache(limit: settings.cacheSize / 4 / max(shards.count, 1))
+        gate = ClientGate(settings)
     }
 
     /// Forgets the answers that are kept ready. On the loop.
@@ -91,17 +103,29 @@ final class QueryEngine: @unchecked Sendable {
         if onlyVersions { kept.outdateZones() } else { kept.flush() }
     }
 
-    /// An answer that is kept ready; nil where there is none.
-    func readyAnswer(_ query: ByteBuffer, _ client: Client) -> ByteBuffer? {
+    /// An answer that is kept ready.
+    func readyAnswer(_ query: ByteBuffer, _ client: Client) -> Ready {
         if logsQueries { log(query, client) }
         return query.withUnsafeReadableBytes { octets in
-            guard let plain = PlainQueryView(octets, mayRecurse: client.mayRecurse) else { return nil }
+            guard let plain = PlainQueryView(octets, client.standing.rights) else { return .none }
+            let options = AnswerOptions(plain, client.standing, settings)
+            let isForgeable = client.isForgeable(options)
+            if isForgeable, settings.rateLimits.requiresCookies { return .none }
             let maximum = client.isDatagram ? Self.datagramLimit(plain.payloadSize) : DNSMessage.maximumOctets
-            guard var found = kept.answer(to: plain, maximum: maximum, now: settings.now()) else { return nil }
-            if !plain.wishes.isEmpty, let place = found.optAt {
-                guard plain.wishes.fulfil(in: &found.octets, optAt: place, client, maximum: maximum) else { return nil }
+            guard var found = kept.answer(to: plain, options, maximum: maximum, now: settings.now()) else {
+                return .none
             }
-            return found.octets
+            if !plain.wishes.isEmpty, let place = found.optAt {
+                guard plain.wishes.fulfil(in: &found.answer, optAt: place, client, maximum: maximum) else {
+                    return .none
+                }
+            }
+            guard isForgeable else { return .answer(found.answer) }
+            switch gate.judge(client.standing, topic: found.topic) {
+            case .send: return .answer(found.answer)
+            case .drop: return .withheld
+            case .slip: return (try? DNSMessage(decoding: query)).map { .answer(cut($0, client, options)) } ?? .withheld
+            }
         }
     }
 
@@ -126,61 +150,118 @@ final class QueryEngine: @unchecked Sendable {
             message = try DNSMessage(decoding: query)
         } catch {
             settings.counters.malformed.increment()
+            guard gate.mayAnswerMalformed(client) else { return nil }
             return ByteBuffer(bytes: malformedAnswer(query, word))
         }
-        let limit =
-            client.isDatagram ? Self.datagramLimit(Int(message.edns?.payloadSize ?? 512)) : DNSMessage.maximumOctets
-        if message.isSigned { return await answer(signed: query, &message, client, limit: limit) }
+        guard message.edns?.cookie != .malformed else {
+            return finish(message.response(.formatError), to: message, client, AnswerOptions())
+        }
+        let options = AnswerOptions(message, client.standing, settings)
+        if message.isSigned { return await answer(signed: query, &message, client, options) }
+        if client.isForgeable(options), settings.rateLimits.requiresCookies { return cut(message, client, options) }
+        guard let wait = gate.begin(client, isProven: options.isProven) else {
+            return finish(Self.crowded(message), to: message, client, options)
+        }
         let generation = generation
         let (response, keeping) = await answer(message, client)
-        let octets = response.encode(maximum: limit)
+        guard gate.end(wait) else { return nil }
+        let octets = response.encode(maximum: Self.limit(message, client) - options.count)
         if keeping.lifetime != 0, generation == self.generation, octets.count > 3, octets[2] & 0x02 == 0 {
-            keep(octets, for: query, client, keeping)
+            let ready = ReadyAnswer(
+                octets: octets,
+                topic: AnswerTopic.of(response),
+                lifetime: keeping.lifetime,
+                dependsOnZones: keeping.dependsOnZones
+            )
+            keep(ready, for: query, client)
         }
-        var buffer = ByteBuffer(bytes: octets)
-        if let edns = response.edns, let wishes = message.edns.map(QueryWishes.init), !wishes.isEmpty {
-            let place = octets.count - edns.encodedCount
-            _ = wishes.fulfil(in: &buffer, optAt: place, client, maximum: limit)
-        }
-        return buffer
+        return finish(response, octets, to: message, client, options)
     }
 
-    /// The answer to a query that has a signature (RFC 8945 §5.2), itself signed.
+    /// The answer to a query that has a signature (RFC 8945 §5.2), itself signed. Who signed isn't forged.
     private func answer(
         signed query: ByteBuffer,
         _ message: inout DNSMessage,
         _ client: Client,
-        limit: Int
-    ) async -> ByteBuffer {
+        _ options: AnswerOptions
+    ) async -> ByteBuffer? {
         let now = settings.secondsSince1970()
         var client = client
         var signer: TSIGSigner
         var response: DNSMessage
         switch TSIGVerification.verify(Array(query.readableBytesView), keys: settings.keys, now: now) {
-        case .unsigned, .malformed: return ByteBuffer(bytes: message.response(.formatError).encode(maximum: limit))
+        case .unsigned, .malformed: return finish(message.response(.formatError), to: message, client, options)
         case .refused(let refusal):
             signer = refusal
             response = message.response(.notAuthoritative)
+            guard !client.isForgeable(options) || gate.judge(client.standing, topic: AnswerTopic.of(response)) == .send
+            else { return nil }
         case .signed(let answering):
             signer = answering
             client.signer = answering.signer
             message.additionals.removeAll { $0.type == .tsig }
-            response = await answer(message, client).0
+            if let wait = gate.begin(client, isProven: true) {
+                response = await answer(message, client).0
+                _ = gate.end(wait)
+            } else {
+                response = Self.crowded(message)
+            }
         }
+        options.add(to: &response)
+        let limit = Self.limit(message, client)
         let octets = response.encode(maximum: max(limit - signer.overhead, DNSMessage.headerOctets))
         return ByteBuffer(bytes: signer.sign(octets, now: settings.secondsSince1970()))
     }
 
-    private func keep(_ answer: [UInt8], for query: ByteBuffer, _ client: Client, _ keeping: Keeping) {
-        let plain = query.withUnsafeReadableBytes { PlainQueryView($0, mayRecurse: client.mayRecurse)?.copy }
+    /// What is sent: an answer with its options, what is sent in its place, or nothing.
+    private func finish(
+        _ response: DNSMessage,
+        _ octets: [UInt8]? = nil,
+        to query: DNSMessage,
+        _ client: Client,
+        _ options: AnswerOptions
+    ) -> ByteBuffer? {
+        if client.isForgeable(options) {
+            switch gate.judge(client.standing, topic: AnswerTopic.of(response)) {
+            case .send: break
+            case .drop: return nil
+            case .slip: return cut(query, client, options)
+            }
+        }
+        let octets = octets ?? response.encode()
+        var buffer = options.added(to: octets, of: response)
+        if let edns = response.edns, let wishes = query.edns.map(QueryWishes.init), !wishes.isEmpty {
+            let place = octets.count - edns.encodedCount
+            _ = wishes.fulfil(in: &buffer, optAt: place, client, maximum: Self.limit(query, client))
+        }
+        return buffer
+    }
+
+    /// What a client gets that may not be where the query says: that there is more by TCP, or for the cookie that it
+    /// gets with this (RFC 7873 §5.2.3). Never longer than a query with a cookie and the cookie.
+    private func cut(_ query: DNSMessage, _ client: Client, _ options: AnswerOptions) -> ByteBuffer {
+        settings.counters.slipped.increment()
+        var response = query.response(options.cookie == nil ? .noError : .badCookie)
+        response.flags.isTruncated = options.cookie == nil
+        response.flags.recursionAvailable = client.mayRecurse
+        return options.added(to: response.encode(), of: response)
+    }
+
+    private static func crowded(_ query: DNSMessage) -> DNSMessage {
+        var response = query.response(.serverFailure)
+        response.edns?.options = [ExtendedError(code: 0, text: "too many of your questions are waiting").option]
+        return response
+    }
+
+    private func keep(_ answer: ReadyAnswer, for query: ByteBuffer, _ client: Client) {
+        let plain = query.withUnsafeReadableBytes { PlainQueryView($0, client.standing.rights)?.copy }
         guard let plain else { return }
-        kept.keep(
-            answer,
-            for: plain,
-            lifetime: keeping.lifetime,
-            dependsOnZones: keeping.dependsOnZones,
-            now: settings.now()
-        )
+        kept.keep(answer, for: plain, now: settings.now())
+    }
+
+    /// How long the answer to a query may be.
+    private static func limit(_ query: DNSMessage, _ client: Client) -> Int {
+        client.isDatagram ? datagramLimit(Int(query.edns?.payloadSize ?? 512)) : DNSMessage.maximumOctets
     }
 
     /// No more than what passes unfragmented, whatever the client says (and no less than RFC 1035's 512).
@@ -222,10 +303,10 @@ final class QueryEngine: @unchecked Sendable {
             recursionDesired: query.flags.recursionDesired,
             dnssecOK: query.edns?.dnssecOK ?? false,
             checkingDisabled: query.flags.checkingDisabled,
-            address: client.address?.addressOctets,
+            standing: client.standing,
             signer: client.signer
         )
-        let resolution = await ResolutionWalk(names: names, shards: shards, settings: settings).resolve(
+        let resolution = await ResolutionWalk(names: names, shards: shards, settings: settings).answer(
             question,
             rights
         )
@@ -254,6 +335,8 @@ final class QueryEngine: @unchecked Sendable {
     private func refusal(_ query: DNSMessage) -> DNSMessage? {
         guard query.flags.opcode == .query else { return query.response(.notImplemented) }
         if let edns = query.edns, edns.version != 0 { return query.response(.badVersion) }
+        // Without a question a client may still ask for a cookie (RFC 7873 §5.4).
+        if query.questions.isEmpty, case .cookie = query.edns?.cookie { return query.response() }
         guard query.questions.count == 1, let question = query.questions.first else {
             return query.response(.formatError)
         }

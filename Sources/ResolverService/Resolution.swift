@@ -55,6 +55,24 @@ struct Resolution {
         if let error = outcome.error { fail(error) }
     }
 
+    /// The same with other answers, which nobody signed.
+    func translated(_ answers: [ResourceRecord]) -> Resolution {
+        var resolution = self
+        resolution.answers = answers
+        resolution.authorities = []
+        resolution.additionals = []
+        resolution.isAuthentic = false
+        resolution.isAuthoritative = false
+        return resolution
+    }
+
+    /// Adds an alias of our own making.
+    mutating func add(alias: ResourceRecord) {
+        hasParts = true
+        isAuthentic = false
+        answers.append(alias)
+    }
+
     /// Nothing of a chain is worth anything without its end.
     mutating func fail(_ error: ExtendedError) {
         let dependsOnZones = dependsOnZones
@@ -80,10 +98,13 @@ struct QueryRights {
     var recursionDesired: Bool
     var dnssecOK: Bool
     var checkingDisabled: Bool
-    /// The client's address in network order; nil for a program on this machine.
-    var address: [UInt8]?
+    /// What it may have by where it is.
+    var standing: ClientStanding
     /// The key that the query was signed with.
     var signer: DomainName?
+
+    /// The client's address in network order; nil for a program on this machine.
+    var address: [UInt8]? { standing.octets.isEmpty ? nil : standing.octets }
 }
 
 extension Resolution {
@@ -108,7 +129,14 @@ struct ResolutionWalk: Sendable {
         var name = question.name
         var queriesLeft = Self.maximumQueries
         for step in 0...Zone.maximumAliases {
-            let route = names.route(name)
+            if question.type == .ptr, rights.takesMadeUpAddresses, let alias = settings.dns64?.alias(name),
+                let target = alias.target
+            {
+                resolution.add(alias: alias)
+                name = target
+                continue
+            }
+            let route = route(name, question.type)
             switch route {
             case .local(let zone):
                 if let list = settings.localZones[zone.origin]?.allowQuery {
@@ -116,6 +144,10 @@ struct ResolutionWalk: Sendable {
                     guard rights.address == nil || list.allows(rights.address, signer: rights.signer) else {
                         // What came before the alias into this zone is all that the client may know.
                         return step > 0 ? resolution : .refusal("this zone isn't for you")
+                    }
+                } else if !rights.standing.rights.contains(.localZones) {
+                    guard settings.allowQuery?.allows(rights.address, signer: rights.signer) ?? true else {
+                        return step > 0 ? resolution : .refusal("our zones aren't for you")
                     }
                 }
                 let local = zone.answer(Question(name: name, type: question.type))
@@ -154,6 +186,13 @@ struct ResolutionWalk: Sendable {
         }
         resolution.fail(ExtendedError(code: 0, text: "too many aliases"))
         return resolution
+    }
+
+    /// Who has the answer. The parent's servers know that home.arpa isn't signed, which validators ask for (RFC 8375 §4).
+    private func route(_ name: DomainName, _ type: RecordType) -> NameSpace.Route {
+        guard type == .ds, name == SpecialZones.homeNetwork, let parent = name.parent else { return names.route(name) }
+        let above = names.route(parent)
+        return above.source == nil ? names.route(name) : above
     }
 
     private func lookUp(

@@ -24,9 +24,13 @@ package struct ResolverDaemon: DaemonProgram {
         let control: CInt
         let encrypted: [EncryptedListener]
         let administrators: Set<UInt32>
+        /// Whether the trust anchors are followed as they change.
+        let followsAnchors: Bool
     }
 
     private static let watchInterval = TimeAmount.seconds(2)
+    /// How often it's looked whether a trust anchor's keys are to be looked at.
+    private static let anchorInterval = TimeAmount.minutes(1)
     private static let grace = TimeAmount.seconds(3)
 
     package init() {}
@@ -42,6 +46,9 @@ package struct ResolverDaemon: DaemonProgram {
         }
         settings.forwardTLS = try forwardTLS(configuration, minimum: setup.configuration.tls.minimumVersion)
         settings.keys = try keys(configuration, setup)
+        if let path = configuration.clients.cookieSecrets, configuration.clients.cookies {
+            settings.cookies = try cookies(path, setup)
+        }
         let state = try setup.directory(LocalZoneConfiguration.stateDirectory)
         setup.rights.allowWriting(beneath: state)
         let zones = try zoneFiles(configuration, setup, state: state)
@@ -57,7 +64,9 @@ package struct ResolverDaemon: DaemonProgram {
                 unix: try setup.listen(unix: "run/dns.sock"),
                 control: try setup.listen(unix: "run/dns-control.sock"),
                 encrypted: try encrypted(configuration, setup),
-                administrators: setup.uids(of: [.resolverd])
+                administrators: setup.uids(of: [.resolverd]),
+                followsAnchors: settings.validates
+                    && configuration.trustAnchorUpdates ?? (configuration.trustAnchors == nil)
             )
         } catch let error as DatagramSocketError {
             throw SetupError(reason: "cannot \(error)", code: .temporary)
@@ -148,6 +157,17 @@ package struct ResolverDaemon: DaemonProgram {
         }
     }
 
+    /// Cookies made with the secrets of a file, which other servers may share.
+    private func cookies(_ path: String, _ setup: Setup) throws(SetupError) -> ServerCookies {
+        guard let cookies = ServerCookies(text: try setup.secret(path, key: "resolverd.cookie-secrets")) else {
+            throw SetupError(
+                reason: "\(path) (resolverd.cookie-secrets) must have one or two lines of 32 hexadecimal digits",
+                code: .configuration
+            )
+        }
+        return cookies
+    }
+
     /// The keys to begin with from the configured file, or the root's.
     private func trustAnchors(_ configuration: ResolverdConfiguration) throws -> TrustAnchors {
         var negative: Set<DomainName> = []
@@ -188,6 +208,11 @@ package struct ResolverDaemon: DaemonProgram {
             group: context.group,
             logger: context.logger
         )
+        if prepared.followsAnchors {
+            await server.follow(
+                TrustAnchorKeeper(prepared.settings, directory: prepared.state, logger: context.logger)
+            )
+        }
         try await server.start(datagrams: prepared.datagrams, streams: prepared.streams, unix: prepared.unix)
         for listener in prepared.encrypted { try await server.start(listener) }
         try await server.control(
@@ -198,10 +223,12 @@ package struct ResolverDaemon: DaemonProgram {
         if prepared.settings.logsQueries { await server.logQueries(true) }
         let reloading = context.onReload { await server.reload() }
         let watching = Task { await server.watch(every: Self.watchInterval) }
+        let following = Task { await server.watchAnchors(every: Self.anchorInterval) }
         context.announceReadiness()
         await context.untilShutdown()
         reloading.cancel()
         watching.cancel()
+        following.cancel()
         await server.shutDown(grace: Self.grace)
     }
 }

@@ -10,7 +10,7 @@ import TLS
 
 /// The whole resolver: an engine and a part of the cache for each event loop, the listeners, and the zones.
 package final class ResolverServer: Sendable {
-    private let settings: ResolverSettings
+    let settings: ResolverSettings
     private let logger: Logger
     private let store: ZoneStore
     /// The copies of secondary zones.
@@ -18,11 +18,12 @@ package final class ResolverServer: Sendable {
     private let exchanging = NIOLockedValueBox<ZoneExchange?>(nil)
     let updates: ZoneUpdates
     private let published = NIOLockedValueBox<Set<DomainName>?>(nil)
-    private let engines: [QueryEngine]
+    let engines: [QueryEngine]
     let shards: [Shard]
     private let internet: Listener
     private let local: Listener
     private let datagrams = NIOLockedValueBox<[any Channel]>([])
+    let keeper = NIOLockedValueBox<TrustAnchorKeeper?>(nil)
     private let controlling = NIOLockedValueBox<BusServer?>(nil)
     private let reloads = NIOLockedValueBox<Task<Void, Never>?>(nil)
 

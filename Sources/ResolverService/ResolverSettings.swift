@@ -68,6 +68,18 @@ package struct ResolverSettings: Sendable {
     /// Seconds since some moment, never going back.
     package var now: @Sendable () -> Int64 = { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000_000) }
     var logsQueries = false
+    /// What answers by UDP are limited to.
+    var rateLimits = RateLimits()
+    /// Questions of one client's network that may wait, on each event loop.
+    var maximumPendingPerClient = 500
+    /// Makes cookies; nil where clients get none.
+    var cookies = ServerCookies.random()
+    /// What is answered to those who ask who we are (RFC 5001); empty for nothing.
+    var identity: [UInt8] = []
+    /// Who gets answers from local zones that have no list of their own; nil for everybody.
+    var allowQuery: AccessList?
+    /// Makes up addresses for clients that only have IPv6; nil for nobody.
+    var dns64: DNS64?
     let counters = ResolverCounters()
 
     package init() {}
@@ -93,7 +105,7 @@ package struct ResolverSettings: Sendable {
         validation.acceptsSHA1 = configuration.acceptSHA1Signatures
         validation.maximumIterations = UInt16(clamping: configuration.maximumNSEC3Iterations)
         refusesPrivateAddresses = configuration.refusePrivateAddresses ?? (configuration.mode == .recursive)
-        allowRecursion = configuration.allowRecursion
+        try adopt(configuration.clients)
         cacheSize = configuration.cacheSize
         queryTimeout = configuration.queryTimeout
         maximumPending = configuration.maximumPending
@@ -110,6 +122,29 @@ package struct ResolverSettings: Sendable {
             positive: Self.seconds(configuration.cacheMaximumTTL),
             negative: Self.seconds(configuration.cacheMaximumNegativeTTL)
         )
+    }
+
+    private mutating func adopt(_ clients: ResolverdClientsConfiguration) throws(ConfigurationError) {
+        allowRecursion = clients.allowRecursion
+        allowQuery = clients.allowQuery
+        if !clients.cookies { cookies = nil }
+        identity = clients.identity
+        rateLimits = RateLimits(
+            perKind: clients.rateLimit,
+            all: clients.rateLimitAll,
+            slip: clients.rateLimitSlip,
+            exempt: clients.rateLimitExempt,
+            requiresCookies: clients.requireCookies
+        )
+        maximumPendingPerClient = clients.maximumPendingPerClient
+        dns64 = clients.dns64.flatMap { dns64 in
+            DNS64(
+                prefix: dns64.prefix,
+                clients: dns64.clients,
+                excluded: dns64.excluded,
+                unmapped: dns64.unmapped
+            )
+        }
     }
 
     private static func seconds(_ amount: TimeAmount) -> UInt32 { UInt32(clamping: amount.nanoseconds / 1_000_000_000) }
@@ -155,4 +190,11 @@ struct ResolverCounters: Sendable {
     let refused = Counter(label: "refused")
     let failures = Counter(label: "servfail")
     let malformed = Counter(label: "malformed")
+    /// Answers that nobody got because of limits, and those that were cut.
+    let limited = Counter(label: "rate-limited")
+    let slipped = Counter(label: "slipped")
+    /// Questions that were one too many of their client.
+    let crowded = Counter(label: "clients-crowded")
+    /// Answers that came too late for a client of whom many wait.
+    let late = Counter(label: "late-answers")
 }

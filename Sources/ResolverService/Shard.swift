@@ -13,7 +13,8 @@ final class Shard: @unchecked Sendable {
     let settings: ResolverSettings
     let forwarder: Forwarder
     private(set) var recursor: Recursor?
-    private var names: NameSpace
+    private(set) var names: NameSpace
+    private var anchors: TrustAnchors
     var cache: BoundedCache<Outcome.Key, Kept>
     private(set) var inFlight: [Outcome.Key: Waiters] = [:]
     private(set) var waiting = 0
@@ -47,6 +48,7 @@ final class Shard: @unchecked Sendable {
         self.settings = settings
         self.loop = loop
         self.names = names
+        anchors = settings.trustAnchors
         forwarder = Forwarder(
             on: loop,
             timeout: settings.queryTimeout,
@@ -144,7 +146,7 @@ final class Shard: @unchecked Sendable {
         return outcome
     }
 
-    private func ask(_ key: Outcome.Key, _ source: Source, _ work: RecursionWork) async -> Outcome {
+    func ask(_ key: Outcome.Key, _ source: Source, _ work: RecursionWork) async -> Outcome {
         switch source {
         case .forwarders(let servers):
             let names = names
@@ -161,7 +163,7 @@ final class Shard: @unchecked Sendable {
 
     private func validate(_ outcome: Outcome, _ key: Outcome.Key, _ work: RecursionWork) async -> Outcome {
         let validator = Validator(
-            anchors: settings.trustAnchors,
+            anchors: anchors,
             policy: settings.validation,
             cache: keys,
             now: settings.wallClock()
@@ -315,6 +317,12 @@ final class Shard: @unchecked Sendable {
     func adopt(_ names: NameSpace, onlyVersions: Bool) {
         self.names = names
         if !onlyVersions { flush() }
+    }
+
+    /// Trusts other keys from now on, and forgets what others proved. On the loop.
+    func adopt(_ anchors: TrustAnchors) {
+        self.anchors = anchors
+        flush()
     }
 
     /// Forgets all answers. On the loop.

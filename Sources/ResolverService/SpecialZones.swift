@@ -1,8 +1,8 @@
 import DNS
 
 /// Zones that every resolver answers by itself, so that the questions don't reach the world: RFC 6761 (localhost,
-/// invalid, test), RFC 6303 (private and other special reverse zones), RFC 7686 (onion), RFC 8375 (home.arpa),
-/// RFC 6762 §22 (local).
+/// invalid, test), RFC 6303 and 7793 (private and other special reverse zones), RFC 7686 (onion), RFC 8375 (home.arpa),
+/// RFC 6762 §22 (local), RFC 9462 §8.2 (resolver.arpa), RFC 9476 (alt).
 enum SpecialZones {
     /// All of them, none of which has a name but its top, except localhost's.
     static func make() -> [Zone] {
@@ -15,7 +15,10 @@ enum SpecialZones {
         return empty + local.compactMap { $0 }
     }
 
-    private static func zone(_ name: String, _ records: String) -> Zone? {
+    /// The zone of home networks, the only one of these that the public tree delegates.
+    static let homeNetwork = try? DomainName("home.arpa")
+
+    static func zone(_ name: String, _ records: String) -> Zone? {
         guard let origin = try? DomainName(name) else { return nil }
         let text = "$TTL 10800\n@ SOA localhost. nobody.invalid. 1 3600 1200 604800 10800\n@ NS localhost.\n\(records)"
         let parsed = try? MasterFile.parse(Array(text.utf8), file: name, origin: origin) { _ in
@@ -27,7 +30,7 @@ enum SpecialZones {
     private static let loopback6 = "1." + String(repeating: "0.", count: 31) + "ip6.arpa"
 
     private static let names =
-        ["invalid", "test", "onion", "local", "home.arpa", "0.in-addr.arpa", "10.in-addr.arpa"]
+        ["invalid", "test", "onion", "alt", "local", "home.arpa", "0.in-addr.arpa", "10.in-addr.arpa"]
         + (16...31).map { "\($0).172.in-addr.arpa" }
         + ["168.192.in-addr.arpa", "254.169.in-addr.arpa", "2.0.192.in-addr.arpa", "100.51.198.in-addr.arpa"]
         + ["113.0.203.in-addr.arpa", "255.255.255.255.in-addr.arpa"]

@@ -12,6 +12,10 @@ final class StreamSession: @unchecked Sendable {
     private let client: QueryEngine.Client
 
     private var answers: [ByteBuffer] = []
+    /// Queries whose answers aren't begun before there is room for them.
+    private var starters: [CheckedContinuation<Void, Never>] = []
+    /// What `answers` and those being sent have. Octets.
+    private var waitingOctets = 0
     /// Queries that were read and whose answers aren't sent yet.
     private var open = 0
     private var hasEnded = false
@@ -24,12 +28,15 @@ final class StreamSession: @unchecked Sendable {
 
     /// How many queries of one connection may be worked on; then the next ones wait in the socket.
     static let maximumOpen = 64
+    /// How much may wait for a client that doesn't read: from half of it on no query is taken up, and the answers to
+    /// those that were don't go beyond it. Octets.
+    static let maximumWaitingOctets = 1 << 20
 
     init(_ connection: Connection, _ engine: QueryEngine, _ transport: QueryEngine.Transport) {
         self.connection = connection
         self.engine = engine
         client = QueryEngine.Client(
-            mayRecurse: engine.settings.mayRecurse(connection.remoteAddress),
+            standing: ClientStanding(engine.settings, connection.remoteAddress),
             transport: transport,
             idleTimeout: connection.idleTimeout,
             address: connection.remoteAddress
@@ -55,7 +62,7 @@ final class StreamSession: @unchecked Sendable {
             guard query.readableBytes >= DNSMessage.headerOctets else { return }
             engine.settings.counters.queries.increment()
             open += 1
-            if let ready = engine.readyAnswer(query, client) {
+            if case .answer(let ready) = engine.readyAnswer(query, client) {
                 engine.settings.counters.fastHits.increment()
                 finish(ready)
             } else if let transfer = engine.transfer(query, client) {
@@ -64,11 +71,16 @@ final class StreamSession: @unchecked Sendable {
                     self.finish(nil)
                 }
             } else {
-                group.addTask { await self.finish(self.engine.answer(query, self.client)) }
+                group.addTask {
+                    await self.room()
+                    await self.finish(self.engine.answer(query, self.client))
+                }
             }
-            while open >= Self.maximumOpen, !hasEnded { await withCheckedContinuation { reader = $0 } }
+            while isFull, !hasEnded { await withCheckedContinuation { reader = $0 } }
         }
     }
+
+    private var isFull: Bool { open >= Self.maximumOpen || waitingOctets >= Self.maximumWaitingOctets / 2 }
 
     private func nextQuery() -> ByteBuffer? {
         guard let length = connection.input.getInteger(at: connection.input.readerIndex, as: UInt16.self),
@@ -80,8 +92,28 @@ final class StreamSession: @unchecked Sendable {
     }
 
     private func finish(_ answer: ByteBuffer?) {
-        if let answer { answers.append(answer) } else { settle(1) }
+        if let answer, takes(answer) {
+            waitingOctets += answer.readableBytes
+            answers.append(answer)
+        } else {
+            settle(1)
+        }
         wakeWriter()
+    }
+
+    /// Waits until another answer is worth making: what is large is made when the client has taken what was before it.
+    private func room() async {
+        while waitingOctets >= Self.maximumWaitingOctets / 2, !isBroken {
+            await withCheckedContinuation { starters.append($0) }
+        }
+    }
+
+    /// Whether one more answer may wait. Where many large ones come from other servers at once for a client that doesn't
+    /// read, the connection ends.
+    private func takes(_ answer: ByteBuffer) -> Bool {
+        guard waitingOctets + answer.readableBytes > Self.maximumWaitingOctets else { return true }
+        abandon()
+        return false
     }
 
     /// Sends answers as they come, all that are there with one flush, until reading has ended and nothing is open.
@@ -101,6 +133,10 @@ final class StreamSession: @unchecked Sendable {
                 hasEnded = true
                 isBroken = true
             }
+            waitingOctets -= batch.reduce(0) { $0 + $1.readableBytes }
+            let ready = starters
+            starters = []
+            for starter in ready { starter.resume() }
             settle(batch.count)
             for transfer in waiting { transfer.resume() }
             if hasEnded, open == 0 { return }
@@ -110,7 +146,7 @@ final class StreamSession: @unchecked Sendable {
 
     private func settle(_ count: Int) {
         open -= count
-        guard open < Self.maximumOpen || hasEnded, let waiting = reader else { return }
+        guard !isFull || hasEnded, let waiting = reader else { return }
         reader = nil
         waiting.resume()
     }
@@ -121,6 +157,7 @@ final class StreamSession: @unchecked Sendable {
     func sendInTurn(_ message: ByteBuffer) async -> Bool {
         guard !isBroken else { return false }
         open += 1
+        waitingOctets += message.readableBytes
         answers.append(message)
         wakeWriter()
         await withCheckedContinuation { transfers.append($0) }

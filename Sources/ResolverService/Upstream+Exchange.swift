@@ -21,20 +21,30 @@ extension Upstream {
     ) async -> Reply {
         if let link { return await exchange(by: link, key, recursionDesired, patience, deadline) }
         let host = address.ipAddress ?? "a server"
-        let query = UpstreamQuery(key, withEDNS: takesEDNS, recursionDesired: recursionDesired)
-        switch await ask(query, timeout: patience) {
-        case .answer(let message):
-            if query.hasEDNS, message.refusesEDNS {
-                avoidEDNS()
-                return .retry
+        // Twice, since the first answer may only bring another cookie (RFC 7873 §5.3).
+        for _ in 0..<2 {
+            let query = query(key, recursionDesired)
+            switch await ask(query, timeout: patience) {
+            case .answer(let message):
+                if query.hasEDNS, message.refusesEDNS {
+                    if query.cookie != nil { cookies.avoid() } else { avoidEDNS() }
+                    return .retry
+                }
+                if query.cookie != nil { cookies.learn(message) }
+                if message.responseCode == .badCookie { continue }
+                if message.flags.isTruncated { return await exchangeByStream(key, recursionDesired, deadline) }
+                return .answer(message)
+            case .doubtful: return await exchangeByStream(key, recursionDesired, deadline)
+            case .malformed: return .nothing("\(host) answered garbage")
+            case .timedOut: return .nothing("\(host) did not answer in time")
+            case .unreachable: return .nothing("\(host) is not reachable")
             }
-            if message.flags.isTruncated { return await exchangeByStream(key, recursionDesired, deadline) }
-            return .answer(message)
-        case .otherCase: return await exchangeByStream(key, recursionDesired, deadline)
-        case .malformed: return .nothing("\(host) answered garbage")
-        case .timedOut: return .nothing("\(host) did not answer in time")
-        case .unreachable: return .nothing("\(host) is not reachable")
         }
+        return await exchangeByStream(key, recursionDesired, deadline)
+    }
+
+    private func query(_ key: Outcome.Key, _ recursionDesired: Bool) -> UpstreamQuery {
+        UpstreamQuery(key, withEDNS: takesEDNS, recursionDesired: recursionDesired, cookie: cookies.option)
     }
 
     private func exchangeByStream(
@@ -42,11 +52,12 @@ extension Upstream {
         _ recursionDesired: Bool,
         _ deadline: NIODeadline
     ) async -> Reply {
-        let query = UpstreamQuery(key, withEDNS: takesEDNS, recursionDesired: recursionDesired)
+        let query = query(key, recursionDesired)
         let left = max(deadline - .now(), .milliseconds(1))
         guard let message = await askByStream(query, timeout: left), !message.flags.isTruncated else {
             return .nothing("\(address.ipAddress ?? "a server") did not answer over TCP")
         }
+        if query.cookie != nil { cookies.learn(message) }
         return .answer(message)
     }
 

@@ -17,6 +17,8 @@ final class Upstream {
     private var plainUntil = NIODeadline.uptimeNanoseconds(0)
 
     private let minimumPatience: TimeAmount
+    var cookies = UpstreamCookies()
+
     private let maximumIdle: Int
     private let shared: IdleSockets?
 
@@ -133,8 +135,8 @@ final class Upstream {
                 let reply = try await connection.readExactly(count)
                 switch query.judge(reply) {
                 case .answer(let message): return message
-                // On a stream nobody forges blindly: a server that spoils the case is believed here.
-                case .otherCase: return try? DNSMessage(decoding: reply)
+                // On a stream nobody forges blindly: a server that spoils the case, or gives no cookie, is believed here.
+                case .doubtful: return try? DNSMessage(decoding: reply)
                 case .foreign: continue
                 case .malformed: return nil
                 }

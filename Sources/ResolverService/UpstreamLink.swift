@@ -226,7 +226,7 @@ final class UpstreamLink: @unchecked Sendable {
         switch waiter.query.judge(reply) {
         case .answer(let message): result = .answer(message)
         // On a stream nobody forges blindly: a server that spoils the case is believed here.
-        case .otherCase: result = (try? DNSMessage(decoding: reply)).map { .answer($0) } ?? .malformed
+        case .doubtful: result = (try? DNSMessage(decoding: reply)).map { .answer($0) } ?? .malformed
         case .foreign: return
         case .malformed: result = .malformed
         }

@@ -1,8 +1,8 @@
 import DNS
 import NIOCore
 
-/// One query to another server, and how its answer is recognised: by ID and by the question with its random case
-/// (beside the address and the port, which the connected socket checks).
+/// One query to another server, and how its answer is recognised: by ID, by the question with its random case and by the
+/// cookie (beside the address and the port, which the connected socket checks).
 struct UpstreamQuery: Sendable {
     /// What is asked, in random case.
     let question: Question
@@ -10,17 +10,29 @@ struct UpstreamQuery: Sendable {
     /// The message.
     let octets: [UInt8]
     let hasEDNS: Bool
+    /// Ours, and the server's as far as it's known.
+    let cookie: CookieOption?
 
-    /// - Parameter isPadded: whether its length is to tell little (RFC 8467 §4.1); only with EDNS.
-    init(_ key: Outcome.Key, withEDNS: Bool, recursionDesired: Bool = true, isPadded: Bool = false) {
+    /// - Parameters:
+    ///   - isPadded: whether its length is to tell little (RFC 8467 §4.1); only with EDNS.
+    ///   - cookie: goes with it; only with EDNS.
+    init(
+        _ key: Outcome.Key,
+        withEDNS: Bool,
+        recursionDesired: Bool = true,
+        isPadded: Bool = false,
+        cookie: CookieOption? = nil
+    ) {
         var random = SystemRandomNumberGenerator()
         let bits = random.next()
         id = UInt16(truncatingIfNeeded: bits)
         question = Question(name: Self.randomCase(key.name, bits: bits >> 16, random: &random), type: key.type)
         hasEDNS = withEDNS
+        self.cookie = withEDNS ? cookie : nil
         var message = DNSMessage.query(id: id, question: question, dnssecOK: key.dnssecOK)
         message.flags.recursionDesired = recursionDesired
         message.flags.checkingDisabled = key.checkingDisabled
+        if let cookie { message.edns?.options.append(cookie.option) }
         if !withEDNS { message.edns = nil }
         if isPadded, withEDNS, let padding = EDNS.Option.padding(message.encode().count, block: .query) {
             message.edns?.options.append(padding)
@@ -52,8 +64,9 @@ struct UpstreamQuery: Sendable {
     /// What a message that came back is.
     enum Verdict {
         case answer(DNSMessage)
-        /// The question came back in another case: a forgery, or a server that spoils it.
-        case otherCase
+        /// The question came back in another case, or without the cookie that the server used to give: a forgery, or a
+        /// server that spoils them.
+        case doubtful
         /// Not an answer to this query; whoever sent it.
         case foreign
         /// Ours, and not to be understood.
@@ -69,9 +82,14 @@ struct UpstreamQuery: Sendable {
         guard let echoed = message.questions.first, message.questions.count == 1 else {
             // Servers that don't understand EDNS may leave the question out.
             let isRefusal = message.responseCode == .formatError || message.responseCode == .notImplemented
-            return isRefusal && message.questions.isEmpty ? .answer(message) : .foreign
+            guard isRefusal, message.questions.isEmpty else { return .foreign }
+            return judgeCookie(message) == .good ? .answer(message) : .doubtful
         }
         guard echoed == question else { return .foreign }
-        return echoed.name.wire == question.name.wire ? .answer(message) : .otherCase
+        switch judgeCookie(message) {
+        case .good: return echoed.name.wire == question.name.wire ? .answer(message) : .doubtful
+        case .missing: return .doubtful
+        case .wrong: return .foreign
+        }
     }
 }

@@ -15,7 +15,7 @@ final class UpstreamSocket: ChannelInboundHandler, @unchecked Sendable {
     /// How a query ended.
     enum Result: Sendable {
         case answer(DNSMessage)
-        case otherCase
+        case doubtful
         case malformed
         case timedOut
         /// The system says that nobody is there.
@@ -85,7 +85,7 @@ final class UpstreamSocket: ChannelInboundHandler, @unchecked Sendable {
         guard let query else { return }
         switch query.judge(unwrapInboundIn(data).data) {
         case .answer(let message): finish(.answer(message))
-        case .otherCase: finish(.otherCase)
+        case .doubtful: finish(.doubtful)
         case .malformed: finish(.malformed)
         case .foreign: break
         }

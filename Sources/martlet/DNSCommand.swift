@@ -10,7 +10,8 @@ struct DNSCommand: AsyncParsableCommand {
         abstract: "Asks DNS servers, and looks after our own.",
         subcommands: [
             DNSLookupCommand.self, DNSCacheCommand.self, DNSZonesCommand.self, DNSServersCommand.self,
-            DNSLogCommand.self, DNSStatisticsCommand.self, DNSReloadCommand.self, DNSSyncCommand.self,
+            DNSAnchorsCommand.self, DNSLogCommand.self, DNSStatisticsCommand.self, DNSReloadCommand.self,
+            DNSSyncCommand.self,
             DNSTransferCommand.self,
         ],
         defaultSubcommand: DNSLookupCommand.self

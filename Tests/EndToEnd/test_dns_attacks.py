@@ -361,9 +361,10 @@ def test_many_iterations(internet, martlet):
 
 
 def flood(resolver, count: int, make) -> None:
-    """Sends questions without waiting for answers."""
+    """Sends questions without waiting for answers, from another network than that of those who ask besides."""
     with resolver.namespace.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * MIB)
+        client.bind(("127.3.0.1", 0))
         client.connect((resolver.address, 53))
         for index in range(count):
             with contextlib.suppress(ConnectionRefusedError):

@@ -57,8 +57,10 @@ package struct ResolverdConfiguration: Sendable {
     package var refusePrivateAddresses: Bool?
     /// Names below which private addresses are welcome.
     package var privateZones: [String]
-    /// Networks whose questions about other than local zones are answered.
-    package var allowRecursion: [AddressRange]
+    /// Who gets what, and how much.
+    package var clients: ResolverdClientsConfiguration
+    /// Whether the keys to begin with are followed as they change (RFC 5011); nil for "where they are built in".
+    package var trustAnchorUpdates: Bool?
     /// Event loops; 0 for one a core.
     package var threads: Int
     /// What the cache takes in all. Octets.
@@ -121,16 +123,11 @@ package struct ResolverdConfiguration: Sendable {
         acceptSHA1Signatures = try table.boolean("accept-sha1-signatures", default: true)
         maximumNSEC3Iterations = try table.integer("maximum-nsec3-iterations", default: 150, in: 0...2500)
         privateZones = try table.strings("private-zones")
-        allowRecursion = []
-        for text in try table.strings("allow-recursion", default: ["127.0.0.0/8", "::1"]) {
-            guard let range = AddressRange(text) else {
-                throw table.error(
-                    "allow-recursion",
-                    "\"\(text)\" is not a network such as 192.0.2.0/24 or 2001:db8::/32"
-                )
-            }
-            allowRecursion.append(range)
+        clients = try ResolverdClientsConfiguration(table)
+        for key in clients.allowQuery?.keys ?? [] where keys[key] == nil {
+            throw table.error("allow-query", "the key \(key) isn't in [resolverd.keys]")
         }
+        trustAnchorUpdates = try table.automatic("trust-anchor-updates")
         threads = try table.integer("threads", default: 0, in: 0...256)
         cacheSize = try table.octets("cache-size", default: 64 << 20, in: (1 << 20)...(1 << 40))
         cacheMaximumTTL = try table.duration("cache-maximum-ttl", default: .hours(24), in: .zero ... .hours(24 * 7))

@@ -29,6 +29,7 @@ struct ResolverControl: Sendable {
         case "STATISTICS": await statistics(tag, connection)
         case "ZONES": zones(tag, connection)
         case "TRANSFER": await transfer(name ?? nil, tag, connection)
+        case "ANCHORS": anchors(tag, connection)
         case "SERVERS": try await servers(tag, connection)
         case "LOG": await log(request["queries"], tag, connection)
         case "RELOAD":
@@ -117,6 +118,20 @@ struct ResolverControl: Sendable {
             let text = failures.joined(separator: "; ")
             connection.write(Frame.reply(.reject, status: "5.3.0", text: text, tag: tag))
             return
+        }
+        connection.write(Frame.ok(tag: tag))
+    }
+
+    private func anchors(_ tag: String?, _ connection: Connection) {
+        for anchor in server.anchorDescriptions {
+            var frame = Frame("ANCHOR", tag.map { [.init("tag", $0)] } ?? [])
+            frame["name"] = anchor.zone.description
+            frame["key-tag"] = String(anchor.signer.keyTag)
+            frame["algorithm"] = String(anchor.signer.algorithm)
+            frame["state"] = anchor.state
+            frame["since"] = anchor.since.map { String($0) }
+            frame["until"] = anchor.until.map { String($0) }
+            connection.write(frame)
         }
         connection.write(Frame.ok(tag: tag))
     }

@@ -45,7 +45,7 @@ final class HTTPSSession: @unchecked Sendable {
         self.path = path
         self.idleTimeout = idleTimeout
         client = QueryEngine.Client(
-            mayRecurse: engine.settings.mayRecurse(connection.remoteAddress),
+            standing: ClientStanding(engine.settings, connection.remoteAddress),
             transport: .https,
             address: connection.remoteAddress
         )
@@ -174,7 +174,7 @@ final class HTTPSSession: @unchecked Sendable {
     /// The answer to a query; nil where there is none. At once where it is kept ready.
     func answer(_ query: ByteBuffer, _ done: @escaping @Sendable (ByteBuffer?) -> Void) {
         engine.settings.counters.queries.increment()
-        if let ready = engine.readyAnswer(query, client) {
+        if case .answer(let ready) = engine.readyAnswer(query, client) {
             engine.settings.counters.fastHits.increment()
             return done(ready)
         }
