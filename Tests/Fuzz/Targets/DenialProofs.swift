@@ -21,7 +21,7 @@ let dnsDenialTarget = FuzzTarget("dns-denial", maximum: 64) { input in
             demand(!verdicts.contains(.proven) || !zone.has(name, type), "\(name) has \(type), and is proven not to")
         }
         let cuts = [plain.cut(name), hashed.cut(name)]
-        demand(!cuts.contains(.insecure) || !zone.has(name, .ds), "\(name) has DS, and is proven not to be signed")
+        demand(!cuts.contains(.insecure) || !zone.isSecured(name), "\(name) is signed, and proven not to be")
     }
 }
 
@@ -58,13 +58,23 @@ private struct DescribedZone {
     }
 
     /// Whether a name is below a delegation or a DNAME, so that the zone says nothing of it.
-    private func isHidden(_ name: DomainName) -> Bool {
+    private func isHidden(_ name: DomainName) -> Bool { cover(of: name) != nil }
+
+    /// The types at the highest delegation or DNAME above a name.
+    private func cover(of name: DomainName) -> Set<RecordType>? {
+        var cover: Set<RecordType>?
         var above = name.parent
         while let next = above, next.labelCount > 1 {
-            if let found = types[next], !found.isDisjoint(with: [.ns, .dname]) { return true }
+            if let found = types[next], !found.isDisjoint(with: [.ns, .dname]) { cover = found }
             above = next.parent
         }
-        return false
+        return cover
+    }
+
+    /// Whether there is a signed delegation at a name, or above it anything but an unsigned one.
+    func isSecured(_ name: DomainName) -> Bool {
+        if let cover = cover(of: name) { return cover != [.ns] }
+        return types[name]?.contains(.ds) ?? false
     }
 
     private func exists(_ name: DomainName) -> Bool { types.keys.contains { $0.isSubdomain(of: name) } }
