@@ -129,6 +129,8 @@ let package = Package(
         library("Spool", ["CLinux", nioCore, nioPosix, nioConcurrency]),
         library("Mailbox", ["CLinux", "MIME", nioCore, nioPosix, nioConcurrency]),
 
+        library("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
+
         // Clients of other daemons that more than one daemon needs.
         library("Accounts", ["Bus", nioCore]),
         library("Login", ["Accounts", "Bus", "Network", nioCore]),
@@ -145,8 +147,8 @@ let package = Package(
         library(
             "ResolverService",
             daemonBase + [
-                "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "Cryptography", "Resolution", "TLS", collections, nioHTTP1,
-                nioHTTP2,
+                "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ZoneKeys", "Cryptography", "Resolution", "TLS", collections,
+                nioHTTP1, nioHTTP2,
             ]
         ),
 
@@ -165,7 +167,7 @@ let package = Package(
             [
                 "Daemon", "Bus", "Network", "TLS", "Authority", "DNS", "DNSSEC", "Resolution", "SMTP", "MIME",
                 "MailAuth",
-                "Cryptography", "CLinux", nioCore, nioPosix,
+                "ZoneKeys", "Cryptography", "CLinux", nioCore, nioPosix,
             ]
         ),
         executable("sendmail", ["Daemon", "Bus", "Network", "SMTP", "MIME", "CLinux", nioCore, nioPosix]),
@@ -189,6 +191,7 @@ let package = Package(
         tests("Daemon", ["CLinux", "DNS", "Network", logging, nioCore, nioPosix]),
         tests("Spool", [nioCore, nioPosix, nioConcurrency]),
         tests("Mailbox", [nioCore, nioPosix]),
+        tests("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
         tests("Accounts", ["Bus", "Network", nioCore, nioPosix, logging]),
         tests("Login", ["Accounts", "Bus", "Network", nioCore, nioPosix, logging]),
         tests("Resolution", ["DNS", "Network", nioCore, nioPosix]),
@@ -201,7 +204,7 @@ let package = Package(
         tests("IMAPServer", daemonBase + ["IMAP", "Mailbox", "Login", "TLS"]),
         tests(
             "ResolverService",
-            daemonBase + ["DNS", "DNSSEC", "TSIG", "ZoneTransfer", "Cryptography", "TLS", nioHTTP1]
+            daemonBase + ["DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ZoneKeys", "Cryptography", "TLS", nioHTTP1]
         ),
     ] + fuzzing + benchmarks,
     swiftLanguageModes: [.v6],

@@ -19,6 +19,8 @@ package struct EDNS: Hashable, Sendable {
     package var version: UInt8 = 0
     /// DO: signatures are wanted (RFC 3225).
     package var dnssecOK: Bool
+    /// CO: NXDOMAIN may come with the proof that RFC 9824 makes of it (§4.1).
+    package var compactOK = false
     /// The options in their order.
     package var options: [Option]
 
@@ -40,7 +42,7 @@ package struct EDNS: Hashable, Sendable {
         writer.write(payloadSize)
         writer.write(UInt8(truncatingIfNeeded: responseCode.rawValue >> 4))
         writer.write(version)
-        writer.write(UInt16(dnssecOK ? 0x8000 : 0))
+        writer.write(UInt16(dnssecOK ? 0x8000 : 0) | UInt16(compactOK ? 0x4000 : 0))
         writer.write(UInt16(truncatingIfNeeded: encodedCount - 11))
         for option in options {
             writer.write(option.code)
@@ -58,6 +60,7 @@ package struct EDNS: Hashable, Sendable {
             dnssecOK: record.timeToLive & 0x8000 != 0
         )
         edns.version = UInt8(truncatingIfNeeded: record.timeToLive >> 16)
+        edns.compactOK = record.timeToLive & 0x4000 != 0
         var reader = MessageReader(record.data)
         while !reader.isAtEnd {
             let code = try reader.readInteger16()
@@ -92,6 +95,7 @@ package struct ExtendedError: Hashable, Sendable {
     package static let proofMissingCode: UInt16 = 12
     package static let unsupportedIterationsCode: UInt16 = 27
     package static let staleNameErrorCode: UInt16 = 19
+    package static let invalidQueryTypeCode: UInt16 = 30
     package static let filteredCode: UInt16 = 17
     package static let prohibitedCode: UInt16 = 18
     /// All that say that signatures or proofs don't hold.

@@ -19,7 +19,7 @@ package enum Moment {
     }
 
     /// The seconds; nil for a text that is neither fourteen digits of a date up to 2106 nor a number.
-    static func parse(_ text: some Collection<UInt8>) -> UInt32? {
+    package static func parse(_ text: some Collection<UInt8>) -> UInt32? {
         guard text.count == 14 else { return decimal(text) }
         let digits = Array(text)
         guard digits.allSatisfy(isDigit) else { return nil }

@@ -9,7 +9,7 @@ package struct RadixCoding: Sendable {
     /// Base16 (RFC 4648 §8), written in capitals, read in any case.
     package static let hexadecimal = RadixCoding("0123456789ABCDEF", bits: 4, group: 1)
     /// Base32hex without padding, as NSEC3 writes it (RFC 5155 §3.3), read in any case.
-    static let base32hex = RadixCoding("0123456789ABCDEFGHIJKLMNOPQRSTUV", bits: 5, group: 1)
+    package static let base32hex = RadixCoding("0123456789ABCDEFGHIJKLMNOPQRSTUV", bits: 5, group: 1)
     /// Base64 with padding (RFC 4648 §4).
     package static let base64 = RadixCoding(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",

@@ -35,6 +35,8 @@ package struct RecordType: RawRepresentable, Hashable, Sendable {
     package static let svcb = RecordType(rawValue: 64)
     package static let https = RecordType(rawValue: 65)
     package static let spf = RecordType(rawValue: 99)
+    /// Says in a proof that a name doesn't exist, and is nowhere else (RFC 9824 §2).
+    package static let nxname = RecordType(rawValue: 128)
     package static let tkey = RecordType(rawValue: 249)
     package static let tsig = RecordType(rawValue: 250)
     package static let ixfr = RecordType(rawValue: 251)
@@ -53,8 +55,8 @@ package struct RecordType: RawRepresentable, Hashable, Sendable {
         35: "NAPTR", 36: "KX", 37: "CERT", 39: "DNAME", 41: "OPT", 42: "APL", 43: "DS", 44: "SSHFP", 45: "IPSECKEY",
         46: "RRSIG", 47: "NSEC", 48: "DNSKEY", 49: "DHCID", 50: "NSEC3", 51: "NSEC3PARAM", 52: "TLSA", 53: "SMIMEA",
         55: "HIP", 59: "CDS", 60: "CDNSKEY", 61: "OPENPGPKEY", 62: "CSYNC", 63: "ZONEMD", 64: "SVCB", 65: "HTTPS",
-        99: "SPF", 104: "NID", 105: "L32", 106: "L64", 107: "LP", 108: "EUI48", 109: "EUI64", 249: "TKEY",
-        250: "TSIG", 251: "IXFR", 252: "AXFR", 255: "ANY", 256: "URI", 257: "CAA", 258: "AVC", 260: "AMTRELAY",
+        99: "SPF", 104: "NID", 105: "L32", 106: "L64", 107: "LP", 108: "EUI48", 109: "EUI64", 128: "NXNAME",
+        249: "TKEY", 250: "TSIG", 251: "IXFR", 252: "AXFR", 255: "ANY", 256: "URI", 257: "CAA", 258: "AVC", 260: "AMTRELAY",
     ]
     private static let numbers = Dictionary(uniqueKeysWithValues: mnemonics.map { ($0.value, $0.key) })
 

@@ -48,7 +48,7 @@ package struct TypeBitmap: Hashable, Sendable {
     }
 
     /// Windows as they are on the wire.
-    static func encode(_ types: some Sequence<RecordType>) -> [UInt8] {
+    package static func encode(_ types: some Sequence<RecordType>) -> [UInt8] {
         var windows: [UInt8: [UInt8]] = [:]
         for type in types {
             let window = UInt8(type.rawValue >> 8)

@@ -50,6 +50,8 @@ package struct Denial {
 
     /// That a name doesn't exist, and no wildcard stands for it.
     package func noName(_ name: DomainName) -> DenialVerdict {
+        // RFC 9824 §4.1: the name is there in order to say that it isn't.
+        if match(name)?.types.contains(.nxname) ?? false { return .proven }
         guard let span = span(over: name), !span.next.isSubdomain(of: name),
             let wildcard = try? encloser(of: name, span).prepending(label: [0x2A]),
             self.span(over: wildcard) != nil

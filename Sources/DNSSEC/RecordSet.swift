@@ -46,6 +46,20 @@ package struct RecordSet: Sendable {
         data += octets(signature.inception)
         data += octets(signature.keyTag)
         data += signature.signer.lowercased.wire
+        data += Self.canonicalForm(records, of: type, owner: owner, timeToLive: signature.originalTimeToLive)
+        return data
+    }
+
+    /// Records of one name and type in canonical form and order (RFC 4034 §6).
+    ///
+    /// - Parameter owner: the name as it's signed, in lower case.
+    static func canonicalForm(
+        _ records: [ResourceRecord],
+        of type: RecordType,
+        owner: DomainName,
+        timeToLive: UInt32
+    ) -> [UInt8] {
+        var data: [UInt8] = []
         var previous: [UInt8]?
         for canonical in records.map(\.canonicalData).sorted(by: { $0.lexicographicallyPrecedes($1) }) {
             // A record that is there twice counts once (RFC 4034 §6.3).
@@ -54,7 +68,7 @@ package struct RecordSet: Sendable {
             data += owner.wire
             data += octets(type.rawValue)
             data += octets(RecordClass.internet.rawValue)
-            data += octets(signature.originalTimeToLive)
+            data += octets(timeToLive)
             data += octets(UInt16(truncatingIfNeeded: canonical.count))
             data += canonical
         }

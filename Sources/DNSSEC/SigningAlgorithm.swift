@@ -28,6 +28,16 @@ enum SigningAlgorithm {
         }
     }
 
+    /// The number of a hash function in DS records; nil where it has none.
+    static func digestType(_ function: HashFunction) -> UInt8? {
+        switch function {
+        case .sha1: 1
+        case .sha256: 2
+        case .sha384: 4
+        case .sha512: nil
+        }
+    }
+
     /// The key in a form to check signatures with; nil for one that is none, or of an algorithm that isn't known.
     static func publicKey(_ key: ZoneKey, _ policy: ValidationPolicy) -> PublicKey? {
         guard let (kind, _) = parameters(key.algorithm, policy) else { return nil }

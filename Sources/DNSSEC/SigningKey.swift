@@ -46,8 +46,10 @@ package struct SigningKey: Sendable {
         self.publicKey = publicKey
     }
 
-    /// The DS record for the parent, with SHA-256.
-    package var delegationSigner: ResourceRecord? { record.digested(publicKey, as: .ds) }
+    /// The DS record for the parent, with SHA-256 (RFC 4509) unless another function is named.
+    package func delegationSigner(_ function: HashFunction = .sha256) -> ResourceRecord? {
+        record.digested(publicKey, as: .ds, function)
+    }
 
     /// The records by which the zone asks its parent for that DS record (RFC 7344 §3): CDS and CDNSKEY.
     package var parentRequests: [ResourceRecord] {
@@ -62,22 +64,42 @@ package struct SigningKey: Sendable {
 
     /// The signature of a set (RFC 4034 §3.1), its times in seconds since 1970. Nil for a set that is outside of the zone
     /// or that no key signs.
-    package func sign(_ set: RecordSet, inception: UInt32, expiration: UInt32) -> ResourceRecord? {
-        guard set.name.isSubdomain(of: zone), set.type != .rrsig, let first = set.records.first else { return nil }
-        let labels = set.name.labelCount - (set.name.isWildcard ? 1 : 0)
-        // One time to live counts for the whole set (RFC 2181 §5.2).
-        let timeToLive = set.records.reduce(first.timeToLive) { min($0, $1.timeToLive) }
+    package func sign(_ set: SignableSet, inception: UInt32, expiration: UInt32) -> ResourceRecord? {
+        guard set.owner.isSubdomain(of: zone) else { return nil }
         let head =
-            octets(set.type.rawValue) + [publicKey.algorithm, UInt8(truncatingIfNeeded: labels)] + octets(timeToLive)
+            octets(set.type.rawValue) + [publicKey.algorithm, set.labels] + octets(set.timeToLive)
             + octets(expiration) + octets(inception) + octets(publicKey.keyTag) + zone.lowercased.wire
-        guard let unsigned = signature(head, set.name, timeToLive), let fields = RecordSignature(unsigned),
-            let data = set.signedData(fields)
-        else { return nil }
-        let signature = key.signature(of: data, using: hash)
-        return signature.isEmpty ? nil : self.signature(head + signature, set.name, timeToLive)
+        let signature = key.signature(of: head + set.canonicalForm, using: hash)
+        guard !signature.isEmpty else { return nil }
+        return try? ResourceRecord(
+            name: set.owner,
+            type: .rrsig,
+            timeToLive: set.timeToLive,
+            wireData: head + signature
+        )
     }
+}
 
-    private func signature(_ data: [UInt8], _ name: DomainName, _ timeToLive: UInt32) -> ResourceRecord? {
-        try? ResourceRecord(name: name, type: .rrsig, timeToLive: timeToLive, wireData: data)
+/// A set of records as a zone has it, ready to be signed.
+package struct SignableSet: Sendable {
+    /// The name that has the records; a wildcard's own name where one made them.
+    package let owner: DomainName
+    package let type: RecordType
+    /// The records' time to live in the zone. Seconds.
+    package let timeToLive: UInt32
+    /// How many labels the name has, a wildcard's asterisk not counted (RFC 4034 §3.1.3).
+    let labels: UInt8
+    /// The records in canonical form and order (RFC 4034 §6), which tells sets apart.
+    package let canonicalForm: [UInt8]
+
+    /// Nil for no records, and for signatures, which nobody signs.
+    package init?(_ records: [ResourceRecord]) {
+        guard let first = records.first, first.type != .rrsig else { return nil }
+        owner = first.name
+        type = first.type
+        // One time to live counts for the whole set (RFC 2181 §5.2).
+        timeToLive = records.reduce(first.timeToLive) { min($0, $1.timeToLive) }
+        labels = UInt8(truncatingIfNeeded: owner.labelCount - (owner.isWildcard ? 1 : 0))
+        canonicalForm = RecordSet.canonicalForm(records, of: type, owner: owner.lowercased, timeToLive: timeToLive)
     }
 }

@@ -69,13 +69,14 @@ extension ResourceRecord {
         return digested(key, as: .ds).flatMap(DelegationSigner.init)
     }
 
-    /// A DS or CDS record of this DNSKEY record, with SHA-256 (RFC 4509).
-    func digested(_ key: ZoneKey, as type: RecordType) -> ResourceRecord? {
-        try? ResourceRecord(
+    /// A DS or CDS record of this DNSKEY record. Nil for a function that has no number there.
+    func digested(_ key: ZoneKey, as type: RecordType, _ function: HashFunction = .sha256) -> ResourceRecord? {
+        guard let number = SigningAlgorithm.digestType(function) else { return nil }
+        return try? ResourceRecord(
             name: name,
             type: type,
             timeToLive: timeToLive,
-            wireData: octets(key.keyTag) + [key.algorithm, 2] + keyDigest(.sha256)
+            wireData: octets(key.keyTag) + [key.algorithm, number] + keyDigest(function)
         )
     }
 

@@ -37,7 +37,7 @@ struct AnswerCache {
             variant = query.variant
             self.answer = answer.octets.compacted
             topic = answer.topic
-            timesToLive = answer.lifetime == nil ? [] : layout.timesToLive.compacted
+            timesToLive = answer.countsDown ? layout.timesToLive.compacted : []
             optAt = layout.optAt
             self.stored = stored
             self.expires = expires
@@ -118,8 +118,10 @@ struct ReadyAnswer {
     var octets: [UInt8]
     /// What it's about, for limits.
     var topic: UInt64
-    /// Seconds; nil for as long as the zones stay as they are, the times to live too.
+    /// Seconds; nil for as long as the zones stay as they are.
     var lifetime: UInt32?
+    /// Whether the times to live run down.
+    var countsDown: Bool
     /// Whether other versions of local zones could make it another answer.
     var dependsOnZones: Bool
 }

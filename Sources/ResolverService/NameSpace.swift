@@ -32,10 +32,12 @@ struct NameSpace: Sendable {
     private let stubs: Set<DomainName>
     private let recurses: Bool
     private let broken: Set<DomainName>
+    private let signings: [DomainName: ZoneSigning]
 
     /// - Parameters:
     ///   - zones: the configured local zones.
     ///   - broken: the tops of configured zones that could not be loaded.
+    ///   - signings: how those of the local zones are signed that are.
     ///   - forwardZones: servers for parts of the tree.
     ///   - forwarders: servers for all the rest.
     ///   - stubs: zones whose servers are known.
@@ -43,6 +45,7 @@ struct NameSpace: Sendable {
     init(
         zones: [Zone],
         broken: Set<DomainName> = [],
+        signings: [DomainName: ZoneSigning] = [:],
         forwardZones: [DomainName: [ForwarderAddress]],
         forwarders: [ForwarderAddress],
         stubs: Set<DomainName> = [],
@@ -53,6 +56,7 @@ struct NameSpace: Sendable {
         self.forwarders = forwarders
         forwards = forwardZones
         self.broken = broken
+        self.signings = signings
         // What the administrator said takes the place of what is built in.
         for zone in Self.special where forwardZones[zone.origin] == nil && !stubs.contains(zone.origin) {
             self.zones[zone.origin] = zone
@@ -75,6 +79,33 @@ struct NameSpace: Sendable {
         if !forwarders.isEmpty { return .forward(forwarders) }
         return recurses ? .recursion : .nowhere
     }
+
+    /// Who has the answer to a question. DS records are in the zone above (RFC 4035 §3.1.4.1); where that isn't to be
+    /// had, or doesn't know of the zone, the zone itself says that it has none. Of what is built in only home.arpa is
+    /// asked for in the world: validators need to see that it isn't signed (RFC 8375 §4).
+    ///
+    /// - Parameter asksOthers: whether other servers may be asked.
+    func route(_ name: DomainName, _ type: RecordType, asksOthers: Bool) -> Route {
+        let route = route(name)
+        guard type == .ds, case .local(let zone) = route, zone.origin == name, let parent = name.parent else {
+            return route
+        }
+        let isBuiltIn = Self.special.contains { $0 === zone }
+        guard !isBuiltIn || name == SpecialZones.homeNetwork else { return route }
+        let above = self.route(parent)
+        switch above {
+        case .local(let zone):
+            if case .node = zone.locate(name, .ds) { return above }
+            return route
+        case .forward, .recursion: return asksOthers ? above : route
+        case .broken, .nowhere: return route
+        }
+    }
+
+    /// A local zone as it is signed; nil where it isn't.
+    func signed(_ zone: Zone) -> SignedZone? {
+        signings[zone.origin].map { SignedZone(zone, $0) }
+    }
 }
 
 extension NameSpace {
@@ -89,10 +120,16 @@ extension NameSpace {
     }
 
     /// - Parameter zones: the local zones as they were loaded.
-    init(zones: [Zone], broken: Set<DomainName>, _ settings: ResolverSettings) {
+    init(
+        zones: [Zone],
+        broken: Set<DomainName>,
+        signings: [DomainName: ZoneSigning] = [:],
+        _ settings: ResolverSettings
+    ) {
         self.init(
             zones: (settings.dns64 == nil ? [] : SpecialZones.ipv4Only) + zones,
             broken: broken,
+            signings: signings,
             forwardZones: settings.forwardZones,
             forwarders: settings.forwarders,
             stubs: Set(settings.stubZones.keys),

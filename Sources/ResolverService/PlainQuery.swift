@@ -6,7 +6,7 @@ struct PlainQueryView {
     private let octets: UnsafeRawBufferPointer
     /// Behind the question.
     private let end: Int
-    /// What else makes an answer differ: EDNS, DO, CD, AD, RD, and what the client may have.
+    /// What else makes an answer differ: EDNS, DO, CO, CD, AD, RD, and what the client may have.
     let variant: UInt8
     /// The most octets that the client takes in a datagram.
     let payloadSize: Int
@@ -41,7 +41,7 @@ struct PlainQueryView {
             // Other options than these have an effect on no answer; their form is checked all the same.
             guard let known = Options(octets, from: end + 11) else { return nil }
             options = known
-            variant |= 8 | ((octets[end + 7] & 0x80) >> 3)
+            variant |= 8 | ((octets[end + 7] & 0x80) >> 3) | (octets[end + 7] & 0x40)
             payloadSize = max(512, Int(octets[end + 3]) << 8 | Int(octets[end + 4]))
         } else if octets.count != end {
             return nil

@@ -11,6 +11,7 @@ final class QueryEngine: @unchecked Sendable {
     let loop: any EventLoop
     let settings: ResolverSettings
     private let shards: [Shard]
+    private let signer: ZoneSigner
     private(set) var names: NameSpace
     /// Makes updates of zones; nil where no zone takes any.
     let updates: ZoneUpdates?
@@ -65,11 +66,13 @@ final class QueryEngine: @unchecked Sendable {
         case none
     }
 
+    /// - Parameter signer: the loop's.
     init(
         _ settings: ResolverSettings,
         on loop: any EventLoop,
         names: NameSpace,
         shards: [Shard],
+        signer: ZoneSigner,
         store: ZoneStore? = nil,
         updates: ZoneUpdates? = nil,
         logger: Logger
@@ -77,11 +80,12 @@ final class QueryEngine: @unchecked Sendable {
         self.store = store
         self.updates = updates
         self.logger = logger
+        self.signer = signer
         self.settings = settings
         self.loop = loop
         self.names = names
         self.shards = shards
-        kept = AnswerCache(limit: settings.cacheSize / 4 / max(shards.count, 1))
+        kept = AnswerCache(limit: settings.readyAnswerLimit / max(shards.count, 1))
         gate = ClientGate(settings)
     }
 
@@ -171,6 +175,7 @@ final class QueryEngine: @unchecked Sendable {
                 octets: octets,
                 topic: AnswerTopic.of(response),
                 lifetime: keeping.lifetime,
+                countsDown: keeping.countsDown,
                 dependsOnZones: keeping.dependsOnZones
             )
             keep(ready, for: query, client)
@@ -280,6 +285,8 @@ final class QueryEngine: @unchecked Sendable {
     private struct Keeping {
         /// Seconds; nil for as long as the zones stay as they are.
         var lifetime: UInt32?
+        /// Whether its times to live run down.
+        var countsDown = false
         /// Whether anything in it comes from local zones.
         var dependsOnZones = false
 
@@ -304,14 +311,16 @@ final class QueryEngine: @unchecked Sendable {
             dnssecOK: query.edns?.dnssecOK ?? false,
             checkingDisabled: query.flags.checkingDisabled,
             standing: client.standing,
+            compactOK: query.edns?.compactOK ?? false,
+            isDatagram: client.isDatagram,
             signer: client.signer
         )
-        let resolution = await ResolutionWalk(names: names, shards: shards, settings: settings).answer(
-            question,
-            rights
-        )
+        let walk = ResolutionWalk(names: names, shards: shards, settings: settings, signer: signer)
+        let resolution = await walk.answer(question, rights)
         response.responseCode = resolution.code
         response.flags.isAuthoritative = resolution.isAuthoritative
+        response.flags.isTruncated = resolution.isTruncated
+        response.edns?.compactOK = resolution.isCompact
         response.answers = resolution.answers
         response.authorities = resolution.authorities
         response.additionals = resolution.additionals
@@ -320,7 +329,12 @@ final class QueryEngine: @unchecked Sendable {
             resolution.isAuthentic && (rights.dnssecOK || query.flags.isAuthenticData) && !rights.checkingDisabled
         if let error = resolution.error ?? resolution.note { response.edns?.options.append(error.option) }
         count(resolution)
-        return (response, Keeping(lifetime: resolution.lifetime, dependsOnZones: resolution.dependsOnZones))
+        let keeping = Keeping(
+            lifetime: resolution.lifetime,
+            countsDown: resolution.isForeign,
+            dependsOnZones: resolution.dependsOnZones
+        )
+        return (response, keeping)
     }
 
     private func count(_ resolution: Resolution) {
@@ -342,6 +356,12 @@ final class QueryEngine: @unchecked Sendable {
         }
         guard question.class == .internet else { return query.response(.refused) }
         if question.type == .opt || question.type.rawValue == 0 { return query.response(.formatError) }
+        if question.type == .nxname {
+            // RFC 9824 §3.5.
+            var response = query.response(.formatError)
+            response.edns?.options.append(ExtendedError(code: ExtendedError.invalidQueryTypeCode).option)
+            return response
+        }
         let isForZones = question.type == .axfr || question.type == .ixfr
         if question.type.isMeta, question.type != .any, !isForZones { return query.response(.notImplemented) }
         return nil

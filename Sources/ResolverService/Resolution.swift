@@ -18,14 +18,23 @@ struct Resolution {
     private(set) var isForeign = false
     /// Whether local zones have anything to do with it.
     private(set) var dependsOnZones = false
+    /// Whether signatures of ours are in it.
+    private var isSigned = false
+    /// Whether the response code goes with a proof by RFC 9824, as the client wished.
+    private(set) var isCompact = false
+    /// Whether the client is to ask again on a stream.
+    private(set) var isTruncated = false
+    /// That names on the way, which wildcards stood for, aren't there themselves.
+    private var proofs: [ResourceRecord] = []
     private var isKept = true
     private var hasParts = false
 
     /// Seconds for which the whole may be kept; nil for as long as the zones stay as they are.
     var lifetime: UInt32? {
         guard isKept, error == nil else { return 0 }
-        guard isForeign else { return nil }
-        return (answers + authorities + additionals).map(\.timeToLive).min() ?? 0
+        guard isForeign else { return isSigned ? ZoneSigner.answerLifetime : nil }
+        let shortest = (answers + authorities + additionals).map(\.timeToLive).min() ?? 0
+        return isSigned ? min(shortest, ZoneSigner.answerLifetime) : shortest
     }
 
     mutating func add(_ local: LocalAnswer, isFirst: Bool) {
@@ -35,7 +44,10 @@ struct Resolution {
         hasParts = true
         code = local.code
         answers += local.answers
-        authorities = local.authorities
+        isSigned = isSigned || local.isSigned
+        isCompact = isCompact || local.isCompact
+        proofs += local.proofs
+        authorities = local.authorities + proofs
         additionals = local.additionals
     }
 
@@ -50,7 +62,7 @@ struct Resolution {
         note = note ?? outcome.note
         code = outcome.code
         answers += outcome.answers
-        authorities = outcome.authorities
+        authorities = outcome.authorities + proofs
         additionals = []
         if let error = outcome.error { fail(error) }
     }
@@ -82,6 +94,15 @@ struct Resolution {
         self.error = error
     }
 
+    /// That it isn't signed now. Whoever can't be forged is told so; the others are to come by a stream.
+    mutating func exhaust(isDatagram: Bool) {
+        fail(ExtendedError(code: 0, text: "too many signatures would have to be made"))
+        guard isDatagram else { return }
+        self = Resolution()
+        isTruncated = true
+        isKept = false
+    }
+
     static func refusal(_ text: String) -> Resolution {
         var resolution = Resolution()
         resolution.code = .refused
@@ -100,6 +121,10 @@ struct QueryRights {
     var checkingDisabled: Bool
     /// What it may have by where it is.
     var standing: ClientStanding
+    /// CO: NXDOMAIN may go with a proof by RFC 9824.
+    var compactOK = false
+    /// Whether the answer goes into a datagram.
+    var isDatagram = false
     /// The key that the query was signed with.
     var signer: DomainName?
 
@@ -120,6 +145,7 @@ struct ResolutionWalk: Sendable {
     let names: NameSpace
     let shards: [Shard]
     let settings: ResolverSettings
+    let signer: ZoneSigner
 
     /// How many queries one question may cost over all its aliases.
     private static let maximumQueries = 200
@@ -136,7 +162,7 @@ struct ResolutionWalk: Sendable {
                 name = target
                 continue
             }
-            let route = route(name, question.type)
+            let route = names.route(name, question.type, asksOthers: rights.mayRecurse && rights.recursionDesired)
             switch route {
             case .local(let zone):
                 if let list = settings.localZones[zone.origin]?.allowQuery {
@@ -150,7 +176,13 @@ struct ResolutionWalk: Sendable {
                         return step > 0 ? resolution : .refusal("our zones aren't for you")
                     }
                 }
-                let local = zone.answer(Question(name: name, type: question.type))
+                let local: LocalAnswer
+                do {
+                    local = try answer(Question(name: name, type: question.type), in: zone, rights)
+                } catch {
+                    resolution.exhaust(isDatagram: rights.isDatagram)
+                    return resolution
+                }
                 resolution.add(local, isFirst: step == 0)
                 guard let next = local.next else { return resolution }
                 name = next
@@ -188,11 +220,18 @@ struct ResolutionWalk: Sendable {
         return resolution
     }
 
-    /// Who has the answer. The parent's servers know that home.arpa isn't signed, which validators ask for (RFC 8375 §4).
-    private func route(_ name: DomainName, _ type: RecordType) -> NameSpace.Route {
-        guard type == .ds, name == SpecialZones.homeNetwork, let parent = name.parent else { return names.route(name) }
-        let above = names.route(parent)
-        return above.source == nil ? names.route(name) : above
+    private func answer(
+        _ question: Question,
+        in zone: Zone,
+        _ rights: QueryRights
+    ) throws(ZoneSigner.Exhausted) -> LocalAnswer {
+        guard let signed = names.signed(zone) else { return zone.answer(question) }
+        let client = ZoneSigner.Client(
+            dnssecOK: rights.dnssecOK,
+            compactOK: rights.compactOK && rights.dnssecOK,
+            isDatagram: rights.isDatagram
+        )
+        return try signer.answer(question, in: signed, for: client)
     }
 
     private func lookUp(

@@ -91,7 +91,8 @@ package struct ResolverDaemon: DaemonProgram {
                     origin: zone.origin,
                     directory: directories[directory] ?? state,
                     name: slash.map { String(path[path.index(after: $0)...]) } ?? path,
-                    path: path
+                    path: path,
+                    isSigned: zone.sign != nil
                 )
             )
         }
@@ -205,6 +206,7 @@ package struct ResolverDaemon: DaemonProgram {
         let server = ResolverServer(
             prepared.settings,
             zones: prepared.zones,
+            state: prepared.state,
             group: context.group,
             logger: context.logger
         )

@@ -13,6 +13,7 @@ package final class ResolverServer: Sendable {
     let settings: ResolverSettings
     private let logger: Logger
     private let store: ZoneStore
+    private let signings: SigningStore
     /// The copies of secondary zones.
     private let copies: [ZoneFile]
     private let exchanging = NIOLockedValueBox<ZoneExchange?>(nil)
@@ -34,11 +35,19 @@ package final class ResolverServer: Sendable {
     /// How long a connection there may be silent: those are daemons that keep theirs.
     private static let localIdleTimeout = TimeAmount.hours(1)
 
-    init(_ settings: ResolverSettings, zones: [ZoneFile], group: any EventLoopGroup, logger: Logger) {
+    /// - Parameter state: the directory in which resolverd keeps what is its own, open.
+    init(
+        _ settings: ResolverSettings,
+        zones: [ZoneFile],
+        state: CInt = -1,
+        group: any EventLoopGroup,
+        logger: Logger
+    ) {
         var settings = settings
         settings.logger = logger
         self.settings = settings
         self.logger = logger
+        signings = SigningStore(settings.localZones.values, directory: state, logger: logger)
         copies = zones.filter { settings.localZones[$0.origin]?.isSecondary == true }
         let dynamic = zones.compactMap { file -> DynamicZone? in
             guard let zone = settings.localZones[file.origin], !zone.update.isEmpty else { return nil }
@@ -51,14 +60,18 @@ package final class ResolverServer: Sendable {
         self.updates = updates
         let loops = Array(group.makeIterator())
         let names = NameSpace(zones: [], broken: Set(zones.map(\.origin)), settings)
-        let shards = loops.map { Shard(settings, on: $0, names: names, shards: loops.count) }
+        let signers = loops.map { _ in ZoneSigner(settings, cacheLimit: settings.signatureLimit / max(loops.count, 1)) }
+        let shards = zip(loops, signers).map {
+            Shard(settings, on: $0, names: names, shards: loops.count, signer: $1)
+        }
         self.shards = shards
-        engines = loops.map {
+        engines = zip(loops, signers).map {
             QueryEngine(
                 settings,
                 on: $0,
                 names: names,
                 shards: shards,
+                signer: $1,
                 store: store,
                 updates: updates,
                 logger: logger
@@ -169,8 +182,11 @@ package final class ResolverServer: Sendable {
     }
 
     private func load(all: Bool) async {
-        let store = store
-        let hasRead = try? await NIOThreadPool.singleton.runIfActive { store.refresh(all: all) }
+        let (store, signings) = (store, signings)
+        let hasRead = try? await NIOThreadPool.singleton.runIfActive {
+            let hasOtherKeys = signings.refresh(all: all)
+            return store.refresh(all: all) || hasOtherKeys
+        }
         let hasChanged = await updates.refresh(all: all)
         if hasChanged || hasRead == true { await publish() }
     }
@@ -185,7 +201,7 @@ package final class ResolverServer: Sendable {
         let adopted = published.withLockedValue { last in
             // Under the lock, so that an older state never comes last.
             let (zones, broken) = store.current
-            let names = NameSpace(zones: zones, broken: broken, settings)
+            let names = NameSpace(zones: zones, broken: broken, signings: signings.current, settings)
             let origins = Set(zones.map(\.origin))
             defer { last = origins }
             let onlyVersions = last == origins

@@ -44,6 +44,8 @@ package struct ResolverSettings: Sendable {
     var keys: [DomainName: TSIGKey] = [:]
     /// What the administrator says about local zones beside their files.
     var localZones: [DomainName: LocalZoneConfiguration] = [:]
+    /// How many signatures are made in a second on each event loop.
+    var maximumSignatures = 10_000
     package var allowRecursion: [AddressRange] = []
     /// Octets.
     package var cacheSize = 64 << 20
@@ -107,6 +109,7 @@ package struct ResolverSettings: Sendable {
         refusesPrivateAddresses = configuration.refusePrivateAddresses ?? (configuration.mode == .recursive)
         try adopt(configuration.clients)
         cacheSize = configuration.cacheSize
+        maximumSignatures = configuration.maximumSignatures
         queryTimeout = configuration.queryTimeout
         maximumPending = configuration.maximumPending
         idleTimeout = configuration.idleTimeout
@@ -171,6 +174,13 @@ extension ResolverSettings {
     }
 }
 
+extension ResolverSettings {
+    /// What answers that are kept ready may take, on all event loops. Octets.
+    var readyAnswerLimit: Int { cacheSize / 4 - signatureLimit }
+    /// What signatures of ours that are kept may take, on all event loops. Octets.
+    var signatureLimit: Int { localZones.values.contains { $0.sign != nil } ? cacheSize / 16 : 0 }
+}
+
 /// What is counted.
 struct ResolverCounters: Sendable {
     let queries = Counter(label: "queries")
@@ -179,6 +189,9 @@ struct ResolverCounters: Sendable {
     let cacheHits = Counter(label: "cache-hits")
     let cacheMisses = Counter(label: "cache-misses")
     let secure = Counter(label: "secure-answers")
+    /// Signatures of ours that were made, and that weren't because there were too many.
+    let signatures = Counter(label: "signatures")
+    let unsigned = Counter(label: "signatures-refused")
     /// Denials that followed from others (RFC 8020, RFC 8198).
     let synthesized = Counter(label: "synthesized-denials")
     let bogus = Counter(label: "bogus-answers")

@@ -19,6 +19,7 @@ final class Shard: @unchecked Sendable {
     private(set) var inFlight: [Outcome.Key: Waiters] = [:]
     private(set) var waiting = 0
     private let keys: KeyCache
+    private let signer: ZoneSigner
     private var gaps: ProvenGaps
     /// What answers, delegations, keys and proofs may take together. Octets.
     let limit: Int
@@ -44,7 +45,9 @@ final class Shard: @unchecked Sendable {
     /// An answer is asked for again when so much of its life is left: a tenth, of ten seconds at least.
     private static let prefetchShare: Int64 = 10
 
-    init(_ settings: ResolverSettings, on loop: any EventLoop, names: NameSpace, shards: Int) {
+    /// - Parameter signer: the loop's.
+    init(_ settings: ResolverSettings, on loop: any EventLoop, names: NameSpace, shards: Int, signer: ZoneSigner) {
+        self.signer = signer
         self.settings = settings
         self.loop = loop
         self.names = names
@@ -217,10 +220,25 @@ final class Shard: @unchecked Sendable {
         }
         let key = Outcome.Key(name: name, type: type, dnssecOK: true, checkingDisabled: true)
         // DS records are the parent's, whoever is asked about the zone itself.
-        guard let source = names.route(type == .ds ? name.parent ?? name : name).source else { return nil }
+        let route = names.route(type == .ds ? name.parent ?? name : name)
+        if case .local(let zone) = route { return local(Question(name: name, type: type), zone) }
+        guard let source = route.source else { return nil }
         let outcome = await find(key, source, work)
         guard outcome.error == nil else { return nil }
         return SecurityReply(code: outcome.code, answers: outcome.answers, authorities: outcome.authorities)
+    }
+
+    /// What a local zone says, signed where it is.
+    private func local(_ question: Question, _ zone: Zone) -> SecurityReply? {
+        let client = ZoneSigner.Client(dnssecOK: true, compactOK: false, isDatagram: false)
+        guard let signed = names.signed(zone), let answer = try? signer.answer(question, in: signed, for: client) else {
+            return nil
+        }
+        return SecurityReply(
+            code: answer.code,
+            answers: answer.answers,
+            authorities: answer.authorities + answer.proofs
+        )
     }
 
     private static let busy = Outcome.failure(ExtendedError(code: 0, text: "too many questions are waiting"))

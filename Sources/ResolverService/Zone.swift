@@ -6,6 +6,12 @@ struct LocalAnswer: Equatable {
     var answers: [ResourceRecord] = []
     var authorities: [ResourceRecord] = []
     var additionals: [ResourceRecord] = []
+    /// That the names which wildcards stood for aren't there themselves. They stay with the whole chain of aliases.
+    var proofs: [ResourceRecord] = []
+    /// Whether signatures are in it, which don't count for ever.
+    var isSigned = false
+    /// Whether the response code goes with a proof by RFC 9824, as the client wished.
+    var isCompact = false
     /// False for a referral to servers of a zone below.
     var isAuthoritative = true
     /// Where an alias leads out of the zone: what is still to be asked.
@@ -17,7 +23,7 @@ final class Zone: Sendable {
     /// The zone's top.
     let origin: DomainName
     /// The SOA record as negative answers carry it (RFC 2308 §3).
-    private let negative: ResourceRecord
+    let negative: ResourceRecord
     /// All names, those without records of their own in between included (RFC 4592 §2.2.2).
     let nodes: ZoneNodes
 
@@ -76,11 +82,13 @@ final class Zone: Sendable {
     }
 
     /// The answer to a question about a name at or below the zone's top.
-    func answer(_ question: Question) -> LocalAnswer {
+    ///
+    /// - Parameter extras: sets that the top has beside its own, or in their place.
+    func answer(_ question: Question, with extras: [RecordType: [ResourceRecord]] = [:]) -> LocalAnswer {
         var answer = LocalAnswer()
         var name = question.name
         for _ in 0...Self.maximumAliases {
-            switch find(name, question.type) {
+            switch find(name, question.type, extras) {
             case .records(let records):
                 answer.answers += records
                 addAddresses(of: records, to: &answer)
@@ -126,24 +134,20 @@ final class Zone: Sendable {
         case noName
     }
 
-    private func find(_ name: DomainName, _ type: RecordType) -> Finding {
-        let depth = name.labelCount
-        var encloser = origin
-        for labels in origin.labelCount...max(depth, origin.labelCount) {
-            let step = name.suffix(labels: labels)
-            guard let sets = nodes[step] else { return wildcard(name, type, encloser) }
-            encloser = step
-            if labels > origin.labelCount, let servers = sets[.ns], labels < depth || type != .ds {
-                return .delegation(servers)
-            }
-            if labels < depth, let redirection = sets[.dname]?.first { return redirect(name, redirection) }
+    private func find(
+        _ name: DomainName,
+        _ type: RecordType,
+        _ extras: [RecordType: [ResourceRecord]]
+    ) -> Finding {
+        switch locate(name, type) {
+        case .node(let sets):
+            let all = name == origin && !extras.isEmpty ? sets.merging(extras) { $1 } : sets
+            return pick(all, type, owner: nil)
+        case .wildcard(_, let sets): return pick(sets, type, owner: name)
+        case .cut(_, let servers): return .delegation(servers)
+        case .redirection(let redirection): return redirect(name, redirection)
+        case .missing: return .noName
         }
-        return pick(nodes[name] ?? [:], type, owner: nil)
-    }
-
-    private func wildcard(_ name: DomainName, _ type: RecordType, _ encloser: DomainName) -> Finding {
-        guard let source = try? encloser.prepending(label: [0x2A]), let sets = nodes[source] else { return .noName }
-        return pick(sets, type, owner: name)
     }
 
     /// - Parameter owner: the name that a wildcard stands for.

@@ -15,6 +15,8 @@ struct ZoneFile: Sendable {
     let name: String
     /// The path as the administrator wrote it, for messages.
     let path: String
+    /// Whether the zone is signed as it's asked, so that the file must have no signatures.
+    var isSigned = false
 
     /// The most octets that a master file may have.
     static let maximumOctets = 256 << 20
@@ -52,6 +54,10 @@ struct ZoneFile: Sendable {
                 let result = read(included, followsLinks: false)
                 if case .success(let content) = result { all.add(content) }
                 return result
+            }
+            if isSigned, let record = records.first(where: { SignedZone.ownTypes.contains($0.record.type) }) {
+                let reason = "\(record.record.type) in a zone that is signed as it is asked"
+                throw MasterFileError(file: record.file, line: record.line, reason: reason)
             }
             return try Zone(origin: origin, file: path, records: records)
         }

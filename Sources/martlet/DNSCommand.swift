@@ -11,8 +11,7 @@ struct DNSCommand: AsyncParsableCommand {
         subcommands: [
             DNSLookupCommand.self, DNSCacheCommand.self, DNSZonesCommand.self, DNSServersCommand.self,
             DNSAnchorsCommand.self, DNSLogCommand.self, DNSStatisticsCommand.self, DNSReloadCommand.self,
-            DNSSyncCommand.self,
-            DNSTransferCommand.self,
+            DNSSyncCommand.self, DNSTransferCommand.self, DNSKeyCommand.self,
         ],
         defaultSubcommand: DNSLookupCommand.self
     )

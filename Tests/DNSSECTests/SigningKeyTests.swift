@@ -15,7 +15,7 @@ import Testing
 
     private func signed(_ text: String, _ key: SigningKey) throws -> RecordSet {
         let records = try TestZones.parse(text)
-        let set = try #require(RecordSet.sets(of: records).first)
+        let set = try #require(SignableSet(records))
         let signature = try #require(key.sign(set, inception: now - 60, expiration: now + 60))
         return try #require(RecordSet.sets(of: records + [signature]).first)
     }
@@ -55,7 +55,7 @@ import Testing
 
     @Test func whatIsElsewhereIsNotSigned() throws {
         let key = try key(.ecdsaP256)
-        let set = try #require(RecordSet.sets(of: try TestZones.parse("other.test. 60 A 192.0.2.1")).first)
+        let set = try #require(SignableSet(try TestZones.parse("other.test. 60 A 192.0.2.1")))
         #expect(key.sign(set, inception: now, expiration: now + 60) == nil)
     }
 
@@ -67,11 +67,14 @@ import Testing
     @Test(arguments: [KeyKind.ecdsaP256, .ed25519])
     func theParentIsTold(kind: KeyKind) throws {
         let key = try key(kind)
-        let record = try #require(key.delegationSigner)
+        let record = try #require(key.delegationSigner())
         let signer = try #require(DelegationSigner(record))
         #expect(signer.matches(key.publicKey, key.record))
         #expect(key.publicKey.isSecureEntryPoint && key.publicKey.isZoneKey)
         #expect(key.parentRequests.map(\.type) == [.cds, .cdnskey])
         #expect(key.parentRequests.map(\.data) == [record.data, key.record.data])
+        let longer = try #require(key.delegationSigner(.sha384).flatMap { DelegationSigner($0) })
+        #expect(longer.digestType == 4 && longer.digest.count == 48 && longer.matches(key.publicKey, key.record))
+        #expect(key.delegationSigner(.sha512) == nil)
     }
 }

@@ -47,10 +47,12 @@ final class TestResolver: Sendable {
         for (name, text) in zones {
             try Self.write(text, to: "\(directory)/\(name)")
             let origin = try DomainName(name)
-            files.append(ZoneFile(origin: origin, directory: descriptor, name: name, path: "zones/\(name)"))
+            var file = ZoneFile(origin: origin, directory: descriptor, name: name, path: "zones/\(name)")
+            file.isSigned = settings.localZones[origin]?.sign != nil
+            files.append(file)
         }
         let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        server = ResolverServer(settings, zones: files, group: group, logger: quiet)
+        server = ResolverServer(settings, zones: files, state: descriptor, group: group, logger: quiet)
         let loopback = try SocketAddress(ipAddress: "127.0.0.1", port: 0)
         let datagrams = try DatagramSockets.bind(loopback, count: 2)
         let stream = try InternetSocket.listen(loopback)

@@ -69,6 +69,8 @@ package struct ResolverdConfiguration: Sendable {
     package var cacheMaximumTTL: TimeAmount
     /// The longest that an answer is kept which says that there is nothing.
     package var cacheMaximumNegativeTTL: TimeAmount
+    /// How many signatures of local zones are made in a second, on each event loop.
+    package var maximumSignatures: Int
     /// After how long a question is given up, all servers and attempts together.
     package var queryTimeout: TimeAmount
     /// Questions to other servers that may wait for an answer at the same time.
@@ -136,6 +138,7 @@ package struct ResolverdConfiguration: Sendable {
             default: .hours(1),
             in: .zero ... .hours(24)
         )
+        maximumSignatures = try table.integer("maximum-signatures", default: 10_000, in: 4...1_000_000)
         queryTimeout = try table.duration("query-timeout", default: .seconds(5), in: .milliseconds(100) ... .minutes(1))
         maximumPending = try table.integer("maximum-pending", default: 4096, in: 1...1_000_000)
         idleTimeout = try table.duration("idle-timeout", default: .seconds(30), in: .seconds(1) ... .hours(1))

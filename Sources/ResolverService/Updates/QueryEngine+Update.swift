@@ -29,6 +29,9 @@ extension QueryEngine {
         guard !zone.isSecondary else { return UpdateFault(.notImplemented, "the zone is changed at its primary") }
         guard let updates, !zone.update.isEmpty else { return UpdateFault(.refused, "the zone takes no updates") }
         guard let signer = client.signer else { return UpdateFault(.refused, "the update isn't signed") }
+        if zone.sign != nil, let record = request.updates.first(where: { SignedZone.ownTypes.contains($0.type) }) {
+            return UpdateFault(.refused, "\(record.type) is made as it's asked for")
+        }
         return await updates.update(request, signer: signer)
     }
 }
