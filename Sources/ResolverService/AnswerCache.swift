@@ -12,7 +12,7 @@ struct AnswerCache {
     /// A class, so that finding one copies nothing.
     private final class Entry {
         let question: [UInt8]
-        let variant: UInt8
+        let variant: UInt16
         let answer: [UInt8]
         let timesToLive: [Int]
         /// Where the OPT record begins.

@@ -7,7 +7,7 @@ struct PlainQueryView {
     /// Behind the question.
     private let end: Int
     /// What else makes an answer differ: EDNS, DO, CO, CD, AD, RD, and what the client may have.
-    let variant: UInt8
+    let variant: UInt16
     /// The most octets that the client takes in a datagram.
     let payloadSize: Int
     private let options: Options
@@ -29,7 +29,7 @@ struct PlainQueryView {
         }
         let end = position + 4
         guard end <= octets.count, position - DNSMessage.headerOctets <= DomainName.maximumOctets else { return nil }
-        var variant = (octets[2] & 1) | ((octets[3] & 0x10) >> 3) | rights.rawValue | (octets[3] & 0x20)
+        var variant = UInt16((octets[2] & 1) | ((octets[3] & 0x10) >> 3) | rights.rawValue | (octets[3] & 0x20))
         var payloadSize = 512
         var options = Options()
         if octets[11] == 1 {
@@ -41,7 +41,7 @@ struct PlainQueryView {
             // Other options than these have an effect on no answer; their form is checked all the same.
             guard let known = Options(octets, from: end + 11) else { return nil }
             options = known
-            variant |= 8 | ((octets[end + 7] & 0x80) >> 3) | (octets[end + 7] & 0x40)
+            variant |= 8 | UInt16(octets[end + 7] & 0x80) >> 3 | UInt16(octets[end + 7] & 0x40) << 2
             payloadSize = max(512, Int(octets[end + 3]) << 8 | Int(octets[end + 4]))
         } else if octets.count != end {
             return nil
@@ -132,7 +132,7 @@ struct PlainQueryView {
 /// What of a plain query identifies its answer.
 struct PlainQuery: Sendable {
     let question: [UInt8]
-    let variant: UInt8
+    let variant: UInt16
 
     func hash(_ seed: UInt64) -> UInt64 {
         var hasher = Hasher()

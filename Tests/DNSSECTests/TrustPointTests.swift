@@ -21,7 +21,7 @@ struct TrustPointTests {
     ) throws -> [ResourceRecord] {
         let gone = revoked.map(\.revoked)
         let records = keys.map(\.plain.record) + gone.map(\.record)
-        let set = try #require(RecordSet.sets(of: records).first)
+        let set = try #require(SignableSet(records))
         let time = UInt32(truncatingIfNeeded: now)
         let all = signers.map(\.plain) + gone
         return try records
@@ -105,7 +105,7 @@ struct TrustPointTests {
         let now = Self.start
         _ = point.observe(try Self.answers([old], signers: [old], at: now), now: now, Self.policy)
         let record = old.revoked.record
-        let set = try #require(RecordSet.sets(of: [record, stranger.plain.record]).first)
+        let set = try #require(SignableSet([record, stranger.plain.record]))
         let time = UInt32(truncatingIfNeeded: now)
         let signature = try #require(stranger.plain.sign(set, inception: time &- 60, expiration: time &+ 3600))
         let (changes, failure) = point.observe([record, stranger.plain.record, signature], now: now, Self.policy)

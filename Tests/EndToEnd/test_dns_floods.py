@@ -105,9 +105,9 @@ def test_a_reflection_flood(guarded):
     assert octets < 2000 * len(query) + len(whole) * 1300
     assert ask(guarded, STRANGER, "flood.test", "TXT", tcp=True).answer
     # Another network, and one that may recurse, notice nothing.
-    assert ask(guarded, "45.72.1.1", "flood.test", "TXT").answer
+    assert ask(guarded, "45.72.1.1", "flood.test", "TXT", use_edns=0, payload=1232).answer
     for _ in range(50):
-        assert ask(guarded, GUEST, "flood.test", "TXT").answer
+        assert ask(guarded, GUEST, "flood.test", "TXT", use_edns=0, payload=1232).answer
 
 
 def test_a_flood_of_names_that_are_not_there(guarded):
@@ -142,7 +142,7 @@ def test_cookies_with_dig(guarded):
     assert found and "NOERROR" in first, first
     again = dig(guarded, f"+cookie={found[1]}", "small.flood.test", "A")
     assert f"COOKIE: {found[1]} (good)" in again
-    assert "FORMERR" in dig(guarded, "+ednsopt=10:0102", "small.flood.test", "A")
+    assert "FORMERR" in dig(guarded, "+nocookie", "+ednsopt=10:0102", "small.flood.test", "A")
 
 
 def test_a_cookie_gets_past_the_flood(guarded):
@@ -311,9 +311,8 @@ def test_poison_from_a_forwarder(internet, guarded):
 
 
 def test_dns64_with_dig(internet, guarded):
-    assert "64:ff9b::2d64:1" in dig(guarded, "+short", "www.plain.com", "AAAA", source=GUEST) or dig(
-        guarded, "+short", "www.plain.com", "AAAA", source=GUEST
-    ).strip(), "its own address where it has one"
+    own = dig(guarded, "+short", "www.plain.com", "AAAA", source=GUEST).strip()
+    assert own and not own.startswith("64:ff9b:"), "its own address where it has one"
 
     def answer(asked):
         if asked.kind == "A":
@@ -348,5 +347,5 @@ def test_trust_anchors_are_followed(guarded):
         guarded.restart()
     (guarded.directory / "dns" / "trust-anchors").write_text("version 1\nkey nonsense\n")
     guarded.restart()
-    assert "trust anchors" in guarded.log() and "damaged" in guarded.log()
+    assert "dns/trust-anchors is damaged" in guarded.log()
     assert ask(guarded, GUEST, "www.signed.com").rcode() == dns.rcode.NOERROR

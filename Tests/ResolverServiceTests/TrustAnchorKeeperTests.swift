@@ -60,7 +60,7 @@ private final class RootKeys: Sendable {
         let state = state.withLockedValue { $0 }
         let gone = state.revoked.map { revoking[$0] }
         let records = state.published.map { plain[$0].record } + gone.map(\.record)
-        guard let set = RecordSet.sets(of: records).first else { return [] }
+        guard let set = SignableSet(records) else { return [] }
         let now = UInt32(truncatingIfNeeded: state.now)
         let signers = state.signers.map { plain[$0] } + gone
         return records + signers.compactMap { $0.sign(set, inception: now - 3600, expiration: now + 864_000) }
