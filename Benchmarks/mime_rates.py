@@ -51,7 +51,7 @@ def main() -> None:
         return python_parse(sys.argv[2], sys.argv[3:])
     parser = argparse.ArgumentParser(prog="scripts/bench mime")
     parser.add_argument("--messages", type=int, default=10_000)
-    parser.add_argument("--octets", type=int, default=25_000, help="of a part, about")
+    parser.add_argument("--octets", type=int, default=28_000, help="of a part, about")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="300 messages")
     options = parser.parse_args()
@@ -64,7 +64,7 @@ def main() -> None:
         subprocess.run([sys.executable, str(generator), str(directory / "corpus"), *numbers], check=True)
         files = [str(path) for path in sorted((directory / "corpus").iterdir())]
         size = sum(os.path.getsize(path) for path in files) / 1e6
-        print(f"corpus: {len(files)} messages, {size:.0f} MB")
+        print(f"corpus: {len(files)} messages, {size:.0f} MB, {size * 1e6 / 2**30:.2f} GiB", flush=True)
         commands = build(directory)
         for mode in ("structure", "decode"):
             rates = {}

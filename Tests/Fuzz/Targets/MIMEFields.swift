@@ -74,21 +74,27 @@ private func flowed(_ body: [UInt8], _ size: Int) -> [UInt8] {
     return text
 }
 
-private func files(_ body: [UInt8], _ size: Int) -> [String] {
+/// What a text holds: the octets outside and within files, and the files with where each begins and ends among them.
+private struct FoundFiles: Equatable {
+    var octets: [UInt8] = []
+    var files: [EnclosedFile] = []
+    var places: [Int] = []
+}
+
+private func files(_ body: [UInt8], _ size: Int) -> FoundFiles {
     var reader = EnclosedFileReader()
-    var text: [UInt8] = []
-    var found: [String] = []
+    var found = FoundFiles()
     func take(_ event: EnclosedFileReader.Event) {
         switch event {
-        case .text(let octets): text += octets
-        case .begin(let file): found.append("begin \(file.name)")
-        case .content(let octets): text += octets
-        case .end(let file): found.append("end \(file)")
+        case .text(let octets), .content(let octets): found.octets += octets
+        case .begin(let file), .end(let file):
+            found.files.append(file)
+            found.places.append(found.octets.count)
         }
     }
     for start in stride(from: 0, to: body.count, by: max(1, size)) {
         reader.feed(body[start..<min(start + size, body.count)], to: take)
     }
     reader.finish(to: take)
-    return found + ["\(text)"]
+    return found
 }
