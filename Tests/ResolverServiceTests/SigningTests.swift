@@ -134,9 +134,15 @@ import Glibc
         try await with { resolver, keys in
             _ = try make(in: keys)
             await resolver.server.reload()
-            let first = try await resolver.ask("mail.example.test", dnssecOK: true)
+            // Each event loop makes signatures of its own.
+            func timesToLive() async throws -> [String] {
+                let answers = try await resolver.ask("mail.example.test", dnssecOK: true).answers
+                return answers.map { "\($0.type) \($0.timeToLive)" }
+            }
+            let first = try await timesToLive()
+            #expect(first.contains { $0.hasPrefix("RRSIG") })
             resolver.clock.advance(1800)
-            #expect(try await resolver.ask("mail.example.test", dnssecOK: true).answers == first.answers)
+            for _ in 0..<8 { #expect(try await timesToLive() == first) }
         }
     }
 
