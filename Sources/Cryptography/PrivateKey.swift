@@ -33,10 +33,14 @@ package final class PrivateKey: @unchecked Sendable {
 
     /// A key from a PEM file's octets, PKCS #8 (RFC 5958) or the older form of RSA and EC keys. Nil if there is none.
     package convenience init?(pem octets: [UInt8]) {
-        let file = BIO_new_mem_buf(octets, Int32(clamping: octets.count))
-        defer { BIO_free(file) }
-        // A key that wants a pass phrase is refused instead of asking a terminal for it.
-        self.init(PEM_read_bio_PrivateKey(file, nil, { _, _, _, _ in 0 }, nil))
+        // The octets aren't copied, and must stay until they are read.
+        let key = octets.withUnsafeBytes { octets in
+            let file = BIO_new_mem_buf(octets.baseAddress, Int32(clamping: octets.count))
+            defer { BIO_free(file) }
+            // A key that wants a pass phrase is refused instead of asking a terminal for it.
+            return PEM_read_bio_PrivateKey(file, nil, { _, _, _, _ in 0 }, nil)
+        }
+        self.init(key)
     }
 
     /// An EdDSA key from its secret octets (RFC 8032). Nil if the length is wrong or the kind is another.

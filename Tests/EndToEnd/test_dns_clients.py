@@ -131,7 +131,7 @@ def test_diggers(machine, program, question, code, wanted):
     (["-c", "CH"], "REFUSED"),
     (["+norecurse"], "REFUSED"),
     (["+cdflag"], "NOERROR"),
-    (["+header-only"], "FORMERR"),
+    (["+header-only", "+nocookie"], "FORMERR"),
     (["-6", "@::1"], "NOERROR"),
 ], ids=lambda item: " ".join(item) if isinstance(item, list) else item)  # fmt: skip
 def test_peculiar_queries(machine, options, wanted):

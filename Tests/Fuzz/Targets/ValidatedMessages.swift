@@ -71,7 +71,7 @@ private final class SigningZone: Sendable {
     private init() {
         guard let zone = try? DomainName("z"), let secret = PrivateKey(.ed25519, raw: [UInt8](repeating: 7, count: 32)),
             let key = SigningKey(zone: zone, key: secret, isSecureEntryPoint: true, timeToLive: 3600),
-            let set = RecordSet.sets(of: [key.record]).first,
+            let set = SignableSet([key.record]),
             let signature = key.sign(set, inception: Self.now - 1000, expiration: Self.now + 100_000)
         else { fatalError("no key") }
         self.key = key
@@ -83,7 +83,8 @@ private final class SigningZone: Sendable {
     func sign(_ records: [ResourceRecord], _ bits: UInt8) -> Signed {
         var result = Signed(records: records, signed: [], forged: records.contains { $0.type == .rrsig })
         for (index, set) in RecordSet.sets(of: records).enumerated() where bits & (1 << UInt8(index % 8)) != 0 {
-            guard index < 16, let signature = key.sign(set, inception: Self.now - 1000, expiration: Self.now + 100_000)
+            guard index < 16, let signable = SignableSet(set.records),
+                let signature = key.sign(signable, inception: Self.now - 1000, expiration: Self.now + 100_000)
             else { continue }
             result.records.append(signature)
             result.signed.insert(Owner(name: set.name, type: set.type))
