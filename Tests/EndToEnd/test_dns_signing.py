@@ -190,10 +190,13 @@ def test_delv_believes_what_it_asks(signed, tmp_path, zone):
     key = json.loads(signed.instance.martlet("dns", "key", "list", zone, "--json").stdout)[0]["dnskey"].split()
     anchors, other = tmp_path / "anchors", tmp_path / "other"
     material = "".join(key[7:])
-    text = f'trust-anchors {{ {zone} static-key {" ".join(key[4:7])} "{{}}"; }};\n'
-    anchors.write_text(text.format(material))
+
+    def anchor(material):
+        return f'trust-anchors {{ {zone} static-key {" ".join(key[4:7])} "{material}"; }};\n'
+
+    anchors.write_text(anchor(material))
     changed = material[:-6] + ("AAAA" if material[-6:-2] != "AAAA" else "BBBB") + material[-2:]
-    other.write_text(text.format(changed))
+    other.write_text(anchor(changed))
     for name, kind, expected in [
         ("mail", "A", "; fully validated"), ("x.wild", "A", "; fully validated"), ("x.old", "A", "; fully validated"),
         ("nowhere", "A", "; negative response, fully validated"), ("c", "A", "; negative response, fully validated"),
