@@ -62,6 +62,18 @@ private func octets(_ lines: [String]) -> [UInt8] { Array((lines.joined(separato
         #expect(DeliveryReport(reading: written) == report)
     }
 
+    /// An empty block would vanish, and the next one be taken for it.
+    @Test func reportsWithEmptyBlocksAreNotWritten() throws {
+        let body = Array("Arrival-Date: never\n\nFinal-Recipient: rfc822; a@b\n".utf8)
+        var report = try #require(DeliveryReport(reading: body))
+        #expect(report.recipients.count == 1)
+        #expect(throws: BuildError.badStructure) { try report.written() }
+        report.reportingMTA = ReportValue("dns", "mail.example")
+        #expect(DeliveryReport(reading: try report.written()) == report)
+        report.recipients.insert(DeliveryReport.Recipient(), at: 0)
+        #expect(throws: BuildError.badStructure) { try report.written() }
+    }
+
     @Test func nothingIsInjectedIntoReports() {
         var report = DeliveryReport()
         report.envelopeID = "a\r\n\r\nFinal-Recipient: rfc822; x"

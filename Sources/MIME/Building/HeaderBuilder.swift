@@ -5,7 +5,7 @@ package enum BuildError: Error, Equatable {
     case badFieldName(String)
     case badAddress(String)
     case badType(String)
-    /// A multipart without parts, or too deep.
+    /// A multipart without parts, or too deep; a report with an empty block.
     case badStructure
 }
 

@@ -56,7 +56,8 @@ package struct DeliveryReport: Sendable, Equatable {
         hasMoreRecipients = fields.hasMore
     }
 
-    /// The part's body. Throws for line breaks in a value.
+    /// The part's body. Throws for line breaks in a value, and where there is nothing about the message or a recipient: the
+    /// first block would then be taken for the message's (RFC 3464 §2.1).
     package func written() throws(BuildError) -> [UInt8] {
         var block = HeaderBuilder()
         try block.add("Original-Envelope-Id", report: envelopeID)
@@ -65,10 +66,12 @@ package struct DeliveryReport: Sendable, Equatable {
         try block.add("Received-From-MTA", report: receivedFrom?.field)
         try block.add("Arrival-Date", report: arrival)
         for field in extensions { try block.add(field.name, report: field.value) }
+        guard !block.octets.isEmpty else { throw .badStructure }
         var octets = block.octets
         for recipient in recipients {
-            octets += [ASCII.carriageReturn, ASCII.lineFeed]
-            octets += try recipient.written()
+            let fields = try recipient.written()
+            guard !fields.isEmpty else { throw .badStructure }
+            octets += [ASCII.carriageReturn, ASCII.lineFeed] + fields
         }
         return octets
     }
