@@ -68,7 +68,8 @@ struct StateFile: Sendable {
         return count <= maximum ? String(decoding: octets.prefix(count), as: UTF8.self) : nil
     }
 
-    private static func write(_ octets: [UInt8], to descriptor: CInt, _ name: String) throws(StateFileError) {
+    /// Writes all of the octets.
+    static func write(_ octets: [UInt8], to descriptor: CInt, _ name: String) throws(StateFileError) {
         var done = 0
         while done < octets.count {
             let count = octets.withUnsafeBytes {

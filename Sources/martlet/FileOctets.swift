@@ -4,7 +4,7 @@ import ArgumentParser
 import Glibc
 #endif
 
-/// Reads files, or standard input where the path is `-`.
+/// Reads files, or standard input where the path is `-`, and writes.
 enum FileOctets {
     private static let piece = 256 * 1024
 
@@ -20,6 +20,19 @@ enum FileOctets {
             guard count >= 0 else { throw ValidationError("\(path): \(String(cString: strerror(errno)))") }
             if count == 0 { return }
             try buffer.withUnsafeBytes { try take(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+        }
+    }
+
+    /// Writes all of the octets.
+    ///
+    /// - Parameter name: what is written to, for the message where that fails.
+    static func write(_ octets: UnsafeRawBufferPointer, to descriptor: CInt, _ name: String) throws {
+        var rest = octets[...]
+        while !rest.isEmpty {
+            let count = Glibc.write(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw ValidationError("\(name): \(String(cString: strerror(errno)))") }
+            rest = rest.dropFirst(count)
         }
     }
 

@@ -109,12 +109,10 @@ struct MIMEBuildCommand: ParsableCommand {
     }
 
     private static func write(_ octets: UnsafeRawBufferPointer) throws {
-        var rest = octets[...]
-        while !rest.isEmpty {
-            let count = Glibc.write(STDOUT_FILENO, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw ExitCode.failure }
-            rest = rest.dropFirst(count)
+        do {
+            try FileOctets.write(octets, to: STDOUT_FILENO, "standard output")
+        } catch {
+            throw ExitCode.failure
         }
     }
 }

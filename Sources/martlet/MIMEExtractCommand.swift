@@ -172,15 +172,7 @@ private final class MIMEOutput {
     deinit { close(descriptor) }
 
     func write(_ piece: UnsafeRawBufferPointer) throws {
-        var rest = piece[...]
-        while !rest.isEmpty {
-            let count = Glibc.write(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else {
-                throw ValidationError("\(path ?? "standard output"): \(String(cString: strerror(errno)))")
-            }
-            rest = rest.dropFirst(count)
-        }
+        try FileOctets.write(piece, to: descriptor, path ?? "standard output")
         octets += piece.count
     }
 }

@@ -58,13 +58,7 @@ struct MessageFile {
     }
 
     private static func write(_ octets: UnsafeRawBufferPointer) throws {
-        var rest = octets[...]
-        while !rest.isEmpty {
-            let count = Glibc.write(STDOUT_FILENO, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw ValidationError("standard output: \(String(cString: strerror(errno)))") }
-            rest = rest.dropFirst(count)
-        }
+        try FileOctets.write(octets, to: STDOUT_FILENO, "standard output")
     }
 }
 

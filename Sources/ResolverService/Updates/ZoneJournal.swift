@@ -62,7 +62,7 @@ final class ZoneJournal: @unchecked Sendable {
         let isFresh = octets == 0
         let addition = (isFresh ? JournalFormat.heading : []) + JournalFormat.frame(items)
         do throws(StateFileError) {
-            try write(addition)
+            try StateFile.write(addition, to: descriptor, name)
             guard fdatasync(descriptor) == 0 else { throw StateFileError("sync \(name)") }
             if isFresh, fsync(file.directory) != 0 { throw StateFileError("sync the directory of \(name)") }
         } catch {
@@ -75,18 +75,6 @@ final class ZoneJournal: @unchecked Sendable {
             throw error
         }
         octets += addition.count
-    }
-
-    private func write(_ content: [UInt8]) throws(StateFileError) {
-        var done = 0
-        while done < content.count {
-            let count = content.withUnsafeBytes {
-                Glibc.write(descriptor, $0.baseAddress?.advanced(by: done), $0.count - done)
-            }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw StateFileError("write \(name)") }
-            done += count
-        }
     }
 
     /// Puts a journal of these items into the place of this one.
