@@ -86,10 +86,16 @@ final class NotifySender: @unchecked Sendable {
                 return
             }
             // Where the system says at once that nobody is there, the time is waited for all the same.
-            let rest = began + .seconds(patience) - .now()
-            if rest > .zero { await loop.pause(rest) }
+            await rest(until: began + .seconds(patience), target)
         }
         logger.warning("secondary does not answer notifications")
+    }
+
+    /// Waits, but not longer than there is no news.
+    private func rest(until end: NIODeadline, _ target: Target) async {
+        while !isClosed, (pending[target] ?? nil) == nil, NIODeadline.now() < end {
+            await loop.pause(min(Self.pause, end - .now()))
+        }
     }
 
     private func exchange(_ message: DNSMessage, _ target: Target, _ patience: TimeAmount) async -> ResponseCode? {
