@@ -7,7 +7,7 @@ import ZoneTransfer
 final class ZoneStore: Sendable {
     private struct State {
         var zones: [DomainName: Zone] = [:]
-        var versions: [DomainName: [String: ZoneFile.Version?]] = [:]
+        var watches: [DomainName: FileWatch] = [:]
         var histories: [DomainName: ZoneHistory] = [:]
     }
 
@@ -72,7 +72,7 @@ final class ZoneStore: Sendable {
     /// - Returns: whether another zone is served now.
     func refresh(all: Bool) -> Bool {
         var hasChanged = false
-        for file in files where all || isOutdated(file) {
+        for file in files where isDue(file) || all {
             let loaded = file.load()
             switch loaded.zone {
             case .success(let zone):
@@ -91,14 +91,14 @@ final class ZoneStore: Sendable {
                     metadata: ["zone": "\(file.origin)", "reason": "\(error)"]
                 )
             }
-            state.withLockedValue { $0.versions[file.origin] = loaded.versions }
+            state.withLockedValue { $0.watches[file.origin, default: FileWatch()].note(loaded.versions) }
         }
         return hasChanged
     }
 
-    private func isOutdated(_ file: ZoneFile) -> Bool {
-        let versions = state.withLockedValue { $0.versions[file.origin] }
-        guard let versions else { return true }
-        return versions.contains { name, version in file.version(of: name) != version }
+    private func isDue(_ file: ZoneFile) -> Bool {
+        var watch = state.withLockedValue { $0.watches[file.origin] } ?? FileWatch()
+        defer { state.withLockedValue { [watch] in $0.watches[file.origin] = watch } }
+        return watch.hasSettled(file)
     }
 }

@@ -79,6 +79,30 @@ struct JournalFormatTests {
         #expect(throws: JournalFormat.Damage.self) { try JournalFormat.read(Array("something else altogether\n".utf8)) }
     }
 
+    /// A frame may be long: what comes behind it, and everybody was told of, isn't cut off with it.
+    @Test func damageInALongFrame() throws {
+        let lines = (0..<1000).map { "+h\($0).dyn.test. 60 TXT \"\(String(repeating: "x", count: 200))\"" }
+        let long: [JournalItem] = [.difference(try difference(2, lines))]
+        let head = octets([try sample()[0]])
+        let last: [[[JournalItem]]] = [
+            [[.difference(try difference(3))]], [[.file(serial: 3, FileContent([1]))]],
+            [[.file(serial: 3, FileContent([1])), .difference(try difference(3, ["+a.dyn.test. 60 A 192.0.2.9"]))]],
+        ]
+        for frames in last {
+            let whole = head + JournalFormat.frame(long) + frames.reduce([]) { $0 + JournalFormat.frame($1) }
+            #expect(try !JournalFormat.read(whole).isTorn)
+            // Its length, its checksum, its content.
+            for place in [0, 4, 100_000] {
+                var damaged = whole
+                damaged[head.count + place] ^= 1
+                #expect(throws: JournalFormat.Damage.self) { try JournalFormat.read(damaged) }
+            }
+        }
+        // One that was never finished has nothing right behind it, whatever it holds.
+        let torn = try JournalFormat.read(Array((head + JournalFormat.frame(long)).dropLast()))
+        #expect(torn.isTorn && torn.validOctets == head.count)
+    }
+
     @Test func nonsense() throws {
         var generator = SystemRandomNumberGenerator()
         for _ in 0..<500 {
@@ -287,6 +311,60 @@ struct DynamicZoneTests {
         #expect(throws: MasterFileError.self) { try place.start() }
         put(journal)
         #expect(try place.start().zone?.serial == 12)
+    }
+
+    /// The journal is replaced, and only the sync of the directory fails: what is appended from then on has a name.
+    @Test func aDirectoryThatCannotBeSynced() throws {
+        let place = try Place()
+        let directory = Glibc.open(place.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        defer { close(directory) }
+        let journal = ZoneJournal(directory: directory, name: "dyn.test.journal")
+        _ = try journal.open()
+        try journal.append([.file(serial: 1, FileContent([1]))])
+        // Through a descriptor with O_PATH files are reached, and nothing is synced.
+        let blind = Glibc.open(place.directory, 0o10_000_000 | O_DIRECTORY | O_CLOEXEC)
+        let former = dup(directory)
+        #expect(dup2(blind, directory) == directory)
+        #expect(throws: StateFileError.self) { try journal.replace(with: [.file(serial: 2, FileContent([2]))]) }
+        #expect(throws: StateFileError.self) { try journal.append([.file(serial: 3, FileContent([3]))]) }
+        #expect(dup2(former, directory) == directory)
+        close(former)
+        close(blind)
+        try journal.append([.difference(try difference(4))])
+        let found = try ZoneJournal(directory: place.descriptor, name: "dyn.test.journal").open()
+        #expect(found.items == [.file(serial: 2, FileContent([2])), .difference(try difference(4))])
+    }
+
+    /// What couldn't be read at the next start isn't written.
+    @Test func aJournalThatWouldGetTooLarge() throws {
+        let place = try Place()
+        let maximum = (1 << 16) + 4096
+        let journal = ZoneJournal(directory: place.descriptor, name: "dyn.test.journal", maximumOctets: maximum)
+        _ = try journal.open()
+        let long = try difference(1, ["+t.dyn.test. 60 TXT \"\(String(repeating: "x", count: 250))\""])
+        var count = 0
+        while count < 100, (try? journal.append([.difference(long)])) != nil { count += 1 }
+        #expect((5..<20).contains(count))
+        // That the file has them is noted all the same, so that the zone can still be written.
+        try journal.append([.file(serial: 2, FileContent([2]))])
+        let again = ZoneJournal(directory: place.descriptor, name: "dyn.test.journal", maximumOctets: maximum)
+        #expect(try again.open().items.count == count + 1)
+    }
+
+    /// An edit isn't taken while somebody is writing it: the rest would come under a serial that isn't new.
+    @Test func aFileThatIsBeingWritten() throws {
+        let place = try Place()
+        let zone = try place.start()
+        let edited = Place.text.replacing("root 7", with: "root 20") + "e A 192.0.2.9\n"
+        #expect(!zone.isToBeRead())
+        try place.write(String(edited.prefix(edited.count - 15)))
+        #expect(!zone.isToBeRead())
+        try place.write(edited)
+        #expect(!zone.isToBeRead(), "it has just changed again")
+        #expect(zone.isToBeRead())
+        #expect(try zone.read())
+        #expect(try zone.addresses("e") == ["192.0.2.9"])
+        #expect(!zone.isToBeRead() && !zone.isOutdated)
     }
 
     @Test func journalsDoNotGrowForEver() throws {

@@ -23,7 +23,7 @@ final class DynamicZone: @unchecked Sendable {
     private(set) var history = ZoneHistory()
     /// What the zone's file has, so far as we know.
     private var written: (serial: UInt32, content: FileContent)?
-    private var versions: [String: ZoneFile.Version?] = [:]
+    private var watch = FileWatch()
     /// Whether the file was changed by others, and is not what we serve.
     private var isForeign = false
     /// Whether the journal has the file as the one that its differences begin with.
@@ -61,9 +61,10 @@ final class DynamicZone: @unchecked Sendable {
     // MARK: Reading
 
     /// Whether the file isn't as we left it.
-    var isOutdated: Bool {
-        versions.isEmpty || versions.contains { name, version in file.version(of: name) != version }
-    }
+    var isOutdated: Bool { watch.hasChanged(file) }
+
+    /// Whether the file isn't as we left it, and nobody is writing it.
+    func isToBeRead() -> Bool { watch.hasSettled(file) }
 
     /// Reads the file, or takes up what has changed in it.
     ///
@@ -71,7 +72,7 @@ final class DynamicZone: @unchecked Sendable {
     /// - Returns: whether there is another version now.
     func read() throws(MasterFileError) -> Bool {
         let loaded = file.load()
-        versions = loaded.versions
+        watch.note(loaded.versions)
         guard let zone else {
             let found = try loaded.zone.get()
             try start(found, loaded.content)
@@ -217,7 +218,7 @@ final class DynamicZone: @unchecked Sendable {
             defer { rest = nil }
             return rest
         }
-        versions = [file.name: file.version(of: file.name)]
+        watch.note([file.name: file.version(of: file.name)])
         written = (zone.serial, content)
         isForeign = false
         changed = nil

@@ -38,7 +38,7 @@ struct FileContent: Equatable, Sendable {
 enum JournalFormat {
     static let heading = Array("martlet dns journal 1\n".utf8)
 
-    /// The most octets that a frame may have.
+    /// The most octets that a frame may have, its head included.
     static let maximumFrame = 512 << 20
 
     /// What the octets of a file hold.
@@ -121,25 +121,47 @@ enum JournalFormat {
     private static func payload(_ octets: [UInt8], at place: Int) -> Range<Int>? {
         guard octets.count - place >= 8 else { return nil }
         let length = Int(octets.number(at: place))
-        guard length > 0, length <= maximumFrame, octets.count - place - 8 >= length else { return nil }
+        guard length > 0, length <= maximumFrame - 8, octets.count - place - 8 >= length else { return nil }
         let payload = (place + 8)..<(place + 8 + length)
         let checksum = octets[payload].withUnsafeBytes { CLinux_crc32c(0, $0.baseAddress, $0.count) }
         return checksum == octets.number(at: place + 4) ? payload : nil
     }
 
-    /// Where right frames come behind a wrong one it isn't a torn end.
+    /// Where right frames come behind a wrong one it isn't a torn end. All of the rest is looked at: a frame may be long.
     private static func checkRest(_ octets: [UInt8], from start: Int) throws(Damage) {
-        var place = start + 1
-        // The work is bounded for what a kill can leave; a long rest isn't that.
-        let end = min(octets.count - 9, start + 65536)
-        while place < end {
-            let kind = octets[place + 8]
-            if kind == 1 || kind == 2, payload(octets, at: place) != nil {
+        var budget = maximumCheck
+        for place in (start + 1)..<max(start + 1, octets.count - 8) where looksLikeFrame(octets, at: place) {
+            budget -= Int(octets.number(at: place))
+            // Where too much looks so, nothing is cut off that may count.
+            if budget < 0 || payload(octets, at: place) != nil {
                 throw Damage(description: "the frame at octet \(start) is damaged, and others come behind it")
             }
-            place += 1
         }
     }
+
+    /// How many octets are summed up in the search for right frames behind a wrong one.
+    private static let maximumCheck = 1 << 30
+
+    /// Whether a frame may begin at a place, so that its checksum is worth being made: a length that fits, and an item.
+    private static func looksLikeFrame(_ octets: [UInt8], at place: Int) -> Bool {
+        let length = Int(octets.number(at: place))
+        var item = place + 8
+        guard length > 0, length <= octets.count - item else { return false }
+        let end = item + length
+        while item < end, octets[item] == 1 { item += fileItem }
+        if item >= end { return item == end }
+        guard octets[item] == 2 else { return false }
+        // A difference: two numbers, and the SOA record's name and type.
+        item += 9
+        while item < end, octets[item] > 0, octets[item] <= DomainName.maximumLabelOctets {
+            item += 1 + Int(octets[item])
+        }
+        return item + 2 < end && octets[item] == 0 && octets[item + 1] == 0
+            && octets[item + 2] == UInt8(RecordType.soa.rawValue)
+    }
+
+    /// How many octets an item about a file has.
+    private static let fileItem = 17
 
     private static func items(_ payload: [UInt8]) -> [JournalItem]? {
         var items: [JournalItem] = []

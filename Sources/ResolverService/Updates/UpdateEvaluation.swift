@@ -70,9 +70,9 @@ struct UpdateEvaluation {
         }
         for (key, records) in wanted {
             let there = editor.records(key.name, key.type)
-            guard records.allSatisfy({ record in there.contains { $0.hasData(of: record) } }),
-                there.allSatisfy({ record in records.contains { $0.hasData(of: record) } })
-            else { throw UpdateFault(.noSuchSet, "\(key.name) \(key.type) is otherwise") }
+            guard Set(records.map(RecordIdentity.init)) == Set(there.map(RecordIdentity.init)) else {
+                throw UpdateFault(.noSuchSet, "\(key.name) \(key.type) is otherwise")
+            }
         }
     }
 

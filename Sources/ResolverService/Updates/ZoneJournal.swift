@@ -10,11 +10,18 @@ final class ZoneJournal: @unchecked Sendable {
     private var descriptor: CInt = -1
     /// Octets that are whole frames on stable storage.
     private(set) var octets = 0
+    /// Whether the directory's entry is on stable storage, so far as we know.
+    private var isEntrySynced = false
+    private let maximumOctets: Int
 
-    /// The most octets that are read at start.
-    private static let maximumOctets = 1 << 30
+    /// What differences leave for notes of what the zone's file has. Octets.
+    private static let reserve = 1 << 16
 
-    init(directory: CInt, name: String) { file = StateFile(directory: directory, name: name) }
+    /// - Parameter maximumOctets: the most that are read at start, and so the most that are written.
+    init(directory: CInt, name: String, maximumOctets: Int = 1 << 30) {
+        file = StateFile(directory: directory, name: name)
+        self.maximumOctets = maximumOctets
+    }
 
     deinit { if descriptor >= 0 { close(descriptor) } }
 
@@ -34,13 +41,15 @@ final class ZoneJournal: @unchecked Sendable {
             }
         }
         octets = content.validOctets
+        // Whoever made the entry may have been killed before it was synced.
+        isEntrySynced = false
         return content
     }
 
     private func readAll() throws -> [UInt8] {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw StateFileError("look at \(name)") }
-        guard status.st_size <= Self.maximumOctets else { throw JournalFormat.Damage(description: "it is too large") }
+        guard status.st_size <= maximumOctets else { throw JournalFormat.Damage(description: "it is too large") }
         var content = [UInt8](repeating: 0, count: status.st_size)
         var done = 0
         while done < content.count {
@@ -59,12 +68,18 @@ final class ZoneJournal: @unchecked Sendable {
     /// - Throws: the journal is then as before, or nothing can be appended any more until it has been opened again.
     func append(_ items: [JournalItem]) throws(StateFileError) {
         guard descriptor >= 0 else { throw StateFileError(reason: "\(name) has failed before") }
-        let isFresh = octets == 0
-        let addition = (isFresh ? JournalFormat.heading : []) + JournalFormat.frame(items)
+        let frame = JournalFormat.frame(items)
+        let addition = octets == 0 ? JournalFormat.heading + frame : frame
+        // What couldn't be read at the next start must not be promised.
+        let room = maximumOctets - octets - (items.contains { $0.isDifference } ? Self.reserve : 0)
+        guard frame.count <= JournalFormat.maximumFrame, addition.count <= room else {
+            throw StateFileError(reason: "\(name) would get too large")
+        }
         do throws(StateFileError) {
             try StateFile.write(addition, to: descriptor, name)
             guard fdatasync(descriptor) == 0 else { throw StateFileError("sync \(name)") }
-            if isFresh, fsync(file.directory) != 0 { throw StateFileError("sync the directory of \(name)") }
+            if !isEntrySynced, fsync(file.directory) != 0 { throw StateFileError("sync the directory of \(name)") }
+            isEntrySynced = true
         } catch {
             // After a failed sync nobody knows what is on the disk: only what is read back counts.
             let isCut = ftruncate(descriptor, off_t(octets)) == 0 && fdatasync(descriptor) == 0
@@ -81,15 +96,43 @@ final class ZoneJournal: @unchecked Sendable {
     func replace(with items: [JournalItem]) throws(StateFileError) {
         let content = JournalFormat.heading + (items.isEmpty ? [] : JournalFormat.frame(items))
         var rest: [UInt8]? = content
-        try file.replace {
-            defer { rest = nil }
-            return rest
+        do throws(StateFileError) {
+            try file.replace {
+                defer { rest = nil }
+                return rest
+            }
+        } catch {
+            // It may be in place although its entry couldn't be synced. What is appended to the former one, which has no
+            // name then, would be lost.
+            isEntrySynced = false
+            if !isNamed { try reopen(content.count) }
+            throw error
         }
+        try reopen(content.count)
+        isEntrySynced = true
+    }
+
+    /// Whether the open file is the one that has the journal's name.
+    private var isNamed: Bool {
+        var (open, named) = (stat(), stat())
+        guard descriptor >= 0, fstat(descriptor, &open) == 0,
+            fstatat(file.directory, name, &named, AT_SYMLINK_NOFOLLOW) == 0
+        else { return descriptor < 0 }
+        return open.st_ino == named.st_ino && open.st_dev == named.st_dev
+    }
+
+    private func reopen(_ count: Int) throws(StateFileError) {
         let fresh = openat(file.directory, name, O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC)
         if descriptor >= 0 { close(descriptor) }
         descriptor = fresh
         guard fresh >= 0 else { throw StateFileError("open \(name)") }
-        octets = content.count
+        octets = count
+    }
+}
+
+extension JournalItem {
+    fileprivate var isDifference: Bool {
+        if case .difference = self { true } else { false }
     }
 }
 

@@ -147,7 +147,7 @@ final class ZoneUpdates: Sendable {
         await onThread { updates in
             var hasChanged = false
             for zone in updates.zones.values {
-                if all || zone.isOutdated, updates.read(zone) { hasChanged = true }
+                if zone.isToBeRead() || all, updates.read(zone) { hasChanged = true }
                 if zone.isDue { _ = updates.write(zone) }
             }
             return hasChanged
