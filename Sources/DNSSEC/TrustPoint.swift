@@ -57,6 +57,7 @@ package struct TrustPoint: Sendable, Equatable {
     package static let holdDown: Int64 = 30 * 86_400
     private static let hour: Int64 = 3600
     private static let day: Int64 = 86_400
+    private static let longestInterval = 15 * day
     /// How many keys a zone may have, and how many are followed.
     private static let maximumKeys = 64
 
@@ -100,6 +101,9 @@ package struct TrustPoint: Sendable, Equatable {
         if failure != nil { postpone(now) }
         return (Self.changes(from: before, to: keys), failure)
     }
+
+    /// Whether the keys are to be asked for. A time that is farther away than any may be was set by a clock that was wrong.
+    package func isDue(_ now: Int64) -> Bool { next <= now || next > now + Self.longestInterval }
 
     /// That the zone's servers said nothing: they are asked again sooner (RFC 5011 §2.3).
     package mutating func postpone(_ now: Int64) {
@@ -190,7 +194,7 @@ package struct TrustPoint: Sendable, Equatable {
     /// Until the next look (RFC 5011 §2.3). Seconds.
     private static func interval(_ signature: RecordSignature, _ now: Int64) -> Int64 {
         let left = Int64(Int32(bitPattern: signature.expiration &- UInt32(truncatingIfNeeded: now)))
-        return max(hour, min(15 * day, Int64(signature.originalTimeToLive) / 2, left / 2))
+        return max(hour, min(longestInterval, Int64(signature.originalTimeToLive) / 2, left / 2))
     }
 
     private static func fits(_ seed: DelegationSigner, _ record: ResourceRecord) -> Bool {

@@ -63,9 +63,16 @@ struct ServerCookieTests {
         )
     }
 
-    /// The reserved octets count: servers that use them are others.
+    /// Reserved octets may be used by other servers with the same secret: they are hashed as they come.
     @Test func anotherClient() throws {
         let cookies = try #require(ServerCookies(text: secret))
+        let old = "fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5"
+        let soon = try judge(cookies, old, "203.0.113.203", 1_559_728_000)
+        #expect(soon.isValid)
+        #expect(hexadecimal(soon.reply).hasPrefix("fc93fc62807ddb8601000000"), "ours are zero")
+        #expect(
+            try judge(cookies, old.replacing("abcdef", with: "abcdee"), "203.0.113.203", 1_559_728_000).isValid == false
+        )
         let reply = try judge(cookies, "fc93fc62807ddb86", "203.0.113.203", 1_559_734_700)
         #expect(hexadecimal(reply.reply) == "fc93fc62807ddb86010000005cf7a9acf73a7810aca2381e")
     }

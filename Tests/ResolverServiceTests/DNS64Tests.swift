@@ -41,6 +41,22 @@ struct AddressTranslationTests {
         #expect(own.address(for: [10, 0, 0, 1]) != nil)
     }
 
+    /// Where some addresses don't count, the signature of all of them doesn't either (RFC 6147 §5.1.4).
+    @Test func someAddressesDoNotCount() throws {
+        let excluded = try #require(AddressRange("2001:db8:f::/48"))
+        let prefix = try #require(AddressRange("64:ff9b::/96"))
+        let dns64 = try #require(DNS64(prefix: prefix, excluded: [excluded]))
+        let signature = " 300 IN RRSIG AAAA 13 3 300 20300101000000 20200101000000 1 example.net. AAAA"
+        var found = Resolution()
+        found.answers = try ["AAAA 2001:db8::1", "AAAA 2001:db8:f::1"].map { try record("a.example.net. 300 IN \($0)") }
+        found.answers.append(try record("a.example.net." + signature))
+        #expect(dns64.judge(found)?.answers == [found.answers[0]])
+        found.answers.remove(at: 1)
+        #expect(dns64.judge(found)?.answers == found.answers)
+        found.answers.remove(at: 0)
+        #expect(dns64.judge(found) == nil)
+    }
+
     @Test func otherReverseNames() throws {
         let dns64 = try Self.translator("64:ff9b::/96")
         for text in [

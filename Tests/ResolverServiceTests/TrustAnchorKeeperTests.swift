@@ -131,7 +131,7 @@ struct TrustAnchorKeeperTests {
 
     @Test(arguments: [
         "", "version 1\n", "version 1\nkey valid 0 0 . 0 IN DNSKEY 257 3 15 AAAA\nend\n", "\u{0}\u{1}",
-        "version 2\nend\n",
+        "version 2\nend\n", "version 1\nzone . -9223372036854775808 9223372036854775807\nend\n",
     ])
     func damagedFiles(_ text: String) async throws {
         try await with { root, settings, directory, path in
@@ -144,6 +144,21 @@ struct TrustAnchorKeeperTests {
             let again = TrustAnchorKeeper(settings, directory: directory, logger: quiet)
             await again.load()
             #expect(again.points == keeper.points)
+        }
+    }
+
+    /// What was seen by a clock that was far ahead doesn't keep the keys from being looked at.
+    @Test func aClockThatWasAhead() async throws {
+        try await with { root, settings, directory, path in
+            let now = Int64(settings.secondsSince1970())
+            let (soon, never) = (now + 14 * 86_400, now + 4000 * 86_400)
+            for (next, isAsked) in [(soon, false), (never, true)] {
+                try TestResolver.write("version 1\nzone . 0 \(next)\nend\n", to: "\(path)/trust-anchors")
+                let keeper = TrustAnchorKeeper(settings, directory: directory, logger: quiet)
+                await keeper.load()
+                _ = await keeper.refresh { _ in root.answers }
+                #expect(states(keeper) == (isAsked ? [root.tag(0): .valid] : [:]))
+            }
         }
     }
 

@@ -68,7 +68,7 @@ final class TrustAnchorKeeper: Sendable {
     func refresh(_ ask: (DomainName) async -> [ResourceRecord]?) async -> TrustAnchors? {
         let before = points
         let now = Int64(settings.secondsSince1970())
-        for (place, old) in before.enumerated() where old.next <= now {
+        for (place, old) in before.enumerated() where old.isDue(now) {
             var point = old
             if let answers = await ask(point.zone) {
                 let (changes, failure) = point.observe(answers, now: now, settings.validation)

@@ -27,13 +27,13 @@ enum TrustPointText {
             switch words.first {
             case "zone":
                 guard words.count == 4, let name = try? DomainName(String(words[1])), points[name] == nil,
-                    let confirmed = Int64(words[2]), let next = Int64(words[3])
+                    let confirmed = time(words[2]), let next = time(words[3])
                 else { return nil }
                 points[name] = ([], confirmed, next)
                 zone = name
             case "key":
                 guard words.count == 5, let zone, let state = TrustPoint.State(rawValue: String(words[1])),
-                    let since = Int64(words[2]), let until = Int64(words[3]), let record = record(words[4]),
+                    let since = time(words[2]), let until = time(words[3]), let record = record(words[4]),
                     record.name == zone
                 else { return nil }
                 points[zone]?.keys.append(.init(record: record, state: state, since: since, until: until))
@@ -41,6 +41,11 @@ enum TrustPointText {
             }
         }
         return points
+    }
+
+    /// Seconds since 1970 with which can be calculated.
+    private static func time(_ word: Substring) -> Int64? {
+        Int64(word).flatMap { (0...(1 << 40)).contains($0) ? $0 : nil }
     }
 
     private static func record(_ line: Substring) -> ResourceRecord? {

@@ -8,7 +8,7 @@ struct ServerCookies: Sendable {
     private let current: SipHash
     private let previous: SipHash?
 
-    /// The form's version, in the first of four octets.
+    /// The form's version in the first of four octets; the others are reserved.
     private static let version: UInt32 = 0x0100_0000
     /// How old a cookie may be, how far ahead its server's clock, and when another one is given. Seconds (RFC 9018 §4.3).
     private static let maximumAge: Int32 = 3600
@@ -57,31 +57,39 @@ struct ServerCookies: Sendable {
     ) -> Verdict {
         let clientCookie = client.loadBigEndian(at: 0, as: UInt64.self)
         var isValid = false
-        if server.count == CookiePair.serverOctets, server.loadBigEndian(at: 0, as: UInt32.self) == Self.version {
+        let form = server.count == CookiePair.serverOctets ? server.loadBigEndian(at: 0, as: UInt32.self) : 0
+        // What is reserved may be of use to other servers with the same secret, and is hashed as it came (RFC 9018 §4.2).
+        if form & 0xFF00_0000 == Self.version {
             let time = server.loadBigEndian(at: 4, as: UInt32.self)
             let given = server.loadBigEndian(at: 8, as: UInt64.self)
             // In serial number arithmetic (RFC 1982), as RFC 9018 §4.3 has it.
             let age = Int32(bitPattern: now &- time)
             if age <= Self.maximumAge, age >= -Self.maximumAdvance {
-                let ours = Self.hash(current, clientCookie, time, address)
+                let ours = Self.hash(current, clientCookie, form, time, address)
                 if ours == given {
-                    if age <= Self.renewalAge {
+                    if age <= Self.renewalAge, form == Self.version {
                         return Verdict(isValid: true, reply: CookiePair(client: clientCookie, time: time, hash: ours))
                     }
                     isValid = true
                 } else if let previous {
-                    isValid = Self.hash(previous, clientCookie, time, address) == given
+                    isValid = Self.hash(previous, clientCookie, form, time, address) == given
                 }
             }
         }
-        let hash = Self.hash(current, clientCookie, now, address)
+        let hash = Self.hash(current, clientCookie, Self.version, now, address)
         return Verdict(isValid: isValid, reply: CookiePair(client: clientCookie, time: now, hash: hash))
     }
 
-    private static func hash(_ secret: SipHash, _ client: UInt64, _ time: UInt32, _ address: [UInt8]) -> UInt64 {
+    private static func hash(
+        _ secret: SipHash,
+        _ client: UInt64,
+        _ form: UInt32,
+        _ time: UInt32,
+        _ address: [UInt8]
+    ) -> UInt64 {
         withUnsafeTemporaryAllocation(byteCount: 16 + address.count, alignment: 8) { message in
             message.storeBytes(of: client.bigEndian, toByteOffset: 0, as: UInt64.self)
-            message.storeBytes(of: version.bigEndian, toByteOffset: 8, as: UInt32.self)
+            message.storeBytes(of: form.bigEndian, toByteOffset: 8, as: UInt32.self)
             message.storeBytes(of: time.bigEndian, toByteOffset: 12, as: UInt32.self)
             for (index, octet) in address.enumerated() { message[16 + index] = octet }
             // The hash goes out with its lowest octet first.

@@ -98,7 +98,9 @@ struct DNS64: Sendable {
         guard found.code == .noError || found.code == .serverFailure, !isBogus else { return found }
         let counting = found.answers.filter { !isExcluded($0) }
         guard counting.contains(where: { $0.type == .aaaa }) else { return nil }
-        return counting.count == found.answers.count ? found : found.translated(counting)
+        guard counting.count < found.answers.count else { return found }
+        // Their signature is of all of them.
+        return found.translated(counting.filter { RecordSignature($0)?.typeCovered != .aaaa })
     }
 
     private func isExcluded(_ record: ResourceRecord) -> Bool {

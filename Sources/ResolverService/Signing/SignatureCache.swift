@@ -5,7 +5,8 @@ import DNSSEC
 struct SignatureCache {
     private struct Key: Hashable {
         var algorithm: UInt8
-        var keyTag: UInt16
+        /// Tags aren't enough: a key may have that of the one whose place it took.
+        var publicKey: [UInt8]
         /// The set in its canonical form, its owner and time to live included.
         var set: [UInt8]
     }
@@ -60,6 +61,6 @@ struct SignatureCache {
     var octets: Int { signatures.total }
 
     private static func key(_ set: SignableSet, _ key: SigningKey) -> Key {
-        Key(algorithm: key.publicKey.algorithm, keyTag: key.publicKey.keyTag, set: set.canonicalForm)
+        Key(algorithm: key.publicKey.algorithm, publicKey: key.publicKey.key, set: set.canonicalForm)
     }
 }

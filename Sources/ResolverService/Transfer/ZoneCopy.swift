@@ -15,19 +15,21 @@ struct ZoneCopy: Sendable {
         guard let version = file.version(of: file.name) else { return nil }
         switch file.load().zone {
         case .success(let zone):
-            // Where nothing says more, the copy is as old as its file.
-            return .success((zone, confirmed ?? Int64(version.modified)))
+            // Where nothing says more of this version, the copy is as old as its file.
+            return .success((zone, confirmed(zone.serial) ?? Int64(version.modified)))
         case .failure(let error): return .failure(error)
         }
     }
 
-    private var confirmed: Int64? {
+    /// When a primary last had a version; nil where the state is of another one.
+    private func confirmed(_ serial: UInt32) -> Int64? {
         let lines = state.read(maximum: Self.maximumState)?.split(separator: "\n") ?? []
         let fields = lines.compactMap { line -> (Substring, Substring)? in
             let parts = line.split(separator: ":", maxSplits: 1)
             return parts.count == 2 ? (parts[0], parts[1].drop { $0 == " " }) : nil
         }
-        return fields.first { $0.0 == "confirmed" }.flatMap { Int64($0.1) }
+        func number(_ name: Substring) -> UInt32? { fields.first { $0.0 == name }.flatMap { UInt32($0.1) } }
+        return number("serial") == serial ? number("confirmed").map(Int64.init) : nil
     }
 
     /// Writes a version of the zone, in canonical order.
