@@ -11,8 +11,17 @@ extension ResourceRecord {
         types: some Sequence<RecordType>,
         timeToLive: UInt32
     ) -> ResourceRecord? {
-        let next = owner.successor(within: origin)
-        return try? ResourceRecord(
+        nextSecure(owner, next: owner.successor(within: origin), types: types, timeToLive: timeToLive)
+    }
+
+    /// That a name has records of these types only, and that nothing lies between it and another one (RFC 4034 §4).
+    package static func nextSecure(
+        _ owner: DomainName,
+        next: DomainName,
+        types: some Sequence<RecordType>,
+        timeToLive: UInt32
+    ) -> ResourceRecord? {
+        try? ResourceRecord(
             name: owner,
             type: .nsec,
             timeToLive: timeToLive,
@@ -28,14 +37,14 @@ extension ResourceRecord {
         types: some Sequence<RecordType>,
         timeToLive: UInt32
     ) -> ResourceRecord? {
-        nextSecure3(owner: hash, next: NameHash.next(hash), in: zone, types: types, timeToLive: timeToLive)
+        nextSecure3(hash, next: NameHash.next(hash), in: zone, types: types, timeToLive: timeToLive)
     }
 
     /// That no name has this hash, and of the others nothing.
     package static func nextSecure3(covering hash: [UInt8], in zone: DomainName, timeToLive: UInt32) -> ResourceRecord?
     {
         nextSecure3(
-            owner: NameHash.previous(hash),
+            NameHash.previous(hash),
             next: NameHash.next(hash),
             in: zone,
             types: [],
@@ -43,8 +52,9 @@ extension ResourceRecord {
         )
     }
 
-    private static func nextSecure3(
-        owner: [UInt8],
+    /// That the name with a hash has records of these types only, and that no name's hash lies between it and another one.
+    package static func nextSecure3(
+        _ owner: [UInt8],
         next: [UInt8],
         in zone: DomainName,
         types: some Sequence<RecordType>,

@@ -47,7 +47,12 @@ package final class ResolverServer: Sendable {
         settings.logger = logger
         self.settings = settings
         self.logger = logger
-        signings = SigningStore(settings.localZones.values, directory: state, logger: logger)
+        signings = SigningStore(
+            settings.localZones.values,
+            directory: state,
+            clock: settings.wallClock,
+            logger: logger
+        )
         copies = zones.filter { settings.localZones[$0.origin]?.isSecondary == true }
         let dynamic = zones.compactMap { file -> DynamicZone? in
             guard let zone = settings.localZones[file.origin], !zone.update.isEmpty else { return nil }
@@ -196,11 +201,17 @@ package final class ResolverServer: Sendable {
         await withCheckedContinuation { done in publish { done.resume() } }
     }
 
+    /// The zones as they are served now, and those that never loaded.
+    private var served: (zones: [Zone], broken: Set<DomainName>) {
+        let (zones, broken) = store.current
+        return (zones.map(signings.version), broken)
+    }
+
     /// Has all event loops answer from the zones that there are now, and calls back when they do. From any thread.
     private func publish(then done: @escaping @Sendable () -> Void) {
         let adopted = published.withLockedValue { last in
             // Under the lock, so that an older state never comes last.
-            let (zones, broken) = store.current
+            let (zones, broken) = served
             let names = NameSpace(zones: zones, broken: broken, signings: signings.current, settings)
             let origins = Set(zones.map(\.origin))
             defer { last = origins }
@@ -289,7 +300,7 @@ package final class ResolverServer: Sendable {
 
     /// The zones that are answered or forwarded, as the administrator has them.
     var localZones: [ZoneDescription] {
-        let (zones, broken) = store.current
+        let (zones, broken) = served
         let exchange = exchanging.withLockedValue { $0 }
         var all = zones.filter { exchange?.status($0.origin) == nil }.map {
             ZoneDescription(name: $0.origin, kind: "local", serial: $0.serial, records: $0.recordCount)

@@ -28,6 +28,8 @@ package enum TransferError: Error, Equatable, Sendable {
     case tooLarge
     /// A record that no message has room for.
     case recordTooLong(DomainName)
+    /// A set that couldn't be signed.
+    case unsigned(DomainName)
 }
 
 extension TransferError: CustomStringConvertible {
@@ -46,6 +48,7 @@ extension TransferError: CustomStringConvertible {
         case .trailingRecords: "records behind the last SOA record"
         case .tooLarge: "more records or octets than are taken"
         case .recordTooLong(let name): "a record of \(name) is too long for a message"
+        case .unsigned(let name): "a set of \(name) couldn't be signed"
         }
     }
 }

@@ -1,10 +1,12 @@
 """Zones that are signed as they are asked, judged by delv, drill, unbound and dnspython; and martlet dns key."""
 
+import base64
 import json
 import re
 import subprocess
 import time
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import configuration
 import dns.dnssec
@@ -16,6 +18,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 import pytest
+from dns_servers import BIND, NSD, Key, Knot, Zone, serial, wait_for
 from mail import wait_until
 from test_dns import ask
 
@@ -388,3 +391,101 @@ def test_many_names_that_are_not_there(module_factory):
     assert truncated
     assert ask(instance, f"mail.{zone}", "A").answer
     assert ask(instance, f"nowhere.{zone}", "A").rcode() == dns.rcode.NXDOMAIN
+
+
+# Secondaries, which can't sign
+
+
+TRANSFERS = Key("xfer.", base64.b64encode(bytes(range(32))).decode())
+
+
+@pytest.fixture(scope="module")
+def shared(module_factory, tmp_path_factory):
+    """Two signed zones that go to BIND, Knot and NSD."""
+    base = tmp_path_factory.mktemp("secondaries")
+    servers = [BIND(base / "bind", TRANSFERS, []), Knot(base / "knot", TRANSFERS, []), NSD(base / "nsd", TRANSFERS, [])]
+    more = {"allow-transfer": ["key xfer."], "notify": [f"127.0.0.1:{server.port} key xfer." for server in servers]}
+    zones = {
+        zone: {"file": f"etc/zones/{zone}", "sign": ZONES[zone][0], "denial": ZONES[zone][1], **more}
+        for zone in ("c13.example", "n15.example")
+    }
+    keys = {"xfer.": "etc/dns-keys/xfer"}
+    instance = module_factory({"resolverd": {"zones": zones, "keys": keys}}, users=(), start=False)
+    (instance.directory / "etc" / "dns-keys").mkdir(mode=0o700, exist_ok=True)
+    instance.write(instance.directory / "etc" / "dns-keys" / "xfer", f"{TRANSFERS.algorithm} {TRANSFERS.secret}\n", 0o600)
+    ds = {}
+    for zone in zones:
+        instance.write(instance.directory / "etc" / "zones" / zone, TEXT)
+        ds[zone] = json.loads(instance.martlet("dns", "key", "generate", zone, "--json").stdout)["ds"][0]
+    instance.start()
+    for server in servers:
+        server.zones = [Zone(zone, primary=instance.ports["dns"]) for zone in zones]
+        server.start()
+    yield SimpleNamespace(instance=instance, port=instance.ports["dns"], servers=servers, ds=ds)
+    for server in servers:
+        server.stop()
+
+
+def served(shared, zone) -> int:
+    """The serial that all have."""
+    ours = serial(zone, shared.port)
+    for server in shared.servers:
+        wait_for(lambda server=server: serial(zone, server.port) == ours, server.log)
+    return ours
+
+
+def test_secondaries_of_signed_zones_are_believed(shared, tmp_path):
+    for zone in shared.ds:
+        assert served(shared, zone) > 7
+    for server in shared.servers:
+        directory = tmp_path / server.directory.name
+        directory.mkdir()
+        unbound = Unbound(directory, server, shared.ds.values())
+        wrong = []
+        try:
+            for zone in shared.ds:
+                for name, kind, expected in QUESTIONS:
+                    answer = unbound.ask(absolute(name, zone), kind)
+                    code = dns.rcode.to_text(answer.rcode())
+                    count = sum(len(found) for found in answer.answer if found.rdtype == dns.rdatatype.from_text(kind))
+                    right = code == ("NXDOMAIN" if expected == "missing" else "NOERROR") and answer.flags & dns.flags.AD
+                    if not right or count != (expected if isinstance(expected, int) else 0):
+                        wrong.append(f"{name} {kind} in {zone}: {code} {dns.flags.to_text(answer.flags)} {count}")
+        finally:
+            unbound.stop()
+        assert not wrong, f"{server.directory.name}\n" + "\n".join(wrong)
+
+
+def test_transferred_zones_are_whole(shared, tmp_path):
+    """Every set has its signatures, and the chain no gaps, as those see it who check whole zones."""
+    for zone in shared.ds:
+        file = tmp_path / zone
+        command = ["dig", "@127.0.0.1", "-p", str(shared.port), "-y", TRANSFERS.dig, "+onesoa", "+nocomments", "+nocmd"]
+        lines = run(*command, zone, "AXFR").splitlines()
+        file.write_text("\n".join(line for line in lines if not line.startswith(";") and "TSIG" not in line) + "\n")
+        for checker in (["dnssec-verify", "-z", "-o", zone, str(file)], ["ldns-verify-zone", "-V", "2", str(file)]):
+            done = subprocess.run(checker, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_secondaries_get_new_keys_and_versions(shared):
+    zone = "n15.example"
+    before = served(shared, zone)
+    tag = json.loads(shared.instance.martlet("dns", "key", "generate", zone, "--json").stdout)["keyTag"]
+
+    def tags(port) -> set[int]:
+        query = dns.message.make_query(zone, "SOA", want_dnssec=True)
+        answer = dns.query.tcp(query, "127.0.0.1", 20, port)
+        return {found.key_tag for rrset in answer.answer if rrset.rdtype == dns.rdatatype.RRSIG for found in rrset}
+
+    wait_until(lambda: tag in tags(shared.port), what="the new key")
+    assert served(shared, zone) > before
+    for server in shared.servers:
+        assert tags(server.port) == tags(shared.port)
+    file = shared.instance.directory / "etc" / "zones" / zone
+    file.write_text(TEXT.replace("root 7 ", "root 8 ") + "new A 192.0.2.77\n")
+    shared.instance.martlet("dns", "reload")
+    served(shared, zone)
+    for server in shared.servers:
+        answer = dns.query.tcp(dns.message.make_query(f"new.{zone}", "A", want_dnssec=True), "127.0.0.1", 20, server.port)
+        assert sorted(found.rdtype for found in answer.answer) == [dns.rdatatype.A, dns.rdatatype.RRSIG]

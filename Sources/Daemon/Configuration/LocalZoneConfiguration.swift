@@ -44,6 +44,9 @@ package struct LocalZoneConfiguration: Hashable, Sendable {
     /// Whether the zone is had from other servers.
     package var isSecondary: Bool { !primaries.isEmpty }
 
+    /// Whether anybody gets the whole zone.
+    package var isTransferred: Bool { !allowTransfer.networks.isEmpty || !allowTransfer.keys.isEmpty }
+
     /// Whether resolverd itself writes the zone's file.
     package var isWritten: Bool { isSecondary || !update.isEmpty }
 

@@ -37,11 +37,8 @@ extension SignedZone {
 
     /// That a name has these sets and no others.
     func matching(_ name: DomainName, _ sets: [RecordType: [ResourceRecord]], isLasting: Bool = true) -> Proof? {
-        let isCut = name != origin && sets[.ns] != nil
-        // Below a cut the zone vouches for nothing, and at it for the DS set alone.
-        var types = Set(sets.keys.filter { !isCut || $0 == .ns || $0 == .ds })
+        let types = types(name, sets)
         if isCompact {
-            types.formUnion([.rrsig, .nsec])
             let record = ResourceRecord.nextSecure(
                 name,
                 within: origin,
@@ -50,7 +47,6 @@ extension SignedZone {
             )
             return Proof(record, isLasting: isLasting)
         }
-        if types.contains(where: { !isCut || $0 == .ds }) { types.insert(.rrsig) }
         let record = ResourceRecord.nextSecure3(
             matching: NameHash.hash(name),
             in: origin,
@@ -58,6 +54,19 @@ extension SignedZone {
             timeToLive: negativeTimeToLive
         )
         return Proof(record, isLasting: isLasting)
+    }
+
+    /// The types that are said to be at a name with these sets.
+    func types(_ name: DomainName, _ sets: ZoneNodes.Sets) -> Set<RecordType> {
+        let isCut = name != origin && sets[.ns] != nil
+        // Below a cut the zone vouches for nothing, and at it for the DS set alone.
+        var types = Set(sets.keys.filter { !isCut || $0 == .ns || $0 == .ds })
+        if isCompact {
+            types.formUnion([.rrsig, .nsec])
+        } else if types.contains(where: { !isCut || $0 == .ds }) {
+            types.insert(.rrsig)
+        }
+        return types
     }
 
     /// That a name is there, whatever it has.

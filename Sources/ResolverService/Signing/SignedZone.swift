@@ -6,6 +6,21 @@ import Daemon
 struct ZoneSigning: Sendable {
     var keys: ZoneKeySet
     var denial: LocalZoneConfiguration.Denial
+    /// Since when others may have the zone with these keys, for a zone that goes to others; they get it anew when this has
+    /// changed. Seconds since 1970.
+    var stamp: UInt32?
+
+    /// What stamps count from: the beginning of 2026. Seconds since 1970.
+    private static let epoch: UInt32 = 1_767_225_600
+
+    /// A version of the zone with the serial that shows, too, what signatures others have: the zone's own and the stamp.
+    /// Each of both goes forward alone, and so does the sum.
+    func version(_ zone: Zone) -> Zone {
+        guard let stamp, let start = zone.start.withSerial(zone.serial &+ stamp &- Self.epoch) else { return zone }
+        var nodes = zone.nodes
+        nodes.set([start], .soa, at: zone.origin)
+        return Zone(nodes, start: start)
+    }
 }
 
 /// A version of a zone with what signing adds to it.
@@ -54,12 +69,16 @@ struct SignedZone {
     /// Where a name's records come from.
     func locate(_ name: DomainName, _ type: RecordType) -> Zone.Location {
         switch zone.locate(name, type) {
-        case .node(let sets):
-            let own = Self.withoutOthersSignatures(sets)
-            return .node(name == origin ? own.merging(extras) { $1 } : own)
+        case .node(let found): return .node(sets(of: name, found))
         case .wildcard(let source, let sets): return .wildcard(source, Self.withoutOthersSignatures(sets))
         case let other: return other
         }
+    }
+
+    /// What a name has, of what its node has.
+    func sets(of name: DomainName, _ found: ZoneNodes.Sets) -> ZoneNodes.Sets {
+        let own = Self.withoutOthersSignatures(found)
+        return name == origin ? own.merging(extras) { $1 } : own
     }
 
     /// A secondary zone may have been signed where it comes from.

@@ -23,12 +23,25 @@ final class SigningStore: Sendable {
     /// The directory in which that of the keys lies.
     private let directory: CInt
     private let logger: Logger
+    /// Seconds since 1970, modulo 2^32.
+    private let clock: @Sendable () -> UInt32
     private let state = NIOLockedValueBox(State())
+
+    /// After how long others get a zone anew, with new signatures. Seconds; what is left of the former ones then is for those
+    /// who come late.
+    static let renewal: UInt32 = 3 * 86_400
 
     /// - Parameters:
     ///   - zones: all local zones; those that aren't signed don't count.
     ///   - directory: resolverd's own, open.
-    init(_ zones: some Sequence<LocalZoneConfiguration>, directory: CInt, logger: Logger) {
+    ///   - clock: seconds since 1970, modulo 2^32.
+    init(
+        _ zones: some Sequence<LocalZoneConfiguration>,
+        directory: CInt,
+        clock: @escaping @Sendable () -> UInt32,
+        logger: Logger
+    ) {
+        self.clock = clock
         self.zones = zones.filter { $0.sign != nil }.sorted { $0.origin < $1.origin }
         self.directory = directory
         self.logger = logger
@@ -37,24 +50,48 @@ final class SigningStore: Sendable {
     /// What zones are signed with now. Those that have no key aren't there.
     var current: [DomainName: ZoneSigning] { state.withLockedValue { $0.signings } }
 
-    /// Reads the keys where they may have changed. A zone that has no usable key any more keeps those that it had. Blocks;
+    /// A version of a zone as it is served.
+    func version(_ zone: Zone) -> Zone { state.withLockedValue { $0.signings[zone.origin] }?.version(zone) ?? zone }
+
+    /// Reads the keys where they may have changed, and has others get zones anew whose signatures have become old. A zone that has no usable key any more keeps those that it had. Blocks;
     /// one call at a time.
     ///
     /// - Parameter all: whether they are read even where they look as before.
     /// - Returns: whether a zone is signed with others now.
     func refresh(all: Bool) -> Bool {
         guard !zones.isEmpty else { return false }
+        var hasChanged = renew()
         let opened = openat(directory, "keys", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
         defer { if opened >= 0 { close(opened) } }
         let keys = KeyDirectory(opened)
         let version = keys.version
-        if !all, let version, version == state.withLockedValue({ $0.version }) { return false }
-        var hasChanged = false
+        if !all, let version, version == state.withLockedValue({ $0.version }) { return hasChanged }
         for zone in zones where read(zone, keys) { hasChanged = true }
         state.withLockedValue { state in
             state.version = version.flatMap { $0.isSettled(now: time(nil)) ? $0 : nil }
         }
         return hasChanged
+    }
+
+    /// Gives zones another stamp whose signatures others have had for long.
+    private func renew() -> Bool {
+        let now = clock()
+        return state.withLockedValue { state in
+            var hasChanged = false
+            for (zone, signing) in state.signings {
+                guard let stamp = signing.stamp, Int32(bitPattern: now &- stamp) >= Int32(Self.renewal) else {
+                    continue
+                }
+                state.signings[zone]?.stamp = now
+                hasChanged = true
+            }
+            return hasChanged
+        }
+    }
+
+    /// Never the same, and never one before.
+    private static func stamp(_ now: UInt32, after former: UInt32) -> UInt32 {
+        Int32(bitPattern: now &- former) > 0 ? now : former &+ 1
     }
 
     private func read(_ zone: LocalZoneConfiguration, _ directory: KeyDirectory) -> Bool {
@@ -76,7 +113,12 @@ final class SigningStore: Sendable {
             )
             return false
         }
-        state.withLockedValue { $0.signings[zone.origin] = ZoneSigning(keys: set, denial: zone.denial) }
+        let now = clock()
+        state.withLockedValue { state in
+            let former = state.signings[zone.origin]?.stamp
+            let stamp = zone.isTransferred ? former.map { Self.stamp(now, after: $0) } ?? now : nil
+            state.signings[zone.origin] = ZoneSigning(keys: set, denial: zone.denial, stamp: stamp)
+        }
         logger.info(
             "zone is signed",
             metadata: ["zone": "\(zone.origin)", "keys": "\(words.joined(separator: ", "))"]

@@ -1,13 +1,28 @@
 import DNS
 import NIOConcurrencyHelpers
 import NIOCore
+import NIOPosix
 import TSIG
 import ZoneTransfer
 
 /// The answer to a request for a zone on a stream: one message after the other, each made when it's to be sent, all from
 /// one version of the zone (RFC 5936 §3), and signed where the request was (RFC 8945 §5.3.1).
 final class OutgoingTransfer {
+    /// What there is to send.
+    enum Source {
+        case records(AnyIterator<ResourceRecord>)
+        /// What has to be signed first.
+        case signed(SignedTransfer)
+    }
+
+    /// Records that were signed and aren't in a message yet.
+    private final class Queue {
+        var records: ArraySlice<ResourceRecord> = []
+    }
+
     private var writer: TransferWriter<AnyIterator<ResourceRecord>>?
+    private var signing: SignedTransfer?
+    private let queue = Queue()
     /// The only message, where there is nothing to transfer.
     private var single: DNSMessage?
     private var signer: TSIGSigner?
@@ -17,11 +32,18 @@ final class OutgoingTransfer {
     /// - Parameter place: held until the transfer is over.
     init(
         _ query: DNSMessage,
-        _ records: AnyIterator<ResourceRecord>,
+        _ source: Source,
         _ signer: TSIGSigner?,
         place: TransferPlaces.Place,
         clock: @escaping @Sendable () -> UInt64
     ) {
+        let records: AnyIterator<ResourceRecord>
+        switch source {
+        case .records(let all): records = all
+        case .signed(let zone):
+            signing = zone
+            records = AnyIterator { [queue] in queue.records.popFirst() }
+        }
         writer = TransferWriter(answering: query, with: records, reserve: signer?.overhead ?? 0)
         self.signer = signer
         self.place = place
@@ -37,11 +59,14 @@ final class OutgoingTransfer {
 
     /// The next message; nil after the last one.
     ///
-    /// - Throws: where a record is too long: the transfer must be seen to have failed then.
-    func next() throws(TransferError) -> ByteBuffer? {
+    /// - Throws: where a record is too long, or can't be signed: the transfer must be seen to have failed then.
+    func next() async throws -> ByteBuffer? {
         if let message = single {
             single = nil
             return signed(message.encode(maximum: DNSMessage.maximumOctets - (signer?.overhead ?? 0)))
+        }
+        if let signing, queue.records.isEmpty {
+            queue.records = try await NIOThreadPool.singleton.runIfActive { try signing.next() }[...]
         }
         guard let octets = try writer?.next() else {
             place = nil

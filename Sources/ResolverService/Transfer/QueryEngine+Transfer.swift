@@ -31,8 +31,11 @@ extension QueryEngine {
             return OutgoingTransfer(request.response(.badVersion), signer, clock: clock)
         }
         let outcome = answer(transfer: request, client)
-        guard case .records(let records) = outcome else {
-            return OutgoingTransfer(outcome.message(for: request), signer, clock: clock)
+        let source: OutgoingTransfer.Source
+        switch outcome {
+        case .failure, .current: return OutgoingTransfer(outcome.message(for: request), signer, clock: clock)
+        case .records(let records): source = .records(records)
+        case .signed(let zone): source = .signed(SignedTransfer(zone, now: settings.wallClock()))
         }
         guard let place = settings.transferPlaces.take() else {
             var response = request.response(.serverFailure)
@@ -48,7 +51,7 @@ extension QueryEngine {
                 "key": "\(client.signer?.description ?? "none")",
             ]
         )
-        return OutgoingTransfer(request, records, signer, place: place, clock: clock)
+        return OutgoingTransfer(request, source, signer, place: place, clock: clock)
     }
 
     /// The answer to a request for a zone where it can be only one message: the SOA record alone where differences are asked
@@ -56,8 +59,11 @@ extension QueryEngine {
     func answer(transferInOneMessage query: DNSMessage, _ type: RecordType, _ client: Client) -> DNSMessage {
         guard type == .ixfr else { return query.response(.formatError) }
         let outcome = answer(transfer: query, client)
-        guard case .records(let records) = outcome else { return outcome.message(for: query) }
-        return TransferAnswer.current(records.next()).message(for: query)
+        switch outcome {
+        case .failure, .current: return outcome.message(for: query)
+        case .records(let records): return TransferAnswer.current(records.next()).message(for: query)
+        case .signed(let zone): return TransferAnswer.current(zone.zone.start).message(for: query)
+        }
     }
 
     private func answer(transfer query: DNSMessage, _ client: Client) -> TransferAnswer {
@@ -76,8 +82,10 @@ extension QueryEngine {
             return .failure(.refused)
         }
         guard let request = TransferRequest(query) else { return .failure(.formatError) }
+        if let since = request.serial, !SerialNumber(zone.serial).isAfter(since) { return .current(zone.start) }
+        // Each version has signatures of its own, so that there's no way to it but the whole.
+        if let signed = names.signed(zone) { return .signed(signed) }
         guard let since = request.serial else { return .records(zone.transferRecords) }
-        guard SerialNumber(zone.serial).isAfter(since) else { return .current(zone.start) }
         guard let differences = store?.differences(to: zone, from: since.rawValue) else {
             return .records(zone.transferRecords)
         }
@@ -93,6 +101,8 @@ private enum TransferAnswer {
     /// The client has this version.
     case current(ResourceRecord?)
     case records(AnyIterator<ResourceRecord>)
+    /// All of a zone that is to be signed.
+    case signed(SignedZone)
 
     /// The answer that is one message.
     func message(for query: DNSMessage) -> DNSMessage {
@@ -103,7 +113,7 @@ private enum TransferAnswer {
             response.flags.isAuthoritative = true
             response.answers = start.map { [$0] } ?? []
             return response
-        case .records: return query.response(.serverFailure)
+        case .records, .signed: return query.response(.serverFailure)
         }
     }
 }

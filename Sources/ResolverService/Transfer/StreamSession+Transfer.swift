@@ -8,7 +8,7 @@ extension StreamSession {
     func send(_ transfer: OutgoingTransfer) async {
         let deadline = NIODeadline.now() + transferTime
         do {
-            while let message = try transfer.next() {
+            while let message = try await transfer.next() {
                 guard await sendInTurn(message) else { return }
                 // Who takes a little now and then holds a place that others want.
                 guard .now() < deadline else { return abandon() }

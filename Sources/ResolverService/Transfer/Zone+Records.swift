@@ -10,6 +10,12 @@ extension Zone {
         return keyed.sorted { $0.key.lexicographicallyPrecedes($1.key) }.map(\.record)
     }
 
+    /// All names with their records in canonical order, also those that are only there because of others below them.
+    var sortedNames: [(name: DomainName, sets: ZoneNodes.Sets)] {
+        let keyed = nodes.all.map { (key: Self.sortKey($0.name), node: $0) }
+        return keyed.sorted { $0.key.lexicographicallyPrecedes($1.key) }.map(\.node)
+    }
+
     /// Octets that sort as names do: labels from the right, small letters, each with an end that is less than any octet
     /// of a label.
     private static func sortKey(_ name: DomainName) -> [UInt8] {
