@@ -225,7 +225,10 @@ struct ResolutionWalk: Sendable {
         in zone: Zone,
         _ rights: QueryRights
     ) throws(ZoneSigner.Exhausted) -> LocalAnswer {
-        guard let signed = names.signed(zone) else { return zone.answer(question) }
+        guard let signed = names.signed(zone) else {
+            guard rights.dnssecOK, let presigned = PresignedZone(zone) else { return zone.answer(question) }
+            return presigned.answer(question)
+        }
         let client = ZoneSigner.Client(
             dnssecOK: rights.dnssecOK,
             compactOK: rights.compactOK && rights.dnssecOK,

@@ -1,4 +1,5 @@
 import DNS
+import NIOConcurrencyHelpers
 
 /// What a local zone says to a question (RFC 1034 §4.3.2).
 struct LocalAnswer: Equatable {
@@ -35,6 +36,7 @@ final class Zone: Sendable {
     let serial: UInt32
     /// The SOA record.
     let start: ResourceRecord
+    private let index = NIOLockedValueBox<DenialIndex?>(nil)
 
     /// Puts a zone together.
     ///
@@ -64,6 +66,15 @@ final class Zone: Sendable {
     convenience init(origin: DomainName, records: [ResourceRecord]) throws(MasterFileError) {
         let entries = records.map { MasterFileRecord(record: $0, file: "\(origin)", line: 0) }
         try self.init(origin: origin, file: "\(origin)", records: entries)
+    }
+
+    /// Where the zone says what isn't there, if it was signed by others and is prepared; nil otherwise.
+    var denialIndex: DenialIndex? { index.withLockedValue { $0 } }
+
+    /// Gets ready to answer with the signatures that the zone has. Looks at all of it, so not on an event loop.
+    func prepare() {
+        let made = DenialIndex(self)
+        index.withLockedValue { $0 = made }
     }
 
     /// All records, the SOA record first.

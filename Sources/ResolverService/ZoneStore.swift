@@ -77,6 +77,7 @@ final class ZoneStore: Sendable {
             switch loaded.zone {
             case .success(let zone):
                 hasChanged = true
+                zone.prepare()
                 serve(read: zone)
                 logger.info(
                     "zone loaded",

@@ -92,6 +92,99 @@ struct SignedTransferTests {
         #expect(records.contains { $0.type == .nsec3param })
     }
 
+    /// The zone as another server has it.
+    private func copy(_ zone: SigningZone) throws -> PresignedZone {
+        let copy = try Zone(origin: zone.origin, records: Array(try records(zone).dropLast()))
+        #expect(PresignedZone(copy) == nil, "not prepared")
+        copy.prepare()
+        return try #require(PresignedZone(copy))
+    }
+
+    /// A server that got the zone signed proves the same as one that signs.
+    @Test(arguments: Denial.allCases)
+    private func everyAnswerOfACopyIsProved(_ denial: Denial) async throws {
+        let zone = try SigningZone(.ecdsaP256, denial)
+        let copy = try copy(zone)
+        for expected in SigningCase.all {
+            let answer = copy.answer(Question(name: try DomainName(expected.name), type: expected.type))
+            #expect(answer.answers.count { $0.type != .rrsig } == expected.count, "\(expected.testDescription)")
+            #expect(answer.code == (expected.isMissing ? .nameError : .noError), "\(expected.testDescription)")
+            let verdict = try await zone.judge(expected.name, expected.type, answer)
+            #expect(verdict == .secure, "\(expected.testDescription)")
+            for index in answer.answers.indices where answer.answers[index].type == .rrsig {
+                var lacking = answer
+                lacking.answers.remove(at: index)
+                let verdict = try await zone.judge(expected.name, expected.type, lacking)
+                #expect(verdict != .secure, "\(expected.testDescription) without \(index)")
+            }
+            for index in answer.authorities.indices where [.nsec, .nsec3].contains(answer.authorities[index].type) {
+                var lacking = answer
+                lacking.authorities.remove(at: index)
+                let verdict = try await zone.judge(expected.name, expected.type, lacking)
+                #expect(verdict != .secure, "\(expected.testDescription) without \(index)")
+            }
+        }
+    }
+
+    @Test(arguments: Denial.allCases)
+    private func referralsOfACopy(_ denial: Denial) async throws {
+        let zone = try SigningZone(.ed25519, denial)
+        let copy = try copy(zone)
+        let insecure = copy.answer(Question(name: try DomainName("www.sub.example.test"), type: .a))
+        #expect(!insecure.isAuthoritative && insecure.answers.isEmpty)
+        let proof: RecordType = denial == .compact ? .nsec : .nsec3
+        #expect(insecure.authorities.map(\.type) == [.ns, .ns, proof, .rrsig])
+        let secure = copy.answer(Question(name: try DomainName("www.safe.example.test"), type: .a))
+        #expect(secure.authorities.map(\.type) == [.ns, .ds, .rrsig])
+    }
+
+    /// Unsigned delegations that are left out of the chain (RFC 5155 §6), and names that are only there for them.
+    @Test func optOut() async throws {
+        let zone = try SigningZone(.ed25519, .nsec3)
+        let key = try #require(zone.keys.first?.key)
+        let text = "\nmany.deep NS ns.elsewhere.test.\nmore NS ns.elsewhere.test.\nzz A 192.0.2.1"
+        let names = try ["example.test", "mail.example.test", "zz.example.test"].map { try DomainName($0) }
+        let all = try MasterFile.parse(Array((SigningZone.text + text).utf8), file: "", origin: zone.origin) { _ in
+            .failure(MasterFileIncludeError(reason: ""))
+        }.map(\.record)
+        let kept = all.filter { names.contains($0.name) || $0.type == .ns }
+        let extras = zone.signed.extras.values.flatMap(\.self)
+        var records = kept + extras
+        let hashes = names.map(NameHash.hash).sorted { $0.lexicographicallyPrecedes($1) }
+        for (place, hash) in hashes.enumerated() {
+            let name = try #require(names.first { NameHash.hash($0) == hash })
+            let types = Set(records.filter { $0.name == name }.map(\.type)).union([.rrsig])
+            let next = hashes[(place + 1) % hashes.count]
+            let made = ResourceRecord.nextSecure3(hash, next: next, in: zone.origin, types: types, timeToLive: 300)
+            let record = try #require(made)
+            var data = record.data
+            data[1] = 1
+            records.append(try ResourceRecord(name: record.name, type: .nsec3, timeToLive: 300, wireData: data))
+        }
+        let now = zone.clock.withLockedValue { $0 }
+        for set in RecordSet.sets(of: records) where set.type != .ns || set.name == zone.origin {
+            let signature = key.sign(try #require(SignableSet(set.records)), inception: now - 1, expiration: now + 60)
+            records.append(try #require(signature))
+        }
+        let copy = try Zone(origin: zone.origin, records: records)
+        copy.prepare()
+        let presigned = try #require(PresignedZone(copy))
+        for (name, type, expected) in [
+            ("more", RecordType.ds, Security.insecure(nil)), ("many.deep", .ds, .insecure(nil)),
+            ("nowhere", .a, .insecure(nil)), ("zz", .a, .secure), ("zz", .mx, .secure),
+        ] {
+            let question = Question(name: try DomainName("\(name).example.test"), type: type)
+            let answer = presigned.answer(question)
+            let verdict = try await zone.judge("\(name).example.test", type, answer)
+            switch (verdict, expected) {
+            case (.secure, .secure), (.insecure, .insecure): break
+            default: Issue.record("\(name) \(type): \(verdict)")
+            }
+        }
+        let referral = presigned.answer(Question(name: try DomainName("www.many.deep.example.test"), type: .a))
+        #expect(referral.authorities.count { $0.type == .nsec3 } >= 1)
+    }
+
     /// What the resolver answers and what it gives to others is one version, and another one when others need it.
     @Test func versionsForOthers() async throws {
         let (origin, wall) = (try DomainName("example.test"), TestClock())

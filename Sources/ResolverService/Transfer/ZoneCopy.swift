@@ -15,6 +15,7 @@ struct ZoneCopy: Sendable {
         guard let version = file.version(of: file.name) else { return nil }
         switch file.load().zone {
         case .success(let zone):
+            zone.prepare()
             // Where nothing says more of this version, the copy is as old as its file.
             return .success((zone, confirmed(zone.serial) ?? Int64(version.modified)))
         case .failure(let error): return .failure(error)

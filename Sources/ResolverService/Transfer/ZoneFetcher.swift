@@ -95,7 +95,9 @@ final class ZoneFetcher: @unchecked Sendable {
     private func make(_ origin: DomainName, _ records: [ResourceRecord]) async throws(PrimaryError) -> Zone {
         try await inBackground { () throws(PrimaryError) in
             do throws(MasterFileError) {
-                return try Zone(origin: origin, records: records)
+                let zone = try Zone(origin: origin, records: records)
+                zone.prepare()
+                return zone
             } catch {
                 throw .invalid(error)
             }
@@ -122,6 +124,7 @@ final class ZoneFetcher: @unchecked Sendable {
             } catch {
                 throw .invalid(error)
             }
+            latter.prepare()
             return latter
         }
     }
