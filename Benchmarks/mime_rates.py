@@ -10,8 +10,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import mime_agreement
+
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY / "Tests" / "EndToEnd"))
 PYTHON = "python"
 
 
@@ -54,6 +55,7 @@ def main() -> None:
     parser.add_argument("--octets", type=int, default=28_000, help="of a part, about")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="300 messages")
+    parser.add_argument("--agreement", action="store_true", help="compare what both find, rather than how fast")
     options = parser.parse_args()
     if options.quick:
         options.messages = 300
@@ -66,6 +68,8 @@ def main() -> None:
         size = sum(os.path.getsize(path) for path in files) / 1e6
         print(f"corpus: {len(files)} messages, {size:.0f} MB, {size * 1e6 / 2**30:.2f} GiB", flush=True)
         commands = build(directory)
+        if options.agreement:
+            sys.exit(0 if mime_agreement.run(commands["martlet"][0], files) else 1)
         for mode in ("structure", "decode"):
             rates = {}
             for parser_name, command in commands.items():

@@ -2,6 +2,7 @@ import Glibc
 import MIME
 
 // mime-bench structure|decode FILE…: reads the files in turn, as the drivers for other libraries do.
+// mime-bench read FILE…: prints what is in the files, for comparison with other libraries (PartListing).
 
 /// Adds up what there is, so that nothing is left out as unused.
 struct Totals {
@@ -24,6 +25,7 @@ func read(_ path: String, into buffer: inout [UInt8]) -> Int {
     }
 }
 
+let isListing = CommandLine.arguments.dropFirst().first == "read"
 let isDecoding = CommandLine.arguments.dropFirst().first == "decode"
 var totals = Totals()
 var buffer: [UInt8] = []
@@ -33,6 +35,7 @@ for path in CommandLine.arguments.dropFirst(2) {
     let count = read(path, into: &buffer)
     buffer.withUnsafeBytes { octets in
         let message = UnsafeRawBufferPointer(rebasing: octets[..<count])
+        if isListing { return PartListing.print(message) }
         guard isDecoding else {
             var parser = StructureParser()
             parser.feed(message)
@@ -57,4 +60,4 @@ for path in CommandLine.arguments.dropFirst(2) {
         parser.finish(to: receive)
     }
 }
-print(totals.parts, totals.octets)
+if !isListing { print(totals.parts, totals.octets) }
