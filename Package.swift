@@ -67,7 +67,7 @@ let benchmarks: [Target] =
     : [
         .executableTarget(
             name: "mime-bench",
-            dependencies: ["MIME"],
+            dependencies: ["MIME", "CZlib"],
             path: "Benchmarks/MIME",
             exclude: ["gmime.c"],
             swiftSettings: settings
@@ -167,7 +167,7 @@ let package = Package(
             [
                 "Daemon", "Bus", "Network", "TLS", "Authority", "DNS", "DNSSEC", "Resolution", "SMTP", "MIME",
                 "MailAuth",
-                "ZoneKeys", "Cryptography", "CLinux", nioCore, nioPosix,
+                "Mailbox", "ZoneKeys", "Cryptography", "CLinux", nioCore, nioPosix,
             ]
         ),
         executable("sendmail", ["Daemon", "Bus", "Network", "SMTP", "MIME", "CLinux", nioCore, nioPosix]),

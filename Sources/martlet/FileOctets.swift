@@ -36,6 +36,14 @@ enum FileOctets {
         }
     }
 
+    /// Writes a new file that only its owner can read; fails where there is a file of that name.
+    static func create(_ path: String, _ octets: [UInt8]) throws {
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw ValidationError("\(path): \(String(cString: strerror(errno)))") }
+        defer { close(descriptor) }
+        try octets.withUnsafeBytes { try write($0, to: descriptor, path) }
+    }
+
     /// All of the file's octets; fails beyond `most` of them.
     static func read(_ path: String, most: Int) throws -> [UInt8] {
         var octets: [UInt8] = []

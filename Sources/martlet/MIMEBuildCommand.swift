@@ -10,7 +10,7 @@ import Glibc
 struct MIMEBuildCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "build",
-        abstract: "Writes a message made of text, HTML and files to standard output."
+        abstract: "Writes a message made of text, HTML and files, to standard output or into a new file."
     )
 
     @Option(help: "The sender.") var from: String
@@ -26,10 +26,24 @@ struct MIMEBuildCommand: ParsableCommand {
     @Option(help: ArgumentHelp("A file to attach; may be given again.", valueName: "file")) var attach: [String] = []
     @Option(help: "Seconds since 1970 for the Date field, rather than now.") var date: Int?
     @Flag(name: .customLong("8bit"), help: "Send text as it is where its lines allow.") var allowsEightBit = false
+    @Option(help: ArgumentHelp("A new file for the message, rather than standard output.", valueName: "file"))
+    var output: String?
+    @Flag(help: "For programs: what was built, as one JSON document; needs --output.") var json = false
 
     private static let mostOctets = 256 << 20
 
+    /// What was built, for programs.
+    struct Document: Encodable {
+        let path: String
+        let octets: Int
+        /// Whether a transport needs 8BITMIME (RFC 6152), or SMTPUTF8 (RFC 6531).
+        let needsEightBit: Bool
+        let needsUTF8: Bool
+        let message: MIMEPartDocument
+    }
+
     func validate() throws {
+        if json, output == nil { throw ValidationError("--json needs --output") }
         guard text == nil || textFile == nil, html == nil || htmlFile == nil, textFile != "-" || htmlFile != "-" else {
             throw ValidationError("the text, the HTML and standard input can be given once each")
         }
@@ -38,15 +52,35 @@ struct MIMEBuildCommand: ParsableCommand {
     func run() throws {
         let text = try textFile.map { try Self.words($0) } ?? text
         let html = try htmlFile.map { try Self.words($0) } ?? html
+        let message: BuiltMessage
         do throws(BuildError) {
             let header = try header()
             let body = try body(text, html)
             let builder = MessageBuilder(allowsEightBit: allowsEightBit) { .random(in: .min ... .max) }
-            let message = try builder.build(header, body)
-            try? message.octets.withUnsafeBytes { try Self.write($0) }
+            message = try builder.build(header, body)
         } catch {
             throw ValidationError(Self.reason(error))
         }
+        try write(message)
+    }
+
+    private func write(_ message: BuiltMessage) throws {
+        guard let output else {
+            return try message.octets.withUnsafeBytes { try FileOctets.write($0, to: STDOUT_FILENO, "standard output") }
+        }
+        try FileOctets.create(output, message.octets)
+        guard json else { return }
+        var parser = StructureParser()
+        message.octets.withUnsafeBytes { parser.feed($0) }
+        try JSONOutput.print(
+            Document(
+                path: output,
+                octets: message.octets.count,
+                needsEightBit: message.needsEightBit,
+                needsUTF8: message.needsUTF8,
+                message: MIMEPartDocument(parser.finish())
+            )
+        )
     }
 
     private static func words(_ file: String) throws -> String {
@@ -105,14 +139,6 @@ struct MIMEBuildCommand: ParsableCommand {
         case .badAddress(let address): "\"\(address)\" can't be used"
         case .badType(let type): "\"\(type)\" is no media type"
         case .badStructure: "the message has no parts or too many within each other"
-        }
-    }
-
-    private static func write(_ octets: UnsafeRawBufferPointer) throws {
-        do {
-            try FileOctets.write(octets, to: STDOUT_FILENO, "standard output")
-        } catch {
-            throw ExitCode.failure
         }
     }
 }

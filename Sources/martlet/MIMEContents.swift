@@ -17,7 +17,8 @@ struct MIMEContents {
     private var body: Body?
     private var fileCount = 0
 
-    private static let mostFiles = 1000
+    /// Files within texts that are told of, or written.
+    static let mostFiles = 1000
 
     var root: MessagePart { tree.root }
 

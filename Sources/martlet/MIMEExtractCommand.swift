@@ -30,6 +30,11 @@ struct MIMEExtractCommand: ParsableCommand {
         var extraction = MIMEExtraction(part: part, directory: directory, tells: !json)
         try input.decode(toUTF8: false) { extraction.take($0) }
         if let failure = extraction.failure { throw failure }
+        if extraction.hasMoreFiles {
+            throw ValidationError(
+                "there are more than \(MIMEContents.mostFiles) files within texts; the rest is not written"
+            )
+        }
         if !extraction.isFound, let part { throw ValidationError("there is no part \(part)") }
         if json { try JSONOutput.print(extraction.written) }
     }
@@ -56,6 +61,10 @@ private struct MIMEExtraction {
     private var output: MIMEOutput?
     private var files: EnclosedFileReader?
     private var file: MIMEOutput?
+    private var fileCount = 0
+    /// Which number a file of that name was given last, so that not all are tried for each.
+    private var numbers: [String: Int] = [:]
+    private(set) var hasMoreFiles = false
 
     private static let mostTold = 100_000
 
@@ -89,7 +98,7 @@ private struct MIMEExtraction {
     }
 
     /// Where the part goes; nil for nowhere.
-    private func output(_ number: String, _ content: ContentFields) throws -> MIMEOutput? {
+    private mutating func output(_ number: String, _ content: ContentFields) throws -> MIMEOutput? {
         if let part {
             guard number == part else { return nil }
             if directory == nil { return MIMEOutput() }
@@ -97,7 +106,7 @@ private struct MIMEExtraction {
             return nil
         }
         let name = SafeFileName.make(Array((content.fileName ?? "").utf8), fallback: "part-\(number)")
-        return try MIMEOutput(directory: directory ?? ".", name: name)
+        return try MIMEOutput(directory: directory ?? ".", name: name, numbers: &numbers)
     }
 
     private mutating func lookForFiles(
@@ -111,8 +120,11 @@ private struct MIMEExtraction {
             switch event {
             case .text: break
             case .begin(let found):
+                fileCount += 1
+                hasMoreFiles = fileCount > MIMEContents.mostFiles
+                if hasMoreFiles { continue }
                 let name = SafeFileName.make(Array(EncodedWords.text(found.name).utf8), fallback: "file-\(number)")
-                file = try MIMEOutput(directory: directory ?? ".", name: name)
+                file = try MIMEOutput(directory: directory ?? ".", name: name, numbers: &numbers)
             case .content(let octets): try octets.withUnsafeBytes { try file?.write($0) }
             case .end:
                 tell(file, number, "application/octet-stream")
@@ -154,9 +166,11 @@ private final class MIMEOutput {
     }
 
     /// Makes a file of that name, or with a number before the extension where there is one already.
-    init(directory: String, name: String) throws {
+    init(directory: String, name: String, numbers: inout [String: Int]) throws {
         let dot = name.lastIndex(of: ".") ?? name.endIndex
-        for number in 1...Self.mostNames {
+        let first = (numbers[name] ?? 0) + 1
+        for number in first..<(first + Self.mostNames) {
+            numbers[name] = number
             let tried = number == 1 ? name : "\(name[..<dot])-\(number)\(name[dot...])"
             let path = "\(directory)/\(tried)"
             let opened = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)

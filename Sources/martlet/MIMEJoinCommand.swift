@@ -1,5 +1,6 @@
 import ArgumentParser
 import MIME
+import Mailbox
 
 #if canImport(Glibc)
 import Glibc
@@ -9,13 +10,36 @@ import Glibc
 struct MIMEJoinCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "join",
-        abstract: "Writes the message that was sent in pieces (message/partial, RFC 2046 §5.2.2) to standard output.",
-        discussion: "Where the messages hold parts of one file in yEnc instead, that file. At most 256 MiB."
+        abstract: "Writes the message that was sent in pieces (message/partial, RFC 2046 §5.2.2).",
+        discussion: """
+            Where the messages hold parts of one file in yEnc instead, that file. It goes to standard output, or into a new \
+            file. At most 256 MiB.
+            """
     )
 
-    @Argument(help: "The messages, in any order.") var files: [String]
+    @Argument(help: "The messages, in any order, or an mbox of them; standard input without any or for \"-\".")
+    var files = ["-"]
+    @Option(help: ArgumentHelp("A new file for what is joined, rather than standard output.", valueName: "file"))
+    var output: String?
+    @Flag(help: "For programs: what was joined, as one JSON document; needs --output.") var json = false
 
     private static let mostOctets = 256 << 20
+
+    /// What was joined, for programs.
+    struct Document: Encodable {
+        /// `message`, or `file` for one in yEnc.
+        let kind: String
+        let pieces: Int
+        /// Of a file, as its sender wrote it.
+        let name: String?
+        let path: String
+        let octets: Int
+    }
+
+    func validate() throws {
+        if json, output == nil { throw ValidationError("--json needs --output") }
+        if files.filter({ $0 == "-" }).count > 1 { throw ValidationError("standard input can be given once") }
+    }
 
     func run() throws {
         var messages: [[UInt8]] = []
@@ -23,16 +47,24 @@ struct MIMEJoinCommand: ParsableCommand {
         for file in files {
             let octets = try FileOctets.read(file, most: left)
             left -= octets.count
-            messages.append(octets)
+            messages += MboxText.isMbox(octets) ? MboxText.messages(in: octets) : [octets]
         }
-        let joined = try Self.isPartial(messages.first ?? []) ? message(messages) : file(messages)
-        var rest = joined[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw ValidationError("standard output: \(String(cString: strerror(errno)))") }
-            rest = rest.dropFirst(count)
+        let isMessage = Self.isPartial(messages.first ?? [])
+        let (joined, name) = try isMessage ? (message(messages), nil) : file(messages)
+        guard let output else {
+            return try joined.withUnsafeBytes { try FileOctets.write($0, to: STDOUT_FILENO, "standard output") }
         }
+        try FileOctets.create(output, joined)
+        guard json else { return }
+        try JSONOutput.print(
+            Document(
+                kind: isMessage ? "message" : "file",
+                pieces: messages.count,
+                name: name,
+                path: output,
+                octets: joined.count
+            )
+        )
     }
 
     private static func isPartial(_ message: [UInt8]) -> Bool {
@@ -56,11 +88,12 @@ struct MIMEJoinCommand: ParsableCommand {
         }
     }
 
-    private func file(_ messages: [[UInt8]]) throws -> [UInt8] {
+    /// The file and its name.
+    private func file(_ messages: [[UInt8]]) throws -> ([UInt8], String?) {
         var assembly = YEncAssembly(mostOctets: Self.mostOctets)
         for message in messages { try Self.add(message, to: &assembly) }
         do throws(YEncAssembly.Failure) {
-            return try assembly.file()
+            return (try assembly.file(), assembly.name.map { TerminalText.make(EncodedWords.text($0).utf8) })
         } catch {
             throw ValidationError(Self.reason(error))
         }

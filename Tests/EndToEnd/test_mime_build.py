@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import json
 import os
 import pty
 import subprocess
@@ -54,6 +55,21 @@ def test_text_shows_what_was_built(built, tmp_path):
     text = martlet("text", str(path)).stdout.decode()
     for wanted in ("From: Jürgen Groß <j@example.org>", "Schöne Grüße", "Schön\n", f"Attachment: {file.name}"):
         assert wanted in text
+
+
+def test_what_was_built_is_told(tmp_path):
+    path = tmp_path / "message"
+    (tmp_path / "a.pdf").write_bytes(b"%PDF")
+    command = ["build", "--from", "jörg@example.org", "--text", "Grüße", "--attach", str(tmp_path / "a.pdf")]
+    told = json.loads(martlet(*command, "--output", str(path), "--json").stdout)
+    assert (told["path"], told["octets"]) == (str(path), path.stat().st_size)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert (told["needsUTF8"], told["needsEightBit"]) == (True, True)
+    assert told["message"] == json.loads(martlet("show", str(path), "--json").stdout)
+    assert [part["type"] for part in told["message"]["children"]] == ["text/plain", "application/pdf"]
+    # What is there stays, and JSON isn't mixed with the message.
+    assert martlet(*command, "--output", str(path), check=False).returncode != 0
+    assert martlet(*command, "--json", check=False).returncode != 0
 
 
 def test_line_breaks_are_refused():
