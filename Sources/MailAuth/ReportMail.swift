@@ -27,7 +27,7 @@ package struct ReportMail: Sendable {
         var octets: [UInt8]
     }
 
-    /// The whole message, its lines ending in CRLF; nil without memory, or where an address has a line break.
+    /// The whole message, its lines ending in CRLF; nil without memory, or where an address is none or several.
     ///
     /// - Parameter receiver: the domain of the one who reports.
     package func message(_ report: DMARCAggregateReport, receiver: String) -> [UInt8]? {
@@ -45,7 +45,7 @@ package struct ReportMail: Sendable {
         }
     }
 
-    /// The whole message, its lines ending in CRLF; nil without memory, or where an address has a line break.
+    /// The whole message, its lines ending in CRLF; nil without memory, or where an address is none or several.
     ///
     /// - Parameters:
     ///   - sender: the domain of the one who reports.
@@ -72,8 +72,11 @@ package struct ReportMail: Sendable {
     private func message(_ content: Content) -> [UInt8]? {
         do throws(BuildError) {
             var header = HeaderBuilder()
-            try header.add("From", words: Self.words(from))
-            try header.add("To", words: Self.words(to))
+            for (name, text) in [("From", from), ("To", to)] {
+                let addresses = AddressListParser.parse(Array(text.utf8), maximum: 2)
+                guard addresses.count == 1 else { return nil }
+                try header.add(name, addresses: addresses)
+            }
             try header.add("Date", words: Self.words(date.description))
             try header.add("Message-ID", words: [Array("<\(messageID)>".utf8)])
             try header.add("Subject", text: content.subject)

@@ -60,6 +60,12 @@ struct ARCSealCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The time to seal with, since 1970.", valueName: "SECONDS")) var time: Int?
     @OptionGroup var source: LookupOptions
 
+    func validate() throws {
+        if let time, !(0...(1 << 40)).contains(time) {
+            throw ValidationError("--time is a number of seconds since 1970")
+        }
+    }
+
     func run() async throws {
         let lookup = try source.lookup()
         let sealer = ARCSealer(key: try SigningKeyFile.read(key, domain: domain))

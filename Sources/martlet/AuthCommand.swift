@@ -108,7 +108,7 @@ struct AuthCheck {
             }
         }
         let dmarc = await DMARCCheck.run(
-            author: DMARCAuthor(message.header),
+            author: DMARCAuthor(message),
             identifiers: sender + signed,
             sample: 0,
             lookup: lookup

@@ -40,6 +40,8 @@ MESSAGES = {
 }
 FORMS = ["simple/simple", "simple/relaxed", "relaxed/simple", "relaxed/relaxed"]
 KINDS = ["rsa", "ed25519"]
+# The algorithms differ in nothing that the messages differ in.
+WITH_OPENDKIM = [("rsa", name) for name in MESSAGES] + [("ed25519", name) for name in ("plain", "white space", "8 bit")]
 
 
 def martlet(*arguments, input: bytes = b"") -> subprocess.CompletedProcess:
@@ -164,29 +166,31 @@ def in_network(keys: Keys, *command, input: bytes) -> subprocess.CompletedProces
 
 @pytest.mark.root
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", MESSAGES)
-def test_opendkim_verifies_what_we_sign(keys, name, form):
+@pytest.mark.parametrize("kind, name", WITH_OPENDKIM)
+def test_opendkim_verifies_what_we_sign(keys, kind, name, form):
     header, body = form.split("/")
-    signed = keys.sign(ends_in_line(MESSAGES[name]), ["rsa"], "--header", header, "--body", body)
+    signed = keys.sign(ends_in_line(MESSAGES[name]), [kind], "--header", header, "--body", body)
     tool = shutil.which("opendkim-testmsg") or "/usr/sbin/opendkim-testmsg"
     done = in_network(keys, tool, input=signed)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b""), (name, form)
-    broken = in_network(keys, tool, input=signed.replace(b"alice@", b"mallory@"))
-    assert broken.returncode != 0
+    if name == "plain":
+        broken = in_network(keys, tool, input=signed.replace(b"alice@", b"mallory@"))
+        assert broken.returncode != 0
 
 
-def sign_with_opendkim(keys: Keys, message: bytes, header: str, body: str) -> bytes:
+def sign_with_opendkim(keys: Keys, message: bytes, kind: str, header: str, body: str) -> bytes:
     """By its library: opendkim-testmsg knows only rsa-sha1."""
     forms = {"simple": 0, "relaxed": 1}
-    rsa_sha256, whole_body, fine = 1, -1, 0
+    algorithms = {"rsa": 1, "ed25519": 2}
+    whole_body, fine = -1, 0
     library = ctypes.CDLL("libopendkim.so.11")
     library.dkim_init.restype = library.dkim_sign.restype = ctypes.c_void_p
     handle = ctypes.c_void_p(library.dkim_init(None, None))
     status = ctypes.c_int(-1)
     signer = ctypes.c_void_p(
         library.dkim_sign(
-            handle, b"id", None, keys.private("rsa"), b"rsa", DOMAIN.encode(), forms[header], forms[body], rsa_sha256,
-            ctypes.c_ssize_t(whole_body), ctypes.byref(status),
+            handle, b"id", None, keys.pem(kind).read_bytes(), kind.encode(), DOMAIN.encode(), forms[header], forms[body],
+            algorithms[kind], ctypes.c_ssize_t(whole_body), ctypes.byref(status),
         )
     )  # fmt: skip
     assert status.value == fine
@@ -204,10 +208,11 @@ def sign_with_opendkim(keys: Keys, message: bytes, header: str, body: str) -> by
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", MESSAGES)
-def test_we_verify_what_opendkim_signs(keys, name, form):
+@pytest.mark.parametrize("kind, name", WITH_OPENDKIM)
+def test_we_verify_what_opendkim_signs(keys, kind, name, form):
     message = ends_in_line(MESSAGES[name])
-    field = sign_with_opendkim(keys, message, *form.split("/"))
+    field = sign_with_opendkim(keys, message, kind, *form.split("/"))
+    assert f"a={kind}-sha256".encode() in field
     outcomes = keys.verify(field + message)
     assert results(outcomes) == ["pass"], (field, outcomes)
     assert outcomes[0]["canonicalization"] == form

@@ -99,6 +99,17 @@ struct ARCTests {
         await #expect(throws: ARCSealingError.chainIsAtItsEnd) { try await sealed(octets, .rsa) }
     }
 
+    /// However the chain was broken: a gap, a field twice, a seal that can't be read.
+    @Test(arguments: [("ARC-Seal: i=1", "X-Seal: i=1"), ("i=1; mx", "i=2; mx"), ("cv=none", "cv=else")])
+    func unsoundChainsAreSealedOnce(_ old: String, _ new: String) async throws {
+        let text = String(decoding: try await chain(2), as: UTF8.self)
+        let parts = text.split(separator: old, maxSplits: 1, omittingEmptySubsequences: false)
+        #expect(parts.count == 2)
+        let octets = try await sealed(Array(parts.joined(separator: new).utf8), .ed25519)
+        #expect(try await validate(octets).endsInFailure)
+        await #expect(throws: ARCSealingError.chainIsAtItsEnd) { try await sealed(octets, .rsa) }
+    }
+
     @Test func lookupsThatFail() async throws {
         let outcome = try await validate(try await chain(2), failing: ["rsa._domainkey.example.org"])
         #expect(outcome.result == .fail)

@@ -75,12 +75,11 @@ struct CanonicalizationTests {
     }
 
     @Test func fieldsAreChosenFromTheBottom() {
-        let header = HeaderBlock(Array("A: 1\r\nB: 2\r\nA: 3\r\n".utf8))
-        let chosen = SignatureInput.select(
-            ["a", "a", "a", "c", "b"].map { Array($0.utf8) },
-            from: header,
-            excluding: nil
-        )
-        #expect(chosen.map { String(decoding: header.value(of: $0), as: UTF8.self) } == ["3", "1", "2"])
+        let index = FieldIndex(HeaderBlock(Array("A: 1\r\nB: 2\r\na: 3\r\nA: 4\r\n".utf8)))
+        let names = ["a", "a", "a", "a", "a", "c", "b"].map { Array($0.utf8) }
+        #expect(index.select(names, excluding: nil) == [3, 2, 0, 1])
+        #expect(index.select(names, excluding: 2) == [3, 0, 1])
+        #expect(index.select(names, excluding: 3) == [2, 0, 1])
+        #expect(index.select(names, excluding: 0) == [3, 2, 1])
     }
 }

@@ -68,6 +68,13 @@ struct DKIMSignerTests {
         #expect(throws: DKIMSigningError.noBodyHash) {
             try signer.field(for: hashed(crlf(DKIMExamples.message)), now: 0)
         }
+        for identity in ["alice@example.net", "alice", "alice@", "@xample.org", "alice@example.org.", ""] {
+            var other = signer
+            other.identity = octets(identity)
+            #expect(throws: DKIMSigningError.badIdentity) {
+                try other.field(for: hashed(crlf(DKIMExamples.message), [other.bodyHashMethod]), now: 0)
+            }
+        }
         let key = try #require(PrivateKey.generate(.ed25519))
         let weak = try #require(PrivateKey.generate(.ecdsaP256))
         for (domain, selector) in [("", "a"), ("a..b", "s"), ("example.org", "s;x=y"), ("example.org", "a b")] {

@@ -133,7 +133,10 @@ import Testing
         (["ann@b\u{fc}cher.test"], .domain(octets("xn--bcher-kva.test"))),
         (["ann@b\u{fc}cher.test, b@xn--bcher-kva.test"], .domain(octets("xn--bcher-kva.test"))),
         (["ann@\u{2028}.test"], .noAddress),
-        ([""], .noAddress),
+        ([""], .noAddress), (["<ann@bank.test@e.test>"], .noAddress), (["ann@bank.test@e.test"], .severalDomains),
+        (["ann@bank.test <ann@e.test>"], .severalDomains), (["<ann@e.test bank.test>"], .noAddress),
+        (["ann@[192.0.2.1]"], .noAddress), (["ann@e.test\0.bank.test"], .noAddress),
+        ([String(repeating: "a@e.test,", count: 1000) + "b@bank.test"], .tooLong),
     ]) func authors(_ fields: [String], _ author: DMARCAuthor) async throws {
         #expect(DMARCAuthor(fields: fields.map(octets)) == author)
         let header = HeaderBlock(octets(fields.map { "From: \($0)\r\n" }.joined() + "\r\n"))

@@ -55,6 +55,16 @@ import Testing
         #expect(record.problems.count == 7)
     }
 
+    /// What can't stand alone in an address field of a report is no address.
+    @Test(arguments: [
+        "mailto:a%40victim.test%2Cb@e.test", "mailto:a%3E@e.test", "mailto:a%0D%0AB@e.test", "mailto:a%20b@e.test",
+        "mailto:%22a@e.test", "mailto:a@b@e.test", "mailto:a%2@e.test", "mailto:@e.test", "mailto:a@",
+        "mailto:a(b)@e.test",
+        "mailto:" + String(repeating: "a", count: 400) + "@e.test",
+    ]) func noAddresses(uri: String) {
+        #expect(DMARCReportURI(parsing: octets(uri)[...]) == nil)
+    }
+
     @Test func randomChangesNeverTrap() {
         var generator = FixedGenerator(7489)
         let seed = octets(

@@ -97,6 +97,35 @@ import Testing
         }
     }
 
+    private func document(_ records: String) -> [UInt8] {
+        octets(
+            "<feedback><report_metadata></report_metadata><policy_published></policy_published>\(records)</feedback>"
+        )
+    }
+
+    /// The sum of all counts stays a number.
+    @Test func countsAreBounded() throws {
+        let record = "<record><row><count>9999999999999</count></row></record>"
+        let report = try DMARCAggregateReport(reading: document(record + record.replacing("9<", with: "99<")))
+        #expect(report.records.map(\.count) == [9_999_999_999_999, 0])
+        #expect(!9_999_999_999_999.multipliedReportingOverflow(by: DMARCAggregateReport.maximumRecords).overflow)
+    }
+
+    @Test func resultsAreBounded() throws {
+        let results = String(repeating: "<dkim/>", count: 101) + "<spf/>"
+        let report = try DMARCAggregateReport(
+            reading: document("<record><auth_results>\(results)</auth_results></record>")
+        )
+        #expect(report.records.map(\.signatures.count) == [100] && report.records.map(\.senders.count) == [1])
+        #expect(report.isCutShort)
+        let some = "<record><auth_results>\(String(repeating: "<dkim/>", count: 100))</auth_results></record>"
+        let most = DMARCAggregateReport.maximumResultsOfAll / 100
+        let long = try DMARCAggregateReport(reading: document(String(repeating: some, count: most + 10)))
+        #expect(long.records.count == most && long.isCutShort)
+        let whole = try DMARCAggregateReport(reading: document(String(repeating: some, count: 3)))
+        #expect(whole.records.count == 3 && !whole.isCutShort)
+    }
+
     @Test func compressionBombsAreLimited() throws {
         let bomb = try #require(Gzip.compress([UInt8](repeating: 0x20, count: 80 << 20)))
         #expect(bomb.count < 1 << 20)

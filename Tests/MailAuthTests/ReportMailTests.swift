@@ -52,7 +52,8 @@ import Testing
         #expect(text(attachment.content.type.value) == "application/tlsrpt+gzip")
     }
 
-    @Test(arguments: ["a@e.test\r\nBcc: x@y.test", "a@e.test\nx", "a\0"]) func nothingIsInjected(to: String) {
+    @Test(arguments: ["a@e.test\r\nBcc: x@y.test", "a@e.test\nx", "a\0", "a@e.test, b@y.test", ""])
+    func nothingIsInjected(to: String) {
         var mail = mail
         mail.to = to
         #expect(mail.message(DMARCAggregateReport(), receiver: "r.test") == nil)

@@ -1,3 +1,4 @@
+import DNS
 import MailAuth
 import Testing
 
@@ -42,6 +43,26 @@ import Testing
         ),
     ]) func problems(_ text: String, _ problem: String) async throws {
         #expect(try await walk(text).problems == [problem])
+    }
+
+    /// A server that makes up a new name for each that is asked for.
+    private struct Chain: MailAuthLookup {
+        func txt(_ name: DomainName) async throws(MailAuthLookupError) -> [[UInt8]] {
+            let number = Int(String(decoding: name.labels.first ?? [], as: UTF8.self).dropFirst()) ?? 0
+            return [octets("v=spf1 redirect=n\(number + 1).e.test")]
+        }
+        func ip4Addresses(_ name: DomainName) async throws(MailAuthLookupError) -> [[UInt8]] { throw .noSuchName }
+        func ip6Addresses(_ name: DomainName) async throws(MailAuthLookupError) -> [[UInt8]] { throw .noSuchName }
+        func mailExchanges(_ name: DomainName) async throws(MailAuthLookupError) -> [MailExchange] {
+            throw .noSuchName
+        }
+        func pointers(_ name: DomainName) async throws(MailAuthLookupError) -> [DomainName] { throw .noSuchName }
+    }
+
+    @Test func endlessRedirectsEnd() async throws {
+        let tree = await SPFTree.walk(octets("n0.e.test"), lookup: Chain())
+        #expect(tree.lines.count <= 102)
+        #expect(tree.problems.filter { $0.hasPrefix("there are more than 100 terms") }.count == 1)
     }
 
     @Test func wideTreesEnd() async throws {

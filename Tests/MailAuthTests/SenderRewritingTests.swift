@@ -78,8 +78,14 @@ import Testing
         ("SRS0=aaa=AA=e.test=u@f.test", .badHash), ("SRS0==AA=e.test=u@f.test", .badHash),
         ("SRS0@f.test", .notRewritten),
         ("SRS0=aaaaa=AA=e.test=u@f.test", .badHash), ("@f.test", .malformedAddress), ("nothing", .malformedAddress),
+        ("SRS0=aaaa=AA=e.test=u> SIZE=1@f.test", .malformedAddress),
     ]) func refused(_ address: String, _ error: SenderRewritingError) {
         #expect(throws: error) { try reverse(address) }
+    }
+
+    @Test(arguments: ["\"a b\"@e.test", "a>@e.test", "a b@e.test", "a\\b@e.test", "a@b@e.test", "a\r\nb@e.test"])
+    func notRewritten(_ address: String) {
+        #expect(throws: SenderRewritingError.malformedAddress) { try forward(address) }
     }
 
     @Test func changesAreNoticed() throws {

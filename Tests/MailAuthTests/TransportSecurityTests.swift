@@ -42,6 +42,14 @@ import Testing
         #expect(throws: error) { try MTASTSPolicy(reading: octets(file)) }
     }
 
+    @Test func nothingIsInjected() throws {
+        let patterns = ["a.test", "b.test\r\nmode: none", "*.c.test", "d test"].map(octets)
+        let policy = MTASTSPolicy(mode: .enforce, maximumAge: 60, patterns: patterns)
+        #expect(
+            text(policy.written()) == "version: STSv1\r\nmode: enforce\r\nmx: a.test\r\nmx: *.c.test\r\nmax_age: 60\r\n"
+        )
+    }
+
     @Test func limits() throws {
         #expect(throws: MTASTSPolicyError.tooLong) { try MTASTSPolicy(reading: [UInt8](repeating: 10, count: 65_537)) }
         let long = try MTASTSPolicy(reading: octets("version: STSv1\nmode: none\nmax_age: 9999999999"))
@@ -97,6 +105,52 @@ import Testing
     @Test func writtenAndReadBack() throws {
         #expect(try TLSReport(reading: report.json()) == report)
         #expect(try TLSReport(reading: try #require(Gzip.compress(report.json()))) == report)
+    }
+
+    /// RFC 8460 appendix B. A field that it names otherwise than its §4.4 does is passed over.
+    @Test func publishedExample() throws {
+        let document = """
+            {"organization-name": "Company-X",
+             "date-range": {"start-datetime": "2016-04-01T00:00:00Z", "end-datetime": "2016-04-01T23:59:59Z"},
+             "contact-info": "sts-reporting@company-x.example",
+             "report-id": "5065427c-23d3-47ca-b6e0-946ea0e8c4be",
+             "policies": [{
+               "policy": {"policy-type": "sts",
+                 "policy-string": ["version: STSv1", "mode: testing", "mx: *.mail.company-y.example", "max_age: 86400"],
+                 "policy-domain": "company-y.example", "mx-host": ["*.mail.company-y.example"]},
+               "summary": {"total-successful-session-count": 5326, "total-failure-session-count": 303},
+               "failure-details": [
+                 {"result-type": "certificate-expired", "sending-mta-ip": "2001:db8:abcd:0012::1",
+                  "receiving-mx-hostname": "mx1.mail.company-y.example", "failed-session-count": 100},
+                 {"result-type": "starttls-not-supported", "sending-mta-ip": "2001:db8:abcd:0013::1",
+                  "receiving-mx-hostname": "mx2.mail.company-y.example", "receiving-ip": "203.0.113.56",
+                  "failed-session-count": 200, "additional-information": "https://reports.company-x.example/r?id=5"},
+                 {"result-type": "validation-failure", "sending-mta-ip": "198.51.100.62", "receiving-ip": "203.0.113.58",
+                  "receiving-mx-hostname": "mx-backup.mail.company-y.example", "failed-session-count": 3,
+                  "failure-error-code": "X509_V_ERR_PROXY_PATH_LENGTH_EXCEEDED"}]}]}
+            """
+        let report = try TLSReport(reading: octets(document))
+        let policy = try #require(report.policies.first)
+        #expect(report.organization == "Company-X" && policy.type == "sts" && policy.strings.count == 4)
+        #expect(policy.successfulSessions == 5326 && policy.failedSessions == 303)
+        #expect(policy.failures.map(\.failedSessions) == [100, 200, 3])
+        #expect(policy.failures[1].receivingAddress == "203.0.113.56")
+        #expect(try TLSReport(reading: report.json()) == report)
+    }
+
+    @Test func countsAreNeverNegative() throws {
+        let summary = "{\"summary\":{\"total-failure-session-count\":-7,\"total-successful-session-count\":\"-7\"}}"
+        let report = try TLSReport(reading: octets("{\"report-id\":\"\",\"policies\":[\(summary)]}"))
+        #expect(report.policies.map(\.failedSessions) == [0] && report.policies.map(\.successfulSessions) == [0])
+    }
+
+    @Test func destinationsAreWritten() throws {
+        let record = try #require(TLSReportRecord(destinations: ["mailto:a@b.test", "https://c.test/r"].map(octets)))
+        #expect(text(record.text) == "v=TLSRPTv1; rua=mailto:a@b.test,https://c.test/r")
+        #expect(TLSReportRecord(texts: [record.text]) == record)
+        for uri in ["mailto:a@b.test,mailto:c@d.test", "mailto:a;x=y", "mailto:a b", "ftp://c.test/", "mailto:\r\n"] {
+            #expect(TLSReportRecord(destinations: [octets(uri)]) == nil)
+        }
     }
 
     /// Values in other forms than the RFC's examples have, as reports from the wild do.

@@ -101,7 +101,7 @@ package struct AddressListParser {
     private mutating func angle(name: [UInt8]?) {
         var route: [UInt8]?
         var local: [UInt8] = []
-        var host: [UInt8] = []
+        var host: [UInt8]?
         skipBlanks()
         // Looks no further than to the next bracket, lest many of them take quadratic time.
         if rest.first == UInt8(ascii: "@"),
@@ -112,14 +112,18 @@ package struct AddressListParser {
         }
         scan: while let token = next() {
             switch token {
-            case .word(let word), .literal(let word): local += word
-            case .special(UInt8(ascii: ".")): local.append(UInt8(ascii: "."))
-            case .special(UInt8(ascii: "@")): host = domain()
+            case .word(let word), .literal(let word):
+                if host == nil { local += word } else { host?.append(contentsOf: [ASCII.space] + word) }
+            case .special(UInt8(ascii: ".")): if host == nil { local.append(UInt8(ascii: ".")) }
+            // What goes on behind a domain makes it none: no part of that may be taken for the domain alone.
+            case .special(UInt8(ascii: "@")):
+                if host == nil { host = [] } else { host?.append(UInt8(ascii: "@")) }
+                host?.append(contentsOf: domain())
             case .special(UInt8(ascii: ">")): break scan
             case .special: continue
             }
         }
-        addresses.append(ListedAddress(name: name ?? comment, route: route, mailbox: local, host: host))
+        addresses.append(ListedAddress(name: name ?? comment, route: route, mailbox: local, host: host ?? []))
         comment = nil
     }
 

@@ -20,6 +20,8 @@ package struct ARCChain: Sendable, Equatable {
     package let highestInstance: Int
     /// Why the sets are not sound; nil where they are.
     package let fault: String?
+    /// The place of the seal of the highest instance, whether or not the sets are sound.
+    let newestSeal: Int?
 
     /// The most sets that a message may have (RFC 8617 §4.2.1).
     package static let maximumSets = 50
@@ -67,6 +69,7 @@ package struct ARCChain: Sendable, Equatable {
         }
         let highest = found.keys.max() ?? 0
         highestInstance = highest
+        newestSeal = found[highest]?[.seal]
         var sets: [ARCSet] = []
         if highest > Self.maximumSets { fault = fault ?? "there are more than \(Self.maximumSets) ARC sets" }
         if fault == nil, highest > 0 {

@@ -75,6 +75,8 @@ package struct ARCValidator {
     }
 
     private mutating func run(_ lookup: any MailAuthLookup) async throws(SignatureFault) {
+        let newestSeal = chain.newestSeal.flatMap { try? ARCSeal(field: value($0)) }
+        outcome.endsInFailure = newestSeal?.chainValidation == .fail
         if let fault = chain.fault { throw SignatureFault(.permerror, fault) }
         var seals: [ARCSeal] = []
         for set in chain.sets {
@@ -107,9 +109,8 @@ package struct ARCValidator {
     private func value(_ place: Int) -> ArraySlice<UInt8> { message.header.octets[message.header.fields[place].value] }
 
     /// RFC 8617 §5.2, steps 2 and 3.
-    private mutating func checkChainValidation(_ seal: ARCSeal) throws(SignatureFault) {
+    private func checkChainValidation(_ seal: ARCSeal) throws(SignatureFault) {
         if seal.instance == chain.highestInstance, seal.chainValidation == .fail {
-            outcome.endsInFailure = true
             throw SignatureFault(.fail, "the newest set (i=\(seal.instance)) says that the chain is broken (cv=fail)")
         }
         let wanted: ARCResult = seal.instance == 1 ? .none : .pass

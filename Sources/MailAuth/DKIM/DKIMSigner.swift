@@ -6,6 +6,8 @@ import MIME
 package enum DKIMSigningError: Error, Sendable, Equatable {
     /// The domain and the selector don't make a name.
     case badName
+    /// The identity (i=) is not of the domain, nor of one below it.
+    case badIdentity
     /// The key is neither RSA of at least 1024 bits nor Ed25519.
     case badKey
     /// The message has no From field, or its header is longer than the limit.
@@ -126,6 +128,7 @@ package struct DKIMSigner: Sendable {
         guard !message.isHeaderCut, header.first("from") != nil else { throw .badHeader }
         guard let hash = message.bodyHashes[bodyHashMethod] else { throw .noBodyHash }
         if let bodyLength, bodyLength > hash.octets { throw .noBodyHash }
+        try checkIdentity()
         let names = fields.names(in: header)
         var writer = SignatureWriter(name: "DKIM-Signature")
         writer.add("v", "1")
@@ -138,11 +141,11 @@ package struct DKIMSigner: Sendable {
         if let lifetime { writer.add("x", "\(now + max(1, lifetime))") }
         if let bodyLength { writer.add("l", "\(bodyLength)") }
         writer.add("h", names, separator: UInt8(ascii: ":"))
-        if copiesFields { writer.add("z", copies(names, header), separator: UInt8(ascii: "|"), breaking: true) }
+        if copiesFields { writer.add("z", copies(names, message), separator: UInt8(ascii: "|"), breaking: true) }
         writer.add("bh", RadixCoding.base64.encode(hash.digest))
         var input = SignatureInput.octets(
             names,
-            header: header,
+            of: message,
             excluding: nil,
             canonicalization: headerCanonicalization
         )
@@ -150,9 +153,20 @@ package struct DKIMSigner: Sendable {
         return writer.signed(try key.signature(of: input))
     }
 
-    private func copies(_ names: [[UInt8]], _ header: HeaderBlock) -> [[UInt8]] {
-        SignatureInput.select(names, from: header, excluding: nil).map { field in
-            Array(header.octets[field.name]) + [UInt8(ascii: ":")]
+    /// A signature with another identity would be a permerror to all who verify it (RFC 6376 §3.5).
+    private func checkIdentity() throws(DKIMSigningError) {
+        guard let identity else { return }
+        guard let at = identity.lastIndex(of: UInt8(ascii: "@")),
+            let host = MailDomain.name(Array(identity[(at + 1)...])), let domain = MailDomain.name(key.domain),
+            host.isSubdomain(of: domain)
+        else { throw .badIdentity }
+    }
+
+    private func copies(_ names: [[UInt8]], _ message: HashedMessage) -> [[UInt8]] {
+        let header = message.header
+        return message.fieldIndex.select(names, excluding: nil).map { place in
+            let field = header.fields[place]
+            return Array(header.octets[field.name]) + [UInt8(ascii: ":")]
                 + QuotedText.encode(header.octets[field.value], escaping: [UInt8(ascii: "|"), UInt8(ascii: ":")])
         }
     }

@@ -9,7 +9,7 @@ package enum DKIMVerifier {
         header.fields.filter { ASCII.equal(header.octets[$0.name], "dkim-signature") }
     }
 
-    /// What every signature says, from the top; empty where there's none.
+    /// What every signature says, from the top; empty where there's none. Those beyond the limit have one outcome together.
     ///
     /// - Parameter now: seconds since 1970.
     package static func verify(
@@ -46,8 +46,10 @@ package enum DKIMVerifier {
                 outcomes.append(check.outcome(signature, keys))
             }
         }
-        for place in places.dropFirst(limits.signatures) {
-            let reason = "only the first \(limits.signatures) signatures are looked at"
+        // One outcome for all of them, so that what is reported stays short.
+        if let place = places.dropFirst(limits.signatures).first {
+            let rest = places.count - limits.signatures
+            let reason = "only the first \(limits.signatures) signatures are looked at, not the \(rest) below them"
             outcomes.append(DKIMOutcome(result: .neutral, reason: reason, field: place))
         }
         return outcomes
@@ -154,7 +156,7 @@ struct SignatureCheck {
         let form = signature.headerCanonicalization
         var input = SignatureInput.octets(
             signature.signedFields,
-            header: header,
+            of: message,
             excluding: place,
             canonicalization: form
         )
@@ -182,13 +184,17 @@ struct SignatureCheck {
         let header = message.header
         // Each field is gone through once, however many copies there are.
         var present: [[UInt8]: Set<[UInt8]>] = [:]
-        for field in header.fields {
-            let value = header.octets[field.value].filter { !ASCII.isWhitespace($0) }
-            present[header.octets[field.name].map(ASCII.lower), default: []].insert(value)
-        }
         return signature.copiedFields.compactMap { copy in
-            let value = copy.value.filter { !ASCII.isWhitespace($0) }
-            return present[copy.name.map(ASCII.lower)]?.contains(value) == true ? nil : copy.name
+            let name = copy.name.map(ASCII.lower)
+            let values =
+                present[name]
+                ?? Set(
+                    message.fieldIndex.all(name).map { place in
+                        header.octets[header.fields[place].value].filter { !ASCII.isWhitespace($0) }
+                    }
+                )
+            present[name] = values
+            return values.contains(copy.value.filter { !ASCII.isWhitespace($0) }) ? nil : copy.name
         }
     }
 }

@@ -7,6 +7,14 @@ package struct HashedMessage: Sendable {
     /// The header was longer than the limit: what is here is its start, and nothing can be said of its signatures.
     package let isHeaderCut: Bool
     package let bodyHashes: [BodyHashMethod: BodyHash]
+    let fieldIndex: FieldIndex
+
+    init(header: HeaderBlock, isHeaderCut: Bool, bodyHashes: [BodyHashMethod: BodyHash]) {
+        self.header = header
+        self.isHeaderCut = isHeaderCut
+        self.bodyHashes = bodyHashes
+        fieldIndex = FieldIndex(header)
+    }
 }
 
 /// How much a stranger's message may make a check do.

@@ -3,25 +3,18 @@ import MIME
 
 /// What a signature is over: chosen fields, then the signature's own without its b= (RFC 6376 §3.7).
 enum SignatureInput {
-    /// The fields that h= chooses, each name taking the lowest field that no earlier one took (RFC 6376 §5.4.2).
+    /// The fields that h= chooses, in their canonical form.
     ///
     /// - Parameter excluded: the signature's own field, which never signs itself.
-    static func select(_ names: [[UInt8]], from header: HeaderBlock, excluding excluded: Int?) -> [HeaderField] {
-        var fields: [[UInt8]: [HeaderField]] = [:]
-        for (index, field) in header.fields.enumerated() where index != excluded {
-            fields[header.octets[field.name].map(ASCII.lower), default: []].append(field)
-        }
-        return names.compactMap { fields[$0]?.popLast() }
-    }
-
     static func octets(
         _ names: [[UInt8]],
-        header: HeaderBlock,
+        of message: HashedMessage,
         excluding excluded: Int?,
         canonicalization: Canonicalization
     ) -> [UInt8] {
-        select(names, from: header, excluding: excluded).flatMap {
-            canonicalization.field($0, in: header.octets)
+        let header = message.header
+        return message.fieldIndex.select(names, excluding: excluded).flatMap {
+            canonicalization.field(header.fields[$0], in: header.octets)
         }
     }
 

@@ -13,6 +13,9 @@ extension DMARCAggregateReport {
     package static let maximumOctets = 64 << 20
     /// The most records that are kept.
     package static let maximumRecords = 100_000
+    /// The most results and reasons that are kept of one record, and of all.
+    package static let maximumResults = 100
+    package static let maximumResultsOfAll = 400_000
 
     /// Reads a report: XML, or a gzip or ZIP file of it. Names of namespaces don't matter; what is missing stays empty.
     package init(reading octets: [UInt8]) throws(DMARCReportError) {
@@ -25,6 +28,7 @@ extension DMARCAggregateReport {
         self.init()
         var hasMetadata = false
         var hasPolicy = false
+        var results = 0
         do throws(XMLError) {
             var reader = XMLReader(document)
             let root = try reader.enterRoot()
@@ -37,11 +41,13 @@ extension DMARCAggregateReport {
                     policy = Policy(element)
                     hasPolicy = true
                 case "record":
-                    guard records.count < Self.maximumRecords else {
+                    let record = Record(element, isCut: &isCutShort)
+                    results += record.signatures.count + record.senders.count + record.reasons.count
+                    guard records.count < Self.maximumRecords, results <= Self.maximumResultsOfAll else {
                         isCutShort = true
                         continue
                     }
-                    records.append(Record(element))
+                    records.append(record)
                 default: continue
                 }
             }
@@ -82,7 +88,13 @@ extension DMARCAggregateReport.Policy {
 }
 
 extension DMARCAggregateReport.Record {
-    fileprivate init(_ element: XMLElement) {
+    fileprivate init(_ element: XMLElement, isCut: inout Bool) {
+        let most = DMARCAggregateReport.maximumResults
+        func some(_ name: StaticString, of elements: [XMLElement]) -> ArraySlice<XMLElement> {
+            let found = elements.filter { ASCII.equal($0.name, name) }
+            isCut = isCut || found.count > most
+            return found.prefix(most)
+        }
         if let row = element.child("row") {
             sourceAddress = row.text("source_ip") ?? ""
             count = number(row.text("count")) ?? 0
@@ -90,7 +102,7 @@ extension DMARCAggregateReport.Record {
                 disposition = evaluated.text("disposition") ?? ""
                 dkim = evaluated.text("dkim") ?? ""
                 spf = evaluated.text("spf") ?? ""
-                reasons = evaluated.children.filter { ASCII.equal($0.name, "reason") }.map {
+                reasons = some("reason", of: evaluated.children).map {
                     .init(type: $0.text("type") ?? "", comment: $0.text("comment"))
                 }
             }
@@ -101,7 +113,7 @@ extension DMARCAggregateReport.Record {
             envelopeTo = identifiers.text("envelope_to")
         }
         let results = element.child("auth_results")?.children ?? []
-        signatures = results.filter { ASCII.equal($0.name, "dkim") }.map {
+        signatures = some("dkim", of: results).map {
             .init(
                 domain: $0.text("domain") ?? "",
                 selector: $0.text("selector"),
@@ -109,14 +121,14 @@ extension DMARCAggregateReport.Record {
                 humanResult: $0.text("human_result")
             )
         }
-        senders = results.filter { ASCII.equal($0.name, "spf") }.map {
+        senders = some("spf", of: results).map {
             .init(domain: $0.text("domain") ?? "", scope: $0.text("scope"), result: $0.text("result") ?? "")
         }
     }
 }
 
-/// A decimal number without a sign, of at most 15 digits.
+/// A decimal number without a sign, of at most 13 digits: those of all records together fit.
 private func number(_ text: String?) -> Int? {
-    guard let text, (1...15).contains(text.utf8.count), text.utf8.allSatisfy(ASCII.isDigit) else { return nil }
+    guard let text, (1...13).contains(text.utf8.count), text.utf8.allSatisfy(ASCII.isDigit) else { return nil }
     return Int(text)
 }

@@ -7,6 +7,16 @@ package enum DMARCAuthor: Sendable, Hashable, CustomStringConvertible {
     case severalFields
     case noAddress
     case severalDomains
+    /// What is beyond a limit isn't looked at, and could name another author.
+    case tooLong
+
+    /// The most addresses of the From field.
+    private static let maximumAddresses = 1000
+
+    /// The author of a message; there's none to be told where its header is longer than the limit.
+    package init(_ message: HashedMessage) {
+        self = message.isHeaderCut ? .tooLong : DMARCAuthor(message.header)
+    }
 
     /// The author of a message with that header.
     package init(_ header: HeaderBlock) { self.init(fields: header.all(Array("from".utf8))) }
@@ -21,12 +31,26 @@ package enum DMARCAuthor: Sendable, Hashable, CustomStringConvertible {
             self = .severalFields
             return
         }
-        let hosts = AddressListParser.parse(field, maximum: 1000).compactMap(\.host).map { SPFLookups.ascii($0) ?? [] }
-        guard let first = hosts.first, hosts.allSatisfy({ !$0.isEmpty }) else {
+        let (addresses, hasMore) = AddressListParser.read(field, maximum: Self.maximumAddresses)
+        guard !hasMore else {
+            self = .tooLong
+            return
+        }
+        let hosts = addresses.compactMap(\.host).map { SPFLookups.ascii($0) ?? [] }
+        guard let first = hosts.first, hosts.allSatisfy(Self.isDomain) else {
             self = .noAddress
             return
         }
         self = hosts.allSatisfy { ASCII.equal($0, first) } ? .domain(first.map(ASCII.lower)) : .severalDomains
+    }
+
+    /// Letters, digits, hyphens, underscores and dots: what readers of mail can't take for anything but one domain.
+    private static func isDomain(_ host: [UInt8]) -> Bool {
+        !host.isEmpty
+            && host.allSatisfy {
+                ASCII.isLetter($0) || ASCII.isDigit($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_")
+                    || $0 == UInt8(ascii: ".")
+            }
     }
 
     package var description: String {
@@ -36,6 +60,7 @@ package enum DMARCAuthor: Sendable, Hashable, CustomStringConvertible {
         case .severalFields: "the message has more than one From field"
         case .noAddress: "the From field has no address with a domain"
         case .severalDomains: "the From field has addresses of several domains"
+        case .tooLong: "the header or its From field is longer than what is looked at"
         }
     }
 }

@@ -233,8 +233,11 @@ package struct DMARCReportURI: Sendable, Hashable {
             return
         }
         let path = text[(colon + 1)...].prefix { $0 != UInt8(ascii: "?") }
-        guard let decoded = Self.unescaped(path), let at = decoded.lastIndex(of: UInt8(ascii: "@")), at > 0,
-            at + 1 < decoded.count, decoded.allSatisfy({ $0 > 0x20 && $0 != 0x7F })
+        // One address as it is, which no field of a message can take for several or for something else.
+        guard let decoded = Self.unescaped(path), decoded.count <= 320,
+            decoded.allSatisfy({ $0 > 0x20 && $0 < 0x7F && !"()<>[]:;,\\\"".utf8.contains($0) }),
+            let at = decoded.firstIndex(of: UInt8(ascii: "@")), at > 0, at + 1 < decoded.count,
+            at == decoded.lastIndex(of: UInt8(ascii: "@"))
         else { return nil }
         mailbox = decoded
     }

@@ -82,7 +82,7 @@ package struct SPFCheck {
 
     /// The domain's only record; nil where there is none, or can be none (RFC 7208 §4.3 to §4.5).
     private mutating func record(of domain: [UInt8], depth: Int) async throws(Stop) -> SPFRecord? {
-        guard let name = SPFLookups.name(domain), domain.contains(UInt8(ascii: ".")) else { return nil }
+        guard let name = SPFLookups.name(domain), name.labelCount > 1 else { return nil }
         let texts = try await source.texts(name, countsVoid: depth > 0 || source.terms > 0, for: domain)
         let records = texts.filter { SPFRecord.isRecord($0) }
         guard let first = records.first else { return nil }

@@ -56,7 +56,7 @@ package struct SPFQuery: Sendable, Hashable {
         self.receiver = receiver
         self.secondsSince1970 = secondsSince1970
         localPart = Array("postmaster".utf8)
-        domain = helo
+        domain = SPFLookups.ascii(helo) ?? helo
     }
 
     private static func unmapped(_ address: [UInt8]) -> [UInt8] {

@@ -30,6 +30,7 @@ package struct SPFTree {
     private let lookup: any MailAuthLookup
     private let limits = SPFLimits()
     private var path: [[UInt8]] = []
+    private var isCut = false
 
     private init(_ lookup: any MailAuthLookup) { self.lookup = lookup }
 
@@ -53,6 +54,8 @@ package struct SPFTree {
             problems.append("\(shown) leads back to itself")
             return
         }
+        // Names may be made up as they are asked for: no chain of redirects is followed without end.
+        guard hasRoom() else { return }
         path.append(domain)
         defer { path.removeLast() }
         guard let text = await record(of: domain, depth: depth) else { return }
@@ -62,6 +65,14 @@ package struct SPFTree {
         } catch {
             problems.append("the record of \(shown) has \(error)")
         }
+    }
+
+    /// Whether more terms are looked at; where not, that is a problem, told once.
+    private mutating func hasRoom() -> Bool {
+        if lines.count < Self.maximumTerms { return true }
+        if !isCut { problems.append("there are more than \(Self.maximumTerms) terms; the others were not looked at") }
+        isCut = true
+        return false
     }
 
     private mutating func record(of domain: [UInt8], depth: Int) async -> [UInt8]? {
@@ -91,10 +102,7 @@ package struct SPFTree {
     private mutating func visit(_ record: SPFRecord, of domain: [UInt8], depth: Int) async throws(SPFSyntaxError) {
         let shown = SPFLookups.text(domain)
         for (index, directive) in record.directives.enumerated() {
-            guard lines.count < Self.maximumTerms else {
-                problems.append("there are more than \(Self.maximumTerms) terms; the others were not looked at")
-                return
-            }
+            guard hasRoom() else { return }
             lookups += directive.mechanism.needsLookup ? 1 : 0
             await visit(directive, of: domain, depth: depth)
             if directive.mechanism == .all {

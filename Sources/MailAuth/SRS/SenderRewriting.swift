@@ -6,7 +6,7 @@ import MIME
 package enum SenderRewritingError: Error, Sendable, Equatable {
     /// No secret to authenticate with.
     case noSecret
-    /// No local part or no domain, or characters that an address can't have.
+    /// No local part or no domain, or a local part that has to be quoted, or characters that an address can't have.
     case malformedAddress
     /// Rewritten, the local part would have more than 64 octets (RFC 5321 §4.5.3.1.1).
     case tooLong
@@ -206,9 +206,15 @@ package struct SenderRewriting: Sendable {
     ) throws(SenderRewritingError) -> (ArraySlice<UInt8>, ArraySlice<UInt8>) {
         guard address.count <= 320, let at = address.lastIndex(of: UInt8(ascii: "@")), at > 0,
             isDomain(address[(at + 1)...]),
-            address.allSatisfy({ $0 >= 0x20 && $0 != 0x7F })
+            address[..<at].allSatisfy(isLocal)
         else { throw .malformedAddress }
         return (address[..<at], address[(at + 1)...])
+    }
+
+    /// What may stand in a local part without quotes (RFC 5321 §4.1.2, RFC 6531 §3.3): within another local part it still
+    /// may, and in an envelope's command it ends nothing.
+    private static func isLocal(_ octet: UInt8) -> Bool {
+        ASCII.isLetter(octet) || ASCII.isDigit(octet) || octet >= 0x80 || "!#$%&'*+-/=?^_`{|}~.".utf8.contains(octet)
     }
 
     /// Letters, digits, hyphens, underscores, dots, characters beyond ASCII: nothing that could end a domain.

@@ -34,7 +34,7 @@ enum JSONValue: Sendable, Hashable {
     /// A whole number that isn't negative; some writers put it in quotes.
     var count: Int? {
         switch self {
-        case .number(let text), .string(let text): text.utf8.count <= 15 && text.utf8.first != 0x2B ? Int(text) : nil
+        case .number(let text), .string(let text): text.utf8.count <= 15 ? UInt(text).map { Int($0) } : nil
         default: nil
         }
     }

@@ -98,10 +98,12 @@ package struct MTASTSPolicy: Sendable, Hashable {
         }
     }
 
-    /// The file.
+    /// The file. What is no pattern is left out, lest it become lines of its own.
     package func written() -> [UInt8] {
         var file = Array("version: STSv1\r\nmode: \(mode.rawValue)\r\n".utf8)
-        for pattern in patterns { file += Array("mx: ".utf8) + pattern + [0x0D, 0x0A] }
+        for pattern in patterns where Self.isPattern(pattern[...]) {
+            file += Array("mx: ".utf8) + pattern + [0x0D, 0x0A]
+        }
         return file + Array("max_age: \(maximumAge)\r\n".utf8)
     }
 }

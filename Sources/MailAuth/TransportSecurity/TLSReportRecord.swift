@@ -7,6 +7,20 @@ package struct TLSReportRecord: Sendable, Hashable {
 
     static let maximumDestinations = 10
 
+    /// nil without addresses, with too many of them, and where one can't be written: commas and semicolons have to be
+    /// escaped in them (RFC 8460 §3).
+    package init?(destinations: [[UInt8]]) {
+        guard (1...Self.maximumDestinations).contains(destinations.count),
+            destinations.allSatisfy({ uri in Self.isDestination(uri) && !uri.contains { ",;".utf8.contains($0) } })
+        else { return nil }
+        self.destinations = destinations
+    }
+
+    /// The record's text.
+    package var text: [UInt8] {
+        Array("v=TLSRPTv1; rua=".utf8) + destinations.joined(separator: [UInt8(ascii: ",")])
+    }
+
     /// Exactly one of the texts may be such a record; nil otherwise, and without addresses.
     package init?(texts: [[UInt8]]) {
         let records = texts.filter { Self.begins($0) }
