@@ -55,7 +55,10 @@ package final class ResolverServer: Sendable {
         )
         copies = zones.filter { settings.localZones[$0.origin]?.isSecondary == true }
         let dynamic = zones.compactMap { file -> DynamicZone? in
-            guard let zone = settings.localZones[file.origin], !zone.update.isEmpty else { return nil }
+            // Updates that are only in the journal are served, and written to the file, whether there may be more or not.
+            guard let zone = settings.localZones[file.origin], !zone.isSecondary,
+                !zone.update.isEmpty || DynamicZone.hasUnwritten(file)
+            else { return nil }
             return DynamicZone(zone, file: file, now: settings.now, logger: logger)
         }
         let others = Set(copies.map(\.origin) + dynamic.map(\.origin))

@@ -377,6 +377,25 @@ def test_a_journal_whose_end_is_damaged(make_instance):
     assert addresses(instance, "t9") == {"192.0.2.9"}
 
 
+def test_rules_that_are_taken_away(make_instance):
+    """Updates that are only in the journal stay, and come into the file, although there may be no more of them."""
+    instance = make(make_instance)
+    supervisor = instance.supervisor
+    assert nsupdate(instance, f"update add kept.{ZONE} 60 A 192.0.2.44").returncode == 0
+    instance.configure({"resolverd": {"zones": {ZONE: {"update": []}}}})
+    pid = supervisor.pid("resolverd")
+    assert supervisor.kill("resolverd")
+    wait_until(lambda: supervisor.pid("resolverd") not in (None, pid), what="resolverd is up again")
+    supervisor.wait_ready(["resolverd"])
+    assert addresses(instance, "kept") == {"192.0.2.44"} and serial(instance) == 8
+    assert "REFUSED" in nsupdate(instance, f"update add more.{ZONE} 60 A 192.0.2.45").stderr
+    instance.martlet("dns", "sync", ZONE)
+    supervisor.restart("resolverd")
+    supervisor.wait_ready(["resolverd"])
+    assert addresses(instance, "kept") == {"192.0.2.44"} and serial(instance) == 8
+    assert f"kept.{ZONE}" in (instance.directory / "dns" / ZONE).read_text()
+
+
 def test_a_key_that_everybody_may_read(make_instance):
     instance = make(make_instance)
     (instance.directory / "etc" / "dns-keys" / "ddns").chmod(0o644)

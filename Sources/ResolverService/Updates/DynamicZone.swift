@@ -46,10 +46,19 @@ final class DynamicZone: @unchecked Sendable {
         self.file = file
         self.now = now
         self.logger = logger
-        journal = ZoneJournal(
-            directory: file.directory,
-            name: LocalZoneConfiguration.stateName(file.origin) + ".journal"
-        )
+        journal = Self.journal(of: file)
+    }
+
+    private static func journal(of file: ZoneFile) -> ZoneJournal {
+        ZoneJournal(directory: file.directory, name: LocalZoneConfiguration.stateName(file.origin) + ".journal")
+    }
+
+    /// Whether there is a journal with updates that aren't in the zone's file; also where that can't be told.
+    static func hasUnwritten(_ file: ZoneFile) -> Bool {
+        let journal = journal(of: file)
+        guard journal.isThere else { return false }
+        guard let last = try? journal.open().items.last else { return true }
+        return if case .difference = last { true } else { false }
     }
 
     var origin: DomainName { file.origin }

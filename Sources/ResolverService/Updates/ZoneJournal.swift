@@ -27,6 +27,12 @@ final class ZoneJournal: @unchecked Sendable {
 
     var name: String { file.name }
 
+    /// Whether there is a file of that name with anything in it.
+    var isThere: Bool {
+        var status = stat()
+        return fstatat(file.directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_size > 0
+    }
+
     /// Reads the journal, and cuts off a frame that was never finished.
     ///
     /// - Returns: what it holds; nothing where there is none.
