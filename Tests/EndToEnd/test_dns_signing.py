@@ -213,11 +213,13 @@ def test_delv_believes_what_it_asks(signed, tmp_path, zone):
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_drill_chases_signatures(signed, tmp_path, zone):
-    key = tmp_path / "key"
-    key.write_text(signed.ds[zone] + "\n")
-    command = ["drill", "-p", str(signed.port), "-k", str(key), "-D", f"mail.{zone}", "@127.0.0.1", "A"]
-    shown = run(*command)
-    assert "RRSIG" in shown and "NOERROR" in shown
+    dnskey = json.loads(signed.instance.martlet("dns", "key", "list", zone, "--json").stdout)[0]["dnskey"]
+    other = dnskey[:-6] + ("AAAA" if dnskey[-6:-2] != "AAAA" else "BBBB") + dnskey[-2:]
+    for name, key, expected in [("mail", dnskey, True), ("x.wild", dnskey, True), ("mail", other, False)]:
+        (tmp_path / "key").write_text(key + "\n")
+        at = ["-p", str(signed.port), "@127.0.0.1", "-k", str(tmp_path / "key")]
+        shown = run("drill", *at, "-S", absolute(name, zone), "A")
+        assert ("Chase successful" in shown) is expected, shown
 
 
 @pytest.mark.parametrize("zone", ZONES)
