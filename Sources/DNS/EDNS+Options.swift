@@ -11,7 +11,7 @@ extension EDNS.Option {
     /// - Parameter timeout: how long a connection may be silent; in steps of 100 ms, the longest nearly two hours.
     package static func keepalive(_ timeout: TimeAmount) -> EDNS.Option {
         let steps = UInt16(clamping: timeout.nanoseconds / 100_000_000)
-        return EDNS.Option(code: keepaliveCode, data: [UInt8(steps >> 8), UInt8(truncatingIfNeeded: steps)])
+        return EDNS.Option(code: keepaliveCode, data: [UInt8](integer: steps))
     }
 
     /// Padding that makes a message a multiple of a block long, or as long as a message can be.

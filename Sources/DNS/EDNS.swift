@@ -106,8 +106,7 @@ package struct ExtendedError: Hashable, Sendable {
 
     /// The option; texts over 255 octets are cut.
     package var option: EDNS.Option {
-        let octets = [UInt8(truncatingIfNeeded: code >> 8), UInt8(truncatingIfNeeded: code)]
-        return EDNS.Option(code: Self.optionCode, data: octets + text.utf8.prefix(255))
+        EDNS.Option(code: Self.optionCode, data: [UInt8](integer: code) + text.utf8.prefix(255))
     }
 
     /// The extended error that an option carries; nil for another option or a malformed one.

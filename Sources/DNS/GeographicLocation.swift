@@ -30,7 +30,7 @@ enum GeographicLocation {
             sizes[index] = size
         }
         guard tokens.isEmpty else { throw RecordTextError("too much data for type LOC") }
-        return [0] + sizes + big(latitude) + big(longitude) + big(height)
+        return [latitude, longitude, height].reduce(into: [0] + sizes) { $0.append(integer: $1) }
     }
 
     /// Degrees, perhaps minutes and seconds, and one of two directions, the first counting upwards.
@@ -88,10 +88,6 @@ enum GeographicLocation {
             exponent += 1
         }
         return UInt8(mantissa << 4 | exponent)
-    }
-
-    private static func big(_ value: UInt32) -> [UInt8] {
-        [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: value >> $0) }
     }
 
     // MARK: Octets to text

@@ -27,22 +27,13 @@ struct MessageWriter {
 
     mutating func write(_ value: UInt8) { octets.append(value) }
 
-    mutating func write(_ value: UInt16) {
-        octets.append(UInt8(value >> 8))
-        octets.append(UInt8(truncatingIfNeeded: value))
-    }
+    mutating func write(_ value: UInt16) { octets.append(integer: value) }
 
-    mutating func write(_ value: UInt32) {
-        write(UInt16(value >> 16))
-        write(UInt16(truncatingIfNeeded: value))
-    }
+    mutating func write(_ value: UInt32) { octets.append(integer: value) }
 
     mutating func write(_ bytes: some Sequence<UInt8>) { octets.append(contentsOf: bytes) }
 
-    mutating func set(_ value: UInt16, at position: Int) {
-        octets[position] = UInt8(value >> 8)
-        octets[position + 1] = UInt8(truncatingIfNeeded: value)
-    }
+    mutating func set(_ value: UInt16, at position: Int) { octets.set(integer: value, at: position) }
 
     mutating func write(_ question: Question) {
         write(question.name)

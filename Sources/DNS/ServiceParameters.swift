@@ -35,7 +35,7 @@ enum ServiceParameters {
         }
         try check(parameters)
         return parameters.sorted { $0.key < $1.key }.flatMap { key, value in
-            big(key) + big(UInt16(truncatingIfNeeded: value.count)) + value
+            [UInt8](integer: key) + [UInt8](integer: UInt16(truncatingIfNeeded: value.count)) + value
         }
     }
 
@@ -62,7 +62,7 @@ enum ServiceParameters {
         case .alpn: return try protocols(value)
         case .port:
             guard let port = decimal(value).flatMap(UInt16.init(exactly:)) else { throw RecordTextError("no port") }
-            return big(port)
+            return [UInt8](integer: port)
         case .ipv4Hint: return try addresses(value, AddressText.parse4)
         case .ipv6Hint: return try addresses(value, AddressText.parse6)
         case .ech:
@@ -78,7 +78,7 @@ enum ServiceParameters {
         guard Set(keys).count == keys.count, !keys.contains(Key.mandatory.rawValue) else {
             throw RecordTextError("mandatory names itself, or a key twice")
         }
-        return keys.sorted().flatMap(big)
+        return keys.sorted().flatMap { [UInt8](integer: $0) }
     }
 
     private static func protocols(_ value: [UInt8]) throws(RecordTextError) -> [UInt8] {
@@ -197,6 +197,4 @@ enum ServiceParameters {
     private static func name(_ key: UInt16) -> String {
         Int(key) < names.count ? names[Int(key)] : "key\(key)"
     }
-
-    private static func big(_ value: UInt16) -> [UInt8] { [UInt8(value >> 8), UInt8(value & 0xFF)] }
 }

@@ -38,13 +38,13 @@ package struct RecordSet: Sendable {
     package func signedData(_ signature: RecordSignature) -> [UInt8]? {
         guard signature.typeCovered == type, let owner = owner(signature) else { return nil }
         var data: [UInt8] = []
-        data += octets(signature.typeCovered.rawValue)
+        data.append(integer: signature.typeCovered.rawValue)
         data.append(signature.algorithm)
         data.append(signature.labels)
-        data += octets(signature.originalTimeToLive)
-        data += octets(signature.expiration)
-        data += octets(signature.inception)
-        data += octets(signature.keyTag)
+        data.append(integer: signature.originalTimeToLive)
+        data.append(integer: signature.expiration)
+        data.append(integer: signature.inception)
+        data.append(integer: signature.keyTag)
         data += signature.signer.lowercased.wire
         data += Self.canonicalForm(records, of: type, owner: owner, timeToLive: signature.originalTimeToLive)
         return data
@@ -66,10 +66,10 @@ package struct RecordSet: Sendable {
             if canonical == previous { continue }
             previous = canonical
             data += owner.wire
-            data += octets(type.rawValue)
-            data += octets(RecordClass.internet.rawValue)
-            data += octets(timeToLive)
-            data += octets(UInt16(truncatingIfNeeded: canonical.count))
+            data.append(integer: type.rawValue)
+            data.append(integer: RecordClass.internet.rawValue)
+            data.append(integer: timeToLive)
+            data.append(integer: UInt16(truncatingIfNeeded: canonical.count))
             data += canonical
         }
         return data

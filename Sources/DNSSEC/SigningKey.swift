@@ -67,8 +67,9 @@ package struct SigningKey: Sendable {
     package func sign(_ set: SignableSet, inception: UInt32, expiration: UInt32) -> ResourceRecord? {
         guard set.owner.isSubdomain(of: zone) else { return nil }
         let head =
-            octets(set.type.rawValue) + [publicKey.algorithm, set.labels] + octets(set.timeToLive)
-            + octets(expiration) + octets(inception) + octets(publicKey.keyTag) + zone.lowercased.wire
+            [UInt8](integer: set.type.rawValue) + [publicKey.algorithm, set.labels] + [UInt8](integer: set.timeToLive)
+            + [UInt8](integer: expiration) + [UInt8](integer: inception) + [UInt8](integer: publicKey.keyTag)
+            + zone.lowercased.wire
         let signature = key.signature(of: head + set.canonicalForm, using: hash)
         guard !signature.isEmpty else { return nil }
         return try? ResourceRecord(

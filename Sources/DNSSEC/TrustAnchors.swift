@@ -76,7 +76,7 @@ extension ResourceRecord {
             name: name,
             type: type,
             timeToLive: timeToLive,
-            wireData: octets(key.keyTag) + [key.algorithm, number] + keyDigest(function)
+            wireData: [UInt8](integer: key.keyTag) + [key.algorithm, number] + keyDigest(function)
         )
     }
 

@@ -63,7 +63,7 @@ struct Scrubber {
 
     private func signatures(_ all: [ResourceRecord], _ name: DomainName, _ type: RecordType) -> [ResourceRecord] {
         guard dnssecOK else { return [] }
-        let covered = [UInt8(truncatingIfNeeded: type.rawValue >> 8), UInt8(truncatingIfNeeded: type.rawValue)]
+        let covered = [UInt8](integer: type.rawValue)
         return records(all, name, .rrsig).filter { $0.data.starts(with: covered) }
     }
 

@@ -33,8 +33,8 @@ package struct TSIGMessage: Sendable {
         var unsigned = Array(octets[..<place.start])
         // `find` has read a header and a record of the additional section.
         let additional = (UInt16(unsigned[10]) << 8 | UInt16(unsigned[11])) - 1
-        unsigned.set(additional, at: 10)
-        unsigned.set(record.originalID, at: 0)
+        unsigned.set(integer: additional, at: 10)
+        unsigned.set(integer: record.originalID, at: 0)
         return TSIGMessage(unsigned: unsigned, record: record)
     }
 
@@ -60,19 +60,12 @@ package struct TSIGMessage: Sendable {
     static func join(_ message: [UInt8], _ record: TSIGRecord) -> [UInt8] {
         guard message.count >= DNSMessage.headerOctets else { return message }
         var joined = message
-        joined.set((UInt16(message[10]) << 8 | UInt16(message[11])) &+ 1, at: 10)
+        joined.set(integer: (UInt16(message[10]) << 8 | UInt16(message[11])) &+ 1, at: 10)
         return joined + record.wire
     }
 
     /// The ID in a message's header.
     static func id(_ message: [UInt8]) -> UInt16 {
         message.count >= 2 ? UInt16(message[0]) << 8 | UInt16(message[1]) : 0
-    }
-}
-
-extension [UInt8] {
-    mutating func set(_ value: UInt16, at position: Int) {
-        self[position] = UInt8(value >> 8)
-        self[position + 1] = UInt8(truncatingIfNeeded: value)
     }
 }

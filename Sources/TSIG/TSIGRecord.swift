@@ -68,30 +68,30 @@ package struct TSIGRecord: Hashable, Sendable {
     var wire: [UInt8] {
         var data = algorithmName.lowercased.wire
         data.append(time: timeSigned)
-        data.append(fudge)
-        data.append(UInt16(truncatingIfNeeded: code.count))
+        data.append(integer: fudge)
+        data.append(integer: UInt16(truncatingIfNeeded: code.count))
         data += code
-        data.append(originalID)
-        data.append(error)
-        data.append(UInt16(truncatingIfNeeded: otherData.count))
+        data.append(integer: originalID)
+        data.append(integer: error)
+        data.append(integer: UInt16(truncatingIfNeeded: otherData.count))
         data += otherData
         var record = keyName.lowercased.wire
-        record.append(RecordType.tsig.rawValue)
-        record.append(RecordClass.any.rawValue)
+        record.append(integer: RecordType.tsig.rawValue)
+        record.append(integer: RecordClass.any.rawValue)
         record += [0, 0, 0, 0]
-        record.append(UInt16(truncatingIfNeeded: data.count))
+        record.append(integer: UInt16(truncatingIfNeeded: data.count))
         return record + data
     }
 
     /// What of the record is signed: the TSIG variables (RFC 8945 §4.3.3).
     var variables: [UInt8] {
         var octets = keyName.lowercased.wire
-        octets.append(RecordClass.any.rawValue)
+        octets.append(integer: RecordClass.any.rawValue)
         octets += [0, 0, 0, 0]
         octets += algorithmName.lowercased.wire
         octets += timers
-        octets.append(error)
-        octets.append(UInt16(truncatingIfNeeded: otherData.count))
+        octets.append(integer: error)
+        octets.append(integer: UInt16(truncatingIfNeeded: otherData.count))
         return octets + otherData
     }
 
@@ -99,20 +99,15 @@ package struct TSIGRecord: Hashable, Sendable {
     var timers: [UInt8] {
         var octets: [UInt8] = []
         octets.append(time: timeSigned)
-        octets.append(fudge)
+        octets.append(integer: fudge)
         return octets
     }
 }
 
 extension [UInt8] {
-    mutating func append(_ value: UInt16) {
-        append(UInt8(value >> 8))
-        append(UInt8(truncatingIfNeeded: value))
-    }
-
+    /// Adds a time of 48 bits.
     mutating func append(time value: UInt64) {
-        for shift in stride(from: 40, through: 0, by: -8) {
-            append(UInt8(truncatingIfNeeded: value >> UInt64(shift)))
-        }
+        append(integer: UInt16(truncatingIfNeeded: value >> 32))
+        append(integer: UInt32(truncatingIfNeeded: value))
     }
 }

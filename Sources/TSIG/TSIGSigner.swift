@@ -79,7 +79,7 @@ package struct TSIGSigner: Sendable {
         if let key {
             var octets: [UInt8] = []
             if answers || !isFirst {
-                octets.append(UInt16(truncatingIfNeeded: before.count))
+                octets.append(integer: UInt16(truncatingIfNeeded: before.count))
                 octets += before
             }
             octets += pending

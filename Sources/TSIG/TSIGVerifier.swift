@@ -76,7 +76,7 @@ package struct TSIGVerifier: Sendable {
             throw .malformed
         }
         var signed: [UInt8] = []
-        signed.append(UInt16(truncatingIfNeeded: before.count))
+        signed.append(integer: UInt16(truncatingIfNeeded: before.count))
         signed += before
         signed += pending
         signed += message.unsigned

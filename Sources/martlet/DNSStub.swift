@@ -93,7 +93,7 @@ struct DNSStub {
         let socket = try connected(server, CInt(SOCK_STREAM.rawValue))
         defer { close(socket) }
         let octets = query.encode()
-        let framed = [UInt8(truncatingIfNeeded: octets.count >> 8), UInt8(truncatingIfNeeded: octets.count)] + octets
+        let framed = [UInt8](integer: UInt16(truncatingIfNeeded: octets.count)) + octets
         guard Glibc.send(socket, framed, framed.count, CInt(MSG_NOSIGNAL)) == framed.count else {
             throw Failure.system("send")
         }

@@ -4,9 +4,7 @@ extension Zone {
     /// All records but the SOA record, names in canonical order (RFC 4034 §6.1).
     var sortedRecords: [ResourceRecord] {
         let records = Array(records.dropFirst())
-        let keyed = records.map {
-            (key: Self.sortKey($0.name) + [UInt8($0.type.rawValue >> 8), UInt8($0.type.rawValue & 0xFF)], record: $0)
-        }
+        let keyed = records.map { (key: Self.sortKey($0.name) + [UInt8](integer: $0.type.rawValue), record: $0) }
         return keyed.sorted { $0.key.lexicographicallyPrecedes($1.key) }.map(\.record)
     }
 

@@ -59,8 +59,8 @@ enum JournalFormat {
         var payload: [UInt8] = []
         for item in items { append(item, to: &payload) }
         var octets: [UInt8] = []
-        octets.put(UInt32(clamping: payload.count))
-        octets.put(payload.withUnsafeBytes { CLinux_crc32c(0, $0.baseAddress, $0.count) })
+        octets.append(integer: UInt32(clamping: payload.count))
+        octets.append(integer: payload.withUnsafeBytes { CLinux_crc32c(0, $0.baseAddress, $0.count) })
         return octets + payload
     }
 
@@ -68,20 +68,20 @@ enum JournalFormat {
         switch item {
         case .file(let serial, let content):
             octets.append(1)
-            octets.put(serial)
-            octets.put(UInt32(truncatingIfNeeded: content.octets >> 32))
-            octets.put(UInt32(truncatingIfNeeded: content.octets))
-            octets.put(content.checksum)
+            octets.append(integer: serial)
+            octets.append(integer: UInt32(truncatingIfNeeded: content.octets >> 32))
+            octets.append(integer: UInt32(truncatingIfNeeded: content.octets))
+            octets.append(integer: content.checksum)
         case .difference(let difference):
             octets.append(2)
-            octets.put(UInt32(clamping: difference.removed.count))
-            octets.put(UInt32(clamping: difference.added.count))
+            octets.append(integer: UInt32(clamping: difference.removed.count))
+            octets.append(integer: UInt32(clamping: difference.added.count))
             for record in difference.records {
                 octets += record.name.wire
-                octets.put(record.type.rawValue)
-                octets.put(record.class.rawValue)
-                octets.put(record.timeToLive)
-                octets.put(UInt16(truncatingIfNeeded: record.data.count))
+                octets.append(integer: record.type.rawValue)
+                octets.append(integer: record.class.rawValue)
+                octets.append(integer: record.timeToLive)
+                octets.append(integer: UInt16(truncatingIfNeeded: record.data.count))
                 octets += record.data
             }
         }
@@ -195,16 +195,6 @@ enum JournalFormat {
 }
 
 extension [UInt8] {
-    fileprivate mutating func put(_ value: UInt16) {
-        append(UInt8(value >> 8))
-        append(UInt8(truncatingIfNeeded: value))
-    }
-
-    fileprivate mutating func put(_ value: UInt32) {
-        put(UInt16(value >> 16))
-        put(UInt16(truncatingIfNeeded: value))
-    }
-
     /// Four octets in network order; 0 where there are fewer.
     fileprivate func number(at place: Int) -> UInt32 {
         guard place >= 0, count - place >= 4 else { return 0 }
