@@ -13,6 +13,17 @@ from .namespace import Namespace
 PATIENCE = 20
 
 
+def end(process: subprocess.Popen | None) -> None:
+    """Ends a process that a test began: asks it to, and kills it where that doesn't help."""
+    if process and process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
 class NameServer:
     """A name server process; it serves `zones` (name to master file's text) on port 53 of its addresses."""
 
@@ -55,13 +66,7 @@ class NameServer:
                     time.sleep(0.05)
 
     def stop(self) -> None:
-        if self.process:
-            self.process.terminate()
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        end(self.process)
 
 
 class NSD(NameServer):

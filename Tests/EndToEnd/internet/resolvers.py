@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -20,6 +19,7 @@ import layout
 from instance import PROGRAMS
 
 from .namespace import Namespace
+from .processes import end
 
 PATIENCE = 20
 UNBOUND = "127.0.0.2"
@@ -34,6 +34,8 @@ class Resolver:
     def __init__(self, namespace: Namespace, directory: Path, address: str):
         self.namespace, self.directory, self.address = namespace, directory, address
         self.log_file = directory / "log"
+        # What it finds in its environment beside what is there.
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen | None = None
 
     def launch(self) -> subprocess.Popen:
@@ -52,13 +54,13 @@ class Resolver:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(15)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        end(self.process)
+
+    def kill(self) -> None:
+        """Ends it in the middle of whatever it does."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
 
     def restart(self) -> None:
         """Starts it anew, with nothing in its cache."""
@@ -122,7 +124,8 @@ class Unbound(Resolver):
     def launch(self) -> subprocess.Popen:
         with open(self.log_file, "ab") as log:
             command = ["unbound", "-d", "-c", str(self.directory / "conf")]
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            environment = os.environ | self.environment
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
 
 
 class Martlet(Resolver):
@@ -158,7 +161,13 @@ class Martlet(Resolver):
             with open(self.log_file, "ab") as log:
                 command = [str(self.programs / "resolverd"), "--instance", str(self.directory), "--ready-fd", str(writer)]
                 process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(writer,), cwd=self.directory
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(writer,),
+                    cwd=self.directory,
+                    env=os.environ | self.environment,
                 )
             os.close(writer)
             writer = -1
