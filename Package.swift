@@ -52,7 +52,7 @@ let fuzzing: [Target] =
             name: "fuzz",
             dependencies: [
                 "MIME", "MailAuth", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ResolverService", "Daemon",
-                "Cryptography", "SMTP", "IMAP", "POP3", "SASL", nioCore,
+                "Cryptography", "SMTP", "IMAP", "POP3", "SASL", nioCore, nioEmbedded,
             ],
             path: "Tests/Fuzz",
             exclude: ["Corpus"],

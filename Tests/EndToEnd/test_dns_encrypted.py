@@ -48,13 +48,23 @@ def ports():
 
 
 @pytest.fixture(scope="module")
-def instance(module_factory, ports):
+def silent():
+    """A server that never answers."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module")
+def instance(module_factory, ports, silent):
     return module_factory(
         {
             "resolverd": {
                 "listen-tls": [f"127.0.0.1:{ports['tls']}"],
                 "listen-https": [f"127.0.0.1:{ports['https']}"],
                 "idle-timeout": "2s",
+                "forward-zones": {"silent.example": [silent]},
+                "query-timeout": "30s",
             }
         },
         users=(),
@@ -378,6 +388,70 @@ def test_too_many_streams_at_once(instance, ports):
         while sum(isinstance(event, h2.events.StreamReset) for event in attacker.events) < 100:
             assert (octets := attacker.socket.recv(65536)), "closed before"
             attacker.events += attacker.h2.receive_data(octets)
+
+
+def statuses(client: Attacker, streams: list[int]) -> dict[int, str]:
+    """The status of each stream's response, once all are there."""
+    found: dict[int, str] = {}
+    while not set(streams) <= found.keys():
+        for event in client.events:
+            if isinstance(event, h2.events.ResponseReceived):
+                found[event.stream_id] = dict(event.headers)[":status"]
+        client.events.clear()
+        if not set(streams) <= found.keys():
+            assert (octets := client.socket.recv(65536)), "closed before"
+            client.events += client.h2.receive_data(octets)
+    return found
+
+
+def test_queries_that_were_cancelled_count(instance, ports):
+    """A hundred are worked on for a connection, however many of their streams are gone."""
+    with Attacker(instance, ports) as attacker:
+
+        def ask(number: int) -> int:
+            return attacker.get(dns.message.make_query(f"n{number}.silent.example", "A", id=0).to_wire())
+
+        streams = [ask(number) for number in range(100)]
+        attacker.send()
+        for stream in streams[:50]:
+            attacker.h2.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
+        more = [ask(number) for number in range(100, 150)]
+        attacker.send()
+        assert set(statuses(attacker, more).values()) == {"503"}
+
+
+def pour(attacker: Attacker, stream: int, octets: bytes) -> None:
+    """Sends a body, as far as the server takes it."""
+    with contextlib.suppress(h2.exceptions.StreamClosedError):
+        while octets:
+            room = min(attacker.h2.local_flow_control_window(stream), attacker.h2.max_outbound_frame_size, len(octets))
+            if room:
+                attacker.h2.send_data(stream, octets[:room])
+                octets = octets[room:]
+                continue
+            attacker.send()
+            assert (got := attacker.socket.recv(65536)), "closed before"
+            attacker.events += attacker.h2.receive_data(got)
+    attacker.send()
+
+
+def test_bodies_that_do_not_end(instance, ports):
+    """256 KiB of them are held for a connection."""
+    for _ in range(5):
+        with Attacker(instance, ports) as attacker:
+            kind = {":method": "POST", "content-type": "application/dns-message"}
+            for _ in range(10):
+                stream = attacker.h2.get_next_available_stream_id()
+                attacker.h2.send_headers(stream, attacker.headers("/dns-query", **kind))
+                pour(attacker, stream, bytes(60_000))
+            # Those that were begun, and not refused, are reset when their time is up.
+            assert attacker.read_until(h2.events.StreamReset)
+            answers = [dict(event.headers)[":status"] for event in attacker.events if isinstance(event, h2.events.ResponseReceived)]
+        assert set(answers) <= {"503"}
+        # On a machine that is too busy, their time may have been up before.
+        if answers:
+            return
+    pytest.fail("nothing was refused")
 
 
 def test_a_client_that_does_not_read(instance, ports):

@@ -14,6 +14,7 @@ let fuzzTargets: [FuzzTarget] = [
     zoneTransferTarget,
     tsigTarget,
     dnsUpdateTarget,
+    dnsHTTPSTarget,
     smtpCommandTarget,
     imapCommandTarget,
     spfRecordTarget,

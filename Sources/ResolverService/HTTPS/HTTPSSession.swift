@@ -104,15 +104,17 @@ final class HTTPSSession: @unchecked Sendable {
     }
 
     private func sequential() -> [any ChannelHandler] {
+        [HTTPResponseEncoder(), Self.decoder(), HTTPServerPipelineHandler(), HTTPSExchange(self, isMultiplexed: false)]
+    }
+
+    /// What makes requests of the octets of HTTP/1.1, within limits.
+    static func decoder() -> ByteToMessageHandler<HTTPRequestDecoder> {
         var limits = NIOHTTPDecoderLimitConfiguration()
         limits.maxHeaderFieldSize = HTTPSRequest.maximumHead
         limits.maxHeaderListSize = HTTPSRequest.maximumHead
         limits.maxHeaderFieldCount = HTTPSRequest.maximumFields
         let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: limits)
-        return [
-            HTTPResponseEncoder(), ByteToMessageHandler(decoder, maximumBufferSize: 4 * HTTPSRequest.maximumHead),
-            HTTPServerPipelineHandler(), HTTPSExchange(self, isMultiplexed: false),
-        ]
+        return ByteToMessageHandler(decoder, maximumBufferSize: 4 * HTTPSRequest.maximumHead)
     }
 
     /// Ends in good order: no new requests, a moment for those that are under way.
