@@ -81,8 +81,8 @@ struct NameSpace: Sendable {
     }
 
     /// Who has the answer to a question. DS records are in the zone above (RFC 4035 §3.1.4.1); where that isn't to be
-    /// had, or doesn't know of the zone, the zone itself says that it has none. Of what is built in only home.arpa is
-    /// asked for in the world: validators need to see that it isn't signed (RFC 8375 §4).
+    /// had, or doesn't know of the zone, the zone itself says that it has none. Of what is built in only
+    /// home.arpa and service.arpa are asked for in the world: validators need to see that they aren't signed (RFC 8375 §4).
     ///
     /// - Parameter asksOthers: whether other servers may be asked.
     func route(_ name: DomainName, _ type: RecordType, asksOthers: Bool) -> Route {
@@ -91,7 +91,7 @@ struct NameSpace: Sendable {
             return route
         }
         let isBuiltIn = Self.special.contains { $0 === zone }
-        guard !isBuiltIn || name == SpecialZones.homeNetwork else { return route }
+        guard !isBuiltIn || SpecialZones.delegated.contains(name) else { return route }
         let above = self.route(parent)
         switch above {
         case .local(let zone):
