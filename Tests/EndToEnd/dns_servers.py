@@ -11,6 +11,7 @@ import dns.message
 import dns.name
 import dns.query
 import dns.tsigkeyring
+from internet.processes import end
 
 PATIENCE = 30
 
@@ -76,14 +77,8 @@ class Server:
                 wait_for(lambda name=zone.name: serial(name, self.port) is not None, self.log)
 
     def stop(self) -> None:
-        if self.process:
-            self.process.terminate()
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-            self.process = None
+        end(self.process)
+        self.process = None
 
     def log(self) -> str:
         return (self.directory / "log").read_text(errors="replace")[-3000:]
@@ -106,7 +101,8 @@ class BIND(Server):
             controls {{ }};
         """
         (base / "conf").write_text(text + "\n".join(zones) + "\n")
-        return ["named", "-g", "-n", "1", "-c", str(base / "conf")]
+        # Verbose, so that it says what kind of answer a transfer is.
+        return ["named", "-g", "-d", "3", "-n", "1", "-c", str(base / "conf")]
 
     def zone(self, zone: Zone) -> str:
         key, file = self.key, self.file(zone)
@@ -160,7 +156,8 @@ class NSD(Server):
             lines += ["zone:", f'  name: "{zone.name}"', f'  zonefile: "{self.file(zone)}"']
             if zone.primary:
                 lines += [f"  request-xfr: 127.0.0.1@{zone.primary} {key.name}", f"  allow-notify: 127.0.0.1 {key.name}"]
-                lines += ["  min-refresh-time: 1", "  min-retry-time: 1"]
+                lines += ["  min-refresh-time: 1", "  min-retry-time: 1", "  store-ixfr: yes"]
+                lines += [f"  provide-xfr: 127.0.0.1 {key.name}"]
             else:
                 lines += [f"  provide-xfr: 127.0.0.1 {key.name}"]
             lines += [f"  notify: 127.0.0.1@{port} {key.name}" for port in zone.notify]

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 
+import configuration
 import dns.exception
 import dns.flags
 import dns.message
@@ -85,7 +86,12 @@ def secondaries(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def primary(module_factory, secondaries):
+def tls_port():
+    return configuration.free_port()
+
+
+@pytest.fixture(scope="module")
+def primary(module_factory, secondaries, tls_port):
     notify = [f"127.0.0.1:{server.port} key xfer." for server in secondaries]
     instance = module_factory(
         settings(
@@ -95,6 +101,7 @@ def primary(module_factory, secondaries):
                 "wide.test": own("wide.test", **{"allow-transfer": ["127.0.0.1"]}),
                 "closed.test": "etc/zones/closed.test",
             },
+            **{"listen-tls": [f"127.0.0.1:{tls_port}"]},
         ),
         users=(),
         start=False,
@@ -109,9 +116,10 @@ def primary(module_factory, secondaries):
     return instance
 
 
-@pytest.mark.parametrize("program", ["dig", "kdig"])
-def test_dig(primary, program):
-    command = [program, "@127.0.0.1", "-p", str(primary.ports["dns"]), "out.test", "AXFR"]
+@pytest.mark.parametrize("program", ["dig", "kdig", "dig +tls", "kdig +tls"])
+def test_dig(primary, tls_port, program):
+    port = tls_port if "+tls" in program else primary.ports["dns"]
+    command = [*program.split(), "@127.0.0.1", "-p", str(port), "out.test", "AXFR"]
     done = subprocess.run([*command, "-y", KEY.dig], capture_output=True, text=True, timeout=30)
     lines = [line.split() for line in done.stdout.splitlines() if line and not line.startswith(";") and "TSIG" not in line]
     assert [line[3] for line in (lines[0], lines[-1])] == ["SOA", "SOA"]
@@ -229,6 +237,19 @@ def test_secondaries_are_told_and_transfer(primary, secondaries):
         wait_for(lambda server=server: serial("out.test", server.port) == 6, server.log)
         assert ask("new.out.test", "A", server.port).answer[0][0].address == "192.0.2.99"
         assert ask("t.out.test", "TYPE65400", server.port).answer
+        wait_for(lambda server=server: came_as_differences(server), server.log)
+
+
+def came_as_differences(server) -> bool:
+    """Whether the last version of out.test did, by the server's own word."""
+    if isinstance(server, NSD):
+        # It stores differences that came, and has them for others; it makes none (create-ixfr).
+        answer = dns.query.tcp(query("IXFR", serial=5), "127.0.0.1", 10, server.port, one_rr_per_rrset=True)
+        return [rrset[0].serial for rrset in answer.answer if rrset.rdtype == dns.rdatatype.SOA] == [6, 5, 6, 6]
+    lines = (server.directory / "log").read_text(errors="replace").splitlines()
+    if isinstance(server, BIND):
+        return any(line.endswith("got incremental response") for line in lines)
+    return any("IXFR, incoming" in line and "finished" in line for line in lines) and "AXFR-style" not in str(lines)
 
 
 class NotifySink:
