@@ -52,12 +52,13 @@ extension Upstream {
         _ recursionDesired: Bool,
         _ deadline: NIODeadline
     ) async -> Reply {
-        let query = query(key, recursionDesired)
         let left = max(deadline - .now(), .milliseconds(1))
-        guard let message = await askByStream(query, timeout: left), !message.flags.isTruncated else {
+        guard let message = await askByStream(timeout: left, { query(key, recursionDesired) }),
+            !message.flags.isTruncated
+        else {
             return .nothing("\(address.ipAddress ?? "a server") did not answer over TCP")
         }
-        if query.cookie != nil { cookies.learn(message) }
+        cookies.learn(message)
         return .answer(message)
     }
 

@@ -1,4 +1,5 @@
 import DNS
+import Logging
 import NIOCore
 import Network
 
@@ -21,6 +22,12 @@ final class Upstream {
 
     private let maximumIdle: Int
     private let shared: IdleSockets?
+    private let streams: StreamPlaces?
+    /// The connection for what UDP doesn't carry, once there was need of one.
+    private var stream: UpstreamLink?
+
+    /// How many queries are under way on that connection at the same time.
+    private static let maximumStreamed = 16
 
     private static let plainTime = TimeAmount.minutes(15)
 
@@ -28,6 +35,7 @@ final class Upstream {
     ///   - minimumPatience: the least that the first attempt waits.
     ///   - maximumIdle: how many sockets wait for another query.
     ///   - shared: counts them together with those of other servers.
+    ///   - streams: counts connections by TCP together with those to other servers.
     ///   - link: carries all its questions; nil for UDP.
     init(
         _ address: SocketAddress,
@@ -35,6 +43,7 @@ final class Upstream {
         minimumPatience: TimeAmount,
         maximumIdle: Int = 256,
         shared: IdleSockets? = nil,
+        streams: StreamPlaces? = nil,
         link: UpstreamLink? = nil
     ) {
         self.address = address
@@ -43,6 +52,7 @@ final class Upstream {
         self.minimumPatience = minimumPatience
         self.maximumIdle = maximumIdle
         self.shared = shared
+        self.streams = streams
     }
 
     deinit {
@@ -115,17 +125,49 @@ final class Upstream {
         return result
     }
 
-    /// Asks by TCP, for answers that are too large for UDP or in doubt.
-    func askByStream(_ query: UpstreamQuery, timeout: TimeAmount) async -> DNSMessage? {
+    /// Asks by TCP, for answers that are too large for UDP or in doubt: on the connection that is kept (RFC 7766 §6.2.1),
+    /// and where that isn't to be had or breaks, on one of its own.
+    ///
+    /// - Parameter make: makes the query, again where its ID is under way already.
+    func askByStream(timeout: TimeAmount, _ make: () -> UpstreamQuery) async -> DNSMessage? {
+        let deadline = NIODeadline.now() + timeout
+        let stream = keptStream
+        if stream.hasRoom {
+            switch await stream.exchange(timeout: timeout, make) {
+            case .answer(let message): return message
+            case .malformed, .timedOut, .unreachable: return nil
+            // The server may have closed it just now, or take one query a connection.
+            case .lost: break
+            }
+        }
+        let left = deadline - .now()
+        return left > .zero ? await askOnce(make(), timeout: left) : nil
+    }
+
+    private var keptStream: UpstreamLink {
+        if let stream { return stream }
+        let fresh = UpstreamLink(
+            address,
+            label: "",
+            .none,
+            on: loop,
+            // Servers of zones are nobody's that reads our log.
+            logger: Logger(label: "") { _ in SwiftLogNoOpLogHandler() },
+            maximumWaiters: Self.maximumStreamed,
+            places: streams
+        )
+        stream = fresh
+        return fresh
+    }
+
+    private func askOnce(_ query: UpstreamQuery, timeout: TimeAmount) async -> DNSMessage? {
         guard let connection = try? await Connection.connect(to: address, on: loop, timeout: timeout) else {
             return nil
         }
         defer { connection.abort() }
         connection.idleTimeout = timeout
         connection.deadline = .now() + timeout
-        connection.write([
-            UInt8(truncatingIfNeeded: query.octets.count >> 8), UInt8(truncatingIfNeeded: query.octets.count),
-        ])
+        connection.write([UInt8](integer: UInt16(truncatingIfNeeded: query.octets.count)))
         connection.write(query.octets)
         do {
             try await connection.flush()
@@ -149,9 +191,16 @@ final class Upstream {
     /// How many sockets wait for another query.
     var idleCount: Int { idle.count }
 
-    /// Closes the sockets that wait for another query, and the link.
+    /// Closes the sockets that wait for another query, and the connections.
     func close() {
         link?.close()
+        stream?.close()
+        stream = nil
+        closeIdle()
+    }
+
+    /// Closes the sockets that wait for another query.
+    func closeIdle() {
         shared?.gave(idle.count)
         for socket in idle { socket.close() }
         idle = []

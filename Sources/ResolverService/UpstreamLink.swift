@@ -43,6 +43,10 @@ final class UpstreamLink: @unchecked Sendable {
     /// What the server is called in the log.
     private let label: String
     private let logger: Logger
+    /// How many queries may be under way; by their IDs they must be told apart.
+    private let maximumWaiters: Int
+    /// Shared with other servers' links; nil where there are few of those.
+    private let places: StreamPlaces?
 
     private var connection: Connection?
     private var waiters: [UInt16: Waiter] = [:]
@@ -72,19 +76,36 @@ final class UpstreamLink: @unchecked Sendable {
     private static let patience = 3
     /// How often a failure is logged.
     private static let reportInterval = TimeAmount.minutes(1)
-    /// How many queries may be under way; by their IDs they must be told apart.
-    private static let maximumWaiters = 8192
 
-    init(_ server: SocketAddress, label: String, _ security: Security, on loop: any EventLoop, logger: Logger) {
+    /// - Parameters:
+    ///   - maximumWaiters: how many queries may be under way.
+    ///   - places: what connections there may be of all links that share it.
+    init(
+        _ server: SocketAddress,
+        label: String,
+        _ security: Security,
+        on loop: any EventLoop,
+        logger: Logger,
+        maximumWaiters: Int = 8192,
+        places: StreamPlaces? = nil
+    ) {
         self.server = server
         self.label = label
         self.security = security
         self.loop = loop
         self.logger = logger
+        self.maximumWaiters = maximumWaiters
+        self.places = places
     }
 
     var isEncrypted: Bool {
         if case .none = security { false } else { true }
+    }
+
+    /// Whether another query would go out at once, on the connection that there is or on a new one.
+    var hasRoom: Bool {
+        guard waiters.count < maximumWaiters else { return false }
+        return connection != nil || isConnecting || (pausedUntil <= .now() && places?.isFree ?? true)
     }
 
     /// Asks, and waits for the answer.
@@ -94,7 +115,7 @@ final class UpstreamLink: @unchecked Sendable {
         let deadline = NIODeadline.now() + timeout
         if connection == nil { await connect(until: deadline) }
         guard let connection else { return isConnecting ? .timedOut : .unreachable(reason) }
-        guard waiters.count < Self.maximumWaiters else { return .unreachable("too many queries are under way") }
+        guard waiters.count < maximumWaiters else { return .unreachable("too many queries are under way") }
         var query = make()
         while waiters[query.id] != nil { query = make() }
         let id = query.id
@@ -133,6 +154,10 @@ final class UpstreamLink: @unchecked Sendable {
     private func connect(until deadline: NIODeadline) async {
         guard !isClosed, isConnecting || pausedUntil <= .now() else { return }
         if !isConnecting {
+            guard places?.take() ?? true else {
+                reason = "too many connections are open"
+                return
+            }
             isConnecting = true
             Task(executorPreference: LoopExecutor.of(loop)) { await self.open() }
         }
@@ -160,6 +185,7 @@ final class UpstreamLink: @unchecked Sendable {
             connection.idleTimeout = Self.idleTimeout
             succeeded(connection)
         } catch {
+            places?.give()
             failed(error)
         }
         isConnecting = false
@@ -167,7 +193,10 @@ final class UpstreamLink: @unchecked Sendable {
     }
 
     private func succeeded(_ connection: Connection) {
-        guard !isClosed else { return connection.abort() }
+        guard !isClosed else {
+            places?.give()
+            return connection.abort()
+        }
         if losses == 0 { failures = 0 }
         self.connection = connection
         if isReported { logger.info("a forwarder is reachable again", metadata: ["server": "\(label)"]) }
@@ -208,6 +237,7 @@ final class UpstreamLink: @unchecked Sendable {
             }
         } catch {
             connection.abort()
+            places?.give()
             if self.connection === connection { self.connection = nil }
             if !waiters.isEmpty { lostAnswers() }
             let lost = waiters

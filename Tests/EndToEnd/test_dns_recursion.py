@@ -354,3 +354,59 @@ def test_how_queries_look(resolver, log):
     assert max(ports.values()) <= 16 or resolver.name != "martlet"
     if resolver.name == "martlet":
         assert len({item.name for item in asked} & {item.name.lower() for item in asked}) < 5
+
+
+# Connections to servers
+
+
+class Counting(Relay):
+    """A relay whose answers by UDP are cut; it notes how many connections it had, and may end them after some answers."""
+
+    def __init__(self, *arguments, answers: int | None = None, **options):
+        super().__init__(*arguments, change=truncate, **options)
+        self.connections, self.most = 0, answers
+
+    async def stream(self, reader, writer, address):
+        self.connections += 1
+        if self.most is not None:
+            writer = Ending(writer, self.most)
+        await super().stream(reader, writer, address)
+
+
+class Ending:
+    """Closes behind so many messages."""
+
+    def __init__(self, writer, left: int):
+        self.writer, self.left = writer, left
+
+    def __getattr__(self, name):
+        return getattr(self.writer, name)
+
+    def write(self, octets):
+        self.writer.write(octets)
+        self.left -= 1
+        if self.left == 0:
+            self.writer.close()
+
+
+def all_hosts(resolver, origin: str, numbers) -> None:
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = pool.map(lambda number: records(resolver.ask(f"n{number}.{origin}")), numbers)
+        assert list(answers) == [[f"45.103.1.{number}"] for number in numbers]
+
+
+def test_queries_share_connections(internet, martlet):
+    martlet.restart()
+    with Counting(internet.loop, [watched.TCP_ONLY], BACKEND) as server:
+        all_hosts(martlet, "tcp-only.com", range(40))
+        assert sum(item.transport == "tcp" for item in server.asked) >= 40
+        assert server.connections < 10
+
+
+@pytest.mark.parametrize("answers", [1, 7])
+def test_servers_that_close_connections(internet, martlet, answers):
+    """After each answer, or after a few, with others under way or not: every question is answered."""
+    martlet.restart()
+    with Counting(internet.loop, [watched.TCP_ONLY], BACKEND, answers=answers) as server:
+        all_hosts(martlet, "tcp-only.com", range(40, 80))
+        assert server.connections >= 40 / answers

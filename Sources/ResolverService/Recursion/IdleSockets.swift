@@ -39,7 +39,7 @@ final class IdleSockets {
         guard now >= nextSweep else { return }
         nextSweep = now + Self.maximumAge
         for (key, holder) in holders where holder.used + Self.maximumAge < now {
-            holder.upstream.close()
+            holder.upstream.closeIdle()
             holders[key] = nil
         }
     }

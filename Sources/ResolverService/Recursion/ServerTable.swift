@@ -40,6 +40,7 @@ final class ServerTable {
     private let loop: any EventLoop
     private let minimumPatience: TimeAmount
     private let idle = IdleSockets()
+    private let streams = StreamPlaces()
     private var servers: BoundedCache<SocketAddress, ZoneServer>
 
     /// How many servers are remembered.
@@ -57,7 +58,14 @@ final class ServerTable {
     func server(_ address: SocketAddress) -> ZoneServer {
         if let known = servers.value(for: address) { return known }
         let server = ZoneServer(
-            Upstream(address, on: loop, minimumPatience: minimumPatience, maximumIdle: 256, shared: idle)
+            Upstream(
+                address,
+                on: loop,
+                minimumPatience: minimumPatience,
+                maximumIdle: 256,
+                shared: idle,
+                streams: streams
+            )
         )
         servers.insert(server, for: address, cost: Self.cost)
         return server
