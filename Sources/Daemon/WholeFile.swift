@@ -14,6 +14,11 @@ package enum WholeFile {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
+        return octets(of: descriptor, maximum: maximum)
+    }
+
+    /// What is left of an open file, or nil with `errno`; more than the maximum is EFBIG.
+    package static func octets(of descriptor: CInt, maximum: Int) -> [UInt8]? {
         var octets: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 64 * 1024)
         while true {

@@ -194,7 +194,7 @@ final class QueryEngine: @unchecked Sendable {
         var client = client
         var signer: TSIGSigner
         var response: DNSMessage
-        switch TSIGVerification.verify(Array(query.readableBytesView), keys: settings.keys, now: now) {
+        switch TSIGVerification.verify(Array(query.readableBytesView), keys: settings.keys.current, now: now) {
         case .unsigned, .malformed: return finish(message.response(.formatError), to: message, client, options)
         case .refused(let refusal):
             signer = refusal

@@ -45,13 +45,14 @@ package struct ResolverDaemon: DaemonProgram {
             settings.trustAnchors = try trustAnchors(configuration)
         }
         settings.forwardTLS = try forwardTLS(configuration, minimum: setup.configuration.tls.minimumVersion)
-        settings.keys = try keys(configuration, setup)
         if let path = configuration.clients.cookieSecrets, configuration.clients.cookies {
             settings.cookies = try cookies(path, setup)
         }
         let state = try setup.directory(LocalZoneConfiguration.stateDirectory)
         setup.rights.allowWriting(beneath: state)
-        let zones = try zoneFiles(configuration, setup, state: state)
+        var directories = [LocalZoneConfiguration.stateDirectory: state]
+        settings.keys = try keys(configuration, setup, &directories)
+        let zones = try zoneFiles(configuration, setup, &directories)
         setup.rights.root = "run"
         let loops = configuration.threads == 0 ? System.coreCount : configuration.threads
         do {
@@ -74,24 +75,20 @@ package struct ResolverDaemon: DaemonProgram {
     }
 
     /// The zones' master files, whose directories stay open.
-    private func zoneFiles(_ configuration: ResolverdConfiguration, _ setup: Setup, state: CInt) throws -> [ZoneFile] {
-        var directories = [LocalZoneConfiguration.stateDirectory: state]
+    private func zoneFiles(
+        _ configuration: ResolverdConfiguration,
+        _ setup: Setup,
+        _ directories: inout [String: CInt]
+    ) throws -> [ZoneFile] {
         var zones: [ZoneFile] = []
         for zone in configuration.zones {
-            let path = zone.file
-            let slash = path.lastIndex(of: "/")
-            let directory = slash.map { String(path[..<$0]) } ?? "."
-            if directories[directory] == nil {
-                let descriptor = try setup.directory(directory.isEmpty ? "/" : directory)
-                directories[directory] = descriptor
-                setup.rights.allowReading(beneath: descriptor, listing: false)
-            }
+            let place = try place(of: zone.file, setup, &directories)
             zones.append(
                 ZoneFile(
                     origin: zone.origin,
-                    directory: directories[directory] ?? state,
-                    name: slash.map { String(path[path.index(after: $0)...]) } ?? path,
-                    path: path,
+                    directory: place.directory,
+                    name: place.name,
+                    path: zone.file,
                     isSigned: zone.sign != nil
                 )
             )
@@ -99,18 +96,42 @@ package struct ResolverDaemon: DaemonProgram {
         return zones
     }
 
-    /// The keys that messages are signed with, from their files.
-    private func keys(_ configuration: ResolverdConfiguration, _ setup: Setup) throws -> [DomainName: TSIGKey] {
-        var keys: [DomainName: TSIGKey] = [:]
-        for (name, path) in configuration.keys {
-            let text = try setup.secret(path, key: "resolverd.keys")
-            do {
-                keys[name] = try TSIGKey(name: name, text: text)
-            } catch {
-                throw SetupError(reason: "\(path) (resolverd.keys): \(error)", code: .configuration)
-            }
+    /// A file's directory, which is opened for good, and its name there.
+    ///
+    /// - Parameter directories: those that are open.
+    private func place(
+        of path: String,
+        _ setup: Setup,
+        _ directories: inout [String: CInt]
+    ) throws(SetupError) -> (directory: CInt, name: String) {
+        let slash = path.lastIndex(of: "/")
+        let name = slash.map { String(path[path.index(after: $0)...]) } ?? path
+        let directory = slash.map { String(path[..<$0]) } ?? "."
+        if let opened = directories[directory] { return (opened, name) }
+        let opened = try setup.directory(directory.isEmpty ? "/" : directory)
+        directories[directory] = opened
+        setup.rights.allowReading(beneath: opened, listing: false)
+        return (opened, name)
+    }
+
+    /// The keys that messages are signed with, from their files, whose directories stay open.
+    private func keys(
+        _ configuration: ResolverdConfiguration,
+        _ setup: Setup,
+        _ directories: inout [String: CInt]
+    ) throws(SetupError) -> TSIGKeyStore {
+        var files: [TSIGKeyFile] = []
+        for (key, path) in configuration.keys.sorted(by: { $0.key < $1.key }) {
+            let place = try place(of: path, setup, &directories)
+            files.append(TSIGKeyFile(key: key, directory: place.directory, name: place.name, path: path))
         }
-        return keys
+        do throws(TSIGKeyStoreError) {
+            return try TSIGKeyStore(files: files)
+        } catch {
+            var code = DaemonExit.configuration
+            if case .system = error.reason { code = .temporary }
+            throw SetupError(reason: "\(error)", code: code)
+        }
     }
 
     /// What forwarders' certificates are verified with; nil where none is asked by TLS.

@@ -190,8 +190,9 @@ package final class ResolverServer: Sendable {
     }
 
     private func load(all: Bool) async {
-        let (store, signings) = (store, signings)
+        let (store, signings, keys, logger) = (store, signings, settings.keys, logger)
         let hasRead = try? await NIOThreadPool.singleton.runIfActive {
+            keys.refresh(all: all, logger)
             let hasOtherKeys = signings.refresh(all: all)
             return store.refresh(all: all) || hasOtherKeys
         }

@@ -41,7 +41,7 @@ package struct ResolverSettings: Sendable {
     /// Seconds since 1970: what the times of signed messages (RFC 8945) are compared with.
     var secondsSince1970: @Sendable () -> UInt64 = { UInt64(max(time(nil), 0)) }
     /// Keys that messages are signed with.
-    var keys: [DomainName: TSIGKey] = [:]
+    var keys = TSIGKeyStore()
     /// What the administrator says about local zones beside their files.
     var localZones: [DomainName: LocalZoneConfiguration] = [:]
     /// How many signatures are made in a second on each event loop.

@@ -1,3 +1,5 @@
+import Daemon
+
 #if canImport(Glibc)
 import Glibc
 #endif
@@ -54,18 +56,7 @@ struct StateFile: Sendable {
         let descriptor = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
-        var octets = [UInt8](repeating: 0, count: maximum + 1)
-        var count = 0
-        while count < octets.count {
-            let got = octets.withUnsafeMutableBytes {
-                Glibc.read(descriptor, $0.baseAddress?.advanced(by: count), $0.count - count)
-            }
-            if got < 0, errno == EINTR { continue }
-            guard got >= 0 else { return nil }
-            if got == 0 { break }
-            count += got
-        }
-        return count <= maximum ? String(decoding: octets.prefix(count), as: UTF8.self) : nil
+        return WholeFile.octets(of: descriptor, maximum: maximum).map { String(decoding: $0, as: UTF8.self) }
     }
 
     /// Writes all of the octets.

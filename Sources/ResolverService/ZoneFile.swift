@@ -1,4 +1,5 @@
 import DNS
+import Daemon
 
 #if canImport(Glibc)
 import Glibc
@@ -21,25 +22,17 @@ struct ZoneFile: Sendable {
     /// The most octets that a master file may have.
     static let maximumOctets = 256 << 20
 
-    /// What tells whether a file has changed.
-    struct Version: Equatable {
-        var inode: UInt
-        var octets: Int
-        var modified: Int
-        var modifiedNanoseconds: Int
-    }
-
     /// A zone, and the files that it was read from as they were then.
     struct Loaded {
         var zone: Result<Zone, MasterFileError>
-        var versions: [String: Version?]
+        var versions: [String: FileVersion?]
         /// Of all the files together.
         var content = FileContent()
     }
 
     /// Reads the file and what it includes. Blocks.
     func load() -> Loaded {
-        var versions: [String: Version?] = [name: version(of: name)]
+        var versions: [String: FileVersion?] = [name: version(of: name)]
         var all = FileContent()
         let zone = Result { () throws(MasterFileError) -> Zone in
             let octets: [UInt8]
@@ -65,16 +58,7 @@ struct ZoneFile: Sendable {
     }
 
     /// How a file is now; nil when it can't be reached.
-    func version(of name: String) -> Version? {
-        var status = stat()
-        guard isBelow(name), fstatat(directory, name, &status, 0) == 0 else { return nil }
-        return Version(
-            inode: status.st_ino,
-            octets: status.st_size,
-            modified: status.st_mtim.tv_sec,
-            modifiedNanoseconds: status.st_mtim.tv_nsec
-        )
-    }
+    func version(of name: String) -> FileVersion? { isBelow(name) ? FileVersion(of: name, in: directory) : nil }
 
     private func isBelow(_ name: String) -> Bool {
         let parts = name.split(separator: "/", omittingEmptySubsequences: false)
@@ -94,7 +78,12 @@ struct ZoneFile: Sendable {
         guard status.st_size <= Self.maximumOctets else {
             return .failure(MasterFileIncludeError(reason: "larger than 256 MiB"))
         }
-        return Self.readAll(descriptor)
+        guard let content = WholeFile.octets(of: descriptor, maximum: Self.maximumOctets) else {
+            return .failure(
+                errno == EFBIG ? MasterFileIncludeError(reason: "larger than 256 MiB") : Self.systemError()
+            )
+        }
+        return .success(content)
     }
 
     /// Opens the file step by step, so that no symbolic link leads elsewhere.
@@ -115,19 +104,6 @@ struct ZoneFile: Sendable {
             current = next
         }
         return current == directory ? -1 : current
-    }
-
-    private static func readAll(_ descriptor: CInt) -> Result<[UInt8], MasterFileIncludeError> {
-        var content: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 64 * 1024)
-        while content.count <= maximumOctets {
-            let count = Glibc.read(descriptor, &chunk, chunk.count)
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { return .failure(systemError()) }
-            if count == 0 { return .success(content) }
-            content += chunk[..<count]
-        }
-        return .failure(MasterFileIncludeError(reason: "larger than 256 MiB"))
     }
 
     private static func systemError() -> MasterFileIncludeError {

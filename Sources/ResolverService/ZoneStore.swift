@@ -100,6 +100,6 @@ final class ZoneStore: Sendable {
     private func isDue(_ file: ZoneFile) -> Bool {
         var watch = state.withLockedValue { $0.watches[file.origin] } ?? FileWatch()
         defer { state.withLockedValue { [watch] in $0.watches[file.origin] = watch } }
-        return watch.hasSettled(file)
+        return watch.hasSettled(file.version(of:))
     }
 }

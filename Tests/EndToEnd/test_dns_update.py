@@ -1,6 +1,8 @@
 """Dynamic updates (RFC 2136) with nsupdate and dnspython: what is changed, who may, and what stays after kill -9."""
 
 import base64
+import grp
+import os
 import random
 import socket
 import subprocess
@@ -408,3 +410,60 @@ def test_a_key_that_everybody_may_read(make_instance):
     )
     assert done.returncode == 78
     assert "everybody may read it" in done.stderr
+
+
+def test_keys_are_read_again(make_instance):
+    """Another key counts within seconds, at once by command, and only where the file gives one."""
+    instance = make(make_instance)
+    directory = instance.directory / "etc" / "dns-keys"
+
+    def write(text: str, mode: int = 0o640, readable: bool = True) -> None:
+        instance.write(directory / "ddns", text, mode)
+        if layout.is_root() and readable:
+            os.chown(directory / "ddns", 0, grp.getgrnam("mlt-dns").gr_gid)
+
+    def accepted(secret: str) -> bool:
+        return nsupdate(instance, f"update add k.{ZONE} 60 A 192.0.2.1", secret=secret).returncode == 0
+
+    def log() -> str:
+        return instance.supervisor.log_text("resolverd")
+
+    first, second, third = SECRETS["ddns"], *(base64.b64encode(random.randbytes(32)).decode() for _ in range(2))
+    assert accepted(first) and not accepted(second)
+    write(f"hmac-sha256 {second}\n")
+    # Noticed within two seconds.
+    wait_until(lambda: accepted(second), what="the other key")
+    assert not accepted(first)
+    # At once by command, also where nothing shows that it has changed.
+    write(f"# ours\nhmac-sha256 {third}\n")
+    instance.martlet("dns", "reload")
+    assert accepted(third) and not accepted(second)
+    # A file with an error changes nothing.
+    for text, mode, reason in (
+        ("hmac-md5 AAAA\n", 0o640, "unknown algorithm hmac-md5"),
+        (f"hmac-sha256 {third}=\n", 0o640, "Base64"),
+        (f"hmac-sha256 {second}\n", 0o644, "everybody may read it"),
+    ):
+        write(text, mode)
+        instance.martlet("dns", "reload")
+        lines = [line for line in log().splitlines() if reason in line]
+        assert lines and all("the old one stays" in line and "file=etc/dns-keys/ddns" in line for line in lines), log()
+        assert accepted(third) and not accepted(second)
+    (directory / "ddns").unlink()
+    instance.martlet("dns", "reload")
+    assert "No such file" in log() and accepted(third)
+
+
+@pytest.mark.root
+def test_a_key_that_only_root_can_read(make_instance):
+    """It counts as it was at the start; the log says that a change needs another start."""
+    instance = make(make_instance)
+    other = base64.b64encode(random.randbytes(32)).decode()
+    instance.write(instance.directory / "etc" / "dns-keys" / "ddns", f"hmac-sha256 {other}\n", 0o600)
+    wait_until(lambda: "the old one stays" in instance.supervisor.log_text("resolverd"), what="a line in the log")
+    line = f"update add k.{ZONE} 60 A 192.0.2.1"
+    assert nsupdate(instance, line).returncode == 0 and nsupdate(instance, line, secret=other).returncode != 0
+    instance.supervisor.restart("resolverd")
+    instance.supervisor.wait_ready(["resolverd"])
+    wait_until(lambda: nsupdate(instance, line, secret=other).returncode == 0, what="the new key")
+    assert nsupdate(instance, line).returncode != 0

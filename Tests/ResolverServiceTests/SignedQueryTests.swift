@@ -31,7 +31,7 @@ struct SignedQueryTests {
         list.networks = networks.compactMap { AddressRange($0) }
         zone.allowQuery = list
         return { [key, zone] settings in
-            settings.keys = [key.name: key]
+            settings.keys = TSIGKeyStore([key.name: key])
             settings.localZones[origin] = zone
         }
     }

@@ -28,7 +28,7 @@ struct TransferTests {
         var zone = LocalZoneConfiguration(origin: origin, file: "out.test")
         zone.allowTransfer.keys = [key.name]
         return { [key, zone] settings in
-            settings.keys = [key.name: key]
+            settings.keys = TSIGKeyStore([key.name: key])
             settings.localZones[zone.origin] = zone
         }
     }
@@ -104,7 +104,7 @@ struct TransferTests {
             zone.primaries = [.init(address: address, key: key.name)]
             // The copy is an old version.
             try await TestResolver.with(zones: ["out.test": text(2)]) { [key, zone] settings in
-                settings.keys = [key.name: key]
+                settings.keys = TSIGKeyStore([key.name: key])
                 settings.localZones[zone.origin] = zone
             } _: { secondary, _ in
                 func serial() async throws -> UInt32? {

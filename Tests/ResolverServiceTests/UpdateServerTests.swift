@@ -26,7 +26,7 @@ struct UpdateServerTests {
         var plain = LocalZoneConfiguration(origin: try DomainName("plain.test"), file: "plain.test")
         plain.allowQuery = nil
         return { [key, zone, plain] settings in
-            settings.keys = [key.name: key]
+            settings.keys = TSIGKeyStore([key.name: key])
             settings.localZones = [zone.origin: zone, plain.origin: plain]
         }
     }

@@ -101,7 +101,7 @@ final class NotifySender: @unchecked Sendable {
     private func exchange(_ message: DNSMessage, _ target: Target, _ patience: TimeAmount) async -> ResponseCode? {
         var octets = message.encode()
         var verifier: TSIGVerifier?
-        if let key = target.peer.key.flatMap({ settings.keys[$0] }) {
+        if let key = target.peer.key.flatMap({ settings.keys.current[$0] }) {
             var signer = TSIGSigner(requestWith: key)
             octets = signer.sign(octets, now: settings.secondsSince1970())
             verifier = TSIGVerifier(key: key, requestCode: signer.lastCode)

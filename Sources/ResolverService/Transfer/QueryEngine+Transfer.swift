@@ -17,7 +17,7 @@ extension QueryEngine {
         var client = client
         var request = message
         var signer: TSIGSigner?
-        switch TSIGVerification.verify(Array(query.readableBytesView), keys: settings.keys, now: clock()) {
+        switch TSIGVerification.verify(Array(query.readableBytesView), keys: settings.keys.current, now: clock()) {
         case .unsigned: break
         case .malformed: return OutgoingTransfer(message.response(.formatError), nil, clock: clock)
         case .refused(let refusal):

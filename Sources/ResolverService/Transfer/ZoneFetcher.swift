@@ -147,7 +147,7 @@ final class ZoneFetcher: @unchecked Sendable {
             primary.address,
             from: settings.localZones[origin]?.source(to: primary.address),
             zone: origin,
-            key: primary.key.flatMap { settings.keys[$0] },
+            key: primary.key.flatMap { settings.keys.current[$0] },
             on: loop,
             time: settings.transferTime,
             clock: settings.secondsSince1970

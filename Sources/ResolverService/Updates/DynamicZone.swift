@@ -70,10 +70,10 @@ final class DynamicZone: @unchecked Sendable {
     // MARK: Reading
 
     /// Whether the file isn't as we left it.
-    var isOutdated: Bool { watch.hasChanged(file) }
+    var isOutdated: Bool { watch.hasChanged(file.version(of:)) }
 
     /// Whether the file isn't as we left it, and nobody is writing it.
-    func isToBeRead() -> Bool { watch.hasSettled(file) }
+    func isToBeRead() -> Bool { watch.hasSettled(file.version(of:)) }
 
     /// Reads the file, or takes up what has changed in it.
     ///

@@ -1,0 +1,88 @@
+import DNS
+import Logging
+import NIOConcurrencyHelpers
+import TSIG
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// The keys that messages are signed with (RFC 8945), as their files were read last.
+final class TSIGKeyStore: Sendable {
+    private struct State {
+        var keys: [DomainName: TSIGKey]
+        var watches: [DomainName: FileWatch] = [:]
+    }
+
+    private let files: [TSIGKeyFile]
+    private let state: NIOLockedValueBox<State>
+
+    /// Keys that have no files.
+    init(_ keys: [DomainName: TSIGKey] = [:]) {
+        files = []
+        state = NIOLockedValueBox(State(keys: keys))
+    }
+
+    /// Reads all files.
+    ///
+    /// - Throws: what is wrong with the first one that gives no key, with its path.
+    init(files: [TSIGKeyFile]) throws(TSIGKeyStoreError) {
+        var state = State(keys: [:])
+        for file in files {
+            state.watches[file.key, default: FileWatch()].note([file.name: file.version])
+            do {
+                state.keys[file.key] = try file.load()
+            } catch {
+                throw TSIGKeyStoreError(path: file.path, reason: error)
+            }
+        }
+        self.files = files
+        self.state = NIOLockedValueBox(state)
+    }
+
+    /// The keys as they are now.
+    var current: [DomainName: TSIGKey] { state.withLockedValue { $0.keys } }
+
+    /// Reads files again. A key whose file has an error stays as it was. Blocks; one call at a time.
+    ///
+    /// - Parameter all: whether files are read that look as before, or that somebody may be writing.
+    func refresh(all: Bool, _ logger: Logger) {
+        for file in files {
+            // Looked at before it's read, so that what changes meanwhile is seen the next time.
+            let version = file.version
+            var watch = state.withLockedValue { $0.watches[file.key] } ?? FileWatch()
+            let hasChanged = version != nil && watch.hasChanged { _ in version }
+            let isDue = all || watch.hasSettled { _ in version }
+            if isDue { watch.note([file.name: version]) }
+            state.withLockedValue { [watch] in $0.watches[file.key] = watch }
+            guard isDue else { continue }
+            var logger = logger
+            logger[metadataKey: "key"] = "\(file.key)"
+            logger[metadataKey: "file"] = "\(file.path)"
+            do {
+                let key = try file.load()
+                let isAnother = state.withLockedValue { state in
+                    defer { state.keys[file.key] = key }
+                    return state.keys[file.key] != key
+                }
+                if isAnother { logger.info("key read again") }
+            } catch .system(EACCES) {
+                // Where only root may read the file, as it was read before rights were given up.
+                logger.log(
+                    level: hasChanged ? .error : .info,
+                    "key can't be read again, the old one stays until resolverd is started again"
+                )
+            } catch {
+                logger.error("key not read, the old one stays", metadata: ["reason": "\(error)"])
+            }
+        }
+    }
+}
+
+/// Why there are no keys.
+struct TSIGKeyStoreError: Error, CustomStringConvertible {
+    let path: String
+    let reason: TSIGKeyFileError
+
+    var description: String { "\(path) (resolverd.keys): \(reason)" }
+}
