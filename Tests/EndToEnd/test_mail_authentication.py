@@ -214,6 +214,11 @@ def test_we_verify_what_opendkim_signs(keys, kind, name, form):
     field = sign_with_opendkim(keys, message, kind, *form.split("/"))
     assert f"a={kind}-sha256".encode() in field
     outcomes = keys.verify(field + message)
+    if (kind, form.split("/")[0]) == ("ed25519", "simple"):
+        # OpenDKIM 2.11's own mistake, as dkimpy says too.
+        assert not dkim.verify(field + message, dnsfunc=keys.text)
+        assert results(outcomes) == ["fail"]
+        return
     assert results(outcomes) == ["pass"], (field, outcomes)
     assert outcomes[0]["canonicalization"] == form
 
