@@ -115,7 +115,8 @@ POLICIES += [
     "v=spf1", "v=spf1 ", "v=spf1  a:h1.test   -all  ", "V=SPF1 a:h1.test -all", "v=spf10 +all", "v=spf2 +all", "v=spf1\t+all",
     "v=spf1,+all", " v=spf1 +all", "v=spf1 a:h1.test\tb -all", "v=spf1 a:h1.test, -all",
     "v=spf1 -all a:h1.test", "v=spf1 -all moo", "v=spf1 redirect=fail.test a:h1.test", "v=spf1 redirect=pass.test -all",
-    "v=spf1 redirect=pass.test redirect=fail.test", "v=spf1 exp=exp1.test exp=exp2.test -all",
+    "v=spf1 redirect=pass.test redirect=fail.test", "v=spf1 REDIRECT=fail.test", "v=spf1 redirect=fail.test REDIRECT=fail.test",
+    "v=spf1 exp=exp1.test exp=exp2.test -all",
     "v=spf1 a:nothing.test a:nothing.test ip4:192.0.2.10 -all",
     "v=spf1 a:nothing.test exists:nothing.test include:nothing-matches.test -all",
     "v=spf1 a:nothing.test mx:nothing.test exists:nothing.test -all",
@@ -141,6 +142,7 @@ POLICIES += [
     "v=spf1 a:caf\u00e9.test -all", "v=spf1 -all \u00e9",
 ]
 
+_CASE = "pyspf knows modifiers in small letters only; names are the same in any case (RFC 7208 §4.6.1)"
 _LOOSE = "pyspf takes macros with a zero or with letters that RFC 7208 §7.1 does not allow"
 
 # policy -> (what we say, what pyspf says, why); the same result where only the explanation differs.
@@ -150,6 +152,8 @@ DIFFERENT = {
         "permerror",
         "pyspf counts each mail exchange without an address as a lookup that found nothing; RFC 7208 §4.6.4 counts terms",
     ),
+    "v=spf1 REDIRECT=fail.test": ("fail", "neutral", _CASE),
+    "v=spf1 redirect=fail.test REDIRECT=fail.test": ("permerror", "fail", _CASE),
     "v=spf1 exists:%{d0}.test ?all": ("permerror", "neutral", _LOOSE),
     "v=spf1 exists:%{dx}.test ?all": ("permerror", "neutral", _LOOSE),
     "v=spf1 exists:%{d-r}.test ?all": ("permerror", "neutral", _LOOSE),
