@@ -167,7 +167,7 @@ let package = Package(
             [
                 "Daemon", "Bus", "Network", "TLS", "Authority", "DNS", "DNSSEC", "Resolution", "SMTP", "MIME",
                 "MailAuth",
-                "Mailbox", "ZoneKeys", "Cryptography", "CLinux", nioCore, nioPosix,
+                "Mailbox", "ZoneKeys", "Cryptography", "CLinux", nioCore, nioPosix, nioHTTP1, nioHTTP2,
             ]
         ),
         executable("sendmail", ["Daemon", "Bus", "Network", "SMTP", "MIME", "CLinux", nioCore, nioPosix]),

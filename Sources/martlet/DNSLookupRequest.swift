@@ -2,24 +2,29 @@ import ArgumentParser
 import DNS
 import Daemon
 import MIME
-import NIOCore
 
 /// What the words of a command line, or of a line at the prompt, ask for.
 struct DNSLookupRequest {
     var questions: [Question]
     /// nil for resolverd on its own socket.
-    var server: SocketAddress?
+    var server: DNSServerAddress?
     var serverName = "resolverd"
 
     /// - Parameters:
     ///   - words: a name or an address, perhaps a type, perhaps a server behind `@`.
     ///   - type: the type where the words name none; nil for both kinds of address.
     ///   - reverse: an address whose name is asked for, in the place of a name.
-    init(_ words: [String], type: String? = nil, reverse: String? = nil) throws {
+    ///   - transport: what carries questions to a server that doesn't say.
+    init(
+        _ words: [String],
+        type: String? = nil,
+        reverse: String? = nil,
+        transport: DNSServerAddress.Transport = .plain
+    ) throws {
         var rest = words
         if let index = rest.firstIndex(where: { $0.hasPrefix("@") }) {
             serverName = String(rest.remove(at: index).dropFirst())
-            server = try Self.address(serverName)
+            server = try DNSServerAddress(serverName, standard: transport)
         }
         if let reverse {
             guard let name = Self.reverseName(reverse) else {
@@ -62,27 +67,6 @@ struct DNSLookupRequest {
         } catch {
             throw ValidationError("\"\(shown(text))\" is not a domain name (\(error))")
         }
-    }
-
-    /// A server as people name it: `192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1#5353`, `[2001:db8::1]:53`, `dns.example.net`.
-    private static func address(_ text: String) throws -> SocketAddress {
-        let parts = text.split(separator: "#", maxSplits: 1, omittingEmptySubsequences: false)
-        var host = String(parts[0])
-        var port: Int? = 53
-        if parts.count == 2 { port = Int(parts[1]) }
-        guard let port, (1...65535).contains(port) else { throw ValidationError("\"\(text)\" has no port behind #") }
-        if let address = ConfigurationTable.address(host, port: port) { return address }
-        var hostPort = port
-        if let colon = host.lastIndex(of: ":"), let number = Int(host[host.index(after: colon)...]) {
-            hostPort = number
-            host = String(host[..<colon])
-        }
-        guard !host.isEmpty, (1...65535).contains(hostPort),
-            let address = try? SocketAddress.makeAddressResolvingHost(host, port: hostPort)
-        else {
-            throw ValidationError("\"\(text)\" is not a server such as 192.0.2.1, [2001:db8::1]:53 or dns.example.net")
-        }
-        return address
     }
 
     /// The name whose PTR record belongs to an address (RFC 1035 §3.5, RFC 3596 §2.5); nil for anything else.

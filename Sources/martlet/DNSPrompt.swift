@@ -111,7 +111,7 @@ struct DNSPrompt {
     private func showAll() {
         print("server: \(server.map { String($0.dropFirst()) } ?? "resolverd")")
         print("type: \(command.type?.uppercased() ?? "A and AAAA")")
-        print("transport: \(command.tcp ? "tcp" : "udp, then tcp")")
+        print("transport: \(command.tls ? "tls" : command.https ? "https" : command.tcp ? "tcp" : "udp, then tcp")")
         print("recursion: \(command.noRecursion ? "not asked for" : "asked for")")
         print(
             "timeout: \(command.timeout.map { "\($0) s" } ?? "3 s (15 s from resolverd)"), attempts: \(command.attempts)"

@@ -9,6 +9,8 @@ import Glibc
 struct DNSStub {
     /// nil for `run/dns.sock`.
     var server: SocketAddress?
+    /// How the server is asked where that isn't in plain text.
+    var encryption: DNSEncryption?
     /// Whether UDP isn't tried first.
     var usesTCP = false
     /// How often a question is asked by UDP.
@@ -24,7 +26,7 @@ struct DNSStub {
     /// An answer, how it came, and how long that took.
     struct Exchange {
         var answer: DNSMessage
-        /// `udp`, `tcp`, or `socket` for resolverd's own.
+        /// `udp`, `tcp`, `tls`, `https`, or `socket` for resolverd's own.
         var transport: String
         var milliseconds: Int
     }
@@ -59,6 +61,7 @@ struct DNSStub {
     }
 
     private func send(_ query: DNSMessage) throws -> (DNSMessage, String) {
+        if let encryption { return (try encryption.ask(query, seconds: seconds), encryption.transport) }
         guard let server else {
             return (try askByStream(query, try SocketAddress(unixDomainSocketPath: "run/dns.sock")), "socket")
         }
@@ -83,7 +86,7 @@ struct DNSStub {
                 let count = recv(socket, &buffer, buffer.count, 0)
                 if count < 0, errno == EAGAIN { break }
                 guard count >= 0 else { throw Failure.system("receive") }
-                if let answer = matching(Array(buffer[..<count]), query) { return answer }
+                if let answer = Self.matching(Array(buffer[..<count]), query) { return answer }
             }
         }
         throw Failure("no answer")
@@ -99,11 +102,12 @@ struct DNSStub {
         }
         let length = try receive(2, from: socket)
         let reply = try receive(Int(length[0]) << 8 | Int(length[1]), from: socket)
-        guard let answer = matching(reply, query) else { throw Failure("the answer is not to be understood") }
+        guard let answer = Self.matching(reply, query) else { throw Failure("the answer is not to be understood") }
         return answer
     }
 
-    private func matching(_ octets: [UInt8], _ query: DNSMessage) -> DNSMessage? {
+    /// The answer to a query that octets are; nil for anything else.
+    static func matching(_ octets: [UInt8], _ query: DNSMessage) -> DNSMessage? {
         guard let answer = try? DNSMessage(decoding: octets), answer.id == query.id, answer.flags.isResponse,
             answer.questions == query.questions || answer.questions.isEmpty
         else { return nil }

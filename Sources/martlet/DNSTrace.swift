@@ -55,6 +55,7 @@ struct DNSTrace {
             query.flags.recursionDesired = false
             var stub = resolver
             stub.server = server.address
+            stub.encryption = nil
             if let answer = try? stub.ask(query) { return (answer, server) }
         }
         return nil

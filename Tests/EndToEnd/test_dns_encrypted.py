@@ -2,12 +2,14 @@
 
 import base64
 import contextlib
+import http.server
 import json
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import dns.edns
 import dns.message
 import dns.query
 import dns.rcode
+import dns.rrset
 import h2.config
 import h2.connection
 import h2.errors
@@ -23,6 +26,7 @@ import h2.events
 import h2.exceptions
 import h2.settings
 import pytest
+from instance import PROGRAMS
 from mail import trust, wait_until
 from test_dns import ask
 
@@ -159,6 +163,97 @@ def test_dnspython(instance, ports, url):
         assert len(answer.to_wire()) == 468
     query.use_edns(0, 0, 1232, options=[dns.edns.GenericOption(12, b"")])
     assert not dns.query.udp(query, "127.0.0.1", 20, instance.ports["dns"]).options
+
+
+def lookup(*arguments) -> subprocess.CompletedProcess:
+    return run(PROGRAMS / "martlet", "dns", "lookup", *arguments, stdin=subprocess.DEVNULL, text=True)
+
+
+def test_our_own_command(instance, ports, url):
+    at, ca = f"127.0.0.1:{ports['tls']}", ["--ca", instance.certificate]
+    for server in (
+        [f"@tls://{at}"],
+        [f"@{at}", "--tls"],
+        [f"@tls://{at}#{NAME}"],
+        [f"@tls://localhost:{ports['tls']}"],
+        [f"@{url}"],
+        [f"@https://127.0.0.1:{ports['https']}", "--attempts", 1],
+        [f"@127.0.0.1:{ports['https']}#{NAME}", "--https"],
+    ):
+        done = lookup(*server, *ca, "example.test", "MX")
+        assert (done.stdout, done.returncode) == (MX, 0), (server, done.stderr)
+    full = lookup(f"@{url}", *ca, "--full", "example.test", "MX")
+    assert f"; from {url} (https)" in full.stdout and "padding" in full.stdout.lower()
+    document = json.loads(lookup(f"@tls://{at}", *ca, "--json", "no.example.test", "A").stdout)
+    assert (document[0]["transport"], document[0]["status"]) == ("tls", "NXDOMAIN")
+
+
+def test_our_own_command_checks_certificates(instance, ports, url):
+    at = f"tls://127.0.0.1:{ports['tls']}"
+    for server, options in (
+        (f"@{at}#other.test", ["--ca", instance.certificate]),
+        (f"@{url}#other.test", ["--ca", instance.certificate]),
+        (f"@{at}", []),
+        (f"@{url}", []),
+    ):
+        done = lookup(server, *options, "example.test", "MX")
+        assert done.returncode == 2 and not done.stdout and "certificate verify failed" in done.stderr
+        assert lookup(server, "--insecure", "example.test", "MX").stdout == MX
+    for arguments, reason in (
+        ([f"@{url}", "--insecure", "--ca", instance.certificate], "exclude each other"),
+        ([f"@{url}", "--ca", "/nowhere"], "/nowhere"),
+        (["@127.0.0.1", "--tls", "--https"], "exclude each other"),
+        (["--tls"], "need a server"),
+        (["@tls://"], "is not a server"),
+    ):
+        done = lookup(*arguments, "example.test")
+        assert done.returncode == 64 and reason in done.stderr, done.stderr
+    # What is no DNS over HTTPS, or no TLS.
+    done = lookup(f"@https://127.0.0.1:{ports['https']}/other", "--insecure", "example.test")
+    assert done.returncode == 2 and "404" in done.stderr
+    done = lookup(f"@tls://127.0.0.1:{instance.ports['dns']}", "--insecure", "--timeout", 2, "example.test")
+    assert done.returncode == 2 and done.stderr
+    done = lookup(f"@https://127.0.0.1:{ports['tls']}", "--insecure", "example.test")
+    assert done.returncode == 2 and done.stderr
+
+
+def test_our_own_command_by_http_1(instance, tmp_path):
+    """A server that has no HTTP/2, and answers in pieces."""
+    keys = instance.directory / "etc" / "tls"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(keys / "certificate.pem", keys / "private-key.pem")
+    context.set_alpn_protocols(["http/1.1"])
+    got = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            got.append(self.path)
+            asked = dns.message.from_wire(self.rfile.read(int(self.headers["content-length"])))
+            answer = dns.message.make_response(asked)
+            answer.answer.append(dns.rrset.from_text(asked.question[0].name, 60, "IN", "A", "192.0.2.7"))
+            octets = answer.to_wire()
+            self.send_response(200)
+            self.send_header("content-type", "application/dns-message; x=y")
+            self.send_header("transfer-encoding", "chunked")
+            self.end_headers()
+            for piece in (octets[:7], octets[7:]):
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            self.wfile.write(b"0\r\n\r\n")
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            at = f"@https://127.0.0.1:{server.server_address[1]}/other/path#{NAME}"
+            done = lookup(at, "--ca", instance.certificate, "a.example", "A")
+            assert (done.stdout, got) == ("192.0.2.7\n", ["/other/path"]), done.stderr
+        finally:
+            server.shutdown()
 
 
 def test_loads(instance, ports, tmp_path, url):
