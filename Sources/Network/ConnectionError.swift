@@ -13,3 +13,14 @@ package enum ConnectionError: Error, Equatable {
     /// Connecting, reading or writing failed; the system's reason.
     case failed(String)
 }
+
+extension ConnectionError {
+    /// What happened, in words about the server at the other end.
+    package var reason: String {
+        switch self {
+        case .tls(let reason), .failed(let reason): reason
+        case .timedOut: "it did not answer in time"
+        case .closed, .lineTooLong, .shuttingDown: "it closed the connection"
+        }
+    }
+}

@@ -211,21 +211,13 @@ final class UpstreamLink: @unchecked Sendable {
     }
 
     private func failed(_ error: ConnectionError) {
-        reason = Self.text(error)
+        reason = error.reason
         pausedUntil = .now() + .nanoseconds(Self.firstPause.nanoseconds << Int64(min(failures, Self.doublings)))
         failures += 1
         guard nextReport <= .now() else { return }
         nextReport = .now() + Self.reportInterval
         isReported = true
         logger.warning("a forwarder is not reachable", metadata: ["server": "\(label)", "reason": "\(reason)"])
-    }
-
-    private static func text(_ error: ConnectionError) -> String {
-        switch error {
-        case .tls(let reason), .failed(let reason): reason
-        case .timedOut: "it did not answer in time"
-        case .closed, .lineTooLong, .shuttingDown: "it closed the connection"
-        }
     }
 
     /// Hands out answers until the connection ends.

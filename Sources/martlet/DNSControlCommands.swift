@@ -17,6 +17,13 @@ struct DNSControlOptions: ParsableArguments {
         }
     }
 
+    /// Sends one request about a name, or about all where nil.
+    func ask(_ verb: String, name: String?) async throws -> (frames: [Frame], last: Frame) {
+        var request = Frame(verb)
+        request["name"] = name
+        return try await ask(request)
+    }
+
     /// Prints what frames say: their fields as JSON, or a line each.
     func show(_ frames: [Frame], line: (Frame) -> String) throws {
         if json {
@@ -73,9 +80,7 @@ struct DNSCacheCommand: AsyncParsableCommand {
         @Argument(help: "Only this name, and names below it.") var name: String?
 
         func run() async throws {
-            var request = Frame("LIST")
-            request["name"] = name
-            try options.show(try await options.ask(request).frames, line: DNSCacheCommand.line)
+            try options.show(try await options.ask("LIST", name: name).frames, line: DNSCacheCommand.line)
         }
     }
 
@@ -89,9 +94,7 @@ struct DNSCacheCommand: AsyncParsableCommand {
         @Argument(help: "A name.") var name: String
 
         func run() async throws {
-            var request = Frame("SHOW")
-            request["name"] = name
-            let frames = try await options.ask(request).frames
+            let frames = try await options.ask("SHOW", name: name).frames
             try options.show(frames) { frame in
                 ([DNSCacheCommand.line(frame)] + frame.all("record").map { "    \($0)" }).joined(separator: "\n")
             }
@@ -237,9 +240,5 @@ struct DNSSyncCommand: AsyncParsableCommand {
     @OptionGroup var options: DNSControlOptions
     @Argument(help: "This zone only.") var zone: String?
 
-    func run() async throws {
-        var request = Frame("SYNC")
-        request["name"] = zone
-        _ = try await options.ask(request)
-    }
+    func run() async throws { _ = try await options.ask("SYNC", name: zone) }
 }

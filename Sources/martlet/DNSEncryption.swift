@@ -52,7 +52,7 @@ struct DNSEncryption {
         do {
             answer = try reply.futureResult.wait()
         } catch let error as ConnectionError {
-            throw DNSStub.Failure(Self.text(error))
+            throw DNSStub.Failure(error.reason)
         }
         guard let answer = DNSStub.matching(answer, query) else {
             throw DNSStub.Failure("the answer is not to be understood")
@@ -76,14 +76,6 @@ struct DNSEncryption {
             var length = try await connection.readExactly(2)
             let reply = try await connection.readExactly(Int(length.readInteger(as: UInt16.self) ?? 0))
             return Array(reply.readableBytesView)
-        }
-    }
-
-    private static func text(_ error: ConnectionError) -> String {
-        switch error {
-        case .tls(let reason), .failed(let reason): reason
-        case .timedOut: "no answer"
-        case .closed, .lineTooLong, .shuttingDown: "the server closed"
         }
     }
 }

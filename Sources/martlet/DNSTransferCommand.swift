@@ -13,9 +13,7 @@ struct DNSTransferCommand: AsyncParsableCommand {
     @Argument(help: "A secondary zone.") var zone: String
 
     func run() async throws {
-        var request = Frame("TRANSFER")
-        request["name"] = zone
-        let last = try await options.ask(request).last
+        let last = try await options.ask("TRANSFER", name: zone).last
         if options.json {
             try JSONOutput.print(DNSControlDocument(last))
         } else {
