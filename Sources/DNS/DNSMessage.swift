@@ -22,6 +22,9 @@ package struct DNSMessage: Hashable, Sendable {
     /// The octets of the header.
     package static let headerOctets = 12
 
+    /// The octets of a record at the root without data.
+    private static let leastRecordOctets = 11
+
     /// The most octets that a message can have: its length goes into two octets on a stream (RFC 1035 §4.2.2).
     package static let maximumOctets = 0xFFFF
 
@@ -83,6 +86,11 @@ extension DNSMessage {
         let authorityCount = try reader.readInteger16()
         let additionalCount = try reader.readInteger16()
         var extendedCode: UInt16 = 0
+        // No record takes fewer octets than the least: no more room is made than what is there can fill.
+        let most = octets.count / Self.leastRecordOctets
+        answers.reserveCapacity(min(Int(answerCount), most))
+        authorities.reserveCapacity(min(Int(authorityCount), most))
+        additionals.reserveCapacity(min(Int(additionalCount), most))
         for _ in 0..<questionCount { questions.append(try reader.readQuestion()) }
         let isUpdate = flags.opcode == .update
         for _ in 0..<answerCount { answers.append(try Self.readData(&reader, mayBeEmpty: isUpdate)) }

@@ -36,7 +36,7 @@ extension DomainName {
         guard wire.count > 1 else { throw .malformed }
         if !absolute { wire.append(contentsOf: origin.wire) }
         guard wire.count <= Self.maximumOctets else { throw .nameTooLong }
-        self.wire = wire
+        self.init(checked: wire)
     }
 
     /// A name from its presentation form; with or without the dot at the end it is absolute.
@@ -50,7 +50,7 @@ extension DomainName {
     package var presentation: [UInt8] {
         guard !isRoot else { return [0x2E] }
         var text: [UInt8] = []
-        text.reserveCapacity(wire.count)
+        text.reserveCapacity(wireCount)
         for label in labels {
             for octet in label { appendEscaped(octet, to: &text) }
             text.append(0x2E)

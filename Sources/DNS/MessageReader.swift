@@ -21,6 +21,9 @@ package struct MessageReader: Sendable {
     let octets: [UInt8]
     /// Where the next part is read.
     package private(set) var position: Int
+    /// The first name that was read, and the last one, with their places: those are what pointers mostly lead to.
+    private var first: (place: Int, name: DomainName)?
+    private var last: (place: Int, name: DomainName)?
 
     /// Reads `octets` from `position` on.
     package init(_ octets: [UInt8], position: Int = 0) {
@@ -58,6 +61,22 @@ package struct MessageReader: Sendable {
 
     /// A name, which may be compressed. It takes no more memory than it must: most names come to stay.
     package mutating func readName() throws(MessageError) -> DomainName {
+        let place: Int
+        if octets.count - position >= 2, octets[position] & 0xC0 == 0xC0 {
+            place = Int(octets[position] & 0x3F) << 8 | Int(octets[position + 1])
+            if let known = first?.place == place ? first : last?.place == place ? last : nil {
+                position += 2
+                return known.name
+            }
+        } else {
+            place = position
+        }
+        let name = try copyName()
+        if first == nil { first = (place, name) } else { last = (place, name) }
+        return name
+    }
+
+    private mutating func copyName() throws(MessageError) -> DomainName {
         let (count, end) = try measureName()
         var cursor = position
         let wire = [UInt8](unsafeUninitializedCapacity: count) { wire, filled in
@@ -114,6 +133,11 @@ package struct MessageReader: Sendable {
         let start = position
         let end = position + length
         guard let fields = RecordField.fields(of: type) else { return Array(try readOctets(length)) }
+        if fields.count == 1, fields[0].isName {
+            let name = try readName()
+            guard position == end else { throw .badRecordData }
+            return name.wire
+        }
         // What lies before the first name, or all there is, is copied at once.
         var data: [UInt8]?
         for field in fields {

@@ -15,6 +15,7 @@ struct MessageWriter {
     init(capacity: Int = 512) {
         octets = []
         octets.reserveCapacity(capacity)
+        suffixes.reserveCapacity(12)
     }
 
     var count: Int { octets.count }
@@ -60,7 +61,9 @@ struct MessageWriter {
         for field in RecordField.fields(of: record.type) ?? [] {
             if field.isName {
                 let length = ResourceRecord.nameLength(in: record.data, at: position)
-                write(name: record.data[position..<(position + length)])
+                record.data.withUnsafeBytes { data in
+                    write(name: UnsafeRawBufferPointer(rebasing: data[position..<(position + length)]))
+                }
                 position += length
             } else {
                 let length = field.length(in: record.data, at: position, end: record.data.count) ?? 0
@@ -70,13 +73,14 @@ struct MessageWriter {
         }
     }
 
-    mutating func write(_ name: DomainName) { write(name: name.wire[...]) }
+    mutating func write(_ name: DomainName) { name.withWire { write(name: $0) } }
 
-    private mutating func write(name: ArraySlice<UInt8>) {
-        var position = name.startIndex
-        while position < name.endIndex, name[position] != 0 {
-            let hash = Self.hash(name[position...])
-            if let offset = find(name[position...], hash: hash) {
+    private mutating func write(name: UnsafeRawBufferPointer) {
+        var position = 0
+        while position < name.count, name[position] != 0 {
+            let rest = UnsafeRawBufferPointer(rebasing: name[position...])
+            let hash = Self.hash(rest)
+            if let offset = find(rest, hash: hash) {
                 write(0xC000 | offset)
                 return
             }
@@ -90,7 +94,7 @@ struct MessageWriter {
         octets.append(0)
     }
 
-    private func find(_ name: ArraySlice<UInt8>, hash: UInt32) -> UInt16? {
+    private func find(_ name: UnsafeRawBufferPointer, hash: UInt32) -> UInt16? {
         for suffix in suffixes where suffix.hash == hash && matches(name, at: Int(suffix.offset)) {
             return suffix.offset
         }
@@ -98,7 +102,7 @@ struct MessageWriter {
     }
 
     /// Whether the name written at `offset` is `name`; its pointers are our own and lead backwards.
-    private func matches(_ name: ArraySlice<UInt8>, at offset: Int) -> Bool {
+    private func matches(_ name: UnsafeRawBufferPointer, at offset: Int) -> Bool {
         var cursor = offset
         var leftInLabel = 0
         for octet in name {
@@ -117,7 +121,7 @@ struct MessageWriter {
         return true
     }
 
-    private static func hash(_ octets: ArraySlice<UInt8>) -> UInt32 {
+    private static func hash(_ octets: UnsafeRawBufferPointer) -> UInt32 {
         var hash: UInt32 = 2_166_136_261
         for octet in octets { hash = (hash ^ UInt32(asciiLowercased(octet))) &* 16_777_619 }
         return hash

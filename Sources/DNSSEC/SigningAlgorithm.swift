@@ -74,12 +74,21 @@ package final class ValidationBudget {
     private var failures: Int
     private var hashes: Int
     private(set) var isExhausted = false
+    /// What needs no check any more, and costs nothing.
+    let verified: VerifiedSignatures?
 
     /// - Parameters:
     ///   - signatures: checks of signatures in all.
     ///   - failures: checks that may fail.
     ///   - hashes: rounds of NSEC3's hash.
-    package init(signatures: Int = 100, failures: Int = 16, hashes: Int = 12_000) {
+    ///   - verified: the signatures that were found to be right for other answers.
+    package init(
+        signatures: Int = 100,
+        failures: Int = 16,
+        hashes: Int = 12_000,
+        verified: VerifiedSignatures? = nil
+    ) {
+        self.verified = verified
         self.signatures = signatures
         self.failures = failures
         self.hashes = hashes

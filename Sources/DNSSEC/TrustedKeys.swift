@@ -47,15 +47,16 @@ package struct TrustedKeys: Sendable {
         _ policy: ValidationPolicy,
         _ budget: ValidationBudget
     ) throws(Bogus) -> RecordSignature {
-        let what = "\(set.name) \(set.type)"
+        // Made for errors only.
+        var what: String { "\(set.name) \(set.type)" }
         guard set.name.isSubdomain(of: zone) else {
             throw Bogus(ExtendedError.bogusCode, "\(what) is outside of \(zone)")
         }
-        var reason = Bogus(ExtendedError.signaturesMissingCode, "\(what) has no signature of \(zone)")
+        var reason: Bogus?
         for signature in set.signatures.filter({ $0.signer == zone }).prefix(Self.maximumSignatures) {
             guard let (_, hash) = SigningAlgorithm.parameters(signature.algorithm, policy) else { continue }
-            if let wrong = Self.untimely(signature, what, now, policy) {
-                reason = wrong
+            if let (code, why) = Self.untimely(signature, now, policy) {
+                reason = Bogus(code, "the signature of \(what) \(why)")
                 continue
             }
             guard let data = set.signedData(signature) else {
@@ -69,31 +70,33 @@ package struct TrustedKeys: Sendable {
                 reason = Bogus(ExtendedError.keyMissingCode, "no key \(signature.keyTag) of \(zone) for \(what)")
             }
             for candidate in candidates.prefix(Self.maximumCollisions) {
+                let mark = budget.verified?.mark(candidate.key, signature, data)
+                if let mark, budget.verified?.contains(mark) ?? false { return signature }
                 guard budget.takeSignature() else {
                     throw Bogus(ExtendedError.bogusCode, "checking \(what) would cost too much")
                 }
                 if candidate.verifier?.isValid(signature: signature.signature, of: data, using: hash) ?? false {
+                    if let mark { budget.verified?.insert(mark) }
                     return signature
                 }
                 budget.countFailure()
                 reason = Bogus(ExtendedError.bogusCode, "the signature of \(what) by key \(signature.keyTag) is wrong")
             }
         }
-        throw reason
+        throw reason ?? Bogus(ExtendedError.signaturesMissingCode, "\(what) has no signature of \(zone)")
     }
 
     /// Whether a signature counts now (RFC 4034 §3.1.5, in serial number arithmetic).
     private static func untimely(
         _ signature: RecordSignature,
-        _ what: String,
         _ now: UInt32,
         _ policy: ValidationPolicy
-    ) -> Bogus? {
+    ) -> (UInt16, String)? {
         if Int32(bitPattern: signature.expiration &+ policy.clockSkew &- now) < 0 {
-            return Bogus(ExtendedError.signatureExpiredCode, "the signature of \(what) has expired")
+            return (ExtendedError.signatureExpiredCode, "has expired")
         }
         if Int32(bitPattern: now &+ policy.clockSkew &- signature.inception) < 0 {
-            return Bogus(ExtendedError.signatureNotYetValidCode, "the signature of \(what) is not valid yet")
+            return (ExtendedError.signatureNotYetValidCode, "is not valid yet")
         }
         return nil
     }

@@ -125,22 +125,23 @@ package struct Validator {
             guard set.isExpanded(signature) else { return verdict }
             // A wildcard stands for names that don't exist only.
             let proofs = try Proofs(reply.authorities, keys, now: chain.now, chain.policy, chain.budget)
-            let what = "\(set.name) itself doesn't exist, which a wildcard stands for"
-            verdict.add(judgement(proofs.noCloserMatch(set.name, labels: Int(signature.labels)), what, proofs.lifetime))
+            let proof = proofs.noCloserMatch(set.name, labels: Int(signature.labels))
+            let what: () -> String = { "\(set.name) itself doesn't exist, which a wildcard stands for" }
+            verdict.add(judgement(proof, what(), proofs.lifetime))
             return verdict
         } catch {
             return Verdict(security: .bogus(error))
         }
     }
 
-    private func unsigned(_ status: ZoneStatus, _ what: String) -> Verdict {
+    private func unsigned(_ status: ZoneStatus, _ what: @autoclosure () -> String) -> Verdict {
         switch status {
         case .insecure: Verdict(security: .insecure(nil))
         case .bogus(let reason): Verdict(security: .bogus(reason))
         case .secure(let keys):
             Verdict(
                 security: .bogus(
-                    Bogus(ExtendedError.signaturesMissingCode, "\(what) has no signature, but \(keys.zone) is signed")
+                    Bogus(ExtendedError.signaturesMissingCode, "\(what()) has no signature, but \(keys.zone) is signed")
                 )
             )
         }
@@ -198,12 +199,16 @@ package struct Validator {
         return judgement(verdict, "\(question.name) has no \(question.type)", lifetime)
     }
 
-    private func judgement(_ verdict: DenialVerdict, _ what: String, _ lifetime: UInt32) -> Verdict {
+    private func judgement(
+        _ verdict: DenialVerdict,
+        _ what: @autoclosure () -> String,
+        _ lifetime: UInt32
+    ) -> Verdict {
         switch verdict {
         case .proven: return Verdict(security: .secure, lifetime: lifetime)
         case .optedOut: return Verdict(security: .insecure(nil), lifetime: lifetime)
         case .tooExpensive:
-            let text = "the proof that \(what) has too many iterations"
+            let text = "the proof that \(what()) has too many iterations"
             return Verdict(
                 security: .insecure(Bogus(ExtendedError.unsupportedIterationsCode, text)),
                 lifetime: lifetime
@@ -212,7 +217,7 @@ package struct Validator {
             if chain.budget.isExhausted {
                 return Verdict(security: .bogus(Bogus(ExtendedError.bogusCode, "a proof would cost too much")))
             }
-            return Verdict(security: .bogus(Bogus(ExtendedError.proofMissingCode, "no proof that \(what)")))
+            return Verdict(security: .bogus(Bogus(ExtendedError.proofMissingCode, "no proof that \(what())")))
         }
     }
 }

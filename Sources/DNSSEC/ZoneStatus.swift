@@ -42,7 +42,8 @@ package final class KeyCache {
 
     func keep(_ status: CutStatus, for name: DomainName, seconds: UInt32, now: UInt32) {
         forget(name)
-        let cost = Self.entryCost + name.wire.count + status.cost
+        let name = name.compacted
+        let cost = Self.entryCost + name.wireCount + status.cost
         guard cost <= limit else { return }
         if octets + cost > limit { makeRoom(now, cost) }
         entries[name] = Entry(status: status, expires: now &+ seconds, cost: cost)

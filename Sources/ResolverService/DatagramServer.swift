@@ -19,6 +19,9 @@ final class DatagramServer: ChannelInboundHandler, @unchecked Sendable {
     private var queries: Int64 = 0
     private var hits: Int64 = 0
     private var hasOutput = false
+    /// Whether answers that had to wait will go out with the next flush.
+    private var isFlushDue = false
+    private let executor: LoopExecutor
     private var lastClient: (address: SocketAddress, standing: ClientStanding)?
 
     /// The most datagrams that are read at once, and what each may have. Octets.
@@ -27,6 +30,7 @@ final class DatagramServer: ChannelInboundHandler, @unchecked Sendable {
 
     private init(_ engine: QueryEngine) {
         self.engine = engine
+        executor = LoopExecutor.of(engine.loop)
     }
 
     /// Starts to answer on a bound socket, which from now on belongs to the channel.
@@ -69,9 +73,20 @@ final class DatagramServer: ChannelInboundHandler, @unchecked Sendable {
         // A copy: the batch's buffer must not stay because of one query that waits.
         let query = ByteBuffer(bytes: envelope.data.readableBytesView)
         let remote = envelope.remoteAddress
-        Task(executorPreference: LoopExecutor.of(engine.loop)) { [engine] in
+        Task(executorPreference: executor) { [engine] in
             guard let answer = await engine.answer(query, client) else { return }
-            channel.writeAndFlush(AddressedEnvelope(remoteAddress: remote, data: answer), promise: nil)
+            self.send(AddressedEnvelope(remoteAddress: remote, data: answer), channel)
+        }
+    }
+
+    /// Sends an answer that had to wait, with all those that are ready at the same time.
+    private func send(_ answer: AddressedEnvelope<ByteBuffer>, _ channel: any Channel) {
+        channel.write(answer, promise: nil)
+        guard !isFlushDue else { return }
+        isFlushDue = true
+        engine.loop.execute {
+            self.isFlushDue = false
+            channel.flush()
         }
     }
 

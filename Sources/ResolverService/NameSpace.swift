@@ -5,7 +5,7 @@ import NIOCore
 /// Who has the answer for which part of the tree of names. Immutable: a reload makes another one.
 struct NameSpace: Sendable {
     /// Where an answer comes from.
-    enum Route {
+    enum Route: Sendable {
         case local(Zone)
         /// One of these servers is to be asked.
         case forward([ForwarderAddress])
@@ -26,12 +26,12 @@ struct NameSpace: Sendable {
         }
     }
 
-    private var zones: [DomainName: Zone] = [:]
-    private var forwards: [DomainName: [ForwarderAddress]]
+    /// Where the answers about names come from, by the tops of the parts of the tree.
+    private var routes: [DomainName: Route] = [:]
+    private let forwards: [DomainName: [ForwarderAddress]]
     private let forwarders: [ForwarderAddress]
     private let stubs: Set<DomainName>
     private let recurses: Bool
-    private let broken: Set<DomainName>
     private let signings: [DomainName: ZoneSigning]
 
     /// - Parameters:
@@ -55,13 +55,13 @@ struct NameSpace: Sendable {
         self.recurses = recurses
         self.forwarders = forwarders
         forwards = forwardZones
-        self.broken = broken
         self.signings = signings
-        // What the administrator said takes the place of what is built in.
-        for zone in Self.special where forwardZones[zone.origin] == nil && !stubs.contains(zone.origin) {
-            self.zones[zone.origin] = zone
-        }
-        for zone in zones { self.zones[zone.origin] = zone }
+        // What the administrator said takes the place of what is built in; of that, the later the more it counts.
+        for zone in Self.special { routes[zone.origin] = .local(zone) }
+        for top in stubs { routes[top] = .recursion }
+        for (top, servers) in forwardZones { routes[top] = servers.isEmpty ? .nowhere : .forward(servers) }
+        for zone in zones { routes[zone.origin] = .local(zone) }
+        for top in broken { routes[top] = .broken }
     }
 
     private static let special = SpecialZones.make()
@@ -70,10 +70,7 @@ struct NameSpace: Sendable {
     func route(_ name: DomainName) -> Route {
         var next: DomainName? = name
         while let name = next {
-            if broken.contains(name) { return .broken }
-            if let zone = zones[name] { return .local(zone) }
-            if let servers = forwards[name] { return servers.isEmpty ? .nowhere : .forward(servers) }
-            if stubs.contains(name) { return .recursion }
+            if let route = routes[name] { return route }
             next = name.parent
         }
         if !forwarders.isEmpty { return .forward(forwarders) }

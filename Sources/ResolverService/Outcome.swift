@@ -17,23 +17,98 @@ struct Outcome: Sendable {
         }
     }
 
+    // In a box, since async functions hand it on and on, and each has room in its frame for every copy of the whole.
+    private var box: Box
+
+    private final class Box: @unchecked Sendable {
+        // Unchecked: it's changed by whoever holds it alone.
+        var fields: Fields
+
+        init(_ fields: Fields) { self.fields = fields }
+    }
+
+    private struct Fields {
+        var code: ResponseCode
+        var answers: [ResourceRecord]
+        var authorities: [ResourceRecord]
+        var isDenial: Bool
+        var next: DomainName?
+        var error: ExtendedError?
+        var security = Security.unchecked
+        var note: ExtendedError?
+        var queries = 0
+    }
+
+    init(
+        code: ResponseCode,
+        answers: [ResourceRecord] = [],
+        authorities: [ResourceRecord] = [],
+        isDenial: Bool = false,
+        error: ExtendedError? = nil
+    ) {
+        box = Box(Fields(code: code, answers: answers, authorities: authorities, isDenial: isDenial, error: error))
+    }
+
+    private var fields: Fields {
+        get { box.fields }
+        _modify {
+            if !isKnownUniquelyReferenced(&box) { box = Box(box.fields) }
+            yield &box.fields
+        }
+    }
+
     /// NOERROR, NXDOMAIN, or SERVFAIL where nobody gave an answer.
-    var code: ResponseCode
-    var answers: [ResourceRecord] = []
+    var code: ResponseCode {
+        get { box.fields.code }
+        _modify { yield &fields.code }
+    }
+
+    var answers: [ResourceRecord] {
+        get { box.fields.answers }
+        _modify { yield &fields.answers }
+    }
+
     /// The SOA record, and with DO the proof, of an answer that there is nothing.
-    var authorities: [ResourceRecord] = []
+    var authorities: [ResourceRecord] {
+        get { box.fields.authorities }
+        _modify { yield &fields.authorities }
+    }
+
     /// Whether the last name of the chain has no record of the type, or doesn't exist.
-    var isDenial = false
+    var isDenial: Bool {
+        get { box.fields.isDenial }
+        _modify { yield &fields.isDenial }
+    }
+
     /// Where the chain of aliases leads to what these servers aren't to be asked for.
-    var next: DomainName?
+    var next: DomainName? {
+        get { box.fields.next }
+        _modify { yield &fields.next }
+    }
+
     /// Why it failed.
-    var error: ExtendedError?
+    var error: ExtendedError? {
+        get { box.fields.error }
+        _modify { yield &fields.error }
+    }
+
     /// What its signatures are worth.
-    var security = Security.unchecked
+    var security: Security {
+        get { box.fields.security }
+        _modify { yield &fields.security }
+    }
+
     /// What the client is to know of it beside.
-    var note: ExtendedError?
+    var note: ExtendedError? {
+        get { box.fields.note }
+        _modify { yield &fields.note }
+    }
+
     /// How many queries it took; none for one from the cache.
-    var queries = 0
+    var queries: Int {
+        get { box.fields.queries }
+        _modify { yield &fields.queries }
+    }
 
     /// What the signatures of an answer are worth (RFC 4033 §5).
     enum Security: Sendable {
@@ -53,12 +128,17 @@ struct Outcome: Sendable {
         if error != nil { return security == .bogus ? TimeLimits.bogus : TimeLimits.failure }
         // RFC 2308 §5: without an SOA record it must not be kept that there is nothing.
         if isDenial, !authorities.contains(where: { $0.type == .soa }) { return 0 }
-        return (answers + authorities).map(\.timeToLive).min() ?? 0
+        let shortest = min(answers.shortestLife ?? .max, authorities.shortestLife ?? .max)
+        return answers.isEmpty && authorities.isEmpty ? 0 : shortest
     }
 
     /// The same with times to live no longer than the limits.
     func limited(_ limits: TimeLimits) -> Outcome {
         let longest = isDenial ? limits.negative : limits.positive
+        guard
+            answers.contains(where: { $0.timeToLive > longest })
+                || authorities.contains(where: { $0.timeToLive > longest })
+        else { return self }
         var outcome = self
         for index in answers.indices where answers[index].timeToLive > longest {
             outcome.answers[index].timeToLive = longest
@@ -103,7 +183,7 @@ struct Outcome: Sendable {
     ///   with the record before.
     func compacted(under name: DomainName) -> (Outcome, cost: Int) {
         var outcome = self
-        var cost = name.wire.memoryCost
+        var cost = name.wire.memoryCost + memoryCost(ofOctets: MemoryLayout<Fields>.size)
         outcome.answers = Self.compacted(answers, under: name, &cost)
         outcome.authorities = Self.compacted(authorities, under: name, &cost)
         for text in [error?.text, note?.text] { cost += memoryCost(ofOctets: text?.utf8.count ?? 0) }
@@ -147,6 +227,15 @@ struct TimeLimits: Sendable {
     static let stale: Int64 = 86400
     /// The time to live of such an answer, and how long no new one is asked for.
     static let staleAnswer: UInt32 = 30
+}
+
+extension [ResourceRecord] {
+    /// The shortest time to live among the records; nil where there are none. Seconds.
+    var shortestLife: UInt32? {
+        var shortest: UInt32?
+        for record in self { shortest = Swift.min(shortest ?? .max, record.timeToLive) }
+        return shortest
+    }
 }
 
 extension ResourceRecord {

@@ -12,13 +12,17 @@ final class QueryEngine: @unchecked Sendable {
     let settings: ResolverSettings
     private let shards: [Shard]
     private let signer: ZoneSigner
-    private(set) var names: NameSpace
+    private(set) var names: NameSpace {
+        didSet { walk = ResolutionWalk(names: names, shards: shards, settings: settings, signer: signer) }
+    }
+    private var walk: ResolutionWalk
     /// Makes updates of zones; nil where no zone takes any.
     let updates: ZoneUpdates?
     /// Knows what has changed in zones.
     let store: ZoneStore?
     private var kept: AnswerCache
     private let gate: ClientGate
+    private let optionSource: AnswerOptions.Source
     /// Counts reloads, so that an answer from before one isn't kept after it.
     private var generation = 0
     /// Whom other servers of our zones talk to; set before the first query.
@@ -85,8 +89,10 @@ final class QueryEngine: @unchecked Sendable {
         self.loop = loop
         self.names = names
         self.shards = shards
+        walk = ResolutionWalk(names: names, shards: shards, settings: settings, signer: signer)
         kept = AnswerCache(limit: settings.readyAnswerLimit / max(shards.count, 1))
         gate = ClientGate(settings)
+        optionSource = AnswerOptions.Source(settings)
     }
 
     /// Forgets the answers that are kept ready. On the loop.
@@ -112,7 +118,7 @@ final class QueryEngine: @unchecked Sendable {
         if logsQueries { log(query, client) }
         return query.withUnsafeReadableBytes { octets in
             guard let plain = PlainQueryView(octets, client.standing.rights) else { return .none }
-            let options = AnswerOptions(plain, client.standing, settings)
+            let options = AnswerOptions(plain, client.standing, optionSource)
             let isForgeable = client.isForgeable(options)
             if isForgeable, settings.rateLimits.requiresCookies { return .none }
             let maximum = client.isDatagram ? Self.datagramLimit(plain.payloadSize) : DNSMessage.maximumOctets
@@ -160,7 +166,7 @@ final class QueryEngine: @unchecked Sendable {
         guard message.edns?.cookie != .malformed else {
             return finish(message.response(.formatError), to: message, client, AnswerOptions())
         }
-        let options = AnswerOptions(message, client.standing, settings)
+        let options = AnswerOptions(message, client.standing, optionSource)
         if message.isSigned { return await answer(signed: query, &message, client, options) }
         if client.isForgeable(options), settings.rateLimits.requiresCookies { return cut(message, client, options) }
         guard let wait = gate.begin(client, isProven: options.isProven) else {
@@ -315,7 +321,6 @@ final class QueryEngine: @unchecked Sendable {
             isDatagram: client.isDatagram,
             signer: client.signer
         )
-        let walk = ResolutionWalk(names: names, shards: shards, settings: settings, signer: signer)
         let resolution = await walk.answer(question, rights)
         response.responseCode = resolution.code
         response.flags.isAuthoritative = resolution.isAuthoritative

@@ -33,8 +33,13 @@ struct Resolution {
     var lifetime: UInt32? {
         guard isKept, error == nil else { return 0 }
         guard isForeign else { return isSigned ? ZoneSigner.answerLifetime : nil }
-        let shortest = (answers + authorities + additionals).map(\.timeToLive).min() ?? 0
-        return isSigned ? min(shortest, ZoneSigner.answerLifetime) : shortest
+        let hasAny = !answers.isEmpty || !authorities.isEmpty || !additionals.isEmpty
+        let shortest = min(
+            answers.shortestLife ?? .max,
+            authorities.shortestLife ?? .max,
+            additionals.shortestLife ?? .max
+        )
+        return isSigned ? min(shortest, ZoneSigner.answerLifetime) : hasAny ? shortest : 0
     }
 
     mutating func add(_ local: LocalAnswer, isFirst: Bool) {
@@ -141,7 +146,7 @@ extension Resolution {
 }
 
 /// Follows a question through local zones, cache and servers, from alias to alias.
-struct ResolutionWalk: Sendable {
+final class ResolutionWalk: Sendable {
     let names: NameSpace
     let shards: [Shard]
     let settings: ResolverSettings
@@ -149,6 +154,13 @@ struct ResolutionWalk: Sendable {
 
     /// How many queries one question may cost over all its aliases.
     private static let maximumQueries = 200
+
+    init(names: NameSpace, shards: [Shard], settings: ResolverSettings, signer: ZoneSigner) {
+        self.names = names
+        self.shards = shards
+        self.settings = settings
+        self.signer = signer
+    }
 
     func resolve(_ question: Question, _ rights: QueryRights) async -> Resolution {
         var resolution = Resolution()

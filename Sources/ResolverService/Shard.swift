@@ -19,6 +19,7 @@ final class Shard: @unchecked Sendable {
     private(set) var inFlight: [Outcome.Key: Waiters] = [:]
     private(set) var waiting = 0
     private let keys: KeyCache
+    private let verified = VerifiedSignatures()
     private let signer: ZoneSigner
     private var gaps: ProvenGaps
     /// What answers, delegations, keys and proofs may take together. Octets.
@@ -71,13 +72,17 @@ final class Shard: @unchecked Sendable {
 
     /// The shard for a name: names of one domain fall to one loop, which knows its servers, keys and gaps.
     static func responsible(for name: DomainName, _ shards: [Shard]) -> Shard {
-        let labels = name.labels
-        let isReverse = labels.last.map { $0.elementsEqual("arpa".utf8) } ?? false
-        // Of reverse zones the network counts: two octets, or eight nibbles.
-        let depth = isReverse ? (labels.dropLast().last?.count == 3 ? 10 : 4) : 2
+        guard shards.count > 1 else { return shards[0] }
+        var depth = 2
+        if name.suffix(labels: 1) == reverse {
+            // Of reverse zones the network counts: two octets, or eight nibbles.
+            depth = name.suffix(labels: 2).firstLabel?.count == 3 ? 10 : 4
+        }
         let domain = name.suffix(labels: depth)
         return shards[Int(UInt(bitPattern: domain.hashValue) % UInt(shards.count))]
     }
+
+    private static let reverse = try? DomainName("arpa.")
 
     /// The answer from the cache or from the servers. From any thread.
     func lookUp(_ key: Outcome.Key, _ source: Source, maximumQueries: Int) async -> Outcome {
@@ -169,6 +174,7 @@ final class Shard: @unchecked Sendable {
             anchors: anchors,
             policy: settings.validation,
             cache: keys,
+            budget: ValidationBudget(verified: verified),
             now: settings.wallClock()
         ) { [unowned self] name, type in await securityReply(name, type, work) }
         let reply = SecurityReply(code: outcome.code, answers: outcome.answers, authorities: outcome.authorities)
@@ -319,6 +325,8 @@ final class Shard: @unchecked Sendable {
 
     private func store(_ kept: Kept, _ key: Outcome.Key) {
         var kept = kept
+        var key = key
+        key.name = key.name.compacted
         let cost: Int
         (kept.outcome, cost) = kept.outcome.compacted(under: key.name)
         // Answers have what delegations, keys and proofs leave of the whole.

@@ -20,7 +20,8 @@ extension Upstream {
         deadline: NIODeadline
     ) async -> Reply {
         if let link { return await exchange(by: link, key, recursionDesired, patience, deadline) }
-        let host = address.ipAddress ?? "a server"
+        // Made for errors only.
+        var host: String { address.ipAddress ?? "a server" }
         // Twice, since the first answer may only bring another cookie (RFC 7873 §5.3).
         for _ in 0..<2 {
             let query = query(key, recursionDesired)
@@ -44,7 +45,13 @@ extension Upstream {
     }
 
     private func query(_ key: Outcome.Key, _ recursionDesired: Bool) -> UpstreamQuery {
-        UpstreamQuery(key, withEDNS: takesEDNS, recursionDesired: recursionDesired, cookie: cookies.option)
+        UpstreamQuery(
+            key,
+            withEDNS: takesEDNS,
+            recursionDesired: recursionDesired,
+            cookie: cookies.option,
+            random: random
+        )
     }
 
     private func exchangeByStream(
@@ -72,7 +79,7 @@ extension Upstream {
         _ patience: TimeAmount,
         _ deadline: NIODeadline
     ) async -> Reply {
-        let host = address.ipAddress ?? "a server"
+        var host: String { address.ipAddress ?? "a server" }
         let start = NIODeadline.now()
         let left = max(deadline - start, .milliseconds(1))
         let withEDNS = takesEDNS

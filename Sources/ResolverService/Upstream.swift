@@ -9,6 +9,7 @@ final class Upstream {
     /// What its questions go by where that isn't UDP.
     let link: UpstreamLink?
     private let loop: any EventLoop
+    var random: RandomReserve
     private var idle: [UpstreamSocket] = []
 
     /// The smoothed round-trip time. Milliseconds.
@@ -37,6 +38,7 @@ final class Upstream {
     ///   - shared: counts them together with those of other servers.
     ///   - streams: counts connections by TCP together with those to other servers.
     ///   - link: carries all its questions; nil for UDP.
+    ///   - random: gives IDs, ports and cases; the loop's, so that each server needs none of its own.
     init(
         _ address: SocketAddress,
         on loop: any EventLoop,
@@ -44,8 +46,10 @@ final class Upstream {
         maximumIdle: Int = 256,
         shared: IdleSockets? = nil,
         streams: StreamPlaces? = nil,
-        link: UpstreamLink? = nil
+        link: UpstreamLink? = nil,
+        random: RandomReserve = RandomReserve()
     ) {
+        self.random = random
         self.address = address
         self.link = link
         self.loop = loop
@@ -79,7 +83,9 @@ final class Upstream {
     /// - Parameter upstream: gives a candidate's server.
     static func choose<Candidate>(_ candidates: [Candidate], _ upstream: (Candidate) -> Upstream) -> Candidate? {
         guard candidates.count > 1 else { return candidates.first }
-        if Int.random(in: 0..<20) == 0 { return candidates.randomElement() }
+        if let one = candidates.first.map(upstream), Int.random(in: 0..<20, using: &one.random) == 0 {
+            return candidates.randomElement(using: &one.random)
+        }
         let best = candidates.min { upstream($0).smoothedTime < upstream($1).smoothedTime }
         let fastest = best.map(upstream)
         for other in candidates where upstream(other) !== fastest { upstream(other).forgive() }
@@ -105,7 +111,7 @@ final class Upstream {
         if let reused = idle.popLast() {
             shared?.taken(by: self)
             socket = reused
-        } else if let opened = await UpstreamSocket.open(to: address, on: loop) {
+        } else if let opened = await UpstreamSocket.open(to: address, on: loop, random) {
             socket = opened
         } else {
             return .unreachable
@@ -116,7 +122,7 @@ final class Upstream {
             note(.now() - start)
             if socket.isReusable, idle.count < maximumIdle, shared?.keep(for: self) ?? true {
                 // At a random place, so that the order of ports tells nothing.
-                idle.insert(socket, at: Int.random(in: 0...idle.count))
+                idle.insert(socket, at: Int.random(in: 0...idle.count, using: &random))
                 return result
             }
         }

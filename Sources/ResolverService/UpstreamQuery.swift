@@ -16,14 +16,16 @@ struct UpstreamQuery: Sendable {
     /// - Parameters:
     ///   - isPadded: whether its length is to tell little (RFC 8467 §4.1); only with EDNS.
     ///   - cookie: goes with it; only with EDNS.
+    ///   - random: gives the ID and the case.
     init(
         _ key: Outcome.Key,
         withEDNS: Bool,
         recursionDesired: Bool = true,
         isPadded: Bool = false,
-        cookie: CookieOption? = nil
+        cookie: CookieOption? = nil,
+        random: RandomReserve = RandomReserve()
     ) {
-        var random = SystemRandomNumberGenerator()
+        var random = random
         let bits = random.next()
         id = UInt16(truncatingIfNeeded: bits)
         question = Question(name: Self.randomCase(key.name, bits: bits >> 16, random: &random), type: key.type)

@@ -25,32 +25,39 @@ final class UpstreamSocket: ChannelInboundHandler, @unchecked Sendable {
     /// How many queries one socket carries before another port takes its place.
     static let maximumUses = 16
 
-    private let server: SocketAddress
     private var channel: (any Channel)?
     private var query: UpstreamQuery?
     private var waiter: CheckedContinuation<Result, Never>?
     private var timer: Scheduled<Void>?
     private(set) var uses = 0
 
-    private init(_ server: SocketAddress) {
-        self.server = server
-    }
+    private init() {}
 
     /// A new socket; nil when the system gives none.
-    static func open(to server: SocketAddress, on loop: any EventLoop) async -> UpstreamSocket? {
-        guard let descriptor = connectedSocket(server) else { return nil }
-        let socket = UpstreamSocket(server)
+    static func open(
+        to server: SocketAddress,
+        on loop: any EventLoop,
+        _ random: RandomReserve
+    ) async -> UpstreamSocket? {
+        guard let descriptor = connectedSocket(server, random) else { return nil }
+        let socket = UpstreamSocket()
         do {
-            socket.channel = try await DatagramBootstrap(group: loop)
+            let channel = try await DatagramBootstrap(group: loop)
                 .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 4096))
+                // There is one answer to a query: no second look for another.
+                .channelOption(.maxMessagesPerRead, value: 1)
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
                         try channel.pipeline.syncOperations.addHandler(socket)
                     }
                 }
                 .withBoundSocket(descriptor).get()
+            socket.channel = channel
+            // It is connected; the channel comes to know of it by this alone.
+            try await channel.connect(to: server).get()
             return socket
         } catch {
+            socket.close()
             return nil
         }
     }
@@ -63,8 +70,8 @@ final class UpstreamSocket: ChannelInboundHandler, @unchecked Sendable {
         return await withCheckedContinuation { continuation in
             waiter = continuation
             timer = channel.eventLoop.scheduleTask(in: timeout) { self.finish(.timedOut) }
-            let octets = channel.allocator.buffer(bytes: query.octets)
-            channel.writeAndFlush(AddressedEnvelope(remoteAddress: server, data: octets), promise: nil)
+            // Without the address, which the socket has: the system then knows the way without a look.
+            channel.writeAndFlush(channel.allocator.buffer(bytes: query.octets), promise: nil)
         }
     }
 
@@ -98,7 +105,12 @@ final class UpstreamSocket: ChannelInboundHandler, @unchecked Sendable {
     /// A socket bound to a port of our own choice: the system chooses from fewer.
     ///
     /// - Parameter source: the address to come from, where it matters.
-    static func connectedSocket(_ server: SocketAddress, from source: SocketAddress? = nil) -> CInt? {
+    static func connectedSocket(
+        _ server: SocketAddress,
+        from source: SocketAddress? = nil,
+        _ random: RandomReserve = RandomReserve()
+    ) -> CInt? {
+        var random = random
         let isV6 = server.protocol == .inet6
         let type = CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
         let socket = Glibc.socket(isV6 ? AF_INET6 : AF_INET, type, 0)
@@ -107,7 +119,7 @@ final class UpstreamSocket: ChannelInboundHandler, @unchecked Sendable {
             guard var local = try? source ?? SocketAddress(ipAddress: isV6 ? "::" : "0.0.0.0", port: 0) else {
                 continue
             }
-            local.port = Int.random(in: 1024...65535)
+            local.port = Int.random(in: 1024...65535, using: &random)
             if local.withSockAddr({ bind(socket, $0, socklen_t($1)) }) == 0 { break }
         }
         // Where no attempt found a free port, the system chooses one now.

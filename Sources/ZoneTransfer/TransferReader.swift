@@ -183,7 +183,7 @@ extension ZoneDifference {
 
 extension ResourceRecord {
     /// What the record takes in memory, about. Octets.
-    package var memoryCount: Int { 160 + name.wire.count + data.count }
+    package var memoryCount: Int { 160 + name.wireCount + data.count }
 
     /// Whether it is the same record, names in its data compared without case.
     fileprivate func isSame(as other: ResourceRecord?) -> Bool {

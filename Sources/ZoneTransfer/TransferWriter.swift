@@ -55,5 +55,5 @@ package struct TransferWriter<Records: IteratorProtocol> where Records.Element =
 
 extension ResourceRecord {
     /// How many octets the record takes in a message at most.
-    var uncompressedCount: Int { name.wire.count + 10 + data.count }
+    var uncompressedCount: Int { name.wireCount + 10 + data.count }
 }

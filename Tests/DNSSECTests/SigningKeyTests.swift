@@ -53,6 +53,42 @@ import Testing
         #expect(set.isExpanded(signature))
     }
 
+    @Test func aSignatureIsCheckedOnce() throws {
+        let key = try key(.ed25519)
+        let policy = ValidationPolicy()
+        let trusted = TrustedKeys(zone: key.zone, keys: [key.publicKey], policy)
+        let verified = VerifiedSignatures()
+        let set = try signed("*.w.signed.test. 60 A 192.0.2.1", key)
+        func judge(_ set: RecordSet, checks: Int, now: UInt32? = nil, keys: TrustedKeys? = nil) -> Bool {
+            let budget = ValidationBudget(signatures: checks, verified: verified)
+            return (try? (keys ?? trusted).verify(set, now: now ?? self.now, policy, budget)) != nil
+        }
+        #expect(!judge(set, checks: 0))
+        #expect(judge(set, checks: 1))
+        // From now on it costs nothing, for no name that the wildcard stands for.
+        #expect(judge(set, checks: 0))
+        let expanded = set.records.map { record in
+            var record = record
+            record.name = key.zone
+            return record
+        }
+        let other = RecordSet(
+            name: try DomainName("x.w.signed.test"),
+            type: .a,
+            records: expanded,
+            signatures: set.signatures
+        )
+        #expect(judge(other, checks: 0))
+        // Neither after its time, nor over other data, nor by another key.
+        #expect(!judge(set, checks: 0, now: now + 1000))
+        var changed = set
+        changed.records[0] = try #require(try TestZones.parse("*.w.signed.test. 60 A 192.0.2.2").first)
+        #expect(!judge(changed, checks: 9))
+        #expect(!judge(changed, checks: 9))
+        let stranger = try self.key(.ed25519).publicKey
+        #expect(!judge(set, checks: 9, keys: TrustedKeys(zone: key.zone, keys: [stranger], policy)))
+    }
+
     @Test func whatIsElsewhereIsNotSigned() throws {
         let key = try key(.ecdsaP256)
         let set = try #require(SignableSet(try TestZones.parse("other.test. 60 A 192.0.2.1")))

@@ -78,4 +78,29 @@ struct DomainNameTests {
         ].map { try DomainName($0) }
         #expect(names.shuffled().sorted() == names)
     }
+
+    /// Names above a name share its octets; nothing may show it.
+    @Test(arguments: ["a.B.example.test", "x.\\000.*.Test", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.b"])
+    func namesAbove(text: String) throws {
+        var name: DomainName? = try DomainName(text)
+        while let above = name {
+            let own = try DomainName(wire: above.wire)
+            #expect(own == above)
+            #expect(own.hashValue == above.hashValue)
+            #expect(!(own < above) && !(above < own))
+            #expect(own.description == above.description)
+            #expect(own.labels.map(Array.init) == above.labels.map(Array.init))
+            #expect((own.wireCount, own.labelCount, own.isRoot) == (above.wireCount, above.labelCount, above.isRoot))
+            #expect(own.isWildcard == above.isWildcard)
+            #expect(own.firstLabel.map(Array.init) == above.firstLabel.map(Array.init))
+            #expect(above.compacted.wire == own.wire)
+            #expect(above.lowercased.wire == own.lowercased.wire)
+            #expect(above.isSubdomain(of: own) && own.isSubdomain(of: above))
+            #expect(try above.prepending(label: [0x61]).wire == own.prepending(label: [0x61]).wire)
+            #expect(try above.appending(.root).wire == own.wire)
+            let message = DNSMessage(id: 1, questions: [Question(name: above, type: .a)])
+            #expect(try DNSMessage(decoding: message.encode()).questions.first?.name.wire == own.wire)
+            name = above.parent
+        }
+    }
 }

@@ -13,31 +13,44 @@ struct AnswerOptions {
 
     init() {}
 
-    init(_ query: PlainQueryView, _ client: ClientStanding, _ settings: ResolverSettings) {
-        if let cookies = settings.cookies, let cookie = query.cookie {
+    /// What they are made of. A class, since a question must not cost a copy of it.
+    final class Source: Sendable {
+        let cookies: ServerCookies?
+        let identity: [UInt8]
+        let wallClock: @Sendable () -> UInt32
+
+        init(_ settings: ResolverSettings) {
+            cookies = settings.cookies
+            identity = settings.identity
+            wallClock = settings.wallClock
+        }
+    }
+
+    init(_ query: PlainQueryView, _ client: ClientStanding, _ source: Source) {
+        if let cookies = source.cookies, let cookie = query.cookie {
             take(
                 cookies.judge(
                     client: cookie.client,
                     server: cookie.server,
                     address: client.octets,
-                    now: settings.wallClock()
+                    now: source.wallClock()
                 )
             )
         }
-        if query.asksForIdentity, !settings.identity.isEmpty { identity = settings.identity }
+        if query.asksForIdentity, !source.identity.isEmpty { identity = source.identity }
     }
 
-    init(_ query: DNSMessage, _ client: ClientStanding, _ settings: ResolverSettings) {
+    init(_ query: DNSMessage, _ client: ClientStanding, _ source: Source) {
         guard let edns = query.edns else { return }
-        if let cookies = settings.cookies, case .cookie(let option) = edns.cookie {
+        if let cookies = source.cookies, case .cookie(let option) = edns.cookie {
             let verdict = option.client.withUnsafeBytes { own in
                 option.server.withUnsafeBytes { server in
-                    cookies.judge(client: own, server: server, address: client.octets, now: settings.wallClock())
+                    cookies.judge(client: own, server: server, address: client.octets, now: source.wallClock())
                 }
             }
             take(verdict)
         }
-        if edns.asksForIdentity, !settings.identity.isEmpty { identity = settings.identity }
+        if edns.asksForIdentity, !source.identity.isEmpty { identity = source.identity }
     }
 
     private mutating func take(_ verdict: ServerCookies.Verdict) {

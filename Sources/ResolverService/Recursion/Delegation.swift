@@ -18,6 +18,8 @@ final class Delegation {
     let expires: Int64
     /// Servers that don't serve the zone, and until when they aren't asked for it.
     private var lame: [SocketAddress: Int64] = [:]
+    /// What each question about the zone begins with.
+    private var known: (addresses: [SocketAddress], unresolved: [DomainName])?
 
     /// How many servers of a zone are looked at: more make nothing better, and cost the work of many (NRDelegationAttack).
     static let maximumHosts = 13
@@ -38,8 +40,28 @@ final class Delegation {
         self.expires = expires
     }
 
+    /// Whether the administrator named the servers, which then are asked wherever they are.
+    var isConfigured: Bool { expires == .max }
+
+    /// The known addresses that may be asked, each once, and the names of the servers that have none yet.
+    func askable(_ policy: AddressPolicy) -> (addresses: [SocketAddress], unresolved: [DomainName]) {
+        if let known { return known }
+        var found: (addresses: [SocketAddress], unresolved: [DomainName]) = ([], [])
+        for host in hosts {
+            guard let given = addresses[host] else {
+                found.unresolved.append(host)
+                continue
+            }
+            for address in given where isConfigured || policy.mayAsk(address) {
+                if !found.addresses.contains(address) { found.addresses.append(address) }
+            }
+        }
+        known = found
+        return found
+    }
+
     func isLame(_ server: SocketAddress, now: Int64) -> Bool {
-        guard let until = lame[server] else { return false }
+        guard !lame.isEmpty, let until = lame[server] else { return false }
         return now < until
     }
 
@@ -51,9 +73,9 @@ final class Delegation {
 
     /// What it takes in memory, about. Octets.
     var cost: Int {
-        let names = hosts.reduce(0) { $0 + memoryCost(ofOctets: $1.wire.count) }
+        let names = hosts.reduce(0) { $0 + memoryCost(ofOctets: $1.wireCount) }
         let records = proof.reduce(0) { $0 + MemoryLayout<ResourceRecord>.stride + memoryCost(ofOctets: $1.data.count) }
-        return 400 + 2 * names + 160 * addresses.values.reduce(0) { $0 + $1.count } + records
+        return 400 + 3 * names + 200 * addresses.values.reduce(0) { $0 + $1.count } + records
     }
 }
 

@@ -87,8 +87,8 @@ final class Recursor {
     private func remember(_ name: DomainName) {
         insideNames.insert(
             settings.now() + Self.insideTime,
-            for: name,
-            cost: memoryCost(ofOctets: name.wire.count)
+            for: name.compacted,
+            cost: memoryCost(ofOctets: name.wireCount)
         )
     }
 
@@ -162,8 +162,8 @@ final class Recursor {
             let left = outstanding[zone.zone, default: 1] - 1
             outstanding[zone.zone] = left > 0 ? left : nil
         }
-        var round = ServerRound(zone, settings)
-        var reason = "no server of \(zone.zone) has an address that may be asked"
+        var round = ServerRound(zone, settings.addresses)
+        var reason: String?
         while !work.isLate {
             guard let server = await next(&round, zone, work) else { break }
             guard work.takeQuery() else {
@@ -199,7 +199,7 @@ final class Recursor {
                 server.failed()
             }
         }
-        return .failure(reason)
+        return .failure(reason ?? "no server of \(zone.zone) has an address that may be asked")
     }
 
     private func ask(
@@ -225,21 +225,28 @@ final class Recursor {
     private func next(_ round: inout ServerRound, _ zone: Delegation, _ work: RecursionWork) async -> ZoneServer? {
         while true {
             let now = settings.now()
-            let usable = round.candidates.filter { !zone.isLame($0, now: now) }.map(servers.server)
-            let awake = usable.filter { !$0.isAsleep }
-            let fewest = awake.map { round.attempts($0.upstream.address) }.min() ?? .max
+            var best: [ZoneServer] = []
+            var fewest = Int.max
+            for candidate in round.candidates where !zone.isLame(candidate.address, now: now) {
+                guard candidate.attempts <= fewest else { continue }
+                let server = servers.server(candidate.address)
+                guard !server.isAsleep else { continue }
+                if candidate.attempts < fewest { best.removeAll(keepingCapacity: true) }
+                fewest = candidate.attempts
+                best.append(server)
+            }
             if fewest > 0, let host = round.takeUnresolved() {
                 round.add(await addresses(of: host, work))
                 continue
             }
             if fewest >= ServerRound.maximumAttempts {
                 // All sleep: one attempt may wake one of them.
-                let sleeping = usable.filter { $0.isAsleep && round.attempts($0.upstream.address) == 0 }
+                let sleeping = round.candidates.filter { $0.attempts == 0 && !zone.isLame($0.address, now: now) }
+                    .map { servers.server($0.address) }.filter(\.isAsleep)
                 guard let server = sleeping.randomElement() else { return nil }
                 round.count(server.upstream.address)
                 return server
             }
-            let best = awake.filter { round.attempts($0.upstream.address) == fewest }
             guard let server = Upstream.choose(best, \.upstream) else { return nil }
             round.count(server.upstream.address)
             return server

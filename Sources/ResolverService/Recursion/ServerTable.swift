@@ -41,6 +41,7 @@ final class ServerTable {
     private let minimumPatience: TimeAmount
     private let idle = IdleSockets()
     private let streams = StreamPlaces()
+    private let random = RandomReserve()
     private var servers: BoundedCache<SocketAddress, ZoneServer>
 
     /// How many servers are remembered.
@@ -64,7 +65,8 @@ final class ServerTable {
                 minimumPatience: minimumPatience,
                 maximumIdle: 256,
                 shared: idle,
-                streams: streams
+                streams: streams,
+                random: random
             )
         )
         servers.insert(server, for: address, cost: Self.cost)

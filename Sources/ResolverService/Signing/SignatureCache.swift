@@ -52,7 +52,7 @@ struct SignatureCache {
     ) {
         let cost =
             MemoryLayout<ResourceRecord>.stride + memoryCost(ofOctets: set.canonicalForm.count)
-            + memoryCost(ofOctets: record.data.count) + memoryCost(ofOctets: record.name.wire.count)
+            + memoryCost(ofOctets: record.data.count) + memoryCost(ofOctets: record.name.wireCount)
         let kept = Kept(record: record, inception: inception, expiration: expiration)
         signatures.insert(kept, for: Self.key(set, key), cost: cost)
     }

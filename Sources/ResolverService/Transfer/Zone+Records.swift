@@ -18,7 +18,7 @@ extension Zone {
     /// of a label.
     private static func sortKey(_ name: DomainName) -> [UInt8] {
         var key: [UInt8] = []
-        key.reserveCapacity(name.wire.count + 2)
+        key.reserveCapacity(name.wireCount + 2)
         for label in name.lowercased.labels.reversed() {
             for octet in label {
                 // A zero in a label becomes two octets, so that it isn't taken for an end.

@@ -204,5 +204,5 @@ extension [UInt8] {
 
 extension ZoneDifference {
     /// What it takes in a journal, and about what it takes in memory. Octets.
-    var cost: Int { 9 + records.reduce(0) { $0 + $1.name.wire.count + $1.data.count + 10 } }
+    var cost: Int { 9 + records.reduce(0) { $0 + $1.name.wireCount + $1.data.count + 10 } }
 }
