@@ -237,9 +237,13 @@ final class Shard: @unchecked Sendable {
     /// What a local zone says, signed where it is.
     private func local(_ question: Question, _ zone: Zone) -> SecurityReply? {
         let client = ZoneSigner.Client(dnssecOK: true, compactOK: false, isDatagram: false)
-        guard let signed = names.signed(zone), let answer = try? signer.answer(question, in: signed, for: client) else {
-            return nil
+        let made: LocalAnswer?
+        if let signed = names.signed(zone) {
+            made = try? signer.answer(question, in: signed, for: client)
+        } else {
+            made = PresignedZone(zone)?.answer(question)
         }
+        guard let answer = made else { return nil }
         return SecurityReply(
             code: answer.code,
             answers: answer.answers,

@@ -28,9 +28,11 @@ struct ZoneBuilder {
         if record.type == .cname || record.type == .dname, !set.isEmpty {
             throw wrong("a second \(record.type) at \(record.name)")
         }
-        // One set has one time to live (RFC 2181 §5.2): the first record's.
+        // One set has one time to live (RFC 2181 §5.2): the first record's. Signatures have that of what they cover, which
+        // they begin with (RFC 4034 §3).
         var added = record
-        if let first = set.first { added.timeToLive = first.timeToLive }
+        let first = set.first { record.type != .rrsig || $0.data.prefix(2) == record.data.prefix(2) }
+        if let first { added.timeToLive = first.timeToLive }
         set.append(added)
         nodes.set(set, record.type, at: record.name)
         if places[record.name] == nil || record.type == .cname || record.type == .dname {

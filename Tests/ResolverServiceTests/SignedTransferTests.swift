@@ -94,7 +94,9 @@ struct SignedTransferTests {
 
     /// The zone as another server has it.
     private func copy(_ zone: SigningZone) throws -> PresignedZone {
-        let copy = try Zone(origin: zone.origin, records: Array(try records(zone).dropLast()))
+        let records = Array(try records(zone).dropLast())
+        let copy = try Zone(origin: zone.origin, records: records)
+        #expect(Set(copy.records) == Set(records), "with all times to live")
         #expect(PresignedZone(copy) == nil, "not prepared")
         copy.prepare()
         return try #require(PresignedZone(copy))
@@ -183,6 +185,42 @@ struct SignedTransferTests {
         }
         let referral = presigned.answer(Question(name: try DomainName("www.many.deep.example.test"), type: .a))
         #expect(referral.authorities.count { $0.type == .nsec3 } >= 1)
+    }
+
+    /// The chain of trust to a zone that others serve leads through a copy of ours (RFC 4035 §5.2).
+    @Test func aCopyVouchesForAZoneBelow() async throws {
+        let below = try DomainName("safe.example.test")
+        let secret = try #require(PrivateKey.generate(.ed25519))
+        let made = SigningKey(zone: below, key: secret, isSecureEntryPoint: true, timeToLive: 300)
+        let key = try #require(made)
+        let signer = try #require(key.delegationSigner())
+        let text = SigningZone.text.replacing(/DS 1 8 2 0+1/, with: "DS \(signer.presentationData)")
+        let zone = try SigningZone(.ed25519, .nsec3, text: text)
+        let lines = try records(zone).dropLast().map(\.masterFileLine).joined(separator: "\n") + "\n"
+        let now = zone.clock.withLockedValue { $0 }
+        let behaviour: FakeUpstream.Behaviour = { query in
+            let question = query.message.questions[0]
+            var answer = query.message.response()
+            let record = try? record("www.safe.example.test. 300 IN A 192.0.2.99")
+            answer.answers = question.type == .dnskey ? [key.record] : [record].compactMap { $0 }
+            let signature = SignableSet(answer.answers).flatMap { key.sign($0, inception: now - 1, expiration: now + 60) }
+            answer.answers += [signature].compactMap { $0 }
+            return .answer(answer)
+        }
+        for isWhole in [true, false] {
+            // Without its signature the DS record is worth nothing.
+            let kept = isWhole ? lines : lines.replacing(/.*\tRRSIG\tDS .*\n/, with: "")
+            #expect(isWhole || kept != lines)
+            try await TestResolver.with(zones: ["example.test": kept], upstreams: [behaviour]) { settings in
+                settings.forwardZones[below] = settings.forwarders
+                settings.trustAnchors = TrustAnchors(zone.keys.map(\.key.record))
+                settings.wallClock = { now }
+            } _: { resolver, _ in
+                let answer = try await resolver.ask("www.safe.example.test", dnssecOK: true)
+                #expect(answer.flags.isAuthenticData == isWhole)
+                #expect(answer.responseCode == (isWhole ? .noError : .serverFailure))
+            }
+        }
     }
 
     /// What the resolver answers and what it gives to others is one version, and another one when others need it.
