@@ -32,6 +32,7 @@ package struct RecordType: RawRepresentable, Hashable, Sendable {
     package static let cds = RecordType(rawValue: 59)
     package static let cdnskey = RecordType(rawValue: 60)
     package static let openpgpkey = RecordType(rawValue: 61)
+    package static let zonemd = RecordType(rawValue: 63)
     package static let svcb = RecordType(rawValue: 64)
     package static let https = RecordType(rawValue: 65)
     package static let spf = RecordType(rawValue: 99)

@@ -203,7 +203,9 @@ struct SignedTransferTests {
             var answer = query.message.response()
             let record = try? record("www.safe.example.test. 300 IN A 192.0.2.99")
             answer.answers = question.type == .dnskey ? [key.record] : [record].compactMap { $0 }
-            let signature = SignableSet(answer.answers).flatMap { key.sign($0, inception: now - 1, expiration: now + 60) }
+            let signature = SignableSet(answer.answers).flatMap {
+                key.sign($0, inception: now - 1, expiration: now + 60)
+            }
             answer.answers += [signature].compactMap { $0 }
             return .answer(answer)
         }

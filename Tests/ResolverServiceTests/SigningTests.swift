@@ -206,8 +206,8 @@ import Glibc
         }
     }
 
-    @Test func signaturesInTheFileAreRefused() async throws {
-        let line = "x NSEC example.test. A"
+    @Test(arguments: ["x NSEC example.test. A", "@ ZONEMD 7 1 1 \(String(repeating: "00", count: 48))"])
+    func signaturesInTheFileAreRefused(_ line: String) async throws {
         try await with(zones: [Self.name: SigningZone.text + "\n" + line]) { resolver, _ in
             let answer = try await resolver.ask("mail.example.test")
             #expect(answer.responseCode == .serverFailure)

@@ -30,8 +30,9 @@ struct SignedZone {
     /// What its top has beside or in the place of what its file says.
     let extras: [RecordType: [ResourceRecord]]
 
-    /// What is made for each question, and is nothing for a file or an update to have.
-    static let ownTypes: Set<RecordType> = [.rrsig, .nsec, .nsec3, .nsec3param]
+    /// What is made for each question, and is nothing for a file or an update to have; and digests of the whole zone, which has
+    /// other signatures whenever it's asked for (RFC 8976).
+    static let ownTypes: Set<RecordType> = [.rrsig, .nsec, .nsec3, .nsec3param, .zonemd]
 
     var origin: DomainName { zone.origin }
     var isCompact: Bool { signing.denial == .compact }
