@@ -287,6 +287,17 @@ struct UpdateTests {
         #expect(try evaluate([], updates, rules: rules).code == code)
     }
 
+    /// Names in data are the same in any case, texts aren't (RFC 2136 §1.1.1, RFC 4034 §6.2).
+    @Test(arguments: [
+        ("NS ns.x.", "NS NS.X.", true), ("NS ns.x.", "NS nt.x.", false), ("TXT \"a\"", "TXT \"A\"", false),
+        ("MX 1 a.x.", "MX 1 A.x.", true), ("MX 1 a.x.", "MX 2 a.x.", false), ("SVCB 1 a.x.", "SVCB 1 A.x.", false),
+        ("A 65.1.1.1", "A 97.1.1.1", false), ("NS a.x.", "NS aa.x.", false),
+    ])
+    func sameData(one: String, other: String, isSame: Bool) throws {
+        let (one, other) = (try record("n. 60 IN \(one)"), try record("n. 60 IN \(other)"))
+        #expect(one.hasData(of: other) == isSame && other.hasData(of: one) == isSame)
+    }
+
     @Test func setsHaveALimit() throws {
         var current = try zone()
         for batch in 0..<5 {

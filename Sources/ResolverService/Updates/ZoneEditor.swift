@@ -70,7 +70,13 @@ struct ZoneEditor {
 
 extension ResourceRecord {
     /// Whether the data is that of another record of the same name and type (RFC 2136 §1.1.1).
-    func hasData(of other: ResourceRecord) -> Bool { data == other.data || canonicalData == other.canonicalData }
+    func hasData(of other: ResourceRecord) -> Bool {
+        if data == other.data { return true }
+        // Canonical forms are as long, and differ in the case of letters alone: of most records none has to be made, which
+        // counts where an update compares very many.
+        guard data.elementsEqual(other.data, by: { asciiLowercased($0) == asciiLowercased($1) }) else { return false }
+        return canonicalData == other.canonicalData
+    }
 
     /// Whether the record is another one's like in all that a zone says.
     func isSame(as other: ResourceRecord) -> Bool {
