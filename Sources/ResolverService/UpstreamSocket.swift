@@ -8,7 +8,7 @@ import Glibc
 
 /// A UDP socket that is connected to one server and comes from a random port. It carries one query at a time, so that a
 /// forger must hit the port, the ID and the case of that very query; the system drops what comes from elsewhere.
-final class UpstreamSocket: ChannelInboundHandler, @unchecked Sendable {
+final class UpstreamSocket: ChannelInboundHandler, NIOScheduledCallbackHandler, @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread.
     typealias InboundIn = AddressedEnvelope<ByteBuffer>
 
@@ -28,7 +28,7 @@ final class UpstreamSocket: ChannelInboundHandler, @unchecked Sendable {
     private var channel: (any Channel)?
     private var query: UpstreamQuery?
     private var waiter: CheckedContinuation<Result, Never>?
-    private var timer: Scheduled<Void>?
+    private var timer: NIOScheduledCallback?
     private(set) var uses = 0
 
     private init() {}
@@ -69,7 +69,11 @@ final class UpstreamSocket: ChannelInboundHandler, @unchecked Sendable {
         self.query = query
         return await withCheckedContinuation { continuation in
             waiter = continuation
-            timer = channel.eventLoop.scheduleTask(in: timeout) { self.finish(.timedOut) }
+            do {
+                timer = try channel.eventLoop.scheduleCallback(in: timeout, handler: self)
+            } catch {
+                return finish(.unreachable)
+            }
             // Without the address, which the socket has: the system then knows the way without a look.
             channel.writeAndFlush(channel.allocator.buffer(bytes: query.octets), promise: nil)
         }
@@ -97,6 +101,8 @@ final class UpstreamSocket: ChannelInboundHandler, @unchecked Sendable {
         case .foreign: break
         }
     }
+
+    func handleScheduledCallback(eventLoop: some EventLoop) { finish(.timedOut) }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { finish(.unreachable) }
 
