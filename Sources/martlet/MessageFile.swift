@@ -94,7 +94,7 @@ enum SigningKeyFile {
         case .badName: "the domain and the selector make no name"
         case .badKey: "the key can't sign"
         case .badIdentity: "--identity is not an address at the domain or below it"
-        case .badHeader: "the message has no From field, or its header is too long"
+        case .badHeader: "the message has no From field, or a line that is no field, or its header is too long"
         case .noBodyHash: "the body is shorter than --body-length"
         }
     }

@@ -157,6 +157,18 @@ def test_line_ends(keys, form):
     assert results(keys.verify(signed.replace(b"\n", b"\r\n"))) == ["pass"]
 
 
+def test_lines_that_are_no_fields(keys):
+    """What some readers would show as the body of a signed message."""
+    signed = keys.sign(MESSAGES["plain"], ["rsa"])
+    for place in (b"DKIM-Signature:", b"From:", b"Subject:"):
+        changed = signed.replace(place, b"Look at http\r\n" + place, 1)
+        assert results(keys.verify(changed)) == ["permerror"]
+        with pytest.raises(dkim.MessageFormatError):
+            dkim.DKIM(changed).verify(dnsfunc=keys.text)
+    mailbox = b"From alice Thu Jan  1 00:00:00 2026\r\n" + signed
+    assert results(keys.verify(mailbox)) == ["pass"]
+
+
 def in_network(keys: Keys, *command, input: bytes) -> subprocess.CompletedProcess:
     server = Path(__file__).with_name("key_server.py")
     return subprocess.run(

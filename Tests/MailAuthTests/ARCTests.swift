@@ -77,7 +77,8 @@ struct ARCTests {
         ("ARC-Seal: i=2", "ARC-Seal: i=1", "two fields"), ("ARC-Seal: i=2;", "ARC-Seal: i=2; h=from;", "h="),
         ("ARC-Seal: i=2", "X-Seal: i=2", "not complete"), ("i=2; mx", "x=2; mx", "no instance"),
         ("hungry", "thirsty", "body"), ("ARC-Seal: i=2;", "ARC-Seal: i=2; new=1;", "seal of instance 2"),
-        ("Is dinner", "Was dinner", "signature"), ("h=from", "h=arc-seal:from", "ARC-Seal"),
+        ("Is dinner", "Was dinner", "signature"), ("From: ", "Look here\r\nFrom: ", "no field"),
+        ("h=from", "h=arc-seal:from", "ARC-Seal"),
     ])
     func broken(_ old: String, _ new: String, _ reason: String) async throws {
         let text = String(decoding: try await chain(2), as: UTF8.self)

@@ -118,6 +118,30 @@ struct DKIMVerifierTests {
         #expect(testing?.isTesting == true)
     }
 
+    /// What is added to a header and is no field would be the body to some.
+    @Test(arguments: [
+        ("Look here\r\n", false), (" look here\r\n", false), ("Look here: now\r\n", false), (": look\r\n", false),
+        ("A\u{1}: b\r\n", false), ("X-Good: fine\r\n", true), ("X-Good : fine\r\n\tand more\r\n", true),
+        ("From mailbox Thu Jan  1 00:00:00 2026\r\n", true), ("From mailbox\r\n", true),
+        ("From mailbox\r\nLook here\r\n", false),
+    ]) func linesThatAreNoFields(_ added: String, _ isFine: Bool) async throws {
+        let signed = crlf(DKIMExamples.rfc8463)
+        let lookup = try zone(DKIMExamples.zone)
+        let wanted: [DKIMResult] = isFine ? [.pass, .pass] : [.permerror]
+        #expect(await verify(octets(added) + signed, lookup).map(\.result) == wanted)
+        // Not on top, but in the midst or at the end of the header.
+        for mark in ["From: ", "\r\n\r\n"] where !added.hasPrefix("From") && !added.hasPrefix(" ") {
+            let text = String(decoding: signed, as: UTF8.self)
+            let place = try #require(text.firstRange(of: mark)?.lowerBound)
+            let isEnd = mark != "From: "
+            let changed = text[..<place] + (isEnd ? "\r\n" + added.dropLast() : added) + text[place...]
+            #expect(await verify(Array(changed.utf8), lookup).map(\.result) == wanted, "\(changed)")
+        }
+        let signer = DKIMSigner(key: NamedKey.ed25519.signing)
+        let message = hashed(octets(added) + crlf(DKIMExamples.message), [signer.bodyHashMethod])
+        #expect(((try? signer.field(for: message, now: 0)) != nil) == isFine)
+    }
+
     @Test func smallKeys() async throws {
         var limits = SignatureLimits()
         limits.minimumKeyBits = 2048

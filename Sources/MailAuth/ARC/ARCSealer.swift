@@ -49,7 +49,7 @@ package struct ARCSealer: Sendable {
         now: Int
     ) throws(DKIMSigningError) -> [UInt8] {
         let header = message.header
-        guard !message.isHeaderCut, header.first("from") != nil else { throw .badHeader }
+        guard !message.isHeaderCut, header.first("from") != nil, header.hasOnlyFields else { throw .badHeader }
         guard let hash = message.bodyHashes[bodyHashMethod] else { throw .noBodyHash }
         let names = fields.names(in: header)
         var writer = SignatureWriter(name: "ARC-Message-Signature")

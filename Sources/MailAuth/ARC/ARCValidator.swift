@@ -60,6 +60,10 @@ package struct ARCValidator {
             return validator.outcome
         }
         guard chain.highestInstance > 0 || chain.fault != nil else { return validator.outcome }
+        guard message.header.hasOnlyFields else {
+            validator.fail("the header has a line that is no field, which some take for the body")
+            return validator.outcome
+        }
         do throws(SignatureFault) {
             try await validator.run(lookup)
         } catch {

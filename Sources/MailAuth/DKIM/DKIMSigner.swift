@@ -10,7 +10,7 @@ package enum DKIMSigningError: Error, Sendable, Equatable {
     case badIdentity
     /// The key is neither RSA of at least 1024 bits nor Ed25519.
     case badKey
-    /// The message has no From field, or its header is longer than the limit.
+    /// The message has no From field, or a line in its header that is no field, or its header is longer than the limit.
     case badHeader
     /// The body was not hashed in the way that the signature needs.
     case noBodyHash
@@ -125,7 +125,7 @@ package struct DKIMSigner: Sendable {
     /// - Parameter now: seconds since 1970.
     package func field(for message: HashedMessage, now: Int) throws(DKIMSigningError) -> [UInt8] {
         let header = message.header
-        guard !message.isHeaderCut, header.first("from") != nil else { throw .badHeader }
+        guard !message.isHeaderCut, header.first("from") != nil, header.hasOnlyFields else { throw .badHeader }
         guard let hash = message.bodyHashes[bodyHashMethod] else { throw .noBodyHash }
         if let bodyLength, bodyLength > hash.octets { throw .noBodyHash }
         try checkIdentity()

@@ -26,6 +26,10 @@ package enum DKIMVerifier {
         let places = header.fields.indices.filter {
             ASCII.equal(header.octets[header.fields[$0].name], "dkim-signature")
         }
+        if let first = places.first, !header.hasOnlyFields {
+            let reason = "the header has a line that is no field, which some take for the body"
+            return [DKIMOutcome(result: .permerror, reason: reason, field: first)]
+        }
         let signatures = places.prefix(limits.signatures).map { place in
             (
                 place,
