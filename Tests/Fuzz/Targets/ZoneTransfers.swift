@@ -55,5 +55,7 @@ private func sendAgain(_ records: [ResourceRecord], _ zone: DomainName) {
             fatalError("what was written isn't a transfer: \(error)")
         }
     }
-    demand(reader.outcome == .zone(records), "another zone after a round trip")
+    guard case .zone(let again) = reader.outcome else { fatalError("no zone after a round trip") }
+    // Compression may change the case of names (RFC 4343 §4.1), and nothing else.
+    demand(again.map(RecordIdentity.init) == records.map(RecordIdentity.init), "another zone after a round trip")
 }
