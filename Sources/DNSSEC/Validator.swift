@@ -126,8 +126,13 @@ package struct Validator {
             // A wildcard stands for names that don't exist only.
             let proofs = try Proofs(reply.authorities, keys, now: chain.now, chain.policy, chain.budget)
             let proof = proofs.noCloserMatch(set.name, labels: Int(signature.labels))
-            let what: () -> String = { "\(set.name) itself doesn't exist, which a wildcard stands for" }
-            verdict.add(judgement(proof, what(), proofs.lifetime))
+            verdict.add(
+                judgement(
+                    proof,
+                    "\(set.name) itself doesn't exist, which a wildcard stands for",
+                    proofs.lifetime
+                )
+            )
             return verdict
         } catch {
             return Verdict(security: .bogus(error))

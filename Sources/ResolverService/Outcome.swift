@@ -128,8 +128,7 @@ struct Outcome: Sendable {
         if error != nil { return security == .bogus ? TimeLimits.bogus : TimeLimits.failure }
         // RFC 2308 §5: without an SOA record it must not be kept that there is nothing.
         if isDenial, !authorities.contains(where: { $0.type == .soa }) { return 0 }
-        let shortest = min(answers.shortestLife ?? .max, authorities.shortestLife ?? .max)
-        return answers.isEmpty && authorities.isEmpty ? 0 : shortest
+        return answers.shortestLife(with: authorities.shortestLife()) ?? 0
     }
 
     /// The same with times to live no longer than the limits.
@@ -231,10 +230,10 @@ struct TimeLimits: Sendable {
 
 extension [ResourceRecord] {
     /// The shortest time to live among the records; nil where there are none. Seconds.
-    var shortestLife: UInt32? {
-        var shortest: UInt32?
-        for record in self { shortest = Swift.min(shortest ?? .max, record.timeToLive) }
-        return shortest
+    ///
+    /// - Parameter other: the shortest one of others that count too.
+    func shortestLife(with other: UInt32? = nil) -> UInt32? {
+        reduce(other) { shortest, record in Swift.min(shortest ?? .max, record.timeToLive) }
     }
 }
 

@@ -16,15 +16,7 @@ struct ProvenGaps {
         }
 
         /// The place of the last gap whose owner is not behind a name; -1 where all are.
-        func place(_ name: DomainName) -> Int {
-            var low = 0
-            var high = gaps.count
-            while low < high {
-                let middle = (low + high) / 2
-                if name < gaps[middle].owner { high = middle } else { low = middle + 1 }
-            }
-            return low - 1
-        }
+        func place(_ name: DomainName) -> Int { gaps.lastPlace { name < $0.owner } }
     }
 
     private struct Gap {

@@ -33,13 +33,8 @@ struct Resolution {
     var lifetime: UInt32? {
         guard isKept, error == nil else { return 0 }
         guard isForeign else { return isSigned ? ZoneSigner.answerLifetime : nil }
-        let hasAny = !answers.isEmpty || !authorities.isEmpty || !additionals.isEmpty
-        let shortest = min(
-            answers.shortestLife ?? .max,
-            authorities.shortestLife ?? .max,
-            additionals.shortestLife ?? .max
-        )
-        return isSigned ? min(shortest, ZoneSigner.answerLifetime) : hasAny ? shortest : 0
+        let shortest = answers.shortestLife(with: authorities.shortestLife(with: additionals.shortestLife()))
+        return min(shortest ?? 0, isSigned ? ZoneSigner.answerLifetime : .max)
     }
 
     mutating func add(_ local: LocalAnswer, isFirst: Bool) {

@@ -52,7 +52,7 @@ struct Scrubber {
     private func records(_ all: [ResourceRecord], _ name: DomainName, _ type: RecordType) -> [ResourceRecord] {
         var set = all.filter { $0.type == type && $0.class == .internet && $0.name == name }
         // One set has one time to live, the shortest (RFC 2181 §5.2).
-        let shortest = set.map(\.timeToLive).min() ?? 0
+        let shortest = set.shortestLife() ?? 0
         for index in set.indices {
             set[index].timeToLive = shortest
             // The question's case goes out with a random one.

@@ -84,7 +84,13 @@ extension Upstream {
         let left = max(deadline - start, .milliseconds(1))
         let withEDNS = takesEDNS
         let result = await link.exchange(timeout: min(max(patience, Self.linkPatience), left)) {
-            UpstreamQuery(key, withEDNS: withEDNS, recursionDesired: recursionDesired, isPadded: link.isEncrypted)
+            UpstreamQuery(
+                key,
+                withEDNS: withEDNS,
+                recursionDesired: recursionDesired,
+                isPadded: link.isEncrypted,
+                random: random
+            )
         }
         switch result {
         case .answer(let message):

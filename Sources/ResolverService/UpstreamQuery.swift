@@ -23,7 +23,7 @@ struct UpstreamQuery: Sendable {
         recursionDesired: Bool = true,
         isPadded: Bool = false,
         cookie: CookieOption? = nil,
-        random: RandomReserve = RandomReserve()
+        random: RandomReserve
     ) {
         var random = random
         let bits = random.next()

@@ -60,11 +60,7 @@ struct ARCSealCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The time to seal with, since 1970.", valueName: "SECONDS")) var time: Int?
     @OptionGroup var source: LookupOptions
 
-    func validate() throws {
-        if let time, !(0...(1 << 40)).contains(time) {
-            throw ValidationError("--time is a number of seconds since 1970")
-        }
-    }
+    func validate() throws { try TimeOption.check(time) }
 
     func run() async throws {
         let lookup = try source.lookup()

@@ -12,11 +12,7 @@ struct CheckOptions: ParsableArguments {
     @Option(help: ArgumentHelp("The time to check at, since 1970, else now.", valueName: "SECONDS")) var time: Int?
     @OptionGroup var source: LookupOptions
 
-    func validate() throws {
-        if let time, !(0...(1 << 40)).contains(time) {
-            throw ValidationError("--time is a number of seconds since 1970")
-        }
-    }
+    func validate() throws { try TimeOption.check(time) }
 
     /// The time to check at, since 1970. Seconds.
     var now: Int { time ?? Glibc.time(nil) }

@@ -103,9 +103,7 @@ struct DKIMSignCommand: ParsableCommand {
         if key.isEmpty { throw ValidationError("--key is needed") }
         if let expires, !(1...(1 << 32)).contains(expires) { throw ValidationError("--expires is at least 1") }
         if let bodyLength, bodyLength < 0 { throw ValidationError("--body-length is at least 0") }
-        if let time, !(0...(1 << 40)).contains(time) {
-            throw ValidationError("--time is a number of seconds since 1970")
-        }
+        try TimeOption.check(time)
     }
 
     func run() throws {

@@ -236,15 +236,9 @@ struct SignedTransferTests {
             settings.localZones[origin] = zone
             settings.wallClock = { UInt32(truncatingIfNeeded: wall.now) }
         } _: { resolver, _ in
-            let path = "\(resolver.directory)/keys"
-            #expect(mkdir(path, 0o700) == 0)
-            let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-            let keys = KeyDirectory(descriptor)
-            defer {
-                for key in keys.keys(of: origin, base: "example.test").keys { try? keys.remove(key) }
-                close(descriptor)
-                rmdir(path)
-            }
+            let directory = try TestKeyDirectory(of: resolver, zone: origin, base: "example.test")
+            defer { directory.remove() }
+            let keys = directory.keys
             func start() async throws -> ResourceRecord {
                 try #require(try await resolver.ask("example.test", .soa).answers.first)
             }

@@ -31,16 +31,9 @@ import Glibc
             settings.localZones[zone] = configuration
             configure(&settings)
         } _: { resolver, _ in
-            let path = "\(resolver.directory)/keys"
-            #expect(mkdir(path, 0o700) == 0)
-            let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-            let keys = KeyDirectory(descriptor)
-            defer {
-                for key in keys.keys(of: zone, base: Self.name).keys { try? keys.remove(key) }
-                close(descriptor)
-                rmdir(path)
-            }
-            try await body(resolver, keys)
+            let directory = try TestKeyDirectory(of: resolver, zone: zone, base: Self.name)
+            defer { directory.remove() }
+            try await body(resolver, directory.keys)
         }
     }
 

@@ -57,8 +57,8 @@ extension ListedAddress {
         }
     }
 
-    /// RFC 5322 §3.2.3, and RFC 6532 §3.2.
-    static func isAtomCharacter(_ octet: UInt8) -> Bool {
+    /// Whether an octet may stand in an atom (RFC 5322 §3.2.3, RFC 6532 §3.2).
+    package static func isAtomCharacter(_ octet: UInt8) -> Bool {
         ASCII.isLetter(octet) || ASCII.isDigit(octet) || octet >= 0x80 || "!#$%&'*+-/=?^_`{|}~".utf8.contains(octet)
     }
 }

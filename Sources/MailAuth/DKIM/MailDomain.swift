@@ -12,6 +12,11 @@ package enum MailDomain {
         return try? DomainName(labels: text.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false))
     }
 
+    /// Letters, digits, hyphens, underscores and dots: what readers of mail can't take for anything but a domain's.
+    static func isDomainOctet(_ octet: UInt8) -> Bool {
+        ASCII.isLetter(octet) || ASCII.isDigit(octet) || "-_.".utf8.contains(octet)
+    }
+
     private static func ascii(_ text: [UInt8]) -> [UInt8]? {
         guard !text.contains(0) else { return nil }
         var result: UnsafeMutablePointer<UInt8>?

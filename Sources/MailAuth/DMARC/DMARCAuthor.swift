@@ -44,13 +44,8 @@ package enum DMARCAuthor: Sendable, Hashable, CustomStringConvertible {
         self = hosts.allSatisfy { ASCII.equal($0, first) } ? .domain(first.map(ASCII.lower)) : .severalDomains
     }
 
-    /// Letters, digits, hyphens, underscores and dots: what readers of mail can't take for anything but one domain.
     private static func isDomain(_ host: [UInt8]) -> Bool {
-        !host.isEmpty
-            && host.allSatisfy {
-                ASCII.isLetter($0) || ASCII.isDigit($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_")
-                    || $0 == UInt8(ascii: ".")
-            }
+        !host.isEmpty && host.allSatisfy(MailDomain.isDomainOctet)
     }
 
     package var description: String {

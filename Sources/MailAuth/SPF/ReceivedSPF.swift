@@ -1,4 +1,5 @@
 import DNS
+import MIME
 
 /// Writes the header field that records a check (RFC 7208 §9.1).
 package enum ReceivedSPF {
@@ -37,15 +38,11 @@ package enum ReceivedSPF {
         let text = value.filter { $0 >= 0x20 && $0 != 0x7F }.prefix(512)
         let isAtom =
             !text.isEmpty && text.first != 0x2E && text.last != 0x2E
-            && text.allSatisfy { $0 == 0x2E || isAtomText($0) }
+            && text.allSatisfy { $0 == 0x2E || $0 < 0x80 && ListedAddress.isAtomCharacter($0) }
             && !zip(text, text.dropFirst()).contains { $0 == 0x2E && $1 == 0x2E }
         if isAtom { return Array(text) }
         return [UInt8(ascii: "\"")]
             + text.flatMap { $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") ? [UInt8(ascii: "\\"), $0] : [$0] }
             + [UInt8(ascii: "\"")]
-    }
-
-    private static func isAtomText(_ octet: UInt8) -> Bool {
-        octet &- 0x30 < 10 || (octet | 0x20) &- 0x61 < 26 || Array("!#$%&'*+-/=?^_`{|}~".utf8).contains(octet)
     }
 }

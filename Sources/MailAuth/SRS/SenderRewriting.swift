@@ -214,15 +214,11 @@ package struct SenderRewriting: Sendable {
     /// What may stand in a local part without quotes (RFC 5321 §4.1.2, RFC 6531 §3.3): within another local part it still
     /// may, and in an envelope's command it ends nothing.
     private static func isLocal(_ octet: UInt8) -> Bool {
-        ASCII.isLetter(octet) || ASCII.isDigit(octet) || octet >= 0x80 || "!#$%&'*+-/=?^_`{|}~.".utf8.contains(octet)
+        octet == UInt8(ascii: ".") || ListedAddress.isAtomCharacter(octet)
     }
 
     /// Letters, digits, hyphens, underscores, dots, characters beyond ASCII: nothing that could end a domain.
     private static func isDomain(_ text: some Collection<UInt8>) -> Bool {
-        !text.isEmpty
-            && text.allSatisfy {
-                ASCII.isLetter($0) || ASCII.isDigit($0) || $0 >= 0x80 || $0 == UInt8(ascii: "-")
-                    || $0 == UInt8(ascii: ".") || $0 == UInt8(ascii: "_")
-            }
+        !text.isEmpty && text.allSatisfy { $0 >= 0x80 || MailDomain.isDomainOctet($0) }
     }
 }

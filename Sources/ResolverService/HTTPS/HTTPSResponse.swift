@@ -41,7 +41,7 @@ struct HTTPSResponse {
         else { return 0 }
         let start = message.authorities.first { $0.type == .soa }
         let denial = start.map { min($0.timeToLive, $0.negativeLifetime) }
-        guard let shortest = message.answers.map(\.timeToLive).min() else { return denial ?? 0 }
+        guard let shortest = message.answers.shortestLife() else { return denial ?? 0 }
         return min(shortest, denial ?? shortest)
     }
 }

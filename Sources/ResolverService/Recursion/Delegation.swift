@@ -40,8 +40,10 @@ final class Delegation {
         self.expires = expires
     }
 
-    /// Whether the administrator named the servers, which then are asked wherever they are.
-    var isConfigured: Bool { expires == .max }
+    /// Whether an address may be asked: what the administrator named is asked wherever it is.
+    func allows(_ address: SocketAddress, _ policy: AddressPolicy) -> Bool {
+        expires == .max || policy.mayAsk(address)
+    }
 
     /// The known addresses that may be asked, each once, and the names of the servers that have none yet.
     func askable(_ policy: AddressPolicy) -> (addresses: [SocketAddress], unresolved: [DomainName]) {
@@ -52,7 +54,7 @@ final class Delegation {
                 found.unresolved.append(host)
                 continue
             }
-            for address in given where isConfigured || policy.mayAsk(address) {
+            for address in given where allows(address, policy) {
                 if !found.addresses.contains(address) { found.addresses.append(address) }
             }
         }
@@ -61,7 +63,7 @@ final class Delegation {
     }
 
     func isLame(_ server: SocketAddress, now: Int64) -> Bool {
-        guard !lame.isEmpty, let until = lame[server] else { return false }
+        guard let until = lame[server] else { return false }
         return now < until
     }
 

@@ -117,7 +117,7 @@ final class Recursor {
             addresses[record.name, default: []].append(address)
         }
         for host in hosts where addresses[host] == nil { addresses[host] = hints.servers[host] }
-        let lifetime = min(found.map(\.timeToLive).min() ?? 0, settings.timeLimits.positive)
+        let lifetime = min(found.shortestLife() ?? 0, settings.timeLimits.positive)
         let root = Delegation(
             zone: .root,
             hosts: hosts,

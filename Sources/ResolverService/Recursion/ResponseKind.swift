@@ -71,7 +71,7 @@ enum ResponseKind {
             else { continue }
             addresses[record.name, default: []].append(address)
         }
-        let lifetime = min(servers.map(\.timeToLive).min() ?? 0, limits.positive)
+        let lifetime = min(servers.shortestLife() ?? 0, limits.positive)
         return Delegation(
             zone: cut,
             hosts: hosts,

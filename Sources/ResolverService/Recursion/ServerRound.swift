@@ -5,8 +5,8 @@ import NIOCore
 struct ServerRound {
     private(set) var candidates: [Candidate] = []
     private var unresolved: [DomainName]
+    private let zone: Delegation
     private let policy: AddressPolicy
-    private let isConfigured: Bool
 
     /// A server that may answer.
     struct Candidate {
@@ -20,8 +20,8 @@ struct ServerRound {
     static let maximumAttempts = 3
 
     init(_ zone: Delegation, _ policy: AddressPolicy) {
+        self.zone = zone
         self.policy = policy
-        isConfigured = zone.isConfigured
         let known = zone.askable(policy)
         candidates = known.addresses.map { Candidate(address: $0) }
         unresolved = known.unresolved
@@ -29,9 +29,8 @@ struct ServerRound {
 
     /// Adds addresses that were looked up.
     mutating func add(_ addresses: [SocketAddress]) {
-        // What the administrator named is asked wherever it is.
-        for address in addresses where isConfigured || policy.mayAsk(address) {
-            if place(address) == nil { candidates.append(Candidate(address: address)) }
+        for address in addresses where zone.allows(address, policy) && place(address) == nil {
+            candidates.append(Candidate(address: address))
         }
     }
 

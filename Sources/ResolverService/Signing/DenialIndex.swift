@@ -45,38 +45,26 @@ struct DenialIndex: Sendable {
 
     /// Who has the record about a name itself; nil where none is.
     func matching(_ name: DomainName) -> DomainName? {
-        switch chain {
-        case .names(let owners):
-            let place = Self.place(owners.count) { name < owners[$0] }
-            return place >= 0 && owners[place] == name ? owners[place] : nil
-        case .hashes(let hashes, let salt, let iterations):
-            let hash = NameHash.hash(name, salt: salt, iterations: iterations)
-            let place = Self.place(hashes.count) { hash.lexicographicallyPrecedes(hashes[$0].hash) }
-            return place >= 0 && hashes[place].hash == hash ? hashes[place].owner : nil
-        }
+        let (owner, isOwn) = nearest(name)
+        return isOwn ? owner : nil
     }
 
     /// Who has the record of the gap in which a name lies that has none itself.
-    func covering(_ name: DomainName) -> DomainName? {
+    func covering(_ name: DomainName) -> DomainName? { nearest(name).owner }
+
+    /// Who has the last record that isn't behind a name, and whether it's about the name itself. The gap behind the last
+    /// one goes round to the first.
+    private func nearest(_ name: DomainName) -> (owner: DomainName?, isOwn: Bool) {
         switch chain {
         case .names(let owners):
-            let place = Self.place(owners.count) { name < owners[$0] }
-            return place >= 0 ? owners[place] : owners.last
+            let place = owners.lastPlace { name < $0 }
+            let owner = place >= 0 ? owners[place] : owners.last
+            return (owner, owner == name)
         case .hashes(let hashes, let salt, let iterations):
             let hash = NameHash.hash(name, salt: salt, iterations: iterations)
-            let place = Self.place(hashes.count) { hash.lexicographicallyPrecedes(hashes[$0].hash) }
-            // The gap behind the last hash goes round to the first one.
-            return place >= 0 ? hashes[place].owner : hashes.last?.owner
+            let place = hashes.lastPlace { hash.lexicographicallyPrecedes($0.hash) }
+            let found = place >= 0 ? hashes[place] : hashes.last
+            return (found?.owner, found?.hash == hash)
         }
-    }
-
-    /// The last place that isn't behind what is looked for; -1 where all are.
-    private static func place(_ count: Int, _ isBehind: (Int) -> Bool) -> Int {
-        var (low, high) = (0, count)
-        while low < high {
-            let middle = (low + high) / 2
-            if isBehind(middle) { high = middle } else { low = middle + 1 }
-        }
-        return low - 1
     }
 }

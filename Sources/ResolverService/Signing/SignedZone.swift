@@ -58,7 +58,7 @@ struct SignedZone {
 
     /// Records of one name and type with one time to live, each once.
     private static func set(_ records: [ResourceRecord]) -> [ResourceRecord] {
-        let timeToLive = records.map(\.timeToLive).min() ?? 0
+        let timeToLive = records.shortestLife() ?? 0
         var set: [ResourceRecord] = []
         for var record in records where !set.contains(where: { $0.data == record.data }) {
             record.timeToLive = timeToLive

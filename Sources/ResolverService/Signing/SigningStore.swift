@@ -53,8 +53,8 @@ final class SigningStore: Sendable {
     /// A version of a zone as it is served.
     func version(_ zone: Zone) -> Zone { state.withLockedValue { $0.signings[zone.origin] }?.version(zone) ?? zone }
 
-    /// Reads the keys where they may have changed, and has others get zones anew whose signatures have become old. A zone that has no usable key any more keeps those that it had. Blocks;
-    /// one call at a time.
+    /// Reads the keys where they may have changed, and has others get zones anew whose signatures have become old. A zone that
+    /// has no usable key any more keeps those that it had. Blocks; one call at a time.
     ///
     /// - Parameter all: whether they are read even where they look as before.
     /// - Returns: whether a zone is signed with others now.
