@@ -4,7 +4,7 @@ import Network
 /// A client of one daemon's socket: many requests in flight on one connection, which is made when it's needed and
 /// made again when it broke. Belongs to one event loop; every call must come from its thread.
 package final class BusClient: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check at every way in.
 
     /// Receives each reply to one request; returns whether that was the last one. A failure is the last call.
     package typealias ReplyHandler = (Result<Frame, BusError>) -> Bool
@@ -60,6 +60,7 @@ package final class BusClient: @unchecked Sendable {
     ///
     /// - Throws: `unavailable` when nobody listens.
     package func connect() async throws(BusError) {
+        loop.assertInEventLoop()
         while connecting != nil {
             await withCheckedContinuation { connecting?.append($0) }
         }
@@ -84,6 +85,7 @@ package final class BusClient: @unchecked Sendable {
     /// - Returns: the request's tag; nil, after the handler was told, without a connection.
     @discardableResult
     package func start(_ frame: Frame, _ handler: @escaping ReplyHandler) -> String? {
+        loop.assertInEventLoop()
         guard let connection else {
             _ = handler(.failure(.unavailable("\(path): not connected")))
             return nil
@@ -110,6 +112,7 @@ package final class BusClient: @unchecked Sendable {
     }
 
     private func readReplies(_ connection: Connection) async {
+        loop.assertInEventLoop()
         var parser = FrameParser()
         var reason = BusError.unavailable("\(path): connection closed")
         do {
@@ -135,5 +138,8 @@ package final class BusClient: @unchecked Sendable {
     }
 
     /// Closes the connection; requests in flight fail as unavailable.
-    package func close() { connection?.abort() }
+    package func close() {
+        loop.assertInEventLoop()
+        connection?.abort()
+    }
 }

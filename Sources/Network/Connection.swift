@@ -8,7 +8,7 @@ import TLS
 /// A session is a task whose preferred executor is the connection's event loop (`LoopExecutor`); every call here must
 /// come from that loop's thread. One task may wait in `receive` and any number in `flush` at the same time.
 package final class Connection: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check at every way in.
     package let channel: any Channel
     package let eventLoop: any EventLoop
     /// Where the peer is; nil for Unix-domain sockets.
@@ -64,6 +64,7 @@ package final class Connection: @unchecked Sendable {
     /// - Returns: false at the end of the stream.
     /// - Throws: `timedOut`, `shuttingDown`, `closed`, `failed`, `tls`.
     package func receive() async throws(ConnectionError) -> Bool {
+        eventLoop.assertInEventLoop()
         while true {
             if hasNews {
                 hasNews = false
@@ -84,6 +85,7 @@ package final class Connection: @unchecked Sendable {
     /// - Returns: nil at the end of the stream; a last line without an end is dropped.
     /// - Throws: `lineTooLong` after the whole overlong line was skipped; what `receive` throws.
     package func readLine(maximum: Int) async throws(ConnectionError) -> ByteBuffer? {
+        eventLoop.assertInEventLoop()
         var searched = 0
         var overflowed = false
         while true {
@@ -123,6 +125,7 @@ package final class Connection: @unchecked Sendable {
 
     /// Adds octets to what the next `flush` sends.
     package func write(_ octets: ByteBuffer) {
+        eventLoop.assertInEventLoop()
         if output.readableBytes + octets.readableBytes > Self.outputChunk {
             passOutput()
             if octets.readableBytes >= Self.outputChunk / 4 {
@@ -144,6 +147,7 @@ package final class Connection: @unchecked Sendable {
 
     /// Lets an encoder write straight into the output buffer.
     package func write(with encode: (inout ByteBuffer) -> Void) {
+        eventLoop.assertInEventLoop()
         encode(&output)
         if output.readableBytes > Self.outputChunk { passOutput() }
     }
@@ -155,6 +159,7 @@ package final class Connection: @unchecked Sendable {
     ///
     /// - Throws: `timedOut` when the peer takes nothing for the idle time; `closed`, `failed`, `tls`.
     package func flush() async throws(ConnectionError) {
+        eventLoop.assertInEventLoop()
         passOutput()
         channel.flush()
         while !channel.isWritable {
@@ -176,6 +181,7 @@ package final class Connection: @unchecked Sendable {
     /// Becomes the server's side of TLS: throws away what was received and not consumed (nobody may speak before the
     /// handshake what counts after it), sends the reply, and waits for the handshake.
     package func startTLS(server context: TLSContext, reply: ByteBuffer?) async throws(ConnectionError) {
+        eventLoop.assertInEventLoop()
         input.clear()
         hasNews = false
         if let reply { output.writeImmutableBuffer(reply) }
@@ -186,6 +192,7 @@ package final class Connection: @unchecked Sendable {
 
     /// Becomes the client's side of TLS and waits for the handshake.
     package func startTLS(client context: TLSContext, serverName: String?) async throws(ConnectionError) {
+        eventLoop.assertInEventLoop()
         input.clear()
         hasNews = false
         try await addTLS(context, serverName: serverName)
@@ -244,6 +251,7 @@ package final class Connection: @unchecked Sendable {
 
     /// Sends what was written and closes. Lets the peer take the last reply before the socket goes.
     package func close() {
+        eventLoop.assertInEventLoop()
         guard !isClosing else { return }
         isClosing = true
         passOutput()
@@ -263,6 +271,7 @@ package final class Connection: @unchecked Sendable {
 
     /// Closes at once, without sending what was written.
     package func abort() {
+        eventLoop.assertInEventLoop()
         isClosing = true
         channel.close(promise: nil)
     }
@@ -276,6 +285,7 @@ package final class Connection: @unchecked Sendable {
     // MARK: What the channel reports
 
     func received(_ octets: ByteBuffer) {
+        eventLoop.assertInEventLoop()
         if isClosing { return }
         if input.readableBytes == 0 {
             input = octets
@@ -293,12 +303,14 @@ package final class Connection: @unchecked Sendable {
     }
 
     func inputEnded() {
+        eventLoop.assertInEventLoop()
         atEnd = true
         if isClosing { channel.close(promise: nil) }
         resumeReader()
     }
 
     func closed() {
+        eventLoop.assertInEventLoop()
         atEnd = true
         if failure == nil { failure = .closed }
         resumeReader()
@@ -350,6 +362,7 @@ package final class Connection: @unchecked Sendable {
     }
 
     private func fail(_ reason: ConnectionError) {
+        eventLoop.assertInEventLoop()
         if failure == nil { failure = reason }
         resumeReader()
         resumeWriter()

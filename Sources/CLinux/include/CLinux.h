@@ -8,6 +8,9 @@
 
 /// The uid at the other end of a connected Unix-domain socket (SO_PEERCRED), or -1 with errno.
 int64_t CLinux_peer_uid(int socket);
+/// The process at the other end of a connected Unix-domain socket (for a client: the one that called listen), or -1 with
+/// errno; 0 where it can't be seen from here.
+pid_t CLinux_peer_pid(int socket);
 
 /// Sets no_new_privs for this thread and what it starts. 0, or -1 with errno.
 int CLinux_set_no_new_privs(void);

@@ -23,4 +23,17 @@ extension SocketAddress {
         case .unixDomainSocket: return nil
         }
     }
+
+    /// The address alone, as logs and other daemons get it: an IPv4 address mapped into IPv6 as the IPv4 address. nil
+    /// for Unix-domain sockets.
+    package var hostText: String? {
+        if let octets = addressOctets, octets.count == 4 { return octets.map { String($0) }.joined(separator: ".") }
+        return ipAddress
+    }
+
+    /// Whether it is an address of this machine alone (127.0.0.0/8, ::1).
+    package var isLoopback: Bool {
+        guard let octets = addressOctets else { return false }
+        return octets.count == 4 ? octets[0] == 127 : octets.dropLast().allSatisfy { $0 == 0 } && octets.last == 1
+    }
 }

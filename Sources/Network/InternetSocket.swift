@@ -9,42 +9,11 @@ package struct SocketError: Error, Equatable, CustomStringConvertible {
     package let description: String
 
     init(_ what: String) { description = "\(what): \(String(cString: strerror(errno)))" }
+
+    init(_ what: String, reason: String) { description = "\(what): \(reason)" }
 }
 
-/// Sockets that listen, made while the process has the right to, by plain system calls: no thread exists yet.
-package enum UnixSocket {
-    /// Binds and listens on a path, in place of a socket that a former process left there.
-    ///
-    /// - Parameter mode: of the socket's file: who may connect.
-    package static func listen(_ path: String, mode: UInt32 = 0o666) throws(SocketError) -> CInt {
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let fits = withUnsafeMutableBytes(of: &address.sun_path) { space in
-            guard path.utf8.count < space.count else { return false }
-            space.copyBytes(from: path.utf8)
-            return true
-        }
-        guard fits else {
-            errno = ENAMETOOLONG
-            throw SocketError("listen on \(path)")
-        }
-        let socket = Glibc.socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
-        guard socket >= 0 else { throw SocketError("listen on \(path)") }
-        unlink(path)
-        let isBound = withUnsafeBytes(of: &address) { bytes in
-            bytes.withMemoryRebound(to: sockaddr.self) { pointer in
-                pointer.baseAddress.map { bind(socket, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0 } ?? false
-            }
-        }
-        guard isBound, chmod(path, mode) == 0, Glibc.listen(socket, 1024) == 0 else {
-            defer { Glibc.close(socket) }
-            throw SocketError("listen on \(path)")
-        }
-        return socket
-    }
-}
-
-/// Sockets for TCP and UDP.
+/// Sockets for TCP and UDP, made while the process has the right to, by plain system calls: no thread exists yet.
 package enum InternetSocket {
     /// The kernel's receive buffer of a connection. Octets. When a peer closes, all that is in this buffer is read at
     /// once whatever the brake says, so it bounds what one connection can put into our memory.
