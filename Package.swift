@@ -52,7 +52,7 @@ let fuzzing: [Target] =
             name: "fuzz",
             dependencies: [
                 "MIME", "MailAuth", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ResolverService", "Daemon",
-                "Cryptography", "SMTP", "IMAP", "POP3", "SASL", nioCore, nioEmbedded,
+                "Cryptography", "Encodings", "SMTP", "IMAP", "POP3", "SASL", nioCore, nioEmbedded,
             ],
             path: "Tests/Fuzz",
             exclude: ["Corpus"],
@@ -101,22 +101,25 @@ let package = Package(
         // Hashes, signatures, keys: what OpenSSL does for the protocols below.
         library("Cryptography", ["COpenSSL"]),
 
+        // Octets as text.
+        library("Encodings", ["CLinux", nioCore]),
+
         // Protocols: values, parsers, state machines. No I/O, no clock, no randomness of their own.
-        library("MIME", ["CLinux", "CIDN2", nioCore]),
+        library("MIME", ["Encodings", "CIDN2", "CLinux", nioCore]),
         library("SMTP", [nioCore, "MIME"]),
-        library("IMAP", [nioCore, "MIME"]),
+        library("IMAP", [nioCore, "MIME", "Encodings"]),
         library("POP3", [nioCore, "MIME"]),
-        library("DNS", [nioCore]),
+        library("DNS", ["Encodings", nioCore]),
         library("DNSSEC", ["DNS", "Cryptography", nioCore]),
-        library("TSIG", ["DNS", "Cryptography", nioCore]),
+        library("TSIG", ["DNS", "Encodings", "Cryptography", nioCore]),
         library("ZoneTransfer", ["DNS"]),
-        library("MailAuth", ["MIME", "DNS", "Cryptography", "CIDN2", "CZlib", nioCore]),
-        library("SASL", [nioCore]),
+        library("MailAuth", ["MIME", "DNS", "Encodings", "Cryptography", "CIDN2", "CZlib", nioCore]),
+        library("SASL", []),
 
         // Connections, and what daemons say to each other.
         library("TLS", ["COpenSSL", nioCore]),
         library("Network", ["CLinux", "TLS", nioCore, nioPosix, nioConcurrency]),
-        library("Bus", ["Network", "CLinux", nioCore, nioPosix, nioConcurrency, logging]),
+        library("Bus", ["Encodings", "Network", "CLinux", nioCore, nioPosix, nioConcurrency, logging]),
         library(
             "Daemon",
             [
@@ -132,18 +135,30 @@ let package = Package(
         library("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
 
         // Clients of other daemons that more than one daemon needs.
-        library("Accounts", ["Bus", nioCore]),
-        library("Login", ["Accounts", "Bus", "Network", nioCore]),
+        library("Accounts", ["Bus", "SMTP", nioCore]),
         library("Resolution", ["DNS", "Network", nioCore, nioPosix, nioConcurrency]),
 
+        // What strangers come to, and what takes over after their login.
+        library(
+            "Front",
+            [
+                "Accounts", "Bus", "Daemon", "Encodings", "Network", "SASL", "SMTP", "TLS", nioCore, logging,
+                coreMetrics,
+            ]
+        ),
+        library(
+            "MailboxProcess",
+            ["Accounts", "Bus", "Daemon", "Front", "Mailbox", "Network", "SMTP", nioCore, logging, coreMetrics]
+        ),
+
         // Daemons.
-        library("SMTPServer", daemonBase + ["SMTP", "MIME", "SASL", "Accounts", "TLS"]),
+        library("SMTPServer", daemonBase + ["SMTP", "MIME", "SASL", "Accounts", "Front", "TLS"]),
         library("QueueManager", daemonBase + ["Spool", "SMTP", "MIME", collections]),
         library("RemoteRelay", daemonBase + ["SMTP", "SASL", "Resolution", "DNS", "TLS", "Spool", collections]),
         library("LocalDelivery", daemonBase + ["Mailbox", "SMTP", "MIME", "Accounts", "Spool"]),
         library("Authority", daemonBase + ["SMTP", "CPasswordHash"]),
-        library("POP3Server", daemonBase + ["POP3", "SASL", "Mailbox", "MIME", "Accounts", "Login", "TLS"]),
-        library("IMAPServer", daemonBase + ["IMAP", "SASL", "Mailbox", "MIME", "Accounts", "Login", "TLS"]),
+        library("POP3Server", daemonBase + ["POP3", "SASL", "Mailbox", "Accounts", "Front", "MailboxProcess"]),
+        library("IMAPServer", daemonBase + ["IMAP", "SASL", "Mailbox", "MIME", "Accounts", "Front", "MailboxProcess"]),
         library(
             "ResolverService",
             daemonBase + [
@@ -167,7 +182,7 @@ let package = Package(
             [
                 "Daemon", "Bus", "Network", "TLS", "Authority", "DNS", "DNSSEC", "Resolution", "SMTP", "MIME",
                 "MailAuth",
-                "Mailbox", "ZoneKeys", "Cryptography", "CLinux", nioCore, nioPosix, nioHTTP1, nioHTTP2,
+                "Encodings", "Mailbox", "ZoneKeys", "Cryptography", "CLinux", nioCore, nioPosix, nioHTTP1, nioHTTP2,
             ]
         ),
         executable("sendmail", ["Daemon", "Bus", "Network", "SMTP", "MIME", "CLinux", nioCore, nioPosix]),
@@ -175,7 +190,8 @@ let package = Package(
         // Tests.
         tests("CLinux", []),
         tests("Cryptography", []),
-        tests("MIME", [nioCore]),
+        tests("Encodings", [nioCore]),
+        tests("MIME", ["Encodings", nioCore]),
         tests("MailAuth", ["MIME", "DNS", "Cryptography", nioCore]),
         tests("SMTP", [nioCore]),
         tests("IMAP", ["MIME", nioCore]),
@@ -184,24 +200,27 @@ let package = Package(
         tests("DNSSEC", ["DNS", "Cryptography", nioCore]),
         tests("TSIG", ["DNS", "Cryptography", nioCore]),
         tests("ZoneTransfer", ["DNS"]),
-        tests("SASL", [nioCore]),
+        tests("SASL", []),
         tests("TLS", ["COpenSSL", nioCore, nioEmbedded]),
-        tests("Network", ["TLS", "COpenSSL", nioCore, nioPosix]),
+        tests("Network", ["TLS", "CLinux", "COpenSSL", nioCore, nioPosix]),
         tests("Bus", ["Network", nioCore, nioPosix, logging]),
         tests("Daemon", ["CLinux", "DNS", "Network", logging, nioCore, nioPosix]),
         tests("Spool", [nioCore, nioPosix, nioConcurrency]),
         tests("Mailbox", [nioCore, nioPosix]),
         tests("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
-        tests("Accounts", ["Bus", "Network", nioCore, nioPosix, logging]),
-        tests("Login", ["Accounts", "Bus", "Network", nioCore, nioPosix, logging]),
+        tests("Accounts", ["SMTP", "Bus", "Network", nioCore, nioPosix, logging]),
+        tests(
+            "Front",
+            ["Accounts", "Bus", "Daemon", "Encodings", "Network", "SASL", "SMTP", "TLS", nioCore, nioPosix, logging]
+        ),
         tests("Resolution", ["DNS", "Network", nioCore, nioPosix]),
-        tests("SMTPServer", daemonBase + ["SMTP", "MIME", "TLS"]),
+        tests("SMTPServer", daemonBase + ["Front", "SMTP", "MIME", "TLS"]),
         tests("QueueManager", daemonBase + ["Spool", "SMTP", "MIME"]),
         tests("RemoteRelay", daemonBase + ["SMTP", "DNS", "TLS", "Resolution"]),
         tests("LocalDelivery", daemonBase + ["Accounts", "Mailbox", "SMTP"]),
         tests("Authority", daemonBase + ["SMTP", nioEmbedded]),
-        tests("POP3Server", daemonBase + ["POP3", "Mailbox", "Login", "TLS"]),
-        tests("IMAPServer", daemonBase + ["IMAP", "Mailbox", "Login", "TLS"]),
+        tests("POP3Server", daemonBase + ["Accounts", "Front", "MailboxProcess", "POP3", "Mailbox", "TLS"]),
+        tests("IMAPServer", daemonBase + ["Accounts", "Front", "MailboxProcess", "IMAP", "Mailbox", "TLS"]),
         tests(
             "ResolverService",
             daemonBase + ["DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ZoneKeys", "Cryptography", "TLS", nioHTTP1]

@@ -1,5 +1,6 @@
 import Bus
 import NIOCore
+import SMTP
 
 /// Asks authd (docs/protocols.md, "auth.sock"), for all sessions of one event loop; every call must come from its
 /// thread.
@@ -77,14 +78,24 @@ package final class AccountsClient: Sendable {
         }
         switch reply.replyKind {
         case .ok: return reply
-        case .defer: throw .deferred(status: reply["status"] ?? "4.7.0", text: reply["text"] ?? "try again later")
+        case .defer:
+            throw .deferred(
+                status: Self.status(reply, ofClass: 4) ?? .refusedForNow,
+                text: reply["text"] ?? "try again later"
+            )
         case .reject:
-            let (status, text) = (reply["status"] ?? "5.7.0", reply["text"] ?? "refused")
+            let status = Self.status(reply, ofClass: 5) ?? .securityRequired
+            let text = reply["text"] ?? "refused"
             // That we may not ask, or asked amiss, says nothing about the address: mail must not be returned for it.
-            guard status != "5.7.1", !status.hasPrefix("5.5.") else { throw .unavailable("authd: \(text)") }
+            guard status != .notAuthorized, status.subject != 5 else { throw .unavailable("authd: \(text)") }
             throw .refused(status: status, text: text)
         case nil: throw .unavailable("authd: unexpected reply \(reply.verb)")
         }
+    }
+
+    private static func status(_ reply: Frame, ofClass statusClass: UInt8) -> EnhancedStatusCode? {
+        guard let status = reply["status"].flatMap({ EnhancedStatusCode(parsing: $0.utf8) }) else { return nil }
+        return status.statusClass == statusClass ? status : nil
     }
 
     private static func mailbox(_ reply: Frame) throws(AccountsError) -> AccountMailbox {

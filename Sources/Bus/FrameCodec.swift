@@ -1,3 +1,4 @@
+import Encodings
 import NIOCore
 
 extension ByteBuffer {
@@ -8,7 +9,7 @@ extension ByteBuffer {
         for field in frame.fields {
             writeString(field.name)
             writeStaticString(": ")
-            writeFrameValue(field.value)
+            writePercentCoded(field.value)
             writeInteger(UInt8(ascii: "\n"))
         }
         if let body = frame.body {
@@ -18,23 +19,6 @@ extension ByteBuffer {
             writeImmutableBuffer(body)
         } else {
             writeInteger(UInt8(ascii: "\n"))
-        }
-    }
-
-    private mutating func writeFrameValue(_ value: String) {
-        let plain = value.utf8.allSatisfy { $0 != 0 && $0 != 10 && $0 != 13 && $0 != UInt8(ascii: "%") }
-        if plain {
-            writeString(value)
-            return
-        }
-        for octet in value.utf8 {
-            switch octet {
-            case 0: writeStaticString("%00")
-            case 10: writeStaticString("%0A")
-            case 13: writeStaticString("%0D")
-            case UInt8(ascii: "%"): writeStaticString("%25")
-            default: writeInteger(octet)
-            }
         }
     }
 }
@@ -143,27 +127,6 @@ package struct FrameParser: Sendable {
 
     private static func decodeValue(_ value: ByteBufferView) -> String? {
         guard value.contains(UInt8(ascii: "%")) else { return String(decoding: value, as: UTF8.self) }
-        var octets: [UInt8] = []
-        var rest = value[...]
-        while let octet = rest.popFirst() {
-            guard octet == UInt8(ascii: "%") else {
-                octets.append(octet)
-                continue
-            }
-            guard let high = rest.popFirst().flatMap(hexadecimal), let low = rest.popFirst().flatMap(hexadecimal) else {
-                return nil
-            }
-            octets.append(high << 4 | low)
-        }
-        return String(decoding: octets, as: UTF8.self)
-    }
-
-    private static func hexadecimal(_ octet: UInt8) -> UInt8? {
-        switch octet {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): return octet - UInt8(ascii: "0")
-        case UInt8(ascii: "A")...UInt8(ascii: "F"): return octet - UInt8(ascii: "A") + 10
-        case UInt8(ascii: "a")...UInt8(ascii: "f"): return octet - UInt8(ascii: "a") + 10
-        default: return nil
-        }
+        return PercentCoding.decode(value).map { String(decoding: $0, as: UTF8.self) }
     }
 }

@@ -1,3 +1,5 @@
+import Encodings
+
 /// A word of a master file, its escapes still in it.
 package struct MasterFileToken: Hashable, Sendable {
     /// The octets as written, without quotes around them.
@@ -90,7 +92,7 @@ private struct FieldParser {
             repeat { try appendCounted(CharacterString.unescape(next("a text").octets)) } while !tokens.isEmpty
         case .longText: data += try CharacterString.unescape(next("a text").octets)
         case .hexadecimal: try append(RadixCoding.hexadecimal.decode(rest()), "no hexadecimal")
-        case .base64: try append(RadixCoding.base64.decode(rest()), "no base64")
+        case .base64: try append(Base64.decode(rest()), "no base64")
         case .salt:
             let octets = try next("a salt").octets
             try appendCounted(octets == [0x2D] ? [] : decoded(RadixCoding.hexadecimal, octets, "no hexadecimal"))

@@ -1,3 +1,5 @@
+import Encodings
+
 extension ResourceRecord {
     /// The data in presentation form; types without one, and data that no text of its type stands for, are written as
     /// RFC 3597 §5 says: `\# 3 010203`.
@@ -24,7 +26,7 @@ extension ResourceRecord {
         case .tag: RecordField.isTag(octets.dropFirst()) ? text(octets.dropFirst()) : nil
         case .longText: CharacterString.quoted(octets)
         case .hexadecimal: text(RadixCoding.hexadecimal.encode(octets))
-        case .base64: text(RadixCoding.base64.encode(octets))
+        case .base64: text(Base64.encode(octets))
         case .salt: octets.count > 1 ? text(RadixCoding.hexadecimal.encode(octets.dropFirst())) : "-"
         case .hash: text(RadixCoding.base32hex.encode(octets.dropFirst()))
         case .type: RecordType(rawValue: UInt16(truncatingIfNeeded: number(octets))).description

@@ -1,3 +1,5 @@
+import Encodings
+
 /// The parameters of SVCB and HTTPS records, from and to text (RFC 9460 §2.1 and appendix A).
 enum ServiceParameters {
     /// Those whose values have a form of their own (RFC 9460 §14.3.2, RFC 9461 §5, RFC 9540 §4).
@@ -66,7 +68,7 @@ enum ServiceParameters {
         case .ipv4Hint: return try addresses(value, AddressText.parse4)
         case .ipv6Hint: return try addresses(value, AddressText.parse6)
         case .ech:
-            guard let octets = RadixCoding.base64.decode(value) else { throw RecordTextError("no base64 in ech") }
+            guard let octets = Base64.decode(value) else { throw RecordTextError("no base64 in ech") }
             return octets
         case .dohPath: return value
         }
@@ -159,7 +161,7 @@ enum ServiceParameters {
         case .port: text = value.count == 2 ? String(UInt16(value[0]) << 8 | UInt16(value[1])) : nil
         case .ipv4Hint: text = addressesText(value, octets: 4)
         case .ipv6Hint: text = addressesText(value, octets: 16)
-        case .ech: text = String(decoding: RadixCoding.base64.encode(value), as: UTF8.self)
+        case .ech: text = String(decoding: Base64.encode(value), as: UTF8.self)
         case .dohPath: text = CharacterString.quoted(value)
         }
         return text.map { "\(name(key))=\($0)" }

@@ -1,3 +1,4 @@
+import Encodings
 import MIME
 
 /// The name of a mailbox in UTF-8. On the wire names are in modified UTF-7 (RFC 3501 §5.1.3).
@@ -91,7 +92,7 @@ package struct MailboxName: Sendable, Hashable, CustomStringConvertible {
         var bits: UInt32 = 0
         var count = 0
         for character in run {
-            guard let value = character == UInt8(ascii: ",") ? 63 : TransferDecoder.base64Value(character),
+            guard let value = character == UInt8(ascii: ",") ? 63 : Base64.value(of: character),
                 character != UInt8(ascii: "/")
             else { return nil }
             bits = bits << 6 | value

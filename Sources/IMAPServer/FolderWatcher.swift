@@ -8,7 +8,7 @@ import Glibc
 
 /// Wakes one session. Belongs to its event loop.
 final class Bell: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     let loop: any EventLoop
     private var hasRung = false
     private var waiter: CheckedContinuation<Void, Never>?
@@ -21,6 +21,7 @@ final class Bell: @unchecked Sendable {
     }
 
     private func ringHere() {
+        loop.assertInEventLoop()
         hasRung = true
         let waiting = waiter
         waiter = nil
@@ -29,6 +30,7 @@ final class Bell: @unchecked Sendable {
 
     /// Returns when the bell was rung since the last return, or when the time is over.
     func wait(_ time: TimeAmount) async {
+        loop.assertInEventLoop()
         if !hasRung {
             let timer = loop.scheduleTask(in: time) { self.ringHere() }
             await withCheckedContinuation { waiter = $0 }

@@ -1,101 +1,72 @@
-import CoreMetrics
 import Accounts
+import Front
 import IMAP
-import Logging
-import Login
 import NIOCore
 import Network
 import SASL
-import TLS
 
 /// One client's connection before login, from the greeting on. After login it only passes octets on. Runs on the
 /// connection's event loop alone.
 final class FrontSession {
+    /// What happens after a command.
     enum Next {
         case command
         case close
+        /// The client has logged in.
+        case relay(Connection)
     }
 
-    let connection: Connection
-    let kind: IMAPListenerKind
-    let settings: FrontSettings
-    let tlsContext: TLSContext?
-    let accounts: AccountsClient
-    let counters: FrontCounters
-    let logger: Logger
-    let client: String
+    private let client: FrontClient
+    private let connection: Connection
+    private let handover: LoginHandover
+    private let maximumCommand: Int
     private var reader: CommandReader
-    private var errors = 0
 
-    init(
-        _ connection: Connection,
-        kind: IMAPListenerKind,
-        settings: FrontSettings,
-        tlsContext: TLSContext?,
-        accounts: AccountsClient,
-        counters: FrontCounters,
-        logger: Logger
-    ) {
-        self.connection = connection
-        self.kind = kind
-        self.settings = settings
-        self.tlsContext = tlsContext
-        self.accounts = accounts
-        self.counters = counters
-        self.logger = logger
-        client = connection.remoteAddress?.ipAddress ?? "unknown"
+    init(_ client: FrontClient, handover: LoginHandover, maximumCommand: Int) {
+        self.client = client
+        self.handover = handover
+        self.maximumCommand = maximumCommand
+        connection = client.connection
         var limits = CommandLimits()
-        limits.command = settings.maximumCommand
+        limits.command = maximumCommand
         limits.message = 0
         reader = CommandReader(limits: limits)
     }
 
     /// Serves the client until it leaves, is sent away, or its session after login is over.
     func run() async {
-        connection.idleTimeout = settings.loginTimeout
-        connection.deadline = .now() + settings.loginTimeout
         do throws(ConnectionError) {
-            if kind == .imaps {
-                guard let tlsContext else { return }
-                try await connection.startTLS(server: tlsContext, reply: nil)
-                counters.tlsHandshakes.increment()
+            respond {
+                $0.status(.ok, code: .capability(capabilities), "\(client.settings.hostname) IMAP4rev1 ready")
             }
-            respond { $0.status(.ok, code: .capability(capabilities), "\(settings.hostname) IMAP4rev1 ready") }
-            while try await nextCommand() == .command {}
-            try await connection.flush()
+            while true {
+                switch try await nextCommand() {
+                case .command: continue
+                case .close: return try await connection.flush()
+                case .relay(let session): return await LoginHandover.relay(connection, session)
+                }
+            }
         } catch {
             switch error {
             case .timedOut: respond { $0.status(.bye, "too slow") }
             case .shuttingDown: respond { $0.status(.bye, code: .unavailable, "going down, try again later") }
-            case .closed, .lineTooLong, .failed, .tls:
-                logger.debug("connection lost", metadata: ["client": "\(client)", "reason": "\(error)"])
+            case .closed, .lineTooLong, .failed, .tls: client.logEnd(error)
             }
         }
     }
 
-    var mayLogIn: Bool {
-        connection.tls != nil || (settings.allowsPlaintextOnLoopback && isLoopback)
-    }
-
-    private var isLoopback: Bool {
-        guard let octets = connection.remoteAddress?.addressOctets else { return false }
-        return octets.count == 4 ? octets.first == 127 : octets == Array(repeating: 0, count: 15) + [1]
-    }
-
     private var capabilities: [String] {
-        Capabilities.beforeLogin(
-            mayLogIn: mayLogIn,
-            mayStartTLS: connection.tls == nil && kind == .imap && tlsContext != nil
-        )
+        Capabilities.beforeLogin(mayLogIn: client.mayLogIn, mayStartTLS: client.mayStartTLS)
     }
 
-    func respond(_ write: (inout ResponseWriter) -> Void) {
+    private func respond(_ write: (inout ResponseWriter) -> Void) {
         var writer = ResponseWriter()
         write(&writer)
         connection.write(writer.buffer)
     }
 
     private func nextCommand() async throws(ConnectionError) -> Next {
+        try client.checkTime()
         while true {
             switch reader.next(from: &connection.input) {
             case .needMore:
@@ -107,9 +78,9 @@ final class FrontSession {
                 return try await perform(command)
             case .append(let append):
                 // With a limit of no octets this is only an empty message.
-                return fault(tag: append.tag, "log in first")
+                return try await fault(append.tag, "log in first")
             case .bad(let tag, let reason, _):
-                return fault(tag: tag, reason)
+                return try await fault(tag, reason)
             case .fatal(let reason):
                 respond { $0.status(.bye, reason) }
                 return .close
@@ -117,73 +88,66 @@ final class FrontSession {
         }
     }
 
-    func fault(tag: String?, _ reason: String) -> Next {
-        counters.badCommands.increment()
-        errors += 1
-        respond { $0.status(.bad, tag: tag, reason) }
-        guard errors < settings.maximumErrors else {
-            respond { $0.status(.bye, "too many errors") }
-            return .close
-        }
-        return .command
-    }
-
     private func perform(_ command: TaggedCommand) async throws(ConnectionError) -> Next {
         let tag = command.tag
         switch command.command {
         case .capability:
             respond { $0.capability(capabilities) }
-            respond { $0.status(.ok, tag: tag, "done") }
-        case .noop:
-            respond { $0.status(.ok, tag: tag, "done") }
+        case .noop: break
         case .id:
             respond { $0.id(Capabilities.identity) }
-            respond { $0.status(.ok, tag: tag, "done") }
-        case .enable:
-            return fault(tag: tag, "log in first")
         case .logout:
             respond { $0.status(.bye, "goodbye") }
             respond { $0.status(.ok, tag: tag, "done") }
             return .close
-        case .startTLS:
-            return try await startTLS(tag)
+        case .startTLS: return try await startTLS(tag)
         case .login(let user, let password):
-            guard mayLogIn else { return refusePlaintext(tag) }
-            guard let user = Self.text(user), let password = Self.text(password) else {
-                return refuseLogin(tag, user: "")
+            guard client.mayLogIn else { return try await refusePlaintext(tag) }
+            guard let credentials = PasswordCredentials(user: user, password: password) else {
+                return try await refuseLogin(tag)
             }
-            return try await logIn(tag, PasswordCredentials(user: user, password: password))
+            return try await logIn(tag, .password(credentials))
         case .authenticate(let mechanism, let initialResponse):
-            guard mayLogIn else { return refusePlaintext(tag) }
+            guard client.mayLogIn else { return try await refusePlaintext(tag) }
             return try await authenticate(tag, mechanism, initialResponse)
-        default:
-            return fault(tag: tag, "log in first")
+        case .select, .examine, .create, .delete, .rename, .subscribe, .unsubscribe, .list, .lsub, .status,
+            .namespace, .enable, .idle, .check, .close, .unselect, .expunge, .uidExpunge, .search, .fetch, .store,
+            .copy, .move:
+            return try await fault(tag, "log in first")
         }
+        respond { $0.status(.ok, tag: tag, "done") }
         return .command
-    }
-
-    private static func text(_ octets: [UInt8]) -> String? {
-        (1...1024).contains(octets.count) ? String(validating: octets, as: UTF8.self) : nil
     }
 
     private func startTLS(_ tag: String) async throws(ConnectionError) -> Next {
-        guard connection.tls == nil, let tlsContext else { return fault(tag: tag, "TLS is not to be had") }
+        guard client.mayStartTLS else { return try await fault(tag, client.tlsRefusal) }
         var writer = ResponseWriter()
         writer.status(.ok, tag: tag, "begin")
-        try await connection.startTLS(server: tlsContext, reply: writer.buffer)
-        counters.tlsHandshakes.increment()
+        try await client.startTLS(reply: writer.buffer)
         return .command
     }
 
-    private func refusePlaintext(_ tag: String) -> Next {
-        respond { $0.status(.no, tag: tag, code: .privacyRequired, "use TLS first") }
-        return failure()
+    // MARK: Faults
+
+    /// BAD: the client's command makes no sense, or not now.
+    private func fault(_ tag: String?, _ reason: String) async throws(ConnectionError) -> Next {
+        try await refuse { $0.status(.bad, tag: tag, reason) }
     }
 
-    /// Counts against the client; sends it away when it's too much.
-    private func failure() -> Next {
-        errors += 1
-        guard errors < settings.maximumErrors else {
+    private func refusePlaintext(_ tag: String) async throws(ConnectionError) -> Next {
+        try await refuse { $0.status(.no, tag: tag, code: .privacyRequired, "use TLS first") }
+    }
+
+    private func refuseLogin(_ tag: String) async throws(ConnectionError) -> Next {
+        try await refuse { $0.status(.no, tag: tag, code: .authenticationFailed, "wrong user or password") }
+    }
+
+    /// Counts against the client, and sends it away when it's too much.
+    private func refuse(_ response: (inout ResponseWriter) -> Void) async throws(ConnectionError) -> Next {
+        let left = try await client.countFault()
+        respond(response)
+        guard left > 0 else {
+            client.logTooManyFaults()
             respond { $0.status(.bye, "too many errors") }
             return .close
         }
@@ -192,74 +156,46 @@ final class FrontSession {
 
     // MARK: Login
 
-    /// AUTHENTICATE (RFC 3501 §6.2.2) with or without an initial response (RFC 4959).
+    /// AUTHENTICATE (RFC 9051 §6.2.2) with or without an initial response.
     private func authenticate(
         _ tag: String,
         _ mechanism: String,
         _ initialResponse: [UInt8]?
     ) async throws(ConnectionError) -> Next {
-        guard var exchange = PasswordExchange(mechanism: mechanism) else {
-            respond { $0.status(.no, tag: tag, code: .cannot, "unknown mechanism") }
-            return failure()
-        }
-        var response = initialResponse.map { $0 == [UInt8(ascii: "=")] ? [] : $0 }
-        var challenge = exchange.firstChallenge
-        while true {
-            if response == nil {
-                respond { $0.continuation(Base64.encode(challenge.utf8)) }
-                try await connection.flush()
-                guard let line = try await connection.readLine(maximum: settings.maximumCommand) else { return .close }
-                response = Array(line.readableBytesView)
+        let exchange = try await client.authenticate(
+            by: mechanism,
+            initialResponse: initialResponse,
+            maximumLine: maximumCommand
+        ) { text in respond { $0.continuation(text) } }
+        switch exchange {
+        case .evidence(let evidence): return try await logIn(tag, evidence)
+        case .failed(.unknownMechanism):
+            return try await refuse {
+                $0.status(.no, tag: tag, code: .cannot, AuthenticationFault.unknownMechanism.text)
             }
-            let text = response ?? []
-            response = nil
-            if text == [UInt8(ascii: "*")] { return fault(tag: tag, "cancelled") }
-            guard let octets = Base64.decode(text) else { return fault(tag: tag, "not base64") }
-            switch exchange.take(octets) {
-            case .challenge(let next): challenge = next
-            case .credentials(let credentials): return try await logIn(tag, credentials)
-            case .malformed: return fault(tag: tag, "malformed response")
-            }
+        case .failed(let reason): return try await fault(tag, reason.text)
+        case .ended: return .close
         }
     }
 
-    private func logIn(_ tag: String, _ credentials: PasswordCredentials) async throws(ConnectionError) -> Next {
-        let handover = LoginHandover(path: settings.mailboxSocket, timeout: settings.authorityTimeout)
-        let outcome = await handover.logIn(
-            .imap,
-            user: credentials.user,
-            password: credentials.password,
-            client: client,
-            isEncrypted: connection.tls != nil,
-            accounts: accounts,
-            on: connection.eventLoop
-        )
-        switch outcome {
-        case .wrong:
-            return refuseLogin(tag, user: credentials.user)
-        case .refused(_, let reason), .unavailable(let reason):
-            logger.error("login deferred", metadata: ["client": "\(client)", "reason": "\(reason)"])
-            respond { $0.status(.no, tag: tag, code: .unavailable, "cannot log in now, try again later") }
-            return failure()
-        case .accepted(let mailbox, let address, _):
-            counters.logins.increment()
-            logger.info("login", metadata: ["client": "\(client)", "user": "\(address)"])
+    private func logIn(_ tag: String, _ evidence: SASLEvidence) async throws(ConnectionError) -> Next {
+        switch await client.logIn(evidence, to: .imap, by: handover) {
+        case .wrong: return try await refuseLogin(tag)
+        case .refused(.inUse, let text):
+            return try await refuse { $0.status(.no, tag: tag, code: .inUse, text) }
+        case .refused, .unavailable:
+            return try await refuse {
+                $0.status(.no, tag: tag, code: .unavailable, "cannot log in now, try again later")
+            }
+        case .accepted(let session, _):
             respond { $0.status(.ok, tag: tag, code: .capability(Capabilities.afterLogin), "logged in") }
             do throws(ConnectionError) {
                 try await connection.flush()
             } catch {
-                mailbox.close()
+                session.abort()
                 throw error
             }
-            await LoginHandover.relay(connection, mailbox)
-            return .close
+            return .relay(session)
         }
-    }
-
-    private func refuseLogin(_ tag: String, user: String) -> Next {
-        counters.loginsFailed.increment()
-        logger.notice("login failed", metadata: ["client": "\(client)", "user": "\(user)"])
-        respond { $0.status(.no, tag: tag, code: .authenticationFailed, "wrong user or password") }
-        return failure()
     }
 }

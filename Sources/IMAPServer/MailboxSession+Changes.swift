@@ -89,7 +89,7 @@ extension MailboxSession {
         try await connection.flush()
         let bell = Bell(on: connection.eventLoop)
         let watches = watch(bell)
-        let stop = IdleStop()
+        let stop = IdleStop(on: connection.eventLoop)
         let updates = Task(executorPreference: LoopExecutor.of(connection.eventLoop)) {
             await self.tellChanges(bell, stop, isWatched: !watches.isEmpty)
         }
@@ -99,7 +99,7 @@ extension MailboxSession {
         } catch {
             line = .failure(error)
         }
-        stop.isStopped = true
+        stop.stop()
         bell.ring()
         await updates.value
         for watch in watches { watcher?.forget(watch, bell) }
@@ -111,9 +111,23 @@ extension MailboxSession {
         return .command
     }
 
-    /// Set on the event loop's thread alone.
+    /// Tells the task that reports changes that the client wants no more of them.
     private final class IdleStop: @unchecked Sendable {
-        var isStopped = false
+        // Unchecked: all state belongs to the event loop's thread, which debug builds check.
+        private let loop: any EventLoop
+        private var hasStopped = false
+
+        init(on loop: any EventLoop) { self.loop = loop }
+
+        var isStopped: Bool {
+            loop.assertInEventLoop()
+            return hasStopped
+        }
+
+        func stop() {
+            loop.assertInEventLoop()
+            hasStopped = true
+        }
     }
 
     private func tellChanges(_ bell: Bell, _ stop: IdleStop, isWatched: Bool) async {
@@ -132,12 +146,11 @@ extension MailboxSession {
         }
     }
 
-    /// Watches the two directories of the selected folder, where it's a Maildir.
+    /// Watches the directories in which the selected folder changes, where it has any.
     private func watch(_ bell: Bell) -> [CInt] {
-        guard let selected, let watcher, location.format == .maildir else { return [] }
-        let base = "\(settings.mailDirectory)/\(location.path)"
-        let wire = String(decoding: selected.name.wire, as: UTF8.self)
-        let folder = selected.name == .inbox ? base : "\(base)/.\(wire)"
-        return ["new", "cur"].compactMap { watcher.watch("\(folder)/\($0)", bell) }
+        guard let selected, let watcher, let folder = try? folderName(selected.name) else { return [] }
+        return location.directories(of: folder, beneath: settings.mailDirectory).compactMap {
+            watcher.watch($0, bell)
+        }
     }
 }

@@ -4,33 +4,20 @@ import Mailbox
 import Network
 
 extension MailboxSession {
-    /// Commands that need no selected mailbox.
-    func onMailboxes(_ command: Command, tag: String) async throws -> Done {
-        switch command {
-        case .capability: respond { $0.capability(Capabilities.afterLogin) }
-        case .id: respond { $0.id(Capabilities.identity) }
-        case .enable: respond { $0.enabled([]) }
-        case .namespace: respond { $0.namespace(delimiter: FolderName.delimiter) }
-        case .select(let name): return try await select(name, readOnly: false)
-        case .examine(let name): return try await select(name, readOnly: true)
-        case .create(let name, _): try await create(name)
-        case .delete(let name): try await delete(name)
-        case .rename(let from, let to):
-            let from = try folderName(from)
-            let to = try folderName(to)
-            try await change { store throws(MailboxError) in try store.rename(from, to: to) }
-        case .subscribe(let name):
-            let name = try folderName(name)
-            try await change { store throws(MailboxError) in try store.subscribe(name) }
-        case .unsubscribe(let name):
-            let name = try folderName(name)
-            try await change { store throws(MailboxError) in try store.unsubscribe(name) }
-        case .list(let list): try await self.list(list)
-        case .lsub(let reference, let pattern): try await lsub(reference, pattern)
-        case .status(let name, let items): try await status(name, items)
-        default: break
-        }
-        return Done()
+    func rename(_ from: MailboxName, _ to: MailboxName) async throws {
+        let from = try folderName(from)
+        let to = try folderName(to)
+        try await change { store throws(MailboxError) in try store.rename(from, to: to) }
+    }
+
+    func subscribe(_ name: MailboxName) async throws {
+        let name = try folderName(name)
+        try await change { store throws(MailboxError) in try store.subscribe(name) }
+    }
+
+    func unsubscribe(_ name: MailboxName) async throws {
+        let name = try folderName(name)
+        try await change { store throws(MailboxError) in try store.unsubscribe(name) }
     }
 
     private func change(_ body: @escaping @Sendable (any MailStore) throws(MailboxError) -> Void) async throws {
@@ -45,21 +32,21 @@ extension MailboxSession {
         return folder
     }
 
-    private func create(_ name: MailboxName) async throws {
+    func create(_ name: MailboxName) async throws {
         // A delimiter at the end only says that there will be mailboxes below (RFC 3501 §6.3.3).
         let text = name.text.last == "." ? String(name.text.dropLast()) : name.text
         let folder = try folderName(MailboxName(text))
         try await change { store throws(MailboxError) in try store.create(folder) }
     }
 
-    private func delete(_ name: MailboxName) async throws {
+    func delete(_ name: MailboxName) async throws {
         let folder = try folderName(name)
         if selected?.name == name { selected = nil }
         try await change { store throws(MailboxError) in try store.delete(folder) }
     }
 
     /// SELECT and EXAMINE (RFC 3501 §6.3.1).
-    private func select(_ name: MailboxName, readOnly: Bool) async throws -> Done {
+    func select(_ name: MailboxName, readOnly: Bool) async throws -> Done {
         selected = nil
         let path = try folderName(name)
         let store = store
@@ -81,7 +68,7 @@ extension MailboxSession {
         return Done(code: readOnly ? .readOnly : .readWrite, text: "selected")
     }
 
-    private func status(_ name: MailboxName, _ items: [StatusItem]) async throws {
+    func status(_ name: MailboxName, _ items: [StatusItem]) async throws {
         let path = try folderName(name)
         let store = store
         let values = try await onDisk { () throws(MailboxError) -> [(StatusItem, Int)] in
@@ -109,7 +96,7 @@ extension MailboxSession {
 
     // MARK: LIST
 
-    private func list(_ list: ListCommand) async throws {
+    func list(_ list: ListCommand) async throws {
         if list.patterns == [[]], !list.isExtended {
             // Only asks for the delimiter.
             respond { $0.list("LIST", attributes: ["\\Noselect"], delimiter: FolderName.delimiter, name: []) }
@@ -146,7 +133,7 @@ extension MailboxSession {
     }
 
     /// LSUB (RFC 3501 §6.3.9). Where only names below match, and the pattern ends in `%`, their parent is shown.
-    private func lsub(_ reference: [UInt8], _ pattern: [UInt8]) async throws {
+    func lsub(_ reference: [UInt8], _ pattern: [UInt8]) async throws {
         let store = store
         let names = try await onDisk { () throws(MailboxError) in try store.subscriptions() }
         let pattern = ListPattern(reference + pattern, delimiter: FolderName.delimiter)

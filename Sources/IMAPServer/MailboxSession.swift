@@ -8,7 +8,7 @@ import Network
 
 /// A user's session after login. Runs on the connection's event loop alone.
 final class MailboxSession: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     enum Next {
         case command
         case close
@@ -24,7 +24,7 @@ final class MailboxSession: @unchecked Sendable {
     let location: MailboxLocation
     let store: any MailStore
     let settings: MailboxSettings
-    let disk: Disk
+    let disk: BlockingPool
     let watcher: FolderWatcher?
     let counters: MailboxCounters
     let logger: Logger
@@ -40,17 +40,16 @@ final class MailboxSession: @unchecked Sendable {
 
     init(
         _ connection: Connection,
-        location: MailboxLocation,
-        store: any MailStore,
+        _ mailbox: UserMailbox,
         settings: MailboxSettings,
-        disk: Disk,
+        disk: BlockingPool,
         watcher: FolderWatcher?,
         counters: MailboxCounters,
         logger: Logger
     ) {
         self.connection = connection
-        self.location = location
-        self.store = store
+        location = mailbox.location
+        store = mailbox.store
         self.settings = settings
         self.disk = disk
         self.watcher = watcher
@@ -78,6 +77,7 @@ final class MailboxSession: @unchecked Sendable {
     }
 
     func respond(_ write: (inout ResponseWriter) -> Void) {
+        connection.eventLoop.assertInEventLoop()
         var writer = ResponseWriter()
         write(&writer)
         unflushed += writer.buffer.readableBytes
@@ -146,26 +146,30 @@ final class MailboxSession: @unchecked Sendable {
 
     // MARK: Commands
 
+    /// What the OK says.
+    struct Done {
+        var code: ResponseCode?
+        var text = "done"
+    }
+
+    /// How a command ended.
+    private enum Completion {
+        /// With an OK that is still to be sent.
+        case done(Done)
+        /// It has been answered in full.
+        case answered(Next)
+    }
+
     private func perform(_ command: TaggedCommand) async throws(ConnectionError) -> Next {
         let tag = command.tag
-        switch command.command {
-        case .logout:
-            respond { $0.status(.bye, "goodbye") }
-            respond { $0.status(.ok, tag: tag, "done") }
-            return .close
-        case .startTLS, .login, .authenticate:
-            return fault(tag: tag, "you are logged in already")
-        case .idle:
-            return try await idle(tag)
-        default: break
-        }
         do {
-            let done =
-                try await Self.needsSelection(command.command)
-                ? onSelected(command.command, tag: tag) : onMailboxes(command.command, tag: tag)
-            let mayExpunge = Self.mayExpungeAfter(command.command)
-            if selected != nil { try await announceChanges(expunges: mayExpunge) }
-            respond { $0.status(.ok, tag: tag, code: done.code, done.text) }
+            switch try await execute(command.command, tag: tag) {
+            case .answered(let next): return next
+            case .done(let done):
+                let mayExpunge = Self.mayExpungeAfter(command.command)
+                if selected != nil { try await announceChanges(expunges: mayExpunge) }
+                respond { $0.status(.ok, tag: tag, code: done.code, done.text) }
+            }
         } catch let refusal as Refusal {
             respond { $0.status(.no, tag: tag, code: refusal.code, refusal.text) }
         } catch let error as SyntaxError {
@@ -179,17 +183,58 @@ final class MailboxSession: @unchecked Sendable {
         return .command
     }
 
-    /// What the OK says.
-    struct Done {
-        var code: ResponseCode?
-        var text = "done"
+    /// Every command has its case here: one that does nothing says so.
+    private func execute(_ command: Command, tag: String) async throws -> Completion {
+        switch command {
+        // In any state.
+        case .capability: respond { $0.capability(Capabilities.afterLogin) }
+        case .noop: break  // what changed is told after every command
+        case .id: respond { $0.id(Capabilities.identity) }
+        case .logout:
+            respond { $0.status(.bye, "goodbye") }
+            respond { $0.status(.ok, tag: tag, "done") }
+            return .answered(.close)
+
+        // Before the login.
+        case .startTLS, .login, .authenticate: throw SyntaxError("you are logged in already")
+
+        // After the login.
+        case .enable: respond { $0.enabled([]) }
+        case .namespace: respond { $0.namespace(delimiter: FolderName.delimiter) }
+        case .select(let name): return .done(try await select(name, readOnly: false))
+        case .examine(let name): return .done(try await select(name, readOnly: true))
+        case .create(let name, _): try await create(name)
+        case .delete(let name): try await delete(name)
+        case .rename(let from, let to): try await rename(from, to)
+        case .subscribe(let name): try await subscribe(name)
+        case .unsubscribe(let name): try await unsubscribe(name)
+        case .list(let list): try await self.list(list)
+        case .lsub(let reference, let pattern): try await lsub(reference, pattern)
+        case .status(let name, let items): try await status(name, items)
+        case .idle: return .answered(try await idle(tag))
+
+        // With a selected mailbox.
+        case .check: _ = try selection()  // what it would sync is synced already
+        case .close: try await close(try selection())
+        case .unselect:
+            _ = try selection()
+            selected = nil
+        case .expunge: try await expunge(try selection(), nil)
+        case .uidExpunge(let set): try await expunge(try selection(), set)
+        case .search(let search, let byUID): try await self.search(try selection(), search, byUID: byUID, tag: tag)
+        case .fetch(let set, let items, let byUID): try await fetch(try selection(), set, items, byUID: byUID)
+        case .store(let set, let change, let byUID): try await storeFlags(try selection(), set, change, byUID: byUID)
+        case .copy(let set, let name, let byUID):
+            return .done(try await copy(try selection(), set, to: name, byUID: byUID))
+        case .move(let set, let name, let byUID):
+            return .done(try await move(try selection(), set, to: name, byUID: byUID))
+        }
+        return .done(Done())
     }
 
-    private static func needsSelection(_ command: Command) -> Bool {
-        switch command {
-        case .check, .close, .unselect, .expunge, .uidExpunge, .search, .fetch, .store, .copy, .move: true
-        default: false
-        }
+    private func selection() throws(SyntaxError) -> SelectedFolder {
+        guard let selected else { throw SyntaxError("select a mailbox first") }
+        return selected
     }
 
     /// EXPUNGE responses must not come during FETCH, STORE and SEARCH by number (RFC 3501 §7.4.1).
@@ -200,28 +245,15 @@ final class MailboxSession: @unchecked Sendable {
         }
     }
 
-    private func onSelected(_ command: Command, tag: String) async throws -> Done {
-        guard let selected else { throw SyntaxError("select a mailbox first") }
-        switch command {
-        case .close:
-            if !selected.isReadOnly {
-                let deleted = selected.known.filter { $0.flags.contains(.deleted) }.map(\.uid)
-                if !deleted.isEmpty {
-                    let folder = selected.folder
-                    _ = try await onDisk { () throws(MailboxError) in try folder.expunge(deleted) }
-                }
+    /// CLOSE (RFC 3501 §6.4.2): expunges without a word, then nothing is selected.
+    private func close(_ selected: SelectedFolder) async throws {
+        if !selected.isReadOnly {
+            let deleted = selected.known.filter { $0.flags.contains(.deleted) }.map(\.uid)
+            if !deleted.isEmpty {
+                let folder = selected.folder
+                _ = try await onDisk { () throws(MailboxError) in try folder.expunge(deleted) }
             }
-            self.selected = nil
-        case .unselect: self.selected = nil
-        case .expunge: try await expunge(selected, nil)
-        case .uidExpunge(let set): try await expunge(selected, set)
-        case .search(let search, let byUID): try await self.search(selected, search, byUID: byUID, tag: tag)
-        case .fetch(let set, let items, let byUID): try await fetch(selected, set, items, byUID: byUID)
-        case .store(let set, let change, let byUID): try await storeFlags(selected, set, change, byUID: byUID)
-        case .copy(let set, let name, let byUID): return try await copy(selected, set, to: name, byUID: byUID)
-        case .move(let set, let name, let byUID): return try await move(selected, set, to: name, byUID: byUID)
-        default: break
         }
-        return Done()
+        self.selected = nil
     }
 }

@@ -87,8 +87,8 @@ final class DeliveryService: @unchecked Sendable {
             }
         } catch {
             switch error {
-            case .refused(let status, let text): return .never(status, text)
-            case .deferred(let status, let text): return .later(status, text)
+            case .refused(let status, let text): return .never(status.description, text)
+            case .deferred(let status, let text): return .later(status.description, text)
             case .unavailable(let reason): return .later("4.3.0", reason)
             }
         }

@@ -1,4 +1,5 @@
 import DNS
+import Encodings
 import MIME
 
 /// What is wrong with a tag list.
@@ -67,6 +68,6 @@ package struct TagList: Sendable, Equatable {
 
     /// The octets that a value means in base64, white space anywhere in it; nil where it's none.
     package static func base64(_ value: [UInt8]) -> [UInt8]? {
-        RadixCoding.base64.decode(value.filter { !ASCII.isWhitespace($0) })
+        Base64.decode(value.filter { !ASCII.isWhitespace($0) })
     }
 }

@@ -4,16 +4,19 @@ package struct Capabilities: Equatable, Sendable {
     package var startTLS: Bool
     /// Whether a password would be taken now; otherwise neither USER nor SASL are listed.
     package var login: Bool
+    /// The SASL mechanisms that are offered then.
+    package var mechanisms: [String]
 
-    package init(startTLS: Bool, login: Bool) {
+    package init(startTLS: Bool, login: Bool, mechanisms: [String]) {
         self.startTLS = startTLS
         self.login = login
+        self.mechanisms = mechanisms
     }
 
     /// One line each.
     package var lines: [String] {
         var lines = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"]
-        if login { lines += ["USER", "SASL PLAIN LOGIN"] }
+        if login { lines += ["USER", "SASL " + mechanisms.joined(separator: " ")] }
         if startTLS { lines.append("STLS") }
         lines.append("IMPLEMENTATION Martlet")
         return lines

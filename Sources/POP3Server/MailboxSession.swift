@@ -1,11 +1,12 @@
 import Accounts
 import CoreMetrics
+import Front
 import Logging
-import Login
 import Mailbox
 import NIOCore
 import Network
 import POP3
+import SASL
 
 /// One client after login (RFC 1939 §5 and §6, TRANSACTION and UPDATE).
 final class MailboxSession {
@@ -13,11 +14,11 @@ final class MailboxSession {
 
     private let connection: Connection
     private let maildrop: Maildrop
-    private let service: MailboxService
+    private let service: POP3MailboxService
     private let arrival: LoginArrival
     private var errors = 0
 
-    init(_ connection: Connection, _ maildrop: Maildrop, service: MailboxService, arrival: LoginArrival) {
+    init(_ connection: Connection, _ maildrop: Maildrop, service: POP3MailboxService, arrival: LoginArrival) {
         self.connection = connection
         self.maildrop = maildrop
         self.service = service
@@ -98,7 +99,9 @@ final class MailboxSession {
     private func capabilities() {
         connection.write { output in
             output.writeOK("capabilities follow")
-            for line in Capabilities(startTLS: false, login: true).lines { output.writeListing(line) }
+            for line in Capabilities(startTLS: false, login: true, mechanisms: SASLMechanisms.names).lines {
+                output.writeListing(line)
+            }
             output.writeListingEnd()
         }
     }
@@ -132,7 +135,7 @@ final class MailboxSession {
         let maildrop = maildrop
         let reader: MessageReader
         do throws(MailboxError) {
-            reader = try await service.blocking(on: connection.eventLoop) { () throws(MailboxError) in
+            reader = try await service.pool.run { () throws(MailboxError) in
                 try maildrop.open(entry)
             }
         } catch {
@@ -153,7 +156,7 @@ final class MailboxSession {
             let position = offset
             let octets: ByteBuffer
             do throws(MailboxError) {
-                octets = try await service.blocking(on: connection.eventLoop) { () throws(MailboxError) in
+                octets = try await service.pool.run { () throws(MailboxError) in
                     try reader.read(at: position, count: Self.chunk)
                 }
                 if octets.readableBytes == 0 { throw .corrupt("the message is shorter than it was") }
@@ -181,7 +184,7 @@ final class MailboxSession {
     private func quit() async -> Bool {
         let maildrop = maildrop
         do throws(MailboxError) {
-            let count = try await service.blocking(on: connection.eventLoop) { () throws(MailboxError) in
+            let count = try await service.pool.run { () throws(MailboxError) in
                 try maildrop.commit()
             }
             service.messagesDeleted.increment(by: count)

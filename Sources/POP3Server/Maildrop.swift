@@ -2,8 +2,8 @@ import Mailbox
 
 /// A mailbox as one POP3 session sees it (RFC 1939 §5): locked, its messages numbered once and for all. Everything here
 /// may block on the disk unless it says otherwise.
-final class Maildrop: @unchecked Sendable {
-    // Unchecked: a session does one thing at a time.
+package final class Maildrop: @unchecked Sendable {
+    // Unchecked: a session does one thing at a time, on its loop or on a thread of the pool.
     struct Entry {
         let uid: UInt32
         /// With CRLF line ends, but without the one that an unfinished last line gets when it is sent: only reading the

@@ -9,7 +9,7 @@ enum RecipientKind: Equatable {
     /// A domain that is not ours.
     case foreign
     /// One of our domains has no such mailbox.
-    case unknown(status: String, text: String)
+    case unknown(status: EnhancedStatusCode, text: String)
     /// authd cannot say now; the reason.
     case deferred(String)
 }
@@ -17,23 +17,27 @@ enum RecipientKind: Equatable {
 /// Asks authd about recipients, for the sessions of one event loop. Positive answers are believed for a short time, as
 /// the same recipient comes again and again when mail comes fast.
 final class RecipientDirectory: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     private static let maximumCached = 4096
 
     private let accounts: AccountsClient
+    private let loop: any EventLoop
     private let lifetime: TimeAmount
     private var cache: [MailAddress: (kind: RecipientKind, until: NIODeadline)] = [:]
 
-    init(accounts: AccountsClient, lifetime: TimeAmount) {
+    init(accounts: AccountsClient, on loop: any EventLoop, lifetime: TimeAmount) {
         self.accounts = accounts
+        self.loop = loop
         self.lifetime = lifetime
     }
 
-    func look(up address: MailAddress) async -> RecipientKind {
+    func owner(of address: MailAddress) async -> RecipientKind {
+        loop.assertInEventLoop()
         if let known = cache[address], known.until > .now() { return known.kind }
         let kind = await ask(address)
         guard lifetime > .zero, kind == .local || kind == .foreign else { return kind }
         if cache.count >= Self.maximumCached { cache.removeAll(keepingCapacity: true) }
+        loop.assertInEventLoop()
         cache[address] = (kind, .now() + lifetime)
         return kind
     }

@@ -1,18 +1,12 @@
 import Daemon
-import Network
+import Front
 import MIME
 import NIOCore
-import TLS
+import Network
 
-/// smtpd as a daemon: binds its ports and loads its key, then serves without a right to any file.
-package struct SMTPDProgram: DaemonProgram {
+/// smtpd as a daemon.
+package struct SMTPDProgram: FrontProgram {
     package let name = DaemonName.smtpd
-
-    /// What was opened with rights.
-    package struct Prepared: Sendable {
-        let endpoints: [ListeningEndpoint]
-        let tlsContext: TLSContext
-    }
 
     package init() {}
 
@@ -20,37 +14,23 @@ package struct SMTPDProgram: DaemonProgram {
 
     package func prepare(_ setup: Setup) throws -> Prepared {
         DateTime.loadTimeZone()
-        let configuration = setup.configuration.smtpd
-        var endpoints: [ListeningEndpoint] = []
-        for (kind, addresses) in [
-            (ListenerKind.smtp, configuration.smtp), (.submission, configuration.submission),
-            (.submissions, configuration.submissions),
-        ] {
-            endpoints += try setup.listen(addresses).map { ListeningEndpoint(kind, socket: $0) }
-        }
-        setup.rights.root = "run"
-        return Prepared(endpoints: endpoints, tlsContext: try setup.serverTLS())
+        return try prepareFront(setup)
     }
 
-    package func serve(_ prepared: Prepared, _ context: DaemonContext) async throws {
-        let configuration = context.configuration.smtpd
+    package func addresses(_ configuration: Configuration) -> [(role: ListenerKind, addresses: [SocketAddress])] {
+        [
+            (.smtp, configuration.smtpd.smtp), (.submission, configuration.smtpd.submission),
+            (.submissions, configuration.smtpd.submissions),
+        ]
+    }
+
+    package func shutdownGrace(_ configuration: Configuration) -> TimeAmount { configuration.smtpd.shutdownGrace }
+
+    package func service(_ context: DaemonContext) -> SMTPFront {
         var settings = ServerSettings(context.configuration)
         settings.queueSocket = context.socket("queue.sock")
-        settings.authoritySocket = context.socket("auth.sock")
-        let service = SMTPService(
-            settings: settings,
-            limits: Listener.Limits(
-                connections: configuration.maximumConnections,
-                perClient: configuration.maximumConnectionsPerClient
-            ),
-            tlsContext: prepared.tlsContext,
-            group: context.group,
-            logger: context.logger
-        )
-        try await service.start(prepared.endpoints)
-        context.announceReadiness()
-        await context.untilShutdown()
-        await service.shutDown(grace: configuration.shutdownGrace)
+        settings.front.authoritySocket = context.socket("auth.sock")
+        return SMTPFront(settings, group: context.group)
     }
 }
 
@@ -68,10 +48,14 @@ extension ServerSettings {
         limits.recipients = smtpd.maximumRecipients
         limits.hops = smtpd.maximumHops
         limits.textLine = smtpd.maximumLine
-        limits.errors = smtpd.maximumErrors
-        limits.errorDelay = smtpd.errorDelay
-        limits.idle = smtpd.idleTimeout
-        limits.session = smtpd.sessionTimeout
         limits.greetingDelay = smtpd.greetingDelay
+        front.connections = Listener.Limits(
+            connections: smtpd.maximumConnections,
+            perClient: smtpd.maximumConnectionsPerClient
+        )
+        front.maximumErrors = smtpd.maximumErrors
+        front.errorDelay = smtpd.errorDelay
+        front.idleTimeout = smtpd.idleTimeout
+        front.sessionTimeout = smtpd.sessionTimeout
     }
 }

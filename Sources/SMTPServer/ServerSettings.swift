@@ -1,10 +1,11 @@
+import Front
 import NIOCore
 import Network
 
 /// What smtpd was told: checked values, made from the configuration.
 package struct ServerSettings: Sendable {
-    /// The name in the greeting and in Received fields.
-    package var hostname: String
+    /// What every front is told.
+    package var front: FrontSettings
     /// The domain of `<Postmaster>` without one.
     package var postmasterDomain: String
     /// Networks whose clients may relay without logging in.
@@ -15,20 +16,19 @@ package struct ServerSettings: Sendable {
     package var limits = SessionLimits()
     /// How long a positive answer of authd about a recipient is believed.
     package var recipientCache = TimeAmount.seconds(2)
-    /// How long authd may take for an answer.
-    package var authorityTimeout = TimeAmount.seconds(30)
     /// How long queue-manager may take to commit a message.
     package var queueTimeout = TimeAmount.minutes(5)
     /// The path of queue-manager's socket.
     package var queueSocket = "run/queue.sock"
-    /// The path of authd's socket.
-    package var authoritySocket = "run/auth.sock"
 
     /// Settings with default limits.
     package init(hostname: String, postmasterDomain: String) {
-        self.hostname = hostname
+        front = FrontSettings(hostname: hostname)
         self.postmasterDomain = postmasterDomain
     }
+
+    /// The name in the greeting and in Received fields.
+    package var hostname: String { front.hostname }
 }
 
 /// Limits of one session and its messages.
@@ -45,14 +45,6 @@ package struct SessionLimits: Sendable {
     package var commandLine = 2048
     /// Octets of a line within AUTH.
     package var authenticationLine = 2048
-    /// Faults of the client before it is sent away.
-    package var errors = 20
-    /// What each fault beyond half of `errors` adds to the delay of the reply.
-    package var errorDelay = TimeAmount.milliseconds(200)
-    /// Silence of the client.
-    package var idle = TimeAmount.minutes(5)
-    /// Time for the whole session.
-    package var session = TimeAmount.hours(1)
     /// How long the greeting waits for clients that talk before it; 0 for no check.
     package var greetingDelay = TimeAmount.zero
 
@@ -61,7 +53,7 @@ package struct SessionLimits: Sendable {
 }
 
 /// What kind of client a listening socket is for.
-package enum ListenerKind: String, Sendable, CaseIterable {
+package enum ListenerKind: ListenerRole, CaseIterable {
     /// Other hosts (RFC 5321).
     case smtp
     /// Users, with STARTTLS (RFC 6409).
@@ -71,4 +63,6 @@ package enum ListenerKind: String, Sendable, CaseIterable {
 
     /// Whether clients must log in.
     package var isSubmission: Bool { self != .smtp }
+
+    package var isEncrypted: Bool { self == .submissions }
 }

@@ -75,7 +75,7 @@ extension Session {
         guard let address = address(of: path) else {
             return try await refuseRecipient(path, .mailboxUnavailable, .noSuchMailbox, "no postmaster here")
         }
-        switch await resources.recipients.look(up: address) {
+        switch await resources.recipients.owner(of: address) {
         case .local:
             return accept(address)
         case .foreign where user != nil || mayRelayByAddress:
@@ -83,7 +83,6 @@ extension Session {
         case .foreign:
             return try await refuseRecipient(path, .mailboxUnavailable, .notAuthorized, "relaying denied")
         case .unknown(let status, let text):
-            let status = EnhancedStatusCode(parsing: status.utf8) ?? .noSuchMailbox
             return try await refuseRecipient(path, .mailboxUnavailable, status, text)
         case .deferred(let reason):
             logger.error("recipient deferred", metadata: ["recipient": "\(path)", "reason": "\(reason)"])

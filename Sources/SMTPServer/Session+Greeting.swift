@@ -1,6 +1,7 @@
-import CoreMetrics
+import Front
 import NIOCore
 import Network
+import SASL
 import SMTP
 
 extension Session {
@@ -16,8 +17,10 @@ extension Session {
         reply(.ok, nil, settings.hostname, isLast: false)
         reply(.ok, nil, "PIPELINING", isLast: false)
         reply(.ok, nil, "SIZE \(settings.limits.message)", isLast: false)
-        if connection.tls == nil, tlsContext != nil { reply(.ok, nil, "STARTTLS", isLast: false) }
-        if connection.tls != nil { reply(.ok, nil, "AUTH PLAIN LOGIN", isLast: false) }
+        if front.mayStartTLS { reply(.ok, nil, "STARTTLS", isLast: false) }
+        if connection.tls != nil {
+            reply(.ok, nil, "AUTH " + SASLMechanisms.names.joined(separator: " "), isLast: false)
+        }
         reply(.ok, nil, "8BITMIME", isLast: false)
         reply(.ok, nil, "ENHANCEDSTATUSCODES")
         return .command
@@ -25,19 +28,16 @@ extension Session {
 
     /// STARTTLS (RFC 3207): what the client sent behind it is thrown away, and all that was said before is forgotten.
     func startTLS() async throws(ConnectionError) -> Next {
-        guard let tlsContext else {
-            return try await fault(.notImplemented, .invalidCommand, "TLS is not available")
-        }
-        guard connection.tls == nil else {
-            return try await fault(.badSequence, .invalidCommand, "TLS is on already")
+        guard front.mayStartTLS else {
+            let code = connection.tls == nil ? ReplyCode.notImplemented : .badSequence
+            return try await fault(code, .invalidCommand, front.tlsRefusal)
         }
         guard helo != nil, isExtended else {
             return try await fault(.badSequence, .invalidCommand, "send EHLO first")
         }
         var ready = ByteBuffer()
         Reply.write(.ready, .success, "go ahead", to: &ready)
-        try await connection.startTLS(server: tlsContext, reply: ready)
-        counters.tlsHandshakes.increment()
+        try await front.startTLS(reply: ready)
         helo = nil
         isExtended = false
         user = nil

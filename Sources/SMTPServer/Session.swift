@@ -1,24 +1,9 @@
-import Accounts
 import CoreMetrics
+import Front
 import Logging
 import NIOCore
 import Network
 import SMTP
-import TLS
-
-/// What all sessions of one event loop share.
-final class LoopResources: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
-    let queue: QueuePool
-    let recipients: RecipientDirectory
-    let accounts: AccountsClient
-
-    init(queue: QueuePool, recipients: RecipientDirectory, accounts: AccountsClient) {
-        self.queue = queue
-        self.recipients = recipients
-        self.accounts = accounts
-    }
-}
 
 /// One client's connection, from greeting to goodbye. Runs on the connection's event loop alone.
 final class Session {
@@ -57,16 +42,17 @@ final class Session {
         }
     }
 
-    let connection: Connection
+    let front: FrontClient
     let kind: ListenerKind
     let settings: ServerSettings
-    let tlsContext: TLSContext?
     let resources: LoopResources
     let counters: ServerCounters
-    let logger: Logger
-    /// The client's address as text.
-    let client: String
     let mayRelayByAddress: Bool
+
+    var connection: Connection { front.connection }
+    var logger: Logger { front.logger }
+    /// The client's address as text.
+    var client: String { front.address }
 
     /// What the client called itself in HELO or EHLO.
     var helo: String?
@@ -75,43 +61,30 @@ final class Session {
     /// The address that the client logged in as.
     var user: String?
     var transaction: Transaction?
-    private var errors = 0
     private var unflushed = 0
 
     /// Replies of more octets than this are sent although more commands are waiting.
     private static let replyBatch = 8192
 
     init(
-        _ connection: Connection,
+        _ client: FrontClient,
         kind: ListenerKind,
         settings: ServerSettings,
-        tlsContext: TLSContext?,
         resources: LoopResources,
-        counters: ServerCounters,
-        logger: Logger
+        counters: ServerCounters
     ) {
-        self.connection = connection
+        front = client
         self.kind = kind
         self.settings = settings
-        self.tlsContext = tlsContext
         self.resources = resources
         self.counters = counters
-        self.logger = logger
-        let octets = connection.remoteAddress?.addressOctets
-        client = ClientText.text(connection.remoteAddress)
+        let octets = client.connection.remoteAddress?.addressOctets
         mayRelayByAddress = octets.map { octets in settings.relayFrom.contains { $0.contains(octets) } } ?? false
     }
 
     /// Serves the client until it leaves or is sent away.
     func run() async {
-        connection.idleTimeout = settings.limits.idle
-        connection.deadline = .now() + settings.limits.session
         do throws(ConnectionError) {
-            if kind == .submissions {
-                guard let tlsContext else { return }
-                try await connection.startTLS(server: tlsContext, reply: nil)
-                counters.tlsHandshakes.increment()
-            }
             guard try await greet() else { return }
             while try await nextCommand() == .command {}
             try await connection.flush()
@@ -128,16 +101,16 @@ final class Session {
         case .shuttingDown:
             reply(.serviceNotAvailable, .notAccepting, "\(settings.hostname) going down, try again later")
         case .closed, .lineTooLong, .failed, .tls:
-            logger.debug("connection lost", metadata: ["client": "\(client)", "reason": "\(error)"])
+            front.logEnd(error)
         }
     }
 
     private func greet() async throws(ConnectionError) -> Bool {
         if settings.limits.greetingDelay > .zero {
-            await pause(settings.limits.greetingDelay)
+            await connection.eventLoop.pause(settings.limits.greetingDelay)
             if connection.input.readableBytes > 0 {
                 logger.info("client talked before the greeting", metadata: ["client": "\(client)"])
-                counters.connectionsRefused.increment()
+                counters.earlyTalkers.increment()
                 reply(.transactionFailed, .invalidCommand, "you talk before you are greeted")
                 try await flush()
                 return false
@@ -229,10 +202,7 @@ final class Session {
         try await connection.flush()
     }
 
-    /// A client that never pauses gives the connection no occasion to notice that its time is over.
-    func checkTime() throws(ConnectionError) {
-        if let deadline = connection.deadline, deadline <= .now() { throw .timedOut }
-    }
+    func checkTime() throws(ConnectionError) { try front.checkTime() }
 
     /// Replies to a fault of the client: later and later beyond half the number allowed, and with 421 at the end.
     func fault(
@@ -240,34 +210,13 @@ final class Session {
         _ status: EnhancedStatusCode,
         _ text: String
     ) async throws(ConnectionError) -> Next {
-        errors += 1
-        let excess = errors - settings.limits.errors / 2
-        if excess > 0, settings.limits.errorDelay > .zero {
-            try await flush()
-            await pause(settings.limits.errorDelay * min(excess, 10))
-        }
-        guard errors <= settings.limits.errors else {
-            logger.info("too many errors", metadata: ["client": "\(client)", "last": "\(code) \(status) \(text)"])
+        guard try await front.countFault() >= 0 else {
+            front.logTooManyFaults()
             reply(.serviceNotAvailable, .refusedForNow, "too many errors")
             return .close
         }
         reply(code, status, text)
         return .command
-    }
-
-    private func pause(_ time: TimeAmount) async {
-        _ = try? await connection.eventLoop.scheduleTask(in: time) {}.futureResult.get()
-    }
-}
-
-/// A client's address as text, an IPv4 address mapped into IPv6 as the IPv4 address.
-enum ClientText {
-    static func text(_ address: SocketAddress?) -> String {
-        guard let address else { return "local" }
-        if case .v6 = address, let octets = address.addressOctets, octets.count == 4 {
-            return octets.map { String($0) }.joined(separator: ".")
-        }
-        return address.ipAddress ?? "local"
     }
 }
 

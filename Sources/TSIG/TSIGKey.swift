@@ -1,5 +1,6 @@
 import Cryptography
 import DNS
+import Encodings
 
 /// A secret that two parties share, and what it's for (RFC 8945 §1.3).
 package struct TSIGKey: Hashable, Sendable {
@@ -62,7 +63,7 @@ package struct TSIGKey: Hashable, Sendable {
             else { throw .unknownAlgorithm(mnemonic) }
             codeLength = bits / 8
         }
-        guard let secret = RadixCoding.base64.decode(words[1].utf8) else { throw .encoding }
+        guard let secret = Base64.decode(words[1].utf8) else { throw .encoding }
         guard secret.count >= Self.minimumSecretOctets else { throw .shortSecret }
         self.init(name: name, algorithm: algorithm, secret: secret, codeLength: codeLength)
     }

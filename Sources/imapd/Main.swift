@@ -16,6 +16,6 @@ struct Main: ParsableCommand {
     @OptionGroup var options: DaemonOptions
 
     func run() {
-        if mailbox { IMAPDMailboxProgram().run(options) } else { IMAPDProgram().run(options) }
+        if mailbox { IMAPMailboxProgram().run(options) } else { IMAPFrontProgram().run(options) }
     }
 }

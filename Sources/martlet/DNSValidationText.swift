@@ -1,5 +1,6 @@
 import DNS
 import DNSSEC
+import Encodings
 
 /// The steps of a validation as people read them.
 enum DNSValidationText {
@@ -99,7 +100,7 @@ struct DNSValidationDocument: Encodable {
                 (kind, name) = ("keys", zone.description)
                 self.entrance = entrance
                 keys = found.map { key in
-                    let text = String(decoding: RadixCoding.base64.encode(key.key), as: UTF8.self)
+                    let text = String(decoding: Base64.encode(key.key), as: UTF8.self)
                     return Key(tag: key.keyTag, algorithm: key.algorithm, flags: key.flags, key: text)
                 }
             case .unsigned(let zone): (kind, name) = ("unsigned", zone.description)

@@ -17,7 +17,7 @@ struct Main: ParsableCommand {
     @OptionGroup var options: DaemonOptions
 
     func run() {
-        if mailbox { MailboxProgram().run(options) }
-        FrontProgram().run(options)
+        if mailbox { POP3MailboxProgram().run(options) }
+        POP3FrontProgram().run(options)
     }
 }

@@ -4,6 +4,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import Network
+import SMTP
 import Testing
 
 #if canImport(Glibc)
@@ -47,14 +48,14 @@ import Glibc
     }
 
     @Test func refusedAndDeferredAreTold() async throws {
-        await #expect(throws: AccountsError.refused(status: "5.7.8", text: "no")) {
+        await #expect(throws: AccountsError.refused(status: .badCredentials, text: "no")) {
             try await withAuthority { _ in
                 .reply(.reject, status: "5.7.8", text: "no")
             } _: {
                 _ = try await $0.redeem(ticket: "x", service: .imap)
             }
         }
-        await #expect(throws: AccountsError.deferred(status: "4.7.0", text: "later")) {
+        await #expect(throws: AccountsError.deferred(status: .refusedForNow, text: "later")) {
             try await withAuthority { _ in
                 .reply(.defer, status: "4.7.0", text: "later")
             } _: {

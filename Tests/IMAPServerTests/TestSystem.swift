@@ -1,6 +1,9 @@
+import Accounts
 import Bus
+import Front
 import Logging
 import Mailbox
+import MailboxProcess
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
@@ -18,8 +21,8 @@ final class TestSystem: Sendable {
     let loop: any EventLoop
     let port: Int
     let directory: String
-    private let front: FrontService
-    private let mailbox: MailboxService
+    private let front: FrontServer<IMAPFront>
+    private let mailbox: MailboxServer<IMAPMailboxService>
     private let authority: BusServer
 
     /// Runs the body on the event loop of a system, then shuts it down and removes its files.
@@ -53,25 +56,31 @@ final class TestSystem: Sendable {
             connection.write(Self.answer(frame, tickets))
         }
         var settings = MailboxSettings()
-        settings.authoritySocket = "\(directory)/auth.sock"
         settings.mailDirectory = "\(directory)/mail"
-        mailbox = MailboxService(
-            settings: settings,
-            mail: try MailDirectory("\(directory)/mail"),
-            allowed: [],
-            connections: 100,
+        var server = MailboxServerSettings(login: .imap)
+        server.authoritySocket = "\(directory)/auth.sock"
+        mailbox = MailboxServer(
+            IMAPMailboxService(settings: settings, pool: .shared, logger: logger),
+            settings: server,
+            directory: try MailDirectory("\(directory)/mail"),
+            pool: .shared,
             group: loop,
             logger: logger
         )
         try await mailbox.start(on: try UnixSocket.listen("\(directory)/imap.sock"))
         var fronts = FrontSettings(hostname: "mail.example.test")
-        fronts.authoritySocket = settings.authoritySocket
-        fronts.mailboxSocket = "\(directory)/imap.sock"
+        fronts.authoritySocket = "\(directory)/auth.sock"
+        fronts.errorDelay = .zero
         fronts.allowsPlaintextOnLoopback = true
-        front = FrontService(settings: fronts, limits: .init(), tlsContext: nil, group: loop, logger: logger)
+        front = FrontServer(
+            IMAPFront(fronts, mailboxSocket: "\(directory)/imap.sock"),
+            tlsContext: nil,
+            group: loop,
+            logger: logger
+        )
         let socket = try InternetSocket.listen(try SocketAddress(ipAddress: "127.0.0.1", port: 0))
         port = InternetSocket.port(of: socket) ?? 0
-        try await front.start([IMAPEndpoint(.imap, socket: socket)])
+        try await front.start([FrontEndpoint(.imap, socket: socket)])
     }
 
     private static func answer(_ frame: Frame, _ tickets: NIOLockedValueBox<Set<String>>) -> Frame {

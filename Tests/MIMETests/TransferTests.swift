@@ -1,4 +1,5 @@
 @testable import MIME
+import Encodings
 import Testing
 
 /// The octets cut into pieces of that size.

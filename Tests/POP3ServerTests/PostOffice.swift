@@ -1,7 +1,9 @@
+import Accounts
 import Bus
+import Front
 import Logging
-import Login
 import Mailbox
+import MailboxProcess
 import NIOCore
 import NIOPosix
 import Network
@@ -78,33 +80,34 @@ struct PostOffice: Sendable {
                 connection.write(answer(frame, chosen))
             }
         }
-        var mailboxSettings = MailboxSettings()
+        var mailboxSettings = MailboxServerSettings(login: .pop3)
         mailboxSettings.authoritySocket = "\(directory)/auth.sock"
-        let mailbox = MailboxService(
+        let mailbox = MailboxServer(
+            POP3MailboxService(settings: MailboxSettings(), pool: .shared, logger: logger),
             settings: mailboxSettings,
             directory: try MailDirectory("\(directory)/mail"),
-            pool: .singleton,
+            pool: .shared,
             group: loop,
             logger: logger
         )
         if options.hasMailboxProcess { try await mailbox.start(on: try UnixSocket.listen("\(directory)/pop3.sock")) }
         var settings = FrontSettings(hostname: "mail.example.test")
+        settings.connections.connections = options.connections
+        settings.maximumErrors = 10
+        settings.errorDelay = .zero
         settings.authoritySocket = "\(directory)/auth.sock"
-        settings.mailboxSocket = "\(directory)/pop3.sock"
-        settings.plaintextOnLoopback = options.plaintext
-        let front = FrontService(
-            settings: settings,
-            limits: Listener.Limits(connections: options.connections),
-            tlsContext: try #require(certificate),
+        settings.allowsPlaintextOnLoopback = options.plaintext
+        let tlsContext: TLSContext = try #require(Self.certificate)
+        let front = FrontServer(
+            POP3Front(settings, mailboxSocket: "\(directory)/pop3.sock"),
+            tlsContext: tlsContext,
             group: loop,
             logger: logger
         )
         let plain = try InternetSocket.listen(try SocketAddress(ipAddress: "127.0.0.1", port: 0))
         let secure = try InternetSocket.listen(try SocketAddress(ipAddress: "127.0.0.1", port: 0))
         let ports = (try #require(InternetSocket.port(of: plain)), try #require(InternetSocket.port(of: secure)))
-        try await front.start([
-            .init(socket: plain, isEncrypted: false), .init(socket: secure, isEncrypted: true),
-        ])
+        try await front.start([FrontEndpoint(.pop3, socket: plain), FrontEndpoint(.pop3s, socket: secure)])
         let office = PostOffice(
             directory: directory,
             loop: loop,

@@ -1,3 +1,4 @@
+import Front
 import Daemon
 import NIOCore
 import Network
@@ -38,10 +39,10 @@ import Testing
         #expect(settings.limits.recipients == 7)
         #expect(settings.limits.hops == 8)
         #expect(settings.limits.textLine == 998)
-        #expect(settings.limits.errors == 9)
-        #expect(settings.limits.errorDelay == .seconds(3))
-        #expect(settings.limits.idle == .minutes(1))
-        #expect(settings.limits.session == .minutes(2))
+        #expect(settings.front.maximumErrors == 9)
+        #expect(settings.front.errorDelay == .seconds(3))
+        #expect(settings.front.idleTimeout == .minutes(1))
+        #expect(settings.front.sessionTimeout == .minutes(2))
         #expect(settings.limits.greetingDelay == .seconds(4))
         #expect(settings.recipientCache == .seconds(5))
         #expect(settings.enforcesSender)

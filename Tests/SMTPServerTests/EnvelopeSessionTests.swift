@@ -1,3 +1,4 @@
+import Front
 import Bus
 import NIOConcurrencyHelpers
 import NIOCore
@@ -137,7 +138,7 @@ import Testing
     }
 
     @Test func tooManyErrors() async throws {
-        try await TestServer.run({ $0.settings.limits.errors = 3 }) { server in
+        try await TestServer.run({ $0.settings.front.maximumErrors = 3 }) { server in
             let client = try await server.greetedClient()
             for _ in 0..<3 { #expect(try await client.say("FOO").hasPrefix("500")) }
             #expect(try await client.say("FOO") == "421 4.7.0 too many errors")
@@ -155,7 +156,7 @@ import Testing
     }
 
     @Test func silenceEndsTheSession() async throws {
-        try await TestServer.run({ $0.settings.limits.idle = .milliseconds(50) }) { server in
+        try await TestServer.run({ $0.settings.front.idleTimeout = .milliseconds(50) }) { server in
             let client = try await server.connect()
             _ = try await client.reply()
             #expect(try await client.reply().description.hasPrefix("421 4.4.2"))
@@ -164,7 +165,7 @@ import Testing
     }
 
     @Test func theSessionAsAWholeHasItsTime() async throws {
-        try await TestServer.run({ $0.settings.limits.session = .milliseconds(100) }) { server in
+        try await TestServer.run({ $0.settings.front.sessionTimeout = .milliseconds(100) }) { server in
             let client = try await server.connect()
             var last = ""
             while let reply = try? await client.command("NOOP") { last = reply.description }
@@ -183,14 +184,14 @@ import Testing
     }
 
     @Test func connectionLimits() async throws {
-        try await TestServer.run({ $0.limits.perClient = 1 }) { server in
+        try await TestServer.run({ $0.settings.front.connections.perClient = 1 }) { server in
             let first = try await server.greetedClient()
             let second = try await server.connect()
             #expect(try await second.reply().description.hasPrefix("421 4.7.0 too many connections from"))
             #expect(await second.isClosed())
             #expect(try await first.command("QUIT").code == .closing)
         }
-        try await TestServer.run({ $0.limits.connections = 1 }) { server in
+        try await TestServer.run({ $0.settings.front.connections.connections = 1 }) { server in
             let first = try await server.greetedClient()
             #expect(try await server.connect().reply().description.hasPrefix("421 4.7.0 too many connections,"))
             #expect(try await first.command("NOOP").code == .ok)

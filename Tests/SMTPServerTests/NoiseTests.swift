@@ -1,3 +1,4 @@
+import Front
 import Bus
 import NIOConcurrencyHelpers
 import NIOCore
@@ -37,7 +38,7 @@ import Testing
 
     /// Whatever comes, the server goes on, and no message with a bare CR or LF gets through.
     @Test func noiseDoesNoHarm() async throws {
-        try await TestServer.run({ $0.settings.limits.errors = 1_000_000 }) { server in
+        try await TestServer.run({ $0.settings.front.maximumErrors = 1_000_000 }) { server in
             for seed in 0..<60 as Range<UInt64> {
                 let client = try await server.connect()
                 var noise = Self.noise(seed)[...]

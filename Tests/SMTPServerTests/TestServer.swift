@@ -1,4 +1,5 @@
 import Bus
+import Front
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
@@ -18,16 +19,15 @@ import Glibc
 final class TestServer: Sendable {
     struct Options: Sendable {
         var settings = ServerSettings(hostname: "mail.example.test", postmasterDomain: "example.test")
-        var limits = Listener.Limits()
         var hasQueue = true
         var hasAuthority = true
 
-        init() { settings.limits.errorDelay = .zero }
+        init() { settings.front.errorDelay = .zero }
     }
 
     let loop: any EventLoop
     let queue = FakeQueue()
-    let service: SMTPService
+    let service: FrontServer<SMTPFront>
     let ports: [ListenerKind: Int]
     /// What authd was asked.
     let questions = NIOLockedValueBox<[Frame]>([])
@@ -69,29 +69,28 @@ final class TestServer: Sendable {
         self.loop = loop
         var settings = options.settings
         settings.queueSocket = "\(directory)/queue.sock"
-        settings.authoritySocket = "\(directory)/auth.sock"
+        settings.front.authoritySocket = "\(directory)/auth.sock"
         queuePath = settings.queueSocket
         authority = BusServer(group: loop, logger: logger)
-        service = SMTPService(
-            settings: settings,
-            limits: options.limits,
+        service = FrontServer(
+            SMTPFront(settings, group: loop),
             tlsContext: try Self.tlsContext(directory),
             group: loop,
             logger: logger
         )
-        var endpoints: [ListeningEndpoint] = []
+        var endpoints: [FrontEndpoint<ListenerKind>] = []
         var ports: [ListenerKind: Int] = [:]
         for kind in ListenerKind.allCases {
             let socket = try InternetSocket.listen(try SocketAddress(ipAddress: "127.0.0.1", port: 0))
             ports[kind] = InternetSocket.port(of: socket)
-            endpoints.append(ListeningEndpoint(kind, socket: socket))
+            endpoints.append(FrontEndpoint(kind, socket: socket))
         }
         self.ports = ports
         try await service.start(endpoints)
         if options.hasQueue { try await startQueue() }
         if options.hasAuthority {
             let questions = questions
-            try await authority.answer(on: try UnixSocket.listen(settings.authoritySocket)) { frame, connection in
+            try await authority.answer(on: try UnixSocket.listen(settings.front.authoritySocket)) { frame, connection in
                 questions.withLockedValue { $0.append(frame) }
                 connection.write(Self.answer(frame))
             }

@@ -15,6 +15,8 @@ package struct IMAPDConfiguration: Sendable {
     package var maximumMessage: Int
     /// Commands that make no sense, or failed logins, before the client is sent away.
     package var maximumErrors: Int
+    /// What each fault beyond half of `maximumErrors` adds to the delay of its reply.
+    package var errorDelay: TimeAmount
     /// Silence of the client after login (RFC 3501 §5.4: at least 30 minutes).
     package var idleTimeout: TimeAmount
     /// Time from the connection to the login.
@@ -39,6 +41,7 @@ package struct IMAPDConfiguration: Sendable {
         maximumCommand = try table.octets("maximum-command", default: 64 << 10, in: 8192...(16 << 20))
         maximumMessage = try table.octets("maximum-message", default: 50 << 20)
         maximumErrors = try table.integer("maximum-errors", default: 20, in: 1...1000)
+        errorDelay = try table.duration("error-delay", default: .milliseconds(200), in: .zero ... .minutes(1))
         idleTimeout = try table.duration("idle-timeout", default: .minutes(30))
         loginTimeout = try table.duration("login-timeout", default: .minutes(3))
         pollInterval = try table.duration("poll-interval", default: .seconds(30), in: .seconds(1) ... .minutes(29))

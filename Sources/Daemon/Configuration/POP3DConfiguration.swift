@@ -14,6 +14,8 @@ package struct POP3DConfiguration: Sendable {
     package var maximumConnectionsPerClient: Int
     /// Faults of a client before it is dropped; a failed login is one.
     package var maximumErrors: Int
+    /// What each fault beyond half of `maximumErrors` adds to the delay of its reply.
+    package var errorDelay: TimeAmount
     /// After so long without a command the session ends and nothing is deleted. RFC 1939 §3 wants at least 10 minutes.
     package var idleTimeout: TimeAmount
     /// A client must have logged in after so long.
@@ -35,6 +37,7 @@ package struct POP3DConfiguration: Sendable {
             in: 1...1_000_000
         )
         maximumErrors = try table.integer("maximum-errors", default: 10, in: 1...1000)
+        errorDelay = try table.duration("error-delay", default: .milliseconds(200), in: .zero ... .minutes(1))
         idleTimeout = try table.duration("idle-timeout", default: .minutes(10))
         loginTimeout = try table.duration("login-timeout", default: .minutes(3))
         plaintextOnLoopback = try table.boolean("plaintext-on-loopback", default: false)

@@ -1,3 +1,5 @@
+import Encodings
+
 /// How content is best sent, by what is in it (RFC 2045 §6).
 package enum ContentEncoding: String, Sendable {
     case sevenBit = "7bit"

@@ -1,3 +1,5 @@
+import Encodings
+
 /// Encoded words in header fields (RFC 2047, with the language of RFC 2231 §5).
 package enum EncodedWords {
     private struct Word {

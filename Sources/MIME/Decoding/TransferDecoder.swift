@@ -1,3 +1,5 @@
+import Encodings
+
 /// What is wrong with an encoded body. Decoding goes on all the same.
 package struct TransferDefects: OptionSet, Sendable, Hashable {
     package let rawValue: UInt16
@@ -22,6 +24,16 @@ package struct TransferDefects: OptionSet, Sendable, Hashable {
     package static let noBegin = Self(rawValue: 128)
     /// No line ends the encoded file.
     package static let noEnd = Self(rawValue: 256)
+}
+
+extension TransferDefects {
+    init(_ defects: Base64Decoder.Defects) {
+        self = []
+        if defects.contains(.strayCharacters) { insert(.strayCharacters) }
+        if defects.contains(.dataAfterPadding) { insert(.dataAfterPadding) }
+        if defects.contains(.missingPadding) { insert(.missingPadding) }
+        if defects.contains(.truncated) { insert(.truncated) }
+    }
 }
 
 /// Undoes a content transfer encoding (RFC 2045 §6), piece by piece and tolerantly. However the octets are cut into
@@ -58,7 +70,7 @@ package struct TransferDecoder: Sendable {
     package var defects: TransferDefects {
         switch encoding {
         case .identity: []
-        case .base64: base64.defects
+        case .base64: TransferDefects(base64.defects)
         case .quotedPrintable: quotedPrintable.defects
         case .uuencode: uuencode.defects
         case .yEnc: yEnc.defects
@@ -102,17 +114,5 @@ package struct TransferDecoder: Sendable {
         decoder.decode(octets, into: &text)
         decoder.finish(into: &text)
         return text
-    }
-
-    /// The value of a character of base64's alphabet (RFC 4648 §4).
-    package static func base64Value(_ character: UInt8) -> UInt32? {
-        switch character {
-        case 0x41...0x5A: UInt32(character) - 0x41
-        case 0x61...0x7A: UInt32(character) - 0x61 + 26
-        case 0x30...0x39: UInt32(character) - 0x30 + 52
-        case UInt8(ascii: "+"): 62
-        case UInt8(ascii: "/"): 63
-        default: nil
-        }
     }
 }

@@ -1,4 +1,5 @@
 import DNS
+import Encodings
 import MIME
 
 /// Why nothing is sealed.
@@ -60,7 +61,7 @@ package struct ARCSealer: Sendable {
         writer.add("s", key.selector)
         writer.add("t", "\(now)")
         writer.add("h", names, separator: UInt8(ascii: ":"))
-        writer.add("bh", RadixCoding.base64.encode(hash.digest))
+        writer.add("bh", Base64.encode(hash.digest))
         var input = SignatureInput.octets(names, of: message, excluding: nil, canonicalization: .relaxed)
         input += SignatureInput.unsigned(writer.unsigned(), canonicalization: .relaxed)
         return writer.signed(try key.signature(of: input))

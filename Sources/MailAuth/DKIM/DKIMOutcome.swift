@@ -1,4 +1,5 @@
 import DNS
+import Encodings
 
 /// What a check of a signature says (RFC 8601 §2.7.1).
 package enum DKIMResult: String, Sendable, CaseIterable {
@@ -36,6 +37,6 @@ package struct DKIMOutcome: Sendable {
 
     /// The first eight characters of b=, which tell signatures apart (RFC 6008 §4).
     package var signaturePrefix: [UInt8] {
-        Array(RadixCoding.base64.encode(signature?.signature.prefix(6) ?? []))
+        Array(Base64.encode(signature?.signature.prefix(6) ?? []))
     }
 }

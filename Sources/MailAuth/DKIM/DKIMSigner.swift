@@ -1,5 +1,6 @@
 import Cryptography
 import DNS
+import Encodings
 import MIME
 
 /// Why a message can't be signed.
@@ -42,7 +43,7 @@ package struct SigningKey: Sendable {
     func signature(of input: [UInt8]) throws(DKIMSigningError) -> [UInt8] {
         let signature = SignatureInput.sign(input, key: key, algorithm: algorithm)
         guard !signature.isEmpty else { throw .badKey }
-        return RadixCoding.base64.encode(signature)
+        return Base64.encode(signature)
     }
 
     /// The text of the record to publish (RFC 6376 §3.6.1, RFC 8463 §4).
@@ -50,7 +51,7 @@ package struct SigningKey: Sendable {
         let publicKey = key.publicKey
         let octets = algorithm == .ed25519SHA256 ? publicKey?.raw : publicKey?.subjectPublicKeyInfo
         let type = algorithm.keyType.withUTF8Buffer { Array($0) }
-        return Array("v=DKIM1; k=".utf8) + type + Array("; p=".utf8) + RadixCoding.base64.encode(octets ?? [])
+        return Array("v=DKIM1; k=".utf8) + type + Array("; p=".utf8) + Base64.encode(octets ?? [])
     }
 
     /// The line to publish, as a master file has it: strings of at most 255 octets (RFC 1035 §3.3.14).
@@ -142,7 +143,7 @@ package struct DKIMSigner: Sendable {
         if let bodyLength { writer.add("l", "\(bodyLength)") }
         writer.add("h", names, separator: UInt8(ascii: ":"))
         if copiesFields { writer.add("z", copies(names, message), separator: UInt8(ascii: "|"), breaking: true) }
-        writer.add("bh", RadixCoding.base64.encode(hash.digest))
+        writer.add("bh", Base64.encode(hash.digest))
         var input = SignatureInput.octets(
             names,
             of: message,

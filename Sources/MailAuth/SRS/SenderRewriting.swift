@@ -1,5 +1,6 @@
 import Cryptography
 import DNS
+import Encodings
 import MIME
 
 /// Why an address could not be rewritten, or is not to be believed.
@@ -179,7 +180,7 @@ package struct SenderRewriting: Sendable {
     private func hash(_ parts: [[UInt8]], _ secret: [UInt8]) -> [UInt8] {
         let message = parts.flatMap { $0.map(ASCII.lower) }
         let code = MessageAuthentication.code(of: message, key: secret, using: .sha1)
-        return Array(RadixCoding.base64.encode(code).prefix(hashLength))
+        return Array(Base64.encode(code).prefix(hashLength))
     }
 
     /// 0 for SRS0, 1 for SRS1, nil for other local parts.

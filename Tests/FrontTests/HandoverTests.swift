@@ -1,10 +1,11 @@
 import Accounts
 import Bus
+import Front
 import Logging
-import Login
 import NIOCore
 import NIOPosix
 import Network
+import SMTP
 import Testing
 
 #if canImport(Glibc)
@@ -12,7 +13,7 @@ import Glibc
 #endif
 
 /// A front and a mailbox process on one loop, with a pretended authd that knows the ticket `good`.
-@Suite struct LoginTests {
+@Suite struct HandoverTests {
     private struct Setting: Sendable {
         let loop: any EventLoop
         let directory: String
@@ -25,7 +26,7 @@ import Glibc
         _ body: @escaping @Sendable (Setting) async throws -> Void
     ) async throws {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
-        let setting = Setting(loop: loop, directory: "/tmp/martlet-login-\(UInt64.random(in: 0 ... .max))")
+        let setting = Setting(loop: loop, directory: "/tmp/martlet-front-\(UInt64.random(in: 0 ... .max))")
         #expect(mkdir(setting.directory, 0o700) == 0)
         let authPath = "\(setting.directory)/auth.sock"
         defer {
@@ -143,7 +144,7 @@ import Glibc
                 Issue.record("not refused")
                 return
             }
-            #expect(status == "5.7.8")
+            #expect(status == .badCredentials)
         }
     }
 

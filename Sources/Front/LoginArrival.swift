@@ -1,6 +1,7 @@
 import Accounts
 import Bus
 import Network
+import SMTP
 
 /// The mailbox process's side of a login that changes hands: who comes, with the mailbox that authd says is theirs.
 package struct LoginArrival: Sendable {
@@ -31,7 +32,7 @@ package struct LoginArrival: Sendable {
             var parser = FrameParser(limits: limits)
             guard let request = try await connection.readFrame(&parser) else { return nil }
             guard request.verb == "SESSION", let ticket = request["ticket"] else {
-                await answer(connection, .reject, "5.5.1", "expected SESSION with a ticket")
+                await answer(connection, .reject, .invalidCommand, "expected SESSION with a ticket")
                 return nil
             }
             let mailbox = try await accounts.redeem(ticket: ticket, service: service)
@@ -41,12 +42,12 @@ package struct LoginArrival: Sendable {
                 isEncrypted: request["tls"] == "yes"
             )
         } catch let error as FrameError {
-            await answer(connection, .reject, "5.5.2", error.text)
+            await answer(connection, .reject, .syntaxError, error.text)
         } catch let error as AccountsError {
             switch error {
             case .refused(let status, let text): await answer(connection, .reject, status, text)
             case .deferred(let status, let text): await answer(connection, .defer, status, text)
-            case .unavailable(let reason): await answer(connection, .defer, "4.3.0", reason)
+            case .unavailable(let reason): await answer(connection, .defer, .systemTrouble, reason)
             }
         } catch {
             // The front went away: nobody is left to tell.
@@ -64,17 +65,26 @@ package struct LoginArrival: Sendable {
         try await connection.flush()
     }
 
-    /// Says why the mailbox can't be had.
+    /// Says why the mailbox can't be opened.
     ///
     /// - Parameters:
-    ///   - kind: `defer` where it may be had later.
-    ///   - status: an enhanced status code (RFC 3463).
-    package static func refuse(_ connection: Connection, _ kind: ReplyKind, status: String, text: String) async {
+    ///   - kind: `defer` where trying again may help.
+    package static func refuse(
+        _ connection: Connection,
+        _ kind: ReplyKind,
+        status: EnhancedStatusCode,
+        text: String
+    ) async {
         await answer(connection, kind, status, text)
     }
 
-    private static func answer(_ connection: Connection, _ kind: ReplyKind, _ status: String, _ text: String) async {
-        connection.write(Frame.reply(kind, status: status, text: text))
+    private static func answer(
+        _ connection: Connection,
+        _ kind: ReplyKind,
+        _ status: EnhancedStatusCode,
+        _ text: String
+    ) async {
+        connection.write(Frame.reply(kind, status: status.description, text: text))
         try? await connection.flush()
     }
 }

@@ -1,15 +1,16 @@
 import Bus
 import NIOCore
 import Network
+import SMTP
 
 /// The front's side of a login that changes hands (docs/protocols.md, "pop3.sock and imap.sock").
 package struct LoginHandover: Sendable {
     /// What the mailbox process said.
-    package enum Outcome {
+    package enum Answer {
         /// The connection carries the session from now on; `text` is for people.
         case accepted(Connection, text: String?)
-        /// The mailbox can't be had: now (a 4.x.x status) or at all.
-        case refused(status: String, text: String)
+        /// The mailbox can't be opened: now (a status of class 4) or at all.
+        case refused(status: EnhancedStatusCode, text: String)
         /// The mailbox process is down or answers nonsense; the reason.
         case unavailable(String)
     }
@@ -35,7 +36,7 @@ package struct LoginHandover: Sendable {
         client: String,
         isEncrypted: Bool,
         on loop: any EventLoop
-    ) async -> Outcome {
+    ) async -> Answer {
         do {
             let connection = try await Connection.connect(unix: path, on: loop)
             connection.idleTimeout = timeout
@@ -44,7 +45,7 @@ package struct LoginHandover: Sendable {
             )
             do {
                 try await connection.flush()
-                return try await Self.outcome(connection)
+                return try await Self.answer(connection)
             } catch {
                 connection.abort()
                 throw error
@@ -56,18 +57,19 @@ package struct LoginHandover: Sendable {
         }
     }
 
-    private static func outcome(_ connection: Connection) async throws -> Outcome {
+    private static func answer(_ connection: Connection) async throws -> Answer {
         var parser = FrameParser()
         guard let reply = try await connection.readFrame(&parser) else { throw ConnectionError.closed }
-        if reply.replyKind == .ok {
+        switch reply.replyKind {
+        case .ok:
             connection.idleTimeout = nil
             return .accepted(connection, text: reply["text"])
-        }
-        connection.abort()
-        switch reply.replyKind {
         case .defer, .reject:
-            return .refused(status: reply["status"] ?? "4.3.0", text: reply["text"] ?? "the mailbox can't be opened")
-        default:
+            connection.abort()
+            let status = reply["status"].flatMap { EnhancedStatusCode(parsing: $0.utf8) } ?? .systemTrouble
+            return .refused(status: status, text: reply["text"] ?? "the mailbox can't be opened")
+        case nil:
+            connection.abort()
             return .unavailable("unexpected reply \(reply.verb)")
         }
     }

@@ -1,0 +1,146 @@
+import Accounts
+import CoreMetrics
+import Logging
+import Network
+import SASL
+import SMTP
+
+/// What became of a login that a mailbox process takes over.
+package enum MailboxLogin {
+    /// The connection carries the session from now on; `text` is for people.
+    case accepted(Connection, text: String?)
+    /// The user or the password is wrong.
+    case wrong
+    /// They are right, but the mailbox can't be opened. The text is for the client.
+    case refused(MailboxRefusal, text: String)
+    /// Nobody can say now.
+    case unavailable
+}
+
+/// Why a mailbox can't be opened, as far as it makes a difference to a client.
+package enum MailboxRefusal: Equatable {
+    /// Another session has it.
+    case inUse
+    /// Trying again later may help.
+    case temporary
+    case permanent
+}
+
+/// What became of a login that needs no mailbox.
+package enum Login: Equatable {
+    /// The address that the client has shown to be its own.
+    case accepted(address: String)
+    /// The user or the password is wrong.
+    case wrong
+    /// Nobody can say now.
+    case unavailable
+}
+
+extension EnhancedStatusCode {
+    /// 4.2.0: another session has the mailbox.
+    package static let mailboxInUse = EnhancedStatusCode(4, 2, 0)
+}
+
+extension FrontClient {
+    /// Asks authd who the client is. Counts the login and logs it.
+    package func logIn(_ evidence: SASLEvidence, to service: LoginService) async -> Login {
+        switch await verify(evidence, for: service) {
+        case .accepted(let login):
+            logLogin(login)
+            return .accepted(address: login.address)
+        case .wrong: return .wrong
+        case .unavailable: return .unavailable
+        }
+    }
+
+    /// Asks authd who the client is and hands the session over, with the ticket that it gives. Counts the login and
+    /// logs it.
+    package func logIn(
+        _ evidence: SASLEvidence,
+        to service: LoginService,
+        by handover: LoginHandover
+    ) async -> MailboxLogin {
+        let login: VerifiedLogin
+        switch await verify(evidence, for: service) {
+        case .accepted(let verified): login = verified
+        case .wrong: return .wrong
+        case .unavailable: return .unavailable
+        }
+        guard let ticket = login.ticket else {
+            logDeferral("authd gave no ticket")
+            return .unavailable
+        }
+        let isEncrypted = connection.tls != nil
+        switch await handover.begin(
+            ticket: ticket,
+            client: address,
+            isEncrypted: isEncrypted,
+            on: connection.eventLoop
+        ) {
+        case .accepted(let session, let text):
+            logLogin(login)
+            return .accepted(session, text: text)
+        case .refused(let status, let text):
+            if let refusal = Self.refusal(status) { return .refused(refusal, text: text) }
+            logDeferral("mailbox process: \(status) \(text)")
+            return .unavailable
+        case .unavailable(let reason):
+            logDeferral(reason)
+            return .unavailable
+        }
+    }
+
+    /// What the client is told; nil where it's told nothing. The password was right: that the ticket isn't, or that the
+    /// mailbox process has trouble, is our own affair.
+    private static func refusal(_ status: EnhancedStatusCode) -> MailboxRefusal? {
+        switch status {
+        case .mailboxInUse: .inUse
+        case .systemTrouble: nil
+        case _ where status.statusClass == 4: .temporary
+        case _ where status.statusClass == 5 && status.subject == 2: .permanent
+        default: nil
+        }
+    }
+
+    private enum Verification {
+        case accepted(VerifiedLogin)
+        case wrong
+        case unavailable
+    }
+
+    private func verify(_ evidence: SASLEvidence, for service: LoginService) async -> Verification {
+        do throws(AccountsError) {
+            switch evidence {
+            case .password(let credentials):
+                return .accepted(
+                    try await accounts.verify(
+                        service: service,
+                        user: credentials.user,
+                        password: credentials.password,
+                        client: address
+                    )
+                )
+            }
+        } catch {
+            switch error {
+            case .refused:
+                counters.loginsFailed.increment()
+                logger.notice("login failed", metadata: ["client": "\(address)", "user": "\(evidence.user)"])
+                return .wrong
+            case .deferred(_, let text): logDeferral("authd: \(text)")
+            case .unavailable(let reason): logDeferral(reason)
+            }
+            return .unavailable
+        }
+    }
+
+    private func logLogin(_ login: VerifiedLogin) {
+        counters.logins.increment()
+        logger.info("login", metadata: ["client": "\(address)", "user": "\(login.address)"])
+    }
+
+    private func logDeferral(_ reason: String) {
+        counters.loginsDeferred.increment()
+        logger.error("login deferred", metadata: ["client": "\(address)", "reason": "\(reason)"])
+    }
+}

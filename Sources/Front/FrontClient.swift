@@ -1,0 +1,98 @@
+import Accounts
+import CoreMetrics
+import Logging
+import NIOCore
+import Network
+import TLS
+
+/// A stranger's connection and what is known about it, whatever protocol is spoken. Belongs to the connection's event
+/// loop.
+package final class FrontClient {
+    package let connection: Connection
+    /// The client's address as text, for logs, for authd and for whoever the session is handed to.
+    package let address: String
+    package let settings: FrontSettings
+    package let logger: Logger
+    let accounts: AccountsClient
+    let counters: FrontCounters
+    private let offersTLS: Bool
+    private let tlsContext: TLSContext?
+    private var errors = 0
+
+    init(
+        _ connection: Connection,
+        offersTLS: Bool,
+        settings: FrontSettings,
+        tlsContext: TLSContext?,
+        accounts: AccountsClient,
+        counters: FrontCounters,
+        logger: Logger
+    ) {
+        self.connection = connection
+        self.offersTLS = offersTLS
+        self.settings = settings
+        self.tlsContext = tlsContext
+        self.accounts = accounts
+        self.counters = counters
+        self.logger = logger
+        address = Self.text(connection)
+    }
+
+    static func text(_ connection: Connection) -> String { connection.remoteAddress?.hostText ?? "local" }
+
+    // MARK: TLS
+
+    /// Whether the client may ask for TLS now.
+    package var mayStartTLS: Bool { offersTLS && tlsContext != nil && connection.tls == nil }
+
+    /// Why the client may not ask for TLS.
+    package var tlsRefusal: String { connection.tls == nil ? "TLS is not available" : "TLS is on already" }
+
+    /// Whether a password may be sent now: only where nobody on the way can read it.
+    package var mayLogIn: Bool {
+        connection.tls != nil
+            || (settings.allowsPlaintextOnLoopback && connection.remoteAddress?.isLoopback == true)
+    }
+
+    /// Sends the reply and becomes the server's side of TLS. What the client sent behind its command is thrown away: it
+    /// was said by anybody (RFC 3207 §6). Only where `mayStartTLS`.
+    package func startTLS(reply: ByteBuffer) async throws(ConnectionError) { try await beginTLS(reply: reply) }
+
+    func beginTLS(reply: ByteBuffer?) async throws(ConnectionError) {
+        guard let tlsContext else { throw .tls("there is no certificate") }
+        try await connection.startTLS(server: tlsContext, reply: reply)
+        counters.tlsHandshakes.increment()
+    }
+
+    // MARK: Faults
+
+    /// Counts a fault of the client, and lets it wait where there were many: sends what was written before, then waits.
+    ///
+    /// - Returns: how many more are allowed. After the last one POP3 and IMAP answer and close; SMTP waits for one more,
+    ///   and answers that with 421.
+    package func countFault() async throws(ConnectionError) -> Int {
+        counters.faults.increment()
+        errors += 1
+        let excess = errors - settings.maximumErrors / 2
+        if excess > 0, settings.errorDelay > .zero {
+            try await connection.flush()
+            await connection.eventLoop.pause(settings.errorDelay * min(excess, 10))
+        }
+        return settings.maximumErrors - errors
+    }
+
+    /// Notes that the client is sent away for its faults.
+    package func logTooManyFaults() { logger.info("too many errors", metadata: ["client": "\(address)"]) }
+
+    /// A client that never pauses gives the connection no occasion to notice that its time is over.
+    package func checkTime() throws(ConnectionError) {
+        if let deadline = connection.deadline, deadline <= .now() { throw .timedOut }
+    }
+
+    // MARK: The end
+
+    /// Notes why the connection ended where the client can't be told.
+    package func logEnd(_ reason: ConnectionError) {
+        logger.debug("connection lost", metadata: ["client": "\(address)", "reason": "\(reason)"])
+    }
+}

@@ -1,0 +1,52 @@
+import Daemon
+import NIOCore
+import Network
+import TLS
+
+/// A daemon that strangers talk to: it binds its ports and loads its key, then serves without a right to any file.
+package protocol FrontProgram: DaemonProgram where Prepared == PreparedFront<Service.Role> {
+    associatedtype Service: FrontService
+
+    /// Where to listen, and what for.
+    func addresses(_ configuration: Configuration) -> [(role: Service.Role, addresses: [SocketAddress])]
+
+    /// How long sessions may go on when the daemon is asked to end.
+    func shutdownGrace(_ configuration: Configuration) -> TimeAmount
+
+    /// What the strangers are served.
+    func service(_ context: DaemonContext) -> Service
+}
+
+/// What a front opens with rights.
+package struct PreparedFront<Role: ListenerRole>: Sendable {
+    let endpoints: [FrontEndpoint<Role>]
+    let tlsContext: TLSContext
+}
+
+extension FrontProgram {
+    package func prepare(_ setup: Setup) throws -> Prepared { try prepareFront(setup) }
+
+    /// What `prepare` does, for a daemon that needs more than that.
+    package func prepareFront(_ setup: Setup) throws -> Prepared {
+        var endpoints: [FrontEndpoint<Service.Role>] = []
+        for (role, addresses) in addresses(setup.configuration) {
+            endpoints += try setup.listen(addresses).map { FrontEndpoint(role, socket: $0) }
+        }
+        // The sockets of other daemons are all that it may see.
+        setup.rights.root = "run"
+        return PreparedFront(endpoints: endpoints, tlsContext: try setup.serverTLS())
+    }
+
+    package func serve(_ prepared: Prepared, _ context: DaemonContext) async throws {
+        let server = FrontServer(
+            service(context),
+            tlsContext: prepared.tlsContext,
+            group: context.group,
+            logger: context.logger
+        )
+        try await server.start(prepared.endpoints)
+        context.announceReadiness()
+        await context.untilShutdown()
+        await server.shutDown(grace: shutdownGrace(context.configuration))
+    }
+}

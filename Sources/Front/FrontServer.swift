@@ -1,0 +1,80 @@
+import Accounts
+import CoreMetrics
+import Logging
+import NIOCore
+import Network
+import TLS
+
+/// The listener for strangers: counts them and turns away those over a limit, begins TLS where it comes first, and runs
+/// the service's session for each.
+package final class FrontServer<Service: FrontService>: Sendable {
+    private let service: Service
+    private let tlsContext: TLSContext?
+    private let listener: Listener
+    private let accounts: PerLoop<AccountsClient>
+    private let counters = FrontCounters()
+    private let logger: Logger
+
+    /// - Parameter tlsContext: our certificate; without it there is no TLS.
+    package init(_ service: Service, tlsContext: TLSContext?, group: any EventLoopGroup, logger: Logger) {
+        self.service = service
+        self.tlsContext = tlsContext
+        self.logger = logger
+        let settings = service.front
+        listener = Listener(group: group, limits: settings.connections)
+        accounts = PerLoop(group) { loop in
+            AccountsClient(path: settings.authoritySocket, on: loop, timeout: settings.authorityTimeout)
+        }
+    }
+
+    /// Starts to accept clients; the sockets belong to the server from now on.
+    package func start(_ endpoints: [FrontEndpoint<Service.Role>]) async throws {
+        for endpoint in endpoints {
+            let role = endpoint.role
+            try await listener.accept(
+                on: endpoint.socket,
+                refuse: { await self.refuse($0, $1, role) },
+                session: { await self.serve($0, role) }
+            )
+        }
+    }
+
+    private func serve(_ connection: Connection, _ role: Service.Role) async {
+        counters.connections.increment()
+        let client = FrontClient(
+            connection,
+            offersTLS: !role.isEncrypted,
+            settings: service.front,
+            tlsContext: tlsContext,
+            accounts: accounts[connection.eventLoop],
+            counters: counters,
+            logger: logger
+        )
+        connection.idleTimeout = service.front.idleTimeout
+        connection.deadline = .now() + service.front.sessionTimeout
+        if role.isEncrypted {
+            do throws(ConnectionError) {
+                try await client.beginTLS(reply: nil)
+            } catch {
+                // Nobody is there who would understand a reply.
+                return client.logEnd(error)
+            }
+        }
+        await service.serve(client, as: role)
+    }
+
+    private func refuse(_ connection: Connection, _ refusal: Listener.Refusal, _ role: Service.Role) async {
+        counters.connectionsRefused.increment()
+        logger.notice(
+            "connection refused",
+            metadata: ["client": "\(FrontClient.text(connection))", "reason": "\(refusal)"]
+        )
+        // Where TLS comes first, nothing can be said before it.
+        guard !role.isEncrypted else { return }
+        connection.write(service.refusal(refusal))
+        try? await connection.flush()
+    }
+
+    /// Accepts nobody any more and lets the sessions end, no longer than the grace.
+    package func shutDown(grace: TimeAmount) async { await listener.shutDown(grace: grace) }
+}

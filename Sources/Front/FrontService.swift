@@ -1,0 +1,34 @@
+import NIOCore
+import Network
+
+/// What a listening socket is for.
+package protocol ListenerRole: Hashable, Sendable {
+    /// Whether TLS comes with the first octet (RFC 8314), not by STARTTLS or STLS.
+    var isEncrypted: Bool { get }
+}
+
+/// What SMTP, POP3 and IMAP do differently with a stranger.
+package protocol FrontService: Sendable {
+    associatedtype Role: ListenerRole
+
+    var front: FrontSettings { get }
+
+    /// What a client over a limit is told in place of a greeting.
+    func refusal(_ reason: Listener.Refusal) -> ByteBuffer
+
+    /// Serves one client, from the greeting on; where the role says so, TLS is on already. The connection is closed
+    /// when it returns.
+    func serve(_ client: FrontClient, as role: Role) async
+}
+
+/// A socket that listens, and what for.
+package struct FrontEndpoint<Role: ListenerRole>: Sendable {
+    package let role: Role
+    package let socket: CInt
+
+    /// A socket on which `listen` was called.
+    package init(_ role: Role, socket: CInt) {
+        self.role = role
+        self.socket = socket
+    }
+}

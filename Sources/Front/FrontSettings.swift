@@ -1,0 +1,27 @@
+import NIOCore
+import Network
+
+/// What every listener for strangers was told: checked values, made from the configuration.
+package struct FrontSettings: Sendable {
+    /// The name in the greeting.
+    package var hostname: String
+    /// Connections in all and from one client.
+    package var connections = Listener.Limits()
+    /// Silence of the client.
+    package var idleTimeout = TimeAmount.minutes(5)
+    /// Time for all that happens here: the whole session, or the way to the login.
+    package var sessionTimeout = TimeAmount.hours(1)
+    /// Faults of the client before it is sent away; a failed login is one.
+    package var maximumErrors = 20
+    /// What each fault beyond half of `maximumErrors` adds to the delay of its reply, ten times at most.
+    package var errorDelay = TimeAmount.milliseconds(200)
+    /// Whether clients on this machine may log in without TLS.
+    package var allowsPlaintextOnLoopback = false
+    /// The path of authd's socket.
+    package var authoritySocket = "run/auth.sock"
+    /// How long authd, and the process that takes over a login, may take for an answer.
+    package var authorityTimeout = TimeAmount.seconds(30)
+
+    /// Settings with default limits.
+    package init(hostname: String) { self.hostname = hostname }
+}

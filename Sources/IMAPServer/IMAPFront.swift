@@ -1,0 +1,38 @@
+import Front
+import IMAP
+import NIOCore
+import Network
+
+/// How clients come.
+package enum IMAPListener: ListenerRole, CaseIterable {
+    /// With STARTTLS.
+    case imap
+    /// With TLS from the first octet (RFC 8314).
+    case imaps
+
+    package var isEncrypted: Bool { self == .imaps }
+}
+
+/// imapd before login.
+package struct IMAPFront: FrontService {
+    package let front: FrontSettings
+    let handover: LoginHandover
+    /// Octets of a command before login, and of a SASL response.
+    let maximumCommand = 8192
+
+    /// - Parameter mailboxSocket: the path of the mailbox process's socket.
+    package init(_ settings: FrontSettings, mailboxSocket: String) {
+        front = settings
+        handover = LoginHandover(path: mailboxSocket, timeout: settings.authorityTimeout)
+    }
+
+    package func refusal(_ reason: Listener.Refusal) -> ByteBuffer {
+        var writer = ResponseWriter()
+        writer.status(.bye, code: .limit, "too many connections, try again later")
+        return writer.buffer
+    }
+
+    package func serve(_ client: FrontClient, as role: IMAPListener) async {
+        await FrontSession(client, handover: handover, maximumCommand: maximumCommand).run()
+    }
+}

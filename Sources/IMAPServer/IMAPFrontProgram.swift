@@ -1,0 +1,41 @@
+import Daemon
+import Front
+import NIOCore
+import Network
+
+/// imapd before login.
+package struct IMAPFrontProgram: FrontProgram {
+    package let name = DaemonName.imapd
+
+    package init() {}
+
+    package func threads(_ configuration: Configuration) -> Int { configuration.imapd.threads }
+
+    package func addresses(_ configuration: Configuration) -> [(role: IMAPListener, addresses: [SocketAddress])] {
+        [(.imap, configuration.imapd.imap), (.imaps, configuration.imapd.imaps)]
+    }
+
+    package func shutdownGrace(_ configuration: Configuration) -> TimeAmount { configuration.imapd.shutdownGrace }
+
+    package func service(_ context: DaemonContext) -> IMAPFront {
+        var settings = FrontSettings(imap: context.configuration)
+        settings.authoritySocket = context.socket("auth.sock")
+        return IMAPFront(settings, mailboxSocket: context.socket(IMAPMailboxProgram.socketName))
+    }
+}
+
+extension FrontSettings {
+    init(imap configuration: Configuration) {
+        let imapd = configuration.imapd
+        self.init(hostname: configuration.hostname)
+        connections = Listener.Limits(
+            connections: imapd.maximumConnections,
+            perClient: imapd.maximumConnectionsPerClient
+        )
+        idleTimeout = imapd.loginTimeout
+        sessionTimeout = imapd.loginTimeout
+        maximumErrors = imapd.maximumErrors
+        errorDelay = imapd.errorDelay
+        allowsPlaintextOnLoopback = imapd.allowPlaintextOnLoopback
+    }
+}

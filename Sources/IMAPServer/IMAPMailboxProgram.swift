@@ -1,0 +1,32 @@
+import Accounts
+import Daemon
+import MailboxProcess
+import NIOCore
+import Network
+
+/// imapd after login.
+package struct IMAPMailboxProgram: MailboxProgram {
+    static let socketName = "imap.sock"
+
+    package let name = DaemonName.imapdMailbox
+    package let socket = socketName
+    package let front = DaemonName.imapd
+
+    package init() {}
+
+    package func threads(_ configuration: Configuration) -> Int { configuration.imapd.threads }
+
+    package func settings(_ configuration: Configuration) -> MailboxServerSettings {
+        var settings = MailboxServerSettings(login: .imap)
+        settings.maximumSessions = configuration.imapd.maximumConnections
+        return settings
+    }
+
+    package func diskThreads(_ configuration: Configuration) -> Int { 4 }
+
+    package func shutdownGrace(_ configuration: Configuration) -> TimeAmount { configuration.imapd.shutdownGrace }
+
+    package func service(_ context: DaemonContext, pool: BlockingPool) -> IMAPMailboxService {
+        IMAPMailboxService(settings: MailboxSettings(context.configuration), pool: pool, logger: context.logger)
+    }
+}

@@ -1,0 +1,30 @@
+import CoreMetrics
+import Front
+import Logging
+import Mailbox
+import MailboxProcess
+import Network
+
+/// pop3d after login: a locked maildrop for each session.
+package struct POP3MailboxService: MailboxService {
+    let settings: MailboxSettings
+    let pool: BlockingPool
+    let logger: Logger
+    let messagesRead = Counter(label: "messages-read")
+    let messagesDeleted = Counter(label: "messages-deleted")
+
+    /// - Parameter pool: runs what waits for the disk.
+    package init(settings: MailboxSettings, pool: BlockingPool, logger: Logger) {
+        self.settings = settings
+        self.pool = pool
+        self.logger = logger
+    }
+
+    package func open(_ store: any MailStore, at location: MailboxLocation) throws(MailboxError) -> Maildrop {
+        try Maildrop(store)
+    }
+
+    package func serve(_ connection: Connection, _ mailbox: Maildrop, for arrival: LoginArrival) async {
+        await MailboxSession(connection, mailbox, service: self, arrival: arrival).run()
+    }
+}

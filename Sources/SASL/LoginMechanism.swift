@@ -1,0 +1,20 @@
+/// LOGIN, which no RFC describes and many clients use: the server asks for the user name and then for the password.
+package struct LoginMechanism: SASLMechanism {
+    package static let name = "LOGIN"
+
+    /// Once it is known.
+    private var user: String?
+
+    package init() {}
+
+    package var firstChallenge: [UInt8] { Array("Username:".utf8) }
+
+    package mutating func respond(to response: [UInt8]) -> SASLStep {
+        guard let text = PasswordCredentials.text(response) else { return .malformed }
+        guard let user else {
+            user = text
+            return .challenge(Array("Password:".utf8))
+        }
+        return .evidence(.password(PasswordCredentials(user: user, password: text)))
+    }
+}

@@ -1,0 +1,57 @@
+import Accounts
+import Front
+import Logging
+import NIOCore
+import Network
+import SMTP
+
+/// What all sessions of one event loop share.
+struct LoopResources: Sendable {
+    let queue: QueuePool
+    let recipients: RecipientDirectory
+
+    init(_ settings: ServerSettings, on loop: any EventLoop) {
+        let accounts = AccountsClient(
+            path: settings.front.authoritySocket,
+            on: loop,
+            timeout: settings.front.authorityTimeout
+        )
+        queue = QueuePool(path: settings.queueSocket, on: loop, timeout: settings.queueTimeout)
+        recipients = RecipientDirectory(accounts: accounts, on: loop, lifetime: settings.recipientCache)
+    }
+}
+
+/// smtpd's work: a session for each client.
+package struct SMTPFront: FrontService {
+    private let settings: ServerSettings
+    private let resources: PerLoop<LoopResources>
+    private let counters = ServerCounters()
+
+    package init(_ settings: ServerSettings, group: any EventLoopGroup) {
+        self.settings = settings
+        resources = PerLoop(group) { LoopResources(settings, on: $0) }
+    }
+
+    package var front: FrontSettings { settings.front }
+
+    package func refusal(_ reason: Listener.Refusal) -> ByteBuffer {
+        let text =
+            switch reason {
+            case .tooManyConnections: "too many connections, try again later"
+            case .tooManyFromClient: "too many connections from your address"
+            }
+        var reply = ByteBuffer()
+        Reply.write(.serviceNotAvailable, .refusedForNow, text, to: &reply)
+        return reply
+    }
+
+    package func serve(_ client: FrontClient, as role: ListenerKind) async {
+        await Session(
+            client,
+            kind: role,
+            settings: settings,
+            resources: resources[client.connection.eventLoop],
+            counters: counters
+        ).run()
+    }
+}
