@@ -116,7 +116,7 @@ let package = Package(
         // Connections, and what daemons say to each other.
         library("TLS", ["COpenSSL", nioCore]),
         library("Network", ["CLinux", "TLS", nioCore, nioPosix, nioConcurrency]),
-        library("Bus", ["Network", "CLinux", nioCore, nioPosix, nioConcurrency, logging]),
+        library("Bus", ["Network", "SMTP", "CLinux", nioCore, nioPosix, nioConcurrency, logging]),
         library(
             "Daemon",
             [
@@ -133,6 +133,8 @@ let package = Package(
 
         // Clients of other daemons that more than one daemon needs.
         library("Accounts", ["Bus", nioCore]),
+        library("Submission", ["Bus", "Network", "SMTP", nioCore, nioPosix]),
+        library("Deliverer", ["Bus", "Network", "SMTP", nioCore, nioPosix]),
         library("Login", ["Accounts", "Bus", "Network", nioCore]),
         library("Resolution", ["DNS", "Network", nioCore, nioPosix, nioConcurrency]),
 
