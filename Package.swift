@@ -126,6 +126,7 @@ let package = Package(
         ),
 
         // What is on disk.
+        library("Files", ["CLinux", nioCore]),
         library("Spool", ["CLinux", nioCore, nioPosix, nioConcurrency]),
         library("Mailbox", ["CLinux", "MIME", nioCore, nioPosix, nioConcurrency]),
 
