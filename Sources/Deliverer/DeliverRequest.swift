@@ -74,9 +74,8 @@ package struct DeliverRequest: Sendable, Equatable {
         }
         guard !recipients.isEmpty else { throw Malformed(text: "no recipient") }
         var body = frame.body ?? ByteBuffer()
-        guard let added = frame["added"].map({ Int($0) ?? -1 }) ?? 0, added >= 0,
-            let block = body.readSlice(length: added)
-        else { throw Malformed(text: "malformed added") }
+        let length = frame["added"].map { Int($0) ?? -1 } ?? 0
+        guard length >= 0, let added = body.readSlice(length: length) else { throw Malformed(text: "malformed added") }
         guard body.readableBytes == octets || octets > Self.inlineLimit && body.readableBytes == 0 else {
             throw Malformed(text: "the body is not the message")
         }
@@ -88,7 +87,7 @@ package struct DeliverRequest: Sendable, Equatable {
             sender: sender,
             recipients: recipients,
             destination: frame["destination"],
-            added: block,
+            added: added,
             octets: octets,
             message: body.readableBytes == octets ? body : nil
         )

@@ -1,5 +1,6 @@
 import Bus
 import NIOCore
+import SMTP
 
 /// A `READ`: a deliverer asks queue-manager for a piece of a message that did not fit its request.
 package struct PieceRequest: Sendable, Hashable {
