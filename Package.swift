@@ -119,16 +119,17 @@ let package = Package(
         // Connections, and what daemons say to each other.
         library("TLS", ["COpenSSL", nioCore]),
         library("Network", ["CLinux", "TLS", nioCore, nioPosix, nioConcurrency]),
-        library("Bus", ["Encodings", "Network", "CLinux", nioCore, nioPosix, nioConcurrency, logging]),
+        library("Bus", ["Encodings", "Network", "SMTP", "CLinux", nioCore, nioPosix, nioConcurrency, logging]),
         library(
             "Daemon",
             [
-                "CLinux", "CTOML", "Bus", "Network", "TLS", "DNS", nioCore, nioPosix, nioConcurrency, logging,
+                "CLinux", "CTOML", "Bus", "Network", "SMTP", "TLS", "DNS", nioCore, nioPosix, nioConcurrency, logging,
                 coreMetrics, arguments,
             ]
         ),
 
         // What is on disk.
+        library("Files", ["CLinux", nioCore]),
         library("Spool", ["CLinux", nioCore, nioPosix, nioConcurrency]),
         library("Mailbox", ["CLinux", "MIME", nioCore, nioPosix, nioConcurrency]),
 
@@ -136,6 +137,8 @@ let package = Package(
 
         // Clients of other daemons that more than one daemon needs.
         library("Accounts", ["Bus", "SMTP", nioCore]),
+        library("Submission", ["Bus", "Network", "SMTP", nioCore, nioPosix]),
+        library("Deliverer", ["Bus", "Network", "SMTP", nioCore, nioPosix]),
         library("Resolution", ["DNS", "Network", nioCore, nioPosix, nioConcurrency]),
 
         // What strangers come to, and what takes over after their login.

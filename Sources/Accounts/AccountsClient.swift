@@ -94,8 +94,7 @@ package final class AccountsClient: Sendable {
     }
 
     private static func status(_ reply: Frame, ofClass statusClass: UInt8) -> EnhancedStatusCode? {
-        guard let status = reply["status"].flatMap({ EnhancedStatusCode(parsing: $0.utf8) }) else { return nil }
-        return status.statusClass == statusClass ? status : nil
+        reply.status.flatMap { $0.statusClass == statusClass ? $0 : nil }
     }
 
     private static func mailbox(_ reply: Frame) throws(AccountsError) -> AccountMailbox {

@@ -49,11 +49,11 @@ final class AuthorityService: @unchecked Sendable {
         let uid = connection.peerUser ?? .max
         guard uid == 0 || uid == ownUser || access.allows(frame.verb, uid) else {
             logger.warning("request refused", metadata: ["verb": "\(frame.verb)", "uid": "\(uid)"])
-            connection.write(Self.reject(frame, "5.7.1", "not allowed for this user"))
+            connection.write(Self.reject(frame, .notAuthorized, "not allowed for this user"))
             return
         }
         guard let directory = files.current() else {
-            connection.write(Self.later(frame, "4.3.0", "the table of users cannot be read"))
+            connection.write(Self.later(frame, .systemTrouble, "the table of users cannot be read"))
             return
         }
         switch frame.verb {
@@ -61,7 +61,7 @@ final class AuthorityService: @unchecked Sendable {
         case "REDEEM": connection.write(redeem(frame, directory))
         case "RECIPIENT": connection.write(recipient(frame, directory))
         case "EXPAND": connection.write(expand(frame, directory))
-        default: connection.write(Self.reject(frame, "5.5.1", "unknown verb"))
+        default: connection.write(Self.reject(frame, .invalidCommand, "unknown verb"))
         }
     }
 
@@ -72,7 +72,7 @@ final class AuthorityService: @unchecked Sendable {
         guard let user = frame["user"], let password = frame["password"], let service = frame["service"],
             ["smtp", "pop3", "imap"].contains(service)
         else {
-            connection.write(Self.reject(frame, "5.5.4", "service, user and password are needed"))
+            connection.write(Self.reject(frame, .invalidArguments, "service, user and password are needed"))
             return
         }
         let client = frame["client"] ?? ""
@@ -101,16 +101,16 @@ final class AuthorityService: @unchecked Sendable {
         _ account: Account?,
         service: String
     ) -> Frame {
-        guard outcome != .busy else { return Self.later(frame, "4.7.0", "too many logins at once") }
+        guard outcome != .busy else { return Self.later(frame, .refusedForNow, "too many logins at once") }
         guard outcome == .verified, let account else {
             refused.increment()
-            return Self.reject(frame, "5.7.8", "wrong user or password")
+            return Self.reject(frame, .badCredentials, "wrong user or password")
         }
         var fields = [Frame.Field("address", account.address.description)]
         if service != "smtp" {
             guard
                 let ticket = tickets.issue(service: service, address: account.address.description, now: .now())
-            else { return Self.later(frame, "4.7.0", "too many logins at once") }
+            else { return Self.later(frame, .refusedForNow, "too many logins at once") }
             fields.append(.init("ticket", ticket))
         }
         verified.increment()
@@ -121,24 +121,24 @@ final class AuthorityService: @unchecked Sendable {
         guard let ticket = frame["ticket"], let service = frame["service"],
             let address = tickets.redeem(ticket, service: service, now: .now()),
             let account = directory.account(user: address)
-        else { return Self.reject(frame, "5.7.8", "no such ticket") }
+        else { return Self.reject(frame, .badCredentials, "no such ticket") }
         return .ok(tag: frame["tag"], Self.fields(account))
     }
 
     // MARK: Addresses
 
     private func recipient(_ frame: Frame, _ directory: AccountDirectory) -> Frame {
-        guard let address = Self.address(frame) else { return Self.reject(frame, "5.1.3", "malformed address") }
+        guard let address = Self.address(frame) else { return Self.reject(frame, .badRecipientSyntax, "malformed address") }
         switch directory.destination(of: address) {
         case .mailbox, .forward: return .ok(tag: frame["tag"], [.init("kind", "local")])
         case .foreign: return .ok(tag: frame["tag"], [.init("kind", "foreign")])
-        case .unknown: return Self.reject(frame, "5.1.1", "no such mailbox")
-        case .loop: return Self.reject(frame, "5.4.6", "the alias leads round in a circle")
+        case .unknown: return Self.reject(frame, .noSuchMailbox, "no such mailbox")
+        case .loop: return Self.reject(frame, .routingLoop, "the alias leads round in a circle")
         }
     }
 
     private func expand(_ frame: Frame, _ directory: AccountDirectory) -> Frame {
-        guard let address = Self.address(frame) else { return Self.reject(frame, "5.1.3", "malformed address") }
+        guard let address = Self.address(frame) else { return Self.reject(frame, .badRecipientSyntax, "malformed address") }
         switch directory.destination(of: address) {
         case .mailbox(let account, let rest):
             var fields = Self.fields(account)
@@ -146,8 +146,8 @@ final class AuthorityService: @unchecked Sendable {
             return .ok(tag: frame["tag"], fields)
         case .forward(let targets):
             return .ok(tag: frame["tag"], targets.map { .init("forward", $0.description) })
-        case .foreign, .unknown: return Self.reject(frame, "5.1.1", "no such mailbox")
-        case .loop: return Self.reject(frame, "5.4.6", "the alias leads round in a circle")
+        case .foreign, .unknown: return Self.reject(frame, .noSuchMailbox, "no such mailbox")
+        case .loop: return Self.reject(frame, .routingLoop, "the alias leads round in a circle")
         }
     }
 
@@ -164,11 +164,11 @@ final class AuthorityService: @unchecked Sendable {
         frame["address"].flatMap { try? MailAddress(parsing: $0.utf8, options: .utf8) }
     }
 
-    private static func reject(_ frame: Frame, _ status: String, _ text: String) -> Frame {
+    private static func reject(_ frame: Frame, _ status: EnhancedStatusCode, _ text: String) -> Frame {
         .reply(.reject, status: status, text: text, tag: frame["tag"])
     }
 
-    private static func later(_ frame: Frame, _ status: String, _ text: String) -> Frame {
+    private static func later(_ frame: Frame, _ status: EnhancedStatusCode, _ text: String) -> Frame {
         .reply(.defer, status: status, text: text, tag: frame["tag"])
     }
 }

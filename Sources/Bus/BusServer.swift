@@ -1,6 +1,7 @@
 import Logging
 import NIOCore
 import Network
+import SMTP
 
 #if canImport(Glibc)
 import Glibc
@@ -36,7 +37,7 @@ package struct BusServer: Sendable {
     package func accept(on socket: CInt, session: @escaping @Sendable (Connection) async -> Void) async throws {
         try await listener.accept(on: socket) { connection in
             if let allowed, !(connection.peerUser.map(allowed.contains) ?? false) {
-                connection.write(Frame.reply(.reject, status: "5.7.1", text: "not allowed for this user"))
+                connection.write(Frame.reply(.reject, status: .notAuthorized, text: "not allowed for this user"))
                 try? await connection.flush()
                 return
             }
@@ -67,7 +68,7 @@ package struct BusServer: Sendable {
                 if connection.input.readableBytes == 0 { try await connection.flush() }
             }
         } catch let error as FrameError {
-            connection.write(Frame.reply(.reject, status: "5.5.2", text: error.text))
+            connection.write(Frame.reply(.reject, status: .syntaxError, text: error.text))
             try? await connection.flush()
         } catch let error as ConnectionError {
             logger.debug("bus connection ended", metadata: ["reason": "\(error)"])

@@ -1,3 +1,5 @@
+import SMTP
+
 /// A reply's verb.
 package enum ReplyKind: String, Sendable {
     case ok = "OK"
@@ -26,7 +28,7 @@ extension Frame {
 
     /// `OK` with 2.0.0.
     package static func ok(tag: String? = nil, _ fields: [Field] = []) -> Frame {
-        reply(.ok, status: "2.0.0", tag: tag, fields)
+        reply(.ok, status: .success, tag: tag, fields)
     }
 
     /// What kind of reply this is; nil for a request or an unknown verb.

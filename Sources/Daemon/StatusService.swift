@@ -1,6 +1,7 @@
 import Bus
 import Logging
 import NIOCore
+import SMTP
 
 #if canImport(Glibc)
 import Glibc
@@ -21,7 +22,7 @@ struct StatusService: Sendable {
         let server = BusServer(group: group, connections: 20, logger: logger)
         try await server.answer(on: socket) { frame, connection in
             guard frame.verb == "STATUS" else {
-                connection.write(Frame.reply(.reject, status: "5.5.1", text: "unknown verb", tag: frame["tag"]))
+                connection.write(Frame.reply(.reject, status: .invalidCommand, text: "unknown verb", tag: frame["tag"]))
                 return
             }
             connection.write(status(tag: frame["tag"]))

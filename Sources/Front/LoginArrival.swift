@@ -84,7 +84,7 @@ package struct LoginArrival: Sendable {
         _ status: EnhancedStatusCode,
         _ text: String
     ) async {
-        connection.write(Frame.reply(kind, status: status.description, text: text))
+        connection.write(Frame.reply(kind, status: status, text: text))
         try? await connection.flush()
     }
 }

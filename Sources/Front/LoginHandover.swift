@@ -66,7 +66,7 @@ package struct LoginHandover: Sendable {
             return .accepted(connection, text: reply["text"])
         case .defer, .reject:
             connection.abort()
-            let status = reply["status"].flatMap { EnhancedStatusCode(parsing: $0.utf8) } ?? .systemTrouble
+            let status = reply.status ?? .systemTrouble
             return .refused(status: status, text: reply["text"] ?? "the mailbox can't be opened")
         case nil:
             connection.abort()

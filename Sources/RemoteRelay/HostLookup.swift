@@ -201,7 +201,6 @@ extension EnhancedStatusCode {
     /// The domain says that it takes no mail (RFC 7505 §4.2).
     static let noMailDomain = EnhancedStatusCode(5, 1, 10)
     static let badDestination = EnhancedStatusCode(5, 1, 3)
-    static let noAnswer = EnhancedStatusCode(4, 4, 1)
     static let directoryFailure = EnhancedStatusCode(4, 4, 3)
     static let noRoute = EnhancedStatusCode(4, 4, 4)
     static let encryptionNeeded = EnhancedStatusCode(4, 7, 5)
