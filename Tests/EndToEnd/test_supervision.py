@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 from conftest import ALICE, BOB
-from layout import SERVICE_NAMES
+from layout import SERVICE_NAMES, SERVICES
 from mail import receive, submit, wait_for, wait_until
 from supervision import Runit
 
@@ -40,6 +40,40 @@ def test_stopping_is_graceful(make_instance):
     instance.stop()
     for name in SERVICE_NAMES:
         assert "msg=stopped" in instance.supervisor.log_text(name)
+
+
+def answering_process(path) -> int:
+    """The process that answers STATUS on a socket."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(20)
+        connection.connect(str(path))
+        connection.sendall(b"STATUS\n\n")
+        answer = b""
+        while b"\n\n" not in answer:
+            octets = connection.recv(4096)
+            assert octets, "closed without an answer"
+            answer += octets
+    fields = dict(line.split(": ", 1) for line in answer.decode().splitlines()[1:] if line)
+    return int(fields["pid"])
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+def test_a_second_one_by_hand_leaves_the_first_its_sockets(system, service):
+    first = system.supervisor.pid(service.name)
+    sockets = {path: path.stat().st_ino for path in (system.directory / "run").rglob("*.sock")}
+    status = system.directory / "run" / "status" / f"{service.name}.sock"
+    assert status in sockets
+    command = [str(system.programs / service.program), "--instance", str(system.directory)]
+    command += ["--mailbox"] if service.name.endswith("-mailbox") else []
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 111
+    assert f"run/status/{service.name}.sock: in use by process {first} ({service.program[:15]})" in done.stderr
+    assert {path: path.stat().st_ino for path in (system.directory / "run").rglob("*.sock")} == sockets
+    assert answering_process(status) == first == system.supervisor.pid(service.name)
+
+
+def test_mail_goes_on_after_second_ones_by_hand(system):
+    wait_for(system, BOB, submit(system, ALICE, BOB))
 
 
 @pytest.mark.root
