@@ -128,7 +128,9 @@ final class AuthorityService: @unchecked Sendable {
     // MARK: Addresses
 
     private func recipient(_ frame: Frame, _ directory: AccountDirectory) -> Frame {
-        guard let address = Self.address(frame) else { return Self.reject(frame, .badRecipientSyntax, "malformed address") }
+        guard let address = Self.address(frame) else {
+            return Self.reject(frame, .badRecipientSyntax, "malformed address")
+        }
         switch directory.destination(of: address) {
         case .mailbox, .forward: return .ok(tag: frame["tag"], [.init("kind", "local")])
         case .foreign: return .ok(tag: frame["tag"], [.init("kind", "foreign")])
@@ -138,7 +140,9 @@ final class AuthorityService: @unchecked Sendable {
     }
 
     private func expand(_ frame: Frame, _ directory: AccountDirectory) -> Frame {
-        guard let address = Self.address(frame) else { return Self.reject(frame, .badRecipientSyntax, "malformed address") }
+        guard let address = Self.address(frame) else {
+            return Self.reject(frame, .badRecipientSyntax, "malformed address")
+        }
         switch directory.destination(of: address) {
         case .mailbox(let account, let rest):
             var fields = Self.fields(account)

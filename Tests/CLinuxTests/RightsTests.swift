@@ -50,7 +50,9 @@ import Testing
     func readingIsAllWhereReadingIsAllowed(listing: Bool) async throws {
         try await withTree { base in
             let results = await onThread { () -> [CInt] in
-                guard Self.restrict("\(base)/inside", { CLinux_landlock_allow_read($0, $1, listing) }) else { return [] }
+                guard Self.restrict("\(base)/inside", { CLinux_landlock_allow_read($0, $1, listing) }) else {
+                    return []
+                }
                 return [
                     Self.openError("\(base)/inside/file"), Self.openError("\(base)/inside", O_DIRECTORY),
                     Self.openError("\(base)/inside/file", O_WRONLY), Self.openError("\(base)/inside/more", O_CREAT),
@@ -70,7 +72,8 @@ import Testing
             let results = await onThread { () -> [CInt] in
                 guard Self.restrict("\(base)/inside", { CLinux_landlock_allow_write($0, $1) }) else { return [] }
                 return [
-                    Self.openError("\(base)/inside/file", O_RDWR), Self.openError("\(base)/inside/more", O_CREAT | O_WRONLY),
+                    Self.openError("\(base)/inside/file", O_RDWR),
+                    Self.openError("\(base)/inside/more", O_CREAT | O_WRONLY),
                     rename("\(base)/inside/more", "\(base)/inside/most") == 0 ? 0 : errno,
                     unlink("\(base)/inside/most") == 0 ? 0 : errno,
                     mknod("\(base)/inside/device", S_IFCHR | 0o600, 0) == 0 ? 0 : errno,

@@ -401,6 +401,7 @@ def test_rules_that_are_taken_away(make_instance):
 def test_a_key_that_everybody_may_read(make_instance):
     instance = make(make_instance)
     (instance.directory / "etc" / "dns-keys" / "ddns").chmod(0o644)
+    instance.supervisor.down("resolverd")
     done = subprocess.run(
         [str(instance.programs / "resolverd"), "--instance", str(instance.directory)],
         stdin=subprocess.DEVNULL,

@@ -74,7 +74,7 @@ def test_open_files(system, name):
 
 @pytest.fixture(scope="module")
 def stopped(module_factory):
-    """An instance that does not run: a probing daemon takes the place of a running one's sockets."""
+    """An instance that does not run."""
     return module_factory(start=False)
 
 

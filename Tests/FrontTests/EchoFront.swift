@@ -2,7 +2,6 @@ import Accounts
 import Bus
 import Front
 import Logging
-import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Network
