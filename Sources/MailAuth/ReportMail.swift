@@ -73,8 +73,9 @@ package struct ReportMail: Sendable {
         do throws(BuildError) {
             var header = HeaderBuilder()
             for (name, text) in [("From", from), ("To", to)] {
-                let addresses = AddressListParser.parse(Array(text.utf8), maximum: 2)
-                guard addresses.count == 1 else { return nil }
+                let field = Array(text.utf8)
+                let addresses = AddressListParser.parse(field, maximum: 2)
+                guard addresses.count == 1, AddressSyntax.isList(field) else { return nil }
                 try header.add(name, addresses: addresses)
             }
             try header.add("Date", words: Self.words(date.description))

@@ -1,3 +1,5 @@
+import MIME
+
 extension MailAddress {
     static let maximumLocalPart = 64
     static let maximumDomain = 255
@@ -46,9 +48,7 @@ extension MailAddress {
         _ = scanner.next()
         while let byte = scanner.next() {
             switch byte {
-            case UInt8(ascii: "\""):
-                guard !bytes.isEmpty else { throw .malformedAddress }
-                return try text(bytes[...])
+            case UInt8(ascii: "\""): return try text(bytes[...])
             case UInt8(ascii: "\\"):
                 guard let escaped = scanner.next(), escaped.isPrintable else { throw .malformedAddress }
                 bytes.append(escaped)
@@ -102,11 +102,8 @@ extension MailAddress {
 enum AddressLiteral {
     static func isValid(_ content: ArraySlice<UInt8>) -> Bool {
         guard let colon = content.firstIndex(of: UInt8(ascii: ":")) else { return isIPv4(content) }
-        let tag = content[..<colon]
-        let rest = content[(colon + 1)...]
-        if tag.lazy.map(\.asciiLowercased).elementsEqual("ipv6".utf8) { return isIPv6(rest) }
-        return !tag.isEmpty && !rest.isEmpty && tag.last != UInt8(ascii: "-")
-            && tag.allSatisfy { $0.isLetterOrDigit || $0 == UInt8(ascii: "-") }
+        // No other tag than IPv6 is registered.
+        return ASCII.equal(content[..<colon], "ipv6") && isIPv6(content[(colon + 1)...])
     }
 
     static func isIPv4(_ bytes: ArraySlice<UInt8>) -> Bool {
@@ -123,7 +120,8 @@ enum AddressLiteral {
         guard let head = groups(bytes[..<gap], isEnd: false), let tail = groups(bytes[(gap + 2)...]) else {
             return false
         }
-        return head + tail <= 7
+        // The gap stands for two groups at least (RFC 5321 §4.1.3).
+        return head + tail <= 6
     }
 
     private static func doubleColon(in bytes: ArraySlice<UInt8>) -> Int? {

@@ -95,16 +95,23 @@ struct MIMEBuildCommand: ParsableCommand {
         let now = date ?? time(nil)
         let offset = CLinux_utc_offset(Int64(now)) / 60
         try header.add("Date", text: DateTime(secondsSince1970: now, offset: offset).description)
-        let senders = AddressListParser.parse(Array(from.utf8))
+        let senders = try Self.addresses(from)
         try header.add("From", addresses: senders)
         for (name, values) in [("To", to), ("Cc", cc)] where !values.isEmpty {
-            try header.add(name, addresses: AddressListParser.parse(Array(values.joined(separator: ", ").utf8)))
+            try header.add(name, addresses: Self.addresses(values.joined(separator: ", ")))
         }
         try header.add("Subject", text: subject)
         let unique = String(UInt64.random(in: .min ... .max), radix: 36)
         let host = senders.first?.host.flatMap { InternationalDomain.ascii($0) } ?? Array("localhost".utf8)
         try header.add("Message-ID", words: [Array("<\(now).\(unique)@".utf8) + host + Array(">".utf8)])
         return header
+    }
+
+    /// What is sent is exactly what was asked for: nothing is made of what isn't a list of addresses.
+    private static func addresses(_ text: String) throws(BuildError) -> [ListedAddress] {
+        let field = Array(text.utf8)
+        guard AddressSyntax.isList(field) else { throw .badAddress(text) }
+        return AddressListParser.parse(field)
     }
 
     private func body(_ text: String?, _ html: String?) throws(BuildError) -> MIMEEntity {

@@ -96,9 +96,7 @@ struct MIMETextCommand: ParsableCommand {
             if let subject = envelope.subject { add("Subject", EncodedWords.text(subject)) }
             for (name, field) in [("From", envelope.from), ("To", envelope.to), ("Cc", envelope.cc)] {
                 for address in AddressListParser.parse(field ?? []) where address.host != nil {
-                    let octets = (address.mailbox ?? []) + [UInt8(ascii: "@")] + (address.host ?? [])
-                    let mailbox = String(decoding: octets, as: UTF8.self)
-                    add(name, address.displayName.map { "\($0) <\(mailbox)>" } ?? mailbox)
+                    add(name, address.shown)
                 }
             }
         }

@@ -74,7 +74,8 @@ private func text(_ octets: (some Collection<UInt8>)?) -> String? { octets.map {
         field: String
     ) {
         _ = AddressListParser.parse(Array(field.utf8))
-        #expect(AddressListParser.parse(Array(repeating: UInt8(ascii: "("), count: 100_000)).isEmpty)
+        let open = AddressListParser.parse(Array(repeating: UInt8(ascii: "("), count: 100_000))
+        #expect(open.allSatisfy { $0.host == [] })
     }
 
     @Test func parametersAreJoined() {

@@ -38,7 +38,7 @@ private func names(_ part: MessagePart) -> Set<String> {
             ("Subject: =?utf-8?q?\(String(repeating: "x", count: 80))?=\r\n\r\n", "invalid-encoded-word"),
             ("Subject: =?x-none?q?a?=\r\n\r\n", "unknown-charset"), ("Message-ID: none\r\n\r\n", "invalid-identifier"),
             ("Message-ID: <a@b> <c@d>\r\n\r\n", "invalid-identifier"), ("To: nobody\r\n\r\n", "invalid-address"),
-            ("To: \r\n\r\n", "invalid-address"), ("To: a@b c@d\r\n\r\n", nil),
+            ("To: \r\n\r\n", "invalid-address"), ("To: a@b c@d\r\n\r\n", "invalid-address"),
             ("Sender: a@b, c@d\r\n\r\n", "invalid-address"),
             ("Resent-Date: tomorrow\r\n\r\n", "invalid-date"),
             ("To: \(String(repeating: "a@b,", count: 10_001))\r\n\r\n", "too-many-addresses"),

@@ -14,8 +14,10 @@ import Testing
             ("alice@[192.0.2.1]", "alice", "[192.0.2.1]"),
             ("alice@[IPv6:2001:db8::1]", "alice", "[IPv6:2001:db8::1]"),
             ("alice@[IPv6:::]", "alice", "[IPv6:::]"),
+            ("alice@[IPv6:1:2:3:4:5::7]", "alice", "[IPv6:1:2:3:4:5::7]"),
+            ("alice@[IPv6:1:2:3:4::192.0.2.1]", "alice", "[IPv6:1:2:3:4::192.0.2.1]"),
+            ("\"\"@example.test", "", "example.test"),
             ("alice@[IPv6:::ffff:192.0.2.1]", "alice", "[IPv6:::ffff:192.0.2.1]"),
-            ("alice@[x-tag:anything]", "alice", "[x-tag:anything]"),
             ("alice@under_score.example", "alice", "under_score.example"),
             ("alice@xn--bcher-kva.example", "alice", "xn--bcher-kva.example"),
         ]
@@ -34,7 +36,9 @@ import Testing
             "alice@-x", "alice@x-", "alice@x..y", "alice@.x", "alice@x.", "alice@[192.0.2.256]", "alice@[192.0.2]",
             "alice@[1.2.3.4.5]", "alice@[IPv6:1:2:3:4:5:6:7]", "alice@[IPv6:1::2::3]", "alice@[IPv6:12345::]",
             "alice@[IPv6:1:2:3:4:5:6:7:8:9]", "alice@[IPv6:1.2.3.4::]", "alice@[", "alice@[]", "alice@[1.2.3.4",
-            "\"\"@x", "\"a@x", "\"a\"b@x", "\"a\u{1}\"@x", "\"a\\", "alice@x y", "alice@x\r\n", "é@x", "a@é",
+            "\"a@x", "alice@[IPv6:1:2:3:4:5:6::8]", "alice@[IPv6:1:2:3:4:5::192.0.2.1]",
+            "alice@[IPv6::1]", "alice@[IPv6:1::2:]", "alice@[1:2:3:4:5:6:7:8]", "alice@[x-tag:anything]", "\"\"\"@x",
+            "\"a\"b@x", "\"a\u{1}\"@x", "\"a\\", "alice@x y", "alice@x\r\n", "é@x", "a@é",
             "alice@[a\\b:c]", "a(comment)@x",
         ]
     )
@@ -80,7 +84,7 @@ import Testing
     @Test func joinsOnlyWhatIsGood() {
         #expect(throws: EnvelopeError.self) { try MailAddress(localPart: "a", domain: "x> y") }
         #expect(throws: EnvelopeError.self) { try MailAddress(localPart: "a\r\n", domain: "x") }
-        #expect(throws: EnvelopeError.self) { try MailAddress(localPart: "", domain: "x") }
+        #expect(throws: EnvelopeError.self) { try MailAddress(localPart: "", domain: "") }
     }
 
     @Test func postmaster() throws {

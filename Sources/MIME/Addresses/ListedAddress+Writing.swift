@@ -2,6 +2,15 @@ extension ListedAddress {
     /// The name as text, encoded words decoded.
     package var displayName: String? { name.map { EncodedWords.text($0) } }
 
+    /// For people: `name <local@domain>`, or what there is of that.
+    package var shown: String {
+        let host = host ?? []
+        let octets = (mailbox ?? []) + (host.isEmpty ? [] : [UInt8(ascii: "@")] + host)
+        let address = String(decoding: octets, as: UTF8.self)
+        guard let displayName else { return address }
+        return address.isEmpty ? displayName : "\(displayName) <\(address)>"
+    }
+
     /// Whether only a transport for UTF-8 addresses can carry it (RFC 6531): a domain can be written in ASCII, a local part
     /// and a literal can't.
     package var needsUTF8: Bool {
@@ -12,7 +21,7 @@ extension ListedAddress {
     /// `local@domain` as it stands in a field: the local part quoted where it must be, the domain in ASCII where the local
     /// part is. nil where something can't be written.
     var specification: [UInt8]? {
-        guard let mailbox, let host, !mailbox.isEmpty, !host.isEmpty else { return nil }
+        guard let mailbox, let host, !host.isEmpty else { return nil }
         guard (mailbox + host).allSatisfy({ $0 >= 0x20 && $0 != 0x7F }),
             String(validating: mailbox, as: UTF8.self) != nil,
             String(validating: host, as: UTF8.self) != nil
@@ -25,10 +34,12 @@ extension ListedAddress {
                 domain = ascii
             }
             guard Self.isDotAtom(domain) else { return nil }
-        } else if host.dropFirst().dropLast().contains(where: { "[]\\<>".utf8.contains($0) }) {
+        } else if host.dropFirst().dropLast().contains(where: { "[]\\<>,;".utf8.contains($0) }) {
             return nil
         }
-        return (Self.isDotAtom(mailbox) ? mailbox : Self.quoted(mailbox)) + [UInt8(ascii: "@")] + domain
+        // What looks like an encoded word would be read as one, perhaps to beyond the `@`.
+        let isPlain = Self.isDotAtom(mailbox) && !mailbox.starts(with: "=?".utf8)
+        return (isPlain ? mailbox : Self.quoted(mailbox)) + [UInt8(ascii: "@")] + domain
     }
 
     /// The name as words of a phrase (RFC 5322 §3.2.5): atoms, a quoted string, or encoded words.

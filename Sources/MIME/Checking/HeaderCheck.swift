@@ -44,7 +44,7 @@ extension Defects {
         let (list, hasMore) = AddressListParser.read(value)
         if hasMore { insert(.tooManyAddresses) }
         let mailboxes = list.filter { $0.host != nil }
-        if mailboxes.contains(where: { $0.specification == nil }) { insert(.invalidAddress) }
+        if !mailboxes.isEmpty, !AddressSyntax.isList(value) { insert(.invalidAddress) }
         return mailboxes.count
     }
 }

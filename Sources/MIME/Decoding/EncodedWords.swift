@@ -74,6 +74,30 @@ package enum EncodedWords {
         return defects
     }
 
+    /// How many octets the encoded word has that begins here, whatever its character set; nil where none does, or where
+    /// another one begins before its end.
+    static func length(_ octets: ArraySlice<UInt8>) -> Int? {
+        let mark = UInt8(ascii: "?")
+        let start = octets.startIndex
+        guard octets.count > 7, octets[start] == UInt8(ascii: "="), octets[start + 1] == mark else { return nil }
+        let label = octets.dropFirst(2).prefix(80).prefix { isTokenCharacter($0) }
+        let kind = label.endIndex + 1
+        guard !label.isEmpty, kind + 1 < octets.endIndex, octets[label.endIndex] == mark, octets[kind + 1] == mark,
+            "bBqQ".utf8.contains(octets[kind])
+        else { return nil }
+        var end = kind + 2
+        let last = min(octets.endIndex - 1, start + limit)
+        while end < last {
+            if octets[end] == mark, octets[end + 1] == UInt8(ascii: "=") { return end + 2 - start }
+            if octets[end] == UInt8(ascii: "="), octets[end + 1] == mark {
+                // `=` may be the word's last character.
+                guard end + 2 < octets.endIndex, octets[end + 2] == UInt8(ascii: "=") else { return nil }
+            }
+            end += 1
+        }
+        return nil
+    }
+
     /// `=?charset*language?B?text?=` at the start.
     private static func word(_ octets: ArraySlice<UInt8>) -> Word? {
         let octets = octets.prefix(limit)

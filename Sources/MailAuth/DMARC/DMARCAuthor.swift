@@ -36,7 +36,9 @@ package enum DMARCAuthor: Sendable, Hashable, CustomStringConvertible {
             self = .tooLong
             return
         }
-        let hosts = addresses.compactMap(\.host).map { SPFLookups.ascii($0) ?? [] }
+        // Entries without an address name nobody.
+        let written = addresses.compactMap(\.host).filter { !$0.isEmpty }
+        let hosts = written.map { SPFLookups.ascii($0) ?? [] }
         guard let first = hosts.first, hosts.allSatisfy(Self.isDomain) else {
             self = .noAddress
             return
