@@ -129,7 +129,6 @@ let package = Package(
         ),
 
         // What is on disk.
-        library("Files", ["CLinux", nioCore]),
         library("Spool", ["CLinux", nioCore, nioPosix, nioConcurrency]),
         library("Mailbox", ["CLinux", "MIME", nioCore, nioPosix, nioConcurrency]),
 
@@ -137,8 +136,6 @@ let package = Package(
 
         // Clients of other daemons that more than one daemon needs.
         library("Accounts", ["Bus", "SMTP", nioCore]),
-        library("Submission", ["Bus", "Network", "SMTP", nioCore, nioPosix]),
-        library("Deliverer", ["Bus", "Network", "SMTP", nioCore, nioPosix]),
         library("Resolution", ["DNS", "Network", nioCore, nioPosix, nioConcurrency]),
 
         // What strangers come to, and what takes over after their login.

@@ -99,6 +99,7 @@ final class MessageIntake {
         let head = QueueFileHead(envelope, offset: offset, octets: head.readableBytes)
         scheduler.log.accepted(envelope.id, envelope, octets: head.octets)
         let scheduler = scheduler
+        scheduler.announce(envelope.id)
         let error: SpoolError? = await withCheckedContinuation { continuation in
             scheduler.spool.commit(
                 [.put(envelope.id, file: file)],
@@ -111,6 +112,7 @@ final class MessageIntake {
 
     private func commit(_ large: IncomingMessage, _ envelope: MessageEnvelope) async throws {
         self.large = nil
+        scheduler.announce(envelope.id)
         let (offset, octets) = try await scheduler.offLoop { () throws(SpoolError) in try large.finish() }
         let head = QueueFileHead(envelope, offset: offset, octets: octets)
         scheduler.log.accepted(envelope.id, envelope, octets: octets)

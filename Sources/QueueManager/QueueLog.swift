@@ -44,6 +44,19 @@ struct QueueLog: Sendable {
 
     func missing(_ id: MessageID) { logger.error("\(id) forgotten: its file is gone") }
 
+    func moved(_ id: MessageID, isHeld: Bool) {
+        logger.warning("\(id) found in \(isHeld ? "hold" : "queue")/")
+    }
+
+    func unlisted(_ what: String, _ reason: String) {
+        logger.error(
+            "a directory of the spool can't be listed; it's tried again",
+            metadata: [
+                "directory": "\(what)", "reason": "\(reason)",
+            ]
+        )
+    }
+
     func corrupt(_ id: MessageID, _ reason: String) {
         logger.error("\(id) moved to corrupt/", metadata: ["reason": "\(reason)"])
     }

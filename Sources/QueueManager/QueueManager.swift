@@ -47,7 +47,7 @@ package final class QueueManager: Sendable {
     ///   - queueSocket: a listening descriptor for run/queue.sock; likewise `controlSocket`.
     package func start(queueSocket: CInt, controlSocket: CInt) async throws {
         let scheduler = scheduler
-        let recovery = QueueRecovery(scheduler: scheduler, start: spool.makeID())
+        let recovery = QueueRecovery(scheduler: scheduler)
         try await submissions.accept(on: queueSocket) { connection in
             var session = SubmissionSession(connection, scheduler)
             await session.run()

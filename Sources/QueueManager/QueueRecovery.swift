@@ -1,49 +1,103 @@
+import NIOCore
 import Network
 import Spool
 
-/// Finds every message in the spool after a start, while new ones are taken already.
+/// Finds every message in the spool after a start, while new ones are taken already. What can't be read now is tried again
+/// until it can: it's never taken for not being there.
 struct QueueRecovery {
     let scheduler: Scheduler
-    /// Messages with a later ID have come since the start, and are known.
-    let start: MessageID
 
     private struct Found: Sendable {
         var head: QueueFileHead
         var state: [StateEntry]
     }
 
-    /// Returns how many messages there were.
+    /// A directory of the spool.
+    private enum Place {
+        case held
+        case shard(Int)
+
+        var name: String {
+            switch self {
+            case .held: "hold"
+            case .shard(let shard): "queue/\(MessageID.directory(shard))"
+            }
+        }
+    }
+
+    private static let firstPause = TimeAmount.milliseconds(500)
+    private static let longestPause = TimeAmount.minutes(1)
+
+    /// Returns how many messages there were, once all of them are known.
     func run() async -> Int {
         var count = 0
-        let held = await list { $0.heldMessages() }
-        count += await add(held, isHeld: true)
-        for shard in 0..<MessageID.shards {
-            if scheduler.isClosed { break }
-            count += await add(await list { $0.messages(shard: shard) }, isHeld: false)
+        var pause = Self.firstPause
+        var places: [Place] = [.held] + (0..<MessageID.shards).map { .shard($0) }
+        while !places.isEmpty, !scheduler.isClosed {
+            var again: [Place] = []
+            for place in places where !scheduler.isClosed {
+                guard let found = await look(at: place) else {
+                    again.append(place)
+                    continue
+                }
+                count += found
+            }
+            places = again
+            if places.isEmpty { break }
+            await scheduler.loop.pause(pause)
+            pause = min(pause * 2, Self.longestPause)
         }
+        scheduler.spoolWasRead()
         return count
     }
 
-    private func list(_ list: @escaping @Sendable (Spool) -> [MessageID]) async -> [MessageID] {
-        let (spool, start) = (scheduler.spool, start)
-        return (try? await scheduler.offLoop { () throws(SpoolError) in list(spool).filter { $0 < start } }) ?? []
-    }
-
-    private func add(_ ids: [MessageID], isHeld: Bool) async -> Int {
+    /// Returns how many messages were added; nil where some could not be read.
+    private func look(at place: Place) async -> Int? {
         let spool = scheduler.spool
-        for id in ids {
-            do {
-                let found = try await scheduler.offLoop { () throws(SpoolError) in
-                    Found(head: try spool.head(of: id, isHeld: isHeld, verified: false), state: try spool.state(of: id))
+        let ids: [MessageID]
+        do {
+            ids = try await scheduler.offLoop { () throws(SpoolError) in
+                switch place {
+                case .held: try spool.heldMessages()
+                case .shard(let shard): try spool.messages(shard: shard)
                 }
-                scheduler.add(found.head, state: found.state, isHeld: isHeld, isNew: false)
-            } catch .corrupt(let reason) {
-                scheduler.log.corrupt(id, reason)
-                try? await scheduler.offLoop { () throws(SpoolError) in try spool.setCorrupt(id, isHeld: isHeld) }
-            } catch {
-                scheduler.log.unreadable(id, "\(error)")
+            }
+        } catch {
+            scheduler.log.unlisted(place.name, "\(error)")
+            return nil
+        }
+        let isHeld = if case .held = place { true } else { false }
+        var count = 0
+        var isComplete = true
+        for id in ids where scheduler.table[id] == nil && scheduler.arrivals?.contains(id) == false {
+            switch await add(id, isHeld: isHeld) {
+            case true?: count += 1
+            case false?: break
+            case nil: isComplete = false
             }
         }
-        return ids.count
+        return isComplete ? count : nil
+    }
+
+    /// Whether there was such a message; nil where that isn't known.
+    private func add(_ id: MessageID, isHeld: Bool) async -> Bool? {
+        let spool = scheduler.spool
+        do {
+            let found = try await scheduler.offLoop { () throws(SpoolError) in
+                Found(head: try spool.head(of: id, isHeld: isHeld, verified: false), state: try spool.state(of: id))
+            }
+            scheduler.add(found.head, state: found.state, isHeld: isHeld, isNew: false)
+            return true
+        } catch .corrupt(let reason) {
+            scheduler.log.corrupt(id, reason)
+            try? await scheduler.offLoop { () throws(SpoolError) in try spool.setCorrupt(id, isHeld: isHeld) }
+            return false
+        } catch .missing {
+            // It left meanwhile.
+            return false
+        } catch {
+            scheduler.log.unreadable(id, "\(error)")
+            return nil
+        }
     }
 }

@@ -76,8 +76,13 @@ extension Scheduler {
     /// Holds a message if that's what the administrator waits for; returns whether its jobs are taken care of.
     func settleWish(of message: QueuedMessage) -> Bool {
         guard message.isHoldWanted, !message.isActive, !message.isRemoved else { return false }
-        Task(executorPreference: LoopExecutor.of(loop)) { _ = await self.putAside(message) }
+        // Until its file is in hold/, no other command may look for it there.
+        message.isChanging = true
         message.isHeld = true
+        Task(executorPreference: LoopExecutor.of(loop)) {
+            _ = await self.putAside(message)
+            message.isChanging = false
+        }
         return true
     }
 

@@ -172,6 +172,7 @@ extension Scheduler {
         var operations: [SpoolOperation] = []
         for report in reports {
             guard let (head, file) = report.file else { continue }
+            announce(head.envelope.id)
             operations.append(.put(head.envelope.id, file: file))
             counters.count("reports")
             log.reported(message.id, by: head.envelope.id, to: head.envelope.recipients.first ?? "")

@@ -5,6 +5,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import Network
+import SMTP
 import Spool
 
 /// Decides what is delivered when. Belongs to one event loop; every call must come from its thread.
@@ -37,6 +38,9 @@ package final class Scheduler: @unchecked Sendable {
     var origins = OriginIndex()
     /// Of messages that are being received.
     var comingOrigins: Set<String> = []
+    /// Messages that came since the start, while the spool is still being read: they are known, although their files are
+    /// found there. nil once it was read.
+    private(set) var arrivals: Set<MessageID>? = []
     var destinations: [String: Destination] = [:]
     /// Deliveries that are going on.
     var active = 0
@@ -77,6 +81,12 @@ package final class Scheduler: @unchecked Sendable {
     }
 
     // MARK: Messages come
+
+    /// A message is about to be put into the spool.
+    func announce(_ id: MessageID) { arrivals?.insert(id) }
+
+    /// All that was in the spool at the start is known.
+    func spoolWasRead() { arrivals = nil }
 
     /// Takes a message in whose file is in the spool.
     ///
@@ -134,17 +144,14 @@ package final class Scheduler: @unchecked Sendable {
         }
     }
 
-    /// The lower-case domain of `<local@domain> …`; empty where it's one of ours.
+    /// The lower-case domain of `<local@domain> …`; empty where it's one of ours. Only a parser knows where a domain
+    /// begins: a quoted local part may hold anything, `>` and `@` included.
     private func destinationName(of recipient: String) -> String {
-        let path = recipient.utf8.prefix(while: { $0 != UInt8(ascii: " ") })
-        let whole = path.last == UInt8(ascii: ">") ? path : recipient.utf8[...]
-        let end = whole.lastIndex(of: UInt8(ascii: ">")) ?? whole.endIndex
-        let start = whole[..<end].lastIndex(of: UInt8(ascii: "@")).map { whole.index(after: $0) } ?? whole.startIndex
-        let domain = String(decoding: whole[start..<end].map(Self.lowercased), as: UTF8.self)
+        // Intake lets nothing else through; what can't be read is given to local-deliver, which says so.
+        guard let recipient = try? EnvelopeRecipient(parsing: recipient.utf8) else { return "" }
+        let domain = recipient.address.lowercasedDomain
         return settings.domains.contains(domain) ? "" : domain
     }
-
-    private static func lowercased(_ octet: UInt8) -> UInt8 { (0x41...0x5a).contains(octet) ? octet | 0x20 : octet }
 
     private func destination(_ name: String) -> Destination {
         if let destination = destinations[name] { return destination }
@@ -364,13 +371,14 @@ package final class Scheduler: @unchecked Sendable {
         if message.isRemoved { return }
         switch error {
         case .missing:
+            if await isElsewhere(message) { return }
             log.missing(message.id)
             spool.commit([.done(message.id)])
         case .corrupt(let reason):
             log.corrupt(message.id, reason)
             let (id, isHeld) = (message.id, message.isHeld)
             try? await offLoop { [spool] () throws(SpoolError) in try spool.setCorrupt(id, isHeld: isHeld) }
-        case .full, .failed, .broken:
+        case .full, .failed, .broken, .owned:
             // It may be readable later.
             log.unreadable(message.id, "\(error)")
             let due = clock.now() + settings.retryMinimum
@@ -382,5 +390,20 @@ package final class Scheduler: @unchecked Sendable {
         }
         message.isRemoved = true
         forget(message)
+    }
+
+    /// Whether the message's file lies in `hold/` although it should be in `queue/`, or the other way round: then it is
+    /// taken to be held, or not.
+    private func isElsewhere(_ message: QueuedMessage) async -> Bool {
+        let (id, wasHeld) = (message.id, message.isHeld)
+        let found = try? await offLoop { [spool] () throws(SpoolError) in
+            try spool.head(of: id, isHeld: !wasHeld, verified: false)
+        }
+        guard found != nil, !message.isRemoved else { return false }
+        log.moved(id, isHeld: !wasHeld)
+        message.isHeld = !wasHeld
+        for job in message.jobs where job.phase == .idle && !message.isHeld { schedule(job) }
+        schedulePump()
+        return true
     }
 }

@@ -79,9 +79,11 @@ enum JournalRecovery {
         switch operation {
         case .put(let id, let file):
             // The administrator may have put it aside meanwhile.
-            try files.create(files.exists(.hold, id) ? .hold : .queue, id, file)
+            try files.create(try files.exists(.hold, id) ? .hold : .queue, id, file)
         case .state(let id, let lines):
-            guard files.exists(.queue, id) || files.exists(.hold, id) else { return }
+            let isQueued = try files.exists(.queue, id)
+            let isHeld = try files.exists(.hold, id)
+            guard isQueued || isHeld else { return }
             let present = Set(try files.readIfThere(.state, id).map { Self.lines($0) } ?? [])
             let missing = Self.lines(lines).filter { !present.contains($0) }
             if missing.isEmpty { return }

@@ -26,6 +26,8 @@ package final class Spool: Sendable {
     /// Messages up to this size go through the journal, and are held in memory until their end. Octets.
     package let journaledMessage: Int
     let files: SpoolFiles
+    /// Held for as long as the spool is open: two processes that write one journal lose mail.
+    private let lock: CInt
     private let journal: Journal
     private let reserve: Int
     /// For what must not block an event loop.
@@ -45,19 +47,33 @@ package final class Spool: Sendable {
         callBack: @escaping CallBack,
         onFailure: @escaping @Sendable (SpoolError) -> Void
     ) throws(SpoolError) {
-        files = try SpoolFiles(path: path)
-        let total = files.space().total
-        reserve = min(options.reserve, total / 16)
-        for id in files.list(.incoming) { files.remove(.incoming, id) }
-        let found = try JournalRecovery.run(files, segmentSize: max(2 << 20, min(options.journalSegment, total / 32)))
-        journal = try Journal(
-            directory: found.directory,
-            segments: found.segments,
-            generation: found.generation,
-            files: files,
-            callBack: callBack,
-            onFailure: onFailure
-        )
+        let files = try SpoolFiles(path: path)
+        self.files = files
+        do throws(SpoolError) {
+            lock = try files.lock()
+        } catch {
+            files.close()
+            throw error
+        }
+        do throws(SpoolError) {
+            let total = files.space().total
+            reserve = min(options.reserve, total / 16)
+            for id in try files.list(.incoming) { files.remove(.incoming, id) }
+            let size = max(2 << 20, min(options.journalSegment, total / 32))
+            let found = try JournalRecovery.run(files, segmentSize: size)
+            journal = try Journal(
+                directory: found.directory,
+                segments: found.segments,
+                generation: found.generation,
+                files: files,
+                callBack: callBack,
+                onFailure: onFailure
+            )
+        } catch {
+            Glibc.close(lock)
+            files.close()
+            throw error
+        }
         journaledMessage = min(options.journaledMessage, journal.recordLimit / 2)
         pool.start()
     }
@@ -65,6 +81,7 @@ package final class Spool: Sendable {
     /// Returns when everything that was committed is in its files. Nothing may be committed afterwards.
     package func close() async {
         await journal.close()
+        Glibc.close(lock)
         files.close()
     }
 
@@ -110,10 +127,10 @@ package final class Spool: Sendable {
     // MARK: Reading. All of this blocks.
 
     /// The messages in `queue/` whose IDs have this shard, in no order.
-    package func messages(shard: Int) -> [MessageID] { files.list(.queue, shard: shard) }
+    package func messages(shard: Int) throws(SpoolError) -> [MessageID] { try files.list(.queue, shard: shard) }
 
     /// The messages in `hold/`, in no order.
-    package func heldMessages() -> [MessageID] { files.list(.hold) }
+    package func heldMessages() throws(SpoolError) -> [MessageID] { try files.list(.hold) }
 
     /// What happened to a message so far, oldest first.
     package func state(of id: MessageID) throws(SpoolError) -> [StateEntry] {

@@ -14,6 +14,8 @@ package enum SpoolError: Error, Equatable, CustomStringConvertible {
     case missing
     /// The journal failed before: nothing can be promised until the daemon has started again.
     case broken
+    /// Another process owns the spool: who.
+    case owned(String)
 
     /// For log lines.
     package var description: String {
@@ -23,6 +25,7 @@ package enum SpoolError: Error, Equatable, CustomStringConvertible {
         case .corrupt(let reason): "corrupt: \(reason)"
         case .missing: "no such message"
         case .broken: "the journal failed"
+        case .owned(let owner): "the spool is in use by \(owner)"
         }
     }
 

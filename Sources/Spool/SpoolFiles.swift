@@ -40,6 +40,27 @@ struct SpoolFiles: Sendable {
         self.areas = areas
     }
 
+    /// Makes the spool ours for as long as the descriptor is open.
+    ///
+    /// - Throws: `owned` where another process has it.
+    func lock() throws(SpoolError) -> CInt {
+        let descriptor = openat(root, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw .last("open lock") }
+        do throws(SpoolError) {
+            guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+                guard errno == EWOULDBLOCK else { throw .last("lock the spool") }
+                let owner = try Self.read(descriptor, at: 0, maximum: 100)
+                throw .owned(String(buffer: owner).split(separator: "\n").first.map { String($0) } ?? "another process")
+            }
+            guard ftruncate(descriptor, 0) == 0 else { throw .last("write lock") }
+            try Self.write(ByteBuffer(string: "process \(getpid())\n"), to: descriptor, at: 0)
+            return descriptor
+        } catch {
+            Glibc.close(descriptor)
+            throw error
+        }
+    }
+
     func close() {
         for descriptor in areas + [root] { Glibc.close(descriptor) }
     }
@@ -126,8 +147,10 @@ struct SpoolFiles: Sendable {
         unlinkat(descriptor(area), name(area, id), 0)
     }
 
-    func exists(_ area: Area, _ id: MessageID) -> Bool {
-        faccessat(descriptor(area), name(area, id), F_OK, 0) == 0
+    func exists(_ area: Area, _ id: MessageID) throws(SpoolError) -> Bool {
+        if faccessat(descriptor(area), name(area, id), F_OK, 0) == 0 { return true }
+        guard errno == ENOENT else { throw .last("look for \(area.rawValue)/\(name(area, id))") }
+        return false
     }
 
     /// Renames a message's file into another area, and waits until that is on stable storage.
@@ -156,20 +179,30 @@ struct SpoolFiles: Sendable {
         guard CLinux_syncfs(root) == 0 else { throw .last("syncfs") }
     }
 
-    /// The IDs in one directory; files of other names are passed over.
-    func list(_ area: Area, shard: Int = 0) -> [MessageID] {
-        let directory = openat(
-            descriptor(area),
-            area.isSpread ? MessageID.directory(shard) : ".",
-            O_RDONLY | O_DIRECTORY | O_CLOEXEC
-        )
-        guard directory >= 0, let stream = fdopendir(directory) else { return [] }
+    /// The IDs in one directory; files of other names are passed over. All of them, or an error.
+    func list(_ area: Area, shard: Int = 0) throws(SpoolError) -> [MessageID] {
+        let path = area.isSpread ? MessageID.directory(shard) : "."
+        let directory = openat(descriptor(area), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard directory >= 0 else {
+            // Directories are made when they are needed.
+            if errno == ENOENT, area.isSpread { return [] }
+            throw .last("open \(area.rawValue)/\(path)")
+        }
+        guard let stream = fdopendir(directory) else {
+            let error = SpoolError.last("list \(area.rawValue)/\(path)")
+            Glibc.close(directory)
+            throw error
+        }
         defer { closedir(stream) }
         var ids: [MessageID] = []
-        while let entry = readdir(stream) {
+        while true {
+            // The end and an error look alike but for errno.
+            errno = 0
+            guard let entry = readdir(stream) else { break }
             let name = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
             if let id = MessageID(name) { ids.append(id) }
         }
+        guard errno == 0 else { throw .last("list \(area.rawValue)/\(path)") }
         return ids
     }
 
@@ -216,16 +249,20 @@ struct SpoolFiles: Sendable {
         }
     }
 
-    /// Fewer octets than the maximum, down to none, only at the end of the file.
+    /// Fewer octets than the maximum, down to none, only at the end of the file: an error is not an end.
     static func read(_ descriptor: CInt, at offset: Int, maximum: Int) throws(SpoolError) -> ByteBuffer {
         var chunk = ByteBuffer()
         while chunk.readableBytes < maximum {
             let left = maximum - chunk.readableBytes
             let position = offset + chunk.readableBytes
+            var failure: CInt = 0
             let count = chunk.writeWithUnsafeMutableBytes(minimumWritableBytes: left) { space in
-                max(0, pread(descriptor, space.baseAddress, left, off_t(position)))
+                let count = pread(descriptor, space.baseAddress, left, off_t(position))
+                if count < 0 { failure = errno }
+                return max(count, 0)
             }
-            // A failed read counts as none here: what is missing shows in the checksum.
+            if failure == EINTR { continue }
+            guard failure == 0 else { throw .failed("read", code: failure) }
             if count == 0 { break }
         }
         return chunk

@@ -31,7 +31,7 @@ final class TemporarySpool: Sendable {
     func queued() throws -> Set<MessageID> {
         let files = try files
         defer { files.close() }
-        return Set((0..<MessageID.shards).flatMap { files.list(.queue, shard: $0) })
+        return Set(try (0..<MessageID.shards).flatMap { try files.list(.queue, shard: $0) })
     }
 }
 

@@ -1,0 +1,125 @@
+import Bus
+import Foundation
+import NIOCore
+import Spool
+import Testing
+
+@testable import QueueManager
+
+@Suite struct FaultTests {
+    /// The domain is what RFC 5321 says it is, whatever the quoted local part looks like.
+    @Test func quotedLocalPartChoosesNoDestination() async throws {
+        let queue = try TestQueue()
+        let deliverer = try await queue.deliverer()
+        try await queue.start()
+        let recipient = #"<"bob+x@[127.0.0.1]> y"@Example.Test>"#
+        let id = try #require(try await queue.submit(to: [recipient])["id"])
+        let request = try await deliverer.next()
+        #expect(request.frame["id"] == id)
+        #expect(request.frame["recipient"] == recipient)
+        #expect(request.frame["destination"] == nil)
+        request.answer(.ok, "2.0.0")
+        _ = try await queue.list { $0.isEmpty }
+        await queue.stop()
+        await deliverer.stop()
+    }
+
+    /// IDs have a time in them, and clocks are set back.
+    @Test func messageOfTheFutureIsTried() async throws {
+        let queue = try TestQueue()
+        try await queue.start()
+        await queue.stop()
+        let id = MessageID(time: (1 << 55), random: 1)
+        let envelope = MessageEnvelope(
+            id: id,
+            arrived: 1_795_447_200,
+            sender: "<alice@example.test>",
+            recipients: ["<bob@example.test>"]
+        )
+        let file = QueueFile.encode(envelope, message: ByteBuffer(string: "Subject: hello\r\n\r\n")).file
+        let directory = queue.path("spool/queue/\(id.path.prefix(2))")
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        try Data(file.readableBytesView).write(to: URL(fileURLWithPath: queue.path("spool/queue/\(id.path)")))
+        let deliverer = try await queue.deliverer()
+        try await queue.start()
+        let request = try await deliverer.next()
+        #expect(request.frame["id"] == id.description)
+        request.answer(.ok, "2.0.0")
+        _ = try await queue.list { $0.isEmpty }
+        await queue.stop()
+        await deliverer.stop()
+    }
+
+    @Test func fileThatWasPutAsideByHandIsHeldAndNotForgotten() async throws {
+        let queue = try TestQueue()
+        let deliverer = try await queue.deliverer()
+        try await queue.start()
+        let id = try #require(try await queue.submit(to: ["<bob@example.test>"])["id"])
+        try await deliverer.next().answer(.defer, "4.2.0")
+        _ = try await queue.list { $0.first?["state"] == "deferred" }
+        let file = queue.path("spool/queue/\(id.suffix(2))/\(id)")
+        try FileManager.default.moveItem(atPath: file, toPath: queue.path("spool/hold/\(id)"))
+        #expect(try await queue.control("FLUSH", [.init("id", id)]).last?.replyKind == .ok)
+        _ = try await queue.list { $0.first?["state"] == "held" }
+        #expect(try await queue.control("RELEASE", [.init("id", id)]).last?.replyKind == .ok)
+        try await deliverer.next().answer(.ok, "2.0.0")
+        _ = try await queue.list { $0.isEmpty }
+        await queue.stop()
+        await deliverer.stop()
+    }
+
+    /// While a message that is to be held is being moved, it's neither deleted nor lost.
+    @Test func bounceBesideHoldLosesNothing() async throws {
+        let queue = try TestQueue()
+        let deliverer = try await queue.deliverer()
+        try await queue.start()
+        for _ in 0..<20 {
+            let id = try #require(try await queue.submit(to: ["<bob@example.test>"])["id"])
+            let request = try await deliverer.next()
+            let named = [Frame.Field("id", id)]
+            #expect(try await queue.control("HOLD", named).last?.replyKind == .ok)
+            request.answer(.defer, "4.2.0")
+            while try await queue.control("BOUNCE", named).last?.replyKind == .defer {}
+            // The sender is told.
+            let report = try await deliverer.next()
+            #expect(report.frame["sender"] == "<>")
+            report.answer(.ok, "2.0.0")
+            _ = try await queue.list { $0.isEmpty }
+        }
+        await queue.stop()
+        await deliverer.stop()
+    }
+
+    @Test func messageWhoseStateCannotBeReadWaitsUntilItCan() async throws {
+        let queue = try TestQueue()
+        let deliverer = try await queue.deliverer()
+        let relay = try await queue.relay()
+        try await queue.start()
+        let id = try #require(try await queue.submit(to: ["<bob@example.test>", "<carol@example.net>"])["id"])
+        try await deliverer.next().answer(.ok, "2.0.0")
+        try await relay.next().answer(.defer, "4.2.0")
+        _ = try await queue.list { $0.first?["state"] == "deferred" }
+        await queue.stop()
+        // After one more start the state is in its file alone, not in the journal, too.
+        try await queue.start()
+        await queue.stop()
+        let state = queue.path("spool/state/\(id.suffix(2))/\(id)")
+        try FileManager.default.moveItem(atPath: state, toPath: queue.path("saved"))
+        try FileManager.default.createDirectory(atPath: state, withIntermediateDirectories: false)
+        try await queue.start()
+        // Nothing is known of it, so nothing is delivered a second time.
+        _ = try await queue.submit(to: ["<bob@example.test>"])
+        let other = try await deliverer.next()
+        #expect(other.frame["id"] != id)
+        other.answer(.ok, "2.0.0")
+        _ = try await queue.list { $0.isEmpty }
+        try FileManager.default.removeItem(atPath: state)
+        try FileManager.default.moveItem(atPath: queue.path("saved"), toPath: state)
+        let messages = try await queue.list { !$0.isEmpty }
+        #expect(messages.first?["id"] == id)
+        #expect(messages.first?["recipient"] == "<carol@example.net>")
+        await queue.stop()
+        await deliverer.stop()
+        await relay.stop()
+    }
+}
