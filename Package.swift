@@ -127,7 +127,7 @@ let package = Package(
 
         // What is on disk.
         library("Files", ["CLinux", nioCore]),
-        library("Spool", ["CLinux", nioCore, nioPosix, nioConcurrency]),
+        library("Spool", ["Bus", "Files", "SMTP", "CLinux", nioCore, nioPosix, nioConcurrency, collections]),
         library("Mailbox", ["CLinux", "MIME", nioCore, nioPosix, nioConcurrency]),
 
         library("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
