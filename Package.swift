@@ -192,6 +192,14 @@ let package = Package(
         tests("Network", ["TLS", "COpenSSL", nioCore, nioPosix]),
         tests("Bus", ["Network", nioCore, nioPosix, logging]),
         tests("Daemon", ["CLinux", "DNS", "Network", logging, nioCore, nioPosix]),
+        .target(
+            name: "SimulatedDisk",
+            dependencies: ["Files", nioConcurrency],
+            path: "Tests/SimulatedDisk",
+            swiftSettings: settings
+        ),
+        tests("SimulatedDisk", ["Files", nioCore]),
+        tests("Files", [nioCore]),
         tests("Spool", [nioCore, nioPosix, nioConcurrency]),
         tests("Mailbox", [nioCore, nioPosix]),
         tests("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
