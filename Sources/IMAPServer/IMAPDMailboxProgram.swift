@@ -1,5 +1,6 @@
 import IMAP
 import Daemon
+import MIME
 import Mailbox
 import NIOCore
 
@@ -19,6 +20,8 @@ package struct IMAPDMailboxProgram: DaemonProgram {
     package func threads(_ configuration: Configuration) -> Int { configuration.imapd.threads }
 
     package func prepare(_ setup: Setup) throws -> Prepared {
+        // SEARCH decodes text; the tables of its character sets can't be opened later.
+        Charset.preload()
         let mail = try MailDirectory(setup.configuration.localDeliver.mailDirectory)
         setup.rights.allowWriting(beneath: mail.descriptor)
         return Prepared(

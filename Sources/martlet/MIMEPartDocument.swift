@@ -14,7 +14,7 @@ struct MIMEPartDocument: Encodable {
     }
 
     /// As IMAP counts (RFC 3501 §6.4.5): empty for the message itself, `2.1` for the first part of the second.
-    let part: String
+    var part: String
     let type: String
     let charset: String?
     let encoding: String
@@ -40,7 +40,9 @@ struct MIMEPartDocument: Encodable {
 
     private init(_ part: MessagePart, _ contents: MIMEContents?, path: [Int], isMessage: Bool) {
         let content = part.content
-        self.part = path.map(String.init).joined(separator: ".")
+        // The body of an attached message that is one part.
+        let isLeaf = isMessage && part.children.isEmpty && !path.isEmpty
+        self.part = (isLeaf ? path + [1] : path).map(String.init).joined(separator: ".")
         self.isMessage = isMessage
         type = TerminalText.make(content.type.value.map(ASCII.lower))
         charset = content.isText ? content.type.text("charset").map { TerminalText.make($0.utf8) } : nil

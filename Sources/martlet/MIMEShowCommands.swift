@@ -42,11 +42,12 @@ struct MIMEPartsCommand: ParsableCommand {
 
     func run() throws {
         let contents = try MIMEContents.read(input)
-        let parts = MIMEPartDocument(contents.root, contents).all.filter { $0.children.isEmpty }
+        var parts = MIMEPartDocument(contents.root, contents).all.filter { $0.children.isEmpty }
+        // A message that is one part: its body is that.
+        for index in parts.indices where parts[index].part.isEmpty { parts[index].part = "1" }
         if json { return try JSONOutput.print(parts) }
         for part in parts {
-            // A message that is one part: its body is that.
-            let number = part.isMessage ? (part.part.isEmpty ? "1" : part.part + ".1") : part.part
+            let number = part.part
             print("\(number)  \(part.line)")
             for note in part.notes { print(String(repeating: " ", count: number.count + 2) + note) }
         }

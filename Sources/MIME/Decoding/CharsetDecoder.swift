@@ -145,6 +145,12 @@ package struct CharsetDecoder {
     }
 }
 
+extension Charset {
+    /// Loads what the system loads when a set is first used, and keeps it: a daemon that has given up the right to open
+    /// files can read no tables any more. How many sets there are.
+    @discardableResult package static func preload() -> Int { SystemConverter.preloaded }
+}
+
 /// iconv's converter of one character set to UTF-8.
 private final class SystemConverter {
     enum Outcome { case all, invalid, incomplete }
@@ -157,6 +163,9 @@ private final class SystemConverter {
     }
 
     deinit { CLinux_charset_close(descriptor) }
+
+    /// The converters of all sets that are known, each opened once and never closed.
+    static let preloaded: Int = CharsetLabels.systemNames.reduce(0) { $0 + (CLinux_charset_open($1) == nil ? 0 : 1) }
 
     /// Converts from the front of the octets as far as it goes.
     func convert(_ rest: inout Slice<UnsafeBufferPointer<UInt8>>, into result: inout [UInt8]) -> Outcome {

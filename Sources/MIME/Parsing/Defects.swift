@@ -46,6 +46,7 @@ package struct Defects: OptionSet, Hashable, Sendable {
     package static let noDate = Defects(rawValue: 1 << 39)
     package static let tooManyAddresses = Defects(rawValue: 1 << 40)
     package static let tooManyFiles = Defects(rawValue: 1 << 41)
+    package static let malformedField = Defects(rawValue: 1 << 42)
 
     /// A kind of defect: its word for programs, what it means, and where that is written.
     package struct Kind: Sendable {
@@ -101,6 +102,12 @@ package struct Defects: OptionSet, Hashable, Sendable {
             name: "invalid-type",
             text: "Content-Type has no type and subtype",
             source: "RFC 2045 §5.1"
+        ),
+        Kind(
+            defect: .malformedField,
+            name: "malformed-field",
+            text: "Content-Type or Content-Disposition lacks a semicolon before a parameter",
+            source: "RFC 2045 §5.1, RFC 2183 §2"
         ),
         Kind(
             defect: .repeatedParameter,
@@ -319,6 +326,7 @@ extension Defects {
         }
         if content.hasInvalidType { insert(.invalidType) }
         for value in [content.type, content.disposition].compactMap({ $0 }) {
+            if value.lacksSeparator { insert(.malformedField) }
             if value.hasMoreParameters { insert(.tooManyParameters) }
             let names = Set(value.parameters.map { $0.name.map(ASCII.lower) })
             if names.count < value.parameters.count { insert(.repeatedParameter) }

@@ -46,8 +46,8 @@ package struct MessageParser {
     private var headerOctets = 0
 
     /// A delimiter has at most 72 octets (RFC 2046 §5.1.1); be generous, and allow for blanks behind it.
-    private static let delimiterLimit = 512
-    private static let maximumBoundary = 200
+    private static let delimiterLimit = 2048
+    private static let maximumBoundary = 1000
 
     package init(limits: StructureLimits = StructureLimits()) { self.limits = limits }
 

@@ -73,7 +73,7 @@ package struct ContentFields: Sendable, Equatable {
         }
         identifier = header.first("content-id")
         description = header.first("content-description")
-        transferEncoding = header.first("content-transfer-encoding").map { Array(ASCII.trim($0[...])) }
+        transferEncoding = header.first("content-transfer-encoding").map { FieldScanner.word($0) }
         md5 = header.first("content-md5")
         disposition = header.first("content-disposition").map { ParameterizedValue(field: $0) }
         language = (header.first("content-language") ?? []).split(separator: UInt8(ascii: ",")).map {
@@ -89,7 +89,7 @@ package struct ContentFields: Sendable, Equatable {
 
     package var isMultipart: Bool { ASCII.equal(mainType, "multipart") }
     package var isText: Bool { ASCII.equal(mainType, "text") }
-    package var isMessage: Bool { ASCII.equal(type.value, "message/rfc822") }
+    package var isMessage: Bool { ASCII.equal(type.value, "message/rfc822") || ASCII.equal(type.value, "message/global") }
 
     package var encoding: TransferDecoder.Encoding { TransferDecoder.Encoding(field: transferEncoding ?? []) }
     package var charset: Charset? { type["charset"].map { Charset($0) } ?? .utf8 }

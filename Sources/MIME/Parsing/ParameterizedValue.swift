@@ -18,6 +18,9 @@ package struct ParameterizedValue: Sendable, Equatable {
     /// Whether there are more parameters than are kept.
     package var hasMoreParameters = false
 
+    /// Whether a parameter has no semicolon before it.
+    package var lacksSeparator = false
+
     /// The most parameters that are kept.
     private static let maximumParameters = 200
 
@@ -33,11 +36,24 @@ package struct ParameterizedValue: Sendable, Equatable {
         scanner.skipBlanks()
         if scanner.take(UInt8(ascii: "/")) { value += [UInt8(ascii: "/")] + scanner.token() }
         var pieces: [MIMEParameter] = []
-        while pieces.count < Self.maximumParameters, scanner.skip(past: UInt8(ascii: ";")) {
+        while pieces.count < Self.maximumParameters {
+            scanner.skipBlanks()
+            var isSeparated = false
+            while scanner.take(UInt8(ascii: ";")) {
+                isSeparated = true
+                scanner.skipBlanks()
+            }
+            // A parameter may begin where the semicolon before it is missing.
+            let before = scanner
             let name = scanner.token()
             scanner.skipBlanks()
-            guard !name.isEmpty, scanner.take(UInt8(ascii: "=")) else { continue }
-            pieces.append(MIMEParameter(name: name, value: scanner.wordOrQuoted()))
+            if !name.isEmpty, scanner.take(UInt8(ascii: "=")) {
+                if !isSeparated { lacksSeparator = true }
+                pieces.append(MIMEParameter(name: name, value: scanner.wordOrQuoted()))
+            } else {
+                scanner = before
+                guard scanner.skipTo(UInt8(ascii: ";")) else { break }
+            }
         }
         parameters = Self.join(pieces)
         hasMoreParameters = pieces.count == Self.maximumParameters
@@ -117,9 +133,9 @@ struct FieldScanner {
         skipBlanks()
         guard rest.first == ASCII.quote else {
             // Names with blanks or slashes that nobody quoted are common.
-            let word = rest.prefix { $0 != UInt8(ascii: ";") && ($0 != UInt8(ascii: "(") || !hasComments) }
+            let word = rest.prefix { $0 != UInt8(ascii: ";") }
             rest = rest[word.endIndex...]
-            return Array(ASCII.trim(word))
+            return Array(Self.withoutComment(ASCII.trim(word)))
         }
         rest.removeFirst()
         var text: [UInt8] = []
@@ -133,22 +149,37 @@ struct FieldScanner {
         return text
     }
 
+    /// Without the comment at the end of a word; brackets that more text follows are part of it, such as of a file's name.
+    private static func withoutComment(_ word: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        guard word.last == UInt8(ascii: ")"), let open = word.firstIndex(of: UInt8(ascii: "(")) else { return word }
+        return ASCII.trim(word[..<open])
+    }
+
+    /// The first word of a field, such as of Content-Transfer-Encoding, in quotes or not, and without what else stands
+    /// there; the whole field where it has none.
+    static func word(_ field: [UInt8]) -> [UInt8] {
+        var scanner = FieldScanner(field)
+        scanner.skipBlanks()
+        let word = scanner.rest.first == ASCII.quote ? Array(ASCII.trim(scanner.wordOrQuoted()[...])) : scanner.token()
+        return word.isEmpty ? Array(ASCII.trim(field[...])) : word
+    }
+
     mutating func take(_ octet: UInt8) -> Bool {
         guard rest.first == octet else { return false }
         rest.removeFirst()
         return true
     }
 
-    /// Goes behind the next such octet outside of comments and quoted strings; false where there is none.
-    mutating func skip(past octet: UInt8) -> Bool {
+    /// Goes to the next such octet outside of comments and quoted strings; false where there is none.
+    mutating func skipTo(_ octet: UInt8) -> Bool {
         while let first = rest.first {
             if first == UInt8(ascii: "("), skipComment() { continue }
             if first == ASCII.quote {
                 _ = wordOrQuoted()
                 continue
             }
-            rest.removeFirst()
             if first == octet { return true }
+            rest.removeFirst()
         }
         return false
     }

@@ -25,7 +25,7 @@ package struct SigningKey: Sendable {
 
     /// - Throws: when the name or the key can't be used.
     package init(domain: [UInt8], selector: [UInt8], key: PrivateKey) throws(DKIMSigningError) {
-        guard let domainName = MailDomain.name(domain), let selectorName = MailDomain.name(selector),
+        guard let domainName = MailDomain.hostName(domain), let selectorName = MailDomain.hostName(selector),
             !(domain + selector).contains(UInt8(ascii: ";")),
             (try? DomainName(labels: selectorName.labels + [Array("_domainkey".utf8)[...]] + domainName.labels)) != nil
         else { throw .badName }

@@ -12,6 +12,17 @@ package enum MailDomain {
         return try? DomainName(labels: text.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false))
     }
 
+    /// As `name`, but nil too where a label has other characters than letters, digits, hyphens and underscores, or a hyphen
+    /// at an end: in tags and results, such text is no domain.
+    package static func hostName(_ text: [UInt8]) -> DomainName? {
+        guard let name = name(text) else { return nil }
+        let hyphen = UInt8(ascii: "-")
+        let isHost = name.labels.allSatisfy { label in
+            label.allSatisfy { isDomainOctet($0) && $0 != UInt8(ascii: ".") } && label.first != hyphen && label.last != hyphen
+        }
+        return isHost ? name : nil
+    }
+
     /// Letters, digits, hyphens, underscores and dots: what readers of mail can't take for anything but a domain's.
     static func isDomainOctet(_ octet: UInt8) -> Bool {
         ASCII.isLetter(octet) || ASCII.isDigit(octet) || "-_.".utf8.contains(octet)

@@ -73,10 +73,10 @@ struct SignatureTags {
     func key() throws(SignatureFault) -> (domain: [UInt8], selector: [UInt8], name: DomainName) {
         let domain = try required("d")
         let selector = try required("s")
-        guard let domainName = MailDomain.name(domain), domainName.labelCount >= 1 else {
+        guard let domainName = MailDomain.hostName(domain), domainName.labelCount >= 1 else {
             throw SignatureFault(.neutral, "d= is not a domain")
         }
-        guard let selectorName = MailDomain.name(selector) else {
+        guard let selectorName = MailDomain.hostName(selector) else {
             throw SignatureFault(.neutral, "s= is not a selector")
         }
         let infix = Array("_domainkey".utf8)
