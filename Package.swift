@@ -134,16 +134,16 @@ let package = Package(
 
         // Clients of other daemons that more than one daemon needs.
         library("Accounts", ["Bus", nioCore]),
-        library("Submission", ["Bus", "Network", "SMTP", nioCore, nioPosix]),
-        library("Deliverer", ["Bus", "Network", "SMTP", nioCore, nioPosix]),
+        library("Submission", ["Bus", "Network", "SMTP", nioCore]),
+        library("Deliverer", ["Bus", "Network", "SMTP", nioCore, logging, coreMetrics]),
         library("Login", ["Accounts", "Bus", "Network", nioCore]),
         library("Resolution", ["DNS", "Network", nioCore, nioPosix, nioConcurrency]),
 
         // Daemons.
-        library("SMTPServer", daemonBase + ["SMTP", "MIME", "SASL", "Accounts", "TLS"]),
+        library("SMTPServer", daemonBase + ["SMTP", "MIME", "SASL", "Accounts", "Submission", "TLS"]),
         library("QueueManager", daemonBase + ["Spool", "SMTP", "MIME", collections]),
-        library("RemoteRelay", daemonBase + ["SMTP", "SASL", "Resolution", "DNS", "TLS", "Spool", collections]),
-        library("LocalDelivery", daemonBase + ["Mailbox", "SMTP", "MIME", "Accounts", "Spool"]),
+        library("RemoteRelay", daemonBase + ["SMTP", "SASL", "Deliverer", "Resolution", "DNS", "TLS", collections]),
+        library("LocalDelivery", daemonBase + ["Mailbox", "SMTP", "MIME", "Accounts", "Deliverer", "Submission"]),
         library("Authority", daemonBase + ["SMTP", "CPasswordHash"]),
         library("POP3Server", daemonBase + ["POP3", "SASL", "Mailbox", "MIME", "Accounts", "Login", "TLS"]),
         library("IMAPServer", daemonBase + ["IMAP", "SASL", "Mailbox", "MIME", "Accounts", "Login", "TLS"]),
@@ -173,7 +173,7 @@ let package = Package(
                 "Mailbox", "ZoneKeys", "Cryptography", "CLinux", nioCore, nioPosix, nioHTTP1, nioHTTP2,
             ]
         ),
-        executable("sendmail", ["Daemon", "Bus", "Network", "SMTP", "MIME", "CLinux", nioCore, nioPosix]),
+        executable("sendmail", ["Daemon", "Bus", "Submission", "SMTP", "MIME", "CLinux", nioCore]),
 
         // Tests.
         tests("CLinux", []),
@@ -198,10 +198,12 @@ let package = Package(
         tests("Accounts", ["Bus", "Network", nioCore, nioPosix, logging]),
         tests("Login", ["Accounts", "Bus", "Network", nioCore, nioPosix, logging]),
         tests("Resolution", ["DNS", "Network", nioCore, nioPosix]),
+        tests("Submission", ["Bus", "Network", "SMTP", nioCore, nioPosix, nioConcurrency]),
+        tests("Deliverer", ["Bus", "Network", "SMTP", nioCore, nioPosix, nioConcurrency, logging]),
         tests("SMTPServer", daemonBase + ["SMTP", "MIME", "TLS"]),
         tests("QueueManager", daemonBase + ["Spool", "SMTP", "MIME"]),
-        tests("RemoteRelay", daemonBase + ["SMTP", "DNS", "TLS", "Resolution"]),
-        tests("LocalDelivery", daemonBase + ["Accounts", "Mailbox", "SMTP"]),
+        tests("RemoteRelay", daemonBase + ["Deliverer", "SMTP", "DNS", "TLS", "Resolution"]),
+        tests("LocalDelivery", daemonBase + ["Accounts", "Deliverer", "Mailbox", "SMTP", "Submission"]),
         tests("Authority", daemonBase + ["SMTP", nioEmbedded]),
         tests("POP3Server", daemonBase + ["POP3", "Mailbox", "Login", "TLS"]),
         tests("IMAPServer", daemonBase + ["IMAP", "Mailbox", "Login", "TLS"]),

@@ -9,7 +9,7 @@ enum RecipientKind: Equatable {
     /// A domain that is not ours.
     case foreign
     /// One of our domains has no such mailbox.
-    case unknown(status: String, text: String)
+    case unknown(EnhancedStatusCode, String)
     /// authd cannot say now; the reason.
     case deferred(String)
 }
@@ -29,7 +29,8 @@ final class RecipientDirectory: @unchecked Sendable {
         self.lifetime = lifetime
     }
 
-    func look(up address: MailAddress) async -> RecipientKind {
+    /// Whose the address is.
+    func kind(of address: MailAddress) async -> RecipientKind {
         if let known = cache[address], known.until > .now() { return known.kind }
         let kind = await ask(address)
         guard lifetime > .zero, kind == .local || kind == .foreign else { return kind }
@@ -46,7 +47,8 @@ final class RecipientDirectory: @unchecked Sendable {
             }
         } catch {
             switch error {
-            case .refused(let status, let text): return .unknown(status: status, text: text)
+            case .refused(let status, let text):
+                return .unknown(EnhancedStatusCode(parsing: status.utf8) ?? .noSuchMailbox, text)
             case .deferred(_, let text): return .deferred(text)
             case .unavailable(let reason): return .deferred(reason)
             }

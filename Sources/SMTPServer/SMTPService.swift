@@ -4,6 +4,7 @@ import Logging
 import NIOCore
 import Network
 import SMTP
+import Submission
 import TLS
 
 /// A socket that listens, and for whom.
@@ -51,7 +52,7 @@ package final class SMTPService: Sendable {
     private static func resources(_ settings: ServerSettings, on loop: any EventLoop) -> LoopResources {
         let accounts = AccountsClient(path: settings.authoritySocket, on: loop, timeout: settings.authorityTimeout)
         return LoopResources(
-            queue: QueuePool(path: settings.queueSocket, on: loop, timeout: settings.queueTimeout),
+            submissions: SubmissionClient(path: settings.queueSocket, on: loop, timeout: settings.queueTimeout),
             recipients: RecipientDirectory(accounts: accounts, lifetime: settings.recipientCache),
             accounts: accounts
         )

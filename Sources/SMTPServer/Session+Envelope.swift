@@ -2,6 +2,7 @@ import CoreMetrics
 import Logging
 import Network
 import SMTP
+import Submission
 
 extension Session {
     /// MAIL (RFC 5321 §4.1.1.2).
@@ -25,8 +26,8 @@ extension Session {
             )
             return try await fault(.mailboxNameNotAllowed, .notAuthorized, "not one of your addresses")
         }
-        do throws(QueueError) {
-            resources.queue.put(try await resources.queue.take())
+        do throws(SubmissionError) {
+            try await resources.submissions.prepare()
         } catch {
             logger.error("queue-manager is not available", metadata: ["reason": "\(error)"])
             counters.messagesDeferred.increment()
@@ -75,7 +76,7 @@ extension Session {
         guard let address = address(of: path) else {
             return try await refuseRecipient(path, .mailboxUnavailable, .noSuchMailbox, "no postmaster here")
         }
-        switch await resources.recipients.look(up: address) {
+        switch await resources.recipients.kind(of: address) {
         case .local:
             return accept(address)
         case .foreign where user != nil || mayRelayByAddress:
@@ -83,7 +84,6 @@ extension Session {
         case .foreign:
             return try await refuseRecipient(path, .mailboxUnavailable, .notAuthorized, "relaying denied")
         case .unknown(let status, let text):
-            let status = EnhancedStatusCode(parsing: status.utf8) ?? .noSuchMailbox
             return try await refuseRecipient(path, .mailboxUnavailable, status, text)
         case .deferred(let reason):
             logger.error("recipient deferred", metadata: ["recipient": "\(path)", "reason": "\(reason)"])
@@ -101,7 +101,7 @@ extension Session {
     }
 
     private func accept(_ address: MailAddress) -> Next {
-        transaction?.add(address)
+        transaction?.add(EnvelopeRecipient(address))
         reply(.ok, .recipientValid, "ok")
         return .command
     }
