@@ -7,6 +7,7 @@ package final class MessageReader: @unchecked Sendable {
     package typealias Piece = Result<ByteBuffer?, MessageSourceError>
 
     private let source: MessageSource
+    private let ahead: Int
     private var ready: CircularBuffer<ByteBuffer> = []
     /// Up to here the message was asked for. Octets.
     private var asked = 0
@@ -20,8 +21,9 @@ package final class MessageReader: @unchecked Sendable {
     /// How long queue-manager may take for a piece.
     private static let timeout = TimeAmount.minutes(5)
 
-    init(_ source: MessageSource) {
+    init(_ source: MessageSource, ahead: Int) {
         self.source = source
+        self.ahead = max(1, ahead)
         if source.added.readableBytes > 0 { ready.append(source.added) }
         if let whole = source.whole, whole.readableBytes > 0 { ready.append(whole) }
         if source.whole != nil { asked = source.octets }
@@ -55,7 +57,7 @@ package final class MessageReader: @unchecked Sendable {
     }
 
     private func askAhead() {
-        while failure == nil, outstanding + ready.count < Self.readAhead, asked < source.octets {
+        while failure == nil, outstanding + ready.count < ahead, asked < source.octets {
             let length = min(DeliverRequest.pieceLimit, source.octets - asked)
             outstanding += 1
             asked += length

@@ -70,7 +70,9 @@ package final class MessageSource: @unchecked Sendable {
     package var totalOctets: Int { added.readableBytes + octets }
 
     /// Reads from the beginning.
-    package func reader() -> MessageReader { MessageReader(self) }
+    ///
+    /// - Parameter ahead: how many pieces are asked for before they are wanted.
+    package func reader(ahead: Int = MessageReader.readAhead) -> MessageReader { MessageReader(self, ahead: ahead) }
 
     /// Asks for a piece.
     func ask(offset: Int, length: Int, for reader: MessageReader) {
