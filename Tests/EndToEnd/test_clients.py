@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import threading
 import time
 
 import pytest
@@ -172,7 +173,18 @@ def test_smtp_sink(make_instance):
     port = free_port()
     user = ["-u", "nobody"] if os.geteuid() == 0 else []
     command = ["smtp-sink", *user, "-c", f"127.0.0.1:{port}", "100"]
-    sink = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    sink = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    output: list[str] = []
+
+    def read() -> None:
+        while octets := sink.stdout.read1(65536):
+            output.append(octets.decode())
+
+    def counts() -> list[int]:
+        return [int(number) for number in re.findall(r"mesg=([0-9]+)", "".join(output))]
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
     try:
         instance = make_instance(
             {"remote-relay": {"routes": {"example.net": f"127.0.0.1:{port}"}}, "smtpd": {"relay-from": ["127.0.0.0/8"]}}
@@ -181,9 +193,11 @@ def test_smtp_sink(make_instance):
             "smtp-source", "-s", "5", "-m", "100", "-l", "2048", "-f", ALICE, "-t", "someone@example.net",
             f"inet:127.0.0.1:{instance.ports['smtp']}",
         )  # fmt: skip
+        # The queue may look empty just before the last message is known to it: the sink's count is what matters.
+        wait_until(lambda: counts() and counts()[-1] == 100, what="the sink has all messages")
         wait_for_empty_queue(instance)
     finally:
         sink.terminate()
-        output = sink.communicate(timeout=10)[0]
-    counts = [int(number) for number in re.findall(r"[0-9]+", output)]
-    assert counts and counts[-1] == 100, output[-500:]
+        sink.wait(timeout=10)
+        reader.join(timeout=10)
+    assert counts()[-1] == 100, "".join(output)[-500:]
