@@ -129,7 +129,7 @@ let package = Package(
         ),
 
         // What is on disk.
-        library("Spool", ["CLinux", nioCore, nioPosix, nioConcurrency]),
+        library("Spool", ["CLinux", "Encodings", nioCore, nioPosix, nioConcurrency]),
         library("Mailbox", ["CLinux", "MIME", nioCore, nioPosix, nioConcurrency]),
 
         library("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),

@@ -13,7 +13,7 @@ struct QueueRecovery {
     }
 
     /// A directory of the spool.
-    private enum Place {
+    private enum Place: Equatable {
         case held
         case shard(Int)
 
@@ -33,26 +33,21 @@ struct QueueRecovery {
         var count = 0
         var pause = Self.firstPause
         var places: [Place] = [.held] + (0..<MessageID.shards).map { .shard($0) }
-        while !places.isEmpty, !scheduler.isClosed {
+        while true {
             var again: [Place] = []
             for place in places where !scheduler.isClosed {
-                guard let found = await look(at: place) else {
-                    again.append(place)
-                    continue
-                }
-                count += found
+                if await !look(at: place, &count) { again.append(place) }
             }
             places = again
-            if places.isEmpty { break }
+            if places.isEmpty || scheduler.isClosed { return count }
+            scheduler.forgetArrivalsElsewhere()
             await scheduler.loop.pause(pause)
             pause = min(pause * 2, Self.longestPause)
         }
-        scheduler.spoolWasRead()
-        return count
     }
 
-    /// Returns how many messages were added; nil where some could not be read.
-    private func look(at place: Place) async -> Int? {
+    /// Adds what is there; returns whether all of it could be read.
+    private func look(at place: Place, _ count: inout Int) async -> Bool {
         let spool = scheduler.spool
         let ids: [MessageID]
         do {
@@ -64,19 +59,18 @@ struct QueueRecovery {
             }
         } catch {
             scheduler.log.unlisted(place.name, "\(error)")
-            return nil
+            return false
         }
-        let isHeld = if case .held = place { true } else { false }
-        var count = 0
         var isComplete = true
-        for id in ids where scheduler.table[id] == nil && scheduler.arrivals?.contains(id) == false {
-            switch await add(id, isHeld: isHeld) {
+        for id in ids where scheduler.table[id] == nil && !scheduler.hasArrived(id) {
+            switch await add(id, isHeld: place == .held) {
             case true?: count += 1
             case false?: break
             case nil: isComplete = false
             }
         }
-        return isComplete ? count : nil
+        if isComplete, case .shard(let shard) = place { scheduler.shardWasRead(shard) }
+        return isComplete
     }
 
     /// Whether there was such a message; nil where that isn't known.

@@ -38,9 +38,11 @@ package final class Scheduler: @unchecked Sendable {
     var origins = OriginIndex()
     /// Of messages that are being received.
     var comingOrigins: Set<String> = []
-    /// Messages that came since the start, while the spool is still being read: they are known, although their files are
-    /// found there. nil once it was read.
-    private(set) var arrivals: Set<MessageID>? = []
+    /// Messages that came since the start, in the directories of the spool that are still to be read: they are known,
+    /// although their files are found there.
+    private var arrivals: Set<MessageID> = []
+    /// Those directories.
+    private var unreadShards = Set(0..<MessageID.shards)
     var destinations: [String: Destination] = [:]
     /// Deliveries that are going on.
     var active = 0
@@ -83,10 +85,21 @@ package final class Scheduler: @unchecked Sendable {
     // MARK: Messages come
 
     /// A message is about to be put into the spool.
-    func announce(_ id: MessageID) { arrivals?.insert(id) }
+    func announce(_ id: MessageID) {
+        if unreadShards.contains(id.shard) { arrivals.insert(id) }
+    }
 
-    /// All that was in the spool at the start is known.
-    func spoolWasRead() { arrivals = nil }
+    /// Whether a message whose file was found came since the start.
+    func hasArrived(_ id: MessageID) -> Bool { arrivals.contains(id) }
+
+    /// All that was in a directory of the spool at the start is known.
+    func shardWasRead(_ shard: Int) {
+        unreadShards.remove(shard)
+        if unreadShards.isEmpty { arrivals = [] }
+    }
+
+    /// What is still to be read takes long: only what may be found there is kept in mind.
+    func forgetArrivalsElsewhere() { arrivals = arrivals.filter { unreadShards.contains($0.shard) } }
 
     /// Takes a message in whose file is in the spool.
     ///
@@ -369,9 +382,17 @@ package final class Scheduler: @unchecked Sendable {
     /// A message whose file is not what was written goes to `corrupt/`; one whose file somebody removed is forgotten.
     func setAside(_ message: QueuedMessage, _ error: SpoolError) async {
         if message.isRemoved { return }
+        var error = error
+        if error == .missing {
+            do throws(SpoolError) {
+                if try await isElsewhere(message) { return }
+            } catch let other {
+                // Only where it's in neither place is it gone.
+                error = other
+            }
+        }
         switch error {
         case .missing:
-            if await isElsewhere(message) { return }
             log.missing(message.id)
             spool.commit([.done(message.id)])
         case .corrupt(let reason):
@@ -394,15 +415,22 @@ package final class Scheduler: @unchecked Sendable {
 
     /// Whether the message's file lies in `hold/` although it should be in `queue/`, or the other way round: then it is
     /// taken to be held, or not.
-    private func isElsewhere(_ message: QueuedMessage) async -> Bool {
+    ///
+    /// - Throws: why that isn't known.
+    private func isElsewhere(_ message: QueuedMessage) async throws(SpoolError) -> Bool {
         let (id, wasHeld) = (message.id, message.isHeld)
-        let found = try? await offLoop { [spool] () throws(SpoolError) in
-            try spool.head(of: id, isHeld: !wasHeld, verified: false)
+        do throws(SpoolError) {
+            _ = try await load(id, isHeld: !wasHeld, verified: false)
+        } catch .missing {
+            return false
         }
-        guard found != nil, !message.isRemoved else { return false }
+        if message.isRemoved { return true }
         log.moved(id, isHeld: !wasHeld)
         message.isHeld = !wasHeld
-        for job in message.jobs where job.phase == .idle && !message.isHeld { schedule(job) }
+        for job in message.jobs where job.phase != .active {
+            job.phase = .idle
+            if !message.isHeld { schedule(job) }
+        }
         schedulePump()
         return true
     }

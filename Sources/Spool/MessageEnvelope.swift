@@ -1,3 +1,4 @@
+import Encodings
 import NIOCore
 
 /// What a queue file says about its message, as `name: value` lines before the message itself.
@@ -38,7 +39,7 @@ package struct MessageEnvelope: Equatable, Sendable {
         func add(_ name: StaticString, _ value: String) {
             lines.writeStaticString(name)
             lines.writeStaticString(": ")
-            lines.writeEnvelopeValue(value)
+            lines.writePercentCoded(value)
             lines.writeStaticString("\n")
         }
         add("id", id.description)
@@ -62,22 +63,4 @@ package struct MessageEnvelope: Equatable, Sendable {
 
     /// The last line, and the empty line behind it. The checksum covers the message and then the lines before this one.
     static func checksumLine(_ checksum: Checksum) -> String { "checksum: \(checksum.text)\n\n" }
-}
-
-extension ByteBuffer {
-    fileprivate mutating func writeEnvelopeValue(_ value: String) {
-        guard value.utf8.contains(where: { $0 == 0 || $0 == 10 || $0 == 13 || $0 == UInt8(ascii: "%") }) else {
-            writeString(value)
-            return
-        }
-        for octet in value.utf8 {
-            switch octet {
-            case 0: writeStaticString("%00")
-            case 10: writeStaticString("%0A")
-            case 13: writeStaticString("%0D")
-            case UInt8(ascii: "%"): writeStaticString("%25")
-            default: writeInteger(octet)
-            }
-        }
-    }
 }

@@ -1,3 +1,4 @@
+import Encodings
 import NIOCore
 
 /// A queue file's head as it was read: the envelope, and where the message is.
@@ -95,21 +96,7 @@ package enum QueueFile {
 
         private static func decode(_ value: ByteBufferView) -> String? {
             guard value.contains(UInt8(ascii: "%")) else { return String(validating: value, as: UTF8.self) }
-            var octets: [UInt8] = []
-            var rest = value[...]
-            while let octet = rest.popFirst() {
-                guard octet == UInt8(ascii: "%") else {
-                    octets.append(octet)
-                    continue
-                }
-                let digits = rest.prefix(2)
-                guard digits.count == 2, let code = UInt8(String(decoding: digits, as: UTF8.self), radix: 16) else {
-                    return nil
-                }
-                octets.append(code)
-                rest = rest.dropFirst(2)
-            }
-            return String(validating: octets, as: UTF8.self)
+            return PercentCoding.decode(value).flatMap { String(validating: $0, as: UTF8.self) }
         }
     }
 }

@@ -68,6 +68,35 @@ import Testing
         await deliverer.stop()
     }
 
+    /// Only where a file is in neither place is its message gone: that the other place can't be read says nothing.
+    @Test func messageIsKeptWhileTheOtherPlaceCannotBeRead() async throws {
+        let queue = try TestQueue()
+        let deliverer = try await queue.deliverer()
+        try await queue.start()
+        let id = try #require(try await queue.submit(to: ["<bob@example.test>"])["id"])
+        try await deliverer.next().answer(.defer, "4.2.0")
+        _ = try await queue.list { $0.first?["state"] == "deferred" }
+        let (file, saved) = (queue.path("spool/queue/\(id.suffix(2))/\(id)"), queue.path("saved"))
+        try FileManager.default.moveItem(atPath: file, toPath: saved)
+        // A directory can be opened, but not read.
+        let unreadable = queue.path("spool/hold/\(id)")
+        try FileManager.default.createDirectory(atPath: unreadable, withIntermediateDirectories: false)
+        let named = [Frame.Field("id", id)]
+        #expect(try await queue.control("FLUSH", named).last?.replyKind == .ok)
+        var statistics: [Frame] = []
+        repeat {
+            statistics = try await queue.control("STATISTICS")
+        } while statistics.contains { ($0["ready"] ?? "0") != "0" || $0.verb == "DESTINATION" && $0["active"] != "0" }
+        #expect(statistics.last?["messages"] == "1")
+        try FileManager.default.removeItem(atPath: unreadable)
+        try FileManager.default.moveItem(atPath: saved, toPath: file)
+        #expect(try await queue.control("FLUSH", named).last?.replyKind == .ok)
+        try await deliverer.next().answer(.ok, "2.0.0")
+        _ = try await queue.list { $0.isEmpty }
+        await queue.stop()
+        await deliverer.stop()
+    }
+
     /// While a message that is to be held is being moved, it's neither deleted nor lost.
     @Test func bounceBesideHoldLosesNothing() async throws {
         let queue = try TestQueue()
