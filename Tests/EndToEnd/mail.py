@@ -134,7 +134,11 @@ def queue(instance: Instance) -> list[dict]:
 
 
 def wait_for_empty_queue(instance: Instance, seconds: float = PATIENCE) -> None:
-    wait_until(lambda: not queue(instance), seconds, "an empty queue")
+    try:
+        wait_until(lambda: not queue(instance), seconds, "an empty queue")
+    except TimeoutError as error:
+        rest = [instance.martlet("queue", "show", entry["id"], check=False).stdout for entry in queue(instance)[:3]]
+        raise TimeoutError(f"{error}; it holds\n" + "\n".join(rest)) from None
 
 
 class Talk:
