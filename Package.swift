@@ -129,13 +129,18 @@ let package = Package(
         ),
 
         // What is on disk.
-        library("Spool", ["CLinux", "Encodings", nioCore, nioPosix, nioConcurrency]),
+        library("Files", ["CLinux", nioCore]),
+        library(
+            "Spool", ["Encodings", "Files", "SMTP", "CLinux", nioCore, nioPosix, nioConcurrency, collections]
+        ),
         library("Mailbox", ["CLinux", "MIME", nioCore, nioPosix, nioConcurrency]),
 
         library("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
 
         // Clients of other daemons that more than one daemon needs.
         library("Accounts", ["Bus", "SMTP", nioCore]),
+        library("Submission", ["Bus", "Network", "SMTP", nioCore]),
+        library("Deliverer", ["Bus", "Network", "SMTP", nioCore, logging, coreMetrics]),
         library("Resolution", ["DNS", "Network", nioCore, nioPosix, nioConcurrency]),
 
         // What strangers come to, and what takes over after their login.
@@ -152,10 +157,12 @@ let package = Package(
         ),
 
         // Daemons.
-        library("SMTPServer", daemonBase + ["SMTP", "MIME", "SASL", "Accounts", "Front", "TLS"]),
-        library("QueueManager", daemonBase + ["Spool", "SMTP", "MIME", collections]),
-        library("RemoteRelay", daemonBase + ["SMTP", "SASL", "Resolution", "DNS", "TLS", "Spool", collections]),
-        library("LocalDelivery", daemonBase + ["Mailbox", "SMTP", "MIME", "Accounts", "Spool"]),
+        library("SMTPServer", daemonBase + ["SMTP", "MIME", "SASL", "Accounts", "Front", "Submission", "TLS"]),
+        library(
+            "QueueManager", daemonBase + ["Deliverer", "Files", "Spool", "Submission", "SMTP", "MIME", collections]
+        ),
+        library("RemoteRelay", daemonBase + ["SMTP", "SASL", "Deliverer", "Resolution", "DNS", "TLS", collections]),
+        library("LocalDelivery", daemonBase + ["Mailbox", "SMTP", "MIME", "Accounts", "Deliverer", "Submission"]),
         library("Authority", daemonBase + ["SMTP", "CPasswordHash"]),
         library("POP3Server", daemonBase + ["POP3", "SASL", "Mailbox", "Accounts", "Front", "MailboxProcess"]),
         library("IMAPServer", daemonBase + ["IMAP", "SASL", "Mailbox", "MIME", "Accounts", "Front", "MailboxProcess"]),
@@ -185,7 +192,7 @@ let package = Package(
                 "Encodings", "Mailbox", "ZoneKeys", "Cryptography", "CLinux", nioCore, nioPosix, nioHTTP1, nioHTTP2,
             ]
         ),
-        executable("sendmail", ["Daemon", "Bus", "Network", "SMTP", "MIME", "CLinux", nioCore, nioPosix]),
+        executable("sendmail", ["Daemon", "Bus", "Submission", "SMTP", "MIME", "CLinux", nioCore]),
 
         // Tests.
         tests("CLinux", []),
@@ -205,7 +212,7 @@ let package = Package(
         tests("Network", ["TLS", "CLinux", "COpenSSL", nioCore, nioPosix]),
         tests("Bus", ["Network", nioCore, nioPosix, logging]),
         tests("Daemon", ["CLinux", "DNS", "Network", logging, nioCore, nioPosix]),
-        tests("Spool", [nioCore, nioPosix, nioConcurrency]),
+        tests("Spool", ["Files", "SMTP", nioCore, nioPosix, nioConcurrency]),
         tests("Mailbox", [nioCore, nioPosix]),
         tests("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
         tests("Accounts", ["SMTP", "Bus", "Network", nioCore, nioPosix, logging]),
@@ -214,10 +221,12 @@ let package = Package(
             ["Accounts", "Bus", "Daemon", "Encodings", "Network", "SASL", "SMTP", "TLS", nioCore, nioPosix, logging]
         ),
         tests("Resolution", ["DNS", "Network", nioCore, nioPosix]),
+        tests("Submission", ["Bus", "Network", "SMTP", nioCore, nioPosix, nioConcurrency]),
+        tests("Deliverer", ["Bus", "Network", "SMTP", nioCore, nioPosix, nioConcurrency, logging]),
         tests("SMTPServer", daemonBase + ["Front", "SMTP", "MIME", "TLS"]),
-        tests("QueueManager", daemonBase + ["Spool", "SMTP", "MIME"]),
-        tests("RemoteRelay", daemonBase + ["SMTP", "DNS", "TLS", "Resolution"]),
-        tests("LocalDelivery", daemonBase + ["Accounts", "Mailbox", "SMTP"]),
+        tests("QueueManager", daemonBase + ["Deliverer", "Files", "Spool", "SMTP", "MIME"]),
+        tests("RemoteRelay", daemonBase + ["Deliverer", "SMTP", "DNS", "TLS", "Resolution"]),
+        tests("LocalDelivery", daemonBase + ["Accounts", "Deliverer", "Mailbox", "SMTP", "Submission"]),
         tests("Authority", daemonBase + ["SMTP", nioEmbedded]),
         tests("POP3Server", daemonBase + ["Accounts", "Front", "MailboxProcess", "POP3", "Mailbox", "TLS"]),
         tests("IMAPServer", daemonBase + ["Accounts", "Front", "MailboxProcess", "IMAP", "Mailbox", "TLS"]),

@@ -12,8 +12,9 @@ extension Connection {
         }
     }
 
-    /// Adds a frame to what the next `flush` sends.
+    /// Adds a frame to what the next `flush` sends. A large body isn't copied.
     package func write(_ frame: Frame) {
-        write(with: { $0.writeFrame(frame) })
+        write(with: { $0.writeFrameHead(frame) })
+        if let body = frame.body { write(body) }
     }
 }

@@ -4,6 +4,12 @@ import NIOCore
 extension ByteBuffer {
     /// Appends a frame.
     package mutating func writeFrame(_ frame: Frame) {
+        writeFrameHead(frame)
+        if let body = frame.body { writeImmutableBuffer(body) }
+    }
+
+    /// Appends a frame up to its body, which must follow.
+    mutating func writeFrameHead(_ frame: Frame) {
         writeString(frame.verb)
         writeInteger(UInt8(ascii: "\n"))
         for field in frame.fields {
@@ -16,7 +22,6 @@ extension ByteBuffer {
             writeStaticString("size: ")
             writeString(String(body.readableBytes))
             writeStaticString("\n\n")
-            writeImmutableBuffer(body)
         } else {
             writeInteger(UInt8(ascii: "\n"))
         }

@@ -6,22 +6,19 @@ import NIOPosix
 final class DeliveryBatcher: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread.
 
-    /// Looks at a message before it's delivered; true where it must not be. Runs on the pool.
-    typealias Check = @Sendable () throws(MailboxError) -> Bool
-    /// Whether the message was delivered; false where the check was against it.
-    typealias Outcome = Result<Bool, MailboxError>
+    typealias Outcome = Result<Void, MailboxError>
 
     private struct Job {
         let delivery: Delivery
-        let check: Check
-        let done: CheckedContinuation<Outcome, Never>
+        let isWanted: () -> Bool
+        let done: CheckedContinuation<Outcome?, Never>
     }
 
     private let deliverer: MailDeliverer
     private let pool: NIOThreadPool
-    /// For mboxes, whose locks others may hold for long: Maildirs never wait for them.
-    private let mboxPool: NIOThreadPool
-    let eventLoop: any EventLoop
+    /// For deliveries that may wait for others: for the lock of an mbox, for the pieces of a large message.
+    private let slowPool: NIOThreadPool
+    private let eventLoop: any EventLoop
     private let maximumBatch: Int
     /// Batches at the same time. One: while it waits for the disk, the next one grows.
     private static let maximumRunning = 1
@@ -32,43 +29,35 @@ final class DeliveryBatcher: @unchecked Sendable {
     init(
         deliverer: MailDeliverer,
         pool: NIOThreadPool,
-        mboxPool: NIOThreadPool,
+        slowPool: NIOThreadPool,
         loop: any EventLoop,
         maximumBatch: Int
     ) {
         self.deliverer = deliverer
         self.pool = pool
-        self.mboxPool = mboxPool
+        self.slowPool = slowPool
         eventLoop = loop
         self.maximumBatch = maximumBatch
     }
 
-    /// Returns when the message is on stable storage in the mailbox, or is not in it.
-    func deliver(_ delivery: Delivery, unless check: @escaping Check) async -> Outcome {
-        if delivery.location.format == .mbox { return await alone(delivery, check) }
+    /// Delivers a message that is in memory. Returns when it is on stable storage in the mailbox, or is not in it.
+    ///
+    /// - Parameter isWanted: asked right before the work begins.
+    /// - Returns: nil where it was not wanted any more and nothing was done.
+    func deliver(_ delivery: Delivery, isWanted: @escaping () -> Bool) async -> Outcome? {
+        eventLoop.assertInEventLoop()
+        // An mbox may be locked for long: nobody else waits for it.
+        if delivery.location.format == .mbox { return await deliverApart([delivery]).first }
         return await withCheckedContinuation { continuation in
-            waiting.append(Job(delivery: delivery, check: check, done: continuation))
+            waiting.append(Job(delivery: delivery, isWanted: isWanted, done: continuation))
             schedule()
         }
     }
 
-    /// An mbox may be locked for long: nobody else waits for it.
-    private func alone(_ delivery: Delivery, _ check: @escaping Check) async -> Outcome {
-        let deliverer = deliverer
-        let outcomes = try? await mboxPool.runIfActive(eventLoop: eventLoop) {
-            Self.deliver([(delivery, check)], deliverer)
-        }.get()
-        return outcomes?.first ?? .failure(.system("deliver", 0))
-    }
-
-    private static func deliver(_ work: [(delivery: Delivery, check: Check)], _ deliverer: MailDeliverer) -> [Outcome] {
-        let checks = work.map { work in Result { () throws(MailboxError) in try work.check() } }
-        let wanted = work.indices.filter { checks[$0] == .success(false) }
-        var outcomes = checks.map { check in check.map { !$0 } }
-        for (index, result) in zip(wanted, deliverer.deliver(wanted.map { work[$0].delivery })) {
-            outcomes[index] = result.map { true }
-        }
-        return outcomes
+    /// Delivers what nobody else should wait for, one after the other.
+    func deliverApart(_ deliveries: [Delivery]) async -> [Outcome] {
+        eventLoop.assertInEventLoop()
+        return await run(deliveries, on: slowPool).get()
     }
 
     /// At the end of this turn of the loop: requests that arrived together are delivered together.
@@ -77,24 +66,33 @@ final class DeliveryBatcher: @unchecked Sendable {
         isScheduled = true
         eventLoop.execute { [self] in
             isScheduled = false
-            run()
+            runBatch()
         }
     }
 
-    private func run() {
+    private func runBatch() {
         guard !waiting.isEmpty, running < Self.maximumRunning else { return }
-        let batch = Array(waiting.prefix(maximumBatch))
-        waiting.removeFirst(batch.count)
+        var batch: [Job] = []
+        var index = 0
+        while index < waiting.count, batch.count < maximumBatch {
+            let job = waiting[index]
+            index += 1
+            if job.isWanted() { batch.append(job) } else { job.done.resume(returning: nil) }
+        }
+        waiting.removeFirst(index)
+        guard !batch.isEmpty else { return }
         running += 1
+        run(batch.map(\.delivery), on: pool).assumeIsolated().whenSuccess { [self] outcomes in
+            running -= 1
+            for (job, outcome) in zip(batch, outcomes) { job.done.resume(returning: outcome) }
+            if !waiting.isEmpty { schedule() }
+        }
+    }
+
+    /// The one way from the loop to the disk.
+    private func run(_ deliveries: [Delivery], on pool: NIOThreadPool) -> EventLoopFuture<[Outcome]> {
         let deliverer = deliverer
-        let work = batch.map { (delivery: $0.delivery, check: $0.check) }
-        pool.runIfActive(eventLoop: eventLoop) { Self.deliver(work, deliverer) }
-            .assumeIsolated()
-            .whenComplete { [self] result in
-                running -= 1
-                let outcomes = (try? result.get()) ?? batch.map { _ in .failure(.system("deliver", 0)) }
-                for (job, outcome) in zip(batch, outcomes) { job.done.resume(returning: outcome) }
-                if !waiting.isEmpty { schedule() }
-            }
+        return pool.runIfActive(eventLoop: eventLoop) { deliverer.deliver(deliveries) }
+            .recover { _ in deliveries.map { _ in .failure(.system("deliver", 0)) } }
     }
 }

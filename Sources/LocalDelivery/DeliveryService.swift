@@ -1,85 +1,40 @@
 import Accounts
-import Bus
-import CoreMetrics
-import Logging
+import Deliverer
 import Mailbox
-import SMTP
 import NIOCore
-import NIOPosix
-import Network
+import SMTP
 
-/// Answers `DELIVER` on `run/deliver.sock`. Belongs to one event loop.
-final class DeliveryService: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+/// What local-deliver does with a message: finds out where each recipient's mail goes, and puts it there. Belongs to one
+/// event loop.
+final class DeliveryService: Sendable {
     private let expansions: ExpansionCache
     private let batcher: DeliveryBatcher
     private let forwarder: Forwarder
-    private let pool: NIOThreadPool
-    private let queue: CInt
     private let usesExtensionFolders: Bool
-    private let logger: Logger
-    private let counters: [ReplyKind: Counter] = [
-        .ok: Counter(label: "delivered"), .defer: Counter(label: "deferred"), .reject: Counter(label: "rejected"),
-    ]
 
-    init(
-        expansions: ExpansionCache,
-        batcher: DeliveryBatcher,
-        forwarder: Forwarder,
-        pool: NIOThreadPool,
-        queue: CInt,
-        usesExtensionFolders: Bool,
-        logger: Logger
-    ) {
+    init(expansions: ExpansionCache, batcher: DeliveryBatcher, forwarder: Forwarder, usesExtensionFolders: Bool) {
         self.expansions = expansions
         self.batcher = batcher
         self.forwarder = forwarder
-        self.pool = pool
-        self.queue = queue
         self.usesExtensionFolders = usesExtensionFolders
-        self.logger = logger
     }
 
-    /// Starts to work on a request; a reply for each recipient follows when it is known.
-    func answer(_ frame: Frame, _ connection: Connection) {
-        let tag = frame["tag"]
-        guard frame.verb == "DELIVER" else {
-            connection.write(Frame.reply(.reject, status: "5.5.1", text: "unknown verb", tag: tag))
-            return
-        }
-        let recipients = frame.all("recipient")
-        guard !recipients.isEmpty else {
-            connection.write(Frame.reply(.defer, status: "4.3.0", text: "no recipient", tag: tag))
-            return
-        }
-        let file: OpenFile
-        do {
-            file = try DeliveryRequest.open(frame, in: queue)
-        } catch {
-            // Without a recipient it is for all of them.
-            connection.write(Frame.reply(.defer, status: "4.3.0", text: error.text, tag: tag))
-            return
-        }
-        for recipient in recipients {
-            Task(executorPreference: LoopExecutor.of(connection.eventLoop)) { [self] in
-                let result = await result(of: frame, recipient, file)
-                log(frame, recipient, result)
-                counters[result.kind]?.increment()
-                var fields = [Frame.Field("recipient", recipient)]
-                if let expanded = result.expanded { fields.append(.init("expanded", String(expanded))) }
-                connection.write(Frame.reply(result.kind, status: result.status, text: result.text, tag: tag, fields))
-                try? await connection.flush()
-            }
-        }
+    /// What is to be done for a recipient.
+    private enum Step {
+        case nothing(DeliveryResult)
+        case put(Delivery, AccountMailbox)
+        case forward([MailAddress])
     }
 
-    private func result(of frame: Frame, _ recipient: String, _ file: OpenFile) async -> DeliveryResult {
-        let request: DeliveryRequest
-        do {
-            request = try DeliveryRequest(frame, recipient: recipient, file: file)
+    /// Works on a request. Every recipient has a result of its own, as soon as it's known.
+    func work(on job: DeliveryJob) async {
+        let earlier: DeliveredTo
+        do throws(MessageSourceError) {
+            earlier = try await DeliveredTo(job.message)
         } catch {
-            return .later("4.3.0", error.text)
+            return job.report(DeliveryResult(.delayed, .systemTrouble, "\(error)"))
         }
+<<<<<<< ours
         do {
             switch try await expansions.expand(request.recipient.address) {
             case .mailbox(let mailbox, let rest): return await deliver(request, mailbox, rest)
@@ -90,66 +45,103 @@ final class DeliveryService: @unchecked Sendable {
             case .refused(let status, let text): return .never(status.description, text)
             case .deferred(let status, let text): return .later(status.description, text)
             case .unavailable(let reason): return .later("4.3.0", reason)
+=======
+        let message = MessageOctets(job.message)
+        let places = job.open
+        if !message.isAtHand {
+            await workInPieces(on: job, message, earlier)
+        } else if places.count == 1 {
+            await work(on: job, at: places[0], message, earlier)
+        } else {
+            await withDiscardingTaskGroup { group in
+                for place in places {
+                    group.addTask { await self.work(on: job, at: place, message, earlier) }
+                }
+>>>>>>> theirs
             }
         }
     }
 
-    private func deliver(
-        _ request: DeliveryRequest,
-        _ mailbox: AccountMailbox,
-        _ rest: String?
-    ) async -> DeliveryResult {
-        guard let format = MailboxFormat(rawValue: mailbox.format),
-            let location = MailboxLocation(path: mailbox.mailbox, format: format, quota: mailbox.quota)
-        else { return .later("4.3.5", "\(mailbox.address) has a mailbox that cannot be used") }
-        let delivery = Delivery(
-            to: location,
-            folder: usesExtensionFolders ? rest.flatMap { FolderName($0) } : nil,
-            key: request.key,
-            arrived: request.arrived,
-            sender: request.sender.path.address?.description ?? "",
-            prefix: request.prefix,
-            source: request.file,
-            offset: request.offset,
-            octets: request.octets,
-            mayBeKnown: request.mayBeKnown
-        )
-        let isLoop: DeliveryBatcher.Check = { () throws(MailboxError) in try LoopDetection.hasBeenDelivered(request) }
-        switch await batcher.deliver(delivery, unless: isLoop) {
-        case .success(true): return .delivered("delivered to \(mailbox.address)")
-        case .success(false): return Self.loop(request)
-        case .failure(let error): return DeliveryResult(error)
+    private func work(on job: DeliveryJob, at place: Int, _ message: MessageOctets, _ earlier: DeliveredTo) async {
+        switch await step(for: job, at: place, message, earlier) {
+        case .nothing(let result): job.report(result, at: place)
+        case .forward(let targets): await forward(job, at: place, to: targets)
+        case .put(let delivery, let mailbox):
+            guard let outcome = await batcher.deliver(delivery, isWanted: { !job.isAbandoned }) else { return }
+            job.report(Self.result(outcome, mailbox), at: place)
         }
     }
 
-    private func forward(_ request: DeliveryRequest, _ targets: [String]) async -> DeliveryResult {
-        if let loop = await loop(request) { return loop }
-        return await forwarder.forward(request, to: targets)
+    /// A large message: what goes into mailboxes is written by one thread, mailbox after mailbox.
+    private func workInPieces(on job: DeliveryJob, _ message: MessageOctets, _ earlier: DeliveredTo) async {
+        var puts: [(place: Int, delivery: Delivery, mailbox: AccountMailbox)] = []
+        for place in job.open {
+            switch await step(for: job, at: place, message, earlier) {
+            case .nothing(let result): job.report(result, at: place)
+            case .forward(let targets): await forward(job, at: place, to: targets)
+            case .put(let delivery, let mailbox): puts.append((place, delivery, mailbox))
+            }
+        }
+        guard !puts.isEmpty, !job.isAbandoned else { return }
+        let outcomes = await batcher.deliverApart(puts.map(\.delivery))
+        for (put, outcome) in zip(puts, outcomes) { job.report(Self.result(outcome, put.mailbox), at: put.place) }
     }
 
-    private func loop(_ request: DeliveryRequest) async -> DeliveryResult? {
-        let result = try? await pool.runIfActive(eventLoop: batcher.eventLoop) {
-            Result { () throws(MailboxError) in try LoopDetection.hasBeenDelivered(request) }
-        }.get()
-        switch result {
-        case .success(false): return nil
-        case .success(true): return Self.loop(request)
-        case .failure(let error): return DeliveryResult(error)
-        case nil: return .later("4.3.2", "shutting down")
+    private func forward(_ job: DeliveryJob, at place: Int, to targets: [MailAddress]) async {
+        let recipient = job.request.recipients[place]
+        if let result = await forwarder.forward(job, for: recipient, to: targets) { job.report(result, at: place) }
+    }
+
+    private func step(
+        for job: DeliveryJob,
+        at place: Int,
+        _ message: MessageOctets,
+        _ earlier: DeliveredTo
+    ) async -> Step {
+        let recipient = job.request.recipients[place]
+        let expansion: Expansion
+        do throws(AccountsError) {
+            expansion = try await expansions.expand(recipient.address)
+        } catch {
+            return .nothing(DeliveryResult(error))
+        }
+        guard !earlier.contains(recipient.address) else {
+            let text = "mail for \(recipient.address) goes round in a loop"
+            return .nothing(DeliveryResult(.failed, .routingLoop, text))
+        }
+        switch expansion {
+        case .forward(let texts):
+            let targets = texts.compactMap { try? MailAddress(parsing: $0.utf8, options: .utf8) }
+            guard targets.count == texts.count else {
+                let text = "\(recipient.address) leads to what is no address"
+                return .nothing(DeliveryResult(.delayed, .misconfigured, text))
+            }
+            return .forward(targets)
+        case .mailbox(let mailbox, let rest):
+            guard let format = MailboxFormat(rawValue: mailbox.format),
+                let location = MailboxLocation(path: mailbox.mailbox, format: format, quota: mailbox.quota)
+            else {
+                let text = "\(mailbox.address) has a mailbox that cannot be used"
+                return .nothing(DeliveryResult(.delayed, .misconfigured, text))
+            }
+            let delivery = Delivery(
+                to: location,
+                folder: usesExtensionFolders ? rest.flatMap { FolderName($0) } : nil,
+                key: job.request.key(of: recipient),
+                arrived: Int(job.request.arrived),
+                sender: job.request.sender.path.address?.description ?? "",
+                prefix: job.request.prefix(for: recipient),
+                source: message,
+                mayBeKnown: job.request.mayBeKnown
+            )
+            return .put(delivery, mailbox)
         }
     }
 
-    private static func loop(_ request: DeliveryRequest) -> DeliveryResult {
-        .never("5.4.6", "mail for \(request.recipient.address) goes round in a loop")
-    }
-
-    private func log(_ frame: Frame, _ recipient: String, _ result: DeliveryResult) {
-        logger.info(
-            "delivery",
-            metadata: [
-                "id": "\(frame["id"] ?? "")", "recipient": "\(recipient)", "result": "\(result.kind.rawValue)",
-                "status": "\(result.status)", "text": "\(result.text)",
-            ]
-        )
+    private static func result(_ outcome: DeliveryBatcher.Outcome, _ mailbox: AccountMailbox) -> DeliveryResult {
+        switch outcome {
+        case .success: DeliveryResult(.delivered, .success, "delivered to \(mailbox.address)")
+        case .failure(let error): DeliveryResult(error)
+        }
     }
 }

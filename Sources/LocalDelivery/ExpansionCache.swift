@@ -17,6 +17,7 @@ final class ExpansionCache: @unchecked Sendable {
         self.lifetime = lifetime
     }
 
+    /// Where the mail of an address goes.
     func expand(_ address: MailAddress) async throws(AccountsError) -> Expansion {
         if let entry = known[address], entry.until > .now() { return entry.expansion }
         let expansion = try await accounts.expand(address.description)

@@ -1,75 +1,52 @@
-import Bus
-import Mailbox
+import Deliverer
 import NIOCore
-import NIOPosix
-import Network
 import SMTP
+import Submission
 
 /// Hands a message in again for the addresses that an alias leads to. Belongs to one event loop.
-final class Forwarder: @unchecked Sendable {
-    // Unchecked: nothing changes after init.
-    private let path: String
-    private let pool: NIOThreadPool
-    private let loop: any EventLoop
+final class Forwarder: Sendable {
+    private let submissions: SubmissionClient
 
-    private static let chunk = 64 * 1024
-
-    /// - Parameter path: of queue-manager's socket, as this process sees it.
-    init(path: String, pool: NIOThreadPool, loop: any EventLoop) {
-        self.path = path
-        self.pool = pool
-        self.loop = loop
-    }
+    init(_ submissions: SubmissionClient) { self.submissions = submissions }
 
     /// Returns when the message is in the queue for all targets, or for none. The request's key makes it idempotent.
-    func forward(_ request: DeliveryRequest, to targets: [String]) async -> DeliveryResult {
-        do {
-            let connection = try await Connection.connect(unix: path, on: loop)
-            defer { connection.close() }
-            connection.idleTimeout = .minutes(2)
-            let reply = try await submit(request, targets, connection)
-            let text = reply["text"] ?? ""
-            switch reply.replyKind {
-            case .ok:
-                var result = DeliveryResult.delivered("forwarded to \(targets.count) addresses as \(reply["id"] ?? "")")
-                result.expanded = targets.count
-                return result
-            case .reject: return .never(reply["status"] ?? "5.3.0", "cannot forward: \(text)")
-            default: return .later(reply["status"] ?? "4.3.0", "cannot forward now: \(text)")
+    ///
+    /// - Returns: nil where nobody wants it any more and nothing was done.
+    func forward(_ job: DeliveryJob, for recipient: EnvelopeRecipient, to targets: [MailAddress]) async
+        -> DeliveryResult?
+    {
+        var envelope = SubmissionEnvelope(
+            sender: job.request.sender,
+            recipients: targets.map { EnvelopeRecipient($0) }
+        )
+        envelope.client = "local"
+        envelope.origin = job.request.key(of: recipient)
+        let submission: MessageSubmission
+        do throws(SubmissionError) {
+            submission = try await submissions.begin(envelope)
+        } catch {
+            return DeliveryResult(.delayed, .systemTrouble, "cannot forward now: \(error)")
+        }
+        let reader = job.message.reader()
+        do throws(MessageSourceError) {
+            while submission.earlyResult == nil, let piece = try await reader.next() {
+                await submission.append(piece)
             }
         } catch {
-            return .later("4.3.0", "cannot forward now: \(error)")
+            submission.abort()
+            return DeliveryResult(.delayed, .systemTrouble, "cannot forward now: \(error)")
         }
-    }
-
-    private func submit(
-        _ request: DeliveryRequest,
-        _ targets: [String],
-        _ connection: Connection
-    ) async throws -> Frame {
-        var parser = FrameParser()
-        guard let greeting = try await connection.readFrame(&parser) else { throw ConnectionError.closed }
-        guard greeting.replyKind == .ok else { return greeting }
-        var envelope = Frame("SUBMIT", ["sender": request.sender.description])
-        envelope.fields += targets.map { .init("recipient", "<\($0)>") }
-        envelope.fields += [.init("client", "local"), .init("origin", request.key)]
-        connection.write(envelope)
-        connection.write(
-            Frame("DATA", [:], body: ByteBuffer(string: "Delivered-To: \(request.recipient.address)\r\n"))
-        )
-        var position = 0
-        while position < request.octets {
-            let (file, offset) = (request.file, request.offset + position)
-            let count = min(Self.chunk, request.octets - position)
-            let octets = try await pool.runIfActive(eventLoop: loop) { try file.read(count, at: offset) }.get()
-            guard !octets.isEmpty else { throw MailboxError.corrupt("the message ends before its time") }
-            position += octets.count
-            connection.write(Frame("DATA", [:], body: ByteBuffer(bytes: octets)))
-            try await connection.flush()
+        guard !job.isAbandoned else {
+            submission.abort()
+            return nil
         }
-        connection.write(Frame("END"))
-        try await connection.flush()
-        guard let reply = try await connection.readFrame(&parser) else { throw ConnectionError.closed }
-        return reply
+        let result = await submission.finish(added: ByteBuffer(string: "Delivered-To: \(recipient.address)\r\n"))
+        switch result {
+        case .accepted(let id):
+            let text = "forwarded to \(targets.count) addresses as \(id)"
+            return DeliveryResult(.expanded, .success, text, expanded: targets.count)
+        case .deferred(let status, let text): return DeliveryResult(.delayed, status, "cannot forward now: \(text)")
+        case .refused(let status, let text): return DeliveryResult(.failed, status, "cannot forward: \(text)")
+        }
     }
 }

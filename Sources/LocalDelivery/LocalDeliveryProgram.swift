@@ -1,9 +1,10 @@
 import Accounts
-import Bus
 import Daemon
+import Deliverer
 import Mailbox
 import NIOCore
 import NIOPosix
+import Submission
 
 #if canImport(Glibc)
 import Glibc
@@ -13,7 +14,6 @@ import Glibc
 package struct LocalDeliveryProgram: DaemonProgram {
     package struct Prepared: Sendable {
         let socket: CInt
-        let queue: CInt
         let mail: MailDirectory
         let allowed: Set<UInt32>
     }
@@ -23,13 +23,10 @@ package struct LocalDeliveryProgram: DaemonProgram {
     package init() {}
 
     package func prepare(_ setup: Setup) throws -> Prepared {
-        let queue = try setup.directory("spool/queue")
-        setup.rights.allowReading(beneath: queue, listing: false)
         let mail = try MailDirectory(setup.configuration.localDeliver.mailDirectory)
         setup.rights.allowWriting(beneath: mail.descriptor)
         return Prepared(
             socket: try setup.listen(unix: "run/deliver.sock"),
-            queue: queue,
             mail: mail,
             allowed: setup.uids(of: [.queueManager])
         )
@@ -43,26 +40,30 @@ package struct LocalDeliveryProgram: DaemonProgram {
         let loop = context.group.next()
         let pool = NIOThreadPool(numberOfThreads: settings.threads)
         pool.start()
-        let mboxPool = NIOThreadPool(numberOfThreads: settings.threads)
-        mboxPool.start()
+        let slowPool = NIOThreadPool(numberOfThreads: settings.threads)
+        slowPool.start()
         let accounts = AccountsClient(path: context.socket("auth.sock"), on: loop)
         let service = DeliveryService(
             expansions: ExpansionCache(accounts: accounts, lifetime: settings.expansionTime),
             batcher: DeliveryBatcher(
                 deliverer: MailDeliverer(prepared.mail),
                 pool: pool,
-                mboxPool: mboxPool,
+                slowPool: slowPool,
                 loop: loop,
                 maximumBatch: settings.batch
             ),
-            forwarder: Forwarder(path: context.socket("queue.sock"), pool: pool, loop: loop),
-            pool: pool,
-            queue: prepared.queue,
-            usesExtensionFolders: settings.extensionFolders,
-            logger: context.logger
+            forwarder: Forwarder(
+                SubmissionClient(path: context.socket("queue.sock"), on: loop, timeout: .minutes(2))
+            ),
+            usesExtensionFolders: settings.extensionFolders
         )
-        let server = BusServer(group: context.group, allowed: prepared.allowed, logger: context.logger)
-        try await server.answer(on: prepared.socket) { frame, connection in service.answer(frame, connection) }
+        let server = DeliveryServer(
+            group: loop,
+            allowed: prepared.allowed,
+            settings: .init(event: "delivery", successCounter: "delivered"),
+            logger: context.logger
+        ) { await service.work(on: $0) }
+        try await server.accept(on: prepared.socket)
         context.announceReadiness()
         await context.untilShutdown()
         await server.shutDown(grace: .seconds(5))

@@ -1,3 +1,16 @@
+import NIOCore
+
+/// Where the octets of a delivery come from.
+package protocol DeliverySource: Sendable {
+    /// How many there are.
+    var octets: Int { get }
+
+    /// Gives all octets in their order, in pieces. Blocks where they have to be waited for.
+    ///
+    /// - Throws: what the closure throws; `corrupt` where the octets can't be had.
+    func read(_ consume: (ByteBuffer) throws(MailboxError) -> Void) throws(MailboxError)
+}
+
 /// One message on its way into one mailbox.
 package struct Delivery: Sendable {
     package let location: MailboxLocation
@@ -11,10 +24,8 @@ package struct Delivery: Sendable {
     package let sender: String
     /// Header lines that go in front of the message, with LF line ends.
     package let prefix: [UInt8]
-    /// The file that has the message, and where in it.
-    package let source: OpenFile
-    package let offset: Int
-    package let octets: Int
+    /// The message.
+    package let source: any DeliverySource
     /// Whether an earlier attempt may have succeeded unnoticed.
     package let mayBeKnown: Bool
 
@@ -25,9 +36,7 @@ package struct Delivery: Sendable {
         arrived: Int,
         sender: String,
         prefix: [UInt8],
-        source: OpenFile,
-        offset: Int,
-        octets: Int,
+        source: any DeliverySource,
         mayBeKnown: Bool
     ) {
         self.location = location
@@ -37,20 +46,22 @@ package struct Delivery: Sendable {
         self.sender = sender
         self.prefix = prefix
         self.source = source
-        self.offset = offset
-        self.octets = octets
         self.mayBeKnown = mayBeKnown
     }
 
-    /// Reads the message in pieces of at most 64 KiB.
-    func read(_ take: ([UInt8]) throws(MailboxError) -> Void) throws(MailboxError) {
-        var position = 0
-        while position < octets {
-            let piece = try source.read(min(64 * 1024, octets - position), at: offset + position)
-            guard !piece.isEmpty else { throw .corrupt("the message ends before its time") }
-            position += piece.count
-            try take(piece)
+    /// Of the message, without the prefix.
+    var octets: Int { source.octets }
+
+    /// Reads the message in pieces.
+    ///
+    /// - Throws: `corrupt` also where fewer octets come than there should be.
+    func read(_ consume: (ByteBuffer) throws(MailboxError) -> Void) throws(MailboxError) {
+        var count = 0
+        try source.read { piece throws(MailboxError) in
+            count += piece.readableBytes
+            try consume(piece)
         }
+        guard count == octets else { throw .corrupt("the message ends before its time") }
     }
 }
 
@@ -59,11 +70,10 @@ struct LineEndReducer {
     private var heldCR = false
     private(set) var lines = 0
 
-    mutating func reduce(_ piece: [UInt8]) -> [UInt8] {
-        var output: [UInt8] = []
-        output.reserveCapacity(piece.count + 1)
+    mutating func reduce(_ piece: ByteBuffer, into output: inout [UInt8]) {
+        output.reserveCapacity(output.count + piece.readableBytes + 1)
         var start = 0
-        piece.withUnsafeBufferPointer { octets in
+        piece.withUnsafeReadableBytes { octets in
             for index in octets.indices {
                 let octet = octets[index]
                 if heldCR {
@@ -80,7 +90,6 @@ struct LineEndReducer {
             }
             if start < octets.count { output.append(contentsOf: octets[start...]) }
         }
-        return output
     }
 
     /// What was held back at the end.

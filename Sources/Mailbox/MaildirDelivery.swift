@@ -13,6 +13,8 @@ struct MaildirDelivery {
     /// In `tmp/`: no two attempts ever write into one file.
     private let temporary = MaildirFileName.unique()
     private(set) var file: OpenFile?
+    /// Less is collected first. Octets.
+    private static let worthWriting = 64 * 1024
     private var diskOctets = 0
     private var wireOctets = 0
     /// An earlier attempt had placed it.
@@ -41,19 +43,19 @@ struct MaildirDelivery {
         let file = try OpenFile("\(place)tmp/\(temporary)", in: maildir.root.descriptor, O_WRONLY | O_CREAT | O_EXCL)
         self.file = file
         var reducer = LineEndReducer()
-        var first = delivery.prefix
-        let prefixLines = first.reduce(0) { $1 == 10 ? $0 + 1 : $0 }
+        let prefixLines = delivery.prefix.reduce(0) { $1 == 10 ? $0 + 1 : $0 }
+        // What fits one write leaves in one, the lines in front included.
+        var output = delivery.prefix
         try delivery.read { piece throws(MailboxError) in
-            let reduced = reducer.reduce(piece)
-            // The lines in front leave in the first write.
-            let octets = first.isEmpty ? reduced : first + reduced
-            first = []
-            try file.write(octets)
-            diskOctets += octets.count
+            reducer.reduce(piece, into: &output)
+            guard output.count >= Self.worthWriting else { return }
+            try file.write(output)
+            diskOctets += output.count
+            output.removeAll(keepingCapacity: true)
         }
-        let rest = first + reducer.finish()
-        if !rest.isEmpty { try file.write(rest) }
-        diskOctets += rest.count
+        output += reducer.finish()
+        if !output.isEmpty { try file.write(output) }
+        diskOctets += output.count
         wireOctets = diskOctets + prefixLines + reducer.lines
     }
 

@@ -1,3 +1,5 @@
+import NIOCore
+
 #if canImport(Glibc)
 import Glibc
 #endif
@@ -51,7 +53,7 @@ struct MboxDelivery {
         var encoder = MboxEncoder()
         try delivery.read { piece throws(MailboxError) in
             var output: [UInt8] = []
-            encoder.feed(piece, into: &output)
+            encoder.feed(piece.readableBytesView, into: &output)
             try file.write(output)
         }
         var output: [UInt8] = []

@@ -30,6 +30,7 @@ package final class Connection: @unchecked Sendable {
     package var inputLimit = 128 * 1024
 
     private var output = ByteBuffer()
+    private var flushesAtEndOfTurn = false
     private var reader: CheckedContinuation<Void, Never>?
     private var writers: [CheckedContinuation<Void, Never>] = []
     private var hasNews = false
@@ -168,6 +169,19 @@ package final class Connection: @unchecked Sendable {
             await withCheckedContinuation { writers.append($0) }
         }
         if let failure, failure != .shuttingDown { throw failure }
+    }
+
+    /// Sends what was written, and what else is written in this turn of the loop, at the turn's end. Waits for nobody: for
+    /// answers whose number the peer's requests bound.
+    package func flushSoon() {
+        eventLoop.assertInEventLoop()
+        guard !flushesAtEndOfTurn else { return }
+        flushesAtEndOfTurn = true
+        eventLoop.execute { [self] in
+            flushesAtEndOfTurn = false
+            passOutput()
+            channel.flush()
+        }
     }
 
     private func passOutput() {

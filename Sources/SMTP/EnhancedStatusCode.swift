@@ -56,10 +56,14 @@ extension EnhancedStatusCode {
     package static let systemFull = EnhancedStatusCode(4, 3, 1)
     /// 4.3.2: shutting down.
     package static let notAccepting = EnhancedStatusCode(4, 3, 2)
+    /// 4.4.7: tried for as long as a message may be; final, although what hindered it might pass (RFC 3463 §3.5).
+    package static let deliveryTimeExpired = EnhancedStatusCode(4, 4, 7)
     /// 4.4.2: the connection was silent too long.
     package static let badConnection = EnhancedStatusCode(4, 4, 2)
     /// 4.5.3: more recipients than fit one message.
     package static let tooManyRecipients = EnhancedStatusCode(4, 5, 3)
+    /// 4.5.0: another command works on the message.
+    package static let busy = EnhancedStatusCode(4, 5, 0)
     /// 4.7.0: a limit on this client, or logins cannot be checked now.
     package static let refusedForNow = EnhancedStatusCode(4, 7, 0)
     /// 5.1.1: no such mailbox.
@@ -70,12 +74,20 @@ extension EnhancedStatusCode {
     package static let badSenderSyntax = EnhancedStatusCode(5, 1, 7)
     /// 5.3.4: larger than this system takes.
     package static let messageTooBig = EnhancedStatusCode(5, 3, 4)
+    /// 5.2.3: larger than the recipient takes.
+    package static let messageTooLong = EnhancedStatusCode(5, 2, 3)
+    /// 5.0.0: a failure of no kind that has a code.
+    package static let failure = EnhancedStatusCode(5, 0, 0)
     /// 5.4.6: a loop.
     package static let routingLoop = EnhancedStatusCode(5, 4, 6)
     /// 5.5.1: not now, or no such command.
     package static let invalidCommand = EnhancedStatusCode(5, 5, 1)
+    /// 5.5.0: what was named is not there.
+    package static let notFound = EnhancedStatusCode(5, 5, 0)
     /// 5.5.2: not understood.
     package static let syntaxError = EnhancedStatusCode(5, 5, 2)
+    /// 5.5.3: more recipients than one message may have.
+    package static let tooManyRecipientsEver = EnhancedStatusCode(5, 5, 3)
     /// 5.5.4: an argument that is not understood.
     package static let invalidArguments = EnhancedStatusCode(5, 5, 4)
     /// 5.6.0: the message itself is not acceptable.

@@ -34,16 +34,21 @@ struct HeaderScanner {
 
     /// Looks at the next octets of the message.
     mutating func scan(_ octets: ByteBuffer) {
-        guard state != .body else { return }
         octets.withUnsafeReadableBytes { bytes in
-            for byte in bytes {
-                take(byte)
-                if state == .body { return }
+            var position = 0
+            while position < bytes.count, state != .body {
+                if state == .value {
+                    // Nothing in a value counts but its end.
+                    guard let end = bytes[position...].firstIndex(of: UInt8(ascii: "\n")) else { return }
+                    position = end
+                }
+                look(at: bytes[position])
+                position += 1
             }
         }
     }
 
-    private mutating func take(_ byte: UInt8) {
+    private mutating func look(at byte: UInt8) {
         if byte == UInt8(ascii: "\n") {
             // A line without a colon ends the header; an empty one does so properly.
             if state == .name { endHeader(isEmptyLine: name.isEmpty || name == [UInt8(ascii: "\r")]) }

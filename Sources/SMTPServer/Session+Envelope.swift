@@ -2,6 +2,7 @@ import CoreMetrics
 import Logging
 import Network
 import SMTP
+import Submission
 
 extension Session {
     /// MAIL (RFC 5321 §4.1.1.2).
@@ -25,8 +26,8 @@ extension Session {
             )
             return try await fault(.mailboxNameNotAllowed, .notAuthorized, "not one of your addresses")
         }
-        do throws(QueueError) {
-            resources.queue.put(try await resources.queue.take())
+        do throws(SubmissionError) {
+            try await resources.submissions.prepare()
         } catch {
             logger.error("queue-manager is not available", metadata: ["reason": "\(error)"])
             counters.messagesDeferred.increment()
@@ -75,7 +76,11 @@ extension Session {
         guard let address = address(of: path) else {
             return try await refuseRecipient(path, .mailboxUnavailable, .noSuchMailbox, "no postmaster here")
         }
+<<<<<<< ours
         switch await resources.recipients.owner(of: address) {
+=======
+        switch await resources.recipients.kind(of: address) {
+>>>>>>> theirs
         case .local:
             return accept(address)
         case .foreign where user != nil || mayRelayByAddress:
@@ -100,7 +105,7 @@ extension Session {
     }
 
     private func accept(_ address: MailAddress) -> Next {
-        transaction?.add(address)
+        transaction?.add(EnvelopeRecipient(address))
         reply(.ok, .recipientValid, "ok")
         return .command
     }

@@ -1,10 +1,10 @@
 import CoreMetrics
-import Bus
 import Logging
 import MIME
 import NIOCore
 import Network
 import SMTP
+import Submission
 import TLS
 
 extension Session {
@@ -14,60 +14,58 @@ extension Session {
         guard !transaction.recipients.isEmpty else {
             return try await fault(.transactionFailed, .invalidCommand, "no valid recipients")
         }
-        let queue: QueueConnection
-        do throws(QueueError) {
-            queue = try await resources.queue.take()
+        self.transaction = nil
+        let submission: MessageSubmission
+        do throws(SubmissionError) {
+            submission = try await resources.submissions.begin(envelope(of: transaction))
         } catch {
             logger.error("queue-manager is not available", metadata: ["reason": "\(error)"])
             counters.messagesDeferred.increment()
-            self.transaction = nil
             reply(.localError, .systemTrouble, "queue not available, try again later")
             return .command
         }
         reply(.startMailInput, nil, "end with a dot on a line of its own")
-        self.transaction = nil
         do throws(ConnectionError) {
-            return try await receive(transaction, queue)
+            return try await receive(transaction, submission)
         } catch {
             // The client is gone or too slow: nothing of the message is kept.
-            queue.abort()
+            submission.abort()
             throw error
         }
     }
 
-    private func receive(_ transaction: Transaction, _ queue: QueueConnection) async throws(ConnectionError) -> Next {
-        let id = queue.nextID
+    private func receive(
+        _ transaction: Transaction,
+        _ submission: MessageSubmission
+    ) async throws(ConnectionError) -> Next {
         let date = DateTime.now()
-        var intake = MessageIntake(queue: queue, envelope: envelope(transaction), limits: settings.limits) { header in
-            self.prefix(transaction, id: id, date: date, header: header)
-        }
-        while await !intake.take(from: connection) {
-            if intake.isHopeless {
-                queue.abort()
-                return conclude(transaction, intake, reply: nil, .close)
+        var intake = MessageIntake(submission, limits: settings.limits)
+        while await !intake.advance(over: connection) {
+            if let fault = intake.fault, intake.isHopeless {
+                conclude(transaction, intake, Verdict(fault))
+                return .close
             }
             try checkTime()
             try await flush()
             guard try await connection.receive() else { throw .closed }
         }
-        let reply = intake.fault == nil ? await intake.reply() : nil
-        if reply == nil { queue.abort() }
-        resources.queue.put(queue)
-        return conclude(transaction, intake, reply: reply ?? intake.earlyReply, .command)
+        if let fault = intake.fault {
+            conclude(transaction, intake, Verdict(fault))
+        } else {
+            let added = added(to: intake.header, transaction, id: submission.id, date: date)
+            let result = await submission.finish(added: added)
+            conclude(transaction, intake, Verdict(result))
+        }
+        return .command
     }
 
-    private func envelope(_ transaction: Transaction) -> Frame {
-        var fields: [Frame.Field] = []
-        fields.reserveCapacity(transaction.recipients.count + 5)
-        fields.append(.init("sender", transaction.sender.description))
-        for recipient in transaction.recipients {
-            fields.append(.init("recipient", "<\(recipient)>"))
-        }
-        fields.append(.init("client", client))
-        fields.append(.init("helo", helo ?? ""))
-        fields.append(.init("protocol", protocolName))
-        if let user { fields.append(.init("user", user)) }
-        return Frame("SUBMIT", fields)
+    private func envelope(of transaction: Transaction) -> SubmissionEnvelope {
+        var envelope = SubmissionEnvelope(sender: transaction.sender, recipients: transaction.recipients)
+        envelope.client = client
+        envelope.helo = helo ?? ""
+        envelope.protocolName = protocolName
+        envelope.user = user
+        return envelope
     }
 
     /// RFC 3848.
@@ -81,9 +79,17 @@ extension Session {
         }
     }
 
-    /// What is put before the message: the trace field, and on submission what the header lacks (RFC 6409 §8).
-    private func prefix(_ transaction: Transaction, id: String, date: DateTime, header: HeaderScanner) -> ByteBuffer {
+    /// What is put in front of the message: the trace field, and on submission what the header lacks (RFC 6409 §8).
+    ///
+    /// - Parameter header: of the whole message.
+    private func added(
+        to header: HeaderScanner,
+        _ transaction: Transaction,
+        id: String,
+        date: DateTime
+    ) -> ByteBuffer {
         var buffer = ByteBuffer()
+        buffer.reserveCapacity(512)
         let recipients = transaction.recipients
         TraceField(
             helo: helo ?? "unknown",
@@ -92,12 +98,9 @@ extension Session {
             protocolName: protocolName,
             tls: connection.tls.map { "\($0.version) with cipher \($0.cipher)" },
             id: id,
-            recipient: recipients.count == 1 ? recipients.first : nil
+            recipient: recipients.count == 1 ? recipients.first?.address : nil
         ).write(date: date, to: &buffer)
-        // Only where the whole header was seen is it known what is missing.
-        if kind.isSubmission, header.isComplete {
-            complete(transaction, id: id, date: date, header: header, &buffer)
-        }
+        if kind.isSubmission { complete(transaction, id: id, date: date, header: header, &buffer) }
         if header.lacksHeader { buffer.writeStaticString("\r\n") }
         return buffer
     }
@@ -125,18 +128,15 @@ extension Session {
     // MARK: The end of the message
 
     /// Replies to the end of the message, counts it and logs it.
-    private func conclude(_ transaction: Transaction, _ intake: MessageIntake, reply frame: Frame?, _ next: Next)
-        -> Next
-    {
-        let verdict = frame.map { Verdict($0) } ?? Verdict(intake.fault)
+    private func conclude(_ transaction: Transaction, _ intake: MessageIntake, _ verdict: Verdict) {
         var metadata: Logger.Metadata = [
             "client": "\(client)", "helo": "\(helo ?? "")", "protocol": "\(protocolName)",
             "sender": "\(transaction.sender.path)", "recipients": "\(transaction.recipients.count)",
             "octets": "\(intake.octets)",
         ]
         if let user { metadata["user"] = "\(user)" }
-        if let id = frame?["id"] { metadata["id"] = "\(id)" }
-        if verdict.code.isPositive {
+        if let id = verdict.id {
+            metadata["id"] = "\(id)"
             counters.messages.increment()
             counters.messageOctets.increment(by: intake.octets)
             logger.info("message accepted", metadata: metadata)
@@ -147,6 +147,5 @@ extension Session {
             logger.notice(verdict.code.isTransient ? "message deferred" : "message refused", metadata: metadata)
         }
         reply(verdict.code, verdict.status, verdict.text)
-        return next
     }
 }

@@ -4,6 +4,25 @@ import Logging
 import NIOCore
 import Network
 import SMTP
+<<<<<<< ours
+=======
+import Submission
+import TLS
+
+/// What all sessions of one event loop share.
+final class LoopResources: @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread.
+    let submissions: SubmissionClient
+    let recipients: RecipientDirectory
+    let accounts: AccountsClient
+
+    init(submissions: SubmissionClient, recipients: RecipientDirectory, accounts: AccountsClient) {
+        self.submissions = submissions
+        self.recipients = recipients
+        self.accounts = accounts
+    }
+}
+>>>>>>> theirs
 
 /// One client's connection, from greeting to goodbye. Runs on the connection's event loop alone.
 final class Session {
@@ -16,7 +35,7 @@ final class Session {
     /// A message whose envelope is being given.
     struct Transaction {
         var sender: EnvelopeSender
-        private(set) var recipients: [MailAddress] = []
+        private(set) var recipients: [EnvelopeRecipient] = []
         private var known: Set<MailAddress> = []
         private var octets = 0
 
@@ -35,8 +54,8 @@ final class Session {
         }
 
         /// Adds a recipient, unless it is there already.
-        mutating func add(_ recipient: MailAddress) {
-            guard known.insert(recipient).inserted else { return }
+        mutating func add(_ recipient: EnvelopeRecipient) {
+            guard known.insert(recipient.address).inserted else { return }
             recipients.append(recipient)
             octets += recipient.description.utf8.count + Self.fieldOverhead
         }

@@ -1,5 +1,5 @@
-import Bus
 import SMTP
+import Submission
 
 /// What the client is told about a message at its end, and what the log is.
 struct Verdict {
@@ -8,35 +8,41 @@ struct Verdict {
     let text: String
     /// For the log.
     let reason: String
+    /// The queue's ID of an accepted message; nil for any other.
+    let id: String?
 
-    private init(_ code: ReplyCode, _ status: EnhancedStatusCode, _ text: String, reason: String? = nil) {
+    private init(
+        _ code: ReplyCode,
+        _ status: EnhancedStatusCode,
+        _ text: String,
+        reason: String? = nil,
+        id: String? = nil
+    ) {
+        self.id = id
         self.code = code
         self.status = status
         self.text = text
         self.reason = reason ?? text
     }
 
-    /// From queue-manager's reply.
-    init(_ frame: Frame) {
-        let status = frame["status"].flatMap { EnhancedStatusCode(parsing: $0.utf8) }
-        let text = frame["text"] ?? "refused"
-        switch frame.replyKind {
-        case .ok:
-            self.init(.ok, .success, "queued as \(frame["id"] ?? "")")
-        case .reject where status == EnhancedStatusCode(5, 2, 3):
-            self.init(.tooLarge, .messageTooBig, text)
-        case .reject:
-            self.init(.transactionFailed, status.flatMap { $0.statusClass == 5 ? $0 : nil } ?? .badMessage, text)
-        case .defer where status == .systemFull:
-            self.init(.insufficientStorage, .systemFull, "no room for the message, try again later", reason: text)
-        default:
-            let status = status.flatMap { $0.statusClass == 4 ? $0 : nil } ?? .systemTrouble
-            self.init(.localError, status, "cannot queue the message now, try again later", reason: text)
+    /// From what queue-manager says.
+    init(_ result: SubmissionResult) {
+        switch result {
+        case .accepted(let id):
+            self.init(.ok, .success, "queued as \(id)", id: id)
+        case .refused(.messageTooLong, let text):
+            self.init(.tooLarge, .messageTooBig, text.isEmpty ? "message too large" : text)
+        case .refused(let status, let text):
+            self.init(.transactionFailed, status, text.isEmpty ? "refused" : text)
+        case .deferred(.systemFull, let reason):
+            self.init(.insufficientStorage, .systemFull, "no room for the message, try again later", reason: reason)
+        case .deferred(let status, let reason):
+            self.init(.localError, status, "cannot queue the message now, try again later", reason: reason)
         }
     }
 
-    /// From what was wrong with the message before queue-manager could say anything.
-    init(_ fault: MessageIntake.Fault?) {
+    /// From what was wrong with the message itself.
+    init(_ fault: MessageIntake.Fault) {
         switch fault {
         case .bareLineEnd:
             self.init(.transactionFailed, .badMessage, "lines must end in CR LF, and neither may stand alone")
@@ -46,10 +52,6 @@ struct Verdict {
             self.init(.transactionFailed, .routingLoop, "too many hops, this message is looping")
         case .lineTooLong:
             self.init(.transactionFailed, .badMessage, "line too long")
-        case .queueLost(let reason):
-            self.init(.localError, .systemTrouble, "cannot queue the message now, try again later", reason: reason)
-        case nil:
-            self.init(.localError, .systemTrouble, "cannot queue the message now, try again later", reason: "no reply")
         }
     }
 }

@@ -1,100 +1,106 @@
+import Files
 import NIOConcurrencyHelpers
 import NIOCore
-import NIOPosix
-
-#if canImport(Glibc)
-import Glibc
-#endif
 
 /// What is committed together, and who wants to know.
 struct SpoolTransaction: Sendable {
     var operations: [SpoolOperation]
     /// Told once the operations survive a power failure, or that they never will.
     var durable: (@Sendable (SpoolError?) -> Void)?
-    /// Told once the files in the spool are as the operations say.
-    var applied: (@Sendable () -> Void)?
 }
 
-/// The journal: takes transactions from any thread, writes all that wait with one `pwrite` and one `fdatasync`, and
-/// then has the files made from them, which need no sync of their own until their segment is used again.
+/// The journal: takes transactions from any thread, writes all that wait with one `pwrite` and one `fdatasync`, and then
+/// has done to the files what cannot wait.
 ///
-/// Three threads: one writes and syncs, one makes files, one waits for `syncfs` and prepares segments.
+/// Nobody waits on a thread: a writer that can't go on stops, and is started again by what it lacks.
 final class Journal: @unchecked Sendable {
-    // Unchecked: `active` and `position` belong to the writer's thread, all else is behind the lock.
+    // Unchecked: `active`, `position` and `formerEnd` belong to the writer's lane, all else is behind the lock.
 
     private struct Batch {
         var records = ByteBuffer()
         var transactions: [SpoolTransaction] = []
     }
 
+    private enum Writer {
+        case idle
+        case busy
+        /// Waits for files to be made, or for a segment.
+        case paused
+    }
+
     private struct State {
         var pending: [Batch] = []
-        var isWriterBusy = false
+        var writer = Writer.idle
         var isBroken = false
         /// Segments that nothing needs.
         var free: [JournalSegment] = []
         /// A segment that has begun its next use already.
-        var spare: (segment: JournalSegment, generation: UInt64)?
-        /// Full segments whose files may not be on stable storage yet, oldest first; the active one is the last.
+        var spare: (segment: JournalSegment, header: JournalSegment.Header)?
+        /// Full segments that hold what has no file yet, or whose files may not be on stable storage, oldest first.
+        var full: [(segment: JournalSegment, generation: UInt64, isBeingCut: Bool)] = []
+        /// Generations that are needed: of the full segments, the active one and the spare.
         var needed: [UInt64] = []
         var generation: UInt64
         var segments: Int
+        var isMaking = false
     }
 
     /// Octets of records that are written at once at most, unless one record alone has more.
     private static let batchLimit = 1 << 20
     private static let maximumSegments = 6
+    /// Full segments that are left alone: most of what they hold is done with before it needs a file.
+    private static let kept = 1
 
-    private let directory: CInt
+    private let directory: FileHandle
+    private let disk: any FileSystem
     private let segmentSize: Int
     private let state: NIOLockedValueBox<State>
-    private let making = NIOLock()
-    private let writer = NIOThreadPool(numberOfThreads: 1)
-    private let cutter = NIOThreadPool(numberOfThreads: 1)
+    private let workers: any SpoolWorkers
+    private let random: @Sendable () -> UInt64
     private let publisher: Publisher
-    private let callBack: Spool.CallBack
     private let onFailure: @Sendable (SpoolError) -> Void
-    private var active: JournalSegment
+    private var active: (segment: JournalSegment, header: JournalSegment.Header)
     private var position: Int
+    private var formerEnd = 0
 
-    /// - Parameters:
-    ///   - segments: all that there are; none is needed any more.
-    ///   - generation: the last one that was used.
+    /// - Parameter found: what recovery left: nothing in the segments is needed any more.
     init(
-        directory: CInt,
-        segments: [JournalSegment],
-        generation: UInt64,
-        files: SpoolFiles,
-        callBack: @escaping Spool.CallBack,
+        _ found: JournalRecovery.Result,
+        publisher: Publisher,
+        workers: any SpoolWorkers,
+        random: @escaping @Sendable () -> UInt64,
         onFailure: @escaping @Sendable (SpoolError) -> Void
     ) throws(SpoolError) {
-        guard let first = segments.first else { throw .broken }
-        try first.begin(JournalSegment.Header(generation: generation + 1, oldest: generation + 1))
-        active = first
+        guard let first = found.segments.first else { throw .broken }
+        let generation = found.generation + 1
+        let header = JournalSegment.Header(generation: generation, oldest: generation, salt: random() | 1)
+        try first.begin(header)
+        active = (first, header)
         position = JournalSegment.start
         segmentSize = first.size
+        disk = first.disk
         state = NIOLockedValueBox(
             State(
-                free: Array(segments.dropFirst()),
-                needed: [generation + 1],
-                generation: generation + 1,
-                segments: segments.count
+                free: Array(found.segments.dropFirst()),
+                needed: [generation],
+                generation: generation,
+                segments: found.segments.count
             )
         )
-        self.directory = directory
-        self.callBack = callBack
+        directory = found.directory
+        self.workers = workers
+        self.random = random
+        self.publisher = publisher
         self.onFailure = onFailure
-        publisher = Publisher(files: files, callBack: callBack)
-        writer.start()
-        cutter.start()
-        cutter.submit { [self] _ in prepareSpare() }
+        publisher.whenRoom { [weak self] in self?.resume() }
+        workers.run(.cutter) { [self] in prepareSpare() }
     }
 
     /// The largest record that is taken. Octets.
     var recordLimit: Int { min(1 << 20, segmentSize / 4) }
 
     func commit(_ transaction: SpoolTransaction) {
-        let start: Bool? = state.withLockedValue { state in
+        let starts: Bool? = state.withLockedValue { state in
             if state.isBroken { return nil }
             if state.pending.last.map({ $0.records.readableBytes > Self.batchLimit }) ?? true {
                 state.pending.append(Batch())
@@ -102,76 +108,117 @@ final class Journal: @unchecked Sendable {
             let last = state.pending.count - 1
             _ = JournalRecord.append(transaction.operations, to: &state.pending[last].records)
             state.pending[last].transactions.append(transaction)
-            defer { state.isWriterBusy = true }
-            return !state.isWriterBusy
+            guard state.writer == .idle else { return false }
+            state.writer = .busy
+            return true
         }
-        guard let start else {
-            if let durable = transaction.durable { callBack { durable(.broken) } }
+        guard let starts else {
+            if let durable = transaction.durable { workers.callBack { durable(.broken) } }
             return
         }
-        if start { writer.submit { [self] _ in writeAll() } }
+        if starts { workers.run(.writer) { [self] in writeAll() } }
     }
 
-    // MARK: The writer's thread
+    // MARK: The writer's lane
 
     private func writeAll() {
-        while let batch = takeBatch() {
+        while true {
+            guard publisher.hasRoom else { return pause(unless: { publisher.hasRoom }) }
+            guard let batch = takeBatch() else { return }
             do {
-                if batch.records.readableBytes > 0 { try write(batch.records) }
+                if batch.records.readableBytes > 0, try !write(batch.records) {
+                    putBack(batch)
+                    return pause(unless: { state.withLockedValue { $0.spare != nil || $0.isBroken } })
+                }
             } catch {
                 fail(batch, error)
                 return
             }
             let durable = batch.transactions.compactMap(\.durable)
-            if !durable.isEmpty { callBack { for tell in durable { tell(nil) } } }
-            publisher.publish(batch.transactions)
-            publisher.waitForRoom()
+            publisher.publish(batch.transactions, generation: active.header.generation)
+            if !durable.isEmpty { workers.callBack { for tell in durable { tell(nil) } } }
         }
     }
 
     private func takeBatch() -> Batch? {
         state.withLockedValue { state in
             if state.pending.isEmpty {
-                state.isWriterBusy = false
+                state.writer = .idle
                 return nil
             }
             return state.pending.removeFirst()
         }
     }
 
-    private func write(_ records: ByteBuffer) throws(SpoolError) {
-        if position + records.readableBytes > active.size { try switchSegment() }
-        var records = records
-        let generation = state.withLockedValue { $0.needed.last ?? 0 }
-        JournalRecord.seal(&records, generation: generation)
-        try SpoolFiles.write(records, to: active.descriptor, at: position)
-        position += records.readableBytes
-        try active.sync()
+    private func putBack(_ batch: Batch) { state.withLockedValue { $0.pending.insert(batch, at: 0) } }
+
+    private func pause(unless condition: () -> Bool) {
+        state.withLockedValue { $0.writer = .paused }
+        // It may have become true just before.
+        if condition() { resume() }
     }
 
-    private func switchSegment() throws(SpoolError) {
-        let full = (segment: active, generation: state.withLockedValue { $0.needed.last ?? 0 })
-        active = try nextSegment()
-        position = JournalSegment.start
-        // Behind all that was published from the full segment.
-        publisher.whenPublished { [self] in
-            cutter.submit { [self] _ in cut(full.segment, generation: full.generation) }
+    /// Lets a writer that was stopped look again.
+    private func resume() {
+        let starts = state.withLockedValue { state in
+            guard state.writer == .paused else { return false }
+            state.writer = .busy
+            return true
         }
+        if starts { workers.run(.writer) { [self] in writeAll() } }
     }
 
-    private func nextSegment() throws(SpoolError) -> JournalSegment {
-        while true {
-            let (spare, mayMake, isBroken) = state.withLockedValue { state in
-                defer {
-                    if let spare = state.spare { state.needed.append(spare.generation) }
-                    state.spare = nil
-                }
-                return (state.spare, !state.free.isEmpty || state.segments < Self.maximumSegments, state.isBroken)
+    /// False where there is no segment for it now.
+    private func write(_ records: ByteBuffer) throws(SpoolError) -> Bool {
+        if state.withLockedValue({ $0.isBroken }) { throw .broken }
+        if position + records.readableBytes > active.segment.size, try !switchSegment() { return false }
+        var records = records
+        JournalRecord.seal(
+            &records,
+            generation: active.header.generation,
+            salt: active.header.salt,
+            batchStart: position,
+            formerEnd: formerEnd
+        )
+        try active.segment.write(records, at: position)
+        try active.segment.sync()
+        position += records.readableBytes
+        return true
+    }
+
+    private func switchSegment() throws(SpoolError) -> Bool {
+        guard let next = try nextSegment() else { return false }
+        let full = active
+        formerEnd = position
+        active = next
+        position = JournalSegment.start
+        let cut: [UInt64] = state.withLockedValue { state in
+            state.full.append((full.segment, full.header.generation, false))
+            var cut: [UInt64] = []
+            for index in state.full.indices.dropLast(Self.kept) where !state.full[index].isBeingCut {
+                state.full[index].isBeingCut = true
+                cut.append(state.full[index].generation)
             }
-            if let spare { return spare.segment }
-            if isBroken { throw .broken }
-            // The disk is slower than what comes in: everybody waits until a segment's files are safe.
-            if mayMake { try makeSpare() } else { usleep(1000) }
+            return cut
+        }
+        workers.run(.cutter) { [self] in prepareSpare() }
+        for generation in cut {
+            publisher.whenFiled(upTo: generation) { [self] in workers.run(.cutter) { [self] in self.cut(generation) } }
+        }
+        return true
+    }
+
+    private func nextSegment() throws(SpoolError) -> (JournalSegment, JournalSegment.Header)? {
+        let spare = state.withLockedValue { state in
+            defer { state.spare = nil }
+            return state.spare
+        }
+        if let spare { return spare }
+        // The cutter may be making one; if it can't, its error is ours.
+        try makeSpare()
+        return state.withLockedValue { state in
+            defer { state.spare = nil }
+            return state.spare
         }
     }
 
@@ -182,14 +229,14 @@ final class Journal: @unchecked Sendable {
             return state.pending.flatMap(\.transactions)
         }
         let told = (batch.transactions + lost).compactMap(\.durable)
-        callBack { for tell in told { tell(error) } }
+        workers.callBack { for tell in told { tell(error) } }
         onFailure(error)
     }
 
-    // MARK: The cutter's thread
+    // MARK: The cutter's lane
 
-    /// A full segment whose files were made: once they are on stable storage it may be used again.
-    private func cut(_ segment: JournalSegment, generation: UInt64) {
+    /// A full segment whose messages have their files: once those are on stable storage it may be used again.
+    private func cut(_ generation: UInt64) {
         do {
             try publisher.files.syncAll()
         } catch {
@@ -198,58 +245,76 @@ final class Journal: @unchecked Sendable {
         }
         state.withLockedValue { state in
             state.needed.removeAll { $0 == generation }
-            state.free.append(segment)
+            guard let index = state.full.firstIndex(where: { $0.generation == generation }) else { return }
+            state.free.append(state.full.remove(at: index).segment)
         }
         prepareSpare()
+        resume()
     }
 
     private func prepareSpare() {
         guard state.withLockedValue({ $0.spare == nil && !$0.isBroken }) else { return }
         // If it can't be made now, the writer finds out when it needs it.
         try? makeSpare()
+        resume()
     }
 
+    /// Does nothing where there is a spare segment, one is being made, or there can't be one until another was cut.
     private func makeSpare() throws(SpoolError) {
-        // The writer and the cutter may both want one.
-        making.lock()
-        defer { making.unlock() }
-        let plan = state.withLockedValue { state -> (reused: JournalSegment?, generation: UInt64, oldest: UInt64)? in
-            if state.spare != nil { return nil }
+        let plan = state.withLockedValue { state -> (reused: JournalSegment?, name: String, header: JournalSegment.Header)? in
+            if state.spare != nil || state.isMaking || state.isBroken { return nil }
+            if state.free.isEmpty, state.segments >= Self.maximumSegments { return nil }
+            state.isMaking = true
             state.generation += 1
-            let reused = state.free.isEmpty ? nil : state.free.removeFirst()
-            return (reused, state.generation, state.needed.first ?? state.generation)
+            let header = JournalSegment.Header(
+                generation: state.generation,
+                oldest: state.needed.first ?? state.generation,
+                salt: random() | 1
+            )
+            return (state.free.isEmpty ? nil : state.free.removeFirst(), String(state.segments), header)
         }
         guard let plan else { return }
-        let segment: JournalSegment
-        if let reused = plan.reused {
-            segment = reused
-        } else {
-            let name = String(state.withLockedValue { $0.segments })
-            segment = try JournalSegment.make(name, in: directory, size: segmentSize)
-            state.withLockedValue { $0.segments += 1 }
-        }
-        do {
-            try segment.begin(JournalSegment.Header(generation: plan.generation, oldest: plan.oldest))
+        do throws(SpoolError) {
+            let segment: JournalSegment
+            if let reused = plan.reused {
+                segment = reused
+            } else {
+                segment = try JournalSegment.make(plan.name, in: directory, size: segmentSize, disk: disk)
+                state.withLockedValue { $0.segments += 1 }
+            }
+            do throws(SpoolError) {
+                try segment.begin(plan.header)
+            } catch {
+                state.withLockedValue { $0.free.insert(segment, at: 0) }
+                throw error
+            }
+            state.withLockedValue { state in
+                state.spare = (segment, plan.header)
+                state.needed.append(plan.header.generation)
+                state.isMaking = false
+            }
         } catch {
-            state.withLockedValue { $0.free.insert(segment, at: 0) }
+            state.withLockedValue { $0.isMaking = false }
             throw error
         }
-        state.withLockedValue { $0.spare = (segment, plan.generation) }
     }
 
     // MARK: Ending
 
     /// Returns when everything that was committed is in its files. Nothing may be committed afterwards.
     func close() async {
-        await withCheckedContinuation { continuation in
-            writer.submit { [self] _ in publisher.whenWritten { continuation.resume() } }
+        await onLane(.writer)
+        await withCheckedContinuation { continuation in publisher.whenTried { continuation.resume() } }
+        await onLane(.cutter)
+        let segments = state.withLockedValue { state in
+            state.free + state.full.map(\.segment) + (state.spare.map { [$0.segment] } ?? [])
         }
-        await writer.drain()
-        await publisher.close()
-        await cutter.drain()
-        let segments = state.withLockedValue { state in state.free + (state.spare.map { [$0.segment] } ?? []) }
-        for segment in segments { Glibc.close(segment.descriptor) }
-        Glibc.close(active.descriptor)
-        Glibc.close(directory)
+        for segment in segments { segment.close() }
+        active.segment.close()
+        disk.close(directory)
+    }
+
+    private func onLane(_ lane: SpoolLane) async {
+        await withCheckedContinuation { continuation in workers.run(lane) { continuation.resume() } }
     }
 }

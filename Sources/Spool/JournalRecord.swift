@@ -18,10 +18,35 @@ package enum SpoolOperation: Sendable {
     }
 }
 
-/// The form of the journal's records (docs/queue.md): a header of 16 octets, then the operations.
+/// The form of the journal's records (docs/queue.md): a header, then the operations.
 enum JournalRecord {
-    /// length u32, checksum u32, generation u64; numbers in network order.
-    static let header = 16
+    /// How records are written, by the number in the segment's first block.
+    enum Format: Int, CaseIterable {
+        /// length u32, checksum u32, generation u64; numbers in network order.
+        case first = 1
+        /// Behind those: where the batch begins that the record was written with, and where the former generation's
+        /// records end, u32 each. All before both had been synced.
+        case second = 2
+
+        static let current = Format.second
+
+        /// Octets.
+        var header: Int { self == .first ? 16 : 24 }
+    }
+
+    /// Of the records that are written now. Octets.
+    static let header = Format.current.header
+
+    /// A record as it was found.
+    struct Found {
+        var operations: [SpoolOperation]
+        /// Where its batch begins in its segment; 0 where that isn't known.
+        var batchStart: Int
+        /// Where the records of the former generation end in its segment; 0 where that isn't known.
+        var formerEnd: Int
+        /// Octets with the header.
+        var length: Int
+    }
 
     private enum Kind {
         static let put: UInt8 = 1
@@ -29,7 +54,7 @@ enum JournalRecord {
         static let done: UInt8 = 3
     }
 
-    /// Appends a record whose generation and checksum are not known yet; false where nothing has to be journaled.
+    /// Appends a record whose place and checksum are not known yet; false where nothing has to be journaled.
     static func append(_ operations: [SpoolOperation], to batch: inout ByteBuffer) -> Bool {
         let start = batch.writerIndex
         batch.writeRepeatingByte(0, count: header)
@@ -58,44 +83,62 @@ enum JournalRecord {
         batch.writeImmutableBuffer(octets)
     }
 
-    /// Fills in generation and checksum of every record of a batch.
-    static func seal(_ batch: inout ByteBuffer, generation: UInt64) {
+    /// Fills in generation, places and checksum of every record of a batch.
+    static func seal(
+        _ batch: inout ByteBuffer,
+        generation: UInt64,
+        salt: UInt64,
+        batchStart: Int,
+        formerEnd: Int
+    ) {
         var start = batch.readerIndex
         while let length = batch.getInteger(at: start, as: UInt32.self) {
             batch.setInteger(generation, at: start + 8)
-            let checksum = checksum(batch, start: start, length: Int(length))
-            batch.setInteger(checksum, at: start + 4)
+            batch.setInteger(UInt32(batchStart), at: start + 16)
+            batch.setInteger(UInt32(formerEnd), at: start + 20)
+            let sum = checksum(batch, start: start, octets: header + Int(length), salt: salt)
+            batch.setInteger(sum, at: start + 4)
             start += header + Int(length)
         }
     }
 
     /// Over everything but the checksum itself.
-    private static func checksum(_ buffer: ByteBuffer, start: Int, length: Int) -> UInt32 {
+    private static func checksum(_ buffer: ByteBuffer, start: Int, octets count: Int, salt: UInt64) -> UInt32 {
         var checksum = Checksum()
+        if salt != 0 { withUnsafeBytes(of: salt.bigEndian) { checksum.add($0) } }
         let offset = start - buffer.readerIndex
         buffer.withUnsafeReadableBytes { octets in
             checksum.add(UnsafeRawBufferPointer(rebasing: octets[offset..<(offset + 4)]))
-            checksum.add(UnsafeRawBufferPointer(rebasing: octets[(offset + 8)..<(offset + header + length)]))
+            checksum.add(UnsafeRawBufferPointer(rebasing: octets[(offset + 8)..<(offset + count)]))
         }
         return checksum.value
     }
 
-    /// Takes the next record of a generation; nil where there is none, or it is torn: the journal ends there.
-    static func next(from journal: inout ByteBuffer, generation: UInt64) -> [SpoolOperation]? {
+    /// Reads the next record of a generation; nil where there is none here, or it is torn.
+    static func next(from journal: inout ByteBuffer, of header: JournalSegment.Header) -> Found? {
+        let (generation, format) = (header.generation, header.format)
         let start = journal.readerIndex
         guard let length = journal.getInteger(at: start, as: UInt32.self).map({ Int($0) }), length > 0,
-            journal.readableBytes >= header + length,
+            journal.readableBytes >= format.header + length,
             journal.getInteger(at: start + 8, as: UInt64.self) == generation,
-            journal.getInteger(at: start + 4, as: UInt32.self) == checksum(journal, start: start, length: length)
+            journal.getInteger(at: start + 4, as: UInt32.self)
+                == checksum(journal, start: start, octets: format.header + length, salt: header.salt)
         else { return nil }
-        journal.moveReaderIndex(forwardBy: header)
-        guard var payload = journal.readSlice(length: length) else { return nil }
-        var operations: [SpoolOperation] = []
-        while payload.readableBytes > 0 {
-            guard let operation = operation(from: &payload) else { return nil }
-            operations.append(operation)
+        var found = Found(operations: [], batchStart: 0, formerEnd: 0, length: format.header + length)
+        if format == .second {
+            found.batchStart = Int(journal.getInteger(at: start + 16, as: UInt32.self) ?? 0)
+            found.formerEnd = Int(journal.getInteger(at: start + 20, as: UInt32.self) ?? 0)
         }
-        return operations
+        journal.moveReaderIndex(forwardBy: format.header)
+        guard var payload = journal.readSlice(length: length) else { return nil }
+        while payload.readableBytes > 0 {
+            guard let operation = operation(from: &payload) else {
+                journal.moveReaderIndex(to: start)
+                return nil
+            }
+            found.operations.append(operation)
+        }
+        return found
     }
 
     private static func operation(from payload: inout ByteBuffer) -> SpoolOperation? {

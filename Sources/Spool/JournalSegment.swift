@@ -1,10 +1,7 @@
+import Files
 import NIOCore
 
-#if canImport(Glibc)
-import Glibc
-#endif
-
-/// One file of the journal: written from its begin to its end, over and over again. Its blocks are allocated and
+/// One file of the journal: written from its beginning to its end, over and over again. Its blocks are allocated and
 /// written once, so that a sync later has nothing but the records to write.
 struct JournalSegment: Sendable {
     /// The first block: what the rest of the file is.
@@ -13,101 +10,104 @@ struct JournalSegment: Sendable {
         var generation: UInt64
         /// Generations before this one are not needed any more.
         var oldest: UInt64
+        /// Part of every record's checksum: who sends mail can't write something that looks like a record.
+        var salt: UInt64 = 0
+        var format = JournalRecord.Format.current
     }
 
     /// Octets before the first record.
     static let start = 4096
-    private static let magic: StaticString = "martlet journal 1\n"
+    private static let magicLength = 18
 
-    let descriptor: CInt
+    let disk: any FileSystem
+    let file: FileHandle
     /// Octets of the whole file.
     let size: Int
 
-    /// Makes a segment in a directory, or opens the one of that name.
-    static func make(_ name: String, in directory: CInt, size: Int) throws(SpoolError) -> JournalSegment {
-        let descriptor = openat(directory, name, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw .last("open journal/\(name)") }
-        let segment = JournalSegment(descriptor: descriptor, size: size)
-        do throws(SpoolError) {
-            try segment.allocate()
-            guard fsync(directory) == 0 else { throw SpoolError.last("fsync journal") }
+    /// Makes a segment in a directory, or opens the one of that name. What it holds must not be needed.
+    static func make(
+        _ name: String,
+        in directory: FileHandle,
+        size: Int,
+        disk: any FileSystem
+    ) throws(SpoolError) -> JournalSegment {
+        do throws(FileError) {
+            let file = try disk.open(name, in: directory, [.reading, .writing, .creating], mode: 0o600)
+            let segment = JournalSegment(disk: disk, file: file, size: size)
+            do throws(FileError) {
+                try segment.allocate()
+                try disk.sync(directory)
+            } catch {
+                disk.close(file)
+                try? disk.remove(name, in: directory)
+                throw error
+            }
+            return segment
         } catch {
-            close(descriptor)
-            unlinkat(directory, name, 0)
-            throw error
+            throw SpoolError(error)
         }
-        return segment
     }
 
-    private func allocate() throws(SpoolError) {
-        var info = stat()
-        guard fstat(descriptor, &info) == 0 else { throw .last("stat journal") }
-        if Int(info.st_size) == size { return }
-        guard ftruncate(descriptor, 0) == 0 else { throw .last("truncate journal") }
-        let failure = posix_fallocate(descriptor, 0, off_t(size))
-        guard failure == 0 || failure == EOPNOTSUPP || failure == EINVAL else {
-            throw failure == ENOSPC || failure == EFBIG ? .full : .failed("allocate journal", code: failure)
-        }
-        let zeros = ByteBuffer(repeating: 0, count: 1 << 20)
+    private func allocate() throws(FileError) {
+        if try disk.status(of: file).size == size { return }
+        try disk.truncate(file, to: 0)
+        try disk.allocate(file, octets: size)
+        let zeros = ByteBuffer(repeating: 0, count: min(size, 1 << 20))
         var offset = 0
         while offset < size {
             let count = min(zeros.readableBytes, size - offset)
-            try SpoolFiles.write(zeros.getSlice(at: 0, length: count) ?? zeros, to: descriptor, at: offset)
+            try disk.write(zeros.getSlice(at: 0, length: count) ?? zeros, to: file, at: offset)
             offset += count
         }
-        guard fsync(descriptor) == 0 else { throw .last("fsync journal") }
+        try disk.sync(file)
     }
 
     /// Starts a new use of the segment. What it held before is gone once this returns: nothing of it can be taken for
     /// current, whatever part of the new content reaches the disk.
     func begin(_ header: Header) throws(SpoolError) {
         var block = ByteBuffer()
-        block.writeStaticString(Self.magic)
+        block.writeString(Self.magic(header.format))
         block.writeInteger(header.generation)
         block.writeInteger(header.oldest)
+        if header.format != .first { block.writeInteger(header.salt) }
         var checksum = Checksum()
         checksum.add(block)
         block.writeInteger(checksum.value)
-        try SpoolFiles.write(block, to: descriptor, at: 0)
+        try write(block, at: 0)
         try sync()
     }
 
+    private static func magic(_ format: JournalRecord.Format) -> String { "martlet journal \(format.rawValue)\n" }
+
     /// nil where the segment was never used or its header is torn.
     func header() throws(SpoolError) -> Header? {
-        var block = try SpoolFiles.read(descriptor, at: 0, maximum: Self.start)
-        let covered = block.getSlice(at: 0, length: Self.magic.utf8CodeUnitCount + 16)
-        guard let covered, let magic = block.readString(length: Self.magic.utf8CodeUnitCount),
-            let (generation, oldest, sum) = block.readMultipleIntegers(as: (UInt64, UInt64, UInt32).self)
+        var block: ByteBuffer
+        do throws(FileError) {
+            block = try disk.read(Self.start, from: file, at: 0)
+        } catch {
+            throw SpoolError(error)
+        }
+        let whole = block
+        guard let magic = block.readString(length: Self.magicLength),
+            let format = JournalRecord.Format.allCases.first(where: { Self.magic($0) == magic }),
+            let (generation, oldest) = block.readMultipleIntegers(as: (UInt64, UInt64).self),
+            let salt = format == .first ? 0 : block.readInteger(as: UInt64.self),
+            let covered = whole.getSlice(at: whole.readerIndex, length: block.readerIndex - whole.readerIndex),
+            let sum = block.readInteger(as: UInt32.self)
         else { return nil }
         var checksum = Checksum()
         checksum.add(covered)
-        guard magic == "\(Self.magic)", checksum.value == sum else { return nil }
-        return Header(generation: generation, oldest: oldest)
+        guard checksum.value == sum else { return nil }
+        return Header(generation: generation, oldest: oldest, salt: salt, format: format)
+    }
+
+    func write(_ octets: ByteBuffer, at offset: Int) throws(SpoolError) {
+        do throws(FileError) { try disk.write(octets, to: file, at: offset) } catch { throw SpoolError(error) }
     }
 
     func sync() throws(SpoolError) {
-        guard fdatasync(descriptor) == 0 else { throw .last("fdatasync journal") }
+        do throws(FileError) { try disk.syncData(file) } catch { throw SpoolError(error) }
     }
 
-    /// Gives every operation of a generation to the closure, up to the first record that is torn.
-    func replay(generation: UInt64, _ apply: (SpoolOperation) throws(SpoolError) -> Void) throws(SpoolError) {
-        var offset = Self.start
-        var window = ByteBuffer()
-        // A record is taken once it's whole in the window; none is larger than a segment.
-        while true {
-            while let operations = JournalRecord.next(from: &window, generation: generation) {
-                for operation in operations { try apply(operation) }
-            }
-            let length = window.getInteger(at: window.readerIndex, as: UInt32.self).map { Int($0) } ?? 0
-            let missing = max(JournalRecord.header + length - window.readableBytes, 0)
-            // A record that is whole, or longer than a segment, and was not taken: the journal ends here.
-            if length > size || (missing == 0 && window.readableBytes >= JournalRecord.header) { return }
-            let maximum = min(max(1 << 20, missing), max(0, size - offset))
-            let more = try SpoolFiles.read(descriptor, at: offset, maximum: maximum)
-            if more.readableBytes == 0 { return }
-            offset += more.readableBytes
-            window.discardReadBytes()
-            window.writeImmutableBuffer(more)
-        }
-    }
+    func close() { disk.close(file) }
 }

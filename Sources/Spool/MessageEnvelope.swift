@@ -1,5 +1,6 @@
 import Encodings
 import NIOCore
+import SMTP
 
 /// What a queue file says about its message, as `name: value` lines before the message itself.
 package struct MessageEnvelope: Equatable, Sendable {
@@ -7,10 +8,9 @@ package struct MessageEnvelope: Equatable, Sendable {
     package var id: MessageID
     /// Seconds since 1970.
     package var arrived: Int64
-    /// Reverse-path with its parameters: `<alice@example.test> BODY=8BITMIME`.
-    package var sender: String
-    /// Forward-paths with their parameters, in the order they were given.
-    package var recipients: [String]
+    package var sender: EnvelopeSender
+    /// In the order they were given.
+    package var recipients: [EnvelopeRecipient]
     /// The address that the message came from, or `local`.
     package var client: String?
     /// What the client called itself.
@@ -25,17 +25,17 @@ package struct MessageEnvelope: Equatable, Sendable {
     package var origin: String?
 
     /// An envelope of what every message has.
-    package init(id: MessageID, arrived: Int64, sender: String, recipients: [String]) {
+    package init(id: MessageID, arrived: Int64, sender: EnvelopeSender, recipients: [EnvelopeRecipient]) {
         self.id = id
         self.arrived = arrived
         self.sender = sender
         self.recipients = recipients
     }
 
-    /// The lines up to and without `octets` and `checksum`.
+    /// The lines up to and without `added`, `octets` and `checksum`.
     func head() -> ByteBuffer {
         var lines = ByteBuffer()
-        lines.reserveCapacity(256 + recipients.count * 48)
+        lines.reserveCapacity(320 + recipients.count * 48)
         func add(_ name: StaticString, _ value: String) {
             lines.writeStaticString(name)
             lines.writeStaticString(": ")
@@ -44,8 +44,8 @@ package struct MessageEnvelope: Equatable, Sendable {
         }
         add("id", id.description)
         add("arrived", String(arrived))
-        add("sender", sender)
-        for recipient in recipients { add("recipient", recipient) }
+        add("sender", sender.description)
+        for recipient in recipients { add("recipient", recipient.description) }
         if let client { add("client", client) }
         if let helo { add("helo", helo) }
         if let protocolName { add("protocol", protocolName) }
@@ -55,12 +55,16 @@ package struct MessageEnvelope: Equatable, Sendable {
         return lines
     }
 
-    /// The line that tells the size; always of the same length, so that it can be filled in later.
-    static func octetsLine(_ octets: Int) -> String {
-        let digits = String(octets)
-        return "octets: " + String(repeating: "0", count: max(0, 12 - digits.utf8.count)) + digits + "\n"
+    /// The lines that tell the sizes; always of the same length, so that they can be filled in later.
+    static func sizeLines(added: Int, octets: Int) -> String {
+        "added: \(padded(added, 7))\noctets: \(padded(octets, 12))\n"
     }
 
-    /// The last line, and the empty line behind it. The checksum covers the message and then the lines before this one.
+    private static func padded(_ number: Int, _ width: Int) -> String {
+        let digits = String(number)
+        return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
+    }
+
+    /// The last line, and the empty line behind it. The checksum covers what follows and then the lines before this one.
     static func checksumLine(_ checksum: Checksum) -> String { "checksum: \(checksum.text)\n\n" }
 }

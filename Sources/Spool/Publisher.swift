@@ -1,127 +1,216 @@
+import Files
 import NIOConcurrencyHelpers
 import NIOCore
-import NIOPosix
 
-#if canImport(Glibc)
-import Glibc
-#endif
-
-/// Makes the files in the spool from transactions that the journal holds safely, on a thread of its own.
+/// Makes, changes and removes the files of messages that the journal holds safely. What it can't do now (a full disk) it
+/// tries again each second; the journal keeps its records meanwhile.
 final class Publisher: @unchecked Sendable {
-    // Unchecked: `late` and `waiting` belong to the thread.
+    // Unchecked: `late` and `waiting` belong to the publisher's lane, whose work is done in order.
+
+    private enum Work {
+        case operation(SpoolOperation)
+        /// The files of a message that was held in memory.
+        case filing(MessageID, file: ByteBuffer, lines: ByteBuffer)
+
+        var id: MessageID {
+            switch self {
+            case .operation(let operation): operation.id
+            case .filing(let id, _, _): id
+            }
+        }
+    }
 
     let files: SpoolFiles
-    private let thread = NIOThreadPool(numberOfThreads: 1)
-    private let callBack: Spool.CallBack
-    /// Messages whose files could not be made for now; the journal keeps them meanwhile.
-    private var late: [(transaction: SpoolTransaction, operations: [SpoolOperation])] = []
+    let unfiled: UnfiledMessages
+    private let workers: any SpoolWorkers
+    private let onFailure: @Sendable (MessageID, SpoolError) -> Void
+    /// Told when there is room again.
+    private let onRoom = NIOLockedValueBox<(@Sendable () -> Void)?>(nil)
+    /// In the order they came.
+    private var late: [Work] = []
     /// What waits until nothing is late.
     private var waiting: [@Sendable () -> Void] = []
     private var isRetryScheduled = false
-    /// Transactions that were not tried yet.
+    private let ticking = NIOLockedValueBox(false)
+    /// Operations that were not tried yet.
     private let backlog = NIOLockedValueBox(0)
-    private static let maximumBacklog = 1000
 
-    init(files: SpoolFiles, callBack: @escaping Spool.CallBack) {
+    private static let maximumBacklog = 5000
+    private static let retryMilliseconds: Int64 = 1000
+    private static let tickMilliseconds: Int64 = 1000
+    /// How long a message stays without a file.
+    private static let maximumAge: UInt64 = 4
+
+    /// - Parameter onFailure: told when a file could not be made or removed, for the log.
+    init(
+        files: SpoolFiles,
+        unfiled: UnfiledMessages,
+        workers: any SpoolWorkers,
+        onFailure: @escaping @Sendable (MessageID, SpoolError) -> Void
+    ) {
         self.files = files
-        self.callBack = callBack
-        thread.start()
+        self.unfiled = unfiled
+        self.workers = workers
+        self.onFailure = onFailure
     }
 
-    /// Blocks while files are made more slowly than transactions come: who sends mail has to wait then, not memory.
-    func waitForRoom() {
-        while backlog.withLockedValue({ $0 > Self.maximumBacklog }) { usleep(200) }
+    /// Whether files are made as fast as transactions come: otherwise who sends mail has to wait, not memory.
+    var hasRoom: Bool { backlog.withLockedValue { $0 <= Self.maximumBacklog } && !unfiled.isOverfull }
+
+    func whenRoom(_ run: @escaping @Sendable () -> Void) { onRoom.withLockedValue { $0 = run } }
+
+    /// Does what has become durable to the files. Any thread may call.
+    func publish(_ transactions: [SpoolTransaction], generation: UInt64) {
+        let work = unfiled.record(transactions, generation: generation)
+        startTicking()
+        guard !work.isEmpty else { return }
+        let count = work.operations.count + work.filing.count
+        backlog.withLockedValue { $0 += count }
+        workers.run(.publisher) { [self] in
+            for operation in work.operations { perform(.operation(operation)) }
+            file(work.filing)
+            backlog.withLockedValue { $0 -= count }
+            settle()
+        }
     }
 
-    func publish(_ transactions: [SpoolTransaction]) {
-        backlog.withLockedValue { $0 += transactions.count }
-        thread.submit { [self] _ in
-            defer { backlog.withLockedValue { $0 -= transactions.count } }
-            var applied: [@Sendable () -> Void] = []
-            for transaction in transactions {
-                let failed = transaction.operations.filter { !apply($0) }
-                if !failed.isEmpty {
-                    late.append((transaction, failed))
-                } else if let tell = transaction.applied {
-                    applied.append(tell)
-                }
+    private func startTicking() {
+        let starts = ticking.withLockedValue { isTicking in
+            if isTicking || unfiled.isEmpty { return false }
+            isTicking = true
+            return true
+        }
+        if starts { scheduleTick() }
+    }
+
+    private func scheduleTick() {
+        workers.run(.publisher, afterMilliseconds: Self.tickMilliseconds) { [weak self] in self?.tick() }
+    }
+
+    private func tick() {
+        file(unfiled.tick(age: Self.maximumAge))
+        settle()
+        let isOver = ticking.withLockedValue { isTicking in
+            isTicking = !unfiled.isEmpty
+            return !isTicking
+        }
+        if !isOver { scheduleTick() }
+    }
+
+    /// Runs the closure on the publisher's lane once the messages of all segments up to this one have their files, and
+    /// everything that was published before was done.
+    func whenFiled(upTo generation: UInt64, _ run: @escaping @Sendable () -> Void) {
+        workers.run(.publisher) { [self] in
+            file(unfiled.ids(upTo: generation))
+            waiting.append(run)
+            settle()
+        }
+    }
+
+    /// Runs the closure on the publisher's lane once everything so far has been tried.
+    func whenTried(_ run: @escaping @Sendable () -> Void) {
+        workers.run(.publisher) { [self] in
+            file(unfiled.ids(upTo: .max))
+            settle()
+            run()
+        }
+    }
+
+    /// Runs the closure on the publisher's lane behind everything so far.
+    func whenIdle(_ run: @escaping @Sendable () -> Void) { workers.run(.publisher, run) }
+
+    /// Moves a message's file, which is made where there is none yet. On stable storage when the closure is called, on
+    /// the publisher's lane.
+    func move(_ id: MessageID, to area: SpoolFiles.Area, _ done: @escaping @Sendable (SpoolError?) -> Void) {
+        workers.run(.publisher) { [self] in
+            do throws(SpoolError) {
+                try move(id, to: area)
+                done(nil)
+            } catch {
+                done(error)
             }
-            if !applied.isEmpty { callBack { [applied] in for tell in applied { tell() } } }
-            retryLate()
         }
     }
 
-    /// Runs the closure on the thread once everything so far has been published.
-    func whenPublished(_ run: @escaping @Sendable () -> Void) {
-        thread.submit { [self] _ in
-            if late.isEmpty { run() } else { waiting.append(run) }
-        }
-    }
+    // MARK: On the publisher's lane
 
-    /// Runs the closure on the thread once everything so far has been tried.
-    func whenWritten(_ run: @escaping @Sendable () -> Void) {
-        thread.submit { _ in run() }
-    }
-
-    /// Whether it was done. What is removed needs no space; lines that could not be written cost another attempt
-    /// at worst, or are in the journal.
-    private func apply(_ operation: SpoolOperation) -> Bool {
-        if case .done(let id) = operation, !late.isEmpty {
-            for index in late.indices { late[index].operations.removeAll { $0.id == id } }
-        }
-        do {
-            try files.apply(operation)
-        } catch {
-            switch operation {
-            case .put, .state: return false
-            case .note, .done: return true
-            }
-        }
-        return true
-    }
-
-    /// In the order they came.
-    private func retryLate() {
-        while let first = late.first {
-            var entry = first
-            entry.operations.removeAll { apply($0) }
-            if !entry.operations.isEmpty {
-                late[0] = entry
+    private func move(_ id: MessageID, to area: SpoolFiles.Area) throws(SpoolError) {
+        if let (file, lines) = unfiled.beginFiling(id) {
+            let work = Work.filing(id, file: file, lines: lines)
+            guard attempt(work) else {
+                late.append(work)
                 scheduleRetry()
-                return
+                throw .full
+            }
+        }
+        if late.contains(where: { $0.id == id }) { throw .full }
+        let from: SpoolFiles.Area
+        if try files.exists(.queue, id) { from = .queue } else if try files.exists(.hold, id) { from = .hold } else {
+            throw .missing
+        }
+        // What was made without a sync of its own needs one before its record in the journal may be given up.
+        if from != area { try files.move(id, from: from, to: area) }
+    }
+
+    private func file(_ ids: [MessageID]) {
+        for id in ids {
+            guard let (file, lines) = unfiled.beginFiling(id) else { continue }
+            perform(.filing(id, file: file, lines: lines))
+        }
+    }
+
+    /// Behind what is late for the same message, everything is.
+    private func perform(_ work: Work) {
+        if case .operation(.done(let id)) = work {
+            let isFiling = late.contains { $0.id == id }
+            if isFiling { late.removeAll { $0.id == id } }
+        }
+        if late.contains(where: { $0.id == work.id }) || !attempt(work) { late.append(work) }
+    }
+
+    /// Whether it was done, or need not be tried again.
+    private func attempt(_ work: Work, isRetry: Bool = false) -> Bool {
+        do {
+            switch work {
+            case .operation(let operation): try files.apply(operation)
+            case .filing(let id, let file, let lines):
+                try files.create(.queue, id, file)
+                if lines.readableBytes > 0 { try files.append(.state, id, lines) }
+                unfiled.filed(id)
+            }
+            return true
+        } catch {
+            if !isRetry { onFailure(work.id, error) }
+            switch work {
+            // Another attempt at worst.
+            case .operation(.note): return true
+            case .operation, .filing: return false
+            }
+        }
+    }
+
+    private func settle() {
+        while let first = late.first {
+            guard attempt(first, isRetry: true) else {
+                scheduleRetry()
+                break
             }
             late.removeFirst()
-            if let tell = entry.transaction.applied { callBack(tell) }
         }
-        let waiting = waiting
-        self.waiting = []
-        for run in waiting { run() }
+        if late.isEmpty {
+            let run = waiting
+            waiting = []
+            for closure in run { closure() }
+        }
+        if hasRoom, let tell = onRoom.withLockedValue({ $0 }) { tell() }
     }
 
     private func scheduleRetry() {
         guard !isRetryScheduled else { return }
         isRetryScheduled = true
-        MultiThreadedEventLoopGroup.singleton.next().scheduleTask(in: .seconds(1)) { [weak self] in
-            self?.thread.submit { [self] _ in
-                self?.isRetryScheduled = false
-                self?.retryLate()
-            }
-        }
-    }
-
-    func close() async { await thread.drain() }
-}
-
-extension SpoolFiles {
-    /// Does to the files what an operation says. Doing it again changes nothing but the times of files.
-    func apply(_ operation: SpoolOperation) throws(SpoolError) {
-        switch operation {
-        case .put(let id, let file): try create(.queue, id, file)
-        case .state(let id, let lines), .note(let id, let lines): try append(.state, id, lines)
-        case .done(let id):
-            remove(.state, id)
-            remove(.queue, id)
-            remove(.hold, id)
+        workers.run(.publisher, afterMilliseconds: Self.retryMilliseconds) { [weak self] in
+            self?.isRetryScheduled = false
+            self?.settle()
         }
     }
 }

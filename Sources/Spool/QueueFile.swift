@@ -1,40 +1,58 @@
 import Encodings
 import NIOCore
+import SMTP
 
-/// A queue file's head as it was read: the envelope, and where the message is.
+/// A queue file's head: the envelope, and where the message and its added block are.
 package struct QueueFileHead: Equatable, Sendable {
     /// What is known about the message.
     package var envelope: MessageEnvelope
-    /// Where the message begins. Octets from the file's begin.
+    /// Where the message begins. Octets from the file's beginning.
     package var offset: Int
-    /// The message's size. Octets.
+    /// The message's size, as it came in. Octets.
     package var octets: Int
-    /// Over the message, then the lines before `checksum`.
+    /// The size of the block behind the message that goes in front of it. Octets.
+    package var added: Int
+    /// Over the message, the added block, then the lines before `checksum`.
     package var checksum: UInt32 = 0
     /// Octets of the lines that the checksum covers.
     package var coveredHead = 0
 
     /// The head of a file that was just written.
-    package init(_ envelope: MessageEnvelope, offset: Int, octets: Int) {
+    package init(_ envelope: MessageEnvelope, offset: Int, octets: Int, added: Int) {
         self.envelope = envelope
         self.offset = offset
         self.octets = octets
+        self.added = added
     }
 }
 
-/// The form of a queue file: envelope block, empty line, the message (docs/queue.md).
+/// The form of a queue file (docs/queue.md): envelope block, empty line, the message as it came in, and what a server adds
+/// in front of it, which is known only at the message's end.
 package enum QueueFile {
     /// The whole file for a message that is held in memory.
-    package static func encode(_ envelope: MessageEnvelope, message: ByteBuffer) -> (file: ByteBuffer, offset: Int) {
+    package static func encode(
+        _ envelope: MessageEnvelope,
+        message: ByteBuffer,
+        added: ByteBuffer = ByteBuffer()
+    ) -> (file: ByteBuffer, head: QueueFileHead) {
         var file = envelope.head()
-        file.writeString(MessageEnvelope.octetsLine(message.readableBytes))
+        file.reserveCapacity(minimumWritableBytes: message.readableBytes + added.readableBytes + 64)
+        file.writeString(MessageEnvelope.sizeLines(added: added.readableBytes, octets: message.readableBytes))
         var checksum = Checksum()
         checksum.add(message)
+        checksum.add(added)
         checksum.add(file)
         file.writeString(MessageEnvelope.checksumLine(checksum))
         let offset = file.readableBytes
         file.writeImmutableBuffer(message)
-        return (file, offset)
+        file.writeImmutableBuffer(added)
+        let head = QueueFileHead(
+            envelope,
+            offset: offset,
+            octets: message.readableBytes,
+            added: added.readableBytes
+        )
+        return (file, head)
     }
 
     /// Reads the envelope block; nil where the octets end before it does.
@@ -46,7 +64,7 @@ package enum QueueFile {
         var start = view.startIndex
         while let end = view[start...].firstIndex(of: UInt8(ascii: "\n")) {
             if end == start { return try parser.finish(offset: end + 1 - view.startIndex) }
-            try parser.take(view[start..<end], at: start - view.startIndex)
+            try parser.add(view[start..<end], at: start - view.startIndex)
             start = end + 1
         }
         return nil
@@ -55,23 +73,34 @@ package enum QueueFile {
     private struct HeadParser {
         private var id: MessageID?
         private var arrived: Int64?
-        private var sender: String?
-        private var recipients: [String] = []
+        private var sender: EnvelopeSender?
+        private var recipients: [EnvelopeRecipient] = []
         private var extra: [String: String] = [:]
         private var octets: Int?
+        private var added = 0
         private var checksum: (value: UInt32, position: Int)?
 
-        mutating func take(_ line: ByteBufferView, at position: Int) throws(SpoolError) {
+        mutating func add(_ line: ByteBufferView, at position: Int) throws(SpoolError) {
             guard checksum == nil, let colon = line.firstIndex(of: UInt8(ascii: ":")),
-                let value = Self.decode(line[(colon + 1)...].drop { $0 == UInt8(ascii: " ") })
+                let octets = PercentCoding.decode(line[(colon + 1)...].drop { $0 == UInt8(ascii: " ") })
             else { throw .corrupt("malformed envelope line") }
+            let value = String(decoding: octets, as: UTF8.self)
             let name = String(decoding: line[..<colon], as: UTF8.self)
             switch name {
             case "id": id = MessageID(value)
             case "arrived": arrived = Int64(value)
-            case "sender": sender = value
-            case "recipient": recipients.append(value)
+            case "sender":
+                sender = try? EnvelopeSender(parsing: value.utf8)
+                if sender == nil { throw .corrupt("malformed sender") }
+            case "recipient":
+                guard let recipient = try? EnvelopeRecipient(parsing: value.utf8) else {
+                    throw .corrupt("malformed recipient")
+                }
+                recipients.append(recipient)
             case "octets": octets = Int(value)
+            case "added":
+                guard let size = Int(value), size >= 0 else { throw .corrupt("malformed added") }
+                added = size
             case "checksum": checksum = UInt32(value, radix: 16).map { ($0, position) }
             default: extra[name] = value
             }
@@ -88,15 +117,10 @@ package enum QueueFile {
             envelope.user = extra["user"]
             envelope.uid = extra["uid"].flatMap { UInt32($0) }
             envelope.origin = extra["origin"]
-            var head = QueueFileHead(envelope, offset: offset, octets: octets)
+            var head = QueueFileHead(envelope, offset: offset, octets: octets, added: added)
             head.checksum = checksum.value
             head.coveredHead = checksum.position
             return head
-        }
-
-        private static func decode(_ value: ByteBufferView) -> String? {
-            guard value.contains(UInt8(ascii: "%")) else { return String(validating: value, as: UTF8.self) }
-            return PercentCoding.decode(value).flatMap { String(validating: $0, as: UTF8.self) }
         }
     }
 }

@@ -1,5 +1,6 @@
+import Files
+import NIOConcurrencyHelpers
 import NIOCore
-import NIOPosix
 
 #if canImport(Glibc)
 import Glibc
@@ -7,9 +8,6 @@ import Glibc
 
 /// The mail queue on disk (docs/queue.md): what was committed to it is there after a crash, exactly as it was.
 package final class Spool: Sendable {
-    /// Runs a closure where the spool's user wants to hear of things, such as on its event loop.
-    package typealias CallBack = @Sendable (@escaping @Sendable () -> Void) -> Void
-
     /// How a spool is laid out.
     package struct Options: Sendable {
         /// Of one journal file, of which there are two to six. Octets; less where the file system is small.
@@ -18,105 +16,121 @@ package final class Spool: Sendable {
         package var journaledMessage = 64 << 10
         /// What is left free on the file system. Octets; less where it is small.
         package var reserve = 64 << 20
+        /// What messages without files may take of our memory. Octets.
+        package var memory = 32 << 20
 
         /// The values for a usual machine.
         package init() {}
     }
 
+    /// What the spool is made on: this machine, or what a test pretends.
+    package struct Host: Sendable {
+        package var disk: any FileSystem
+        package var workers: any SpoolWorkers
+        /// Microseconds since 1970.
+        package var microseconds: @Sendable () -> UInt64
+        /// Bits that never come again; they need not be secret.
+        package var random: @Sendable () -> UInt64
+        /// Told when a message's file could not be made, changed or removed; it's tried again.
+        package var onLate: @Sendable (MessageID, SpoolError) -> Void = { _, _ in }
+
+        package init(
+            disk: any FileSystem,
+            workers: any SpoolWorkers,
+            microseconds: @escaping @Sendable () -> UInt64,
+            random: @escaping @Sendable () -> UInt64
+        ) {
+            self.disk = disk
+            self.workers = workers
+            self.microseconds = microseconds
+            self.random = random
+        }
+    }
+
     /// Messages up to this size go through the journal, and are held in memory until their end. Octets.
     package let journaledMessage: Int
     let files: SpoolFiles
-    /// Held for as long as the spool is open: two processes that write one journal lose mail.
-    private let lock: CInt
+    private let host: Host
     private let journal: Journal
+    private let publisher: Publisher
+    private let unfiled: UnfiledMessages
     private let reserve: Int
-    /// For what must not block an event loop.
-    package let pool = NIOThreadPool(numberOfThreads: 4)
+    /// What was free when it was last looked at, less what has been taken since.
+    private let room = NIOLockedValueBox((free: 0, until: UInt64(0)))
+
+    /// How long what the file system said of its room is believed. Microseconds.
+    private static let roomLifetime: UInt64 = 250_000
 
     /// Opens the spool in a directory, and makes what is missing. What was in the journal is in its files when this
     /// returns, and what was never acknowledged is gone. Blocks.
     ///
-    /// Queue files must be readable for deliverers, so the process's umask must not forbid that.
-    ///
-    /// - Parameters:
-    ///   - callBack: where completions run.
-    ///   - onFailure: told when nothing can be promised any more; the process should end and start again.
+    /// - Parameter onFailure: told when nothing can be promised any more; the process should end and start again.
+    /// - Throws: `owned` where another process has it; `failed` and `corrupt` where it can't be known what is in the
+    ///   journal: nothing in it was changed.
     package init(
         path: String,
         options: Options = Options(),
-        callBack: @escaping CallBack,
+        host: Host,
         onFailure: @escaping @Sendable (SpoolError) -> Void
     ) throws(SpoolError) {
-        let files = try SpoolFiles(path: path)
-        self.files = files
+        self.host = host
+        files = try SpoolFiles(path: path, disk: host.disk, owner: "process \(getpid())")
         do throws(SpoolError) {
-            lock = try files.lock()
-        } catch {
-            files.close()
-            throw error
-        }
-        do throws(SpoolError) {
-            let total = files.space().total
+            let total = try files.space().total
             reserve = min(options.reserve, total / 16)
-            for id in try files.list(.incoming) { files.remove(.incoming, id) }
+            for id in try files.list(.incoming) { try files.remove(.incoming, id) }
             let size = max(2 << 20, min(options.journalSegment, total / 32))
             let found = try JournalRecovery.run(files, segmentSize: size)
+            unfiled = UnfiledMessages(share: options.memory)
+            publisher = Publisher(files: files, unfiled: unfiled, workers: host.workers, onFailure: host.onLate)
             journal = try Journal(
-                directory: found.directory,
-                segments: found.segments,
-                generation: found.generation,
-                files: files,
-                callBack: callBack,
+                found,
+                publisher: publisher,
+                workers: host.workers,
+                random: host.random,
                 onFailure: onFailure
             )
+            journaledMessage = min(options.journaledMessage, journal.recordLimit / 2)
         } catch {
-            Glibc.close(lock)
             files.close()
             throw error
         }
-        journaledMessage = min(options.journaledMessage, journal.recordLimit / 2)
-        pool.start()
     }
 
     /// Returns when everything that was committed is in its files. Nothing may be committed afterwards.
     package func close() async {
         await journal.close()
-        Glibc.close(lock)
         files.close()
     }
 
     /// A new name.
-    package func makeID() -> MessageID {
-        var now = timespec()
-        clock_gettime(CLOCK_REALTIME, &now)
-        let microseconds = UInt64(clamping: now.tv_sec) &* 1_000_000 &+ UInt64(clamping: now.tv_nsec / 1000)
-        return MessageID(time: microseconds, random: .random(in: 0 ... .max))
-    }
+    package func makeID() -> MessageID { MessageID(time: host.microseconds(), random: host.random()) }
 
-    /// Whether a message of that size may be taken: neither disk nor inodes run out with it.
-    package func hasSpace(for octets: Int = 0) -> Bool { files.space().free / 2 > reserve / 2 + octets }
+    /// Sees whether a message of that size may be taken: neither disk nor inodes run out with it.
+    ///
+    /// - Throws: `full`; `failed` where nobody knows.
+    package func requireSpace(for octets: Int = 0) throws(SpoolError) {
+        let now = host.microseconds()
+        var free = room.withLockedValue { room in
+            room.free -= octets
+            return room.until > now && room.until - now <= Self.roomLifetime ? room.free : nil
+        }
+        // Near the end it's looked at each time.
+        if free.map({ $0 / 2 <= reserve }) ?? true {
+            let found = try files.space().free
+            room.withLockedValue { $0 = (found - octets, now + Self.roomLifetime) }
+            free = found - octets
+        }
+        guard let free, free > reserve else { throw .full }
+    }
 
     // MARK: Committing
 
-    /// Makes operations happen together or not at all.
+    /// Has operations done as one transaction.
     ///
-    /// - Parameters:
-    ///   - durable: told once they survive a power failure, or that they never will.
-    ///   - applied: told once the files are there: then a new message can be given to a deliverer.
-    package func commit(
-        _ operations: [SpoolOperation],
-        durable: (@Sendable (SpoolError?) -> Void)? = nil,
-        applied: (@Sendable () -> Void)? = nil
-    ) {
-        journal.commit(SpoolTransaction(operations: operations, durable: durable, applied: applied))
-    }
-
-    /// Makes operations happen together or not at all; returns once they survive a power failure.
-    package func commitDurably(_ operations: [SpoolOperation]) async throws(SpoolError) {
-        let error: SpoolError? = await withCheckedContinuation { continuation in
-            commit(operations, durable: { continuation.resume(returning: $0) })
-        }
-        if let error { throw error }
+    /// - Parameter durable: told once they survive a power failure, or that they never will.
+    package func commit(_ operations: [SpoolOperation], durable: (@Sendable (SpoolError?) -> Void)? = nil) {
+        journal.commit(SpoolTransaction(operations: operations, durable: durable))
     }
 
     /// Begins a message that is too large for the journal. Blocks, as its methods do.
@@ -124,9 +138,19 @@ package final class Spool: Sendable {
         try IncomingMessage(envelope, files: files)
     }
 
-    // MARK: Reading. All of this blocks.
+    /// Runs the closure where completions run, once everything that was committed before is as the operations say, in
+    /// files or in memory.
+    package func whenApplied(_ run: @escaping @Sendable () -> Void) {
+        let host = host
+        commit([]) { [publisher] _ in publisher.whenIdle { host.workers.callBack(run) } }
+    }
 
-    /// The messages in `queue/` whose IDs have this shard, in no order.
+    // MARK: Reading
+
+    /// A message's file, where it has none on disk yet. Doesn't block.
+    package func fileInMemory(_ id: MessageID) -> ByteBuffer? { unfiled.file(of: id) }
+
+    /// The messages in `queue/` whose IDs have this shard, in no order. Blocks, as all that follows.
     package func messages(shard: Int) throws(SpoolError) -> [MessageID] { try files.list(.queue, shard: shard) }
 
     /// The messages in `hold/`, in no order.
@@ -134,41 +158,100 @@ package final class Spool: Sendable {
 
     /// What happened to a message so far, oldest first.
     package func state(of id: MessageID) throws(SpoolError) -> [StateEntry] {
-        try files.readIfThere(.state, id).map { StateEntry.parse($0) } ?? []
+        if let lines = unfiled.lines(of: id) { return StateEntry.parse(lines) }
+        return try files.readIfThere(.state, id).map { StateEntry.parse($0) } ?? []
     }
 
-    /// Reads a message's envelope.
+    /// A message as it was read.
+    package struct Content: Sendable {
+        package var head: QueueFileHead
+        /// Whether its file is in `hold/`.
+        package var isHeld: Bool
+        /// What goes in front of the message.
+        package var added: ByteBuffer
+        /// The message, where it is no larger than was asked for.
+        package var message: ByteBuffer?
+    }
+
+    /// Reads a message's envelope, the added block, and the message where it is small.
     ///
-    /// - Parameter verified: whether the whole file is read to see that it is what was written.
+    /// - Parameters:
+    ///   - isHeld: where it should be. A file that is not there is looked for in the other place.
+    ///   - verified: whether the whole file is read to see that it is what was written.
+    ///   - messageLimit: the largest message that is given out. Octets.
     /// - Throws: `missing`, `corrupt`, `failed`.
-    package func head(of id: MessageID, isHeld: Bool = false, verified: Bool) throws(SpoolError) -> QueueFileHead {
-        let descriptor = try files.open(isHeld ? .hold : .queue, id, O_RDONLY)
-        defer { Glibc.close(descriptor) }
+    package func content(
+        of id: MessageID,
+        isHeld: Bool = false,
+        verified: Bool,
+        messageLimit: Int = 0
+    ) throws(SpoolError) -> Content {
+        if let file = unfiled.file(of: id) { return try Self.content(of: file, messageLimit: messageLimit) }
+        let (handle, isHeld) = try open(id, isHeld: isHeld)
+        defer { host.disk.close(handle) }
+        let (head, start) = try head(of: id, handle)
+        if verified { try verify(head, start: start, handle) }
+        let added = try read(handle, at: head.offset + head.octets, count: head.added)
+        guard added.readableBytes == head.added else { throw .corrupt("the added block is cut") }
+        var content = Content(head: head, isHeld: isHeld, added: added, message: nil)
+        if head.octets <= messageLimit {
+            let message = try read(handle, at: head.offset, count: head.octets)
+            guard message.readableBytes == head.octets else { throw .corrupt("the message is cut") }
+            content.message = message
+        }
+        return content
+    }
+
+    /// The same of a file that is in memory.
+    package static func content(of file: ByteBuffer, messageLimit: Int) throws(SpoolError) -> Content {
+        guard let head = try QueueFile.parseHead(file),
+            let message = file.getSlice(at: file.readerIndex + head.offset, length: head.octets),
+            let added = file.getSlice(at: file.readerIndex + head.offset + head.octets, length: head.added)
+        else { throw .corrupt("the envelope has no end") }
+        return Content(
+            head: head,
+            isHeld: false,
+            added: added,
+            message: head.octets <= messageLimit ? message : nil
+        )
+    }
+
+    /// Opens a message's file where it should be, or where it is.
+    private func open(_ id: MessageID, isHeld: Bool) throws(SpoolError) -> (FileHandle, isHeld: Bool) {
+        do {
+            return (try files.open(isHeld ? .hold : .queue, id, .reading), isHeld)
+        } catch .missing {
+            return (try files.open(isHeld ? .queue : .hold, id, .reading), !isHeld)
+        }
+    }
+
+    private func read(_ file: FileHandle, at offset: Int, count: Int) throws(SpoolError) -> ByteBuffer {
+        do throws(FileError) { return try host.disk.read(count, from: file, at: offset) } catch { throw SpoolError(error) }
+    }
+
+    private func head(of id: MessageID, _ file: FileHandle) throws(SpoolError) -> (QueueFileHead, start: ByteBuffer) {
         var start = ByteBuffer()
         var maximum = 8192
         while true {
-            let more = try SpoolFiles.read(descriptor, at: start.readableBytes, maximum: maximum)
+            let more = try read(file, at: start.readableBytes, count: maximum)
             if more.readableBytes == 0 { throw .corrupt("the envelope has no end") }
             start.writeImmutableBuffer(more)
             if let head = try QueueFile.parseHead(start) {
                 guard head.envelope.id == id else { throw .corrupt("another message's envelope") }
-                if verified { try verify(head, start: start, descriptor) }
-                return head
+                return (head, start)
             }
             guard start.readableBytes < 16 << 20 else { throw .corrupt("the envelope has no end") }
             maximum = 1 << 18
         }
     }
 
-    private func verify(_ head: QueueFileHead, start: ByteBuffer, _ descriptor: CInt) throws(SpoolError) {
+    private func verify(_ head: QueueFileHead, start: ByteBuffer, _ file: FileHandle) throws(SpoolError) {
         var checksum = Checksum()
-        var left = head.octets
+        let (whole, overflow) = head.octets.addingReportingOverflow(head.added)
+        guard !overflow else { throw .corrupt("the sizes are wrong") }
+        var left = whole
         while left > 0 {
-            let chunk = try SpoolFiles.read(
-                descriptor,
-                at: head.offset + head.octets - left,
-                maximum: min(left, 1 << 16)
-            )
+            let chunk = try read(file, at: head.offset + whole - left, count: min(left, 1 << 18))
             if chunk.readableBytes == 0 { throw .corrupt("\(left) octets are missing") }
             checksum.add(chunk)
             left -= chunk.readableBytes
@@ -177,25 +260,72 @@ package final class Spool: Sendable {
         guard checksum.value == head.checksum else { throw .corrupt("the checksum is wrong") }
     }
 
-    /// The first octets of a message, such as for its header.
-    package func read(_ id: MessageID, at offset: Int, maximum: Int, isHeld: Bool = false) throws(SpoolError)
-        -> ByteBuffer
-    {
-        let descriptor = try files.open(isHeld ? .hold : .queue, id, O_RDONLY)
-        defer { Glibc.close(descriptor) }
-        return try SpoolFiles.read(descriptor, at: offset, maximum: maximum)
+    /// Octets of a message, from its first on; fewer than were asked for only at its end.
+    ///
+    /// - Throws: `missing`, `corrupt` where the file is shorter than the message, `failed`.
+    package func piece(
+        of id: MessageID,
+        _ head: (offset: Int, octets: Int),
+        at position: Int,
+        maximum: Int,
+        isHeld: Bool = false
+    ) throws(SpoolError) -> ByteBuffer {
+        let count = min(maximum, max(0, head.octets - position))
+        if count <= 0 { return ByteBuffer() }
+        if let file = unfiled.file(of: id) {
+            guard let piece = file.getSlice(at: file.readerIndex + head.offset + position, length: count) else {
+                throw .corrupt("the message is cut")
+            }
+            return piece
+        }
+        let (handle, _) = try open(id, isHeld: isHeld)
+        defer { host.disk.close(handle) }
+        let piece = try read(handle, at: head.offset + position, count: count)
+        guard piece.readableBytes == count else { throw .corrupt("the message is cut") }
+        return piece
     }
 
-    // MARK: Moving. All of this blocks.
+    // MARK: Moving
 
-    /// Puts a message aside, or back; on stable storage when this returns.
-    package func setHeld(_ id: MessageID, _ isHeld: Bool) throws(SpoolError) {
-        try files.move(id, from: isHeld ? .queue : .hold, to: isHeld ? .hold : .queue)
+    /// Puts a message aside, or back; on stable storage when the completion is called, where completions run.
+    package func setHeld(_ id: MessageID, _ isHeld: Bool, done: @escaping @Sendable (SpoolError?) -> Void) {
+        move(id, to: isHeld ? .hold : .queue, done)
     }
 
     /// Puts a message away that is not what was written, for a person to look at.
-    package func setCorrupt(_ id: MessageID, isHeld: Bool = false) throws(SpoolError) {
-        try files.move(id, from: isHeld ? .hold : .queue, to: .corrupt)
-        commit([.done(id)])
+    package func setCorrupt(_ id: MessageID, done: @escaping @Sendable (SpoolError?) -> Void) {
+        move(id, to: .corrupt) { [self] error in
+            if error == nil { commit([.done(id)]) }
+            done(error)
+        }
+    }
+
+    private func move(_ id: MessageID, to area: SpoolFiles.Area, _ done: @escaping @Sendable (SpoolError?) -> Void) {
+        let workers = host.workers
+        // Behind everything that is still to be done to its file.
+        publisher.move(id, to: area) { error in workers.callBack { done(error) } }
+    }
+
+    /// Does work that blocks for somebody on an event loop.
+    package func perform<Value: Sendable>(
+        _ work: @escaping @Sendable (Spool) throws(SpoolError) -> Value,
+        done: @escaping @Sendable (Result<Value, SpoolError>) -> Void
+    ) {
+        let workers = host.workers
+        workers.run(.reader) { [self] in
+            let result: Result<Value, SpoolError>
+            do throws(SpoolError) { result = .success(try work(self)) } catch { result = .failure(error) }
+            workers.callBack { done(result) }
+        }
+    }
+
+    /// The same for straight-line code.
+    package func perform<Value: Sendable>(
+        _ work: @escaping @Sendable (Spool) throws(SpoolError) -> Value
+    ) async throws(SpoolError) -> Value {
+        let result: Result<Value, SpoolError> = await withCheckedContinuation { continuation in
+            perform(work) { continuation.resume(returning: $0) }
+        }
+        return try result.get()
     }
 }

@@ -1,3 +1,5 @@
+import Files
+
 #if canImport(Glibc)
 import Glibc
 #endif
@@ -6,9 +8,9 @@ import Glibc
 package enum SpoolError: Error, Equatable, CustomStringConvertible {
     /// No space, or no more files (ENOSPC, EDQUOT, or less free than the reserve).
     case full
-    /// A system call failed: what was tried, and errno.
+    /// A system call failed: what was tried, and errno. Nothing is known of what was asked for.
     case failed(String, code: Int32)
-    /// A queue file is not what was written: the reason.
+    /// A file is not what was written: the reason.
     case corrupt(String)
     /// There is no such message.
     case missing
@@ -16,6 +18,17 @@ package enum SpoolError: Error, Equatable, CustomStringConvertible {
     case broken
     /// Another process owns the spool: who.
     case owned(String)
+
+    /// What a failed call means for the spool.
+    init(_ error: FileError) {
+        if error.isFull {
+            self = .full
+        } else if error.isMissing {
+            self = .missing
+        } else {
+            self = .failed(error.operation, code: error.code)
+        }
+    }
 
     /// For log lines.
     package var description: String {
@@ -26,16 +39,6 @@ package enum SpoolError: Error, Equatable, CustomStringConvertible {
         case .missing: "no such message"
         case .broken: "the journal failed"
         case .owned(let owner): "the spool is in use by \(owner)"
-        }
-    }
-
-    /// The error of the system call that just failed.
-    static func last(_ what: @autoclosure () -> String) -> SpoolError {
-        let code = errno
-        switch code {
-        case ENOSPC, EDQUOT, EFBIG: return .full
-        case ENOENT: return .missing
-        default: return .failed(what(), code: code)
         }
     }
 }

@@ -1,11 +1,7 @@
-import CLinux
+import Files
 import NIOCore
 
-#if canImport(Glibc)
-import Glibc
-#endif
-
-/// The files and directories of a spool by plain system calls. Every call may block: never on an event loop.
+/// The files and directories of a spool. Every call may block: never on an event loop.
 struct SpoolFiles: Sendable {
     /// A directory below `spool/` that holds messages, or what is known about them.
     enum Area: String, CaseIterable {
@@ -13,59 +9,82 @@ struct SpoolFiles: Sendable {
 
         /// Whether its messages are spread over directories of two characters.
         var isSpread: Bool { self == .queue || self == .state }
-
-        /// The deliverers may open what they were given the name of in `queue/`, but list nothing.
-        var mode: mode_t { self == .queue ? 0o711 : 0o700 }
     }
 
+    let disk: any FileSystem
     /// `spool/` itself.
-    let root: CInt
-    private let areas: [CInt]
+    let root: FileHandle
+    private let areas: [FileHandle]
+    /// Locked for as long as it is open.
+    private let lock: FileHandle
 
-    /// Opens a spool, and makes what is missing of it. The process's umask must let others read queue files.
-    init(path: String) throws(SpoolError) {
-        if mkdir(path, 0o700) != 0, errno != EEXIST { throw .last("mkdir \(path)") }
-        let root = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard root >= 0 else { throw .last("open \(path)") }
-        self.root = root
-        var areas: [CInt] = []
-        for area in Area.allCases {
-            if mkdirat(root, area.rawValue, area.mode) != 0, errno != EEXIST {
-                throw .last("mkdir \(path)/\(area.rawValue)")
-            }
-            let descriptor = openat(root, area.rawValue, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-            guard descriptor >= 0 else { throw .last("open \(path)/\(area.rawValue)") }
-            areas.append(descriptor)
-        }
-        self.areas = areas
-    }
+    private static let directoryMode: UInt32 = 0o700
+    private static let fileMode: UInt32 = 0o600
+    /// A state file of a message with 20,000 recipients that were tried for five days. Octets.
+    private static let largestState = 1 << 30
 
-    /// Makes the spool ours for as long as the descriptor is open.
+    /// Opens a spool, makes what is missing of it, and owns it until `close`.
     ///
+    /// - Parameter owner: what another process is told that wants the spool too: who we are.
     /// - Throws: `owned` where another process has it.
-    func lock() throws(SpoolError) -> CInt {
-        let descriptor = openat(root, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw .last("open lock") }
-        do throws(SpoolError) {
-            guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-                guard errno == EWOULDBLOCK else { throw .last("lock the spool") }
-                let owner = try Self.read(descriptor, at: 0, maximum: 100)
-                throw .owned(String(buffer: owner).split(separator: "\n").first.map { String($0) } ?? "another process")
+    init(path: String, disk: any FileSystem, owner: String) throws(SpoolError) {
+        self.disk = disk
+        do throws(FileError) {
+            try Self.makeSpool(path, disk)
+            root = try disk.open(path, in: nil, [.reading, .directory], mode: 0)
+            lock = try disk.open("lock", in: root, [.reading, .writing, .creating], mode: 0o600)
+            guard try disk.lock(lock) else {
+                let text = try disk.read(100, from: lock, at: 0)
+                let name = String(buffer: text).split(separator: "\n").first.map { String($0) }
+                disk.close(lock)
+                disk.close(root)
+                throw FileError(name ?? "another process", code: 0)
             }
-            guard ftruncate(descriptor, 0) == 0 else { throw .last("write lock") }
-            try Self.write(ByteBuffer(string: "process \(getpid())\n"), to: descriptor, at: 0)
-            return descriptor
+            try disk.truncate(lock, to: 0)
+            try disk.write(ByteBuffer(string: owner + "\n"), to: lock, at: 0)
+            var areas: [FileHandle] = []
+            var isNew = false
+            for name in Area.allCases.map(\.rawValue) + ["journal"] {
+                isNew = try Self.makeDirectory(name, in: root, disk) || isNew
+                if name == "journal" { continue }
+                areas.append(try disk.open(name, in: root, [.reading, .directory], mode: 0))
+            }
+            // A power failure must not take the directories from under what is acknowledged in them.
+            if isNew { try disk.sync(root) }
+            self.areas = areas
         } catch {
-            Glibc.close(descriptor)
-            throw error
+            // 0 is no system's error: it stands for the owner's name.
+            throw error.code == 0 ? .owned(error.operation) : SpoolError(error)
         }
     }
 
-    func close() {
-        for descriptor in areas + [root] { Glibc.close(descriptor) }
+    private static func makeSpool(_ path: String, _ disk: any FileSystem) throws(FileError) {
+        guard try makeDirectory(path, in: nil, disk) else { return }
+        let end = path.utf8.lastIndex(of: UInt8(ascii: "/"))
+        let parent = end.map { $0 == path.utf8.startIndex ? "/" : String(path[..<$0]) } ?? "."
+        let directory = try disk.open(parent, in: nil, [.reading, .directory], mode: 0)
+        defer { disk.close(directory) }
+        try disk.sync(directory)
     }
 
-    private func descriptor(_ area: Area) -> CInt {
+    /// Whether it was made: false where it was there.
+    private static func makeDirectory(
+        _ path: String,
+        in directory: FileHandle?,
+        _ disk: any FileSystem
+    ) throws(FileError) -> Bool {
+        do throws(FileError) {
+            try disk.makeDirectory(path, in: directory, mode: directoryMode)
+            return true
+        } catch {
+            guard error.isExisting else { throw error }
+            return false
+        }
+    }
+
+    func close() { for directory in areas + [lock, root] { disk.close(directory) } }
+
+    private func directory(_ area: Area) -> FileHandle {
         switch area {
         case .incoming: areas[0]
         case .queue: areas[1]
@@ -77,87 +96,93 @@ struct SpoolFiles: Sendable {
 
     private func name(_ area: Area, _ id: MessageID) -> String { area.isSpread ? id.path : id.description }
 
+    // MARK: One message's file
+
     /// Opens a message's file; makes its directory where that is what's missing.
-    func open(_ area: Area, _ id: MessageID, _ flags: CInt) throws(SpoolError) -> CInt {
-        let name = name(area, id)
-        var descriptor = openat(self.descriptor(area), name, flags | O_CLOEXEC, 0o644)
-        if descriptor < 0, errno == ENOENT, flags & O_CREAT != 0, area.isSpread {
-            try makeDirectory(area, shard: id.shard)
-            descriptor = openat(self.descriptor(area), name, flags | O_CLOEXEC, 0o644)
-        }
-        guard descriptor >= 0 else { throw .last("open \(area.rawValue)/\(name)") }
-        return descriptor
+    func open(_ area: Area, _ id: MessageID, _ options: OpenOptions) throws(SpoolError) -> FileHandle {
+        try convert { () throws(FileError) in try openFile(area, id, options) }
     }
 
-    private func makeDirectory(_ area: Area, shard: Int) throws(SpoolError) {
-        let name = MessageID.directory(shard)
-        if mkdirat(descriptor(area), name, area.mode) != 0, errno != EEXIST {
-            throw .last("mkdir \(area.rawValue)/\(name)")
+    private func openFile(_ area: Area, _ id: MessageID, _ options: OpenOptions) throws(FileError) -> FileHandle {
+        let name = name(area, id)
+        do throws(FileError) {
+            return try disk.open(name, in: directory(area), options, mode: Self.fileMode)
+        } catch {
+            guard error.isMissing, options.contains(.creating), area.isSpread else { throw error }
         }
+        _ = try Self.makeDirectory(MessageID.directory(id.shard), in: directory(area), disk)
+        return try disk.open(name, in: directory(area), options, mode: Self.fileMode)
     }
 
     /// Makes a file with this content, or nothing.
-    func create(_ area: Area, _ id: MessageID, _ content: ByteBuffer) throws(SpoolError) {
-        let descriptor = try open(area, id, O_WRONLY | O_CREAT | O_TRUNC)
-        defer { Glibc.close(descriptor) }
-        do throws(SpoolError) {
-            try Self.write(content, to: descriptor)
+    func create(_ area: Area, _ id: MessageID, _ content: ByteBuffer, synced: Bool = false) throws(SpoolError) {
+        let file = try open(area, id, [.writing, .creating, .truncating])
+        defer { disk.close(file) }
+        do throws(FileError) {
+            try disk.write(content, to: file)
+            if synced { try disk.sync(file) }
         } catch {
-            remove(area, id)
-            throw error
+            removeQuietly(area, id)
+            throw SpoolError(error)
         }
     }
 
     /// Appends lines that end in LF; nothing of them stays if not all could be written.
-    func append(_ area: Area, _ id: MessageID, _ lines: ByteBuffer) throws(SpoolError) {
-        let descriptor = try open(area, id, O_RDWR | O_CREAT | O_APPEND)
-        defer { Glibc.close(descriptor) }
-        let before = lseek(descriptor, 0, SEEK_END)
-        do throws(SpoolError) {
-            // What a torn append left behind must not run into the first line; its checksum makes it be passed over.
-            if before > 0, try Self.read(descriptor, at: Int(before) - 1, maximum: 1).readableBytesView.first != 10 {
-                try Self.write(ByteBuffer(string: "\n"), to: descriptor)
+    func append(_ area: Area, _ id: MessageID, _ lines: ByteBuffer, synced: Bool = false) throws(SpoolError) {
+        let file = try open(area, id, [.reading, .writing, .creating, .appending])
+        defer { disk.close(file) }
+        try convert { () throws(FileError) in
+            let before = try disk.status(of: file).size
+            do throws(FileError) {
+                // What a torn append left behind must not run into the first line; its checksum makes it be passed over.
+                let isTorn = before > 0 ? try disk.read(1, from: file, at: before - 1).readableBytesView.first != 10 : false
+                if isTorn { try disk.write(ByteBuffer(string: "\n"), to: file) }
+                try disk.write(lines, to: file)
+                if synced { try disk.sync(file) }
+            } catch {
+                try? disk.truncate(file, to: before)
+                throw error
             }
-            try Self.write(lines, to: descriptor)
-        } catch {
-            ftruncate(descriptor, before)
-            throw error
         }
     }
 
-    /// The whole of a small file.
+    /// The whole of a small file; nil where there is none.
     func readIfThere(_ area: Area, _ id: MessageID) throws(SpoolError) -> ByteBuffer? {
-        let descriptor: CInt
-        do throws(SpoolError) {
-            descriptor = try open(area, id, O_RDONLY)
-        } catch .missing {
-            return nil
-        }
-        defer { Glibc.close(descriptor) }
-        var content = ByteBuffer()
-        while true {
-            let chunk = try Self.read(descriptor, at: content.readableBytes, maximum: 65536)
-            if chunk.readableBytes == 0 { return content }
-            content.writeImmutableBuffer(chunk)
+        do throws(FileError) {
+            return try disk.contents(of: name(area, id), in: directory(area), maximum: Self.largestState)
+        } catch {
+            if error.isMissing { return nil }
+            throw SpoolError(error)
         }
     }
 
     /// Removes a file; that it isn't there is fine.
-    func remove(_ area: Area, _ id: MessageID) {
-        unlinkat(descriptor(area), name(area, id), 0)
+    func remove(_ area: Area, _ id: MessageID) throws(SpoolError) {
+        do throws(FileError) {
+            try disk.remove(name(area, id), in: directory(area))
+        } catch {
+            if !error.isMissing { throw SpoolError(error) }
+        }
     }
 
+    /// Takes back what failed: the reason is known already.
+    func removeQuietly(_ area: Area, _ id: MessageID) { try? remove(area, id) }
+
     func exists(_ area: Area, _ id: MessageID) throws(SpoolError) -> Bool {
-        if faccessat(descriptor(area), name(area, id), F_OK, 0) == 0 { return true }
-        guard errno == ENOENT else { throw .last("look for \(area.rawValue)/\(name(area, id))") }
-        return false
+        do throws(FileError) {
+            _ = try disk.status(name(area, id), in: directory(area))
+            return true
+        } catch {
+            if error.isMissing { return false }
+            throw SpoolError(error)
+        }
     }
 
     /// Renames a message's file into another area, and waits until that is on stable storage.
     func move(_ id: MessageID, from: Area, to: Area) throws(SpoolError) {
-        if to.isSpread { try makeDirectory(to, shard: id.shard) }
-        guard renameat(descriptor(from), name(from, id), descriptor(to), name(to, id)) == 0 else {
-            throw .last("rename \(id) to \(to.rawValue)")
+        try convert { () throws(FileError) in
+            if to.isSpread { _ = try Self.makeDirectory(MessageID.directory(id.shard), in: directory(to), disk) }
+            try disk.rename(name(from, id), in: directory(from), to: name(to, id), in: directory(to))
         }
         try syncDirectory(to, of: id)
         try syncDirectory(from, of: id)
@@ -165,106 +190,65 @@ struct SpoolFiles: Sendable {
 
     /// Waits until the directory of a message, and that directory's own entry, are on stable storage.
     func syncDirectory(_ area: Area, of id: MessageID) throws(SpoolError) {
-        guard fsync(descriptor(area)) == 0 else { throw .last("fsync \(area.rawValue)") }
-        guard area.isSpread else { return }
-        let name = MessageID.directory(id.shard)
-        let directory = openat(descriptor(area), name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard directory >= 0 else { throw .last("open \(area.rawValue)/\(name)") }
-        defer { Glibc.close(directory) }
-        guard fsync(directory) == 0 else { throw .last("fsync \(area.rawValue)/\(name)") }
+        try convert { () throws(FileError) in
+            try disk.sync(directory(area))
+            guard area.isSpread else { return }
+            let shard = try disk.open(
+                MessageID.directory(id.shard),
+                in: directory(area),
+                [.reading, .directory],
+                mode: 0
+            )
+            defer { disk.close(shard) }
+            try disk.sync(shard)
+        }
     }
+
+    // MARK: All of them
 
     /// Waits until everything that was written to the file system is on stable storage.
     func syncAll() throws(SpoolError) {
-        guard CLinux_syncfs(root) == 0 else { throw .last("syncfs") }
+        try convert { () throws(FileError) in try disk.syncAll(of: root) }
     }
 
-    /// The IDs in one directory; files of other names are passed over. All of them, or an error.
+    /// The IDs in one directory; files of other names are passed over.
     func list(_ area: Area, shard: Int = 0) throws(SpoolError) -> [MessageID] {
-        let path = area.isSpread ? MessageID.directory(shard) : "."
-        let directory = openat(descriptor(area), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard directory >= 0 else {
+        let names: [[UInt8]]
+        do throws(FileError) {
+            names = try disk.names(area.isSpread ? MessageID.directory(shard) : ".", in: directory(area))
+        } catch {
             // Directories are made when they are needed.
-            if errno == ENOENT, area.isSpread { return [] }
-            throw .last("open \(area.rawValue)/\(path)")
+            if error.isMissing, area.isSpread { return [] }
+            throw SpoolError(error)
         }
-        guard let stream = fdopendir(directory) else {
-            let error = SpoolError.last("list \(area.rawValue)/\(path)")
-            Glibc.close(directory)
-            throw error
-        }
-        defer { closedir(stream) }
-        var ids: [MessageID] = []
-        while true {
-            // The end and an error look alike but for errno.
-            errno = 0
-            guard let entry = readdir(stream) else { break }
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
-            if let id = MessageID(name) { ids.append(id) }
-        }
-        guard errno == 0 else { throw .last("list \(area.rawValue)/\(path)") }
-        return ids
+        return names.compactMap { MessageID($0) }
     }
 
     /// Octets that the file system has left for us, and all that it has.
-    func space() -> (free: Int, total: Int) {
-        var info = statvfs()
-        guard fstatvfs(root, &info) == 0 else { return (.max, .max) }
-        let unit = Int(clamping: info.f_frsize)
-        let free = Int(clamping: info.f_bavail).multipliedReportingOverflow(by: unit)
-        let total = Int(clamping: info.f_blocks).multipliedReportingOverflow(by: unit)
-        // Inodes run out as well as octets.
-        let isOut = info.f_files > 0 && info.f_favail < 64
-        return (isOut ? 0 : free.overflow ? .max : free.partialValue, total.overflow ? .max : total.partialValue)
-    }
-
-    // MARK: Descriptors
-
-    static func write(_ content: ByteBuffer, to descriptor: CInt) throws(SpoolError) {
-        var written = 0
-        while written < content.readableBytes {
-            let count = content.withUnsafeReadableBytes { octets in
-                Glibc.write(descriptor, octets.baseAddress.map { $0 + written }, octets.count - written)
-            }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw .last("write") }
-            written += count
+    func space() throws(SpoolError) -> (free: Int, total: Int) {
+        try convert { () throws(FileError) in
+            let space = try disk.space(of: root)
+            // Inodes run out as well as octets.
+            let isOut = space.freeFiles.map { $0 < 64 } ?? false
+            return (isOut ? 0 : space.free, space.total)
         }
     }
 
-    static func write(_ content: ByteBuffer, to descriptor: CInt, at offset: Int) throws(SpoolError) {
-        var written = 0
-        while written < content.readableBytes {
-            let count = content.withUnsafeReadableBytes { octets in
-                pwrite(
-                    descriptor,
-                    octets.baseAddress.map { $0 + written },
-                    octets.count - written,
-                    off_t(offset + written)
-                )
-            }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw .last("pwrite") }
-            written += count
-        }
+    private func convert<Value>(_ body: () throws(FileError) -> Value) throws(SpoolError) -> Value {
+        do throws(FileError) { return try body() } catch { throw SpoolError(error) }
     }
+}
 
-    /// Fewer octets than the maximum, down to none, only at the end of the file: an error is not an end.
-    static func read(_ descriptor: CInt, at offset: Int, maximum: Int) throws(SpoolError) -> ByteBuffer {
-        var chunk = ByteBuffer()
-        while chunk.readableBytes < maximum {
-            let left = maximum - chunk.readableBytes
-            let position = offset + chunk.readableBytes
-            var failure: CInt = 0
-            let count = chunk.writeWithUnsafeMutableBytes(minimumWritableBytes: left) { space in
-                let count = pread(descriptor, space.baseAddress, left, off_t(position))
-                if count < 0 { failure = errno }
-                return max(count, 0)
-            }
-            if failure == EINTR { continue }
-            guard failure == 0 else { throw .failed("read", code: failure) }
-            if count == 0 { break }
+extension SpoolFiles {
+    /// Does to the files what an operation says. Doing it again changes nothing but the times of files.
+    func apply(_ operation: SpoolOperation) throws(SpoolError) {
+        switch operation {
+        case .put(let id, let file): try create(.queue, id, file)
+        case .state(let id, let lines), .note(let id, let lines): try append(.state, id, lines)
+        case .done(let id):
+            try remove(.state, id)
+            try remove(.queue, id)
+            try remove(.hold, id)
         }
-        return chunk
     }
 }

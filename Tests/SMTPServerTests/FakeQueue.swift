@@ -7,12 +7,16 @@ import Network
 final class FakeQueue: Sendable {
     struct Message: Sendable {
         var envelope: Frame
+        /// As it came, without what is added.
         var octets = ByteBuffer()
+        /// The body of `END`.
+        var added = ByteBuffer()
         /// Frames that carried octets.
         var parts = 0
         var id = ""
 
-        var text: String { String(buffer: octets) }
+        /// What deliverers see.
+        var text: String { String(buffer: added) + String(buffer: octets) }
     }
 
     enum Behaviour: Sendable {
@@ -65,7 +69,8 @@ final class FakeQueue: Sendable {
             while let frame = try await connection.readFrame(&parser) {
                 let behaviour = state.withLockedValue { $0.behaviour }
                 if frame.verb == "SUBMIT" { current = Message(envelope: frame, id: id) }
-                if let body = frame.body {
+                if frame.verb == "END", let body = frame.body { current?.added = body }
+                if frame.verb != "END", let body = frame.body {
                     if case .closeAtData = behaviour { return }
                     if case .answerAtData(let answer) = behaviour {
                         connection.write(answer)
@@ -78,7 +83,7 @@ final class FakeQueue: Sendable {
                     current?.octets.writeImmutableBuffer(body)
                     current?.parts += 1
                 }
-                guard frame.verb == "END" || (frame.verb == "SUBMIT" && frame.body != nil) else { continue }
+                guard frame.verb == "END" else { continue }
                 guard let message = current else { return }
                 current = nil
                 switch behaviour {

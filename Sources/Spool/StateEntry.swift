@@ -1,15 +1,15 @@
 import NIOCore
+import SMTP
 
 /// One line of a message's state file: something that happened to one recipient, or to the message as a whole.
 package struct StateEntry: Equatable, Sendable {
     /// What happened.
     package enum Event: Equatable, Sendable {
-        /// The recipient has the message; the enhanced status code.
-        case delivered(status: String)
-        /// The recipient will not get it, and the sender was told unless nobody wants to know.
-        case failed(status: String)
+        /// The recipient has the message, or never will; in the latter case the sender was told unless nobody wants to
+        /// know. Never `delayed`.
+        case final(DeliveryResult.Action, EnhancedStatusCode)
         /// An attempt that failed for now: how many there were, and when the next one is due (seconds since 1970).
-        case deferred(attempts: Int, next: Int64, status: String)
+        case deferred(attempts: Int, next: Int64, status: EnhancedStatusCode)
         /// The sender was told that the message is late.
         case warned
         /// The administrator wants it to be tried as if it had just come.
@@ -43,8 +43,7 @@ package struct StateEntry: Equatable, Sendable {
 
     private var words: String {
         switch event {
-        case .delivered(let status): "delivered \(status)"
-        case .failed(let status): "failed \(status)"
+        case .final(let action, let status): "\(action.rawValue) \(status)"
         case .deferred(let attempts, let next, let status): "deferred \(status) \(attempts) \(next)"
         case .warned: "warned"
         case .requeued: "requeued"
@@ -73,24 +72,26 @@ package struct StateEntry: Equatable, Sendable {
     }
 
     private init?(time: Int64, recipient: Int, verb: Substring, rest: Substring) {
-        var words = rest.split(separator: " ", maxSplits: verb == "deferred" ? 3 : 1, omittingEmptySubsequences: false)[
-            ...
-        ]
-        let event: Event
-        switch verb {
-        case "delivered": event = .delivered(status: String(words.popFirst() ?? ""))
-        case "failed": event = .failed(status: String(words.popFirst() ?? ""))
-        case "deferred":
-            guard words.count >= 3, let attempts = Int(words[1]), let next = Int64(words[2]) else { return nil }
-            event = .deferred(attempts: attempts, next: next, status: String(words[0]))
-            words = words.dropFirst(3)
-        case "warned": event = .warned
-        case "requeued": event = .requeued
-        default: return nil
+        let splits = verb == "deferred" ? 3 : 1
+        var words = rest.split(separator: " ", maxSplits: splits, omittingEmptySubsequences: false)[...]
+        func status(_ word: Substring?) -> EnhancedStatusCode? {
+            word.flatMap { EnhancedStatusCode(parsing: $0.utf8) }
         }
-        switch event {
-        case .warned, .requeued: self.init(time: time, recipient: recipient, event: event, text: String(rest))
-        default: self.init(time: time, recipient: recipient, event: event, text: String(words.popFirst() ?? ""))
+        switch verb {
+        case "warned": self.init(time: time, recipient: recipient, event: .warned, text: String(rest))
+        case "requeued": self.init(time: time, recipient: recipient, event: .requeued, text: String(rest))
+        case "deferred":
+            guard words.count >= 3, let status = status(words[0]), let attempts = Int(words[1]),
+                let next = Int64(words[2])
+            else { return nil }
+            let event = Event.deferred(attempts: attempts, next: next, status: status)
+            self.init(time: time, recipient: recipient, event: event, text: String(words.dropFirst(3).first ?? ""))
+        default:
+            guard let action = DeliveryResult.Action(rawValue: String(verb)), action.isFinal,
+                let status = status(words.popFirst())
+            else { return nil }
+            let event = Event.final(action, status)
+            self.init(time: time, recipient: recipient, event: event, text: String(words.popFirst() ?? ""))
         }
     }
 

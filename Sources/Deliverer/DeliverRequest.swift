@@ -1,0 +1,119 @@
+import Bus
+import NIOCore
+import SMTP
+
+/// A `DELIVER` request as it stands in its frame: one message for recipients that share a destination
+/// (docs/protocols.md, "deliver.sock and relay.sock").
+package struct DeliverRequest: Sendable, Equatable {
+    /// Names the message in logs and keys: the queue's ID. Letters and digits.
+    package var id: String
+    /// Counts from 1.
+    package var attempt: Int
+    /// Seconds since 1970.
+    package var arrived: Int64
+    /// An earlier attempt may have got through unnoticed.
+    package var mayBeKnown: Bool
+    package var sender: EnvelopeSender
+    package var recipients: [EnvelopeRecipient]
+    /// The domain, for a deliverer to other hosts.
+    package var destination: String?
+    /// What goes in front of the message: whole header lines.
+    package var added: ByteBuffer
+    /// The message's size, without what is added. Octets.
+    package var octets: Int
+    /// The message, where it came with the request; otherwise it's read in pieces (`READ`).
+    package var message: ByteBuffer?
+
+    /// Messages up to this size come with the request. Octets.
+    package static let inlineLimit = 64 * 1024
+    /// What one `READ` may ask for. Octets.
+    package static let pieceLimit = 64 * 1024
+
+    package init(
+        id: String,
+        attempt: Int,
+        arrived: Int64,
+        mayBeKnown: Bool,
+        sender: EnvelopeSender,
+        recipients: [EnvelopeRecipient],
+        destination: String?,
+        added: ByteBuffer,
+        octets: Int,
+        message: ByteBuffer?
+    ) {
+        self.id = id
+        self.attempt = attempt
+        self.arrived = arrived
+        self.mayBeKnown = mayBeKnown
+        self.sender = sender
+        self.recipients = recipients
+        self.destination = destination
+        self.added = added
+        self.octets = octets
+        self.message = message
+    }
+
+    /// Why a frame is no request. Nothing that the message is to blame for: it is answered with `DEFER`.
+    package struct Malformed: Error, Equatable {
+        package let text: String
+    }
+
+    /// Reads the fields and the body of a `DELIVER` frame.
+    package init(_ frame: Frame) throws(Malformed) {
+        guard let id = frame["id"], Self.isName(id) else { throw Malformed(text: "malformed id") }
+        guard let octets = frame.integer("octets"), octets >= 0 else { throw Malformed(text: "malformed octets") }
+        guard let sender = frame["sender"].flatMap({ try? EnvelopeSender(parsing: $0.utf8) }) else {
+            throw Malformed(text: "malformed sender")
+        }
+        var recipients: [EnvelopeRecipient] = []
+        for field in frame.fields where field.name == "recipient" {
+            guard let recipient = try? EnvelopeRecipient(parsing: field.value.utf8) else {
+                throw Malformed(text: "malformed recipient")
+            }
+            recipients.append(recipient)
+        }
+        guard !recipients.isEmpty else { throw Malformed(text: "no recipient") }
+        var body = frame.body ?? ByteBuffer()
+        let length = frame["added"].map { Int($0) ?? -1 } ?? 0
+        guard length >= 0, let added = body.readSlice(length: length) else { throw Malformed(text: "malformed added") }
+        guard body.readableBytes == octets || octets > Self.inlineLimit && body.readableBytes == 0 else {
+            throw Malformed(text: "the body is not the message")
+        }
+        self.init(
+            id: id,
+            attempt: frame.integer("attempt") ?? 1,
+            arrived: frame.integer("arrived").map { Int64(max(0, $0)) } ?? 0,
+            mayBeKnown: frame["retry"] == "yes",
+            sender: sender,
+            recipients: recipients,
+            destination: frame["destination"],
+            added: added,
+            octets: octets,
+            message: body.readableBytes == octets ? body : nil
+        )
+    }
+
+    /// Names become parts of file names.
+    private static func isName(_ text: String) -> Bool {
+        (1...64).contains(text.utf8.count)
+            && text.utf8.allSatisfy { (0x61...0x7a).contains($0) || (0x30...0x39).contains($0) }
+    }
+
+    /// The frame, without its tag.
+    package var frame: Frame {
+        var fields: [Frame.Field] = []
+        fields.reserveCapacity(recipients.count + 10)
+        fields.append(.init("id", id))
+        fields.append(.init("attempt", String(attempt)))
+        fields.append(.init("arrived", String(arrived)))
+        if mayBeKnown { fields.append(.init("retry", "yes")) }
+        fields.append(.init("sender", sender.description))
+        for recipient in recipients { fields.append(.init("recipient", recipient.description)) }
+        if let destination { fields.append(.init("destination", destination)) }
+        fields.append(.init("added", String(added.readableBytes)))
+        fields.append(.init("octets", String(octets)))
+        var body = added
+        if var message { body.writeBuffer(&message) }
+        return Frame("DELIVER", fields, body: body)
+    }
+}

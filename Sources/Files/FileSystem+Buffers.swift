@@ -1,0 +1,47 @@
+import NIOCore
+
+extension FileSystem {
+    /// Writes the readable octets of a buffer.
+    package func write(_ octets: ByteBuffer, to file: FileHandle, at offset: Int? = nil) throws(FileError) {
+        var failure: FileError?
+        octets.withUnsafeReadableBytes { memory in
+            do throws(FileError) { try write(memory, to: file, at: offset) } catch { failure = error }
+        }
+        if let failure { throw failure }
+    }
+
+    /// Reads octets from an offset on: fewer than the maximum only at the file's end.
+    package func read(_ maximum: Int, from file: FileHandle, at offset: Int) throws(FileError) -> ByteBuffer {
+        var octets = ByteBuffer()
+        var failure: FileError?
+        octets.writeWithUnsafeMutableBytes(minimumWritableBytes: maximum) { memory in
+            do throws(FileError) {
+                return try read(
+                    into: UnsafeMutableRawBufferPointer(rebasing: memory[..<maximum]),
+                    from: file,
+                    at: offset
+                )
+            } catch {
+                failure = error
+                return 0
+            }
+        }
+        if let failure { throw failure }
+        return octets
+    }
+
+    /// All of a file that can't be large.
+    ///
+    /// - Throws: EFBIG where it has more octets than the maximum.
+    package func contents(
+        of path: String,
+        in directory: FileHandle?,
+        maximum: Int
+    ) throws(FileError) -> ByteBuffer {
+        let file = try open(path, in: directory, .reading, mode: 0)
+        defer { close(file) }
+        let octets = try read(maximum + 1, from: file, at: 0)
+        guard octets.readableBytes <= maximum else { throw FileError("read \(path)", code: FileError.tooLarge) }
+        return octets
+    }
+}

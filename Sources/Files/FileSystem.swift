@@ -1,0 +1,165 @@
+/// What the spool and the mailboxes do to files: the kernel's calls (`KernelFileSystem`), or a disk that a test pretends.
+///
+/// Paths are relative to an open directory, or to the working directory where there is none. Every call may block:
+/// never on an event loop. A call that was interrupted by a signal is made again.
+package protocol FileSystem: Sendable {
+    /// Opens a file or a directory, or makes a file.
+    func open(
+        _ path: String,
+        in directory: FileHandle?,
+        _ options: OpenOptions,
+        mode: UInt32
+    ) throws(FileError) -> FileHandle
+
+    /// Gives a handle back.
+    func close(_ file: FileHandle)
+
+    /// Reads into the memory at an offset; returns fewer octets than fit only at the file's end.
+    func read(
+        into memory: UnsafeMutableRawBufferPointer,
+        from file: FileHandle,
+        at offset: Int
+    ) throws(FileError) -> Int
+
+    /// Writes all octets.
+    ///
+    /// - Parameter offset: nil for the handle's own position, or the file's end where it was opened for appending.
+    func write(_ octets: UnsafeRawBufferPointer, to file: FileHandle, at offset: Int?) throws(FileError)
+
+    /// Cuts a file, or makes it longer with zeros.
+    func truncate(_ file: FileHandle, to octets: Int) throws(FileError)
+
+    /// Reserves blocks for a file's first octets, where the file system can do that.
+    func allocate(_ file: FileHandle, octets: Int) throws(FileError)
+
+    /// Waits until a file's content (or a directory's entries) and metadata are on stable storage.
+    func sync(_ file: FileHandle) throws(FileError)
+
+    /// Waits until a file's content is on stable storage, with no more metadata than reading it back needs.
+    func syncData(_ file: FileHandle) throws(FileError)
+
+    /// Waits until all that was written to the file system is on stable storage (`syncfs`).
+    func syncAll(of file: FileHandle) throws(FileError)
+
+    func makeDirectory(_ path: String, in directory: FileHandle?, mode: UInt32) throws(FileError)
+
+    /// Gives a file another name, in place of what had that name.
+    func rename(
+        _ path: String,
+        in directory: FileHandle?,
+        to newPath: String,
+        in newDirectory: FileHandle?
+    ) throws(FileError)
+
+    /// Gives a file one more name.
+    ///
+    /// - Throws: `exists` where something has that name.
+    func link(
+        _ path: String,
+        in directory: FileHandle?,
+        to newPath: String,
+        in newDirectory: FileHandle?
+    ) throws(FileError)
+
+    /// Gives a file that was opened with `.unnamed` its name.
+    ///
+    /// - Throws: `exists` where something has that name.
+    func link(_ file: FileHandle, to path: String, in directory: FileHandle?) throws(FileError)
+
+    /// Removes a file's name.
+    func remove(_ path: String, in directory: FileHandle?) throws(FileError)
+
+    /// Removes an empty directory.
+    func removeDirectory(_ path: String, in directory: FileHandle?) throws(FileError)
+
+    /// The names in a directory, in no order, without `.` and `..`. All of them, or an error.
+    func names(_ path: String, in directory: FileHandle?) throws(FileError) -> [[UInt8]]
+
+    /// What is known of a name; a symbolic link is not followed.
+    func status(_ path: String, in directory: FileHandle?) throws(FileError) -> FileStatus
+
+    func status(of file: FileHandle) throws(FileError) -> FileStatus
+
+    /// Sets when a file was last changed. Seconds since 1970.
+    func setModified(_ file: FileHandle, seconds: Int64) throws(FileError)
+
+    /// Takes an exclusive lock on an open file for as long as it is open; false where somebody else holds it.
+    func lock(_ file: FileHandle) throws(FileError) -> Bool
+
+    /// What the file system has left.
+    func space(of file: FileHandle) throws(FileError) -> FileSpace
+}
+
+/// An open file or directory of a `FileSystem`.
+package struct FileHandle: Sendable, Hashable {
+    /// The descriptor, or a number of the pretended disk's.
+    package let descriptor: CInt
+
+    package init(_ descriptor: CInt) { self.descriptor = descriptor }
+}
+
+/// How a file is opened.
+package struct OpenOptions: OptionSet, Sendable {
+    package let rawValue: UInt16
+
+    package init(rawValue: UInt16) { self.rawValue = rawValue }
+
+    package static let reading = OpenOptions(rawValue: 1)
+    package static let writing = OpenOptions(rawValue: 2)
+    /// Each write goes to the file's end.
+    package static let appending = OpenOptions(rawValue: 4)
+    package static let creating = OpenOptions(rawValue: 8)
+    /// With `creating`: it's an error when there is such a file.
+    package static let exclusive = OpenOptions(rawValue: 16)
+    /// Throws away what is in the file.
+    package static let truncating = OpenOptions(rawValue: 32)
+    package static let directory = OpenOptions(rawValue: 64)
+    /// A symbolic link is an error.
+    package static let notFollowing = OpenOptions(rawValue: 128)
+    /// A file without a name in the directory that the path names (`O_TMPFILE`); `link` gives it one.
+    package static let unnamed = OpenOptions(rawValue: 256)
+}
+
+/// What a file system says of a file.
+package struct FileStatus: Sendable, Equatable {
+    package enum Kind: Sendable {
+        case file
+        case directory
+        case other
+    }
+
+    package var kind: Kind
+    /// Octets.
+    package var size: Int
+    /// When it was last changed: seconds since 1970, and nanoseconds.
+    package var modified: Int64
+    package var modifiedNanoseconds: Int64
+    package var inode: UInt64
+    package var links: Int
+
+    package init(kind: Kind, size: Int, modified: Int64, modifiedNanoseconds: Int64 = 0, inode: UInt64, links: Int = 1)
+    {
+        self.kind = kind
+        self.size = size
+        self.modified = modified
+        self.modifiedNanoseconds = modifiedNanoseconds
+        self.inode = inode
+        self.links = links
+    }
+}
+
+/// What a file system has left for us.
+package struct FileSpace: Sendable, Equatable {
+    /// Octets.
+    package var free: Int
+    /// Octets of the whole file system.
+    package var total: Int
+    /// Files that may still be made; nil where that is not limited.
+    package var freeFiles: Int?
+
+    package init(free: Int, total: Int, freeFiles: Int?) {
+        self.free = free
+        self.total = total
+        self.freeFiles = freeFiles
+    }
+}

@@ -1,0 +1,215 @@
+import CLinux
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// The files of this machine, by plain system calls.
+package struct KernelFileSystem: FileSystem {
+    package init() {}
+
+    private func number(_ directory: FileHandle?) -> CInt { directory?.descriptor ?? AT_FDCWD }
+
+    package func open(
+        _ path: String,
+        in directory: FileHandle?,
+        _ options: OpenOptions,
+        mode: UInt32
+    ) throws(FileError) -> FileHandle {
+        while true {
+            let descriptor = openat(number(directory), path, options.flags | O_CLOEXEC, mode)
+            if descriptor >= 0 { return FileHandle(descriptor) }
+            guard errno == EINTR else { throw .last("open \(path)") }
+        }
+    }
+
+    package func close(_ file: FileHandle) { _ = Glibc.close(file.descriptor) }
+
+    package func read(
+        into memory: UnsafeMutableRawBufferPointer,
+        from file: FileHandle,
+        at offset: Int
+    ) throws(FileError) -> Int {
+        guard let base = memory.baseAddress else { return 0 }
+        var count = 0
+        while count < memory.count {
+            let step = pread(file.descriptor, base + count, memory.count - count, off_t(offset + count))
+            if step < 0, errno == EINTR { continue }
+            guard step >= 0 else { throw .last("read") }
+            if step == 0 { break }
+            count += step
+        }
+        return count
+    }
+
+    package func write(_ octets: UnsafeRawBufferPointer, to file: FileHandle, at offset: Int?) throws(FileError) {
+        guard let base = octets.baseAddress else { return }
+        var written = 0
+        while written < octets.count {
+            let (start, left) = (base + written, octets.count - written)
+            let step =
+                if let offset { pwrite(file.descriptor, start, left, off_t(offset + written)) } else {
+                    Glibc.write(file.descriptor, start, left)
+                }
+            if step < 0, errno == EINTR { continue }
+            guard step > 0 else { throw .last("write") }
+            written += step
+        }
+    }
+
+    package func truncate(_ file: FileHandle, to octets: Int) throws(FileError) {
+        guard ftruncate(file.descriptor, off_t(octets)) == 0 else { throw .last("truncate") }
+    }
+
+    package func allocate(_ file: FileHandle, octets: Int) throws(FileError) {
+        let failure = posix_fallocate(file.descriptor, 0, off_t(octets))
+        guard failure == 0 || failure == EOPNOTSUPP || failure == EINVAL else {
+            throw FileError("allocate", code: failure)
+        }
+    }
+
+    package func sync(_ file: FileHandle) throws(FileError) {
+        guard fsync(file.descriptor) == 0 else { throw .last("fsync") }
+    }
+
+    package func syncData(_ file: FileHandle) throws(FileError) {
+        guard fdatasync(file.descriptor) == 0 else { throw .last("fdatasync") }
+    }
+
+    package func syncAll(of file: FileHandle) throws(FileError) {
+        guard CLinux_syncfs(file.descriptor) == 0 else { throw .last("syncfs") }
+    }
+
+    package func makeDirectory(_ path: String, in directory: FileHandle?, mode: UInt32) throws(FileError) {
+        guard mkdirat(number(directory), path, mode) == 0 else { throw .last("make directory \(path)") }
+    }
+
+    package func rename(
+        _ path: String,
+        in directory: FileHandle?,
+        to newPath: String,
+        in newDirectory: FileHandle?
+    ) throws(FileError) {
+        guard renameat(number(directory), path, number(newDirectory), newPath) == 0 else {
+            throw .last("rename \(path) to \(newPath)")
+        }
+    }
+
+    package func link(
+        _ path: String,
+        in directory: FileHandle?,
+        to newPath: String,
+        in newDirectory: FileHandle?
+    ) throws(FileError) {
+        guard linkat(number(directory), path, number(newDirectory), newPath, 0) == 0 else {
+            throw .last("link \(path) to \(newPath)")
+        }
+    }
+
+    package func link(_ file: FileHandle, to path: String, in directory: FileHandle?) throws(FileError) {
+        guard CLinux_link_descriptor(file.descriptor, number(directory), path) == 0 else { throw .last("link \(path)") }
+    }
+
+    package func remove(_ path: String, in directory: FileHandle?) throws(FileError) {
+        guard unlinkat(number(directory), path, 0) == 0 else { throw .last("remove \(path)") }
+    }
+
+    package func removeDirectory(_ path: String, in directory: FileHandle?) throws(FileError) {
+        guard unlinkat(number(directory), path, AT_REMOVEDIR) == 0 else { throw .last("remove directory \(path)") }
+    }
+
+    package func names(_ path: String, in directory: FileHandle?) throws(FileError) -> [[UInt8]] {
+        let own = try open(path, in: directory, [.reading, .directory], mode: 0)
+        guard let stream = fdopendir(own.descriptor) else {
+            let error = FileError.last("list \(path)")
+            close(own)
+            throw error
+        }
+        defer { closedir(stream) }
+        var names: [[UInt8]] = []
+        while true {
+            // The end and an error look alike but for errno.
+            errno = 0
+            guard let entry = readdir(stream) else { break }
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
+            if name != [0x2e], name != [0x2e, 0x2e] { names.append(name) }
+        }
+        guard errno == 0 else { throw .last("list \(path)") }
+        return names
+    }
+
+    package func status(_ path: String, in directory: FileHandle?) throws(FileError) -> FileStatus {
+        var status = stat()
+        guard fstatat(number(directory), path, &status, AT_SYMLINK_NOFOLLOW) == 0 else { throw .last("stat \(path)") }
+        return FileStatus(status)
+    }
+
+    package func status(of file: FileHandle) throws(FileError) -> FileStatus {
+        var status = stat()
+        guard fstat(file.descriptor, &status) == 0 else { throw .last("stat") }
+        return FileStatus(status)
+    }
+
+    package func setModified(_ file: FileHandle, seconds: Int64) throws(FileError) {
+        let moment = timespec(tv_sec: Int(seconds), tv_nsec: 0)
+        var times = [moment, moment]
+        guard futimens(file.descriptor, &times) == 0 else { throw .last("set the time") }
+    }
+
+    package func lock(_ file: FileHandle) throws(FileError) -> Bool {
+        if flock(file.descriptor, LOCK_EX | LOCK_NB) == 0 { return true }
+        guard errno == EWOULDBLOCK else { throw .last("lock") }
+        return false
+    }
+
+    package func space(of file: FileHandle) throws(FileError) -> FileSpace {
+        var info = statvfs()
+        guard fstatvfs(file.descriptor, &info) == 0 else { throw .last("statvfs") }
+        let unit = Int(clamping: info.f_frsize)
+        let free = Int(clamping: info.f_bavail).multipliedReportingOverflow(by: unit)
+        let total = Int(clamping: info.f_blocks).multipliedReportingOverflow(by: unit)
+        return FileSpace(
+            free: free.overflow ? .max : free.partialValue,
+            total: total.overflow ? .max : total.partialValue,
+            freeFiles: info.f_files > 0 ? Int(clamping: info.f_favail) : nil
+        )
+    }
+}
+
+extension OpenOptions {
+    fileprivate var flags: CInt {
+        var flags: CInt
+        switch (contains(.reading), contains(.writing)) {
+        case (true, true): flags = O_RDWR
+        case (false, true): flags = O_WRONLY
+        case (_, false): flags = O_RDONLY
+        }
+        if contains(.appending) { flags |= O_APPEND }
+        if contains(.creating) { flags |= O_CREAT }
+        if contains(.exclusive) { flags |= O_EXCL }
+        if contains(.truncating) { flags |= O_TRUNC }
+        if contains(.directory) { flags |= O_DIRECTORY }
+        if contains(.notFollowing) { flags |= O_NOFOLLOW }
+        if contains(.unnamed) { flags |= CLinux_O_TMPFILE }
+        return flags
+    }
+}
+
+extension FileStatus {
+    fileprivate init(_ status: stat) {
+        let kind: Kind
+        switch status.st_mode & S_IFMT {
+        case S_IFREG: kind = .file
+        case S_IFDIR: kind = .directory
+        default: kind = .other
+        }
+        self.init(
+            kind: kind,
+            size: Int(status.st_size),
+            modified: Int64(status.st_mtim.tv_sec),
+            modifiedNanoseconds: Int64(status.st_mtim.tv_nsec),
+            inode: UInt64(status.st_ino),
+            links: Int(clamping: status.st_nlink)
+        )
+    }
+}

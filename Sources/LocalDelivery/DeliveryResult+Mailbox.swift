@@ -1,0 +1,35 @@
+import Accounts
+import Mailbox
+import SMTP
+
+extension DeliveryResult {
+    /// What a failure on disk means for the message: nothing here is the message's fault, so it waits.
+    init(_ error: MailboxError) {
+        switch error {
+        case .overQuota: self.init(.delayed, .mailboxFull, "the mailbox is full")
+        case .noSpace: self.init(.delayed, .systemFull, "no space left for mailboxes")
+        case .locked: self.init(.delayed, .mailboxBusy, "the mailbox is locked")
+        default: self.init(.delayed, .systemTrouble, "the mailbox cannot be written: \(error)")
+        }
+    }
+
+    /// What it means that authd did not say where an address leads.
+    init(_ error: AccountsError) {
+        switch error {
+        case .refused(let status, let text):
+            self.init(.failed, EnhancedStatusCode(parsing: status.utf8) ?? .failure, text)
+        case .deferred(let status, let text):
+            self.init(.delayed, EnhancedStatusCode(parsing: status.utf8) ?? .systemTrouble, text)
+        case .unavailable(let reason): self.init(.delayed, .systemTrouble, reason)
+        }
+    }
+}
+
+extension EnhancedStatusCode {
+    /// 4.2.0: another program has the mailbox for itself.
+    static let mailboxBusy = EnhancedStatusCode(4, 2, 0)
+    /// 4.2.2: the mailbox holds as much as it may.
+    static let mailboxFull = EnhancedStatusCode(4, 2, 2)
+    /// 4.3.5: the system is configured so that it can't work.
+    static let misconfigured = EnhancedStatusCode(4, 3, 5)
+}

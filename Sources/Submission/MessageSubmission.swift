@@ -1,0 +1,115 @@
+import Bus
+import NIOCore
+import SMTP
+
+/// One message on its way into the queue: what comes is passed on in large pieces, and a slow queue-manager brakes
+/// whoever appends. A small message leaves in one write. Belongs to one event loop.
+package final class MessageSubmission {
+    /// The ID that the message will have.
+    package let id: String
+
+    private let client: SubmissionClient
+    private let connection: QueueConnection
+    private let envelope: SubmissionEnvelope
+    /// What was appended and not sent.
+    private var held = ByteBuffer()
+    private var isBegun = false
+    private var isOver = false
+    /// What queue-manager said, or the loss of its connection, before the end of the message.
+    package private(set) var earlyResult: SubmissionResult?
+
+    /// Smaller slices are joined, so that many small packets do not become as many frames. Octets.
+    private static let worthItsOwnFrame = 16 * 1024
+
+    init(_ envelope: SubmissionEnvelope, over connection: QueueConnection, of client: SubmissionClient) {
+        self.envelope = envelope
+        self.connection = connection
+        self.client = client
+        id = connection.nextID ?? ""
+    }
+
+    /// Appends octets of the message. Returns when more may come; once there is a result, octets are thrown away.
+    package func append(_ octets: ByteBuffer) async {
+        guard earlyResult == nil, !isOver else { return }
+        if held.readableBytes + octets.readableBytes <= SubmissionProtocol.chunk {
+            hold(octets)
+            return
+        }
+        send()
+        var rest = octets
+        while rest.readableBytes >= Self.worthItsOwnFrame,
+            let part = rest.readSlice(length: min(rest.readableBytes, SubmissionProtocol.chunk))
+        {
+            connection.write(SubmissionProtocol.part(part))
+        }
+        if rest.readableBytes > 0 { hold(rest) }
+        await flush()
+    }
+
+    private func hold(_ octets: ByteBuffer) {
+        // The first piece is often all there is: it's kept without a copy.
+        if held.readableBytes == 0 { held = octets } else { held.writeImmutableBuffer(octets) }
+    }
+
+    private func send() {
+        let part = held
+        held = ByteBuffer()
+        if !isBegun {
+            isBegun = true
+            connection.write(SubmissionProtocol.begin(envelope, first: part.readableBytes > 0 ? part : nil))
+        } else if part.readableBytes > 0 {
+            connection.write(SubmissionProtocol.part(part))
+        }
+    }
+
+    private func flush() async {
+        do throws(SubmissionError) {
+            try await connection.flush()
+            if let reply = connection.earlyReply() { end(SubmissionResult(reply, expected: id)) }
+        } catch {
+            lose(error)
+        }
+    }
+
+    private func lose(_ error: SubmissionError) {
+        // It may have said why before it hung up.
+        end(connection.earlyReply().map { SubmissionResult($0, expected: id) } ?? SubmissionResult(error))
+    }
+
+    /// Ends the message, with what goes in front of it, and waits for what queue-manager says about it.
+    ///
+    /// - Parameter added: whole header lines; where the message has no header, with the empty line that ends one.
+    ///   `SubmissionProtocol.addedLimit` octets at most.
+    package func finish(added: ByteBuffer) async -> SubmissionResult {
+        if let earlyResult { return earlyResult }
+        guard !isOver else { return .deferred(.systemTrouble, "the message was thrown away") }
+        send()
+        connection.write(SubmissionProtocol.end(added: added))
+        do throws(SubmissionError) {
+            try await connection.flush()
+            let reply = try await connection.reply()
+            isOver = true
+            client.put(connection)
+            return SubmissionResult(reply, expected: id)
+        } catch {
+            lose(error)
+            return earlyResult ?? SubmissionResult(error)
+        }
+    }
+
+    /// There is a result although the message was not ended: the connection is of no more use.
+    private func end(_ result: SubmissionResult) {
+        earlyResult = result
+        isOver = true
+        held = ByteBuffer()
+        connection.abort()
+    }
+
+    /// Throws the message away. Does nothing after its end.
+    package func abort() {
+        guard !isOver else { return }
+        isOver = true
+        held = ByteBuffer()
+        if isBegun { connection.abort() } else { client.put(connection) }
+    }
+}

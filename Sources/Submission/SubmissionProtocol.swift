@@ -1,0 +1,27 @@
+import Bus
+import NIOCore
+
+/// What both clients of queue.sock keep to (docs/protocols.md, "queue.sock").
+package enum SubmissionProtocol {
+    /// The most octets that a frame carries of a message.
+    package static let chunk = 64 * 1024
+    /// The most octets that may be added in front of a message.
+    package static let addedLimit = 64 * 1024
+
+    static func begin(_ envelope: SubmissionEnvelope, first: ByteBuffer?) -> Frame {
+        var frame = envelope.frame
+        frame.body = first
+        return frame
+    }
+
+    static func part(_ octets: ByteBuffer) -> Frame { Frame("DATA", [Frame.Field](), body: octets) }
+
+    static func end(added: ByteBuffer) -> Frame {
+        Frame("END", [Frame.Field](), body: added.readableBytes > 0 ? added : nil)
+    }
+
+    /// The ID that the greeting, or a reply, offers for the next message.
+    static func nextID(_ reply: Frame) -> String? {
+        reply["next"].flatMap { $0.isEmpty ? nil : $0 }
+    }
+}
