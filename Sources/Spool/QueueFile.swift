@@ -82,9 +82,9 @@ package enum QueueFile {
 
         mutating func add(_ line: ByteBufferView, at position: Int) throws(SpoolError) {
             guard checksum == nil, let colon = line.firstIndex(of: UInt8(ascii: ":")),
-                let octets = PercentCoding.decode(line[(colon + 1)...].drop { $0 == UInt8(ascii: " ") })
+                let decoded = PercentCoding.decode(line[(colon + 1)...].drop { $0 == UInt8(ascii: " ") })
             else { throw .corrupt("malformed envelope line") }
-            let value = String(decoding: octets, as: UTF8.self)
+            let value = String(decoding: decoded, as: UTF8.self)
             let name = String(decoding: line[..<colon], as: UTF8.self)
             switch name {
             case "id": id = MessageID(value)
