@@ -131,7 +131,8 @@ let package = Package(
         // What is on disk.
         library("Files", ["CLinux", nioCore]),
         library(
-            "Spool", ["Encodings", "Files", "SMTP", "CLinux", nioCore, nioPosix, nioConcurrency, collections]
+            "Spool",
+            ["Encodings", "Files", "SMTP", "CLinux", nioCore, nioPosix, nioConcurrency, collections]
         ),
         library("Mailbox", ["CLinux", "MIME", nioCore, nioPosix, nioConcurrency]),
 
@@ -159,7 +160,8 @@ let package = Package(
         // Daemons.
         library("SMTPServer", daemonBase + ["SMTP", "MIME", "SASL", "Accounts", "Front", "Submission", "TLS"]),
         library(
-            "QueueManager", daemonBase + ["Deliverer", "Files", "Spool", "Submission", "SMTP", "MIME", collections]
+            "QueueManager",
+            daemonBase + ["Deliverer", "Files", "Spool", "Submission", "SMTP", "MIME", collections]
         ),
         library("RemoteRelay", daemonBase + ["SMTP", "SASL", "Deliverer", "Resolution", "DNS", "TLS", collections]),
         library("LocalDelivery", daemonBase + ["Mailbox", "SMTP", "MIME", "Accounts", "Deliverer", "Submission"]),

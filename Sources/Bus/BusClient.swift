@@ -100,6 +100,14 @@ package final class BusClient: @unchecked Sendable {
         return tag
     }
 
+    /// Sends what the other side asked for in the course of a request. Does nothing without a connection: who waits for
+    /// the request's replies hears of it.
+    package func write(_ frame: Frame) {
+        loop.assertInEventLoop()
+        connection?.write(frame)
+        scheduleFlush()
+    }
+
     /// Requests of one turn of the loop leave together.
     private func scheduleFlush() {
         guard !flushScheduled else { return }

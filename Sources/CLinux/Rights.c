@@ -24,6 +24,16 @@ pid_t CLinux_peer_pid(int socket) {
     return peer.pid;
 }
 
+int CLinux_peer_groups(int socket, gid_t *groups, int capacity) {
+    struct ucred peer;
+    socklen_t length = sizeof peer;
+    if (capacity < 1 || getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return -1;
+    groups[0] = peer.gid;
+    length = (socklen_t)((size_t)(capacity - 1) * sizeof *groups);
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups + 1, &length) != 0) return -1;
+    return 1 + (int)(length / sizeof *groups);
+}
+
 int CLinux_set_no_new_privs(void) { return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); }
 
 bool CLinux_no_new_privs(void) { return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1; }

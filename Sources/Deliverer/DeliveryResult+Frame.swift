@@ -12,6 +12,7 @@ extension DeliveryResult {
         fields.append(.init("status", status.description))
         fields.append(.init("action", action.rawValue))
         if scope == .destination { fields.append(.init("scope", scope.rawValue)) }
+        if isUncertain { fields.append(.init("uncertain", "yes")) }
         if let remote { fields.append(.init("remote", remote.description)) }
         if let diagnostic { fields.append(.init("diagnostic", diagnostic)) }
         if let expanded { fields.append(.init("expanded", String(expanded))) }
@@ -49,5 +50,6 @@ extension DeliveryResult {
             expanded: reply.integer("expanded"),
             scope: reply["scope"].flatMap { Scope(rawValue: $0) } ?? .recipient
         )
+        isUncertain = action == .delayed && reply["uncertain"] == "yes"
     }
 }

@@ -79,7 +79,7 @@ package final class Listener: Sendable {
         session: @escaping @Sendable (Connection) async -> Void
     ) {
         if connection.remoteAddress == nil {
-            connection.peerUser = Self.peerUser(of: connection.channel)
+            connection.peerUser = Self.onSocket(of: connection) { UInt32(exactly: CLinux_peer_uid($0)) }
         } else {
             _ = try? connection.channel.syncOptions?.setOption(.tcpOption(.tcp_nodelay), value: 1)
         }
@@ -138,11 +138,23 @@ package final class Listener: Sendable {
         try? await done.futureResult.get()
         timer.cancel()
     }
+}
 
-    private static func peerUser(of channel: any Channel) -> UInt32? {
-        let uid = try? channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) {
-            CLinux_peer_uid($0)
-        }
-        return uid.flatMap { UInt32(exactly: $0) }
+extension Connection {
+    /// The groups of the process at the other end of a Unix-domain socket; none where they are not known.
+    package var peerGroups: [UInt32] {
+        Listener.onSocket(of: self) { socket in
+            var groups = [gid_t](repeating: 0, count: 256)
+            let count = CLinux_peer_groups(socket, &groups, CInt(groups.count))
+            return count > 0 ? Array(groups.prefix(Int(count))) : []
+        } ?? []
+    }
+}
+
+extension Listener {
+    fileprivate static func onSocket<Value>(of connection: Connection, _ ask: (CInt) -> Value?) -> Value? {
+        let operations = connection.channel.pipeline.syncOperations
+        let found = try? operations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { ask($0) }
+        return found ?? nil
     }
 }

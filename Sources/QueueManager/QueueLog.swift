@@ -1,5 +1,6 @@
 import Logging
 import Metrics
+import SMTP
 import Spool
 
 /// One line for each thing that happens to a message, its ID first, so that a search for the ID tells its story.
@@ -18,7 +19,7 @@ struct QueueLog: Sendable {
         logger.info("\(id) accepted", metadata: metadata)
     }
 
-    func result(_ job: DeliveryJob, _ recipient: String, _ result: RecipientResult, _ word: String) {
+    func result(_ job: DeliveryJob, _ recipient: EnvelopeRecipient, _ result: DeliveryResult, _ word: String) {
         logger.info(
             "\(job.message.id) \(word)",
             metadata: [
@@ -34,13 +35,21 @@ struct QueueLog: Sendable {
 
     func unreported(_ id: MessageID, why: String) { logger.info("\(id) not reported", metadata: ["reason": "\(why)"]) }
 
-    func removed(_ id: MessageID) { logger.info("\(id) left the queue") }
+    func unreportable(_ id: MessageID, _ reason: String) {
+        logger.error("\(id) cannot be reported now; it is tried again", metadata: ["reason": "\(reason)"])
+    }
+
+    func left(_ id: MessageID) { logger.info("\(id) left the queue") }
 
     func interrupted(_ id: MessageID, _ reason: String) {
         logger.notice("\(id) interrupted", metadata: ["reason": "\(reason)"])
     }
 
     func administered(_ id: MessageID, _ what: String) { logger.notice("\(id) \(what) by the administrator") }
+
+    func unchanged(_ id: MessageID, _ what: String, _ reason: String) {
+        logger.error("\(id) cannot be \(what)", metadata: ["reason": "\(reason)"])
+    }
 
     func missing(_ id: MessageID) { logger.error("\(id) forgotten: its file is gone") }
 
@@ -50,7 +59,7 @@ struct QueueLog: Sendable {
 
     func unlisted(_ what: String, _ reason: String) {
         logger.error(
-            "a directory of the spool can't be listed; it's tried again",
+            "a directory of the spool cannot be listed; it's tried again",
             metadata: [
                 "directory": "\(what)", "reason": "\(reason)",
             ]
@@ -61,8 +70,12 @@ struct QueueLog: Sendable {
         logger.error("\(id) moved to corrupt/", metadata: ["reason": "\(reason)"])
     }
 
+    func unfiled(_ id: MessageID, _ reason: String) {
+        logger.error("\(id) cannot be filed now; it is tried again", metadata: ["reason": "\(reason)"])
+    }
+
     func unreadable(_ id: MessageID, _ reason: String) {
-        logger.error("\(id) can't be read now", metadata: ["reason": "\(reason)"])
+        logger.error("\(id) cannot be read now", metadata: ["reason": "\(reason)"])
     }
 
     func refused(_ reason: String, sender: String) {

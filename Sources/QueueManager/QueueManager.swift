@@ -5,13 +5,9 @@ import NIOPosix
 import Network
 import Spool
 
-#if canImport(Glibc)
-import Glibc
-#endif
-
-/// The queue: its spool, its schedule and its two sockets.
+/// The queue with its spool and its two sockets.
 package final class QueueManager: Sendable {
-    private let scheduler: Scheduler
+    private let queue: Queue
     private let submissions: BusServer
     private let control: BusServer
     private let spool: Spool
@@ -30,35 +26,42 @@ package final class QueueManager: Sendable {
         logger: Logger,
         onFailure: @escaping @Sendable (SpoolError) -> Void
     ) throws(SpoolError) {
-        spool = try Spool(path: path, options: options, callBack: { loop.execute($0) }, onFailure: onFailure)
-        scheduler = Scheduler(settings: settings, spool: spool, loop: loop, clock: clock, logger: logger)
+        var host = Spool.Host.thisMachine(loop: loop)
+        let log = QueueLog(logger)
+        host.onLate = { id, error in log.unfiled(id, "\(error)") }
+        spool = try Spool(path: path, options: options, host: host, onFailure: onFailure)
+        queue = Queue(settings: settings, spool: spool, loop: loop, clock: clock, logger: logger)
         submissions = BusServer(group: loop, connections: 2000, logger: logger)
         control = BusServer(group: loop, connections: 100, logger: logger)
         self.loop = loop
         self.logger = logger
     }
 
-    /// Looks what is due, for tests that move their clock.
-    package func timeHasCome() async { try? await loop.submit { [scheduler] in scheduler.timeHasCome() }.get() }
+    /// Begins what is due, for tests that move their clock.
+    package func timeHasCome() async { try? await loop.submit { [queue] in queue.timeHasCome() }.get() }
 
     /// Serves the sockets, and finds the messages that are in the spool.
     ///
     /// - Parameters:
     ///   - queueSocket: a listening descriptor for run/queue.sock; likewise `controlSocket`.
     package func start(queueSocket: CInt, controlSocket: CInt) async throws {
-        let scheduler = scheduler
-        let recovery = QueueRecovery(scheduler: scheduler)
+        let (queue, loop, logger) = (queue, loop, logger)
+        try await loop.submit {
+            queue.start { isLocal, onReturn in
+                let path = isLocal ? queue.settings.deliverSocket : queue.settings.relaySocket
+                return SocketLink(path: path, on: loop, logger: logger, onReturn: onReturn)
+            }
+        }.get()
         try await submissions.accept(on: queueSocket) { connection in
-            var session = SubmissionSession(connection, scheduler)
+            var session = SubmissionSession(connection, queue)
             await session.run()
         }
-        let session = ControlSession(scheduler: scheduler)
+        let session = ControlSession(queue: queue)
         try await control.answer(on: controlSocket) { frame, connection in
             try await session.answer(frame, on: connection)
         }
-        let logger = logger
         Task(executorPreference: LoopExecutor.of(loop)) {
-            let count = await recovery.run()
+            let count = await QueueRecovery(queue: queue).run()
             logger.info("spool read", metadata: ["messages": "\(count)"])
         }
     }
@@ -67,7 +70,7 @@ package final class QueueManager: Sendable {
     package func shutDown(grace: TimeAmount) async {
         await submissions.shutDown(grace: grace)
         await control.shutDown(grace: grace)
-        try? await loop.submit { [scheduler] in scheduler.close() }.get()
+        try? await loop.submit { [queue] in queue.close() }.get()
         await spool.close()
     }
 }

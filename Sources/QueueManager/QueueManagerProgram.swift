@@ -17,6 +17,8 @@ package struct QueueManagerProgram: DaemonProgram {
         let settings: QueueSettings
     }
 
+    /// The group whose members may look at the queue.
+    private static let readers = "martlet"
     /// How long connections may go on once the supervisor asked for the end.
     private static let grace = TimeAmount.seconds(5)
 
@@ -26,11 +28,11 @@ package struct QueueManagerProgram: DaemonProgram {
     package var name: DaemonName { .queueManager }
 
     package func prepare(_ setup: Setup) throws -> Prepared {
-        // Deliverers read queue files; what keeps others out is the mode of the directories above them.
-        umask(0o022)
+        umask(0o077)
         var settings = QueueSettings(setup.configuration)
         settings.trusted = setup.uids(of: [.smtpd, .localDeliver, .remoteRelay, .queueManager])
         settings.administrators = setup.uids(of: [.queueManager])
+        settings.readers = getgrnam(Self.readers)?.pointee.gr_gid
         let prepared = Prepared(
             queueSocket: try setup.listen(unix: "run/queue.sock"),
             controlSocket: try setup.listen(unix: "run/control.sock"),

@@ -12,7 +12,7 @@ package struct QueueSettings: Sendable {
     /// How long a delivery report is tried.
     package var bounceLifetime: Int64 = 2 * 86_400_000
     /// After how long the sender is told that a message is late; 0 for never.
-    package var delayWarning: Int64 = 0
+    package var delayWarning: Int64 = 4 * 3_600_000
     /// The first wait after a failed attempt.
     package var retryMinimum: Int64 = 300_000
     /// The longest wait between attempts.
@@ -33,12 +33,14 @@ package struct QueueSettings: Sendable {
     package var trusted: Set<UInt32> = []
     /// Uids that may use every verb of the control socket, beside root and our own.
     package var administrators: Set<UInt32> = []
+    /// The group whose members may look at the queue.
+    package var readers: UInt32?
     /// How long a peer may be silent in the middle of a message.
     package var idleTimeout = TimeAmount.minutes(5)
     /// Received fields from which on a message is taken to be in a loop.
     package var maximumHops = 100
-    /// Messages whose envelope is kept in memory until they were tried.
-    package var cachedEnvelopes = 20_000
+    /// What new messages may take of memory until they were tried. Octets.
+    package var cachedContent = 32 << 20
     /// local-deliver's socket.
     package var deliverSocket = "run/deliver.sock"
     /// remote-relay's socket.

@@ -48,6 +48,9 @@ package struct DeliveryResult: Hashable, Sendable {
     package var expanded: Int?
     /// Only a delay can be about the destination.
     package var scope: Scope
+    /// The message may have got through although that isn't certain, such as where a disk failed at the last step: who
+    /// tries again looks first.
+    package var isUncertain = false
 
     /// A result. A status of a class that contradicts the action is replaced by the action's `x.0.0`.
     package init(

@@ -6,6 +6,7 @@ import NIOCore
 package final class IncomingMessage: @unchecked Sendable {
     // Unchecked: its user calls one method at a time.
     private let envelope: MessageEnvelope
+    package var id: MessageID { envelope.id }
     private let files: SpoolFiles
     private let file: FileHandle
     private var head: ByteBuffer

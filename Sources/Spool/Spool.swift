@@ -171,6 +171,13 @@ package final class Spool: Sendable {
         package var added: ByteBuffer
         /// The message, where it is no larger than was asked for.
         package var message: ByteBuffer?
+
+        package init(head: QueueFileHead, isHeld: Bool, added: ByteBuffer, message: ByteBuffer?) {
+            self.head = head
+            self.isHeld = isHeld
+            self.added = added
+            self.message = message
+        }
     }
 
     /// Reads a message's envelope, the added block, and the message where it is small.
@@ -203,9 +210,16 @@ package final class Spool: Sendable {
     }
 
     /// The same of a file that is in memory.
-    package static func content(of file: ByteBuffer, messageLimit: Int) throws(SpoolError) -> Content {
-        guard let head = try QueueFile.parseHead(file),
-            let message = file.getSlice(at: file.readerIndex + head.offset, length: head.octets),
+    ///
+    /// - Parameter head: what the file says, where that is known.
+    package static func content(
+        of file: ByteBuffer,
+        head: QueueFileHead? = nil,
+        messageLimit: Int
+    ) throws(SpoolError) -> Content {
+        var head = head
+        if head == nil { head = try QueueFile.parseHead(file) }
+        guard let head, let message = file.getSlice(at: file.readerIndex + head.offset, length: head.octets),
             let added = file.getSlice(at: file.readerIndex + head.offset + head.octets, length: head.added)
         else { throw .corrupt("the envelope has no end") }
         return Content(

@@ -87,7 +87,7 @@ import Testing
         #expect(try await queue.control("BOUNCE", fields).last?.replyKind == .ok)
         let report = try await deliverer.next()
         #expect(report.frame["recipient"] == "<alice@example.test> NOTIFY=NEVER")
-        #expect(try queue.message(report).contains("not wanted"))
+        #expect(report.message.contains("not wanted"))
         report.answer(.ok, "2.0.0")
         _ = try await queue.list { $0.isEmpty }
         await queue.stop()

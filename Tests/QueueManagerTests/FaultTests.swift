@@ -1,6 +1,7 @@
 import Bus
 import Foundation
 import NIOCore
+import SMTP
 import Spool
 import Testing
 
@@ -33,8 +34,8 @@ import Testing
         let envelope = MessageEnvelope(
             id: id,
             arrived: 1_795_447_200,
-            sender: "<alice@example.test>",
-            recipients: ["<bob@example.test>"]
+            sender: try EnvelopeSender(parsing: "<alice@example.test>".utf8),
+            recipients: [try EnvelopeRecipient(parsing: "<bob@example.test>".utf8)]
         )
         let file = QueueFile.encode(envelope, message: ByteBuffer(string: "Subject: hello\r\n\r\n")).file
         let directory = queue.path("spool/queue/\(id.path.prefix(2))")
@@ -57,6 +58,7 @@ import Testing
         let id = try #require(try await queue.submit(to: ["<bob@example.test>"])["id"])
         try await deliverer.next().answer(.defer, "4.2.0")
         _ = try await queue.list { $0.first?["state"] == "deferred" }
+        try await queue.waitForFile("spool/queue/\(id.suffix(2))/\(id)")
         let file = queue.path("spool/queue/\(id.suffix(2))/\(id)")
         try FileManager.default.moveItem(atPath: file, toPath: queue.path("spool/hold/\(id)"))
         #expect(try await queue.control("FLUSH", [.init("id", id)]).last?.replyKind == .ok)
@@ -76,6 +78,7 @@ import Testing
         let id = try #require(try await queue.submit(to: ["<bob@example.test>"])["id"])
         try await deliverer.next().answer(.defer, "4.2.0")
         _ = try await queue.list { $0.first?["state"] == "deferred" }
+        try await queue.waitForFile("spool/queue/\(id.suffix(2))/\(id)")
         let (file, saved) = (queue.path("spool/queue/\(id.suffix(2))/\(id)"), queue.path("saved"))
         try FileManager.default.moveItem(atPath: file, toPath: saved)
         // A directory can be opened, but not read.

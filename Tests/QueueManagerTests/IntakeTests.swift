@@ -19,7 +19,7 @@ import Testing
         #expect(request.frame.all("recipient") == ["<bob@example.test> NOTIFY=NEVER"])
         #expect(request.frame["attempt"] == "1")
         #expect(request.frame["retry"] == nil)
-        #expect(try queue.message(request) == "Subject: hello\r\n\r\nHello.\r\n")
+        #expect(request.message == "Subject: hello\r\n\r\nHello.\r\n")
         #expect(try await queue.list().map { $0["state"] } == ["active"])
         request.answer(.ok, "2.0.0")
         _ = try await queue.list { $0.isEmpty }
@@ -37,7 +37,22 @@ import Testing
         frames.append(Frame("END"))
         #expect(try await queue.exchange(frames).replyKind == .ok)
         let request = try await deliverer.next()
-        #expect(try queue.message(request) == String(repeating: part, count: 20))
+        #expect(request.message.isEmpty)
+        let octets = try #require(request.frame.integer("octets"))
+        #expect(octets == 20 * part.utf8.count)
+        // Pieces come in the order they were asked for.
+        let offsets = Array(stride(from: 0, to: octets, by: 65536))
+        for offset in offsets { request.read(offset, min(65536, octets - offset)) }
+        var text = ""
+        for offset in offsets {
+            let piece = try await deliverer.next()
+            #expect(piece.frame.replyKind == .ok)
+            #expect(piece.frame.integer("offset") == offset)
+            text += piece.message
+        }
+        #expect(text == String(repeating: part, count: 20))
+        request.read(octets - 1, 2)
+        #expect(try await deliverer.next().frame.replyKind == .reject)
         await queue.stop()
         await deliverer.stop()
     }
@@ -54,6 +69,7 @@ import Testing
             connection.write(
                 Frame("SUBMIT", ["sender": "<>", "recipient": "<b@example.test>"], body: ByteBuffer(string: "y"))
             )
+            connection.write(Frame("END"))
             try await connection.flush()
             return try await connection.readFrame(&parser)?["id"]
         }
@@ -109,7 +125,7 @@ import Testing
         let deliverer = try await queue.deliverer()
         try await queue.start()
         _ = try await queue.submit(to: ["<bob@example.test>"], fields: [])
-        let text = try queue.message(try await deliverer.next())
+        let text = try await deliverer.next().message
         #expect(text.hasPrefix("Received: by mail.example.test (Martlet, from uid "))
         await queue.stop()
         await deliverer.stop()

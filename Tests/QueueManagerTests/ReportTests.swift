@@ -29,7 +29,7 @@ import Testing
         let report = try await deliverer.next()
         #expect(report.frame["sender"] == "<>")
         #expect(report.frame.all("recipient") == ["<alice@example.test> NOTIFY=NEVER"])
-        let text = try queue.message(report)
+        let text = report.message
         #expect(text.contains("To: <alice@example.test>\r\n"))
         let boundary = try #require(text.firstMatch(of: /boundary="(.*?)"/)?.1)
         let parts = text.components(separatedBy: "\r\n--\(boundary)")
@@ -91,7 +91,7 @@ import Testing
         _ = try await queue.list { $0.first?["attempts"] == "2" }
         await queue.advance(1_000_000)
         try await relay.next().answer(.defer, "4.2.1", [.init("text", "busy")])
-        let text = try queue.message(try await deliverer.next())
+        let text = try await deliverer.next().message
         #expect(text.contains("Status: 4.4.7\r\n"))
         #expect(text.contains("busy"))
         await queue.stop()
@@ -109,7 +109,7 @@ import Testing
         await queue.advance(1_000_000)
         try await relay.next().answer(.defer, "4.2.1")
         let warning = try await deliverer.next()
-        #expect(try queue.message(warning).contains("Action: delayed\r\n"))
+        #expect(warning.message.contains("Action: delayed\r\n"))
         warning.answer(.ok, "2.0.0")
         _ = try await queue.list { $0.count == 1 && $0.first?["attempts"] == "2" }
         await queue.advance(3_000_000)

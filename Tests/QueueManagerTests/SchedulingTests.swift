@@ -133,7 +133,7 @@ import Testing
         let relay = try await queue.relay()
         try await queue.start { $0.destinationConcurrency = 1 }
         _ = try await queue.submit(to: ["<one@example.net>"])
-        try await relay.next().answer(.defer, "4.4.1")
+        try await relay.next().answer(.defer, "4.4.1", [.init("scope", "destination")])
         _ = try await queue.list { $0.first?["state"] == "deferred" }
         _ = try await queue.submit(to: ["<two@example.net>"])
         _ = try await queue.submit(to: ["<other@example.org>"])

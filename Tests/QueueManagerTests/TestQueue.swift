@@ -1,4 +1,5 @@
 import Bus
+import Deliverer
 import Foundation
 import Logging
 import NIOConcurrencyHelpers
@@ -14,10 +15,21 @@ struct DeliveryRequest: Sendable {
     let frame: Frame
     let connection: Connection
 
+    /// The message that came with it, with what is added in front.
+    var message: String { frame.body.map { String(buffer: $0) } ?? "" }
+
+    /// Asks for a piece of the message; it comes as the deliverer's next frame.
+    func read(_ offset: Int, _ length: Int) {
+        send(PieceRequest(tag: frame["tag"] ?? "", offset: offset, length: length).frame)
+    }
+
     func answer(_ kind: ReplyKind, _ status: String, _ fields: [Frame.Field] = []) {
-        let reply = Frame.reply(kind, status: status, tag: frame["tag"], fields)
+        send(Frame.reply(kind, status: status, tag: frame["tag"], fields))
+    }
+
+    private func send(_ frame: Frame) {
         connection.eventLoop.execute {
-            connection.write(reply)
+            connection.write(frame)
             Task(executorPreference: LoopExecutor.of(connection.eventLoop)) { try? await connection.flush() }
         }
     }
@@ -131,7 +143,7 @@ final class TestQueue: Sendable {
     ) async throws -> Frame {
         var frame = Frame("SUBMIT", [.init("sender", sender)] + recipients.map { .init("recipient", $0) } + fields)
         frame.body = ByteBuffer(string: text)
-        return try await exchange([frame])
+        return try await exchange([frame, Frame("END")])
     }
 
     /// Sends frames that make one message, and gives the reply to it.
@@ -170,11 +182,8 @@ final class TestQueue: Sendable {
         }
     }
 
-    /// The message that a request is about.
-    func message(_ request: DeliveryRequest) throws -> String {
-        let data = try Data(contentsOf: URL(fileURLWithPath: path("spool/queue/\(request.frame["file"] ?? "")")))
-        let offset = request.frame.integer("offset") ?? 0
-        let octets = request.frame.integer("octets") ?? 0
-        return String(decoding: data.dropFirst(offset).prefix(octets), as: UTF8.self)
+    /// Waits until a file is there.
+    func waitForFile(_ name: String) async throws {
+        while !FileManager.default.fileExists(atPath: path(name)) { try await Task.sleep(for: .milliseconds(5)) }
     }
 }

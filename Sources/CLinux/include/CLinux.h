@@ -8,6 +8,9 @@
 
 /// The uid at the other end of a connected Unix-domain socket (SO_PEERCRED), or -1 with errno.
 int64_t CLinux_peer_uid(int socket);
+/// The groups of the process at the other end of a connected Unix-domain socket, its first one first. How many, or -1 with
+/// errno, such as ERANGE where there are more than fit.
+int CLinux_peer_groups(int socket, gid_t *groups, int capacity);
 /// The process at the other end of a connected Unix-domain socket (for a client: the one that called listen), or -1 with
 /// errno; 0 where it can't be seen from here.
 pid_t CLinux_peer_pid(int socket);

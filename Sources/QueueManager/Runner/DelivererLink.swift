@@ -3,10 +3,28 @@ import Logging
 import NIOCore
 import Network
 
-/// The connection to a delivery daemon: says whether it's there, and comes back to it when it was away. That it's away
+/// The way to one deliverer. Belongs to the queue's event loop.
+protocol DelivererLink: AnyObject, Sendable {
+    /// Whether requests are taken now.
+    var isThere: Bool { get }
+
+    /// Starts to look for the deliverer, and goes on until it's there.
+    func connect()
+
+    /// Sends a request. What comes back goes to the handler, which returns whether that was the last of it; a failure is
+    /// the last.
+    func send(_ request: Frame, _ handler: @escaping BusClient.ReplyHandler)
+
+    /// Sends what the deliverer asked for.
+    func answer(_ frame: Frame)
+
+    func close()
+}
+
+/// The connection to a deliverer's socket: says whether it's there, and comes back to it when it was away. That it's away
 /// is no failed attempt for any message.
-final class DelivererLink: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+final class SocketLink: DelivererLink, @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     private let client: BusClient
     private let loop: any EventLoop
     private let logger: Logger
@@ -16,6 +34,7 @@ final class DelivererLink: @unchecked Sendable {
     private var wait: Int64 = firstWait
     private let onReturn: () -> Void
 
+    /// Milliseconds.
     private static let firstWait: Int64 = 20
     private static let longestWait: Int64 = 1000
 
@@ -30,16 +49,19 @@ final class DelivererLink: @unchecked Sendable {
 
     var isThere: Bool { client.isConnected }
 
-    func send(_ frame: Frame, _ handler: @escaping BusClient.ReplyHandler) { client.start(frame, handler) }
+    func send(_ request: Frame, _ handler: @escaping BusClient.ReplyHandler) { client.start(request, handler) }
 
-    /// Starts to look for the deliverer, and goes on until it's there.
+    func answer(_ frame: Frame) { client.write(frame) }
+
     func connect() {
+        loop.assertInEventLoop()
         guard !isConnecting, !isClosed, !client.isConnected else { return }
         isConnecting = true
         Task(executorPreference: LoopExecutor.of(loop)) { await self.keepTrying() }
     }
 
     private func keepTrying() async {
+        loop.assertInEventLoop()
         defer { isConnecting = false }
         while !isClosed {
             do {
@@ -59,6 +81,7 @@ final class DelivererLink: @unchecked Sendable {
     }
 
     func close() {
+        loop.assertInEventLoop()
         isClosed = true
         client.close()
     }

@@ -3,6 +3,7 @@ import MIME
 import NIOCore
 import SMTP
 import Spool
+import Submission
 
 #if canImport(Glibc)
 import Glibc
@@ -12,15 +13,15 @@ import Glibc
 struct SubmissionRefusal: Error {
     let reply: Frame
 
-    init(_ kind: ReplyKind, _ status: String, _ text: String) {
+    init(_ kind: ReplyKind, _ status: EnhancedStatusCode, _ text: String) {
         reply = Frame.reply(kind, status: status, text: text)
     }
 
     init(_ error: SpoolError) {
-        if error == .full {
-            self.init(.defer, "4.3.1", "not enough space in the queue")
-        } else {
-            self.init(.defer, "4.3.0", "the queue can't take it now")
+        switch error {
+        case .full: self.init(.defer, .systemFull, "not enough space in the queue")
+        case .failed, .corrupt, .missing, .broken, .owned:
+            self.init(.defer, .systemTrouble, "the queue cannot take it now")
         }
     }
 }
@@ -41,28 +42,27 @@ struct SubmissionPolicy {
 
     /// Makes the envelope that goes into the spool.
     func envelope(_ submit: Frame, id: MessageID, now: Int64) throws(SubmissionRefusal) -> MessageEnvelope {
-        guard let sender = submit["sender"], (try? EnvelopeSender(parsing: sender.utf8)) != nil else {
-            throw SubmissionRefusal(.reject, "5.5.4", "malformed sender")
+        let submission: SubmissionEnvelope
+        do throws(SubmissionEnvelope.Malformed) {
+            submission = try SubmissionEnvelope(submit)
+        } catch {
+            throw SubmissionRefusal(.reject, .invalidArguments, error.text)
         }
-        var recipients: [String] = []
-        var seen: Set<String> = []
-        for field in submit.fields where field.name == "recipient" {
-            guard (try? EnvelopeRecipient(parsing: field.value.utf8)) != nil else {
-                throw SubmissionRefusal(.reject, "5.5.4", "malformed recipient")
-            }
-            if seen.insert(field.value).inserted { recipients.append(field.value) }
+        guard submission.recipients.count <= (isTrusted ? Self.recipientLimit : settings.maximumRecipients) else {
+            throw SubmissionRefusal(.reject, .tooManyRecipientsEver, "too many recipients")
         }
-        guard !recipients.isEmpty else { throw SubmissionRefusal(.reject, "5.5.4", "no recipient") }
-        guard recipients.count <= (isTrusted ? Self.recipientLimit : settings.maximumRecipients) else {
-            throw SubmissionRefusal(.reject, "5.5.3", "too many recipients")
-        }
-        var envelope = MessageEnvelope(id: id, arrived: now, sender: sender, recipients: recipients)
+        var envelope = MessageEnvelope(
+            id: id,
+            arrived: now,
+            sender: submission.sender,
+            recipients: submission.recipients
+        )
         if isTrusted {
-            envelope.client = submit["client"]
-            envelope.helo = submit["helo"]
-            envelope.protocolName = submit["protocol"]
-            envelope.user = submit["user"]
-            envelope.origin = submit["origin"]
+            envelope.client = submission.client
+            envelope.helo = submission.helo
+            envelope.protocolName = submission.protocolName
+            envelope.user = submission.user
+            envelope.origin = submission.origin
         } else {
             envelope.client = "local"
         }
@@ -70,7 +70,7 @@ struct SubmissionPolicy {
         return envelope
     }
 
-    /// Whether nobody has written a trace field yet.
+    /// Whether nobody writes a trace field of its own.
     private func isLocalProgram(_ envelope: MessageEnvelope) -> Bool {
         envelope.protocolName == nil && envelope.origin == nil
     }

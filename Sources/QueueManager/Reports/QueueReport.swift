@@ -5,65 +5,64 @@ import Spool
 
 /// A delivery report (RFC 3462, RFC 3464): tells a sender what became of a message.
 struct QueueReport {
-    enum Kind {
+    enum Kind: Sendable {
         case failed
         case delayed
     }
 
-    struct Recipient {
+    struct Recipient: Sendable {
         var recipient: EnvelopeRecipient
-        var result: RecipientResult
+        var result: DeliveryResult
     }
 
     let kind: Kind
+    /// Those who were asked about.
     let recipients: [Recipient]
-    /// The finished queue file.
-    private(set) var file: (head: QueueFileHead, file: ByteBuffer)?
+    /// The finished queue file; nil where nobody wants to know.
+    private(set) var file: (head: QueueFileHead, octets: ByteBuffer)?
 
     /// How much of the original's header is shown. Octets.
     static let headerLimit = 32 * 1024
 
-    init(kind: Kind, recipients: [Recipient]) {
-        self.kind = kind
-        self.recipients = recipients
-    }
-
-    /// Makes the queue file; none where the sender is nobody.
+    /// Makes the report. Recipients whose `NOTIFY` says that the sender doesn't want to know are left out.
     ///
     /// - Parameters:
     ///   - header: the begin of the original message.
     ///   - expiry: when a late message is given up. Seconds since 1970.
-    mutating func write(
+    /// - Throws: `BuildError`.
+    init(
+        _ kind: Kind,
+        _ all: [Recipient],
         id: MessageID,
         about original: MessageEnvelope,
         header: ByteBuffer,
         settings: QueueSettings,
         expiry: Int64,
         now: Int64
-    ) {
-        guard let sender = try? EnvelopeSender(parsing: original.sender.utf8), let address = sender.path.address else {
-            return
-        }
-        let status = status(settings, sender.parameters.envelopeID, original, expiry: expiry)
+    ) throws(BuildError) {
+        self.kind = kind
+        let event = kind == .failed ? RecipientParameters.Notify.failure : .delay
+        recipients = all.filter { $0.recipient.parameters.notify?.contains(event) ?? true }
+        guard !recipients.isEmpty, let address = original.sender.path.address else { return }
+        let status = status(settings, original.sender.parameters.envelopeID, original, expiry: expiry)
         let lines = Self.headerLines(header)
-        // Nothing in it is refused: what comes from outside is cleaned.
-        let built = try? message(id, to: address, status, lines, settings, expiry: expiry, now: now)
-        guard let built else { return }
+        let built = try message(id, to: address, status, lines, settings, expiry: expiry, now: now)
         let isEightBit = built.needsEightBit || address.needsUTF8
         let body = ByteBuffer(bytes: built.octets)
         var parameters = MailParameters()
         parameters.body = isEightBit ? .eightBitMIME : nil
         parameters.isUTF8 = address.needsUTF8
+        var recipient = RecipientParameters()
+        recipient.notify = []
         var envelope = MessageEnvelope(
             id: id,
             arrived: now,
-            sender: EnvelopeSender(.null, parameters: parameters).description,
-            recipients: ["<\(address)> NOTIFY=NEVER"]
+            sender: EnvelopeSender(.null, parameters: parameters),
+            recipients: [EnvelopeRecipient(address, parameters: recipient)]
         )
         envelope.client = "local"
-        let (file, offset) = QueueFile.encode(envelope, message: body)
-        let head = QueueFileHead(envelope, offset: offset, octets: body.readableBytes)
-        self.file = (head, file)
+        let (octets, head) = QueueFile.encode(envelope, message: body)
+        file = (head, octets)
     }
 
     // MARK: The message
@@ -145,8 +144,7 @@ struct QueueReport {
         status.action = kind == .failed ? .failed : .delayed
         status.status = "\(recipient.result.status)"
         if let remote = recipient.result.remote {
-            let name = remote.utf8.prefix { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "[") }
-            let host = Self.clean(String(decoding: name, as: UTF8.self))
+            let host = Self.clean(remote.name ?? remote.address)
             if !host.isEmpty { status.remoteMTA = ReportValue("dns", host) }
         }
         if let words = recipient.result.diagnostic {

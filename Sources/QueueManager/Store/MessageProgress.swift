@@ -1,3 +1,4 @@
+import SMTP
 import Spool
 
 /// What a message's state file comes down to.
@@ -15,7 +16,7 @@ struct MessageProgress {
         for entry in entries {
             let index = entry.recipient - 1
             switch entry.event {
-            case .delivered(let status), .failed(let status):
+            case .final(_, let status):
                 final.insert(index)
                 texts[index] = "\(status) \(entry.text)"
             case .deferred(let count, let next, let status):

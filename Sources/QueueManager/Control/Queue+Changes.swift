@@ -1,0 +1,169 @@
+import NIOCore
+import SMTP
+import Spool
+
+extension MessageChange {
+    /// For log lines: what was done to the message.
+    var pastTense: String {
+        switch self {
+        case .hold: "held"
+        case .release: "released"
+        case .remove: "removed"
+        case .bounce: "returned"
+        case .requeue: "requeued"
+        }
+    }
+}
+
+extension Queue {
+    /// Has a message changed, once what was asked before is done and no delivery of it goes on.
+    ///
+    /// - Parameter done: told what came of it.
+    /// - Returns: whether it has to wait for a delivery.
+    @discardableResult
+    func request(
+        _ change: MessageChange,
+        of id: MessageID,
+        done: @escaping @Sendable (ChangeResult) -> Void
+    ) -> Bool {
+        loop.assertInEventLoop()
+        guard let message = store[id] else {
+            done(.missing)
+            return false
+        }
+        message.changes.append(RequestedChange(change: change, done: done))
+        if case .delivering = message.state { return true }
+        settle(message)
+        return false
+    }
+
+    /// Makes a change of a message that is at rest.
+    func begin(_ requested: RequestedChange, _ message: QueuedMessage) {
+        let change = requested.change
+        let wasHeld = message.state == .held
+        if change == .hold && wasHeld || change == .release && !wasHeld {
+            requested.done(.done)
+            return settle(message)
+        }
+        guard store.move(message, .changeBegan(change)) else { return }
+        for job in message.jobs { schedule.withdraw(job, at: clock.now()) }
+        switch change {
+        case .hold: move(message, toHold: true, requested)
+        case .release: move(message, toHold: false, requested)
+        case .remove: remove(message, requested, wasHeld: wasHeld)
+        case .bounce(let text): bounce(message, requested, text, wasHeld: wasHeld)
+        case .requeue: requeue(message, requested, wasHeld: wasHeld)
+        }
+    }
+
+    /// A change was made, or could not be made.
+    private func end(_ requested: RequestedChange, _ message: QueuedMessage, isHeld: Bool, _ error: SpoolError? = nil) {
+        let what = requested.change.pastTense
+        store.move(message, .changeEnded(isHeld: isHeld))
+        if let error {
+            log.unchanged(message.id, what, "\(error)")
+            requested.done(.failed(error))
+        } else {
+            log.administered(message.id, what)
+            requested.done(.done)
+        }
+        settle(message)
+    }
+
+    /// A change took the message out of the queue.
+    private func end(_ requested: RequestedChange, gone message: QueuedMessage) {
+        log.administered(message.id, requested.change.pastTense)
+        leave(message)
+        requested.done(.done)
+    }
+
+    // MARK: The changes
+
+    private func move(_ message: QueuedMessage, toHold isHeld: Bool, _ requested: RequestedChange) {
+        spool.setHeld(message.id, isHeld) { [self] error in
+            guard error == nil else { return end(requested, message, isHeld: !isHeld, error) }
+            dropContent(of: message)
+            if !isHeld { for job in message.jobs { job.due = 0 } }
+            end(requested, message, isHeld: isHeld)
+        }
+    }
+
+    private func remove(_ message: QueuedMessage, _ requested: RequestedChange, wasHeld: Bool) {
+        spool.commit([.done(message.id)]) { [self] error in
+            if let error { return end(requested, message, isHeld: wasHeld, error) }
+            // Nothing of it is left to see when the administrator hears of it.
+            spool.whenApplied { self.end(requested, gone: message) }
+        }
+    }
+
+    private func bounce(_ message: QueuedMessage, _ requested: RequestedChange, _ text: String, wasHeld: Bool) {
+        let id = message.id
+        spool.perform { (spool) throws(SpoolError) in
+            try spool.content(of: id, isHeld: wasHeld, verified: false)
+        } done: { [self] result in
+            switch result {
+            case .failure(.missing):
+                log.missing(id)
+                spool.commit([.done(id)])
+                leave(message)
+                requested.done(.missing)
+            case .failure(let error): end(requested, message, isHeld: wasHeld, error)
+            case .success(let content):
+                withHeader(of: content) { self.bounce(message, requested, text, content, $0, wasHeld: wasHeld) }
+            }
+        }
+    }
+
+    private func bounce(
+        _ message: QueuedMessage,
+        _ requested: RequestedChange,
+        _ text: String,
+        _ content: Spool.Content,
+        _ header: ByteBuffer,
+        wasHeld: Bool
+    ) {
+        let envelope = content.head.envelope
+        var reports: [QueueReport] = []
+        if message.isReport {
+            log.unreported(message.id, why: "it has the null reverse-path")
+        } else {
+            let recipients = message.jobs.flatMap(\.recipients).map { index in
+                QueueReport.Recipient(
+                    recipient: envelope.recipients[Int(index)],
+                    result: DeliveryResult(.failed, .failure, text)
+                )
+            }
+            do {
+                reports = [try report(.failed, recipients, about: envelope, header)]
+            } catch {
+                log.unreportable(message.id, "\(error)")
+                return end(requested, message, isHeld: wasHeld, .failed("the report cannot be made", code: 0))
+            }
+        }
+        commit(put(reports, about: message) + [.done(message.id)], reports) { [self] error in
+            if let error { return end(requested, message, isHeld: wasHeld, error) }
+            end(requested, gone: message)
+        }
+    }
+
+    /// Works out anew where a message goes, and forgets earlier attempts.
+    private func requeue(_ message: QueuedMessage, _ requested: RequestedChange, wasHeld: Bool) {
+        let id = message.id
+        let entry = StateEntry(time: clock.now() / 1000, recipient: 0, event: .requeued)
+        spool.commit([.state(id, lines: ByteBuffer(string: entry.line))]) { [self] error in
+            if let error { return end(requested, message, isHeld: wasHeld, error) }
+            spool.perform { (spool) throws(SpoolError) in
+                (try spool.content(of: id, isHeld: wasHeld, verified: false), try spool.state(of: id))
+            } done: { result in
+                switch result {
+                case .failure(let error): self.end(requested, message, isHeld: wasHeld, error)
+                case .success(let (content, entries)):
+                    let progress = MessageProgress(entries + [entry])
+                    let jobs = self.makeJobs(of: message, content.head.envelope, progress, mayBeKnown: true)
+                    if !jobs.isEmpty { self.store.setJobs(of: message, jobs) }
+                    self.end(requested, message, isHeld: wasHeld)
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+import Bus
+import Deliverer
+import NIOCore
+import SMTP
+import Spool
+import Submission
+
+/// A message that is being received: held in memory while it's small, in `incoming/` when it's not. Belongs to the queue's
+/// event loop.
+final class MessageIntake {
+    private let queue: Queue
+    /// nil where nothing is kept of what comes.
+    private let envelope: MessageEnvelope?
+    private var held = ByteBuffer()
+    private var large: IncomingMessage?
+    private var octets = 0
+    private var refusal: SubmissionRefusal?
+
+    init(_ queue: Queue, envelope: MessageEnvelope?) {
+        self.queue = queue
+        self.envelope = envelope
+    }
+
+    /// Adds octets; after a failure they are thrown away.
+    func append(_ chunk: ByteBuffer) async {
+        guard let envelope, refusal == nil else { return }
+        octets += chunk.readableBytes
+        if let maximum = SubmissionPolicy.maximumMessage(envelope, queue.settings), octets > maximum {
+            await refuse(SubmissionRefusal(.reject, .messageTooLong, "message too large"))
+        } else if large == nil, held.readableBytes + chunk.readableBytes <= queue.spool.journaledMessage {
+            // The first piece is often all there is: it's kept without a copy.
+            if held.readableBytes == 0 { held = chunk } else { held.writeImmutableBuffer(chunk) }
+        } else {
+            await stream(envelope, chunk)
+        }
+    }
+
+    private func stream(_ envelope: MessageEnvelope, _ chunk: ByteBuffer) async {
+        do {
+            if large == nil {
+                let start = held
+                try requireFewHops(start)
+                large = try await queue.spool.perform { (spool) throws(SpoolError) in
+                    let message = try spool.begin(envelope)
+                    try message.append(start)
+                    return message
+                }
+                held = ByteBuffer()
+            }
+            if let large { try await queue.spool.perform { (_) throws(SpoolError) in try large.append(chunk) } }
+        } catch let error as SpoolError {
+            await refuse(SubmissionRefusal(error))
+        } catch let error as SubmissionRefusal {
+            await refuse(error)
+        } catch {
+            await refuse(SubmissionRefusal(.defer, .systemTrouble, "the queue cannot take it now"))
+        }
+    }
+
+    private func requireFewHops(_ start: ByteBuffer) throws(SubmissionRefusal) {
+        guard SubmissionPolicy.hops(start) <= queue.settings.maximumHops else {
+            throw SubmissionRefusal(.reject, .routingLoop, "too many hops: a mail loop")
+        }
+    }
+
+    private func refuse(_ reason: SubmissionRefusal) async {
+        refusal = reason
+        await discard()
+    }
+
+    /// Keeps nothing of the message.
+    func discard() async {
+        held = ByteBuffer()
+        guard let large else { return }
+        self.large = nil
+        try? await queue.spool.perform { (_) throws(SpoolError) in large.discard() }
+    }
+
+    /// Makes the message durable and gives it to the queue.
+    ///
+    /// - Parameter added: the block that goes in front of it.
+    /// - Returns: the reply for the peer.
+    func commit(added: ByteBuffer) async -> Frame {
+        do {
+            guard let envelope else { throw SubmissionRefusal(.defer, .systemTrouble, "nothing was kept") }
+            if let refusal { throw refusal }
+            guard added.readableBytes <= SubmissionProtocol.addedLimit else {
+                throw SubmissionRefusal(.reject, .messageTooBig, "the added block is too large")
+            }
+            var block = SubmissionPolicy.traceField(envelope, queue.settings)
+            if block.readableBytes == 0 { block = added } else { block.writeImmutableBuffer(added) }
+            if let large { try await commit(large, block) } else { try await commitSmall(envelope, block) }
+            queue.counters.count("accepted")
+            return Frame.ok([.init("id", envelope.id.description), .init("text", "queued")])
+        } catch let error as SubmissionRefusal {
+            await discard()
+            return refused(error)
+        } catch let error as SpoolError {
+            await discard()
+            return refused(SubmissionRefusal(error))
+        } catch {
+            await discard()
+            return refused(SubmissionRefusal(.defer, .systemTrouble, "the queue cannot take it now"))
+        }
+    }
+
+    private func refused(_ refusal: SubmissionRefusal) -> Frame {
+        queue.log.refused(refusal.reply["text"] ?? "", sender: envelope.map { "\($0.sender)" } ?? "")
+        return refusal.reply
+    }
+
+    private func commitSmall(_ envelope: MessageEnvelope, _ added: ByteBuffer) async throws {
+        try requireFewHops(held)
+        try queue.spool.requireSpace(for: held.readableBytes + added.readableBytes)
+        let (file, head) = QueueFile.encode(envelope, message: held, added: added)
+        let content = try Spool.content(of: file, head: head, messageLimit: DeliverRequest.inlineLimit)
+        queue.log.accepted(envelope.id, envelope, octets: head.octets)
+        queue.arrivals.announce(envelope.id)
+        let queue = queue
+        let error: SpoolError? = await withCheckedContinuation { continuation in
+            queue.spool.commit([.put(envelope.id, file: file)]) { error in
+                // In the queue before its sender hears of it.
+                if error == nil { queue.add(head, content: content) }
+                continuation.resume(returning: error)
+            }
+        }
+        if let error { throw error }
+    }
+
+    private func commit(_ message: IncomingMessage, _ added: ByteBuffer) async throws {
+        queue.arrivals.announce(message.id)
+        let head = try await queue.spool.perform { (_) throws(SpoolError) in try message.finish(added: added) }
+        large = nil
+        queue.log.accepted(head.envelope.id, head.envelope, octets: head.octets)
+        queue.add(head, content: Spool.Content(head: head, isHeld: false, added: added, message: nil))
+    }
+}

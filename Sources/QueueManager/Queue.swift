@@ -1,0 +1,324 @@
+import DequeModule
+import Logging
+import NIOCore
+import SMTP
+import Spool
+
+/// The mail queue: what it holds, when each message is tried, and what comes of it. Belongs to one event loop; every call
+/// must come from its thread.
+///
+/// The store knows the messages, the schedule says which is next, the runner delivers it; here is what leads from one to
+/// the other.
+final class Queue: @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
+    let settings: QueueSettings
+    let spool: Spool
+    let loop: any EventLoop
+    let clock: QueueClock
+    let log: QueueLog
+    var counters = QueueCounters()
+    var store = MessageStore()
+    var schedule: Schedule
+    var origins = OriginIndex()
+    /// Of messages that are being received.
+    var comingOrigins: Set<String> = []
+    var arrivals = Arrivals()
+    private var runner: Runner?
+    private var timer: (time: Int64, task: Scheduled<Void>)?
+    private var isPumpScheduled = false
+    private(set) var isClosed = false
+    /// Messages whose content is kept in memory until they were tried. Octets.
+    private var cached = 0
+
+    /// The longest wait for a time: the clock may be set forward meanwhile. Milliseconds.
+    private static let longestWait: Int64 = 60_000
+
+    init(settings: QueueSettings, spool: Spool, loop: any EventLoop, clock: QueueClock, logger: Logger) {
+        self.settings = settings
+        self.spool = spool
+        self.loop = loop
+        self.clock = clock
+        log = QueueLog(logger)
+        schedule = Schedule(settings)
+    }
+
+    /// Begins to deliver. What is added before waits.
+    ///
+    /// - Parameter link: makes the way to a deliverer, which tells the closure when it's there again.
+    func start(link: (_ isLocal: Bool, _ onReturn: @escaping () -> Void) -> any DelivererLink) {
+        loop.assertInEventLoop()
+        let onReturn: () -> Void = { [weak self] in
+            guard let self else { return }
+            schedule.delivererReturned(at: clock.now())
+            pump()
+        }
+        runner = Runner(
+            spool: spool,
+            loop: loop,
+            local: link(true, onReturn),
+            remote: link(false, onReturn),
+            listener: Runner.Listener(
+                unreadable: { [unowned self] in unreadable($0, $1) },
+                read: { [unowned self] in isWhereItShouldBe($0, $1) },
+                answered: { [unowned self] in answered($0, $1) },
+                ended: { [unowned self] in ended($0, $1) }
+            )
+        )
+        schedulePump()
+    }
+
+    /// Gives nothing to deliverers any more.
+    func close() {
+        loop.assertInEventLoop()
+        isClosed = true
+        timer?.task.cancel()
+        runner?.close()
+    }
+
+    // MARK: Messages come and go
+
+    /// Takes a message in that is in the spool.
+    ///
+    /// - Parameters:
+    ///   - content: of a new message, to be delivered without reading it again.
+    ///   - state: what happened to it so far, as far as it's not new.
+    func add(
+        _ head: QueueFileHead,
+        content: Spool.Content? = nil,
+        state: [StateEntry] = [],
+        isHeld: Bool = false
+    ) {
+        loop.assertInEventLoop()
+        let id = head.envelope.id
+        guard store[id] == nil else { return }
+        let message = QueuedMessage(head, state: isHeld ? .held : .waiting)
+        let progress = MessageProgress(state)
+        message.isWarned = progress.isWarned
+        let jobs = makeJobs(of: message, head.envelope, progress, mayBeKnown: content == nil)
+        if jobs.isEmpty {
+            // Everything had its result, and a power failure took the note that it may go.
+            spool.commit([.done(id)])
+            return
+        }
+        if let content, cached < settings.cachedContent {
+            message.content = content
+            cached += Self.size(content)
+        }
+        store.insert(message, jobs: jobs)
+        if let origin = message.origin { origins.insert(origin, id) }
+        settle(message)
+    }
+
+    private static func size(_ content: Spool.Content) -> Int {
+        content.added.readableBytes + (content.message?.readableBytes ?? 0)
+    }
+
+    func dropContent(of message: QueuedMessage) {
+        guard let content = message.content else { return }
+        message.content = nil
+        cached -= Self.size(content)
+    }
+
+    /// Divides the open recipients of a message by destination, and by the time when they are due.
+    func makeJobs(
+        of message: QueuedMessage,
+        _ envelope: MessageEnvelope,
+        _ progress: MessageProgress,
+        mayBeKnown: Bool
+    ) -> [DeliveryJob] {
+        struct Key: Hashable {
+            let destination: String
+            let attempts: Int
+            let due: Int64
+        }
+        var jobs: [DeliveryJob] = []
+        var open: [Key: DeliveryJob] = [:]
+        for (index, recipient) in envelope.recipients.enumerated() where !progress.final.contains(index) {
+            let domain = recipient.address.lowercasedDomain
+            let (attempts, due) = progress.attempts[index] ?? (0, 0)
+            let key = Key(destination: settings.domains.contains(domain) ? "" : domain, attempts: attempts, due: due)
+            if let job = open[key], job.recipients.count < settings.deliveryRecipients {
+                job.recipients.append(Int32(clamping: index))
+                continue
+            }
+            let job = DeliveryJob(
+                message,
+                to: key.destination,
+                recipients: [Int32(clamping: index)],
+                mayBeKnown: mayBeKnown
+            )
+            job.attempts = attempts
+            job.due = due
+            open[key] = job
+            jobs.append(job)
+        }
+        return jobs
+    }
+
+    /// The message has left the queue.
+    func leave(_ message: QueuedMessage) {
+        dropContent(of: message)
+        for job in message.jobs { schedule.withdraw(job, at: clock.now()) }
+        guard store.move(message, .left) else { return }
+        log.left(message.id)
+        if let origin = message.origin { origins.left(origin, at: clock.now()) }
+        let changes = message.changes
+        message.changes = []
+        for requested in changes { requested.done(.missing) }
+    }
+
+    /// Lets a message go on after something is over: the next change first, else what is open goes into the schedule.
+    func settle(_ message: QueuedMessage, first: Bool = false) {
+        loop.assertInEventLoop()
+        if message.state.isAtRest, let next = message.changes.popFirst() { return begin(next, message) }
+        switch message.state {
+        case .waiting, .delivering:
+            guard message.changes.isEmpty else { return }
+            let now = clock.now()
+            for job in message.jobs where job.phase == .idle { schedule.add(job, at: now, first: first) }
+            setTimer()
+            schedulePump()
+        case .held, .changing, .gone: return
+        }
+    }
+
+    // MARK: Time
+
+    private func setTimer() {
+        guard let next = schedule.nextAlarm, !isClosed else { return }
+        if let timer, timer.time <= next { return }
+        timer?.task.cancel()
+        let wait = min(max(1, next - clock.now()), Self.longestWait)
+        timer = (next, loop.scheduleTask(in: .milliseconds(wait)) { [weak self] in self?.timeHasCome() })
+    }
+
+    /// Begins what is due. Called by the timer; tests that move their clock call it themselves.
+    func timeHasCome() {
+        loop.assertInEventLoop()
+        timer?.task.cancel()
+        timer = nil
+        if isClosed { return }
+        let now = clock.now()
+        let (expired, isMore) = schedule.timeHasCome(at: now) { now >= expiry(of: $0.message) }
+        for (job, result) in expired { conclude(job, result) }
+        if isMore { loop.execute { [weak self] in self?.timeHasCome() } } else { setTimer() }
+        schedulePump()
+    }
+
+    /// When a message is given up. Milliseconds since 1970.
+    func expiry(of message: QueuedMessage) -> Int64 {
+        let lifetime = message.isReport ? settings.bounceLifetime : settings.lifetime
+        return message.arrived.multipliedReportingOverflow(by: 1000).partialValue + lifetime
+    }
+
+    // MARK: Deliveries
+
+    func schedulePump() {
+        guard !isPumpScheduled else { return }
+        isPumpScheduled = true
+        loop.execute { [self] in
+            isPumpScheduled = false
+            pump()
+        }
+    }
+
+    /// Begins as many deliveries as there is room for.
+    private func pump() {
+        guard let runner, !isClosed else { return }
+        while runner.hasRoom, let job = schedule.next(at: clock.now(), where: { runner.isThere($0) }) {
+            guard job.message.changes.isEmpty, store.move(job.message, .deliveryBegan) else {
+                // A change comes first; what is open is scheduled behind it.
+                schedule.ended(job, [], at: clock.now(), chance: 0)
+                continue
+            }
+            runner.begin(job)
+        }
+    }
+
+    /// Has the deferred jobs of destinations tried now; returns how many that will be.
+    func flush(destination: String?) -> Int {
+        loop.assertInEventLoop()
+        let count = schedule.flush(destination: destination, at: clock.now())
+        goOnFlushing()
+        return count
+    }
+
+    private func goOnFlushing() {
+        if schedule.step(at: clock.now()) { loop.execute { [weak self] in self?.goOnFlushing() } }
+        schedulePump()
+    }
+
+    /// Has a message tried now.
+    func flush(_ message: QueuedMessage) {
+        loop.assertInEventLoop()
+        for job in message.jobs { schedule.flush(job, at: clock.now()) }
+        schedulePump()
+    }
+
+    /// Whether a message that was read for a delivery is in `queue/`.
+    private func isWhereItShouldBe(_ job: DeliveryJob, _ content: Spool.Content) -> Bool {
+        guard content.isHeld else { return true }
+        let message = job.message
+        log.moved(message.id, isHeld: true)
+        schedule.ended(job, [], at: clock.now(), chance: 0)
+        store.move(message, .deliveryEnded)
+        if store.move(message, .found(isHeld: true)) {
+            for job in message.jobs { schedule.withdraw(job, at: clock.now()) }
+        }
+        settle(message)
+        return false
+    }
+
+    private func unreadable(_ job: DeliveryJob, _ error: SpoolError) {
+        schedule.ended(job, [], at: clock.now(), chance: 0)
+        store.move(job.message, .deliveryEnded)
+        setAside(job.message, job, error)
+    }
+
+    /// A message whose file is not what was written goes to `corrupt/`; one whose file somebody removed is forgotten; any
+    /// other may be readable later.
+    ///
+    /// - Parameter job: what can't go on because of it.
+    private func setAside(_ message: QueuedMessage, _ job: DeliveryJob, _ error: SpoolError) {
+        switch error {
+        case .missing:
+            log.missing(message.id)
+            spool.commit([.done(message.id)])
+            leave(message)
+        case .corrupt(let reason) where store.move(message, .changeBegan(.remove)):
+            log.corrupt(message.id, reason)
+            for job in message.jobs { schedule.withdraw(job, at: clock.now()) }
+            spool.setCorrupt(message.id) { [self] error in
+                guard let error else { return leave(message) }
+                store.move(message, .changeEnded(isHeld: false))
+                retry(job, error)
+            }
+        case .corrupt, .full, .failed, .broken, .owned: retry(job, error)
+        }
+    }
+
+    private func retry(_ job: DeliveryJob, _ error: SpoolError) {
+        log.unreadable(job.message.id, "\(error)")
+        job.due = clock.now() + settings.retryMinimum
+        settle(job.message)
+    }
+
+    /// Ends a job that waited for a destination past its message's time: it would fail as the last attempt there did.
+    private func conclude(_ job: DeliveryJob, _ result: DeliveryResult) {
+        let message = job.message
+        guard message.changes.isEmpty, store.move(message, .deliveryBegan) else { return }
+        schedule.began(job)
+        let id = message.id
+        spool.perform { (spool) throws(SpoolError) in
+            try spool.content(of: id, verified: false)
+        } done: { [self] found in
+            switch found {
+            case .success(let content):
+                let delivery = Delivery(job, content)
+                answered(delivery, delivery.answerAll(result))
+                settle(delivery, [])
+            case .failure(let error): unreadable(job, error)
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+import Bus
+import Deliverer
+import DequeModule
+import NIOCore
+import SMTP
+import Spool
+
+/// One attempt to deliver a message to a job's recipients: what is sent, and the results so far. Belongs to the queue's
+/// event loop.
+final class Delivery: @unchecked Sendable {
+    // Unchecked: it belongs to the runner, which asserts its loop.
+    let job: DeliveryJob
+    let content: Spool.Content
+    /// Of each of the job's recipients.
+    private(set) var results: [DeliveryResult?]
+    private(set) var missing: Int
+    /// Which results are in the spool already.
+    var isRecorded: [Bool]
+    /// Pieces that were asked for and not given yet; the first one is being read.
+    var pieces: Deque<PieceRequest> = []
+
+    init(_ job: DeliveryJob, _ content: Spool.Content) {
+        self.job = job
+        self.content = content
+        results = Array(repeating: nil, count: job.recipients.count)
+        isRecorded = Array(repeating: false, count: job.recipients.count)
+        missing = job.recipients.count
+    }
+
+    /// A recipient as the envelope has it.
+    func recipient(_ position: Int) -> EnvelopeRecipient {
+        content.head.envelope.recipients[Int(job.recipients[position])]
+    }
+
+    /// What the request takes of memory until it's over. Octets.
+    var octets: Int { content.added.readableBytes + (content.message?.readableBytes ?? 0) }
+
+    var request: DeliverRequest {
+        let envelope = content.head.envelope
+        return DeliverRequest(
+            id: envelope.id.description,
+            attempt: job.attempts + 1,
+            arrived: envelope.arrived,
+            mayBeKnown: job.mayBeKnown,
+            sender: envelope.sender,
+            recipients: job.recipients.indices.map { recipient($0) },
+            destination: job.destination.isEmpty ? nil : job.destination,
+            added: content.added,
+            octets: content.head.octets,
+            message: content.message
+        )
+    }
+
+    /// Takes an answer: for the recipient that it names, or for all that have none yet.
+    ///
+    /// - Returns: whose result is known now.
+    func answer(_ reply: Frame) -> [Int] {
+        let result = DeliveryResult(reply, success: job.destination.isEmpty ? .delivered : .relayed)
+        guard let name = reply["recipient"] else { return answerAll(result) }
+        guard let position = position(of: name) else { return [] }
+        results[position] = result
+        missing -= 1
+        return [position]
+    }
+
+    /// Gives a result to all that have none yet.
+    func answerAll(_ result: DeliveryResult) -> [Int] {
+        let open = results.indices.filter { results[$0] == nil }
+        for position in open { results[position] = result }
+        missing = 0
+        return open
+    }
+
+    /// What was a delay is final: the message's time is over.
+    func expire(_ position: Int) { results[position] = results[position]?.expired() }
+
+    /// The first unanswered recipient of that name, with or without parameters.
+    private func position(of name: String) -> Int? {
+        guard let wanted = try? EnvelopeRecipient(parsing: name.utf8) else { return nil }
+        let open = results.indices.filter { results[$0] == nil }
+        return open.first { recipient($0) == wanted } ?? open.first { recipient($0).address == wanted.address }
+    }
+}

@@ -1,0 +1,156 @@
+import Bus
+import Deliverer
+import DequeModule
+import NIOCore
+import SMTP
+import Spool
+
+/// Why a delivery is over.
+enum DeliveryEnd {
+    /// Every recipient has a result.
+    case answered
+    /// The deliverer went away: the reason. Some recipients may have a result.
+    case lost(BusError)
+}
+
+/// Brings messages to the deliverers and gives them the pieces that they ask for. Belongs to the queue's event loop.
+final class Runner: @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
+
+    /// Who wants to know what comes of deliveries.
+    struct Listener {
+        /// The message can't be read now, or is not where it should be.
+        var unreadable: (DeliveryJob, SpoolError) -> Void
+        /// The message is being read, and where its file was found.
+        var read: (DeliveryJob, Spool.Content) -> Bool
+        /// Recipients have results.
+        var answered: (Delivery, [Int]) -> Void
+        var ended: (Delivery, DeliveryEnd) -> Void
+    }
+
+    private let spool: Spool
+    private let loop: any EventLoop
+    private let local: any DelivererLink
+    private let remote: any DelivererLink
+    private let listener: Listener
+    /// Of messages that are with deliverers. Octets.
+    private var octets = 0
+    private var isClosed = false
+
+    /// What deliveries may hold in memory before new ones wait. Octets.
+    private static let memory = 32 << 20
+    /// Pieces that a deliverer may ask for ahead.
+    private static let maximumPieces = 64
+
+    init(
+        spool: Spool,
+        loop: any EventLoop,
+        local: any DelivererLink,
+        remote: any DelivererLink,
+        listener: Listener
+    ) {
+        self.spool = spool
+        self.loop = loop
+        self.local = local
+        self.remote = remote
+        self.listener = listener
+    }
+
+    /// Whether one more delivery may begin.
+    var hasRoom: Bool { octets < Self.memory && !isClosed }
+
+    /// Whether the deliverer for a destination takes requests. Where it's away, it's looked for.
+    func isThere(_ destination: Destination) -> Bool {
+        let link = link(isLocal: destination.isLocal)
+        if !link.isThere { link.connect() }
+        return link.isThere
+    }
+
+    private func link(isLocal: Bool) -> any DelivererLink { isLocal ? local : remote }
+
+    func close() {
+        loop.assertInEventLoop()
+        isClosed = true
+        local.close()
+        remote.close()
+    }
+
+    // MARK: A delivery
+
+    /// Begins a delivery; the listener hears what comes of it.
+    func begin(_ job: DeliveryJob) {
+        loop.assertInEventLoop()
+        let message = job.message
+        if let content = message.content { return send(Delivery(job, content)) }
+        let id = message.id
+        spool.perform { (spool) throws(SpoolError) in
+            try spool.content(of: id, verified: true, messageLimit: DeliverRequest.inlineLimit)
+        } done: { [self] result in
+            if isClosed { return }
+            switch result {
+            case .failure(let error): listener.unreadable(job, error)
+            case .success(let content):
+                if listener.read(job, content) { send(Delivery(job, content)) }
+            }
+        }
+    }
+
+    private func send(_ delivery: Delivery) {
+        let link = link(isLocal: delivery.job.destination.isEmpty)
+        octets += delivery.octets
+        link.send(delivery.request.frame) { [self] result in
+            if isClosed { return true }
+            switch result {
+            case .failure(let error):
+                end(delivery, .lost(error))
+                return true
+            case .success(let frame):
+                if frame.verb == "READ" {
+                    serve(frame, delivery, link)
+                    return false
+                }
+                let positions = delivery.answer(frame)
+                if !positions.isEmpty { listener.answered(delivery, positions) }
+                guard delivery.missing == 0 else { return false }
+                end(delivery, .answered)
+                return true
+            }
+        }
+    }
+
+    private func end(_ delivery: Delivery, _ end: DeliveryEnd) {
+        octets -= delivery.octets
+        delivery.pieces = []
+        listener.ended(delivery, end)
+    }
+
+    // MARK: Pieces
+
+    /// A deliverer wants a piece of a message. Pieces of one delivery are given in the order they were asked for.
+    private func serve(_ frame: Frame, _ delivery: Delivery, _ link: any DelivererLink) {
+        guard let piece = PieceRequest(frame), piece.offset <= delivery.content.head.octets - piece.length,
+            delivery.pieces.count < Self.maximumPieces
+        else {
+            link.answer(.reply(.reject, status: .invalidArguments, text: "no such piece", tag: frame["tag"]))
+            return
+        }
+        delivery.pieces.append(piece)
+        if delivery.pieces.count == 1 { readPiece(delivery, link) }
+    }
+
+    private func readPiece(_ delivery: Delivery, _ link: any DelivererLink) {
+        guard let piece = delivery.pieces.first else { return }
+        let head = delivery.content.head
+        let id = head.envelope.id
+        spool.perform { (spool) throws(SpoolError) in
+            try spool.piece(of: id, (head.offset, head.octets), at: piece.offset, maximum: piece.length)
+        } done: { [self] result in
+            guard !isClosed, delivery.pieces.popFirst() != nil else { return }
+            switch result {
+            case .success(let octets): link.answer(piece.answer(octets))
+            case .failure(let error): link.answer(piece.refusal("\(error)"))
+            }
+            readPiece(delivery, link)
+        }
+    }
+}

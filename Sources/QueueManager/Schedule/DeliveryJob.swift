@@ -1,0 +1,41 @@
+/// A message's recipients at one destination: what one delivery is for.
+final class DeliveryJob: @unchecked Sendable {
+    // Unchecked: it belongs to the queue, which asserts its loop.
+
+    /// Where it is; changed by the schedule alone.
+    enum Phase {
+        /// Nowhere: its message is held or being changed, or it is over.
+        case idle
+        /// In its destination's line.
+        case ready
+        /// Waits for its time.
+        case deferred
+        /// A delivery of it goes on.
+        case active
+    }
+
+    let message: QueuedMessage
+    /// The domain in lower case; empty for our mailboxes.
+    let destination: String
+    /// Which of the envelope's recipients, from 0.
+    var recipients: [Int32]
+    /// Attempts that failed.
+    var attempts = 0
+    /// When it's due. Milliseconds since 1970.
+    var due: Int64 = 0
+    /// An earlier attempt may have got through unnoticed.
+    var mayBeKnown: Bool
+    var phase = Phase.idle
+
+    init(_ message: QueuedMessage, to destination: String, recipients: [Int32], mayBeKnown: Bool) {
+        self.message = message
+        self.destination = destination
+        self.recipients = recipients
+        self.mayBeKnown = mayBeKnown
+    }
+}
+
+extension DeliveryJob: Hashable {
+    static func == (left: DeliveryJob, right: DeliveryJob) -> Bool { left === right }
+    func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
+}

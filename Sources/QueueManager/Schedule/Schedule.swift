@@ -1,0 +1,252 @@
+import DequeModule
+import HeapModule
+import SMTP
+
+/// Decides which job is delivered next. Does nothing itself and knows no time of its own: its owner, on whose event loop
+/// it is, asks it.
+///
+/// Jobs that are due stand in the line of their destination, where senders take turns. Destinations that have such jobs,
+/// room and no pause stand in the schedule's line and take turns, too. Jobs and destinations that wait for a time lie in
+/// a heap.
+struct Schedule {
+    private struct Alarm: Comparable {
+        enum Event {
+            case job(DeliveryJob)
+            case destination(Destination)
+        }
+
+        let time: Int64
+        let event: Event
+
+        static func < (left: Alarm, right: Alarm) -> Bool { left.time < right.time }
+        static func == (left: Alarm, right: Alarm) -> Bool { left.time == right.time }
+    }
+
+    private let settings: QueueSettings
+    private let backoff: Backoff
+    private(set) var destinations: [String: Destination] = [:]
+    /// Deliveries that are going on.
+    private(set) var active = 0
+    private var line: Deque<Destination> = []
+    private var alarms = Heap<Alarm>()
+    /// Destinations whose deferred jobs the administrator wants tried now.
+    private var flushing: Deque<Destination> = []
+
+    /// How many jobs one step moves: others want the loop, too.
+    private static let stepSize = 500
+
+    init(_ settings: QueueSettings) {
+        self.settings = settings
+        backoff = Backoff(minimum: settings.retryMinimum, maximum: settings.retryMaximum)
+    }
+
+    // MARK: Jobs
+
+    /// Puts a job where it belongs by its time.
+    ///
+    /// - Parameter first: whether it comes before its sender's other jobs.
+    mutating func add(_ job: DeliveryJob, at now: Int64, first: Bool = false) {
+        assert(job.phase == .idle)
+        let destination = destination(job.destination)
+        if job.due > now {
+            job.phase = .deferred
+            destination.deferred.insert(job)
+            alarms.insert(Alarm(time: job.due, event: .job(job)))
+        } else {
+            destination.line.append(job, first: first)
+            enterLine(destination, at: now)
+        }
+    }
+
+    /// Takes a job out that doesn't go on.
+    mutating func withdraw(_ job: DeliveryJob, at now: Int64) {
+        guard let destination = destinations[job.destination] else { return }
+        switch job.phase {
+        case .ready: destination.line.remove(job)
+        case .deferred:
+            destination.deferred.remove(job)
+            job.phase = .idle
+        case .active, .idle: return
+        }
+        forget(destination, at: now)
+    }
+
+    private mutating func destination(_ name: String) -> Destination {
+        if let destination = destinations[name] { return destination }
+        let limit = name.isEmpty ? settings.localConcurrency : settings.destinationConcurrency
+        let destination = Destination(name: name, maximumWindow: limit)
+        destinations[name] = destination
+        return destination
+    }
+
+    private mutating func forget(_ destination: Destination, at now: Int64) {
+        if destination.isForgettable(at: now), destinations[destination.name] === destination {
+            destinations[destination.name] = nil
+        }
+    }
+
+    private mutating func enterLine(_ destination: Destination, at now: Int64) {
+        guard !destination.isInLine, !destination.line.isEmpty, destination.hasRoom, destination.blockedUntil <= now
+        else { return }
+        destination.isInLine = true
+        line.append(destination)
+    }
+
+    // MARK: Deliveries
+
+    /// The job that is delivered next; it counts as going on. nil where none is due or there is no room.
+    ///
+    /// - Parameter isThere: whether the deliverer of a destination takes requests; its jobs wait otherwise until
+    ///   `delivererReturned`.
+    mutating func next(at now: Int64, where isThere: (Destination) -> Bool) -> DeliveryJob? {
+        while active < settings.concurrency, let destination = line.popFirst() {
+            destination.isInLine = false
+            guard isThere(destination), let job = destination.line.popFirst() else {
+                forget(destination, at: now)
+                continue
+            }
+            job.phase = .active
+            destination.began()
+            active += 1
+            enterLine(destination, at: now)
+            return job
+        }
+        return nil
+    }
+
+    /// A job that stands nowhere gets its results without a deliverer: it counts as going on meanwhile.
+    mutating func began(_ job: DeliveryJob) {
+        assert(job.phase == .idle)
+        job.phase = .active
+        destination(job.destination).began()
+        active += 1
+    }
+
+    /// A delivery is over.
+    ///
+    /// - Parameter results: of its recipients; empty where nothing is known of the destination.
+    mutating func ended(_ job: DeliveryJob, _ results: [DeliveryResult], at now: Int64, chance: Double) {
+        job.phase = .idle
+        active -= 1
+        guard let destination = destinations[job.destination] else { return }
+        destination.ended()
+        judge(destination, results, at: now, chance)
+        enterLine(destination, at: now)
+        forget(destination, at: now)
+    }
+
+    /// What the results say about the destination as a whole.
+    private mutating func judge(
+        _ destination: Destination,
+        _ results: [DeliveryResult],
+        at now: Int64,
+        _ chance: Double
+    ) {
+        guard let first = results.first else { return }
+        guard results.allSatisfy({ $0.nextStep == .retryDestination }), !destination.isLocal else {
+            destination.succeeded()
+            return
+        }
+        // Deliveries that began together fail together: that's one failure.
+        if destination.blockedUntil > now { return }
+        let until = now + backoff.delay(afterAttempts: destination.failures + 1, chance: chance)
+        destination.failed(until: until, first)
+        alarms.insert(Alarm(time: until, event: .destination(destination)))
+    }
+
+    /// When a message is tried again after so many failed attempts: the last time when its time is over. Milliseconds
+    /// since 1970.
+    func nextAttempt(afterAttempts attempts: Int, expiry: Int64, at now: Int64, chance: Double) -> Int64 {
+        let wait = backoff.delay(afterAttempts: attempts, chance: chance)
+        return max(min(now + wait, expiry), now + settings.retryMinimum)
+    }
+
+    /// A deliverer takes requests again.
+    mutating func delivererReturned(at now: Int64) {
+        for destination in destinations.values { enterLine(destination, at: now) }
+    }
+
+    // MARK: Time
+
+    /// When `timeHasCome` should be called next. Milliseconds since 1970.
+    var nextAlarm: Int64? { alarms.min?.time }
+
+    /// Puts the jobs in line that are due.
+    ///
+    /// - Parameter isExpired: whether a job is too old to be tried.
+    /// - Returns: jobs that waited for a destination that can't be reached past their time; they are in no line any more. And
+    ///   whether there is more to do now.
+    mutating func timeHasCome(
+        at now: Int64,
+        isExpired: (DeliveryJob) -> Bool
+    ) -> (expired: [(DeliveryJob, DeliveryResult)], isMore: Bool) {
+        var expired: [(DeliveryJob, DeliveryResult)] = []
+        var steps = 0
+        while let alarm = alarms.min, alarm.time <= now {
+            if steps >= Self.stepSize || expired.count >= Self.stepSize { return (expired, true) }
+            steps += 1
+            alarms.removeMin()
+            switch alarm.event {
+            case .job(let job):
+                // It may have gone elsewhere since.
+                guard job.phase == .deferred, job.due == alarm.time else { continue }
+                let destination = destination(job.destination)
+                destination.deferred.remove(job)
+                destination.line.append(job)
+                enterLine(destination, at: now)
+            case .destination(let destination):
+                guard destination.blockedUntil == alarm.time, let failure = destination.failure else { continue }
+                let old = destination.line.removeAll(maximum: Self.stepSize, where: isExpired)
+                expired += old.map { ($0, failure) }
+                if old.count == Self.stepSize { alarms.insert(alarm) } else { enterLine(destination, at: now) }
+                forget(destination, at: now)
+            }
+        }
+        return (expired, false)
+    }
+
+    // MARK: The administrator
+
+    /// Has everything tried now, or all that goes to one destination.
+    ///
+    /// - Returns: how many deliveries that will be. `step` does the work.
+    mutating func flush(destination name: String?, at now: Int64) -> Int {
+        let chosen = name.map { destinations[$0].map { [$0] } ?? [] } ?? Array(destinations.values)
+        var count = 0
+        for destination in chosen {
+            count += destination.line.count + destination.deferred.count
+            destination.unblock()
+            enterLine(destination, at: now)
+            if !destination.deferred.isEmpty { flushing.append(destination) }
+        }
+        return count
+    }
+
+    /// Has one job tried now.
+    mutating func flush(_ job: DeliveryJob, at now: Int64) {
+        let destination = destination(job.destination)
+        destination.unblock()
+        if job.phase == .deferred {
+            destination.deferred.remove(job)
+            job.due = 0
+            destination.line.append(job)
+        }
+        enterLine(destination, at: now)
+    }
+
+    /// Goes on with what was begun by `flush`; returns whether there is more.
+    mutating func step(at now: Int64) -> Bool {
+        var steps = 0
+        while let destination = flushing.first {
+            while steps < Self.stepSize, let job = destination.deferred.popFirst() {
+                steps += 1
+                job.due = 0
+                destination.line.append(job)
+            }
+            enterLine(destination, at: now)
+            guard destination.deferred.isEmpty else { return true }
+            flushing.removeFirst()
+        }
+        return false
+    }
+}

@@ -1,0 +1,61 @@
+import DequeModule
+
+/// The jobs of one destination that are due. Senders take turns, so that a mailing to thousands delays nobody else's
+/// message by more than one delivery.
+struct SenderLines {
+    /// Senders who have jobs, in the order of their turns.
+    private var turns: Deque<String> = []
+    private var lines: [String: Deque<DeliveryJob>] = [:]
+
+    /// Jobs that are ready; those that went elsewhere meanwhile don't count.
+    private(set) var count = 0
+
+    var isEmpty: Bool { count == 0 }
+
+    /// - Parameter first: whether it comes before the sender's other jobs.
+    mutating func append(_ job: DeliveryJob, first: Bool = false) {
+        job.phase = .ready
+        count += 1
+        let sender = job.message.sender
+        if lines[sender] == nil { turns.append(sender) }
+        if first { lines[sender, default: []].prepend(job) } else { lines[sender, default: []].append(job) }
+    }
+
+    /// The next job, which is in no line any more.
+    mutating func popFirst() -> DeliveryJob? {
+        while let sender = turns.popFirst() {
+            var next: DeliveryJob?
+            while next == nil, let job = lines[sender]?.popFirst() {
+                if job.phase == .ready { next = job }
+            }
+            if lines[sender]?.isEmpty ?? true { lines[sender] = nil } else { turns.append(sender) }
+            guard let next else { continue }
+            next.phase = .idle
+            count -= 1
+            return next
+        }
+        return nil
+    }
+
+    /// A job goes elsewhere; its place in the line is passed over.
+    mutating func remove(_ job: DeliveryJob) {
+        guard job.phase == .ready else { return }
+        job.phase = .idle
+        count -= 1
+    }
+
+    /// Takes out jobs that meet the condition, so many at most.
+    mutating func removeAll(maximum: Int, where condition: (DeliveryJob) -> Bool) -> [DeliveryJob] {
+        var found: [DeliveryJob] = []
+        for sender in turns where found.count < maximum {
+            for job in lines[sender] ?? [] where found.count < maximum && job.phase == .ready && condition(job) {
+                found.append(job)
+                remove(job)
+            }
+            lines[sender]?.removeAll { $0.phase != .ready }
+        }
+        turns.removeAll { lines[$0]?.isEmpty ?? true }
+        for sender in lines.keys where lines[sender]?.isEmpty == true { lines[sender] = nil }
+        return found
+    }
+}

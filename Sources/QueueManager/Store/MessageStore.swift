@@ -1,0 +1,176 @@
+import DequeModule
+import NIOCore
+import SMTP
+import Spool
+
+/// What the queue knows of a message: only what scheduling needs, for there may be millions.
+final class QueuedMessage: @unchecked Sendable {
+    // Unchecked: it belongs to the queue, which asserts its loop.
+    let id: MessageID
+    /// Seconds since 1970.
+    let arrived: Int64
+    /// Where the message begins in its file, and its size without what is added. Octets.
+    let offset: Int
+    let octets: Int
+    /// Whether it has the null reverse-path: it is never answered with a report.
+    let isReport: Bool
+    /// What made its submission idempotent.
+    let origin: String?
+    /// Whose turn it is where senders take turns: the user who handed it in, or the reverse-path.
+    let sender: String
+    /// Of its recipients' addresses, for the store's index.
+    let recipientKeys: [Int]
+
+    /// Changed by the store alone, which counts.
+    fileprivate(set) var state = MessageState.waiting
+    /// Recipients without a final result, by destination.
+    fileprivate(set) var jobs: [DeliveryJob] = []
+    /// What the administrator wants done, in order.
+    var changes: Deque<RequestedChange> = []
+    /// Kept from the arrival to the end of the first attempt; afterwards it's read again when it's needed.
+    var content: Spool.Content?
+    /// The sender knows that it's late.
+    var isWarned = false
+
+    init(_ head: QueueFileHead, state: MessageState = .waiting) {
+        let envelope = head.envelope
+        id = envelope.id
+        arrived = envelope.arrived
+        offset = head.offset
+        octets = head.octets
+        isReport = envelope.sender.path.address == nil
+        origin = envelope.origin
+        sender = envelope.user ?? MessageStore.key(envelope.sender.path.address)
+        recipientKeys = envelope.recipients.map { MessageStore.key($0.address).hashValue }
+        self.state = state
+    }
+
+    /// For people and programs.
+    var category: Category {
+        switch state {
+        case .held, .changing(_, wasHeld: true): .held
+        case .delivering: .active
+        case .waiting, .changing, .gone: jobs.contains { $0.attempts > 0 } ? .deferred : .queued
+        }
+    }
+
+    /// What messages are counted by.
+    enum Category: String, CaseIterable {
+        case active
+        case deferred
+        case held
+        case queued
+    }
+}
+
+/// A change that waits for its turn, and who wants to know what came of it.
+struct RequestedChange {
+    let change: MessageChange
+    let done: @Sendable (ChangeResult) -> Void
+}
+
+/// What came of a change.
+enum ChangeResult: Sendable {
+    case done
+    /// There is no such message, or it has left meanwhile.
+    case missing
+    /// Nothing was changed.
+    case failed(SpoolError)
+}
+
+/// All messages in the queue: by ID, in as many parts as the spool has directories, so that a walk can go part by part
+/// while messages come and go; by sender, recipient and destination; and counted.
+struct MessageStore {
+    private var shards = [[MessageID: QueuedMessage]](repeating: [:], count: MessageID.shards)
+    private(set) var count = 0
+    private var counts: [QueuedMessage.Category: Int] = [:]
+    private var senders: [String: Set<MessageID>] = [:]
+    /// By a hash of the address, which takes less room; who looks one up compares the envelope.
+    private var recipients: [Int: Set<MessageID>] = [:]
+    private var destinations: [String: Set<MessageID>] = [:]
+
+    /// What an address is looked up by: as it is, the domain in lower case; empty for the null reverse-path.
+    static func key(_ address: MailAddress?) -> String {
+        address.map { "\($0.localPart)@\($0.lowercasedDomain)" } ?? ""
+    }
+
+    // MARK: Looking up
+
+    subscript(id: MessageID) -> QueuedMessage? { shards[id.shard][id] }
+
+    /// One part's messages.
+    func messages(shard: Int) -> [QueuedMessage] { Array(shards[shard].values) }
+
+    /// By authenticated user or reverse-path.
+    func messages(sender: String) -> [QueuedMessage] { messages(senders[sender]) }
+
+    /// Those that may have this recipient; see the envelope.
+    func messages(recipient: String) -> [QueuedMessage] { messages(recipients[recipient.hashValue]) }
+
+    /// Those with an open recipient at the destination.
+    func messages(destination: String) -> [QueuedMessage] { messages(destinations[destination]) }
+
+    private func messages(_ ids: Set<MessageID>?) -> [QueuedMessage] { ids?.compactMap { self[$0] } ?? [] }
+
+    func count(_ category: QueuedMessage.Category) -> Int { counts[category] ?? 0 }
+    func count(sender: String) -> Int { senders[sender]?.count ?? 0 }
+    func count(destination: String) -> Int { destinations[destination]?.count ?? 0 }
+
+    // MARK: Changing
+
+    /// Adds a message, which must not be there yet.
+    mutating func insert(_ message: QueuedMessage, jobs: [DeliveryJob]) {
+        message.jobs = jobs
+        shards[message.id.shard][message.id] = message
+        count += 1
+        counts[message.category, default: 0] += 1
+        senders[message.sender, default: []].insert(message.id)
+        for key in message.recipientKeys { recipients[key, default: []].insert(message.id) }
+        for job in jobs { destinations[job.destination, default: []].insert(message.id) }
+    }
+
+    /// Takes a message from one state to another; the only way to change it.
+    ///
+    /// - Returns: false, with nothing changed, where that can't happen in the message's state.
+    @discardableResult
+    mutating func move(_ message: QueuedMessage, _ event: MessageState.Event) -> Bool {
+        guard let next = message.state.after(event) else { return false }
+        if next == .gone {
+            remove(message)
+            message.state = next
+            return true
+        }
+        counting(message) { $0.state = next }
+        return true
+    }
+
+    /// Replaces what is open of a message.
+    mutating func setJobs(of message: QueuedMessage, _ jobs: [DeliveryJob]) {
+        guard message.state != .gone else { return }
+        for job in message.jobs { Self.remove(message.id, from: &destinations, job.destination) }
+        for job in jobs { destinations[job.destination, default: []].insert(message.id) }
+        counting(message) { $0.jobs = jobs }
+    }
+
+    private mutating func counting(_ message: QueuedMessage, _ change: (QueuedMessage) -> Void) {
+        counts[message.category, default: 0] -= 1
+        change(message)
+        counts[message.category, default: 0] += 1
+    }
+
+    private mutating func remove(_ message: QueuedMessage) {
+        guard shards[message.id.shard].removeValue(forKey: message.id) != nil else { return }
+        count -= 1
+        counts[message.category, default: 0] -= 1
+        Self.remove(message.id, from: &senders, message.sender)
+        for key in message.recipientKeys { Self.remove(message.id, from: &recipients, key) }
+        for job in message.jobs { Self.remove(message.id, from: &destinations, job.destination) }
+        message.jobs = []
+        message.content = nil
+    }
+
+    private static func remove<Key>(_ id: MessageID, from index: inout [Key: Set<MessageID>], _ key: Key) {
+        index[key]?.remove(id)
+        if index[key]?.isEmpty == true { index[key] = nil }
+    }
+}
