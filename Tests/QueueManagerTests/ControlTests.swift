@@ -125,4 +125,92 @@ import Testing
         await queue.stop()
         await deliverer.stop()
     }
+
+    /// A message that is delivered at once never becomes a file; commands work on it all the same.
+    @Test func messageWithoutAFileIsSeenAndHeld() async throws {
+        let queue = try TestQueue()
+        let deliverer = try await queue.deliverer()
+        try await queue.start()
+        let id = try #require(try await queue.submit(to: ["<bob@example.test>"])["id"])
+        let file = queue.path("spool/queue/\(id.suffix(2))/\(id)")
+        let named = [Frame.Field("id", id)]
+        let request = try await deliverer.next()
+        #expect(!FileManager.default.fileExists(atPath: file))
+        #expect(try await queue.list().map { $0["recipient"] } == ["<bob@example.test>"])
+        #expect(try await queue.control("SHOW", named).last?.body.map { String(buffer: $0) } == "Subject: hello\r\n")
+        #expect(!FileManager.default.fileExists(atPath: file))
+        #expect(try await queue.control("HOLD", named).last?["text"] != nil)
+        request.answer(.defer, "4.2.0")
+        _ = try await queue.list { $0.first?["state"] == "held" }
+        #expect(FileManager.default.fileExists(atPath: queue.path("spool/hold/\(id)")))
+        #expect(try await queue.control("REMOVE", named).last?.replyKind == .ok)
+        await queue.stop()
+        await deliverer.stop()
+    }
+
+    /// What is asked for during a delivery is done in order as soon as it's over.
+    @Test(arguments: ["REMOVE", "BOUNCE", "REQUEUE"])
+    func changesWaitForTheDeliveryThatGoesOn(verb: String) async throws {
+        let queue = try TestQueue()
+        let (deliverer, relay) = (try await queue.deliverer(), try await queue.relay())
+        try await queue.start()
+        let id = try #require(try await queue.submit(to: ["<bob@example.net>"])["id"])
+        let named = [Frame.Field("id", id)]
+        let request = try await relay.next()
+        for change in ["HOLD", "RELEASE", verb] {
+            #expect(
+                try await queue.control(change, named).last?["text"]
+                    == "as soon as the delivery that is going on is over"
+            )
+        }
+        #expect(try await queue.list().map { $0["state"] } == ["active"])
+        request.answer(.defer, "4.2.0")
+        switch verb {
+        case "REMOVE": break
+        case "BOUNCE": try await deliverer.next().answer(.ok, "2.0.0")
+        default:
+            let again = try await relay.next()
+            #expect(again.frame["attempt"] == "1")
+            again.answer(.ok, "2.0.0")
+        }
+        _ = try await queue.list { $0.isEmpty }
+        #expect(try await queue.control("STATISTICS").last?["total-reports"] == (verb == "BOUNCE" ? "1" : "0"))
+        await queue.stop()
+        await deliverer.stop()
+        await relay.stop()
+    }
+
+    @Test func deliveredMessageIsNeitherHeldNorReturned() async throws {
+        let queue = try TestQueue()
+        let deliverer = try await queue.deliverer()
+        try await queue.start()
+        let id = try #require(try await queue.submit(to: ["<bob@example.test>"])["id"])
+        let request = try await deliverer.next()
+        #expect(try await queue.control("BOUNCE", [.init("id", id)]).last?.replyKind == .ok)
+        request.answer(.ok, "2.0.0")
+        _ = try await queue.list { $0.isEmpty }
+        #expect(try await queue.control("STATISTICS").last?["total-reports"] == "0")
+        await queue.stop()
+        await deliverer.stop()
+    }
+
+    @Test func listIsByWhatIsAskedFor() async throws {
+        let queue = try TestQueue()
+        try await queue.start()
+        let first = try await queue.submit(from: "<alice@example.test>", to: ["<bob@example.test>", "<x@Example.NET>"])
+        let second = try await queue.submit(from: "<carol@example.test>", to: ["<bob@example.test>"])
+        func list(_ name: String, _ value: String) async throws -> [String?] {
+            try await queue.control("LIST", [.init(name, value)]).filter { $0.verb == "MESSAGE" }.map { $0["id"] }
+        }
+        #expect(try await list("sender", "alice@example.test") == [first["id"]])
+        #expect(try await list("sender", "nobody@example.test").isEmpty)
+        #expect(Set(try await list("recipient", "bob@example.test")) == [first["id"], second["id"]])
+        #expect(try await list("recipient", "x@example.net") == [first["id"]])
+        #expect(try await list("destination", "example.net") == [first["id"]])
+        #expect(Set(try await list("destination", "local")) == [first["id"], second["id"]])
+        #expect(try await list("state", "deferred").isEmpty)
+        let statistics = try await queue.control("STATISTICS")
+        #expect(statistics.last?["queued"] == "2")
+        await queue.stop()
+    }
 }

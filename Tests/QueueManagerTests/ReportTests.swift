@@ -1,6 +1,8 @@
 import Bus
 import Foundation
 import NIOCore
+import SMTP
+import Spool
 import Testing
 
 @testable import QueueManager
@@ -121,7 +123,47 @@ import Testing
         await deliverer.stop()
     }
 
-    @Test func eightBitHeaderMakesAnEightBitReport() {
+    private func report(
+        _ kind: QueueReport.Kind,
+        to sender: String = "<alice@example.test>",
+        _ recipients: [String],
+        header: String
+    ) throws -> QueueReport {
+        let head = try TestMessages.head(1, from: sender, to: recipients)
+        return try QueueReport(
+            kind,
+            head.envelope.recipients.map {
+                QueueReport.Recipient(recipient: $0, result: DeliveryResult(.failed, .noSuchMailbox, "no such user"))
+            },
+            id: MessageID(time: 2, random: 2),
+            about: head.envelope,
+            header: ByteBuffer(string: header),
+            settings: QueueSettings(hostname: "mail.example.test", domains: ["example.test"]),
+            expiry: 1_795_500_000,
+            now: 1_795_450_000
+        )
+    }
+
+    @Test func eightBitHeaderMakesAnEightBitReport() throws {
+        let plain = try #require(try report(.failed, ["<bob@example.net>"], header: "Subject: over\r\n\r\n").file)
+        #expect(plain.head.envelope.sender.parameters.body == nil)
+        let file = try #require(
+            try report(.failed, ["<bob@example.net>"], header: "Subject: gr\u{FC}n\r\n\r\n").file
+        )
+        #expect(file.head.envelope.sender.parameters.body == .eightBitMIME)
+        #expect(String(buffer: file.octets).contains("Subject: gr\u{FC}n\r\n"))
+    }
+
+    @Test func onlyThoseWhoseSenderWantsToKnowAreReported() throws {
+        let recipients = ["<a@example.net> NOTIFY=NEVER", "<b@example.net> NOTIFY=DELAY", "<c@example.net>"]
+        func addresses(_ report: QueueReport) -> [String] { report.recipients.map { "\($0.recipient.address)" } }
+        #expect(addresses(try report(.failed, recipients, header: "")) == ["c@example.net"])
+        #expect(addresses(try report(.delayed, recipients, header: "")) == ["b@example.net", "c@example.net"])
+        #expect(try report(.failed, ["<a@example.net> NOTIFY=NEVER"], header: "").file == nil)
+        #expect(try report(.failed, to: "<>", ["<c@example.net>"], header: "").file == nil)
+    }
+
+    @Test func headerEndsWhereTheMessagesDoes() {
         #expect(
             String(buffer: QueueReport.headerLines(ByteBuffer(string: "A: b\nC: d\r\n\r\nbody"))) == "A: b\r\nC: d\r\n"
         )

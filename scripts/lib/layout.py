@@ -36,6 +36,8 @@ DAEMONS = tuple(dict.fromkeys(service.program for service in SERVICES))
 COMMANDS = ("martlet", "sendmail")
 
 LOG_USER = "mlt-log"
+# The group whose members may look at the queue.
+READERS = "martlet"
 USERS = tuple(dict.fromkeys(service.user for service in SERVICES)) + (LOG_USER,)
 
 
@@ -59,7 +61,7 @@ DIRECTORIES = (
     Directory("run/status", "root", 0o755),
     Directory("spool", "mlt-queue", 0o700),
     Directory("spool/incoming", "mlt-queue", 0o700),
-    Directory("spool/queue", "mlt-queue", 0o711),
+    Directory("spool/queue", "mlt-queue", 0o700),
     Directory("spool/state", "mlt-queue", 0o700),
     Directory("spool/hold", "mlt-queue", 0o700),
     Directory("spool/corrupt", "mlt-queue", 0o700),
@@ -75,11 +77,12 @@ def is_root() -> bool:
 def make_system_users() -> list[str]:
     """Makes the system users and groups that are missing; returns their names. Needs root."""
     made = []
-    for name in USERS:
+    for name in (*USERS, READERS):
         try:
             grp.getgrnam(name)
         except KeyError:
             subprocess.run(["groupadd", "--system", name], check=True)
+    for name in USERS:
         try:
             pwd.getpwnam(name)
         except KeyError:

@@ -132,6 +132,11 @@ struct ControlSession {
         }
     }
 
+    /// What an address is looked up by; a name that is no address, such as a user's, as it is.
+    private func key(_ text: String) -> String {
+        (try? MailAddress(parsing: text.utf8)).map { MessageStore.key($0) } ?? text
+    }
+
     /// `local` stands for our mailboxes; they have no name within.
     private func destinationName(_ text: String) -> String { text == "local" ? "" : text.lowercased() }
 
@@ -161,9 +166,9 @@ struct ControlSession {
         let store = queue.store
         let known: [QueuedMessage]? =
             if let sender = request["sender"] {
-                store.messages(sender: sender)
+                store.messages(sender: key(sender))
             } else if let recipient = request["recipient"] {
-                store.messages(recipient: recipient)
+                store.messages(recipient: key(recipient))
             } else if let destination = request["destination"] {
                 store.messages(destination: destinationName(destination))
             } else {
@@ -175,7 +180,7 @@ struct ControlSession {
     private func matches(_ message: QueuedMessage, _ request: Frame) -> Bool {
         if message.state == .gone { return false }
         if let state = request["state"], message.category.rawValue != state { return false }
-        if let sender = request["sender"], message.sender != sender { return false }
+        if let sender = request["sender"], message.sender != key(sender) { return false }
         guard let destination = request["destination"].map(destinationName) else { return true }
         return message.jobs.contains { $0.destination == destination }
     }
@@ -228,7 +233,9 @@ struct ControlSession {
         _ request: Frame,
         _ verb: String
     ) -> Frame? {
-        if let wanted = request["recipient"], !envelope.recipients.contains(where: { "\($0.address)" == wanted }) {
+        if let wanted = request["recipient"].map(key),
+            !envelope.recipients.contains(where: { MessageStore.key($0.address) == wanted })
+        {
             return nil
         }
         var fields: [Frame.Field] = []

@@ -1,0 +1,222 @@
+import SMTP
+import Spool
+import Testing
+
+@testable import QueueManager
+
+@Suite struct ScheduleTests {
+    private let unreachable = DeliveryResult(.delayed, .noAnswer, "no route", scope: .destination)
+    private let relayed = DeliveryResult(.relayed, .success, "")
+
+    private func schedule(_ change: (inout QueueSettings) -> Void = { _ in }) -> Schedule {
+        var settings = QueueSettings(hostname: "mail.example.test", domains: ["example.test"])
+        settings.retryMinimum = 1000
+        settings.retryMaximum = 8000
+        change(&settings)
+        return Schedule(settings)
+    }
+
+    /// Numbers of the messages that are delivered next, each of which ends at once.
+    private func order(_ schedule: inout Schedule, at now: Int64 = 0, maximum: Int = .max) -> [UInt64] {
+        var numbers: [UInt64] = []
+        while numbers.count < maximum, let job = schedule.next(at: now, where: { _ in true }) {
+            numbers.append(job.message.id.time)
+            schedule.ended(job, [relayed], at: now, chance: 0.5)
+        }
+        return numbers
+    }
+
+    private func next(_ schedule: inout Schedule, at now: Int64) throws -> DeliveryJob {
+        let job = schedule.next(at: now, where: { _ in true })
+        return try #require(job)
+    }
+
+    /// Numbers of the messages that wait too long for a destination that can't be reached.
+    private func expired(
+        _ schedule: inout Schedule,
+        at now: Int64,
+        _ isExpired: (DeliveryJob) -> Bool = { _ in false }
+    ) -> [UInt64] {
+        schedule.timeHasCome(at: now, isExpired: isExpired).expired.map(\.0.message.id.time)
+    }
+
+    private func flush(_ schedule: inout Schedule, _ destination: String?) -> Int {
+        schedule.flush(destination: destination, at: 0)
+    }
+
+    private func isAnyDue(_ schedule: inout Schedule, at now: Int64) -> Bool {
+        schedule.next(at: now, where: { _ in true }) != nil
+    }
+
+    @Test func destinationsTakeTurns() throws {
+        var schedule = schedule()
+        for number in 1...3 { schedule.add(try TestMessages.job(UInt64(number), to: "busy.example"), at: 0) }
+        for number in 4...5 { schedule.add(try TestMessages.job(UInt64(number), to: "other.example"), at: 0) }
+        #expect(order(&schedule) == [1, 4, 2, 5, 3])
+        #expect(schedule.destinations.isEmpty)
+    }
+
+    @Test func sendersTakeTurnsAtADestination() throws {
+        var schedule = schedule()
+        for number in 1...1000 {
+            schedule.add(try TestMessages.job(UInt64(number), from: "<list@example.test>"), at: 0)
+        }
+        schedule.add(try TestMessages.job(2001, from: "<bob@example.test>"), at: 0)
+        schedule.add(try TestMessages.job(2002, from: "<bob@example.test>"), at: 0)
+        #expect(order(&schedule, maximum: 5) == [1, 2001, 2, 2002, 3])
+    }
+
+    @Test func jobOfAnInterruptedDeliveryComesFirst() throws {
+        var schedule = schedule()
+        schedule.add(try TestMessages.job(1), at: 0)
+        schedule.add(try TestMessages.job(2), at: 0, first: true)
+        #expect(order(&schedule) == [2, 1])
+    }
+
+    @Test func concurrencyGrowsWithSuccess() throws {
+        var schedule = schedule { $0.destinationConcurrency = 7 }
+        for number in 1...200 { schedule.add(try TestMessages.job(UInt64(number)), at: 0) }
+        var active: [DeliveryJob] = []
+        while let job = schedule.next(at: 0, where: { _ in true }) { active.append(job) }
+        #expect(active.count == 5)
+        for _ in 0..<50 {
+            schedule.ended(active.removeFirst(), [relayed], at: 0, chance: 0.5)
+            while let job = schedule.next(at: 0, where: { _ in true }) { active.append(job) }
+        }
+        #expect(active.count == 7)
+        #expect(schedule.active == 7)
+    }
+
+    @Test func concurrencyIsLimitedInAll() throws {
+        var schedule = schedule { $0.concurrency = 3 }
+        for number in 1...9 { schedule.add(try TestMessages.job(UInt64(number), to: "d\(number).example"), at: 0) }
+        var count = 0
+        while schedule.next(at: 0, where: { _ in true }) != nil { count += 1 }
+        #expect(count == 3)
+    }
+
+    @Test func unreachableDestinationRestsAndIsTriedByOne() throws {
+        var schedule = schedule()
+        for number in 1...20 { schedule.add(try TestMessages.job(UInt64(number)), at: 0) }
+        var active: [DeliveryJob] = []
+        while let job = schedule.next(at: 0, where: { _ in true }) { active.append(job) }
+        for job in active { schedule.ended(job, [unreachable], at: 0, chance: 0.5) }
+        let destination = try #require(schedule.destinations["example.net"])
+        // Those that began together failed once.
+        #expect(destination.failures == 1)
+        #expect(destination.blockedUntil == 1000)
+        #expect(!isAnyDue(&schedule, at: 999))
+        #expect(schedule.nextAlarm == 1000)
+        #expect(expired(&schedule, at: 1000).isEmpty)
+        let probe = try next(&schedule, at: 1000)
+        #expect(!isAnyDue(&schedule, at: 1000))
+        schedule.ended(probe, [unreachable], at: 1000, chance: 0.5)
+        #expect(destination.blockedUntil == 3000)
+        _ = schedule.timeHasCome(at: 3000) { _ in false }
+        #expect(order(&schedule, at: 3000).count == 14)
+        #expect(schedule.destinations.isEmpty)
+    }
+
+    @Test func oneRecipientsDelayIsNotTheDestinations() throws {
+        var schedule = schedule()
+        schedule.add(try TestMessages.job(1), at: 0)
+        schedule.add(try TestMessages.job(2), at: 0)
+        let job = try next(&schedule, at: 0)
+        schedule.ended(job, [DeliveryResult(.delayed, .noAnswer, "greylisted")], at: 0, chance: 0.5)
+        #expect(schedule.destinations["example.net"]?.failures == 0)
+        #expect(order(&schedule) == [2])
+    }
+
+    @Test func whatIsTooOldIsGivenUpWithTheDestinationsLastWords() throws {
+        var schedule = schedule()
+        schedule.add(try TestMessages.job(1), at: 0)
+        let job = try next(&schedule, at: 0)
+        schedule.ended(job, [unreachable], at: 0, chance: 0.5)
+        for number in 2...4 { schedule.add(try TestMessages.job(UInt64(number)), at: 0) }
+        let (expired, isMore) = schedule.timeHasCome(at: 1000) { $0.message.id.time == 3 }
+        #expect(!isMore)
+        #expect(expired.map(\.0.message.id.time) == [3])
+        #expect(expired.first?.1 == unreachable)
+        #expect(order(&schedule, at: 1000) == [2, 4])
+    }
+
+    @Test func deferredJobsComeInTheirTime() throws {
+        var schedule = schedule()
+        for (number, due) in [(1, 3000), (2, 1000), (3, 2000)] {
+            let job = try TestMessages.job(UInt64(number))
+            job.due = Int64(due)
+            schedule.add(job, at: 0)
+        }
+        #expect(order(&schedule).isEmpty)
+        #expect(schedule.nextAlarm == 1000)
+        _ = schedule.timeHasCome(at: 2000) { _ in false }
+        #expect(order(&schedule, at: 2000) == [2, 3])
+        #expect(schedule.nextAlarm == 3000)
+    }
+
+    @Test func manyDueJobsAreMovedInSteps() throws {
+        var schedule = schedule()
+        for number in 1...1200 {
+            let job = try TestMessages.job(UInt64(number))
+            job.due = 10
+            schedule.add(job, at: 0)
+        }
+        var steps = 1
+        while schedule.timeHasCome(at: 10, isExpired: { _ in false }).isMore { steps += 1 }
+        #expect(steps == 3)
+        #expect(order(&schedule, at: 10).count == 1200)
+    }
+
+    @Test func flushTriesDeferredJobsAndBlockedDestinations() throws {
+        var schedule = schedule()
+        for number in 1...1200 {
+            let job = try TestMessages.job(UInt64(number), to: number % 2 == 0 ? "example.net" : "example.org")
+            job.due = 10
+            schedule.add(job, at: 0)
+        }
+        #expect(flush(&schedule, "example.com") == 0)
+        #expect(flush(&schedule, "example.net") == 600)
+        while schedule.step(at: 0) {}
+        #expect(order(&schedule).allSatisfy { $0 % 2 == 0 })
+        #expect(flush(&schedule, nil) == 600)
+        while schedule.step(at: 0) {}
+        #expect(order(&schedule).count == 600)
+        // Alarms of what was tried before its time do nothing.
+        #expect(expired(&schedule, at: 10) { _ in true }.isEmpty)
+    }
+
+    @Test func withdrawnJobIsPassedOver() throws {
+        var schedule = schedule()
+        let jobs = try (1...3).map { try TestMessages.job(UInt64($0)) }
+        for job in jobs { schedule.add(job, at: 0) }
+        schedule.withdraw(jobs[1], at: 0)
+        #expect(schedule.destinations["example.net"]?.line.count == 2)
+        // It may come back, and counts once.
+        schedule.add(jobs[1], at: 0)
+        #expect(order(&schedule).sorted() == [1, 2, 3])
+        jobs[0].due = 100
+        schedule.add(jobs[0], at: 0)
+        schedule.withdraw(jobs[0], at: 0)
+        #expect(schedule.destinations.isEmpty)
+        _ = schedule.timeHasCome(at: 100) { _ in false }
+        #expect(order(&schedule, at: 100).isEmpty)
+    }
+
+    @Test func destinationWaitsForItsDeliverer() throws {
+        var schedule = schedule()
+        schedule.add(try TestMessages.job(1), at: 0)
+        schedule.add(try TestMessages.job(2, to: ""), at: 0)
+        let local = schedule.next(at: 0, where: \.isLocal)
+        #expect(local?.message.id.time == 2)
+        #expect(!isAnyDue(&schedule, at: 0))
+        schedule.delivererReturned(at: 0)
+        #expect(try next(&schedule, at: 0).message.id.time == 1)
+    }
+
+    @Test func lastAttemptIsAtTheEndOfTheLifetime() {
+        let schedule = schedule()
+        #expect(schedule.nextAttempt(afterAttempts: 1, expiry: 100_000, at: 0, chance: 0.5) == 1000)
+        #expect(schedule.nextAttempt(afterAttempts: 4, expiry: 5000, at: 0, chance: 0.5) == 5000)
+        #expect(schedule.nextAttempt(afterAttempts: 4, expiry: 10, at: 0, chance: 0.5) == 1000)
+    }
+}
