@@ -149,7 +149,10 @@ final class DeliverySession: @unchecked Sendable {
             "status": "\(result.status)",
         ]
         if let remote = result.remote { metadata["remote"] = "\(remote)" }
-        if result.action != .relayed { metadata["text"] = "\(result.text)" }
+        if result.action != .relayed {
+            metadata["text"] = "\(result.text)"
+            if let words = result.diagnostic { metadata["diagnostic"] = "\(words)" }
+        }
         logger.info(settings.event, metadata: metadata)
     }
 }

@@ -57,7 +57,7 @@ final class DeliveryBatcher: @unchecked Sendable {
     /// Delivers what nobody else should wait for, one after the other.
     func deliverApart(_ deliveries: [Delivery]) async -> [Outcome] {
         eventLoop.assertInEventLoop()
-        return await run(deliveries, on: slowPool).get()
+        return (try? await run(deliveries, on: slowPool).get()) ?? Self.failed(deliveries)
     }
 
     /// At the end of this turn of the loop: requests that arrived together are delivered together.
@@ -93,6 +93,11 @@ final class DeliveryBatcher: @unchecked Sendable {
     private func run(_ deliveries: [Delivery], on pool: NIOThreadPool) -> EventLoopFuture<[Outcome]> {
         let deliverer = deliverer
         return pool.runIfActive(eventLoop: eventLoop) { deliverer.deliver(deliveries) }
-            .recover { _ in deliveries.map { _ in .failure(.system("deliver", 0)) } }
+            .recover { _ in Self.failed(deliveries) }
+    }
+
+    /// The pool has ended.
+    private static func failed(_ deliveries: [Delivery]) -> [Outcome] {
+        deliveries.map { _ in .failure(.system("deliver", 0)) }
     }
 }

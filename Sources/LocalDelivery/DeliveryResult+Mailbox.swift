@@ -16,10 +16,8 @@ extension DeliveryResult {
     /// What it means that authd did not say where an address leads.
     init(_ error: AccountsError) {
         switch error {
-        case .refused(let status, let text):
-            self.init(.failed, EnhancedStatusCode(parsing: status.utf8) ?? .failure, text)
-        case .deferred(let status, let text):
-            self.init(.delayed, EnhancedStatusCode(parsing: status.utf8) ?? .systemTrouble, text)
+        case .refused(let status, let text): self.init(.failed, status, text)
+        case .deferred(let status, let text): self.init(.delayed, status, text)
         case .unavailable(let reason): self.init(.delayed, .systemTrouble, reason)
         }
     }

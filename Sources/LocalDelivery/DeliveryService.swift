@@ -34,18 +34,6 @@ final class DeliveryService: Sendable {
         } catch {
             return job.report(DeliveryResult(.delayed, .systemTrouble, "\(error)"))
         }
-<<<<<<< ours
-        do {
-            switch try await expansions.expand(request.recipient.address) {
-            case .mailbox(let mailbox, let rest): return await deliver(request, mailbox, rest)
-            case .forward(let targets): return await forward(request, targets)
-            }
-        } catch {
-            switch error {
-            case .refused(let status, let text): return .never(status.description, text)
-            case .deferred(let status, let text): return .later(status.description, text)
-            case .unavailable(let reason): return .later("4.3.0", reason)
-=======
         let message = MessageOctets(job.message)
         let places = job.open
         if !message.isAtHand {
@@ -57,7 +45,6 @@ final class DeliveryService: Sendable {
                 for place in places {
                     group.addTask { await self.work(on: job, at: place, message, earlier) }
                 }
->>>>>>> theirs
             }
         }
     }

@@ -1,6 +1,7 @@
 import Accounts
 import Daemon
 import Deliverer
+import Logging
 import Mailbox
 import NIOCore
 import NIOPosix

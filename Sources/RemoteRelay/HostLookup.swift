@@ -1,4 +1,3 @@
-import Bus
 import DNS
 import Logging
 import NIOCore
@@ -15,8 +14,8 @@ struct Target: Sendable, Equatable {
     /// The host's name for TLS; nil where it has none (RFC 6066 §3 allows no addresses).
     var name: String? { host.first == "[" || host == address.ipAddress ? nil : host }
 
-    /// For reports: `mx.example.net [192.0.2.25]:25`.
-    var description: String { "\(host) [\(address.ipAddress ?? "")]:\(address.port ?? 0)" }
+    /// For results.
+    var remote: RemoteHost { RemoteHost(name: name, address: address.ipAddress ?? "", port: address.port) }
 }
 
 /// Finds the addresses that a destination's mail goes to. Belongs to one event loop.
@@ -53,7 +52,17 @@ final class HostLookup: @unchecked Sendable {
 
     /// Why there is nowhere to send to.
     struct Failure: Error, Equatable {
-        let outcome: Outcome
+        let result: DeliveryResult
+
+        /// For good.
+        static func never(_ status: EnhancedStatusCode, _ text: String) -> Failure {
+            Failure(result: DeliveryResult(.failed, status, text))
+        }
+
+        /// For now.
+        static func later(_ status: EnhancedStatusCode, _ text: String) -> Failure {
+            Failure(result: .unreachable(status, text))
+        }
     }
 
     private func follow(_ route: RouteTable.Route) async throws(Failure) -> [Target] {
@@ -62,7 +71,7 @@ final class HostLookup: @unchecked Sendable {
         }
         let found = try await addresses(of: try name(route.host), port: route.port)
         guard !found.isEmpty else {
-            throw Failure(outcome: .later(.noRoute, "route host \(route.host) has no address"))
+            throw .later(.noRoute, "route host \(route.host) has no address")
         }
         return found
     }
@@ -71,13 +80,13 @@ final class HostLookup: @unchecked Sendable {
         let domain = try name(destination)
         let resolution = try await ask(domain, .mx)
         if resolution.responseCode == .nameError {
-            throw Failure(outcome: .never(.noSuchDomain, "the domain \(destination) does not exist"))
+            throw .never(.noSuchDomain, "the domain \(destination) does not exist")
         }
         let exchanges = resolution.answers.compactMap { $0.type == .mx ? MailExchange($0) : nil }
         guard !exchanges.isEmpty else { return try await implicitExchange(domain) }
         var generator = SystemRandomNumberGenerator()
         switch MailExchangeList.order(exchanges, isOurs: isOurs, using: &generator) {
-        case .null: throw Failure(outcome: .never(.noMailDomain, "the domain \(destination) takes no mail (null MX)"))
+        case .null: throw .never(.noMailDomain, "the domain \(destination) takes no mail (null MX)")
         case .loop: throw Self.loop(destination)
         case .hosts(let hosts): return try await addresses(of: hosts, destination)
         }
@@ -87,7 +96,7 @@ final class HostLookup: @unchecked Sendable {
     private func implicitExchange(_ domain: DomainName) async throws(Failure) -> [Target] {
         let found = try await addresses(of: domain, port: settings.port)
         guard !found.isEmpty else {
-            throw Failure(outcome: .never(.noMailDomain, "the domain \(domain) has neither MX nor address records"))
+            throw .never(.noMailDomain, "the domain \(domain) has neither MX nor address records")
         }
         guard !found.contains(where: { settings.isOwn($0.address) }) else { throw Self.loop(Self.text(domain)) }
         return found
@@ -107,13 +116,12 @@ final class HostLookup: @unchecked Sendable {
                 }
                 targets += found
             } catch {
-                if error.outcome.kind == .reject { throw error }
+                if error.result.action.isFinal { throw error }
                 trouble = error
             }
         }
         guard targets.isEmpty else { return Array(targets.prefix(Self.maximumTargets)) }
-        throw trouble
-            ?? Failure(outcome: .later(.noRoute, "no MX host of \(destination) has an address"))
+        throw trouble ?? .later(.noRoute, "no MX host of \(destination) has an address")
     }
 
     /// The addresses of a host, IPv6 and IPv4 in turn.
@@ -158,24 +166,24 @@ final class HostLookup: @unchecked Sendable {
         do {
             resolution = try await query(name, type)
         } catch {
-            throw Failure(outcome: .later(.directoryFailure, "cannot look up \(name) \(type): \(error)"))
+            throw .later(.directoryFailure, "cannot look up \(name) \(type): \(error)")
         }
         guard resolution.responseCode == .noError || resolution.responseCode == .nameError else {
             let code = resolution.responseCode
-            throw Failure(outcome: .later(.directoryFailure, "cannot look up \(name) \(type): \(code)"))
+            throw .later(.directoryFailure, "cannot look up \(name) \(type): \(code)")
         }
         return resolution
     }
 
     private func name(_ text: String) throws(Failure) -> DomainName {
         guard let name = try? DomainName(text) else {
-            throw Failure(outcome: .never(.badDestination, "\"\(text)\" is not a domain name"))
+            throw .never(.badDestination, "\"\(text)\" is not a domain name")
         }
         return name
     }
 
     private static func loop(_ destination: String) -> Failure {
-        Failure(outcome: .never(.routingLoop, "mail for \(destination) loops back to this host"))
+        .never(.routingLoop, "mail for \(destination) loops back to this host")
     }
 
     private func isOurs(_ name: DomainName) -> Bool { name == settings.ownName }

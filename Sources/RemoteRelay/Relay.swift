@@ -1,9 +1,7 @@
-import Bus
 import CoreMetrics
-import Logging
 import Daemon
+import Deliverer
 import NIOCore
-import NIOPosix
 import Network
 import SMTP
 import TLS
@@ -16,83 +14,95 @@ final class Relay: @unchecked Sendable {
     private let idle: IdleConnections
     private var unreachable: UnreachableHosts
     private let tls: TLSContext?
-    private let pool: NIOThreadPool
     private let loop: any EventLoop
     private let connections = Counter(label: "connections")
     private let reused = Counter(label: "connections-reused")
 
-    init(settings: RelaySettings, lookup: HostLookup, tls: TLSContext?, pool: NIOThreadPool, loop: any EventLoop) {
+    init(settings: RelaySettings, lookup: HostLookup, tls: TLSContext?, loop: any EventLoop) {
         self.settings = settings
         self.lookup = lookup
         self.tls = settings.tls == .off ? nil : tls
-        self.pool = pool
         self.loop = loop
         idle = IdleConnections(time: settings.reuseTime, on: loop)
         unreachable = UnreachableHosts()
     }
 
-    /// Tries the hosts of the destination in their order until every recipient has an outcome.
-    ///
-    /// - Returns: an outcome for each recipient, in the order of the request.
-    func deliver(_ request: DeliveryRequest) async -> [Outcome] {
-        switch await lookup.targets(of: request.destination) {
-        case .success(let targets): return await deliver(request, to: unreachable.order(targets))
-        case .failure(let failure): return request.recipients.map { _ in failure.outcome }
+    /// Tries the hosts of the destination in their order until every recipient has a result.
+    func deliver(_ job: DeliveryJob) async {
+        loop.assertInEventLoop()
+        guard let destination = job.request.destination else {
+            return job.report(DeliveryResult(.delayed, .systemTrouble, "no destination"))
+        }
+        switch await lookup.targets(of: destination) {
+        case .success(let targets): await deliver(job, to: unreachable.order(targets))
+        case .failure(let failure): job.report(failure.result)
         }
     }
 
     /// Tries the targets in the order given.
-    func deliver(_ request: DeliveryRequest, to targets: [Target]) async -> [Outcome] {
-        let everybody = Array(request.recipients.indices)
-        var outcomes: [Int: Outcome] = [:]
-        var last = Outcome.later(.noAnswer, "no host of \(request.destination) could be reached")
-        for target in targets {
-            let open = everybody.filter { outcomes[$0] == nil }
-            if open.isEmpty { break }
-            if request.isAbandoned() {
-                last = .interrupted
-                break
+    func deliver(_ job: DeliveryJob, to targets: [Target]) async {
+        var last = DeliveryResult.unreachable(.noAnswer, "there is no host to try")
+        var scope = DeliveryResult.Scope.destination
+        for target in targets where !job.open.isEmpty {
+            // Recipients without a result are told to wait by the server.
+            if job.isAbandoned { return }
+            do throws(Fault) {
+                try await attempt(job, target)
+            } catch {
+                if case .interrupted = error.trouble { return }
+                if error.wasReached { scope = .recipient }
+                last = DeliveryResult(error.trouble, with: target.remote, scope: scope)
+                guard error.trouble.mayBeOtherwiseElsewhere else { break }
             }
-            let (found, trouble) = await attempt(request, open, target)
-            outcomes.merge(found) { $1 }
-            if let trouble { last = Self.outcome(of: trouble, target) }
         }
-        return everybody.map { outcomes[$0] ?? last }
+        job.report(last)
+    }
+
+    /// Why a host did not take the message, or not for all.
+    private struct Fault: Error {
+        let trouble: SMTPClient.Trouble
+        /// Whether the host said anything of use.
+        let wasReached: Bool
     }
 
     /// One host. A session that waited may have ended unseen: then the same host is tried again on a new one.
-    private func attempt(
-        _ request: DeliveryRequest,
-        _ places: [Int],
-        _ target: Target
-    ) async -> ([Int: Outcome], SMTPClient.Trouble?) {
+    private func attempt(_ job: DeliveryJob, _ target: Target) async throws(Fault) {
+        let places = job.open
         while let client = idle.take(target.address) {
             reused.increment()
-            switch await transaction(client, request, places) {
-            case .complete(let outcomes): return (outcomes, nil)
-            case .broken(let outcomes, let trouble) where outcomes.isEmpty && trouble.mayBeOver: continue
-            case .broken(let outcomes, let trouble): return (outcomes, trouble)
+            do throws(SMTPClient.Trouble) {
+                return try await transaction(client, job, places)
+            } catch {
+                guard job.open == places, error.mayBeOver else { throw Fault(trouble: error, wasReached: true) }
             }
         }
-        do {
-            let client = try await connect(target)
-            switch await transaction(client, request, places) {
-            case .complete(let outcomes): return (outcomes, nil)
-            case .broken(let outcomes, let trouble): return (outcomes, trouble)
-            }
+        let client: SMTPClient
+        do throws(SMTPClient.Trouble) {
+            client = try await connect(target)
         } catch {
-            return ([:], error)
+            if case .connection = error { throw Fault(trouble: error, wasReached: false) }
+            throw Fault(trouble: error, wasReached: true)
+        }
+        do throws(SMTPClient.Trouble) {
+            try await transaction(client, job, places)
+        } catch {
+            throw Fault(trouble: error, wasReached: true)
         }
     }
 
-    private func transaction(_ client: SMTPClient, _ request: DeliveryRequest, _ places: [Int]) async -> Transaction.End
-    {
-        let end = await Transaction(client: client, request: request, settings: settings, pool: pool).run(for: places)
-        switch end {
-        case .complete: idle.put(client)
-        case .broken: client.connection.abort()
+    private func transaction(
+        _ client: SMTPClient,
+        _ job: DeliveryJob,
+        _ places: [Int]
+    ) async throws(SMTPClient.Trouble) {
+        do throws(SMTPClient.Trouble) {
+            try await Transaction(client: client, job: job, settings: settings).run(for: places)
+        } catch {
+            // Never end a message that is not whole.
+            client.connection.abort()
+            throw error
         }
-        return end
+        idle.put(client)
     }
 
     private func connect(_ target: Target) async throws(SMTPClient.Trouble) -> SMTPClient {
@@ -129,22 +139,6 @@ final class Relay: @unchecked Sendable {
         }
     }
 
-    private static func outcome(of trouble: SMTPClient.Trouble, _ target: Target) -> Outcome {
-        let remote = target.description
-        switch trouble {
-        case .connection(let reason): return .later(.noAnswer, "\(remote): \(reason)", remote: remote)
-        case .tls(let reason): return .later(.encryptionNeeded, "\(remote): \(reason)", remote: remote)
-        case .notEncrypted: return .later(.encryptionNeeded, "\(remote) does not offer TLS", remote: remote)
-        case .refused(let reply):
-            var outcome = Outcome(reply, from: remote, after: "the session")
-            // One host's no is not the destination's: others may say yes, or this one later.
-            if outcome.kind == .reject {
-                outcome.kind = .defer
-                outcome.status = EnhancedStatusCode(4, outcome.status.subject, outcome.status.detail)
-            }
-            return outcome
-        }
-    }
-
+    /// Ends the sessions that wait.
     func close() { idle.close() }
 }

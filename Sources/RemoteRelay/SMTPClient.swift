@@ -36,12 +36,24 @@ final class SMTPClient {
         case refused(Reply)
         /// TLS is required and not offered.
         case notEncrypted
+        /// The message can't be had from queue-manager: no other host helps.
+        case unreadable(String)
+        /// Nobody waits for the result any more, and what was not sent yet should not be sent.
+        case interrupted
 
         /// Whether it may be about the session alone, so that a new one to the same host may do better.
         var mayBeOver: Bool {
             switch self {
             case .connection, .refused: return true
-            case .tls, .notEncrypted: return false
+            case .tls, .notEncrypted, .unreadable, .interrupted: return false
+            }
+        }
+
+        /// Whether another host may do better.
+        var mayBeOtherwiseElsewhere: Bool {
+            switch self {
+            case .connection, .tls, .refused, .notEncrypted: return true
+            case .unreadable, .interrupted: return false
             }
         }
     }

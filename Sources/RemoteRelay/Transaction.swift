@@ -1,56 +1,33 @@
-import Bus
 import Daemon
+import Deliverer
 import NIOCore
-import NIOPosix
 import Network
 import SMTP
-
-/// One message for several recipients of one destination, as queue-manager asked for it.
-struct DeliveryRequest {
-    let id: String
-    let destination: String
-    let sender: EnvelopeSender
-    let recipients: [EnvelopeRecipient]
-    let file: MessageFile
-    /// Whether queue-manager went away, or the daemon ends: what was not sent yet should not be sent.
-    var isAbandoned: @Sendable () -> Bool = { false }
-}
 
 /// One mail transaction on an SMTP session: MAIL, RCPT, DATA, the message.
 struct Transaction {
     let client: SMTPClient
-    let request: DeliveryRequest
+    let job: DeliveryJob
     let settings: RelaySettings
-    let pool: NIOThreadPool
 
     /// A host that gives octet after octet holds a transaction no longer than this.
     private static let longest = TimeAmount.hours(1)
+    /// What is sent of the message before the next piece is waited for, at least. Octets.
+    private static let worthSending = 64 * 1024
 
-    /// How a transaction ended.
-    enum End {
-        /// Every recipient asked for has an outcome; the session may be used again.
-        case complete([Int: Outcome])
-        /// The session is of no use any more; recipients without an outcome may be tried elsewhere.
-        case broken([Int: Outcome], SMTPClient.Trouble)
-    }
+    private var request: DeliverRequest { job.request }
+    private var remote: RemoteHost { client.target.remote }
 
-    /// Runs the transaction for some of the request's recipients, given by their places in it.
-    func run(for places: [Int]) async -> End {
-        var outcomes: [Int: Outcome] = [:]
+    /// Runs the transaction for some of the request's recipients, given by their places in it. Each result is reported as
+    /// soon as it's certain.
+    ///
+    /// - Throws: where the session is of no use any more; recipients without a result may be tried elsewhere.
+    func run(for places: [Int]) async throws(SMTPClient.Trouble) {
         client.connection.deadline = .now() + Self.longest
         if let refusal = refusalBeforehand() {
-            for place in places { outcomes[place] = refusal }
-            return .complete(outcomes)
+            report(refusal, places)
+            return
         }
-        do {
-            try await exchange(places, &outcomes)
-            return .complete(outcomes)
-        } catch {
-            return .broken(outcomes, error)
-        }
-    }
-
-    private func exchange(_ places: [Int], _ outcomes: inout [Int: Outcome]) async throws(SMTPClient.Trouble) {
         client.connection.idleTimeout = settings.times.command
         let isPipelined = client.extensions.has("PIPELINING")
         let mail = "MAIL FROM:\(senderText)"
@@ -62,28 +39,28 @@ struct Transaction {
             try await client.flush()
         }
         let mailReply = isPipelined ? try await client.reply() : try await client.command(mail)
+        let isOpen = mailReply.code.isPositive
+        if !isOpen { report(DeliveryResult(mailReply, from: remote, after: "MAIL"), places) }
         var accepted: [Int] = []
-        if mailReply.code.isPositive || isPipelined {
+        if isOpen || isPipelined {
             for recipient in recipients {
                 let reply = isPipelined ? try await client.reply() : try await client.command(recipient.command)
-                if mailReply.code.isPositive, reply.code.isPositive {
+                guard isOpen else { continue }
+                if reply.code.isPositive {
                     accepted.append(recipient.place)
-                } else if mailReply.code.isPositive {
-                    outcomes[recipient.place] = refusal(ofRecipient: reply)
+                } else {
+                    job.report(refusal(ofRecipient: reply), at: recipient.place)
                 }
             }
         }
-        if !mailReply.code.isPositive {
-            for place in places { outcomes[place] = Outcome(mailReply, from: client.target.description, after: "MAIL") }
-        }
-        try await data(isPipelined: isPipelined, accepted, &outcomes)
+        try await data(isPipelined: isPipelined, accepted)
     }
 
-    private func data(
-        isPipelined: Bool,
-        _ accepted: [Int],
-        _ outcomes: inout [Int: Outcome]
-    ) async throws(SMTPClient.Trouble) {
+    private func report(_ result: DeliveryResult, _ places: [Int]) {
+        for place in places { job.report(result, at: place) }
+    }
+
+    private func data(isPipelined: Bool, _ accepted: [Int]) async throws(SMTPClient.Trouble) {
         client.connection.idleTimeout = settings.times.data
         guard !accepted.isEmpty || isPipelined else {
             // Nobody was accepted: the transaction is taken back (RFC 5321 §4.1.1.5).
@@ -94,7 +71,7 @@ struct Transaction {
         guard ready.code.isIntermediate else {
             // Only 354 asks for the message: a host that says 2xx has not got it.
             if ready.code.isPositive { throw .connection("unexpected reply to DATA: \(ready.code)") }
-            for place in accepted { outcomes[place] = Outcome(ready, from: client.target.description, after: "DATA") }
+            report(DeliveryResult(ready, from: remote, after: "DATA"), accepted)
             try await reset()
             return
         }
@@ -104,28 +81,20 @@ struct Transaction {
             return
         }
         try await send()
-        if request.isAbandoned() {
-            // Without the dot the host takes nothing, and the next attempt sends it once.
-            client.connection.abort()
-            for place in accepted { outcomes[place] = .interrupted }
-            throw .connection("interrupted")
-        }
+        // Without the dot the host takes nothing, and the next attempt sends it once.
+        if job.isAbandoned { throw .interrupted }
         let final: Reply
         do {
             final = try await end()
         } catch {
             // The host may have taken the message: sent again now, it might come twice.
             if case .connection(let reason) = error {
-                let text = "\(client.target.description): no answer to the end of the message: \(reason)"
-                for place in accepted {
-                    outcomes[place] = .later(.badConnection, text, remote: client.target.description)
-                }
+                let text = "no answer to the end of the message: \(reason)"
+                report(DeliveryResult(.delayed, .badConnection, text, remote: remote), accepted)
             }
             throw error
         }
-        for place in accepted {
-            outcomes[place] = Outcome(final, from: client.target.description, after: "the message")
-        }
+        report(DeliveryResult(final, from: remote, after: "the message"), accepted)
         if final.code.isIntermediate { throw .connection("unexpected reply to the message: \(final.code)") }
         client.countMessage()
     }
@@ -137,33 +106,44 @@ struct Transaction {
     }
 
     /// 552 means here that there are too many recipients, which others than the first may hear (RFC 5321 §4.5.3.1.10).
-    private func refusal(ofRecipient reply: Reply) -> Outcome {
-        guard reply.code == .tooLarge else { return Outcome(reply, from: client.target.description, after: "RCPT") }
+    private func refusal(ofRecipient reply: Reply) -> DeliveryResult {
+        let result = DeliveryResult(reply, from: remote, after: "RCPT")
+        guard reply.code == .tooLarge else { return result }
         let status = reply.status.map { EnhancedStatusCode(4, $0.subject, $0.detail) }
-        let temporary = Reply(.insufficientStorage, status ?? .tooManyRecipients, lines: reply.lines)
-        var outcome = Outcome(temporary, from: client.target.description, after: "RCPT")
-        outcome.diagnostic = Outcome(reply, from: client.target.description, after: "RCPT").diagnostic
-        return outcome
+        return DeliveryResult(
+            .delayed,
+            status ?? .tooManyRecipients,
+            "too many recipients",
+            remote: remote,
+            diagnostic: result.diagnostic
+        )
     }
 
+    /// Sends the message but for its last octets, which go with the dot.
     private func send() async throws(SMTPClient.Trouble) {
+        let reader = job.message.reader()
         var encoder = DataEncoder()
-        var position = 0
-        while true {
-            let next: ByteBuffer?
-            do {
-                next = try await request.file.chunk(at: position, pool: pool, loop: client.connection.eventLoop)
-            } catch {
-                // Never end a message that is not whole: close without the dot.
-                client.connection.abort()
-                throw .connection("cannot read the message from the spool: \(error)")
+        var unsent = 0
+        while var piece = try await next(reader) {
+            if unsent >= Self.worthSending {
+                try await client.flush()
+                unsent = 0
             }
-            guard var chunk = next else { break }
-            position += chunk.readableBytes
-            client.connection.write(with: { encoder.encode(&chunk, into: &$0) })
-            if position < request.file.octets { try await client.flush() }
+            unsent += piece.readableBytes
+            client.connection.write(with: { encoder.encode(&piece, into: &$0) })
         }
         client.connection.write(with: { encoder.finish(into: &$0) })
+    }
+
+    private func next(_ reader: Deliverer.MessageReader) async throws(SMTPClient.Trouble) -> ByteBuffer? {
+        do throws(MessageSourceError) {
+            return try await reader.next()
+        } catch {
+            switch error {
+            case .abandoned: throw .interrupted
+            case .refused, .timedOut, .malformed: throw .unreadable("\(error)")
+            }
+        }
     }
 
     /// Sends the rest, with the dot that ends the message, and waits for the answer.
@@ -174,22 +154,21 @@ struct Transaction {
     }
 
     /// What needs no question: the host said it in its answer to EHLO.
-    private func refusalBeforehand() -> Outcome? {
-        let remote = client.target.description
-        if let maximum = client.extensions.maximumSize, request.file.octets > maximum {
-            return .never(.messageTooBig, "\(remote) takes messages of \(maximum) octets at most", remote: remote)
+    private func refusalBeforehand() -> DeliveryResult? {
+        if let maximum = client.extensions.maximumSize, job.message.totalOctets > maximum {
+            return DeliveryResult(.failed, .messageTooBig, "takes messages of \(maximum) octets at most", remote: remote)
         }
         let needsUTF8 =
             request.sender.path.address?.needsUTF8 == true || request.recipients.contains { $0.address.needsUTF8 }
         if needsUTF8, !client.extensions.has("SMTPUTF8") {
-            return .never(EnhancedStatusCode(5, 6, 7), "\(remote) does not take UTF-8 addresses", remote: remote)
+            return DeliveryResult(.failed, .noUTF8Addresses, "does not take UTF-8 addresses", remote: remote)
         }
         return nil
     }
 
     private var senderText: String {
         var parameters = MailParameters()
-        if client.extensions.has("SIZE") { parameters.size = request.file.octets }
+        if client.extensions.has("SIZE") { parameters.size = job.message.totalOctets }
         if client.extensions.has("8BITMIME") { parameters.body = request.sender.parameters.body }
         if client.extensions.has("DSN") {
             parameters.ret = request.sender.parameters.ret
@@ -203,4 +182,9 @@ struct Transaction {
         client.extensions.has("DSN")
             ? recipient.description : EnvelopeRecipient(recipient.address).description
     }
+}
+
+extension EnhancedStatusCode {
+    /// 5.6.7: an address in UTF-8, which the host doesn't take (RFC 6531 §3.7.4.2).
+    static let noUTF8Addresses = EnhancedStatusCode(5, 6, 7)
 }

@@ -9,11 +9,7 @@ enum RecipientKind: Equatable {
     /// A domain that is not ours.
     case foreign
     /// One of our domains has no such mailbox.
-<<<<<<< ours
     case unknown(status: EnhancedStatusCode, text: String)
-=======
-    case unknown(EnhancedStatusCode, String)
->>>>>>> theirs
     /// authd cannot say now; the reason.
     case deferred(String)
 }
@@ -35,13 +31,9 @@ final class RecipientDirectory: @unchecked Sendable {
         self.lifetime = lifetime
     }
 
-<<<<<<< ours
+    /// Whose the address is.
     func owner(of address: MailAddress) async -> RecipientKind {
         loop.assertInEventLoop()
-=======
-    /// Whose the address is.
-    func kind(of address: MailAddress) async -> RecipientKind {
->>>>>>> theirs
         if let known = cache[address], known.until > .now() { return known.kind }
         let kind = await ask(address)
         guard lifetime > .zero, kind == .local || kind == .foreign else { return kind }
@@ -59,8 +51,7 @@ final class RecipientDirectory: @unchecked Sendable {
             }
         } catch {
             switch error {
-            case .refused(let status, let text):
-                return .unknown(EnhancedStatusCode(parsing: status.utf8) ?? .noSuchMailbox, text)
+            case .refused(let status, let text): return .unknown(status: status, text: text)
             case .deferred(_, let text): return .deferred(text)
             case .unavailable(let reason): return .deferred(reason)
             }

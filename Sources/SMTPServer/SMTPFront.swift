@@ -4,10 +4,11 @@ import Logging
 import NIOCore
 import Network
 import SMTP
+import Submission
 
 /// What all sessions of one event loop share.
 struct LoopResources: Sendable {
-    let queue: QueuePool
+    let submissions: SubmissionClient
     let recipients: RecipientDirectory
 
     init(_ settings: ServerSettings, on loop: any EventLoop) {
@@ -16,7 +17,7 @@ struct LoopResources: Sendable {
             on: loop,
             timeout: settings.front.authorityTimeout
         )
-        queue = QueuePool(path: settings.queueSocket, on: loop, timeout: settings.queueTimeout)
+        submissions = SubmissionClient(path: settings.queueSocket, on: loop, timeout: settings.queueTimeout)
         recipients = RecipientDirectory(accounts: accounts, on: loop, lifetime: settings.recipientCache)
     }
 }

@@ -76,11 +76,7 @@ extension Session {
         guard let address = address(of: path) else {
             return try await refuseRecipient(path, .mailboxUnavailable, .noSuchMailbox, "no postmaster here")
         }
-<<<<<<< ours
         switch await resources.recipients.owner(of: address) {
-=======
-        switch await resources.recipients.kind(of: address) {
->>>>>>> theirs
         case .local:
             return accept(address)
         case .foreign where user != nil || mayRelayByAddress:

@@ -4,25 +4,6 @@ import Logging
 import NIOCore
 import Network
 import SMTP
-<<<<<<< ours
-=======
-import Submission
-import TLS
-
-/// What all sessions of one event loop share.
-final class LoopResources: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
-    let submissions: SubmissionClient
-    let recipients: RecipientDirectory
-    let accounts: AccountsClient
-
-    init(submissions: SubmissionClient, recipients: RecipientDirectory, accounts: AccountsClient) {
-        self.submissions = submissions
-        self.recipients = recipients
-        self.accounts = accounts
-    }
-}
->>>>>>> theirs
 
 /// One client's connection, from greeting to goodbye. Runs on the connection's event loop alone.
 final class Session {

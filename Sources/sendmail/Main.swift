@@ -27,8 +27,8 @@ enum Main {
         let identity = try Identity.find()
         switch options.mode {
         case .deliver:
-            var submission = Submission(options, identity)
-            try submission.run()
+            var message = MessageOnStandardInput(options, identity)
+            try message.run()
         case .smtp:
             var session = SMTPOnStandardInput(identity)
             try session.run()

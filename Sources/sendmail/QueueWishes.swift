@@ -8,9 +8,7 @@ import Glibc
 /// `mailq`, `sendmail -bp` and `sendmail -q`.
 enum QueueWishes {
     static func list() throws {
-        let control = try QueueSocket("run/control.sock")
-        try control.send(Frame("LIST"))
-        let last = try control.answer { frame in
+        let last = try ask("LIST") { frame in
             guard frame.verb == "MESSAGE" else { return }
             let arrived = DateTime(secondsSince1970: frame.integer("arrived") ?? 0)
             show(
@@ -26,9 +24,29 @@ enum QueueWishes {
     }
 
     static func flush() throws {
-        let control = try QueueSocket("run/control.sock")
-        try control.send(Frame("FLUSH"))
-        _ = try control.answer()
+        _ = try ask("FLUSH") { _ in }
+    }
+
+    /// The last frame of queue-manager's answer.
+    ///
+    /// - Throws: `Failure`, with EX_TEMPFAIL or EX_UNAVAILABLE by the kind of the answer.
+    private static func ask(_ verb: String, each: (Frame) -> Void) throws -> Frame {
+        do {
+            let control = try FrameSocket("run/control.sock")
+            try control.send([Frame(verb)])
+            while true {
+                let frame = try control.receive()
+                let text = "\(frame["status"] ?? "") \(frame["text"] ?? "")"
+                switch frame.replyKind {
+                case .ok: return frame
+                case .defer: throw Failure(.temporary, text)
+                case .reject: throw Failure(.unavailable, text)
+                case nil: each(frame)
+                }
+            }
+        } catch let error as BusError {
+            throw Failure(.temporary, "queue-manager does not answer: \(error)")
+        }
     }
 
     /// A line without octets that could steer a terminal.

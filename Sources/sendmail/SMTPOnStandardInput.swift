@@ -1,6 +1,6 @@
-import Bus
 import NIOCore
 import SMTP
+import Submission
 
 #if canImport(Glibc)
 import Glibc
@@ -10,8 +10,8 @@ import Glibc
 struct SMTPOnStandardInput {
     private let identity: Identity
     private var input = LineInput()
-    private var sender: String?
-    private var recipients: [String] = []
+    private var sender: EnvelopeSender?
+    private var recipients: [EnvelopeRecipient] = []
     private static let maximumLine = 2048
     private static let maximumRecipients = 1000
 
@@ -74,59 +74,51 @@ struct SMTPOnStandardInput {
 
     private mutating func mail(_ text: String) {
         guard sender == nil else { return reply("503 5.5.1 MAIL was said already") }
-        guard let path = argument(text, after: "FROM:"), (try? EnvelopeSender(parsing: path.utf8)) != nil else {
+        guard let path = argument(text, after: "FROM:"), let parsed = try? EnvelopeSender(parsing: path.utf8) else {
             return reply("501 5.1.7 Not a sender address")
         }
-        sender = path
+        sender = parsed
         reply("250 2.1.0 Ok")
     }
 
     private mutating func recipient(_ text: String) {
         guard sender != nil else { return reply("503 5.5.1 MAIL first") }
         guard recipients.count < Self.maximumRecipients else { return reply("452 4.5.3 Too many recipients") }
-        guard let path = argument(text, after: "TO:"), (try? EnvelopeRecipient(parsing: path.utf8)) != nil else {
+        guard let path = argument(text, after: "TO:"), let parsed = try? EnvelopeRecipient(parsing: path.utf8) else {
             return reply("501 5.1.3 Not a recipient address")
         }
-        recipients.append(path)
+        recipients.append(parsed)
         reply("250 2.1.5 Ok")
     }
 
     private mutating func data() throws {
         guard let sender, !recipients.isEmpty else { return reply("503 5.5.1 RCPT first") }
-        let queue: QueueSocket
-        do {
-            queue = try QueueSocket("run/queue.sock")
-            _ = try queue.answer()
+        var envelope = SubmissionEnvelope(sender: sender, recipients: recipients)
+        envelope.client = "local"
+        var submission: BlockingSubmission
+        do throws(SubmissionError) {
+            submission = try BlockingSubmission(envelope, path: SubmissionEnvelope.socket)
         } catch {
             return reply("451 4.3.0 The queue does not answer")
         }
         reply("354 End with a line of one dot")
-        var frame = Frame("SUBMIT", ["sender": sender, "client": "local"])
-        for recipient in recipients { frame.fields.append(.init("recipient", recipient)) }
-        try queue.send(frame)
-        guard try sendMessage(queue) else { throw Failure(.noInput, "the input ended within a message") }
-        try queue.send(Frame("END"))
+        guard try appendMessage(to: &submission) else {
+            throw Failure(.noInput, "the input ended within a message")
+        }
         reset()
-        let answer = try queue.receive()
-        let code = answer.replyKind == .ok ? "250" : answer.replyKind == .defer ? "451" : "554"
-        reply("\(code) \(answer["status"] ?? "4.3.0") \(answer["text"] ?? "") \(answer["id"] ?? "")")
+        switch submission.finish(added: ByteBuffer()) {
+        case .accepted(let id): reply("250 2.0.0 Queued as \(id)")
+        case .deferred(let status, let text): reply("451 \(status) \(text)")
+        case .refused(let status, let text): reply("554 \(status) \(text)")
+        }
     }
 
     /// Whether the message came to its end.
-    private mutating func sendMessage(_ queue: QueueSocket) throws -> Bool {
-        var part = ByteBuffer()
+    private mutating func appendMessage(to submission: inout BlockingSubmission) throws -> Bool {
         while let piece = try input.next() {
-            if piece.isDot {
-                if part.readableBytes > 0 { try queue.send(Frame("DATA", [], body: part)) }
-                return true
-            }
-            part.writeBytes(
-                piece.isStart && piece.octets.first == UInt8(ascii: ".") ? piece.octets.dropFirst() : piece.octets[...]
-            )
-            if part.readableBytes >= 32 * 1024 {
-                try queue.send(Frame("DATA", [], body: part))
-                part.clear()
-            }
+            if piece.isDot { return true }
+            let isStuffed = piece.isStart && piece.octets.first == UInt8(ascii: ".")
+            submission.append(isStuffed ? piece.octets.dropFirst() : piece.octets[...])
         }
         return false
     }

@@ -1,15 +1,15 @@
-import Bus
 import CLinux
 import MIME
 import NIOCore
 import SMTP
+import Submission
 
 #if canImport(Glibc)
 import Glibc
 #endif
 
-/// Reads a message from standard input and hands it to queue-manager, as it comes.
-struct Submission {
+/// `sendmail`: reads a message from standard input and hands it to queue-manager, as it comes.
+struct MessageOnStandardInput {
     private let options: SendmailOptions
     private let identity: Identity
     private var input = LineInput()
@@ -31,16 +31,23 @@ struct Submission {
         }
         let sender = try senderPath()
         complete(sender)
-        let queue = try QueueSocket("run/queue.sock")
-        let greeting = try queue.answer()
-        try queue.send(envelope(sender, recipients))
-        var part = ByteBuffer()
-        for field in header.fields { part.writeBytes(field) }
-        part.writeStaticString("\r\n")
-        try sendBody(first, &part, queue)
-        try queue.send(Frame("END"))
-        let reply = try queue.answer()
-        if options.isVerbose { print("queued as \(reply["id"] ?? greeting["next"] ?? "")") }
+        var submission = try Self.begin(try envelope(sender, recipients))
+        for field in header.fields { submission.append(field) }
+        submission.append("\r\n".utf8)
+        try appendBody(first, to: &submission)
+        switch submission.finish(added: ByteBuffer()) {
+        case .accepted(let id): if options.isVerbose { print("queued as \(id)") }
+        case .deferred(let status, let text): throw Failure(.temporary, "\(status) \(text)")
+        case .refused(let status, let text): throw Failure(.unavailable, "\(status) \(text)")
+        }
+    }
+
+    private static func begin(_ envelope: SubmissionEnvelope) throws -> BlockingSubmission {
+        do throws(SubmissionError) {
+            return try BlockingSubmission(envelope, path: SubmissionEnvelope.socket)
+        } catch {
+            throw Failure(.temporary, "queue-manager does not answer: \(error)")
+        }
     }
 
     // MARK: The header
@@ -105,38 +112,44 @@ struct Submission {
 
     // MARK: The envelope
 
-    private func envelope(_ sender: String, _ recipients: [String]) throws -> Frame {
+    private func envelope(_ sender: String, _ recipients: [String]) throws -> SubmissionEnvelope {
         var from = sender
         if let ret = options.ret { from += " RET=\(ret == "FULL" ? "FULL" : "HDRS")" }
         if let id = options.envelopeID { from += " ENVID=\(XText.encode(id.utf8))" }
-        let notify = options.notify.map { " NOTIFY=\($0)" } ?? ""
-        guard (try? EnvelopeRecipient(parsing: "<a@example.test>\(notify)".utf8)) != nil else {
-            throw Failure(.usage, "malformed value of -N")
+        guard let parsed = try? EnvelopeSender(parsing: from.utf8) else {
+            throw Failure(.usage, "malformed value of -f, -R or -V")
         }
-        var frame = Frame("SUBMIT", ["sender": from, "client": "local"])
-        for recipient in recipients { frame.fields.append(.init("recipient", recipient + notify)) }
-        return frame
+        let notify = options.notify.map { " NOTIFY=\($0)" } ?? ""
+        var envelope = SubmissionEnvelope(
+            sender: parsed,
+            recipients: try recipients.map { recipient in
+                guard let parsed = try? EnvelopeRecipient(parsing: (recipient + notify).utf8) else {
+                    throw Failure(.usage, "malformed value of -N")
+                }
+                return parsed
+            }
+        )
+        envelope.client = "local"
+        return envelope
     }
 
     // MARK: The body
 
-    private mutating func sendBody(_ first: LineInput.Piece?, _ part: inout ByteBuffer, _ queue: QueueSocket) throws {
+    private mutating func appendBody(
+        _ first: LineInput.Piece?,
+        to submission: inout BlockingSubmission
+    ) throws {
         var line = first
         if line == nil { line = try input.next() }
         while let current = line {
             if current.isDot, !options.ignoresDots { break }
-            part.writeBytes(current.octets)
-            try send(&part, queue, atLeast: 32 * 1024)
+            submission.append(current.octets)
             line = try input.next()
         }
-        try send(&part, queue, atLeast: 1)
     }
+}
 
-    private func send(_ part: inout ByteBuffer, _ queue: QueueSocket, atLeast least: Int) throws {
-        guard part.readableBytes >= least else { return }
-        while let chunk = part.readSlice(length: min(part.readableBytes, 64 * 1024)), chunk.readableBytes > 0 {
-            try queue.send(Frame("DATA", [], body: chunk))
-        }
-        part.clear()
-    }
+extension SubmissionEnvelope {
+    /// The path of queue-manager's socket, from the instance directory.
+    static let socket = "run/queue.sock"
 }
