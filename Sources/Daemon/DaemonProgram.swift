@@ -72,7 +72,8 @@ extension DaemonProgram {
     private func start(_ options: DaemonOptions) throws -> Never {
         guard chdir(options.instance) == 0 else { throw SetupError("change to \(options.instance)") }
         let configuration = try Configuration.load(options.config)
-        let logger = Logger(label: name.rawValue) { _ in LogfmtHandler(level: configuration.logLevel) }
+        let lines = LogLines(descriptor: STDERR_FILENO)
+        let logger = Logger(label: name.rawValue) { _ in LogfmtHandler(level: configuration.logLevel, lines: lines) }
         let counters = CounterRegistry()
         MetricsSystem.bootstrap(counters)
 
@@ -104,8 +105,10 @@ extension DaemonProgram {
                 try await status.serve(on: statusSocket, group: group, logger: logger)
                 try await serve(prepared, context)
                 logger.info("stopped")
+                lines.flush()
                 exit(DaemonExit.success.rawValue)
             } catch {
+                lines.flush()
                 end(.temporary, "\(error)")
             }
         }

@@ -1,9 +1,5 @@
 import Logging
 
-#if canImport(Glibc)
-import Glibc
-#endif
-
 /// One logfmt line an event on standard error, for the supervisor to keep: `level=info msg="…" name=value …`. No time:
 /// supervisors put their own in front.
 package struct LogfmtHandler: LogHandler {
@@ -11,11 +7,11 @@ package struct LogfmtHandler: LogHandler {
     package var metadataProvider: Logger.MetadataProvider?
     package var logLevel: Logger.Level
 
-    private let descriptor: CInt
+    private let lines: LogLines
 
-    package init(level: Logger.Level, descriptor: CInt = STDERR_FILENO) {
+    package init(level: Logger.Level, lines: LogLines) {
         logLevel = level
-        self.descriptor = descriptor
+        self.lines = lines
     }
 
     package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
@@ -32,10 +28,7 @@ package struct LogfmtHandler: LogHandler {
             Self.append(key, value, to: &line)
         }
         line += "\n"
-        // One write, so that lines of several threads don't mix.
-        line.withUTF8 { bytes in
-            _ = write(descriptor, bytes.baseAddress, bytes.count)
-        }
+        lines.add(line, isUrgent: event.level >= .warning)
     }
 
     private static func append(_ key: String, _ value: Logger.MetadataValue, to line: inout String) {

@@ -1,5 +1,7 @@
 import Daemon
 import Logging
+import NIOCore
+import NIOPosix
 import Testing
 
 #if canImport(Glibc)
@@ -11,7 +13,7 @@ import Glibc
     private func output(_ body: (Logger) -> Void) -> String {
         var ends: [CInt] = [0, 0]
         pipe(&ends)
-        body(Logger(label: "test") { [ends] _ in LogfmtHandler(level: .info, descriptor: ends[1]) })
+        body(Logger(label: "test") { [ends] _ in LogfmtHandler(level: .info, lines: LogLines(descriptor: ends[1])) })
         close(ends[1])
         var octets = [UInt8](repeating: 0, count: 4096)
         let count = read(ends[0], &octets, octets.count)
@@ -30,5 +32,32 @@ import Glibc
         #expect(
             text == #"level=info msg="mail accepted" evil="a\nlevel=error \"\x1b[0m\x9b" from=<a@b> id=x"# + "\n"
         )
+    }
+
+    /// Lines of one turn of a loop leave together and in order; a warning takes what waits with it.
+    @Test func linesOfATurnLeaveTogether() async throws {
+        var ends: [CInt] = [0, 0]
+        #expect(pipe2(&ends, O_NONBLOCK) == 0)
+        defer { for end in ends { close(end) } }
+        let lines = LogLines(descriptor: ends[1])
+        let logger = Logger(label: "test") { _ in LogfmtHandler(level: .info, lines: lines) }
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let seen = try await loop.submit { [ends] in
+            logger.info("one")
+            logger.info("two")
+            let before = Self.text(ends[0])
+            logger.warning("three")
+            let after = Self.text(ends[0])
+            logger.info("four")
+            return [before, after, Self.text(ends[0])]
+        }.get()
+        #expect(seen == ["", "level=info msg=one\nlevel=info msg=two\nlevel=warning msg=three\n", ""])
+        try await loop.submit {}.get()
+        #expect(Self.text(ends[0]) == "level=info msg=four\n")
+    }
+
+    private static func text(_ descriptor: CInt) -> String {
+        var octets = [UInt8](repeating: 0, count: 4096)
+        return String(decoding: octets.prefix(max(0, read(descriptor, &octets, octets.count))), as: UTF8.self)
     }
 }

@@ -31,7 +31,10 @@ final class SocketLink: DelivererLink, @unchecked Sendable {
     private let path: String
     private var isConnecting = false
     private var isClosed = false
-    private var wait: Int64 = firstWait
+    /// Connections that could not be made, or ended without an answer, in a row.
+    private var failures = 0
+    /// Whether the log says that it's away.
+    private var isAway = false
     private let onReturn: () -> Void
 
     /// Milliseconds.
@@ -49,7 +52,12 @@ final class SocketLink: DelivererLink, @unchecked Sendable {
 
     var isThere: Bool { client.isConnected }
 
-    func send(_ request: Frame, _ handler: @escaping BusClient.ReplyHandler) { client.start(request, handler) }
+    func send(_ request: Frame, _ handler: @escaping BusClient.ReplyHandler) {
+        client.start(request) { [weak self] result in
+            if case .success = result { self?.failures = 0 }
+            return handler(result)
+        }
+    }
 
     func answer(_ frame: Frame) { client.write(frame) }
 
@@ -64,21 +72,24 @@ final class SocketLink: DelivererLink, @unchecked Sendable {
         loop.assertInEventLoop()
         defer { isConnecting = false }
         while !isClosed {
+            // A deliverer that ends with every request is not asked without a pause.
+            if failures > 0 { await loop.pause(.milliseconds(wait)) }
             do {
                 try await client.connect()
-                if wait > Self.firstWait { logger.info("deliverer is back", metadata: ["socket": "\(path)"]) }
-                wait = Self.firstWait
+                if isAway { logger.info("deliverer is back", metadata: ["socket": "\(path)"]) }
+                isAway = false
+                failures += 1
                 loop.execute { self.onReturn() }
                 return
             } catch {
-                if wait == Self.firstWait {
-                    logger.warning("deliverer is away: mail waits", metadata: ["reason": "\(error)"])
-                }
+                failures += 1
+                if !isAway { logger.warning("deliverer is away: mail waits", metadata: ["reason": "\(error)"]) }
+                isAway = true
             }
-            await loop.pause(.milliseconds(Int64(wait)))
-            wait = min(wait * 2, Self.longestWait)
         }
     }
+
+    private var wait: Int64 { min(Self.firstWait << Int64(min(failures - 1, 10)), Self.longestWait) }
 
     func close() {
         loop.assertInEventLoop()
