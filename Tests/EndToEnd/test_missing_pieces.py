@@ -152,7 +152,7 @@ def test_a_full_disk(make_instance):
     spool = instance.directory / "spool"
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=0700", "martlet-test", spool], check=True)
     try:
-        for name, mode in (("incoming", 0o700), ("queue", 0o711), ("state", 0o700), ("hold", 0o700), ("corrupt", 0o700)):
+        for name, mode in (("incoming", 0o700), ("queue", 0o700), ("state", 0o700), ("hold", 0o700), ("corrupt", 0o700)):
             (spool / name).mkdir()
             own(spool / name, "mlt-queue", mode)
         own(spool, "mlt-queue", 0o700)

@@ -19,13 +19,17 @@ def test_a_stand_in_for_local_deliver(make_instance, tmp_path):
     try:
         assert stand_in.stdout.readline() == "ready\n"
         late = submit(instance, ALICE, BOB, ALICE)
+        # Too large for a request: it's read in pieces.
+        large = receive(instance, BOB, body="0123456789abcdef\n" * 20_000)
 
         def arrived():
             texts = {path.name.partition(".")[2]: path.read_text() for path in tmp_path.iterdir()}
             everything = "".join(path.read_text() for path in tmp_path.iterdir())
-            return everything if everything.count(late) >= 2 and early in everything and ALICE in texts else None
+            is_there = everything.count(late) >= 2 and early in everything and large in everything and ALICE in texts
+            return everything if is_there else None
 
-        assert f"Delivered-To: {BOB}" in wait_until(arrived, what="the stand-in's messages")
+        everything = wait_until(arrived, what="the stand-in's messages")
+        assert f"Delivered-To: {BOB}" in everything and everything.count("0123456789abcdef\n") == 20_000
         wait_for_empty_queue(instance)
         assert not find(instance, BOB, early) and not find(instance, BOB, late)
     finally:

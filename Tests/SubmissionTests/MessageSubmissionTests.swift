@@ -120,7 +120,8 @@ import Testing
         try await FakeQueueManager.run { queue in
             queue.set(.closeAt(verb))
             let client = SubmissionClient(path: queue.path, on: queue.loop)
-            let result = try await submit(queue, client, [String](repeating: String(repeating: "x", count: 50_000), count: 8))
+            let pieces = [String](repeating: String(repeating: "x", count: 50_000), count: 8)
+            let result = try await submit(queue, client, pieces)
             guard case .deferred(.systemTrouble, let text) = result else {
                 Issue.record("\(result)")
                 return
@@ -179,7 +180,9 @@ import Testing
                 return
             }
         }
-        #expect(throws: SubmissionError.self) { _ = try BlockingSubmission(FakeQueueManager.envelope, path: "/nowhere") }
+        #expect(throws: SubmissionError.self) {
+            _ = try BlockingSubmission(FakeQueueManager.envelope, path: "/nowhere")
+        }
         let long = "/" + String(repeating: "x", count: 300)
         #expect(throws: SubmissionError.self) { _ = try BlockingSubmission(FakeQueueManager.envelope, path: long) }
     }

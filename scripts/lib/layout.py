@@ -59,7 +59,7 @@ DIRECTORIES = (
     Directory("run/status", "root", 0o755),
     Directory("spool", "mlt-queue", 0o700),
     Directory("spool/incoming", "mlt-queue", 0o700),
-    Directory("spool/queue", "mlt-queue", 0o711),
+    Directory("spool/queue", "mlt-queue", 0o700),
     Directory("spool/state", "mlt-queue", 0o700),
     Directory("spool/hold", "mlt-queue", 0o700),
     Directory("spool/corrupt", "mlt-queue", 0o700),
