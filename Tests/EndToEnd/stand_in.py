@@ -35,7 +35,7 @@ class Deliverer(socketserver.StreamRequestHandler):
             self.answer("OK", fields, recipient=recipient, status="2.0.0", action="delivered", text="kept")
 
     def message(self, fields, body):
-        """What is added and the message, read in pieces where it did not come with the request; None where it can't be had."""
+        """What is added and the message, which may have to be read in pieces; None where it can't be had."""
         octets = int(fields["octets"][0])
         whole = int(fields["added"][0]) + octets
         while len(body) < whole:
