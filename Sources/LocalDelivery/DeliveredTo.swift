@@ -22,7 +22,8 @@ struct DeliveredTo {
     init(_ message: MessageSource) async throws(MessageSourceError) {
         if let whole = message.whole {
             look(at: message.added)
-            look(at: whole.getSlice(at: whole.readerIndex, length: min(whole.readableBytes, Self.maximumHeader)) ?? whole)
+            let count = min(whole.readableBytes, Self.maximumHeader)
+            look(at: whole.getSlice(at: whole.readerIndex, length: count) ?? whole)
             return
         }
         let reader = message.reader(ahead: 1)

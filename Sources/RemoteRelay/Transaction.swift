@@ -156,7 +156,8 @@ struct Transaction {
     /// What needs no question: the host said it in its answer to EHLO.
     private func refusalBeforehand() -> DeliveryResult? {
         if let maximum = client.extensions.maximumSize, job.message.totalOctets > maximum {
-            return DeliveryResult(.failed, .messageTooBig, "takes messages of \(maximum) octets at most", remote: remote)
+            let text = "takes messages of \(maximum) octets at most"
+            return DeliveryResult(.failed, .messageTooBig, text, remote: remote)
         }
         let needsUTF8 =
             request.sender.path.address?.needsUTF8 == true || request.recipients.contains { $0.address.needsUTF8 }

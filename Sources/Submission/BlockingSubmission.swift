@@ -33,7 +33,8 @@ package struct BlockingSubmission {
     /// Appends octets of the message. Once queue-manager has hung up, they are thrown away.
     package mutating func append(_ octets: some Sequence<UInt8>) {
         held.writeBytes(octets)
-        while held.readableBytes > SubmissionProtocol.chunk, let part = held.readSlice(length: SubmissionProtocol.chunk) {
+        while held.readableBytes > SubmissionProtocol.chunk, let part = held.readSlice(length: SubmissionProtocol.chunk)
+        {
             held.discardReadBytes()
             send([frame(part)])
         }

@@ -7,6 +7,8 @@ from pathlib import Path
 from conftest import ALICE, BOB
 from mail import find, receive, submit, wait_for, wait_for_empty_queue, wait_until
 
+LINE = "0123456789abcdef\n"
+
 
 def test_a_stand_in_for_local_deliver(make_instance, tmp_path):
     instance = make_instance({"queue-manager": {"retry-minimum": "1s", "retry-maximum": "1s"}})
@@ -19,11 +21,14 @@ def test_a_stand_in_for_local_deliver(make_instance, tmp_path):
     try:
         assert stand_in.stdout.readline() == "ready\n"
         late = submit(instance, ALICE, BOB, ALICE)
+        # Too large for a request: it's read in pieces.
+        receive(instance, BOB, body=LINE * 20_000)
 
         def arrived():
             texts = {path.name.partition(".")[2]: path.read_text() for path in tmp_path.iterdir()}
             everything = "".join(path.read_text() for path in tmp_path.iterdir())
-            return everything if everything.count(late) >= 2 and early in everything and ALICE in texts else None
+            is_there = everything.count(late) >= 2 and early in everything and ALICE in texts
+            return everything if is_there and everything.count(LINE) == 20_000 else None
 
         assert f"Delivered-To: {BOB}" in wait_until(arrived, what="the stand-in's messages")
         wait_for_empty_queue(instance)

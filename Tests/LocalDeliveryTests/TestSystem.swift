@@ -1,11 +1,14 @@
 import Accounts
 import Bus
+import Deliverer
 import Logging
 import Mailbox
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Network
+import SMTP
+import Submission
 import Testing
 
 @testable import LocalDelivery
@@ -17,7 +20,7 @@ import Glibc
 /// local-deliver's service on real sockets, with stand-ins for authd and queue-manager.
 final class TestSystem: Sendable {
     /// What came in by `SUBMIT`.
-    struct Submission: Equatable {
+    struct Submitted: Equatable {
         var sender = ""
         var recipients: [String] = []
         var origin = ""
@@ -31,19 +34,18 @@ final class TestSystem: Sendable {
     /// What authd says about an address; it says 5.1.1 about others.
     let answers = NIOLockedValueBox<[String: Frame]>([:])
     let questions = NIOLockedValueBox<[String]>([])
-    let submissions = NIOLockedValueBox<[Submission]>([])
+    let submissions = NIOLockedValueBox<[Submitted]>([])
     private let loop = MultiThreadedEventLoopGroup.singleton.next()
     private let pool = NIOThreadPool(numberOfThreads: 2)
-    private let mboxPool = NIOThreadPool(numberOfThreads: 2)
-    private let queue: OpenFile
+    private let slowPool = NIOThreadPool(numberOfThreads: 2)
+    private let service = NIOLockedValueBox<DeliveryServer?>(nil)
     private let servers = NIOLockedValueBox<[BusServer]>([])
 
     private init() throws {
-        for part in ["", "/mail", "/queue", "/queue/aa"] { try #require(mkdir(path + part, 0o700) == 0) }
+        for part in ["", "/mail"] { try #require(mkdir(path + part, 0o700) == 0) }
         mail = try MailDirectory("\(path)/mail")
-        queue = try OpenFile("\(path)/queue", O_RDONLY | O_DIRECTORY)
         pool.start()
-        mboxPool.start()
+        slowPool.start()
     }
 
     /// Runs the body against a running service.
@@ -66,9 +68,10 @@ final class TestSystem: Sendable {
     }
 
     private func end() async {
+        await service.withLockedValue { $0 }?.shutDown(grace: .zero)
         for server in servers.withLockedValue({ $0 }) { await server.shutDown(grace: .zero) }
         try? await pool.shutdownGracefully()
-        try? await mboxPool.shutdownGracefully()
+        try? await slowPool.shutdownGracefully()
         Self.remove(path)
     }
 
@@ -96,19 +99,20 @@ final class TestSystem: Sendable {
             batcher: DeliveryBatcher(
                 deliverer: MailDeliverer(mail),
                 pool: pool,
-                mboxPool: mboxPool,
+                slowPool: slowPool,
                 loop: loop,
                 maximumBatch: 50
             ),
-            forwarder: Forwarder(path: "\(path)/queue.sock", pool: pool, loop: loop),
-            pool: pool,
-            queue: queue.descriptor,
-            usesExtensionFolders: extensionFolders,
-            logger: Self.logger
+            forwarder: Forwarder(SubmissionClient(path: "\(path)/queue.sock", on: loop)),
+            usesExtensionFolders: extensionFolders
         )
-        let server = BusServer(group: loop, logger: Self.logger)
-        try await server.answer(on: try UnixSocket.listen("\(path)/deliver.sock")) { service.answer($0, $1) }
-        servers.withLockedValue { $0.append(server) }
+        let server = DeliveryServer(
+            group: loop,
+            settings: .init(event: "delivery", successCounter: "delivered"),
+            logger: Self.logger
+        ) { await service.work(on: $0) }
+        try await server.accept(on: try UnixSocket.listen("\(path)/deliver.sock"))
+        self.service.withLockedValue { $0 = server }
     }
 
     private func startAuthority() async throws {
@@ -134,21 +138,25 @@ final class TestSystem: Sendable {
             connection.write(Frame.ok(tag: nil, [.init("next", "id")]))
             try? await connection.flush()
             var parser = FrameParser()
-            var submission = Submission()
+            var submitted = Submitted()
             while let frame = try? await connection.readFrame(&parser) {
-                switch frame.verb {
-                case "SUBMIT":
-                    submission.sender = frame["sender"] ?? ""
-                    submission.recipients = frame.all("recipient")
-                    submission.origin = frame["origin"] ?? ""
-                case "DATA":
-                    submission.message += frame.body.map { String(buffer: $0) } ?? ""
-                default:
-                    let done = submission
-                    submissions.withLockedValue { $0.append(done) }
-                    connection.write(reply)
-                    try? await connection.flush()
+                let octets = frame.body.map { String(buffer: $0) } ?? ""
+                if frame.verb == "SUBMIT" {
+                    submitted = Submitted(
+                        sender: frame["sender"] ?? "",
+                        recipients: frame.all("recipient"),
+                        origin: frame["origin"] ?? ""
+                    )
                 }
+                guard frame.verb == "END" else {
+                    submitted.message += octets
+                    continue
+                }
+                submitted.message = octets + submitted.message
+                let done = submitted
+                submissions.withLockedValue { $0.append(done) }
+                connection.write(reply)
+                try? await connection.flush()
             }
         }
         servers.withLockedValue { $0.append(server) }
@@ -167,25 +175,32 @@ final class TestSystem: Sendable {
         answers.withLockedValue { $0[address] = reply }
     }
 
-    /// Sends one request and waits for a reply to each recipient.
+    /// Sends one request and waits for a reply to each recipient. A message that is too large for the request is given in
+    /// the pieces that are asked for.
+    ///
+    /// - Parameter refusing: such pieces are refused instead.
     func deliver(
         _ message: String,
+        added: String = "",
         id: String = "aa11",
         to recipients: [String],
+        refusing: Bool = false,
         change: (inout Frame) -> Void = { _ in }
     ) async throws -> [String: Frame] {
-        let envelope = "sender: <>\n\n"
-        let name = "\(path)/queue/aa/\(id)"
-        try OpenFile(name, O_WRONLY | O_CREAT | O_TRUNC).write(Array((envelope + message).utf8))
-        var frame = Frame(
-            "DELIVER",
-            [
-                "tag": "7", "id": id, "file": "aa/\(id)", "offset": "\(envelope.utf8.count)",
-                "octets": "\(message.utf8.count)", "attempt": "1", "arrived": "1795447200",
-                "sender": "<carol@example.net>",
-            ]
-        )
-        frame.fields += recipients.map { .init("recipient", "<\($0)>") }
+        let octets = ByteBuffer(string: message)
+        var frame = DeliverRequest(
+            id: id,
+            attempt: 1,
+            arrived: 1_795_447_200,
+            mayBeKnown: false,
+            sender: try EnvelopeSender(parsing: "<carol@example.net>".utf8),
+            recipients: try recipients.map { try EnvelopeRecipient(parsing: "<\($0)>".utf8) },
+            destination: nil,
+            added: ByteBuffer(string: added),
+            octets: octets.readableBytes,
+            message: octets.readableBytes <= DeliverRequest.inlineLimit ? octets : nil
+        ).frame
+        frame["tag"] = "7"
         change(&frame)
         let connection = try await Connection.connect(unix: "\(path)/deliver.sock", on: loop)
         defer { connection.close() }
@@ -196,7 +211,14 @@ final class TestSystem: Sendable {
         var replies: [String: Frame] = [:]
         while replies.count < recipients.count, let reply = try await connection.readFrame(&parser) {
             #expect(reply["tag"] == "7")
+            if let piece = PieceRequest(reply) {
+                let slice = try #require(octets.getSlice(at: piece.offset, length: piece.length))
+                connection.write(refusing ? piece.refusal("disk trouble") : piece.answer(slice))
+                try await connection.flush()
+                continue
+            }
             replies[reply["recipient"] ?? ""] = reply
+            if reply["recipient"] == nil { break }
         }
         return replies
     }

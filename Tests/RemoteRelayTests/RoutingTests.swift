@@ -1,4 +1,3 @@
-import Bus
 import DNS
 import Daemon
 import Logging
@@ -149,7 +148,7 @@ func testSettings(
     }
 
     private func status(_ result: Result<[Target], HostLookup.Failure>) -> String? {
-        if case .failure(let failure) = result { return failure.outcome.status.description }
+        if case .failure(let failure) = result { return failure.result.status.description }
         return nil
     }
 
@@ -182,6 +181,17 @@ func testSettings(
         #expect(try await status(lookUp("a.net", ["a.net. MX": ["10 mail.example.test."]])) == "5.4.6")
         let ours = ["a.net. MX": ["10 mx.a.net."], "mx.a.net. A": ["192.0.2.1"]]
         #expect(try await status(lookUp("a.net", ours)) == "5.4.6")
+    }
+
+    @Test func whatCannotBeLookedUpIsAboutTheDestination() async throws {
+        for codes in [["a.net. MX": ResponseCode.serverFailure], [:]] {
+            let zone = codes.isEmpty ? ["a.net. MX": ["10 mx.a.net."]] : [:]
+            guard case .failure(let failure) = try await lookUp("a.net", zone, codes: codes) else {
+                Issue.record("there are no hosts")
+                return
+            }
+            #expect(failure.result.scope == .destination)
+        }
     }
 
     @Test func backupHostWaitsForTheBetterOne() async throws {

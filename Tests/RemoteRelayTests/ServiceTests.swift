@@ -1,4 +1,5 @@
 import Bus
+import Deliverer
 import Logging
 import NIOCore
 import NIOPosix
@@ -24,13 +25,16 @@ import Glibc
 
         func connect() async throws -> Connection { try await Connection.connect(unix: path, on: loop) }
 
-        func request(_ recipients: [String], tag: String = "7", file: String = "aa/1") -> Frame {
+        func request(_ recipients: [String], tag: String = "7", message: String = ServiceTests.message) -> Frame {
             let fields: [Frame.Field] = [
-                .init("tag", tag), .init("id", "1"), .init("file", file), .init("offset", "0"),
-                .init("octets", "\(ServiceTests.message.utf8.count)"), .init("sender", "<a@example.test>"),
-                .init("destination", "example.net"),
+                .init("tag", tag), .init("id", "1"), .init("octets", "\(ServiceTests.message.utf8.count)"),
+                .init("sender", "<a@example.test>"), .init("destination", "example.net"),
             ]
-            return Frame("DELIVER", fields + recipients.map { .init("recipient", $0) })
+            return Frame(
+                "DELIVER",
+                fields + recipients.map { .init("recipient", $0) },
+                body: ByteBuffer(string: message)
+            )
         }
     }
 
@@ -46,25 +50,19 @@ import Glibc
         let listener = Listener(group: loop)
         try await listener.accept(on: socket) { await host.serve($0) }
 
-        let directory = "/tmp/martlet-relay-\(UInt64.random(in: 0 ... .max))"
-        mkdir(directory, 0o700)
-        mkdir("\(directory)/aa", 0o700)
-        defer { system("rm -rf \(directory)") }
-        let descriptor = open("\(directory)/aa/1", O_WRONLY | O_CREAT, 0o600)
-        _ = write(descriptor, Self.message, Self.message.utf8.count)
-        close(descriptor)
-        let queue = open(directory, O_RDONLY | O_DIRECTORY)
-        defer { close(queue) }
-
         let settings = try testSettings(routes: "\"example.net\" = \"127.0.0.1:\(port)\"")
         let lookup = HostLookup(settings: settings, logger: logger) { (_, _) async throws(ResolutionError) in
             throw .unavailable("no DNS here")
         }
-        let relay = Relay(settings: settings, lookup: lookup, tls: nil, pool: .singleton, loop: loop)
-        let service = RelayService(relay: relay, queue: queue, logger: logger)
-        let server = BusServer(group: loop, logger: logger)
-        let path = "\(directory)/relay.sock"
-        try await server.accept(on: try UnixSocket.listen(path)) { await service.serve($0) }
+        let relay = Relay(settings: settings, lookup: lookup, tls: nil, loop: loop)
+        let server = DeliveryServer(
+            group: loop,
+            settings: .init(event: "relay", successCounter: "relayed"),
+            logger: logger
+        ) { await relay.deliver($0) }
+        let path = "/tmp/martlet-relay-\(UInt64.random(in: 0 ... .max)).sock"
+        defer { unlink(path) }
+        try await server.accept(on: try UnixSocket.listen(path))
         try await Task(executorPreference: LoopExecutor.of(loop)) {
             try await body(Stage(path: path, loop: loop, host: host))
             relay.close()
@@ -73,24 +71,33 @@ import Glibc
         await listener.shutDown(grace: .seconds(5))
     }
 
-    @Test func everyRecipientIsAnswered() async throws {
+    @Test func everyRecipientIsAnsweredAsSoonAsItsResultIsCertain() async throws {
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let release = loop.makePromise(of: Void.self)
+        let (reached, ended) = (loop.makePromise(of: Void.self), loop.makePromise(of: Void.self))
         var script = ScriptedServer.Script()
         script.replies["RCPT"] = ["250 ok\r\n", "550 5.1.1 100% unknown\r\n"]
-        try await run(script) { stage in
+        script.hold = .init(verb: ".", reached: reached, release: release.futureResult, ended: ended)
+        try await run(script, on: loop) { stage in
             let connection = try await stage.connect()
             defer { connection.close() }
             var parser = FrameParser()
             connection.write(stage.request(["<b@example.net>", "<c@example.net>"]))
             try await connection.flush()
-            let first = try #require(try await connection.readFrame(&parser))
-            let second = try #require(try await connection.readFrame(&parser))
-            #expect([first.verb, second.verb] == ["OK", "REJECT"])
-            #expect([first["tag"], second["tag"]] == ["7", "7"])
-            #expect([first["recipient"], second["recipient"]] == ["<b@example.net>", "<c@example.net>"])
-            #expect(second["status"] == "5.1.1")
-            #expect(second["diagnostic"] == "550 5.1.1 100% unknown")
-            #expect(second["remote"]?.hasPrefix("127.0.0.1 [127.0.0.1]:") == true)
+            // The message still waits for its answer.
+            let refused = try #require(try await connection.readFrame(&parser))
+            release.succeed(())
+            let taken = try #require(try await connection.readFrame(&parser))
+            #expect([refused.verb, taken.verb] == ["REJECT", "OK"])
+            #expect([refused["tag"], taken["tag"]] == ["7", "7"])
+            #expect([refused["recipient"], taken["recipient"]] == ["<c@example.net>", "<b@example.net>"])
+            #expect([refused["action"], taken["action"]] == ["failed", "relayed"])
+            #expect(refused["status"] == "5.1.1")
+            #expect(refused["diagnostic"] == "550 5.1.1 100% unknown")
+            #expect(refused["remote"]?.hasPrefix("[127.0.0.1]:") == true)
         }
+        try await reached.futureResult.get()
+        try await ended.futureResult.get()
     }
 
     @Test func badRequestsAreAnsweredForAll() async throws {
@@ -100,8 +107,7 @@ import Glibc
             var parser = FrameParser()
             let bad = [
                 stage.request([]), stage.request(["<b@example.net>", "nonsense"]),
-                stage.request(["<b@example.net>"], file: "../../etc/passwd"),
-                stage.request(["<b@example.net>"], file: "aa/2"), Frame("DELIVER", [.init("tag", "7")]),
+                stage.request(["<b@example.net>"], message: "short"), Frame("DELIVER", [.init("tag", "7")]),
             ]
             for frame in bad {
                 connection.write(frame)

@@ -1,4 +1,5 @@
 import Bus
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Network
@@ -22,8 +23,9 @@ import Testing
     @Test func smallMessageGoesWithItsEnvelope() async throws {
         try await FakeQueueManager.run { queue in
             let client = SubmissionClient(path: queue.path, on: queue.loop)
-            #expect(try await submit(queue, client, ["A: b\r\n", "\r\n", "text\r\n"]) == .accepted(id: "kept"))
-            #expect(try await submit(queue, client, [], added: "") == .accepted(id: "kept"))
+            let first = try await submit(queue, client, ["A: b\r\n", "\r\n", "text\r\n"])
+            let second = try await submit(queue, client, [], added: "")
+            #expect([first, second] == [.accepted(id: "kept"), .accepted(id: "kept")])
             let messages = queue.messages.withLockedValue { $0 }
             #expect(messages.map(\.verbs) == [["SUBMIT", "END"], ["SUBMIT", "END"]])
             #expect(messages.map(\.text) == ["Received: x\r\nA: b\r\n\r\ntext\r\n", ""])
@@ -90,7 +92,8 @@ import Testing
             let client = SubmissionClient(path: queue.path, on: queue.loop)
             for behaviour in [FakeQueueManager.Behaviour.answer(answer), .answerEarly(answer)] {
                 queue.set(behaviour)
-                #expect(try await submit(queue, client, ["x\r\n"]) == expected)
+                let result = try await submit(queue, client, ["x\r\n"])
+                #expect(result == expected)
             }
         }
     }
@@ -117,7 +120,8 @@ import Testing
         try await FakeQueueManager.run { queue in
             queue.set(.closeAt(verb))
             let client = SubmissionClient(path: queue.path, on: queue.loop)
-            let result = try await submit(queue, client, [String](repeating: String(repeating: "x", count: 50_000), count: 8))
+            let pieces = [String](repeating: String(repeating: "x", count: 50_000), count: 8)
+            let result = try await submit(queue, client, pieces)
             guard case .deferred(.systemTrouble, let text) = result else {
                 Issue.record("\(result)")
                 return
@@ -176,7 +180,9 @@ import Testing
                 return
             }
         }
-        #expect(throws: SubmissionError.self) { _ = try BlockingSubmission(FakeQueueManager.envelope, path: "/nowhere") }
+        #expect(throws: SubmissionError.self) {
+            _ = try BlockingSubmission(FakeQueueManager.envelope, path: "/nowhere")
+        }
         let long = "/" + String(repeating: "x", count: 300)
         #expect(throws: SubmissionError.self) { _ = try BlockingSubmission(FakeQueueManager.envelope, path: long) }
     }
