@@ -212,7 +212,21 @@ let package = Package(
         tests("Network", ["TLS", "CLinux", "COpenSSL", nioCore, nioPosix]),
         tests("Bus", ["Network", nioCore, nioPosix, logging]),
         tests("Daemon", ["CLinux", "DNS", "Network", logging, nioCore, nioPosix]),
-        tests("Spool", ["Files", "SMTP", nioCore, nioPosix, nioConcurrency]),
+        .target(
+            name: "SimulatedDisk",
+            dependencies: ["Files", nioCore, nioConcurrency],
+            path: "Tests/SimulatedDisk",
+            swiftSettings: settings
+        ),
+        tests("Files", [nioCore]),
+        tests("SimulatedDisk", ["Files", nioCore]),
+        .target(
+            name: "SpoolSimulation",
+            dependencies: ["Files", "SimulatedDisk", "SMTP", "Spool", nioCore, nioConcurrency],
+            path: "Tests/SpoolSimulation",
+            swiftSettings: settings
+        ),
+        tests("Spool", ["Files", "SimulatedDisk", "SpoolSimulation", "SMTP", nioCore, nioPosix, nioConcurrency]),
         tests("Mailbox", [nioCore, nioPosix]),
         tests("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
         tests("Accounts", ["SMTP", "Bus", "Network", nioCore, nioPosix, logging]),
