@@ -74,6 +74,19 @@ let benchmarks: [Target] =
         )
     ]
 
+/// The simulation of power cuts (scripts/simulate).
+let simulation: [Target] =
+    Context.environment["MARTLET_SIMULATE"] == nil
+    ? []
+    : [
+        .executableTarget(
+            name: "simulate",
+            dependencies: ["SpoolSimulation"],
+            path: "Tests/Simulate",
+            swiftSettings: settings
+        )
+    ]
+
 let package = Package(
     name: "martlet",
     dependencies: [
@@ -248,7 +261,7 @@ let package = Package(
             "ResolverService",
             daemonBase + ["DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ZoneKeys", "Cryptography", "TLS", nioHTTP1]
         ),
-    ] + fuzzing + benchmarks,
+    ] + fuzzing + benchmarks + simulation,
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu17,
     cxxLanguageStandard: .cxx17
