@@ -26,7 +26,8 @@ struct JournalReader {
         var window = ByteBuffer()
         var offset = end
         while true {
-            while let record = JournalRecord.next(from: &window, of: header) {
+            while var record = JournalRecord.next(from: &window, of: header) {
+                record.offset = end
                 try body(record)
                 end += record.length
             }

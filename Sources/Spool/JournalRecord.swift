@@ -42,6 +42,8 @@ enum JournalRecord {
     /// A record as it was found.
     struct Found {
         var operations: [SpoolOperation]
+        /// Where it begins in its segment.
+        var offset = 0
         /// Where its batch begins in its segment; 0 where that isn't known.
         var batchStart: Int
         /// Where the records of the former generation end in its segment; 0 where that isn't known.

@@ -103,17 +103,21 @@ enum JournalRecovery {
     private static func replay(_ readers: [JournalReader], _ files: SpoolFiles) throws(SpoolError) {
         var done: Set<MessageID> = []
         var end: (generation: UInt64, number: Int, octet: Int)?
+        var lastBatch: (reader: JournalReader, octets: Range<Int>)?
         for reader in readers {
             var formerEnd = 0
             let octet = try reader.read { (record) throws(SpoolError) in
                 formerEnd = max(formerEnd, record.formerEnd)
                 for case .done(let id) in record.operations { done.insert(id) }
+                let (start, end) = (record.batchStart, record.offset + record.length)
+                lastBatch = start > 0 && start < end ? (reader, start..<end) : nil
             }
             if let end, end.generation + 1 == reader.header.generation, end.octet < formerEnd {
                 throw .corrupt("journal/\(end.number) ends at octet \(end.octet) instead of \(formerEnd)")
             }
             end = (reader.header.generation, reader.number, octet)
         }
+        try secure(readers, lastBatch: lastBatch)
         for reader in readers {
             _ = try reader.read { (record) throws(SpoolError) in
                 for operation in record.operations {
@@ -127,6 +131,27 @@ enum JournalRecovery {
         }
     }
 
+    /// Makes durable what was read. A killed process may have left records that a power failure would take, and a power
+    /// failure may come now: no file may be made or removed because of what the journal can still lose.
+    ///
+    /// A sync alone would not do: after one that failed, the kernel has what was written in memory, and thinks that it's
+    /// on the disk. Only the last batch can be like that, as nothing is written after a sync that failed.
+    private static func secure(
+        _ readers: [JournalReader],
+        lastBatch: (reader: JournalReader, octets: Range<Int>)?
+    ) throws(SpoolError) {
+        if let (reader, range) = lastBatch {
+            let octets: ByteBuffer
+            do throws(FileError) {
+                octets = try reader.segment.disk.read(range.count, from: reader.segment.file, at: range.lowerBound)
+            } catch {
+                throw SpoolError(error)
+            }
+            try reader.segment.write(octets, at: range.lowerBound)
+        }
+        for reader in readers { try reader.segment.sync() }
+    }
+
     /// As `SpoolFiles.apply`, for files that may or may not be what the operation makes of them.
     private static func apply(_ operation: SpoolOperation, _ files: SpoolFiles) throws(SpoolError) {
         switch operation {
@@ -138,7 +163,10 @@ enum JournalRecovery {
             let isQueued = try files.exists(.queue, id)
             let isHeld = try files.exists(.hold, id)
             guard isQueued || isHeld else { return }
-            let present = Set(try files.readIfThere(.state, id).map { Self.lines($0) } ?? [])
+            let content = try files.readIfThere(.state, id) ?? ByteBuffer()
+            // For the same reason as the journal's last batch.
+            if content.readableBytes > 0 { try files.rewrite(.state, id, content) }
+            let present = Set(Self.lines(content))
             let missing = Self.lines(lines).filter { !present.contains($0) }
             if missing.isEmpty { return }
             try files.append(.state, id, ByteBuffer(string: missing.map { $0 + "\n" }.joined()))

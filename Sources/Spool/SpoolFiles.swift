@@ -160,6 +160,13 @@ struct SpoolFiles: Sendable {
         }
     }
 
+    /// Writes what a file has over itself, so that the next sync writes it.
+    func rewrite(_ area: Area, _ id: MessageID, _ content: ByteBuffer) throws(SpoolError) {
+        let file = try open(area, id, [.writing])
+        defer { disk.close(file) }
+        try convert { () throws(FileError) in try disk.write(content, to: file, at: 0) }
+    }
+
     /// The whole of a small file; nil where there is none.
     func readIfThere(_ area: Area, _ id: MessageID) throws(SpoolError) -> ByteBuffer? {
         do throws(FileError) {

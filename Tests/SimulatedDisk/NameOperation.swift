@@ -18,9 +18,6 @@ struct NameOperation {
 
     let first: Change
     let second: Change?
-    /// A sync of its directory has failed; no later one makes it durable, unless it takes an operation along that builds
-    /// on this one.
-    var isLost = false
 
     func touches(_ directory: SimulatedInode) -> Bool {
         first.directory === directory || second?.directory === directory

@@ -12,8 +12,9 @@ import Glibc
 /// - What was not synced survives a power cut or doesn't: each 512 octets of a file in any state that they have had since
 ///   the last sync, its size likewise; operations on names in any subset in which none lacks an earlier one of the same
 ///   entry. Never half a rename.
-/// - A sync that failed leaves what programs see. What it should have written may be durable or not, and a later sync
-///   succeeds without writing it.
+/// - A sync that failed leaves what programs see. Of content that it should have written, any part may be durable, and a
+///   later sync succeeds without writing the rest. Names are durable or not, and a later sync writes them: file systems
+///   keep their own changes, or stop altogether.
 ///
 /// A seed, the calls and the faults decide all that happens: one seed, one run, as long as one thread calls. Calls of
 /// several threads are taken one by one.
@@ -270,12 +271,12 @@ package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
     func makeDurable(_ inode: SimulatedInode) {
         inode.sync()
         if inode.kind == .directory {
-            operations.settle(operations.closure { !$0.isLost && $0.touches(inode) })
+            operations.settle(operations.closure { $0.touches(inode) })
         }
     }
 
     func makeAllDurable() {
-        operations.settle(operations.closure { !$0.isLost })
+        operations.settle(operations.map { _ in true })
         for inode in unsynced { inode.sync() }
         unsynced = []
     }
@@ -283,20 +284,19 @@ package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
     /// A sync has failed.
     func loseSync(of inode: SimulatedInode) {
         inode.failSync(&random)
-        if inode.kind == .directory { loseOperations { $0.touches(inode) } }
+        if inode.kind == .directory { settleSome { $0.touches(inode) } }
     }
 
     func loseSyncOfAll() {
         for inode in unsynced { inode.failSync(&random) }
         unsynced = []
-        loseOperations { _ in true }
+        settleSome { _ in true }
     }
 
-    /// Some of them are durable, others will never be.
-    private func loseOperations(_ isConcerned: (NameOperation) -> Bool) {
+    /// Some of them are durable now.
+    private func settleSome(_ isConcerned: (NameOperation) -> Bool) {
         var random = random
         defer { self.random = random }
-        for index in operations.indices where isConcerned(operations[index]) { operations[index].isLost = true }
         if random.flip() {
             operations.settle(operations.closure { isConcerned($0) && random.flip() })
         }

@@ -469,7 +469,12 @@ package final class SpoolSimulation: @unchecked Sendable {
         case .there, .uncertain: break
         }
         if let known = message.isHeld, known != isHeld { return "\(message.id) is not where it was put" }
-        let content = try spool.content(of: message.id, isHeld: isHeld, verified: true, messageLimit: .max)
+        let content: Spool.Content
+        do throws(SpoolError) {
+            content = try spool.content(of: message.id, isHeld: isHeld, verified: true, messageLimit: .max)
+        } catch {
+            return "\(message.id) can't be read: \(error)"
+        }
         if let text = difference(content, message) { return text }
         if content.isHeld != isHeld { return "\(message.id) is found in the wrong place" }
         let entries = try spool.state(of: message.id)
