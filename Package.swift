@@ -74,6 +74,19 @@ let benchmarks: [Target] =
         )
     ]
 
+/// The simulation of power cuts (scripts/simulate).
+let simulation: [Target] =
+    Context.environment["MARTLET_SIMULATE"] == nil
+    ? []
+    : [
+        .executableTarget(
+            name: "simulate",
+            dependencies: ["SpoolSimulation"],
+            path: "Tests/Simulate",
+            swiftSettings: settings
+        )
+    ]
+
 let package = Package(
     name: "martlet",
     dependencies: [
@@ -214,7 +227,21 @@ let package = Package(
         tests("Network", ["TLS", "CLinux", "COpenSSL", nioCore, nioPosix]),
         tests("Bus", ["Network", nioCore, nioPosix, logging]),
         tests("Daemon", ["CLinux", "DNS", "Network", logging, nioCore, nioPosix]),
-        tests("Spool", ["Files", "SMTP", nioCore, nioPosix, nioConcurrency]),
+        .target(
+            name: "SimulatedDisk",
+            dependencies: ["Files", nioCore, nioConcurrency],
+            path: "Tests/SimulatedDisk",
+            swiftSettings: settings
+        ),
+        tests("Files", [nioCore]),
+        tests("SimulatedDisk", ["Files", nioCore]),
+        .target(
+            name: "SpoolSimulation",
+            dependencies: ["Files", "SimulatedDisk", "SMTP", "Spool", nioCore, nioConcurrency],
+            path: "Tests/SpoolSimulation",
+            swiftSettings: settings
+        ),
+        tests("Spool", ["Files", "SimulatedDisk", "SpoolSimulation", "SMTP", nioCore, nioPosix, nioConcurrency]),
         tests("Mailbox", [nioCore, nioPosix]),
         tests("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
         tests("Accounts", ["SMTP", "Bus", "Network", nioCore, nioPosix, logging]),
@@ -236,7 +263,7 @@ let package = Package(
             "ResolverService",
             daemonBase + ["DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ZoneKeys", "Cryptography", "TLS", nioHTTP1]
         ),
-    ] + fuzzing + benchmarks,
+    ] + fuzzing + benchmarks + simulation,
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu17,
     cxxLanguageStandard: .cxx17

@@ -75,8 +75,8 @@ package protocol FileSystem: Sendable {
     /// The names in a directory, in no order, without `.` and `..`. All of them, or an error.
     func names(_ path: String, in directory: FileHandle?) throws(FileError) -> [[UInt8]]
 
-    /// What is known of a name; a symbolic link is not followed.
-    func status(_ path: String, in directory: FileHandle?) throws(FileError) -> FileStatus
+    /// What is known of a name: of what a symbolic link leads to, or of the link itself.
+    func status(_ path: String, in directory: FileHandle?, followingLinks: Bool) throws(FileError) -> FileStatus
 
     func status(of file: FileHandle) throws(FileError) -> FileStatus
 
@@ -85,6 +85,16 @@ package protocol FileSystem: Sendable {
 
     /// Takes an exclusive lock on an open file for as long as it is open; false where somebody else holds it.
     func lock(_ file: FileHandle) throws(FileError) -> Bool
+
+    /// The same lock, as soon as nobody else holds it.
+    func waitForLock(_ file: FileHandle) throws(FileError)
+
+    /// Takes the lock on all of a file that other programs know as `fcntl`'s or `lockf`'s, against threads of this process
+    /// too; false where somebody else holds it.
+    func lockRecords(_ file: FileHandle) throws(FileError) -> Bool
+
+    /// Gives up what `lockRecords` took.
+    func unlockRecords(_ file: FileHandle)
 
     /// What the file system has left.
     func space(of file: FileHandle) throws(FileError) -> FileSpace
@@ -134,17 +144,31 @@ package struct FileStatus: Sendable, Equatable {
     /// When it was last changed: seconds since 1970, and nanoseconds.
     package var modified: Int64
     package var modifiedNanoseconds: Int64
+    /// With the device, what tells this file from all others that are there.
     package var inode: UInt64
+    package var device: UInt64
     package var links: Int
+    /// Who may do what: the lower nine bits of the mode.
+    package var permissions: UInt32
 
-    package init(kind: Kind, size: Int, modified: Int64, modifiedNanoseconds: Int64 = 0, inode: UInt64, links: Int = 1)
-    {
+    package init(
+        kind: Kind,
+        size: Int,
+        modified: Int64,
+        modifiedNanoseconds: Int64 = 0,
+        inode: UInt64,
+        links: Int = 1,
+        device: UInt64 = 0,
+        permissions: UInt32 = 0o600
+    ) {
         self.kind = kind
         self.size = size
         self.modified = modified
         self.modifiedNanoseconds = modifiedNanoseconds
         self.inode = inode
         self.links = links
+        self.device = device
+        self.permissions = permissions
     }
 }
 

@@ -138,9 +138,14 @@ package struct KernelFileSystem: FileSystem {
         return names
     }
 
-    package func status(_ path: String, in directory: FileHandle?) throws(FileError) -> FileStatus {
+    package func status(
+        _ path: String,
+        in directory: FileHandle?,
+        followingLinks: Bool
+    ) throws(FileError) -> FileStatus {
         var status = stat()
-        guard fstatat(number(directory), path, &status, AT_SYMLINK_NOFOLLOW) == 0 else { throw .last("stat \(path)") }
+        let flags = followingLinks ? 0 : AT_SYMLINK_NOFOLLOW
+        guard fstatat(number(directory), path, &status, flags) == 0 else { throw .last("stat \(path)") }
         return FileStatus(status)
     }
 
@@ -161,6 +166,32 @@ package struct KernelFileSystem: FileSystem {
         guard errno == EWOULDBLOCK else { throw .last("lock") }
         return false
     }
+
+    package func waitForLock(_ file: FileHandle) throws(FileError) {
+        while flock(file.descriptor, LOCK_EX) != 0 {
+            guard errno == EINTR else { throw .last("lock") }
+        }
+    }
+
+    /// F_OFD_SETLK, which Swift doesn't import.
+    private static let setLock: CInt = 37
+
+    private func setRecordLock(_ file: FileHandle, _ type: CInt) -> CInt {
+        var lock = Glibc.flock()
+        lock.l_type = Int16(type)
+        lock.l_whence = Int16(SEEK_SET)
+        return fcntl(file.descriptor, Self.setLock, &lock)
+    }
+
+    package func lockRecords(_ file: FileHandle) throws(FileError) -> Bool {
+        while setRecordLock(file, F_WRLCK) != 0 {
+            if errno == EAGAIN || errno == EACCES { return false }
+            guard errno == EINTR else { throw .last("lock") }
+        }
+        return true
+    }
+
+    package func unlockRecords(_ file: FileHandle) { _ = setRecordLock(file, F_UNLCK) }
 
     package func space(of file: FileHandle) throws(FileError) -> FileSpace {
         var info = statvfs()
@@ -209,7 +240,9 @@ extension FileStatus {
             modified: Int64(status.st_mtim.tv_sec),
             modifiedNanoseconds: Int64(status.st_mtim.tv_nsec),
             inode: UInt64(status.st_ino),
-            links: Int(clamping: status.st_nlink)
+            links: Int(clamping: status.st_nlink),
+            device: UInt64(status.st_dev),
+            permissions: UInt32(status.st_mode) & 0o777
         )
     }
 }

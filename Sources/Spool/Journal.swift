@@ -2,6 +2,10 @@ import Files
 import NIOConcurrencyHelpers
 import NIOCore
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// What is committed together, and who wants to know.
 struct SpoolTransaction: Sendable {
     var operations: [SpoolOperation]
@@ -42,11 +46,11 @@ final class Journal: @unchecked Sendable {
         var needed: [UInt64] = []
         var generation: UInt64
         var segments: Int
+        /// The number of the next segment that is made.
+        var next: Int
         var isMaking = false
     }
 
-    /// Octets of records that are written at once at most, unless one record alone has more.
-    private static let batchLimit = 1 << 20
     private static let maximumSegments = 6
     /// Full segments that are left alone: most of what they hold is done with before it needs a file.
     private static let kept = 1
@@ -54,6 +58,8 @@ final class Journal: @unchecked Sendable {
     private let directory: FileHandle
     private let disk: any FileSystem
     private let segmentSize: Int
+    /// Octets of records that are written at once, unless one record alone has more.
+    private var batchLimit: Int { min(1 << 20, segmentSize / 4) }
     private let state: NIOLockedValueBox<State>
     private let workers: any SpoolWorkers
     private let random: @Sendable () -> UInt64
@@ -84,7 +90,8 @@ final class Journal: @unchecked Sendable {
                 free: Array(found.segments.dropFirst()),
                 needed: [generation],
                 generation: generation,
-                segments: found.segments.count
+                segments: found.segments.count,
+                next: found.next
             )
         )
         directory = found.directory
@@ -96,13 +103,24 @@ final class Journal: @unchecked Sendable {
         workers.run(.cutter) { [self] in prepareSpare() }
     }
 
-    /// The largest record that is taken. Octets.
+    /// What records are meant to have at most. Octets.
     var recordLimit: Int { min(1 << 20, segmentSize / 4) }
 
     func commit(_ transaction: SpoolTransaction) {
+        let octets = JournalRecord.length(of: transaction.operations)
+        let capacity = segmentSize - JournalSegment.start
+        guard octets <= capacity else {
+            let error = SpoolError.failed("write \(octets) octets to the journal", code: EFBIG)
+            if let durable = transaction.durable { workers.callBack { durable(error) } }
+            return
+        }
         let starts: Bool? = state.withLockedValue { state in
             if state.isBroken { return nil }
-            if state.pending.last.map({ $0.records.readableBytes > Self.batchLimit }) ?? true {
+            // A batch goes into one segment.
+            let isNew = state.pending.last.map { last in
+                last.records.readableBytes > batchLimit || last.records.readableBytes + octets > capacity
+            }
+            if isNew ?? true {
                 state.pending.append(Batch())
             }
             let last = state.pending.count - 1
@@ -192,20 +210,27 @@ final class Journal: @unchecked Sendable {
         formerEnd = position
         active = next
         position = JournalSegment.start
-        let cut: [UInt64] = state.withLockedValue { state in
-            state.full.append((full.segment, full.header.generation, false))
+        state.withLockedValue { $0.full.append((full.segment, full.header.generation, false)) }
+        workers.run(.cutter) { [self] in prepareSpare() }
+        cutFull(butLast: Self.kept)
+        return true
+    }
+
+    /// Has the full segments cut; false where there are none.
+    @discardableResult
+    private func cutFull(butLast kept: Int) -> Bool {
+        let (cut, isAny): ([UInt64], Bool) = state.withLockedValue { state in
             var cut: [UInt64] = []
-            for index in state.full.indices.dropLast(Self.kept) where !state.full[index].isBeingCut {
+            for index in state.full.indices.dropLast(kept) where !state.full[index].isBeingCut {
                 state.full[index].isBeingCut = true
                 cut.append(state.full[index].generation)
             }
-            return cut
+            return (cut, !state.full.isEmpty)
         }
-        workers.run(.cutter) { [self] in prepareSpare() }
         for generation in cut {
             publisher.whenFiled(upTo: generation) { [self] in workers.run(.cutter) { [self] in self.cut(generation) } }
         }
-        return true
+        return isAny
     }
 
     private func nextSegment() throws(SpoolError) -> (JournalSegment, JournalSegment.Header)? {
@@ -215,7 +240,12 @@ final class Journal: @unchecked Sendable {
         }
         if let spare { return spare }
         // The cutter may be making one; if it can't, its error is ours.
-        try makeSpare()
+        do throws(SpoolError) {
+            try makeSpare()
+        } catch .full {
+            // No room for one more: those that there are have to do.
+            guard cutFull(butLast: 0) else { throw .full }
+        }
         return state.withLockedValue { state in
             defer { state.spare = nil }
             return state.spare
@@ -261,7 +291,8 @@ final class Journal: @unchecked Sendable {
 
     /// Does nothing where there is a spare segment, one is being made, or there can't be one until another was cut.
     private func makeSpare() throws(SpoolError) {
-        let plan = state.withLockedValue { state -> (reused: JournalSegment?, name: String, header: JournalSegment.Header)? in
+        let plan = state.withLockedValue {
+            state -> (reused: JournalSegment?, name: String, header: JournalSegment.Header)? in
             if state.spare != nil || state.isMaking || state.isBroken { return nil }
             if state.free.isEmpty, state.segments >= Self.maximumSegments { return nil }
             state.isMaking = true
@@ -271,7 +302,7 @@ final class Journal: @unchecked Sendable {
                 oldest: state.needed.first ?? state.generation,
                 salt: random() | 1
             )
-            return (state.free.isEmpty ? nil : state.free.removeFirst(), String(state.segments), header)
+            return (state.free.isEmpty ? nil : state.free.removeFirst(), String(state.next), header)
         }
         guard let plan else { return }
         do throws(SpoolError) {
@@ -280,7 +311,10 @@ final class Journal: @unchecked Sendable {
                 segment = reused
             } else {
                 segment = try JournalSegment.make(plan.name, in: directory, size: segmentSize, disk: disk)
-                state.withLockedValue { $0.segments += 1 }
+                state.withLockedValue { state in
+                    state.segments += 1
+                    state.next += 1
+                }
             }
             do throws(SpoolError) {
                 try segment.begin(plan.header)
@@ -303,12 +337,20 @@ final class Journal: @unchecked Sendable {
 
     /// Returns when everything that was committed is in its files. Nothing may be committed afterwards.
     func close() async {
-        await onLane(.writer)
-        await withCheckedContinuation { continuation in publisher.whenTried { continuation.resume() } }
-        await onLane(.cutter)
-        let segments = state.withLockedValue { state in
-            state.free + state.full.map(\.segment) + (state.spare.map { [$0.segment] } ?? [])
+        repeat {
+            await onLane(.writer)
+            await withCheckedContinuation { continuation in publisher.whenTried { continuation.resume() } }
+            await onLane(.cutter)
+        } while state.withLockedValue { $0.writer == .busy && !$0.isBroken }
+        await withCheckedContinuation { continuation in publisher.close { continuation.resume() } }
+        let (segments, lost) = state.withLockedValue { state in
+            // Nothing that wakes up later may write.
+            state.isBroken = true
+            defer { state.pending = [] }
+            let segments = state.free + state.full.map(\.segment) + (state.spare.map { [$0.segment] } ?? [])
+            return (segments, state.pending.flatMap(\.transactions).compactMap(\.durable))
         }
+        workers.callBack { for tell in lost { tell(.broken) } }
         for segment in segments { segment.close() }
         active.segment.close()
         disk.close(directory)

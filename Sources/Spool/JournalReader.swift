@@ -1,10 +1,16 @@
 import Files
 import NIOCore
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// Reads the records of one segment. What can't be read is an error, never the journal's end: that an acknowledged
 /// message is not there must not look like its never having been.
 struct JournalReader {
     let segment: JournalSegment
+    /// Its number among the journal's files.
+    let number: Int
     let header: JournalSegment.Header
 
     /// What is read at once. Octets.
@@ -20,7 +26,8 @@ struct JournalReader {
         var window = ByteBuffer()
         var offset = end
         while true {
-            while let record = JournalRecord.next(from: &window, of: header) {
+            while var record = JournalRecord.next(from: &window, of: header) {
+                record.offset = end
                 try body(record)
                 end += record.length
             }
@@ -63,6 +70,21 @@ struct JournalReader {
         }
     }
 
+    /// Where a record may begin, by its generation in octets 8 to 15: how many octets there is none in, at least.
+    private static func find(_ generation: UInt64, in octets: UnsafeRawBufferPointer) -> Int {
+        let last = withUnsafeBytes(of: generation) { $0[7] }
+        var index = 0
+        while index + 16 <= octets.count {
+            guard let base = octets.baseAddress,
+                let found = memchr(base + index + 15, CInt(last), octets.count - index - 15)
+            else { break }
+            index = UnsafeRawPointer(found) - base - 15
+            if octets.loadUnaligned(fromByteOffset: index + 8, as: UInt64.self) == generation { return index }
+            index += 1
+        }
+        return max(0, octets.count - 15)
+    }
+
     /// Goes through a window as far as whole records can be told from it.
     private func search(
         _ window: inout ByteBuffer,
@@ -70,17 +92,8 @@ struct JournalReader {
         end: Int,
         isLast: Bool
     ) throws(SpoolError) {
-        let wanted = header.generation.bigEndian
         while window.readableBytes > header.format.header {
-            let skipped = window.withUnsafeReadableBytes { octets in
-                var index = 0
-                while index + 16 <= octets.count,
-                    octets.loadUnaligned(fromByteOffset: index + 8, as: UInt64.self) != wanted
-                {
-                    index += 1
-                }
-                return index
-            }
+            let skipped = window.withUnsafeReadableBytes { Self.find(header.generation.bigEndian, in: $0) }
             window.moveReaderIndex(forwardBy: skipped)
             offset += skipped
             guard window.readableBytes > header.format.header else { break }
@@ -93,7 +106,7 @@ struct JournalReader {
                 let record = JournalRecord.next(from: &copy, of: header)
                 if let record, record.batchStart > end {
                     throw .corrupt(
-                        "the journal (generation \(header.generation)) has a bad record at octet \(end) before a good one at octet \(offset)"
+                        "journal/\(number) has a bad record at octet \(end), and a good one at octet \(offset)"
                     )
                 }
             }

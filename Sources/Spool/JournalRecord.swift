@@ -36,10 +36,14 @@ enum JournalRecord {
 
     /// Of the records that are written now. Octets.
     static let header = Format.current.header
+    /// Kind, ID and length of an operation. Octets.
+    private static let operationHeader = 21
 
     /// A record as it was found.
     struct Found {
         var operations: [SpoolOperation]
+        /// Where it begins in its segment.
+        var offset = 0
         /// Where its batch begins in its segment; 0 where that isn't known.
         var batchStart: Int
         /// Where the records of the former generation end in its segment; 0 where that isn't known.
@@ -52,6 +56,19 @@ enum JournalRecord {
         static let put: UInt8 = 1
         static let state: UInt8 = 2
         static let done: UInt8 = 3
+    }
+
+    /// How many octets the record of these operations has; 0 where nothing has to be journaled.
+    static func length(of operations: [SpoolOperation]) -> Int {
+        var length = 0
+        for operation in operations {
+            switch operation {
+            case .put(_, let octets), .state(_, let octets): length += operationHeader + octets.readableBytes
+            case .done: length += operationHeader
+            case .note: break
+            }
+        }
+        return length > 0 ? header + length : 0
     }
 
     /// Appends a record whose place and checksum are not known yet; false where nothing has to be journaled.

@@ -6,7 +6,10 @@ enum JournalRecovery {
     /// What a new journal begins with.
     struct Result {
         var directory: FileHandle
+        /// The one first that is to be used first.
         var segments: [JournalSegment]
+        /// The number of the next segment that is made.
+        var next: Int
         /// The last generation that was used.
         var generation: UInt64
     }
@@ -20,57 +23,101 @@ enum JournalRecovery {
         } catch {
             throw SpoolError(error)
         }
-        let old = try open(in: directory, disk)
-        defer { for reader in old { reader.segment.close() } }
-        let last = old.max { $0.header.generation < $1.header.generation }?.header
-        if let last, last.generation > 0 {
-            let needed = old.filter { $0.header.generation >= max(1, last.oldest) }
-                .sorted { $0.header.generation < $1.header.generation }
-            try replay(needed, files)
-            // Only now may the journal forget.
-            try files.syncAll()
+        do throws(SpoolError) {
+            let readers = try open(in: directory, disk)
+            defer { for reader in readers { reader.segment.close() } }
+            let last = readers.last?.header ?? JournalSegment.Header(generation: 0, oldest: 0)
+            if last.generation > 0 {
+                try replay(readers.filter { $0.header.generation >= max(1, last.oldest) }, files)
+                // Only now may the journal forget.
+                try files.syncAll()
+            }
+            var result = Result(directory: directory, segments: [], next: 0, generation: last.generation)
+            try make(readers.map(\.number), segmentSize, disk, &result)
+            return result
+        } catch {
+            disk.close(directory)
+            throw error
         }
-        var segments: [JournalSegment] = []
-        for index in 0..<max(1, old.count) {
-            segments.append(try JournalSegment.make(String(index), in: directory, size: segmentSize, disk: disk))
-        }
-        return Result(directory: directory, segments: segments, generation: last?.generation ?? 0)
     }
 
+    /// The segments that there are, in the order of their generations.
     private static func open(in directory: FileHandle, _ disk: any FileSystem) throws(SpoolError) -> [JournalReader] {
-        var found: [JournalReader] = []
-        for index in 0... {
-            do throws(FileError) {
-                let file = try disk.open(String(index), in: directory, [.reading, .writing], mode: 0)
-                let size = try disk.status(of: file).size
-                let segment = JournalSegment(disk: disk, file: file, size: size)
-                found.append(JournalReader(segment: segment, header: .init(generation: 0, oldest: 0)))
-            } catch {
-                guard error.isMissing else { throw SpoolError(error) }
-                break
-            }
-        }
         var readers: [JournalReader] = []
-        for reader in found {
-            readers.append(JournalReader(segment: reader.segment, header: try reader.segment.header() ?? reader.header))
+        do throws(SpoolError) {
+            for number in try numbers(in: directory, disk) {
+                let segment: JournalSegment
+                do throws(FileError) {
+                    let file = try disk.open(String(number), in: directory, [.reading, .writing], mode: 0)
+                    do throws(FileError) {
+                        segment = JournalSegment(disk: disk, file: file, size: try disk.status(of: file).size)
+                    } catch {
+                        disk.close(file)
+                        throw error
+                    }
+                } catch {
+                    throw SpoolError(error)
+                }
+                let unused = JournalSegment.Header(generation: 0, oldest: 0)
+                readers.append(JournalReader(segment: segment, number: number, header: unused))
+                let header = try segment.header() ?? unused
+                readers[readers.count - 1] = JournalReader(segment: segment, number: number, header: header)
+            }
+        } catch {
+            for reader in readers { reader.segment.close() }
+            throw error
         }
-        return readers
+        return readers.sorted { $0.header.generation < $1.header.generation }
+    }
+
+    private static func numbers(in directory: FileHandle, _ disk: any FileSystem) throws(SpoolError) -> [Int] {
+        do throws(FileError) {
+            return try disk.names(".", in: directory)
+                .compactMap { name in Int(String(decoding: name, as: UTF8.self)).flatMap { $0 >= 0 ? $0 : nil } }
+                .sorted()
+        } catch {
+            throw SpoolError(error)
+        }
+    }
+
+    /// Opens the segments for their next use, the oldest first, as they are overwritten: what is left when the power fails
+    /// meanwhile must never be what a later generation took back.
+    private static func make(
+        _ numbers: [Int],
+        _ size: Int,
+        _ disk: any FileSystem,
+        _ result: inout Result
+    ) throws(SpoolError) {
+        do throws(SpoolError) {
+            for number in numbers.isEmpty ? [0] : numbers {
+                let name = String(number)
+                result.segments.append(try .make(name, in: result.directory, size: size, disk: disk))
+                result.next = max(result.next, number + 1)
+            }
+        } catch {
+            for segment in result.segments { segment.close() }
+            throw error
+        }
     }
 
     private static func replay(_ readers: [JournalReader], _ files: SpoolFiles) throws(SpoolError) {
         var done: Set<MessageID> = []
-        var end: (generation: UInt64, octet: Int)?
+        var end: (generation: UInt64, number: Int, octet: Int)?
+        var lastBatch: (reader: JournalReader, octets: Range<Int>)?
         for reader in readers {
             var formerEnd = 0
             let octet = try reader.read { (record) throws(SpoolError) in
                 formerEnd = max(formerEnd, record.formerEnd)
                 for case .done(let id) in record.operations { done.insert(id) }
+                let (start, end) = (record.batchStart, record.offset + record.length)
+                lastBatch = start > 0 && start < end ? (reader, start..<end) : nil
             }
             if let end, end.generation + 1 == reader.header.generation, end.octet < formerEnd {
-                throw .corrupt("the journal (generation \(end.generation)) ends at octet \(end.octet) instead of \(formerEnd)")
+                throw .corrupt("journal/\(end.number) ends at octet \(end.octet) instead of \(formerEnd)")
             }
-            end = (reader.header.generation, octet)
+            end = (reader.header.generation, reader.number, octet)
         }
+        try secure(readers, lastBatch: lastBatch)
         for reader in readers {
             _ = try reader.read { (record) throws(SpoolError) in
                 for operation in record.operations {
@@ -84,6 +131,27 @@ enum JournalRecovery {
         }
     }
 
+    /// Makes durable what was read. A killed process may have left records that a power failure would take, and a power
+    /// failure may come now: no file may be made or removed because of what the journal can still lose.
+    ///
+    /// A sync alone would not do: after one that failed, the kernel has what was written in memory, and thinks that it's
+    /// on the disk. Only the last batch can be like that, as nothing is written after a sync that failed.
+    private static func secure(
+        _ readers: [JournalReader],
+        lastBatch: (reader: JournalReader, octets: Range<Int>)?
+    ) throws(SpoolError) {
+        if let (reader, range) = lastBatch {
+            let octets: ByteBuffer
+            do throws(FileError) {
+                octets = try reader.segment.disk.read(range.count, from: reader.segment.file, at: range.lowerBound)
+            } catch {
+                throw SpoolError(error)
+            }
+            try reader.segment.write(octets, at: range.lowerBound)
+        }
+        for reader in readers { try reader.segment.sync() }
+    }
+
     /// As `SpoolFiles.apply`, for files that may or may not be what the operation makes of them.
     private static func apply(_ operation: SpoolOperation, _ files: SpoolFiles) throws(SpoolError) {
         switch operation {
@@ -95,7 +163,10 @@ enum JournalRecovery {
             let isQueued = try files.exists(.queue, id)
             let isHeld = try files.exists(.hold, id)
             guard isQueued || isHeld else { return }
-            let present = Set(try files.readIfThere(.state, id).map { Self.lines($0) } ?? [])
+            let content = try files.readIfThere(.state, id) ?? ByteBuffer()
+            // For the same reason as the journal's last batch.
+            if content.readableBytes > 0 { try files.rewrite(.state, id, content) }
+            let present = Set(Self.lines(content))
             let missing = Self.lines(lines).filter { !present.contains($0) }
             if missing.isEmpty { return }
             try files.append(.state, id, ByteBuffer(string: missing.map { $0 + "\n" }.joined()))

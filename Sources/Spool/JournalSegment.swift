@@ -34,12 +34,15 @@ struct JournalSegment: Sendable {
         do throws(FileError) {
             let file = try disk.open(name, in: directory, [.reading, .writing, .creating], mode: 0o600)
             let segment = JournalSegment(disk: disk, file: file, size: size)
+            var isNew = false
             do throws(FileError) {
-                try segment.allocate()
+                let before = try disk.status(of: file).size
+                isNew = before == 0
+                if before != size { try segment.allocate() }
                 try disk.sync(directory)
             } catch {
                 disk.close(file)
-                try? disk.remove(name, in: directory)
+                if isNew { try? disk.remove(name, in: directory) }
                 throw error
             }
             return segment
@@ -49,7 +52,6 @@ struct JournalSegment: Sendable {
     }
 
     private func allocate() throws(FileError) {
-        if try disk.status(of: file).size == size { return }
         try disk.truncate(file, to: 0)
         try disk.allocate(file, octets: size)
         let zeros = ByteBuffer(repeating: 0, count: min(size, 1 << 20))

@@ -5,7 +5,7 @@ import NIOCore
 /// Makes, changes and removes the files of messages that the journal holds safely. What it can't do now (a full disk) it
 /// tries again each second; the journal keeps its records meanwhile.
 final class Publisher: @unchecked Sendable {
-    // Unchecked: `late` and `waiting` belong to the publisher's lane, whose work is done in order.
+    // Unchecked: `late`, `waiting` and the two behind them belong to the publisher's lane, whose work is done in order.
 
     private enum Work {
         case operation(SpoolOperation)
@@ -31,6 +31,7 @@ final class Publisher: @unchecked Sendable {
     /// What waits until nothing is late.
     private var waiting: [@Sendable () -> Void] = []
     private var isRetryScheduled = false
+    private var isClosed = false
     private let ticking = NIOLockedValueBox(false)
     /// Operations that were not tried yet.
     private let backlog = NIOLockedValueBox(0)
@@ -88,6 +89,7 @@ final class Publisher: @unchecked Sendable {
     }
 
     private func tick() {
+        if isClosed { return }
         file(unfiled.tick(age: Self.maximumAge))
         settle()
         let isOver = ticking.withLockedValue { isTicking in
@@ -116,6 +118,16 @@ final class Publisher: @unchecked Sendable {
         }
     }
 
+    /// Does nothing more; runs the closure on the publisher's lane then.
+    func close(_ run: @escaping @Sendable () -> Void) {
+        workers.run(.publisher) { [self] in
+            isClosed = true
+            late = []
+            waiting = []
+            run()
+        }
+    }
+
     /// Runs the closure on the publisher's lane behind everything so far.
     func whenIdle(_ run: @escaping @Sendable () -> Void) { workers.run(.publisher, run) }
 
@@ -135,17 +147,22 @@ final class Publisher: @unchecked Sendable {
     // MARK: On the publisher's lane
 
     private func move(_ id: MessageID, to area: SpoolFiles.Area) throws(SpoolError) {
+        if isClosed { throw .broken }
         if let (file, lines) = unfiled.beginFiling(id) {
             let work = Work.filing(id, file: file, lines: lines)
-            guard attempt(work) else {
+            if let error = attempt(work) {
                 late.append(work)
                 scheduleRetry()
-                throw .full
+                throw error
             }
         }
         if late.contains(where: { $0.id == id }) { throw .full }
         let from: SpoolFiles.Area
-        if try files.exists(.queue, id) { from = .queue } else if try files.exists(.hold, id) { from = .hold } else {
+        if try files.exists(.queue, id) {
+            from = .queue
+        } else if try files.exists(.hold, id) {
+            from = .hold
+        } else {
             throw .missing
         }
         // What was made without a sync of its own needs one before its record in the journal may be given up.
@@ -165,12 +182,13 @@ final class Publisher: @unchecked Sendable {
             let isFiling = late.contains { $0.id == id }
             if isFiling { late.removeAll { $0.id == id } }
         }
-        if late.contains(where: { $0.id == work.id }) || !attempt(work) { late.append(work) }
+        if isClosed { return }
+        if late.contains(where: { $0.id == work.id }) || attempt(work) != nil { late.append(work) }
     }
 
-    /// Whether it was done, or need not be tried again.
-    private func attempt(_ work: Work, isRetry: Bool = false) -> Bool {
-        do {
+    /// Why it has to be tried again; nil where it was done, or need not be.
+    private func attempt(_ work: Work, isRetry: Bool = false) -> SpoolError? {
+        do throws(SpoolError) {
             switch work {
             case .operation(let operation): try files.apply(operation)
             case .filing(let id, let file, let lines):
@@ -178,20 +196,21 @@ final class Publisher: @unchecked Sendable {
                 if lines.readableBytes > 0 { try files.append(.state, id, lines) }
                 unfiled.filed(id)
             }
-            return true
+            return nil
         } catch {
             if !isRetry { onFailure(work.id, error) }
             switch work {
             // Another attempt at worst.
-            case .operation(.note): return true
-            case .operation, .filing: return false
+            case .operation(.note): return nil
+            case .operation, .filing: return error
             }
         }
     }
 
     private func settle() {
+        if isClosed { return }
         while let first = late.first {
-            guard attempt(first, isRetry: true) else {
+            guard attempt(first, isRetry: true) == nil else {
                 scheduleRetry()
                 break
             }

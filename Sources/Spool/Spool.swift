@@ -79,7 +79,7 @@ package final class Spool: Sendable {
             let total = try files.space().total
             reserve = min(options.reserve, total / 16)
             for id in try files.list(.incoming) { try files.remove(.incoming, id) }
-            let size = max(2 << 20, min(options.journalSegment, total / 32))
+            let size = min(options.journalSegment, max(2 << 20, total / 32))
             let found = try JournalRecovery.run(files, segmentSize: size)
             unfiled = UnfiledMessages(share: options.memory)
             publisher = Publisher(files: files, unfiled: unfiled, workers: host.workers, onFailure: host.onLate)
@@ -232,15 +232,22 @@ package final class Spool: Sendable {
 
     /// Opens a message's file where it should be, or where it is.
     private func open(_ id: MessageID, isHeld: Bool) throws(SpoolError) -> (FileHandle, isHeld: Bool) {
-        do {
-            return (try files.open(isHeld ? .hold : .queue, id, .reading), isHeld)
-        } catch .missing {
-            return (try files.open(isHeld ? .queue : .hold, id, .reading), !isHeld)
+        // The third time for one that was moved between the first look and the second.
+        for isElsewhere in [false, true, false] {
+            let isHeld = isHeld != isElsewhere
+            do throws(SpoolError) {
+                return (try files.open(isHeld ? .hold : .queue, id, .reading), isHeld)
+            } catch .missing {
+                continue
+            }
         }
+        throw .missing
     }
 
     private func read(_ file: FileHandle, at offset: Int, count: Int) throws(SpoolError) -> ByteBuffer {
-        do throws(FileError) { return try host.disk.read(count, from: file, at: offset) } catch { throw SpoolError(error) }
+        do throws(FileError) { return try host.disk.read(count, from: file, at: offset) } catch {
+            throw SpoolError(error)
+        }
     }
 
     private func head(of id: MessageID, _ file: FileHandle) throws(SpoolError) -> (QueueFileHead, start: ByteBuffer) {

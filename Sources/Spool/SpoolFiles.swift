@@ -1,6 +1,10 @@
 import Files
 import NIOCore
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// The files and directories of a spool. Every call may block: never on an event loop.
 struct SpoolFiles: Sendable {
     /// A directory below `spool/` that holds messages, or what is known about them.
@@ -29,56 +33,65 @@ struct SpoolFiles: Sendable {
     /// - Throws: `owned` where another process has it.
     init(path: String, disk: any FileSystem, owner: String) throws(SpoolError) {
         self.disk = disk
+        var open: [FileHandle] = []
+        func opened(_ file: FileHandle) -> FileHandle {
+            open.append(file)
+            return file
+        }
         do throws(FileError) {
             try Self.makeSpool(path, disk)
-            root = try disk.open(path, in: nil, [.reading, .directory], mode: 0)
-            lock = try disk.open("lock", in: root, [.reading, .writing, .creating], mode: 0o600)
+            root = opened(try disk.open(path, in: nil, [.reading, .directory], mode: 0))
+            lock = opened(try disk.open("lock", in: root, [.reading, .writing, .creating], mode: 0o600))
             guard try disk.lock(lock) else {
                 let text = try disk.read(100, from: lock, at: 0)
                 let name = String(buffer: text).split(separator: "\n").first.map { String($0) }
-                disk.close(lock)
-                disk.close(root)
                 throw FileError(name ?? "another process", code: 0)
             }
             try disk.truncate(lock, to: 0)
             try disk.write(ByteBuffer(string: owner + "\n"), to: lock, at: 0)
             var areas: [FileHandle] = []
-            var isNew = false
             for name in Area.allCases.map(\.rawValue) + ["journal"] {
-                isNew = try Self.makeDirectory(name, in: root, disk) || isNew
+                try Self.makeDirectory(name, in: root, disk)
                 if name == "journal" { continue }
-                areas.append(try disk.open(name, in: root, [.reading, .directory], mode: 0))
+                areas.append(opened(try disk.open(name, in: root, [.reading, .directory], mode: 0)))
             }
-            // A power failure must not take the directories from under what is acknowledged in them.
-            if isNew { try disk.sync(root) }
+            // A power failure must not take the directories from under what is acknowledged in them: not those either that
+            // were made by a process that was killed before it got here.
+            try disk.sync(root)
             self.areas = areas
         } catch {
+            for file in open { disk.close(file) }
             // 0 is no system's error: it stands for the owner's name.
             throw error.code == 0 ? .owned(error.operation) : SpoolError(error)
         }
     }
 
     private static func makeSpool(_ path: String, _ disk: any FileSystem) throws(FileError) {
-        guard try makeDirectory(path, in: nil, disk) else { return }
+        try makeDirectory(path, in: nil, disk)
         let end = path.utf8.lastIndex(of: UInt8(ascii: "/"))
         let parent = end.map { $0 == path.utf8.startIndex ? "/" : String(path[..<$0]) } ?? "."
-        let directory = try disk.open(parent, in: nil, [.reading, .directory], mode: 0)
+        let directory: FileHandle
+        do throws(FileError) {
+            directory = try disk.open(parent, in: nil, [.reading, .directory], mode: 0)
+        } catch {
+            // That of somebody else, who made the spool.
+            if error.code == EACCES { return }
+            throw error
+        }
         defer { disk.close(directory) }
         try disk.sync(directory)
     }
 
-    /// Whether it was made: false where it was there.
+    /// Makes a directory where there is none.
     private static func makeDirectory(
         _ path: String,
         in directory: FileHandle?,
         _ disk: any FileSystem
-    ) throws(FileError) -> Bool {
+    ) throws(FileError) {
         do throws(FileError) {
             try disk.makeDirectory(path, in: directory, mode: directoryMode)
-            return true
         } catch {
             guard error.isExisting else { throw error }
-            return false
         }
     }
 
@@ -110,7 +123,7 @@ struct SpoolFiles: Sendable {
         } catch {
             guard error.isMissing, options.contains(.creating), area.isSpread else { throw error }
         }
-        _ = try Self.makeDirectory(MessageID.directory(id.shard), in: directory(area), disk)
+        try Self.makeDirectory(MessageID.directory(id.shard), in: directory(area), disk)
         return try disk.open(name, in: directory(area), options, mode: Self.fileMode)
     }
 
@@ -135,7 +148,8 @@ struct SpoolFiles: Sendable {
             let before = try disk.status(of: file).size
             do throws(FileError) {
                 // What a torn append left behind must not run into the first line; its checksum makes it be passed over.
-                let isTorn = before > 0 ? try disk.read(1, from: file, at: before - 1).readableBytesView.first != 10 : false
+                let isTorn =
+                    before > 0 ? try disk.read(1, from: file, at: before - 1).readableBytesView.first != 10 : false
                 if isTorn { try disk.write(ByteBuffer(string: "\n"), to: file) }
                 try disk.write(lines, to: file)
                 if synced { try disk.sync(file) }
@@ -144,6 +158,13 @@ struct SpoolFiles: Sendable {
                 throw error
             }
         }
+    }
+
+    /// Writes what a file has over itself, so that the next sync writes it.
+    func rewrite(_ area: Area, _ id: MessageID, _ content: ByteBuffer) throws(SpoolError) {
+        let file = try open(area, id, [.writing])
+        defer { disk.close(file) }
+        try convert { () throws(FileError) in try disk.write(content, to: file, at: 0) }
     }
 
     /// The whole of a small file; nil where there is none.
@@ -181,7 +202,7 @@ struct SpoolFiles: Sendable {
     /// Renames a message's file into another area, and waits until that is on stable storage.
     func move(_ id: MessageID, from: Area, to: Area) throws(SpoolError) {
         try convert { () throws(FileError) in
-            if to.isSpread { _ = try Self.makeDirectory(MessageID.directory(id.shard), in: directory(to), disk) }
+            if to.isSpread { try Self.makeDirectory(MessageID.directory(id.shard), in: directory(to), disk) }
             try disk.rename(name(from, id), in: directory(from), to: name(to, id), in: directory(to))
         }
         try syncDirectory(to, of: id)

@@ -39,6 +39,11 @@ package final class SpoolThreads: SpoolWorkers {
         for pool in [writer, publisher, cutter, reader] { pool.start() }
     }
 
+    deinit {
+        // Work that was handed over is done first.
+        for pool in [writer, publisher, cutter, reader] { pool.shutdownGracefully { _ in } }
+    }
+
     package func run(_ lane: SpoolLane, _ work: @escaping @Sendable () -> Void) {
         pool(lane).submit { _ in work() }
     }

@@ -73,10 +73,15 @@ final class UnfiledMessages: Sendable {
                 state.order.removeAll { state.entries[$0] == nil }
             }
         case .state(let id, let lines), .note(let id, let lines):
-            guard state.entries[id]?.isBeingFiled == false else { return work.operations.append(operation) }
+            guard let isBeingFiled = state.entries[id]?.isBeingFiled else { return work.operations.append(operation) }
+            // For readers too, until the file has them.
             state.entries[id]?.lines.writeImmutableBuffer(lines)
-            // It stays for a while.
-            if case .note = operation { work.filing.append(id) }
+            if isBeingFiled {
+                work.operations.append(operation)
+            } else if case .note = operation {
+                // It stays for a while.
+                work.filing.append(id)
+            }
         case .done(let id):
             guard let entry = state.entries.removeValue(forKey: id) else { return work.operations.append(operation) }
             state.octets -= entry.file.readableBytes

@@ -1,4 +1,7 @@
+import Files
 import NIOCore
+import SimulatedDisk
+import SpoolSimulation
 import Testing
 
 @testable import Spool
@@ -14,7 +17,7 @@ import Glibc
         let spool = try directory.open()
         let id = try await spool.add("acknowledged\r\n")
         await spool.close()
-        #expect(unlink("\(directory.path)/queue/\(id.path)") == 0)
+        try directory.remove("queue/\(id.path)")
         let (segment, saved) = ("\(directory.path)/journal/0", "\(directory.path)/saved")
         #expect(rename(segment, saved) == 0)
         // Reading the first octets of a process's memory is EIO.
@@ -31,11 +34,12 @@ import Glibc
         let directory = TemporarySpool()
         let spool = try directory.open()
         let id = try await spool.add("hello\r\n")
+        directory.file()
         let (path, saved) = ("\(directory.path)/queue/\(id.path)", "\(directory.path)/saved")
         #expect(rename(path, saved) == 0)
         // A directory can be opened, but not read.
         #expect(mkdir(path, 0o700) == 0)
-        #expect(throws: SpoolError.failed("read", code: EISDIR)) { try spool.head(of: id, verified: true) }
+        #expect(throws: SpoolError.failed("read", code: EISDIR)) { try spool.content(of: id, verified: true) }
         #expect(rmdir(path) == 0)
         #expect(rename(saved, path) == 0)
         #expect(try spool.text(of: id) == "hello\r\n")
@@ -46,6 +50,7 @@ import Glibc
         let directory = TemporarySpool()
         let spool = try directory.open()
         let id = try await spool.add("hello\r\n")
+        directory.file()
         #expect(mkdir("\(directory.path)/state/\(MessageID.directory(id.shard))", 0o700) == 0)
         #expect(mkdir("\(directory.path)/state/\(id.path)", 0o700) == 0)
         #expect(throws: SpoolError.failed("read", code: EISDIR)) { try spool.state(of: id) }
@@ -56,6 +61,7 @@ import Glibc
         let directory = TemporarySpool()
         let spool = try directory.open()
         let id = try await spool.add("hello\r\n")
+        directory.file()
         let (shard, saved) = (
             "\(directory.path)/queue/\(MessageID.directory(id.shard))", "\(directory.path)/saved"
         )
@@ -72,12 +78,103 @@ import Glibc
     @Test func oneProcessOwnsASpool() async throws {
         let directory = TemporarySpool()
         let spool = try directory.open()
+        let workers = directory.workers
         let id = try await spool.add("hello\r\n")
         #expect(throws: SpoolError.owned("process \(getpid())")) { try directory.open() }
         #expect(try spool.text(of: id) == "hello\r\n")
+        workers.advance(milliseconds: 6000)
         await spool.close()
         let again = try directory.open()
         #expect(try again.text(of: id) == "hello\r\n")
         await again.close()
+    }
+
+    /// Wherever the first error strikes a start, the next start has everything.
+    @Test func errorAtAnyCallOfAStartLosesNothing() async throws {
+        var call = 0
+        var isOver = false
+        while !isOver {
+            call += 1
+            let disk = SimulatedFileSystem(seed: UInt64(call))
+            let directory = TemporarySpool(disk)
+            let spool = try directory.open(segment: 64 << 10)
+            let filed = try await spool.add("filed")
+            directory.file()
+            let unfiled = try await spool.add("unfiled")
+            try await spool.commitDurably([.state(filed, lines: StateEntry.delivered(1).octets)])
+            let finished = try await spool.add("finished")
+            try await spool.commitDurably([.done(finished)])
+            disk.kill()
+            disk.start(FaultPlan(faults: [.init(.all, code: EIO, calls: call...call)]))
+            do {
+                let second = try directory.open(segment: 64 << 10)
+                isOver = disk.callCount < call
+                #expect(try isOver || second.text(of: unfiled) == "unfiled")
+            } catch SpoolError.failed(_, let code) {
+                #expect(code == EIO)
+            }
+            if call % 2 == 0 { disk.powerCut() } else { disk.kill() }
+            let third = try directory.open(segment: 64 << 10)
+            #expect(try third.text(of: filed) == "filed", "call \(call)")
+            #expect(try third.text(of: unfiled) == "unfiled", "call \(call)")
+            #expect(try third.state(of: filed) == [.delivered(1)], "call \(call)")
+            #expect(throws: SpoolError.missing, "call \(call)") { try third.text(of: finished) }
+            await third.close()
+        }
+        #expect(call > 50)
+    }
+
+    @Test func errorOfAReadIsNotMissing() async throws {
+        let disk = SimulatedFileSystem(seed: 1)
+        let directory = TemporarySpool(disk)
+        let spool = try directory.open(segment: 64 << 10)
+        let id = try await spool.add("hello")
+        directory.file()
+        try await spool.commitDurably([.state(id, lines: StateEntry.delivered(1).octets)])
+        for operation in [SimulatedOperation.open, .read] {
+            disk.start(FaultPlan(faults: [.init(operation, code: EIO)]))
+            #expect(try spool.messageFailure(of: id) == EIO)
+            #expect(try spool.stateFailure(of: id) == EIO)
+            disk.start()
+        }
+        #expect(try spool.text(of: id) == "hello")
+        await spool.close()
+    }
+
+    /// A sync that fails ends all promises: the next one could succeed without having written anything.
+    @Test func failedSyncOfTheJournalEndsIt() async throws {
+        let disk = SimulatedFileSystem(seed: 1)
+        let directory = TemporarySpool(disk)
+        let spool = try directory.open(segment: 64 << 10)
+        let id = try await spool.add("hello")
+        disk.start(FaultPlan(faults: [.init(.syncData, code: EIO, times: 1)]))
+        await #expect(throws: SpoolError.self) { try await spool.add("not acknowledged") }
+        #expect(directory.failures.count == 1)
+        await #expect(throws: SpoolError.broken) { try await spool.add("too late") }
+        disk.powerCut()
+        let again = try directory.open(segment: 64 << 10)
+        #expect(try again.text(of: id) == "hello")
+        await again.close()
+    }
+}
+
+extension Spool {
+    /// errno, where the message can't be read.
+    fileprivate func messageFailure(of id: MessageID) throws(SpoolError) -> Int32? {
+        do throws(SpoolError) {
+            _ = try content(of: id, verified: true)
+            return nil
+        } catch .failed(_, let code) {
+            return code
+        }
+    }
+
+    fileprivate func stateFailure(of id: MessageID) throws(SpoolError) -> Int32? {
+        do throws(SpoolError) {
+            _ = try state(of: id)
+            return nil
+        } catch .failed(_, let code) {
+            return code
+        }
     }
 }

@@ -1,15 +1,20 @@
 import NIOCore
+import SMTP
 import Testing
 
 @testable import Spool
 
 @Suite struct QueueFileTests {
-    private var envelope: MessageEnvelope {
+    private var envelope: MessageEnvelope { get throws { try Self.makeEnvelope() } }
+
+    private static func makeEnvelope() throws -> MessageEnvelope {
         var envelope = MessageEnvelope(
             id: MessageID(time: 1_795_447_200_000_000, random: 0x0123_4567_89ab_cdef),
             arrived: 1_795_447_200,
-            sender: "<alice@example.test> BODY=8BITMIME",
-            recipients: ["<bob@example.test>", "<carol@example.net> NOTIFY=NEVER"]
+            sender: try EnvelopeSender(parsing: "<alice@example.test> BODY=8BITMIME".utf8),
+            recipients: try ["<bob@example.test>", "<carol@example.net> NOTIFY=NEVER"].map { text in
+                try EnvelopeRecipient(parsing: text.utf8)
+            }
         )
         envelope.client = "192.0.2.7"
         envelope.helo = "100%\r\nevil: 1"
@@ -21,16 +26,50 @@ import Testing
     }
 
     @Test func headComesBackAsItWas() throws {
-        let (file, offset) = QueueFile.encode(envelope, message: ByteBuffer(string: "Subject: x\r\n\r\nHello\r\n"))
+        let message = ByteBuffer(string: "Subject: x\r\n\r\nHello\r\n")
+        let (file, made) = QueueFile.encode(try envelope, message: message)
         let head = try #require(try QueueFile.parseHead(file))
-        #expect(head.envelope == envelope)
-        #expect(head.offset == offset)
+        #expect(try head.envelope == envelope)
+        #expect(head.offset == made.offset)
+        #expect(made.octets == 21)
         #expect(head.octets == 21)
         #expect(file.getString(at: head.offset, length: 21) == "Subject: x\r\n\r\nHello\r\n")
     }
 
+    @Test func addedBlockIsBehindTheMessage() throws {
+        let added = ByteBuffer(string: "Received: x\r\n")
+        let (file, made) = QueueFile.encode(try envelope, message: ByteBuffer(string: "Hello\r\n"), added: added)
+        let head = try #require(try QueueFile.parseHead(file))
+        #expect(head.octets == 7 && head.added == 13)
+        #expect(made.added == 13)
+        #expect(file.getString(at: head.offset, length: 20) == "Hello\r\nReceived: x\r\n")
+        #expect(file.readableBytes == head.offset + 20)
+        var checksum = Checksum()
+        checksum.add("Hello\r\n")
+        checksum.add(added)
+        checksum.add(try #require(file.getSlice(at: 0, length: head.coveredHead)))
+        #expect(checksum.value == head.checksum)
+    }
+
+    /// As files were before there was an added block.
+    @Test func fileWithoutAddedBlockIsRead() throws {
+        let text = """
+            id: 6kz1v8q0r5m7h2c9x4w3t1bd
+            arrived: 1
+            sender: <>
+            recipient: <a@b.example>
+            octets: 5
+            checksum: 0
+
+            hello
+            """
+        let head = try #require(try QueueFile.parseHead(ByteBuffer(string: text)))
+        #expect(head.octets == 5 && head.added == 0)
+    }
+
     @Test func headIsIncompleteUntilItsEnd() throws {
-        let (file, offset) = QueueFile.encode(envelope, message: ByteBuffer(string: "x"))
+        let (file, made) = QueueFile.encode(try envelope, message: ByteBuffer(string: "x"))
+        let offset = made.offset
         for length in 0..<offset {
             #expect(try QueueFile.parseHead(try #require(file.getSlice(at: 0, length: length))) == nil)
         }
@@ -39,7 +78,7 @@ import Testing
 
     @Test(arguments: [
         "\n", "id\n\n", "id: x\narrived: 1\nsender: <>\nrecipient: <a@b>\noctets: 1\nchecksum: 0\n\n",
-        "sender: %4\n\n", "checksum: 0\nchecksum: 0\n\n",
+        "sender: %4\n\n", "checksum: 0\nchecksum: 0\n\n", "added: -1\n\n", "sender: alice\n\n", "recipient: <>\n\n",
     ])
     func whatIsNoHeadIsCorrupt(text: String) {
         #expect(throws: SpoolError.self) { try QueueFile.parseHead(ByteBuffer(string: text)) }
@@ -84,12 +123,19 @@ import Testing
 
 @Suite struct DeliveryStateTests {
     static let entries = [
-        StateEntry(time: 1, recipient: 1, event: .delivered(status: "2.0.0"), text: "mx.example.net"),
-        StateEntry(time: 2, recipient: 20, event: .failed(status: "5.1.1"), text: ""),
+        StateEntry(
+            time: 1,
+            recipient: 1,
+            event: .final(.delivered, EnhancedStatusCode(2, 0, 0)),
+            text: "mx.example.net"
+        ),
+        StateEntry(time: 1, recipient: 1, event: .final(.relayed, EnhancedStatusCode(2, 0, 0)), text: "a  b "),
+        StateEntry(time: 1, recipient: 1, event: .final(.expanded, EnhancedStatusCode(2, 1, 5))),
+        StateEntry(time: 2, recipient: 20, event: .final(.failed, EnhancedStatusCode(5, 1, 1)), text: ""),
         StateEntry(
             time: 3,
             recipient: 3,
-            event: .deferred(attempts: 2, next: 99, status: "4.4.1"),
+            event: .deferred(attempts: 2, next: 99, status: EnhancedStatusCode(4, 4, 1)),
             text: "no answer yet"
         ),
         StateEntry(time: 4, recipient: 0, event: .warned),
@@ -115,11 +161,17 @@ import Testing
         }
     }
 
+    /// An attempt that is still to be made is no end.
+    @Test func delayedIsNotFinal() {
+        let entry = StateEntry(time: 1, recipient: 1, event: .final(.delayed, EnhancedStatusCode(4, 0, 0)))
+        #expect(StateEntry.parse(ByteBuffer(string: entry.line)) == [])
+    }
+
     @Test func textCannotStartALine() {
         let entry = StateEntry(
             time: 1,
             recipient: 1,
-            event: .failed(status: "5.0.0"),
+            event: .final(.failed, EnhancedStatusCode(5, 0, 0)),
             text: "a\r\nb\u{0}c" + String(repeating: "x", count: 600)
         )
         #expect(entry.line.utf8.filter { $0 == 10 }.count == 1)

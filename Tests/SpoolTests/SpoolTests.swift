@@ -1,5 +1,7 @@
-import NIOConcurrencyHelpers
+import Files
 import NIOCore
+import NIOPosix
+import SpoolSimulation
 import Testing
 
 @testable import Spool
@@ -12,12 +14,16 @@ import Glibc
     @Test func messageIsThereAfterReopening() async throws {
         let directory = TemporarySpool()
         let spool = try directory.open()
-        let id = try await spool.add("hello\r\n")
+        let id = try await spool.add("hello\r\n", added: "Received: x\r\n")
         #expect(try spool.text(of: id) == "hello\r\n")
         await spool.close()
         let again = try directory.open()
         #expect(try again.messages(shard: id.shard) == [id])
-        #expect(try again.text(of: id) == "hello\r\n")
+        let content = try again.content(of: id, verified: true, messageLimit: 7)
+        #expect(content.message == ByteBuffer(string: "hello\r\n"))
+        #expect(content.added == ByteBuffer(string: "Received: x\r\n"))
+        #expect(try content.head.envelope == .some(id))
+        #expect(try again.content(of: id, verified: false, messageLimit: 6).message == nil)
         await again.close()
     }
 
@@ -25,10 +31,13 @@ import Glibc
         let directory = TemporarySpool()
         let spool = try directory.open()
         let id = try await spool.add("hello\r\n")
-        try await spool.commitAndApply([.state(id, lines: ByteBuffer(string: "x\n"))])
-        try await spool.commitAndApply([.done(id)])
-        #expect(throws: SpoolError.missing) { try spool.head(of: id, verified: false) }
+        directory.file()
+        try await spool.commitDurably([.state(id, lines: StateEntry.delivered(1).octets)])
+        #expect(directory.exists("queue/\(id.path)") && directory.exists("state/\(id.path)"))
+        try await spool.commitDurably([.done(id)])
+        #expect(throws: SpoolError.missing) { try spool.content(of: id, verified: false) }
         #expect(try spool.state(of: id) == [])
+        #expect(!directory.exists("queue/\(id.path)") && !directory.exists("state/\(id.path)"))
         await spool.close()
         #expect(try directory.queued().isEmpty)
     }
@@ -40,99 +49,15 @@ import Glibc
         let lost = try await spool.add("lost\r\n")
         let torn = try await spool.add("torn\r\n")
         let finished = try await spool.add("finished\r\n")
-        try await spool.commitAndApply([.done(finished)])
+        try await spool.commitDurably([.done(finished)])
         await spool.close()
-        #expect(unlink("\(directory.path)/queue/\(lost.path)") == 0)
-        #expect(truncate("\(directory.path)/queue/\(torn.path)", 20) == 0)
+        try directory.remove("queue/\(lost.path)")
+        try directory.truncate("queue/\(torn.path)", to: 20)
         let again = try directory.open()
         #expect(try again.text(of: lost) == "lost\r\n")
         #expect(try again.text(of: torn) == "torn\r\n")
-        #expect(throws: SpoolError.missing) { try again.head(of: finished, verified: false) }
+        #expect(throws: SpoolError.missing) { try again.content(of: finished, verified: false) }
         await again.close()
-    }
-
-    @Test func journalTornAtEveryOctetKeepsWholeTransactions() async throws {
-        let directory = TemporarySpool()
-        let spool = try directory.open()
-        var ends: [(Int, Set<MessageID>)] = [(0, [])]
-        var alive: Set<MessageID> = []
-        var length = 0
-        for step in 0..<6 {
-            var operations: [SpoolOperation] = []
-            if step % 3 == 2, let last = alive.max() {
-                operations = [.done(last), .put(spool.makeID(), file: ByteBuffer())]
-                alive.remove(last)
-            } else {
-                operations = [.put(spool.makeID(), file: ByteBuffer()), .put(spool.makeID(), file: ByteBuffer())]
-            }
-            operations = operations.map { operation in
-                guard case .put(let id, _) = operation else { return operation }
-                alive.insert(id)
-                let envelope = MessageEnvelope(id: id, arrived: 1, sender: "<>", recipients: ["<b@example.test>"])
-                return .put(id, file: QueueFile.encode(envelope, message: ByteBuffer(string: "\(step)")).file)
-            }
-            var record = ByteBuffer()
-            _ = JournalRecord.append(operations, to: &record)
-            length += record.readableBytes
-            ends.append((length, alive))
-            try await spool.commitAndApply(operations)
-        }
-        await spool.close()
-
-        let segment = try directory.files
-        defer { segment.close() }
-        let descriptor = openat(segment.root, "journal/0", O_RDONLY)
-        defer { close(descriptor) }
-        let journal = try SpoolFiles.read(descriptor, at: JournalSegment.start, maximum: length)
-        let generation = try #require(try JournalSegment(descriptor: descriptor, size: 2 << 20).header()?.generation)
-        for cut in 0...length {
-            var torn = try #require(journal.getSlice(at: 0, length: cut))
-            // What an older use of the segment left behind the tear.
-            torn.writeRepeatingByte(UInt8(truncatingIfNeeded: cut), count: 64)
-            var found: Set<MessageID> = []
-            while let operations = JournalRecord.next(from: &torn, generation: generation) {
-                for operation in operations {
-                    switch operation {
-                    case .put(let id, _): found.insert(id)
-                    case .done(let id): found.remove(id)
-                    default: break
-                    }
-                }
-            }
-            let expected = try #require(ends.last { $0.0 <= cut }?.1)
-            #expect(found == expected, "cut at \(cut)")
-        }
-    }
-
-    /// The same with the real files, at some lengths.
-    @Test func spoolOpensWithATornJournal() async throws {
-        let directory = TemporarySpool()
-        let spool = try directory.open()
-        let first = try await spool.add("first\r\n")
-        let second = try await spool.add("second\r\n")
-        await spool.close()
-        for id in [first, second] { unlink("\(directory.path)/queue/\(id.path)") }
-        let descriptor = Glibc.open("\(directory.path)/journal/0", O_RDWR)
-        // The last record lost its last octets.
-        let size = try #require(try recordLengths(descriptor).last)
-        #expect(pwrite(descriptor, [UInt8](repeating: 0, count: 5), 5, off_t(size - 5)) == 5)
-        close(descriptor)
-        let again = try directory.open()
-        #expect(try again.text(of: first) == "first\r\n")
-        #expect(throws: SpoolError.missing) { try again.head(of: second, verified: true) }
-        await again.close()
-    }
-
-    private func recordLengths(_ descriptor: CInt) throws -> [Int] {
-        var ends: [Int] = []
-        var offset = JournalSegment.start
-        while let length = try SpoolFiles.read(descriptor, at: offset, maximum: 4).getInteger(at: 0, as: UInt32.self),
-            length > 0
-        {
-            offset += JournalRecord.header + Int(length)
-            ends.append(offset)
-        }
-        return ends
     }
 
     @Test func segmentsAreUsedAgainAndNothingRises() async throws {
@@ -143,7 +68,7 @@ import Glibc
         var kept: Set<MessageID> = [early]
         for round in 0..<200 {
             let id = try await spool.add(text)
-            if round % 20 == 0 { kept.insert(id) } else { try await spool.commitAndApply([.done(id)]) }
+            if round % 20 == 0 { kept.insert(id) } else { try await spool.commitDurably([.done(id)]) }
         }
         await spool.close()
         #expect(try directory.queued() == kept)
@@ -159,13 +84,12 @@ import Glibc
         let directory = TemporarySpool()
         let spool = try directory.open()
         let id = try await spool.add("hello")
-        let first = StateEntry(time: 1, recipient: 1, event: .delivered(status: "2.0.0"), text: "ok")
-        let second = StateEntry(time: 2, recipient: 2, event: .failed(status: "5.0.0"), text: "no")
-        try await spool.commitAndApply([.state(id, lines: ByteBuffer(string: first.line))])
-        try await spool.commitAndApply([.state(id, lines: ByteBuffer(string: second.line))])
+        let (first, second) = (StateEntry.delivered(1, "ok"), StateEntry.delivered(2, "no"))
+        try await spool.commitDurably([.state(id, lines: first.octets)])
+        directory.file()
+        try await spool.commitDurably([.state(id, lines: second.octets)])
         await spool.close()
-        let path = "\(directory.path)/state/\(id.path)"
-        #expect(truncate(path, off_t(first.line.utf8.count + 9)) == 0)
+        try directory.truncate("state/\(id.path)", to: first.line.utf8.count + 9)
         for _ in 0..<3 {
             let again = try directory.open()
             #expect(try again.state(of: id) == [first, second])
@@ -173,63 +97,97 @@ import Glibc
         }
     }
 
+    /// With threads, as a daemon has it.
     @Test func transactionsOfManyTasksAllArrive() async throws {
         let directory = TemporarySpool()
-        let spool = try directory.open()
+        let threads = SpoolThreads(loop: MultiThreadedEventLoopGroup.singleton.next())
+        let spool = try directory.open(segment: 2 << 20, memory: 1 << 20, on: threads)
+        let text = String(repeating: "x", count: 8000)
         let ids = try await withThrowingTaskGroup(of: MessageID.self) { group in
-            for number in 0..<500 { group.addTask { try await spool.add("message \(number)") } }
+            for number in 0..<1000 {
+                group.addTask {
+                    let id = try await spool.add("\(number) \(text)")
+                    if number % 2 == 0 { try await spool.commitDurably([.done(id)]) }
+                    return id
+                }
+            }
             return try await group.reduce(into: Set<MessageID>()) { $0.insert($1) }
         }
-        #expect(ids.count == 500)
+        #expect(ids.count == 1000)
         await spool.close()
-        #expect(try directory.queued() == ids)
+        let left = try directory.queued()
+        #expect(left.count == 500)
+        #expect(left.isSubset(of: ids))
     }
 
     @Test func largeMessageIsStreamed() async throws {
         let directory = TemporarySpool()
         let spool = try directory.open()
         let id = spool.makeID()
-        let message = try spool.begin(
-            MessageEnvelope(id: id, arrived: 1, sender: "<>", recipients: ["<b@example.test>"])
-        )
+        let message = try spool.begin(try .some(id))
         for _ in 0..<40 { try message.append(ByteBuffer(repeating: 0x61, count: 65536)) }
-        #expect(throws: SpoolError.missing) { try spool.head(of: id, verified: false) }
-        let (offset, octets) = try message.finish()
-        #expect(octets == 40 * 65536)
-        let head = try spool.head(of: id, verified: true)
-        #expect(head.offset == offset)
-        #expect(head.octets == octets)
+        #expect(throws: SpoolError.missing) { try spool.content(of: id, verified: false) }
+        let made = try message.finish(added: ByteBuffer(string: "Received: x\r\n"))
+        #expect(made.octets == 40 * 65536 && made.added == 13)
+        let content = try spool.content(of: id, verified: true, messageLimit: 65536)
+        #expect(content.head.offset == made.offset)
+        #expect(content.head.octets == made.octets)
+        #expect(content.added == ByteBuffer(string: "Received: x\r\n"))
+        #expect(content.message == nil)
+        let piece = try spool.piece(of: id, (made.offset, made.octets), at: 39 * 65536 + 1, maximum: 1 << 20)
+        #expect(piece == ByteBuffer(repeating: 0x61, count: 65535))
+        #expect(try spool.piece(of: id, (made.offset, made.octets), at: made.octets, maximum: 10).readableBytes == 0)
 
         let abandoned = spool.makeID()
-        let other = try spool.begin(
-            MessageEnvelope(id: abandoned, arrived: 1, sender: "<>", recipients: ["<b@example.test>"])
-        )
+        let other = try spool.begin(try .some(abandoned))
         try other.append(ByteBuffer(string: "half"))
-        await spool.close()
+        directory.kill(spool)
+        #expect(directory.exists("incoming/\(abandoned)"))
         let again = try directory.open()
-        #expect(access("\(directory.path)/incoming/\(abandoned)", F_OK) != 0)
-        #expect(try again.head(of: id, verified: true) == head)
+        #expect(!directory.exists("incoming/\(abandoned)"))
+        #expect(try again.content(of: id, verified: true).head == content.head)
+        withExtendedLifetime(other) {}
         await again.close()
+    }
+
+    @Test func discardedMessageLeavesNothing() async throws {
+        let directory = TemporarySpool()
+        let spool = try directory.open()
+        let id = spool.makeID()
+        let message = try spool.begin(try .some(id))
+        try message.append(ByteBuffer(string: "half"))
+        message.discard()
+        #expect(!directory.exists("incoming/\(id)"))
+        #expect(throws: SpoolError.missing) { try message.append(ByteBuffer(string: "more")) }
+        #expect(throws: SpoolError.missing) { try message.finish(added: ByteBuffer()) }
+        #expect(try directory.queued().isEmpty)
+        await spool.close()
     }
 
     @Test func corruptMessageIsFoundAndPutAway() async throws {
         let directory = TemporarySpool()
         let spool = try directory.open()
-        let id = try await spool.add("hello, world\r\n")
-        let path = "\(directory.path)/queue/\(id.path)"
-        let descriptor = Glibc.open(path, O_RDWR)
-        let size = lseek(descriptor, 0, SEEK_END)
-        #expect(pwrite(descriptor, "X", 1, size - 5) == 1)
-        close(descriptor)
-        #expect(throws: SpoolError.corrupt("the checksum is wrong")) { try spool.head(of: id, verified: true) }
-        #expect(truncate(path, 30) == 0)
-        #expect(throws: SpoolError.self) { try spool.head(of: id, verified: true) }
-        try spool.setCorrupt(id)
+        let id = try await spool.add("hello, world\r\n", added: "Received: x\r\n")
+        directory.file()
+        let path = "queue/\(id.path)"
+        let size = try directory.read(path).readableBytes
+        for place in [size - 2, size - 20] {
+            try directory.spoil(path, at: place)
+            #expect(throws: SpoolError.corrupt("the checksum is wrong")) { try spool.content(of: id, verified: true) }
+            try directory.spoil(path, at: place)
+        }
+        try directory.truncate(path, to: size - 5)
+        #expect(throws: SpoolError.corrupt("5 octets are missing")) { try spool.content(of: id, verified: true) }
+        #expect(throws: SpoolError.corrupt("the added block is cut")) { try spool.content(of: id, verified: false) }
+        try directory.truncate(path, to: 30)
+        #expect(throws: SpoolError.self) { try spool.content(of: id, verified: true) }
+        try await spool.setCorrupt(id)
         await spool.close()
         #expect(try directory.queued().isEmpty)
-        #expect(access("\(directory.path)/corrupt/\(id)", F_OK) == 0)
+        #expect(directory.exists("corrupt/\(id)"))
         let again = try directory.open()
         #expect(try directory.queued().isEmpty)
+        #expect(directory.exists("corrupt/\(id)"))
         await again.close()
     }
 
@@ -237,35 +195,85 @@ import Glibc
         let directory = TemporarySpool()
         let spool = try directory.open()
         let id = try await spool.add("hello\r\n")
-        try spool.setHeld(id, true)
+        directory.file()
+        try await spool.setHeld(id, true)
         #expect(try spool.heldMessages() == [id])
         await spool.close()
         let again = try directory.open()
         #expect(try again.heldMessages() == [id])
         #expect(try directory.queued().isEmpty)
-        try again.setHeld(id, false)
+        try await again.setHeld(id, false)
         #expect(try again.text(of: id) == "hello\r\n")
-        try again.setHeld(id, true)
-        try await again.commitAndApply([.done(id)])
+        try await again.setHeld(id, true)
+        try await again.commitDurably([.done(id)])
         #expect(try again.heldMessages().isEmpty)
+        await #expect(throws: SpoolError.missing) { try await again.setHeld(id, true) }
         await again.close()
     }
 
-    @Test func deliverersCanReadButNotList() async throws {
+    /// Who reads need not know what the administrator does meanwhile.
+    @Test func messageIsReadWhereverItIs() async throws {
         let directory = TemporarySpool()
-        let before = umask(0o022)
+        let spool = try directory.open()
+        let id = try await spool.add("hello\r\n")
+        directory.file()
+        for isHeld in [true, false, false, true] {
+            try await spool.setHeld(id, isHeld)
+            for isExpected in [true, false] {
+                let content = try spool.content(of: id, isHeld: isExpected, verified: true, messageLimit: 100)
+                #expect(content.isHeld == isHeld)
+                #expect(content.message == ByteBuffer(string: "hello\r\n"))
+                let head = (content.head.offset, content.head.octets)
+                let piece = try spool.piece(of: id, head, at: 1, maximum: 3, isHeld: isExpected)
+                #expect(piece == ByteBuffer(string: "ell"))
+            }
+        }
+        await spool.close()
+    }
+
+    @Test func nobodyElseCanRead() async throws {
+        let directory = TemporarySpool()
+        let before = umask(0)
         defer { umask(before) }
         let spool = try directory.open()
         let id = try await spool.add("hello\r\n")
-        var info = stat()
-        #expect(stat("\(directory.path)/queue/\(id.path)", &info) == 0)
-        #expect(info.st_mode & 0o777 == 0o644)
-        #expect(stat("\(directory.path)/queue", &info) == 0)
-        #expect(info.st_mode & 0o777 == 0o711)
-        #expect(stat("\(directory.path)/queue/\(id.path.prefix(2))", &info) == 0)
-        #expect(info.st_mode & 0o777 == 0o711)
-        #expect(stat(directory.path, &info) == 0)
-        #expect(info.st_mode & 0o777 == 0o700)
+        try await spool.commitDurably([.note(id, lines: StateEntry.deferred(1).octets)])
+        func permissions(_ path: String) throws -> UInt32 {
+            try directory.disk.status("\(directory.path)/\(path)", in: nil).permissions
+        }
+        for path in ["queue/\(id.path)", "state/\(id.path)", "journal/0", "lock"] {
+            #expect(try permissions(path) == 0o600, "\(path)")
+        }
+        for path in ["", "queue", "queue/\(id.path.prefix(2))", "state", "incoming", "hold", "corrupt", "journal"] {
+            #expect(try permissions(path) == 0o700, "\(path)")
+        }
+        await spool.close()
+    }
+
+    @Test func workIsDoneForOthers() async throws {
+        let directory = TemporarySpool()
+        let spool = try directory.open()
+        let id = try await spool.add("hello\r\n")
+        let text = try await spool.perform { (spool) throws(SpoolError) in try spool.text(of: id) }
+        #expect(text == "hello\r\n")
+        let other = spool.makeID()
+        await #expect(throws: SpoolError.missing) {
+            try await spool.perform { (spool) throws(SpoolError) in try spool.text(of: other) }
+        }
+        await spool.close()
+    }
+
+    @Test func whenAppliedComesBehindWhatWasCommitted() async throws {
+        let directory = TemporarySpool()
+        let spool = try directory.open()
+        let workers = directory.workers
+        let id = try await spool.add("hello\r\n")
+        directory.file()
+        workers.mode = .stepped
+        spool.commit([.state(id, lines: StateEntry.delivered(1).octets)])
+        spool.whenApplied { #expect(directory.exists("state/\(id.path)")) }
+        workers.mode = .immediate
+        #expect(directory.exists("state/\(id.path)"))
         await spool.close()
     }
 
@@ -276,18 +284,16 @@ import Glibc
         guard mount("tmpfs", directory.path, "tmpfs", 0, "size=16m") == 0 else { return }
         defer { umount2(directory.path, CInt(MNT_DETACH)) }
         let spool = try directory.open()
-        #expect(spool.hasSpace(for: 1000))
+        try spool.requireSpace(for: 1000)
         let kept = try await spool.add("kept")
         let id = spool.makeID()
-        let message = try spool.begin(
-            MessageEnvelope(id: id, arrived: 1, sender: "<>", recipients: ["<b@example.test>"])
-        )
+        let message = try spool.begin(try .some(id))
         #expect(throws: SpoolError.full) {
             for _ in 0..<1000 { try message.append(ByteBuffer(repeating: 0x61, count: 65536)) }
         }
-        #expect(access("\(directory.path)/incoming/\(id)", F_OK) != 0)
-        #expect(spool.hasSpace(for: 1000))
-        #expect(!spool.hasSpace(for: 20 << 20))
+        #expect(!directory.exists("incoming/\(id)"))
+        try spool.requireSpace(for: 1000)
+        #expect(throws: SpoolError.full) { try spool.requireSpace(for: 20 << 20) }
         #expect(try spool.text(of: kept) == "kept")
         await spool.close()
     }
