@@ -37,7 +37,8 @@ import Glibc
     /// Lines of one turn of a loop leave together and in order; a warning takes what waits with it.
     @Test func linesOfATurnLeaveTogether() async throws {
         var ends: [CInt] = [0, 0]
-        #expect(pipe2(&ends, O_NONBLOCK) == 0)
+        #expect(pipe(&ends) == 0)
+        _ = fcntl(ends[0], F_SETFL, O_NONBLOCK)
         defer { for end in ends { close(end) } }
         let lines = LogLines(descriptor: ends[1])
         let logger = Logger(label: "test") { _ in LogfmtHandler(level: .info, lines: lines) }
@@ -58,6 +59,7 @@ import Glibc
 
     private static func text(_ descriptor: CInt) -> String {
         var octets = [UInt8](repeating: 0, count: 4096)
-        return String(decoding: octets.prefix(max(0, read(descriptor, &octets, octets.count))), as: UTF8.self)
+        let count = read(descriptor, &octets, octets.count)
+        return String(decoding: octets.prefix(max(0, count)), as: UTF8.self)
     }
 }
