@@ -9,7 +9,11 @@ extension DeliveryResult {
         case .overQuota: self.init(.delayed, .mailboxFull, "the mailbox is full")
         case .noSpace: self.init(.delayed, .systemFull, "no space left for mailboxes")
         case .locked: self.init(.delayed, .mailboxBusy, "the mailbox is locked")
-        default: self.init(.delayed, .systemTrouble, "the mailbox cannot be written: \(error)")
+        case .uncertain:
+            self.init(.delayed, .systemTrouble, "the mailbox was written, but the disk failed: \(error)")
+            isUncertain = true
+        case .notFound, .exists, .invalidName, .unsupported, .corrupt, .system:
+            self.init(.delayed, .systemTrouble, "the mailbox cannot be written: \(error)")
         }
     }
 

@@ -20,7 +20,19 @@ package final class MailDeliverer: Sendable {
         let key: String
     }
 
-    package init(_ directory: MailDirectory) { self.directory = directory }
+    /// The last step of a Maildir delivery.
+    typealias DirectorySync = @Sendable (DirectoryAccess, String) throws(MailboxError) -> Void
+    private let syncDirectory: DirectorySync
+
+    package convenience init(_ directory: MailDirectory) {
+        self.init(directory) { (directory, part) throws(MailboxError) in try directory.sync(part) }
+    }
+
+    /// - Parameter syncDirectory: for tests of disks that fail.
+    init(_ directory: MailDirectory, syncDirectory: @escaping DirectorySync) {
+        self.directory = directory
+        self.syncDirectory = syncDirectory
+    }
 
     /// Delivers; returns when each has succeeded, on stable storage, or failed.
     package func deliver(_ deliveries: [Delivery]) -> [Result<Void, MailboxError>] {
@@ -119,9 +131,9 @@ package final class MailDeliverer: Sendable {
         for entry in touched.values {
             for part in entry.parts {
                 do throws(MailboxError) {
-                    try entry.maildir.root.sync(part)
+                    try syncDirectory(entry.maildir.root, part)
                 } catch {
-                    for index in entry.indices { results[index] = .failure(error) }
+                    for index in entry.indices { results[index] = .failure(error.afterwards) }
                 }
             }
         }

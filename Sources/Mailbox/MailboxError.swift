@@ -20,11 +20,24 @@ package enum MailboxError: Error, Equatable {
     case unsupported
     /// A file is not what it should be; which and why.
     case corrupt(String)
+    /// The last step failed, and nobody knows whether what was written stays: the operation and its errno. A message may
+    /// be there, whole; who delivers it again looks first.
+    case uncertain(String, CInt)
     /// Any other failure: the operation and its errno.
     case system(String, CInt)
 
     /// The last failed system call.
     static func last(_ operation: String) -> MailboxError { of(errno, operation) }
+
+    /// The same failure, after something was done that may stay.
+    var afterwards: MailboxError {
+        switch self {
+        case .system(let operation, let code): .uncertain(operation, code)
+        case .notFound: .uncertain("sync", ENOENT)
+        case .noSpace: .uncertain("sync", ENOSPC)
+        case .exists, .invalidName, .overQuota, .locked, .unsupported, .corrupt, .uncertain: self
+        }
+    }
 
     static func of(_ code: CInt, _ operation: String) -> MailboxError {
         switch code {
@@ -47,7 +60,7 @@ extension MailboxError: CustomStringConvertible {
         case .locked: return "locked"
         case .unsupported: return "not possible with this mailbox format"
         case .corrupt(let what): return what
-        case .system(let operation, let code): return "\(operation): \(String(cString: strerror(code)))"
+        case .system(let operation, let code), .uncertain(let operation, let code): return "\(operation): \(String(cString: strerror(code)))"
         }
     }
 }

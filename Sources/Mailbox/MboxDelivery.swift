@@ -32,10 +32,13 @@ struct MboxDelivery {
             if before == 0 { try store.directory.sync() }
         } catch {
             // Nothing half-written stays.
-            if (try? lock.file.truncate(to: before)) != nil, (try? lock.file.sync()) != nil { try? journal.end() }
+            guard (try? lock.file.truncate(to: before)) != nil, (try? lock.file.sync()) != nil else {
+                throw error.afterwards
+            }
+            try? journal.end()
             throw error
         }
-        try journal.end()
+        do throws(MailboxError) { try journal.end() } catch { throw error.afterwards }
     }
 
     private func append(to file: OpenFile, at end: Int) throws(MailboxError) {

@@ -101,7 +101,7 @@ package final class MailboxServer<Service: MailboxService>: Sendable {
         switch error {
         case .locked: (.mailboxInUse, "another session has the mailbox")
         case .noSpace: (.systemFull, "the disk is full")
-        case .notFound, .exists, .invalidName, .overQuota, .unsupported, .corrupt, .system:
+        case .notFound, .exists, .invalidName, .overQuota, .unsupported, .corrupt, .uncertain, .system:
             (.systemTrouble, "the mailbox cannot be opened now")
         }
     }

@@ -115,6 +115,14 @@ import Testing
         #expect(result.frame(recipient: nil)["recipient"] == nil)
     }
 
+    @Test func delayMayBeUncertain() {
+        var result = DeliveryResult(.delayed, .systemTrouble, "the disk failed")
+        result.isUncertain = true
+        #expect(result.frame(recipient: nil)["uncertain"] == "yes")
+        #expect(DeliveryResult(result.frame(recipient: nil), success: .delivered) == result)
+        #expect(!DeliveryResult(Frame("REJECT", ["uncertain": "yes"]), success: .delivered).isUncertain)
+    }
+
     @Test func whatIsNotUnderstoodIsADelay() {
         #expect(DeliveryResult(Frame("MAYBE"), success: .delivered) == .init(.delayed, .init(4, 0, 0), ""))
         let odd = Frame("DEFER", ["status": "5.1.1", "action": "delivered", "scope": "world", "text": "x"])

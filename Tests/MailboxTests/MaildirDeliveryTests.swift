@@ -1,4 +1,9 @@
+import NIOConcurrencyHelpers
 import Testing
+
+#if canImport(Glibc)
+import Glibc
+#endif
 
 @testable import Mailbox
 
@@ -44,6 +49,27 @@ import Testing
         #expect(try test.names("alice/cur").count == 1)
         // Another key that begins alike is another message.
         #expect(try deliver("a\r\n", key: "k12", retry: true) == nil)
+        #expect(try test.names("alice/new").count == 1)
+    }
+
+    /// The file has its name, but nobody knows whether a power failure would take it away again.
+    @Test func failedSyncOfADirectoryLeavesItUncertainAndNothingIsThereTwice() throws {
+        let failures = NIOLockedValueBox(2)
+        let deliverer = MailDeliverer(test.mail) { (directory, part) throws(MailboxError) in
+            let fails = failures.withLockedValue { count in
+                count -= 1
+                return count >= 0
+            }
+            if fails { throw .system("fsync", EIO) }
+            try directory.sync(part)
+        }
+        func deliver(retry: Bool) throws -> MailboxError? {
+            let delivery = try test.delivery("a\r\n", to: test.location("alice"), key: "k1", retry: retry)
+            return deliverer.deliver([delivery])[0].error
+        }
+        #expect(try deliver(retry: false) == .uncertain("fsync", EIO))
+        #expect(try deliver(retry: true) == .uncertain("fsync", EIO))
+        #expect(try deliver(retry: true) == nil)
         #expect(try test.names("alice/new").count == 1)
     }
 

@@ -154,4 +154,27 @@ import Testing
         await deliverer.stop()
         await relay.stop()
     }
+
+    /// A deliverer whose disk failed at the last step is told that the message may be there.
+    @Test func uncertainDelayIsTriedAgainAsARetry() async throws {
+        let queue = try TestQueue()
+        let deliverer = try await queue.deliverer()
+        try await queue.start()
+        _ = try await queue.submit(to: ["<bob@example.test>", "<carol@example.test>"])
+        let request = try await deliverer.next()
+        #expect(request.frame["retry"] == nil)
+        request.answer(.defer, "4.3.0", [.init("recipient", "<bob@example.test>"), .init("uncertain", "yes")])
+        request.answer(.defer, "4.2.0", [.init("recipient", "<carol@example.test>")])
+        _ = try await queue.list { $0.first?["state"] == "deferred" }
+        await queue.advance(1_000_000)
+        for _ in 0..<2 {
+            let again = try await deliverer.next()
+            #expect(again.frame["attempt"] == "2")
+            #expect(again.frame["retry"] == (again.frame["recipient"] == "<bob@example.test>" ? "yes" : nil))
+            again.answer(.ok, "2.0.0")
+        }
+        _ = try await queue.list { $0.isEmpty }
+        await queue.stop()
+        await deliverer.stop()
+    }
 }
