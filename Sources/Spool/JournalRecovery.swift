@@ -158,7 +158,8 @@ enum JournalRecovery {
         case .put(let id, let file):
             // The administrator may have put it aside meanwhile, or a person has it to look at.
             if try files.exists(.corrupt, id) { return }
-            try files.create(try files.exists(.hold, id) ? .hold : .queue, id, file)
+            // Where it fails the name has to stay: it tells the next start that the message is held.
+            try files.replace(try files.exists(.hold, id) ? .hold : .queue, id, file)
         case .state(let id, let lines):
             let isQueued = try files.exists(.queue, id)
             let isHeld = try files.exists(.hold, id)
