@@ -118,13 +118,14 @@ enum JournalRecovery {
             end = (reader.header.generation, reader.number, octet)
         }
         try secure(readers, lastBatch: lastBatch)
+        var present: [MessageID: Set<String>] = [:]
         for reader in readers {
             _ = try reader.read { (record) throws(SpoolError) in
                 for operation in record.operations {
                     if case .done = operation {
                         try files.apply(operation)
                     } else if !done.contains(operation.id) {
-                        try apply(operation, files)
+                        try apply(operation, files, &present)
                     }
                 }
             }
@@ -153,21 +154,30 @@ enum JournalRecovery {
     }
 
     /// As `SpoolFiles.apply`, for files that may or may not be what the operation makes of them.
-    private static func apply(_ operation: SpoolOperation, _ files: SpoolFiles) throws(SpoolError) {
+    ///
+    /// - Parameter present: the lines of the state files that were read so far.
+    private static func apply(
+        _ operation: SpoolOperation,
+        _ files: SpoolFiles,
+        _ present: inout [MessageID: Set<String>]
+    ) throws(SpoolError) {
         switch operation {
         case .put(let id, let file):
             // The administrator may have put it aside meanwhile, or a person has it to look at.
             if try files.exists(.corrupt, id) { return }
-            try files.create(try files.exists(.hold, id) ? .hold : .queue, id, file)
+            // Where it fails the name has to stay: it tells the next start that the message is held.
+            try files.replace(try files.exists(.hold, id) ? .hold : .queue, id, file)
         case .state(let id, let lines):
             let isQueued = try files.exists(.queue, id)
             let isHeld = try files.exists(.hold, id)
             guard isQueued || isHeld else { return }
-            let content = try files.readIfThere(.state, id) ?? ByteBuffer()
-            // For the same reason as the journal's last batch.
-            if content.readableBytes > 0 { try files.rewrite(.state, id, content) }
-            let present = Set(Self.lines(content))
-            let missing = Self.lines(lines).filter { !present.contains($0) }
+            if present[id] == nil {
+                let content = try files.readIfThere(.state, id) ?? ByteBuffer()
+                // For the same reason as the journal's last batch.
+                if content.readableBytes > 0 { try files.rewrite(.state, id, content) }
+                present[id] = Set(Self.lines(content))
+            }
+            let missing = Self.lines(lines).filter { present[id]?.insert($0).inserted ?? true }
             if missing.isEmpty { return }
             try files.append(.state, id, ByteBuffer(string: missing.map { $0 + "\n" }.joined()))
         case .note, .done:

@@ -128,20 +128,24 @@ struct SpoolFiles: Sendable {
     }
 
     /// Makes a file with this content, or nothing.
-    func create(_ area: Area, _ id: MessageID, _ content: ByteBuffer, synced: Bool = false) throws(SpoolError) {
-        let file = try open(area, id, [.writing, .creating, .truncating])
-        defer { disk.close(file) }
-        do throws(FileError) {
-            try disk.write(content, to: file)
-            if synced { try disk.sync(file) }
+    func create(_ area: Area, _ id: MessageID, _ content: ByteBuffer) throws(SpoolError) {
+        do throws(SpoolError) {
+            try replace(area, id, content)
         } catch {
             removeQuietly(area, id)
-            throw SpoolError(error)
+            throw error
         }
     }
 
+    /// The same for a file that there may be already; its name stays where the content could not be written.
+    func replace(_ area: Area, _ id: MessageID, _ content: ByteBuffer) throws(SpoolError) {
+        let file = try open(area, id, [.writing, .creating, .truncating])
+        defer { disk.close(file) }
+        try convert { () throws(FileError) in try disk.write(content, to: file) }
+    }
+
     /// Appends lines that end in LF; nothing of them stays if not all could be written.
-    func append(_ area: Area, _ id: MessageID, _ lines: ByteBuffer, synced: Bool = false) throws(SpoolError) {
+    func append(_ area: Area, _ id: MessageID, _ lines: ByteBuffer) throws(SpoolError) {
         let file = try open(area, id, [.reading, .writing, .creating, .appending])
         defer { disk.close(file) }
         try convert { () throws(FileError) in
@@ -152,7 +156,6 @@ struct SpoolFiles: Sendable {
                     before > 0 ? try disk.read(1, from: file, at: before - 1).readableBytesView.first != 10 : false
                 if isTorn { try disk.write(ByteBuffer(string: "\n"), to: file) }
                 try disk.write(lines, to: file)
-                if synced { try disk.sync(file) }
             } catch {
                 try? disk.truncate(file, to: before)
                 throw error

@@ -85,7 +85,8 @@ package final class SpoolSimulation: @unchecked Sendable {
         self.seed = seed
         random = SeededGenerator(seed: seed)
         disk = SimulatedFileSystem(seed: random.next())
-        options.journalSegment = [16 << 10, 24 << 10, 64 << 10][random.below(3)]
+        // Small, so that they are used again in one life.
+        options.journalSegment = [8 << 10, 8 << 10, 16 << 10, 64 << 10][random.below(4)]
         options.memory = [4 << 10, 32 << 10, 1 << 20][random.below(3)]
         options.reserve = 1 << 20
     }
@@ -115,7 +116,7 @@ package final class SpoolSimulation: @unchecked Sendable {
             // In peace.
             disk.start()
             try check(spool)
-            disk.start(FaultPlan(endAt: 1 + random.below(60 << random.below(5)), faults: faults(trouble)))
+            disk.start(FaultPlan(endAt: 1 + random.below(60 << random.below(6)), faults: faults(trouble)))
             try work(spool)
             end()
             withExtendedLifetime(spool) {}
@@ -181,7 +182,7 @@ package final class SpoolSimulation: @unchecked Sendable {
     }
 
     private func work(_ spool: Spool) throws(Finding) {
-        var left = [20, 100, 250, 600][random.below(4)]
+        var left = [20, 100, 300, 1000][random.below(4)]
         while left > 0, !disk.hasEnded, !hasFailed || random.below(8) != 0 {
             left -= 1
             switch random.below(100) {

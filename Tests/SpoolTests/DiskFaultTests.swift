@@ -124,6 +124,24 @@ import Glibc
         #expect(call > 50)
     }
 
+    /// Whatever goes wrong with its file, nobody gets a message that the administrator holds.
+    @Test func heldMessageIsNotReleasedByAnError() async throws {
+        let disk = SimulatedFileSystem(seed: 1)
+        let directory = TemporarySpool(disk)
+        let spool = try directory.open(segment: 64 << 10)
+        let id = try await spool.add("hello")
+        try await spool.setHeld(id, true)
+        disk.kill()
+        disk.start(FaultPlan(faults: [.init(.write, code: EIO, path: { $0.contains("hold/") })]))
+        #expect(throws: SpoolError.self) { try directory.open(segment: 64 << 10) }
+        disk.kill()
+        let again = try directory.open(segment: 64 << 10)
+        #expect(try directory.queued().isEmpty)
+        #expect(try again.heldMessages() == [id])
+        #expect(try again.text(of: id, isHeld: true) == "hello")
+        await again.close()
+    }
+
     @Test func errorOfAReadIsNotMissing() async throws {
         let disk = SimulatedFileSystem(seed: 1)
         let directory = TemporarySpool(disk)
