@@ -138,7 +138,7 @@ final class MailboxSession: @unchecked Sendable {
         case .overQuota: return Refusal(code: .overQuota, text: "the mailbox is full")
         case .locked: return Refusal(code: .inUse, text: "the mailbox is locked")
         case .unsupported: return Refusal(code: .cannot, text: "not possible with this mailbox")
-        case .corrupt, .system:
+        case .corrupt, .uncertain, .system:
             logger.error("mailbox failed", metadata: ["mailbox": "\(location.path)", "reason": "\(error)"])
             return Refusal(code: .unavailable, text: "the mailbox can't be used now")
         }
