@@ -8,27 +8,27 @@ package struct QueueSettings: Sendable {
     /// Domains whose mail goes to local-deliver, in lower case.
     package var domains: Set<String>
     /// How long a message is tried. Milliseconds, as all times here.
-    package var lifetime: Int64 = 5 * 86_400_000
+    package var lifetime: Int64
     /// How long a delivery report is tried.
-    package var bounceLifetime: Int64 = 2 * 86_400_000
+    package var bounceLifetime: Int64
     /// After how long the sender is told that a message is late; 0 for never.
-    package var delayWarning: Int64 = 4 * 3_600_000
+    package var delayWarning: Int64
     /// The first wait after a failed attempt.
-    package var retryMinimum: Int64 = 300_000
+    package var retryMinimum: Int64
     /// The longest wait between attempts.
-    package var retryMaximum: Int64 = 4 * 3_600_000
+    package var retryMaximum: Int64
     /// Deliveries to one remote destination at the same time.
-    package var destinationConcurrency = 20
+    package var destinationConcurrency: Int
     /// Deliveries to mailboxes at the same time.
-    package var localConcurrency = 200
+    package var localConcurrency: Int
     /// Deliveries at the same time in all.
-    package var concurrency = 1000
+    package var concurrency: Int
     /// Recipients that one delivery to another host has.
-    package var deliveryRecipients = 100
+    package var deliveryRecipients: Int
     /// The largest message of a peer that is not one of ours. Octets.
-    package var maximumMessage = 50 << 20
+    package var maximumMessage: Int
     /// Recipients of a message of a peer that is not one of ours.
-    package var maximumRecipients = 1000
+    package var maximumRecipients: Int
     /// Uids whose word on client, user and origin is taken: our daemons.
     package var trusted: Set<UInt32> = []
     /// Uids that may use every verb of the control socket, beside root and our own.
@@ -46,16 +46,12 @@ package struct QueueSettings: Sendable {
     /// remote-relay's socket.
     package var relaySocket = "run/relay.sock"
 
-    /// The usual values.
-    package init(hostname: String, domains: Set<String>) {
+    /// - Parameters:
+    ///   - hostname: our name in Received fields and delivery reports.
+    ///   - domains: whose mail goes to local-deliver, in lower case.
+    package init(hostname: String, domains: Set<String>, _ queue: QueueManagerConfiguration) {
         self.hostname = hostname
         self.domains = domains
-    }
-
-    /// The values of a configuration.
-    package init(_ configuration: Configuration) {
-        self.init(hostname: configuration.hostname, domains: Set(configuration.domains))
-        let queue = configuration.queueManager
         lifetime = queue.lifetime.milliseconds
         bounceLifetime = queue.bounceLifetime.milliseconds
         delayWarning = queue.delayWarning.milliseconds
@@ -67,6 +63,15 @@ package struct QueueSettings: Sendable {
         deliveryRecipients = queue.deliveryRecipients
         maximumMessage = queue.maximumMessage
         maximumRecipients = queue.maximumRecipients
+    }
+
+    /// The values of a configuration.
+    package init(_ configuration: Configuration) {
+        self.init(
+            hostname: configuration.hostname,
+            domains: Set(configuration.domains),
+            configuration.queueManager
+        )
     }
 }
 

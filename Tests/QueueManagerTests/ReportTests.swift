@@ -1,3 +1,4 @@
+import Daemon
 import Bus
 import Foundation
 import NIOCore
@@ -138,7 +139,7 @@ import Testing
             id: MessageID(time: 2, random: 2),
             about: head.envelope,
             header: ByteBuffer(string: header),
-            settings: QueueSettings(hostname: "mail.example.test", domains: ["example.test"]),
+            settings: QueueSettings(hostname: "mail.example.test", domains: ["example.test"], try .standard),
             expiry: 1_795_500_000,
             now: 1_795_450_000
         )

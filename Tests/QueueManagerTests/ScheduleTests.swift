@@ -1,3 +1,4 @@
+import Daemon
 import SMTP
 import Spool
 import Testing
@@ -8,8 +9,8 @@ import Testing
     private let unreachable = DeliveryResult(.delayed, .noAnswer, "no route", scope: .destination)
     private let relayed = DeliveryResult(.relayed, .success, "")
 
-    private func schedule(_ change: (inout QueueSettings) -> Void = { _ in }) -> Schedule {
-        var settings = QueueSettings(hostname: "mail.example.test", domains: ["example.test"])
+    private func schedule(_ change: (inout QueueSettings) -> Void = { _ in }) throws -> Schedule {
+        var settings = QueueSettings(hostname: "mail.example.test", domains: ["example.test"], try .standard)
         settings.retryMinimum = 1000
         settings.retryMaximum = 8000
         change(&settings)
@@ -49,7 +50,7 @@ import Testing
     }
 
     @Test func destinationsTakeTurns() throws {
-        var schedule = schedule()
+        var schedule = try schedule()
         for number in 1...3 { schedule.add(try TestMessages.job(UInt64(number), to: "busy.example"), at: 0) }
         for number in 4...5 { schedule.add(try TestMessages.job(UInt64(number), to: "other.example"), at: 0) }
         #expect(order(&schedule) == [1, 4, 2, 5, 3])
@@ -57,7 +58,7 @@ import Testing
     }
 
     @Test func sendersTakeTurnsAtADestination() throws {
-        var schedule = schedule()
+        var schedule = try schedule()
         for number in 1...1000 {
             schedule.add(try TestMessages.job(UInt64(number), from: "<list@example.test>"), at: 0)
         }
@@ -67,14 +68,14 @@ import Testing
     }
 
     @Test func jobOfAnInterruptedDeliveryComesFirst() throws {
-        var schedule = schedule()
+        var schedule = try schedule()
         schedule.add(try TestMessages.job(1), at: 0)
         schedule.add(try TestMessages.job(2), at: 0, first: true)
         #expect(order(&schedule) == [2, 1])
     }
 
     @Test func concurrencyGrowsWithSuccess() throws {
-        var schedule = schedule { $0.destinationConcurrency = 7 }
+        var schedule = try schedule { $0.destinationConcurrency = 7 }
         for number in 1...200 { schedule.add(try TestMessages.job(UInt64(number)), at: 0) }
         var active: [DeliveryJob] = []
         while let job = schedule.next(at: 0, where: { _ in true }) { active.append(job) }
@@ -88,7 +89,7 @@ import Testing
     }
 
     @Test func concurrencyIsLimitedInAll() throws {
-        var schedule = schedule { $0.concurrency = 3 }
+        var schedule = try schedule { $0.concurrency = 3 }
         for number in 1...9 { schedule.add(try TestMessages.job(UInt64(number), to: "d\(number).example"), at: 0) }
         var count = 0
         while schedule.next(at: 0, where: { _ in true }) != nil { count += 1 }
@@ -96,7 +97,7 @@ import Testing
     }
 
     @Test func unreachableDestinationRestsAndIsTriedByOne() throws {
-        var schedule = schedule()
+        var schedule = try schedule()
         for number in 1...20 { schedule.add(try TestMessages.job(UInt64(number)), at: 0) }
         var active: [DeliveryJob] = []
         while let job = schedule.next(at: 0, where: { _ in true }) { active.append(job) }
@@ -118,7 +119,7 @@ import Testing
     }
 
     @Test func oneRecipientsDelayIsNotTheDestinations() throws {
-        var schedule = schedule()
+        var schedule = try schedule()
         schedule.add(try TestMessages.job(1), at: 0)
         schedule.add(try TestMessages.job(2), at: 0)
         let job = try next(&schedule, at: 0)
@@ -128,7 +129,7 @@ import Testing
     }
 
     @Test func whatIsTooOldIsGivenUpWithTheDestinationsLastWords() throws {
-        var schedule = schedule()
+        var schedule = try schedule()
         schedule.add(try TestMessages.job(1), at: 0)
         let job = try next(&schedule, at: 0)
         schedule.ended(job, [unreachable], at: 0, chance: 0.5)
@@ -141,7 +142,7 @@ import Testing
     }
 
     @Test func deferredJobsComeInTheirTime() throws {
-        var schedule = schedule()
+        var schedule = try schedule()
         for (number, due) in [(1, 3000), (2, 1000), (3, 2000)] {
             let job = try TestMessages.job(UInt64(number))
             job.due = Int64(due)
@@ -155,7 +156,7 @@ import Testing
     }
 
     @Test func manyDueJobsAreMovedInSteps() throws {
-        var schedule = schedule()
+        var schedule = try schedule()
         for number in 1...1200 {
             let job = try TestMessages.job(UInt64(number))
             job.due = 10
@@ -168,7 +169,7 @@ import Testing
     }
 
     @Test func flushTriesDeferredJobsAndBlockedDestinations() throws {
-        var schedule = schedule()
+        var schedule = try schedule()
         for number in 1...1200 {
             let job = try TestMessages.job(UInt64(number), to: number % 2 == 0 ? "example.net" : "example.org")
             job.due = 10
@@ -186,7 +187,7 @@ import Testing
     }
 
     @Test func withdrawnJobIsPassedOver() throws {
-        var schedule = schedule()
+        var schedule = try schedule()
         let jobs = try (1...3).map { try TestMessages.job(UInt64($0)) }
         for job in jobs { schedule.add(job, at: 0) }
         schedule.withdraw(jobs[1], at: 0)
@@ -203,7 +204,7 @@ import Testing
     }
 
     @Test func destinationWaitsForItsDeliverer() throws {
-        var schedule = schedule()
+        var schedule = try schedule()
         schedule.add(try TestMessages.job(1), at: 0)
         schedule.add(try TestMessages.job(2, to: ""), at: 0)
         let local = schedule.next(at: 0, where: \.isLocal)
@@ -213,8 +214,8 @@ import Testing
         #expect(try next(&schedule, at: 0).message.id.time == 1)
     }
 
-    @Test func lastAttemptIsAtTheEndOfTheLifetime() {
-        let schedule = schedule()
+    @Test func lastAttemptIsAtTheEndOfTheLifetime() throws {
+        let schedule = try schedule()
         #expect(schedule.nextAttempt(afterAttempts: 1, expiry: 100_000, at: 0, chance: 0.5) == 1000)
         #expect(schedule.nextAttempt(afterAttempts: 4, expiry: 5000, at: 0, chance: 0.5) == 5000)
         #expect(schedule.nextAttempt(afterAttempts: 4, expiry: 10, at: 0, chance: 0.5) == 1000)

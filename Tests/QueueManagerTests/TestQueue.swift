@@ -1,3 +1,4 @@
+import Daemon
 import Bus
 import Deliverer
 import Foundation
@@ -74,7 +75,7 @@ final class TestQueue: Sendable {
     func path(_ name: String) -> String { "\(directory)/\(name)" }
 
     func start(_ change: (inout QueueSettings) -> Void = { _ in }) async throws {
-        var settings = QueueSettings(hostname: "mail.example.test", domains: ["example.test"])
+        var settings = QueueSettings(hostname: "mail.example.test", domains: ["example.test"], try .standard)
         settings.deliverSocket = path("deliver.sock")
         settings.relaySocket = path("relay.sock")
         settings.retryMinimum = 1_000_000

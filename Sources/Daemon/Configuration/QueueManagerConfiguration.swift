@@ -28,6 +28,11 @@ package struct QueueManagerConfiguration: Sendable {
     /// What is left free on the spool's file system. Octets.
     package var reserve: Int
 
+    /// The defaults.
+    package static var standard: QueueManagerConfiguration {
+        get throws(ConfigurationError) { try QueueManagerConfiguration(ConfigurationTable([:], file: "")) }
+    }
+
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         lifetime = try table.duration("lifetime", default: .hours(5 * 24))
         bounceLifetime = try table.duration("bounce-lifetime", default: .hours(2 * 24))
