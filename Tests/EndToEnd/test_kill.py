@@ -144,10 +144,11 @@ class Flow:
         return self.of_load(load, self.on_disk(ALICE))
 
     def on_disk(self, address: str) -> collections.Counter:
-        for path in messages_on_disk(self.instance, address):
+        paths = messages_on_disk(self.instance, address)
+        for path in paths:
             if path.name not in self.marks:
                 self.marks[path.name] = mark_of(path.read_bytes())
-        return collections.Counter(self.marks[path.name] for path in messages_on_disk(self.instance, address))
+        return collections.Counter(self.marks[path.name] for path in paths)
 
     def of_load(self, load: Load, count: collections.Counter) -> collections.Counter:
         known = load.acknowledged.keys() | load.open.keys()
