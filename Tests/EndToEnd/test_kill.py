@@ -18,6 +18,7 @@ from layout import SERVICE_NAMES
 from mail import messages_on_disk, receive, submission, token, wait_for, wait_for_empty_queue, wait_until
 from sink import Sink
 
+pytestmark = pytest.mark.alone
 KILLS_EACH = 4
 KILLS_ALL = 300
 SENDERS = 6

@@ -6,12 +6,14 @@ import socket
 import subprocess
 from pathlib import Path
 
+import configuration
 import pytest
 from configuration import LISTENERS, is_free
 from conftest import temporary_directory
 from instance import PROGRAMS, Instance
 from layout import COMMANDS, DAEMONS, REPOSITORY, SERVICE_NAMES
 
+pytestmark = pytest.mark.alone
 NOBODY = 65534
 
 
@@ -22,7 +24,7 @@ def run(*command, **options) -> subprocess.CompletedProcess:
 
 def eight_ports() -> int:
     """The first of eight free ports in a row."""
-    return next(first for first in range(20_000, 32_000, 8) if all(is_free(first + index) for index in range(8)))
+    return next(first for first in configuration.FREE_PORTS[::8] if all(is_free(first + index) for index in range(8)))
 
 
 @pytest.fixture
