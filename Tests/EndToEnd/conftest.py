@@ -27,7 +27,8 @@ def pytest_sessionstart(session):
     worker = getattr(session.config, "workerinput", None)
     if worker:
         # Between looking for a free port and binding it, another worker could take it.
-        number, share = int(worker["workerid"].removeprefix("gw")), len(configuration.FREE_PORTS) // worker["workercount"]
+        number = int(worker["workerid"].removeprefix("gw"))
+        share = len(configuration.FREE_PORTS) // worker["workercount"]
         configuration.FREE_PORTS = configuration.FREE_PORTS[number * share : (number + 1) * share]
     elif layout.is_root():
         # Before workers would make the same ones at the same time.
