@@ -12,6 +12,7 @@ from configuration import LISTENERS, is_free
 from conftest import temporary_directory
 from instance import PROGRAMS, Instance
 from layout import COMMANDS, DAEMONS, REPOSITORY, SERVICE_NAMES
+from mail import wait_for_log
 
 pytestmark = pytest.mark.alone
 NOBODY = 65534
@@ -114,7 +115,7 @@ def test_without_root():
         for name in SERVICE_NAMES:
             pid = instance.supervisor.pid(name)
             assert os.stat(f"/proc/{pid}").st_uid in (NOBODY, 0)
-            assert "not started as root" in instance.supervisor.log_text(name)
+            wait_for_log(instance, name, "not started as root")
         done = run(*command, script / "stop.py", "--instance", base / "var")
         assert done.returncode == 0, done.stderr
     finally:
