@@ -21,9 +21,21 @@ ALICE, BOB, CAROL, DAVE = (f"{name}@example.test" for name in ("alice", "bob", "
 RUNNING: list[Instance] = []
 
 
-def pytest_collection_modifyitems(items):
+def pytest_sessionstart(session):
     if not (PROGRAMS / "smtpd").exists():
         pytest.exit("no release build: run scripts/build first", returncode=2)
+    worker = getattr(session.config, "workerinput", None)
+    if worker:
+        # Between looking for a free port and binding it, another worker could take it.
+        number = int(worker["workerid"].removeprefix("gw"))
+        share = len(configuration.FREE_PORTS) // worker["workercount"]
+        configuration.FREE_PORTS = configuration.FREE_PORTS[number * share : (number + 1) * share]
+    elif layout.is_root():
+        # Before workers would make the same ones at the same time.
+        layout.make_system_users()
+
+
+def pytest_collection_modifyitems(items):
     if not layout.is_root():
         for item in items:
             if item.get_closest_marker("root"):
@@ -32,6 +44,7 @@ def pytest_collection_modifyitems(items):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "root: needs root")
+    config.addinivalue_line("markers", "alone: measures, or needs the machine's whole speed: nothing runs beside it")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -32,6 +32,11 @@ def wait_until(condition, seconds: float = PATIENCE, what: str = "a condition"):
     raise TimeoutError(f"{what}: not within {seconds} s")
 
 
+def wait_for_log(instance: Instance, service: str, words: str) -> None:
+    """Waits until a service's log holds these words: its logger is another process, and may be a little behind."""
+    wait_until(lambda: words in instance.supervisor.log_text(service), what=f"{words!r} in the log of {service}")
+
+
 def token() -> str:
     """A word that no other message contains."""
     return "t" + secrets.token_hex(8)

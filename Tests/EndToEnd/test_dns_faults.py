@@ -16,7 +16,7 @@ from conftest import ALICE
 from mail import token, wait_until
 from sink import Sink
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.alone]
 
 KILLS = 4
 # Its MX is mail.plain.com, at this address.

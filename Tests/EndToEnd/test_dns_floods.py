@@ -23,7 +23,7 @@ from internet import attackers
 from internet.wire import Server, reply
 from test_dns_attacks import MIB, POISON, SLACK, TRUTH, addresses, attacker, is_well, rr, victim
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.alone]
 
 ADDRESS = "45.80.0.1"
 # Who may ask for everything, and who only for local zones.

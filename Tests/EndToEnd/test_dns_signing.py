@@ -19,7 +19,7 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 from dns_servers import BIND, NSD, Key, Knot, Zone, serial, wait_for
-from mail import wait_until
+from mail import wait_for_log, wait_until
 from test_dns import ask
 
 ZONES = {
@@ -318,7 +318,7 @@ def test_keys_are_made_rolled_over_and_removed(module_factory):
 
     # Without a key the zone is served as it is, and the log says what to do.
     assert signers() == [] and server.ask(f"mail.{zone}", "A").answer
-    assert "martlet dns key generate roll.example." in instance.supervisor.log_text("resolverd")
+    wait_for_log(instance, "resolverd", "martlet dns key generate roll.example.")
 
     lines = key(instance, "generate", zone).stdout.splitlines()
     name, role, state, _ = lines[0].split()
@@ -372,7 +372,7 @@ def test_signatures_in_a_signed_zones_file(module_factory):
     instance.write(instance.directory / "etc" / "zones" / zone, TEXT + "x NSEC y A\n")
     instance.start()
     line = TEXT.count("\n") + 1
-    assert f"etc/zones/{zone}:{line}: NSEC in a zone that is signed" in instance.supervisor.log_text("resolverd")
+    wait_for_log(instance, "resolverd", f"etc/zones/{zone}:{line}: NSEC in a zone that is signed")
     assert ask(instance, zone, "SOA").rcode() == dns.rcode.SERVFAIL
 
 

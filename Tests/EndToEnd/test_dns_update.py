@@ -20,7 +20,7 @@ import dns.tsigkeyring
 import dns.update
 import layout
 import pytest
-from mail import wait_until
+from mail import wait_for_log, wait_until
 from test_dns import ask
 
 ZONE = "dyn.test"
@@ -374,7 +374,7 @@ def test_a_journal_whose_end_is_damaged(make_instance):
     supervisor.wait_ready(["resolverd"])
     wait_until(lambda: addresses(instance, "t2") == {"192.0.2.3"}, what="the zone is served")
     assert journal.read_bytes() == whole
-    assert "never finished" in supervisor.log_text("resolverd")
+    wait_for_log(instance, "resolverd", "never finished")
     assert nsupdate(instance, f"update add t9.{ZONE} 60 A 192.0.2.9").returncode == 0
     assert addresses(instance, "t9") == {"192.0.2.9"}
 
@@ -447,12 +447,14 @@ def test_keys_are_read_again(make_instance):
     ):
         write(text, mode)
         instance.martlet("dns", "reload")
-        lines = [line for line in log().splitlines() if reason in line]
-        assert lines and all("the old one stays" in line and "file=etc/dns-keys/ddns" in line for line in lines), log()
+        # The logger is a process of its own, and may be a little behind.
+        lines = wait_until(lambda why=reason: [line for line in log().splitlines() if why in line], what=reason)
+        assert all("the old one stays" in line and "file=etc/dns-keys/ddns" in line for line in lines), log()
         assert accepted(third) and not accepted(second)
     (directory / "ddns").unlink()
     instance.martlet("dns", "reload")
-    assert "No such file" in log() and accepted(third)
+    wait_for_log(instance, "resolverd", "No such file")
+    assert accepted(third)
 
 
 @pytest.mark.root

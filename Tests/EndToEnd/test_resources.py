@@ -17,6 +17,7 @@ from layout import SERVICE_NAMES
 from mail import imap, pop3, submission, token, trust, wait_until
 from sink import Sink
 
+pytestmark = pytest.mark.alone
 MIB = 1 << 20
 LINE = b"0123456789" * 7 + b"\r\n"
 

@@ -7,13 +7,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from layout import SERVICES
+from conftest import ALICE
+from layout import READERS, SERVICES
+from mail import queue, submit, wait_until
 
 pytestmark = pytest.mark.root
 BY_NAME = {service.name: service for service in SERVICES}
 # Those that read nothing after their start, with what they would be after.
 WITHOUT_FILES = ("smtpd", "pop3d", "imapd", "remote-relay")
-ROOTED_IN_RUN = WITHOUT_FILES
+ROOTED_IN_RUN = ("smtpd", "pop3d", "imapd", "remote-relay")
 
 
 def status(path: Path) -> dict[str, str]:
@@ -132,3 +134,76 @@ def test_files_of_the_instance(system):
             assert pwd.getpwuid(details.st_uid).pw_name == user, path
     for path in (system.directory / "mail").rglob("*"):
         assert path.lstat().st_mode & 0o077 == 0, path
+
+
+@pytest.fixture
+def waiting(system, sink):
+    """The ID of a message that waits in the queue."""
+    sink.replies["waiting"] = "450 4.2.1 later"
+    subject = submit(system, ALICE, "waiting@example.net")
+
+    def entry():
+        return next((entry for entry in queue(system) if "waiting@" in entry["recipients"][0]["recipient"]), None)
+
+    identifier = wait_until(lambda: (found := entry()) and found["state"] == "deferred" and found["id"])
+    assert subject in system.martlet("queue", "show", identifier).stdout
+    yield identifier
+    del sink.replies["waiting"]
+    system.martlet("queue", "remove", identifier)
+
+
+class Person:
+    """Runs commands on an instance as a user who is not root, with the groups that are named."""
+
+    def __init__(self, instance, user: str, *groups: str):
+        self.instance = instance
+        details = pwd.getpwnam(user)
+        self.identity = ["setpriv", f"--reuid={details.pw_uid}", f"--regid={details.pw_gid}"]
+        self.identity += [f"--groups={','.join(groups)}"] if groups else ["--clear-groups"]
+
+    def run(self, *command: str) -> subprocess.CompletedProcess:
+        # In the instance: the directories above it are closed to others in tests.
+        return subprocess.run(
+            [*self.identity, *command],
+            cwd=self.instance.directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+
+    def queue(self, *arguments: str) -> subprocess.CompletedProcess:
+        program = str(self.instance.programs / "martlet")
+        return self.run(program, "--instance", ".", "queue", *arguments)
+
+
+@pytest.mark.parametrize("user", ["nobody", "mlt-relay", "mlt-mail", "mlt-smtp"])
+def test_who_may_not_look_at_the_queue(system, waiting, user):
+    person = Person(system, user)
+    for command in (["list"], ["show", waiting], ["statistics"]):
+        done = person.queue(*command)
+        assert done.returncode != 0 and not done.stdout, command
+        assert "only for the administrator and the group martlet" in done.stderr, done.stderr
+    for command in (["flush"], ["hold", waiting], ["requeue", waiting], ["remove", waiting], ["bounce", waiting]):
+        done = person.queue(*command)
+        assert done.returncode != 0 and "only for the administrator" in done.stderr, command
+    assert [entry["state"] for entry in queue(system) if entry["id"] == waiting] == ["deferred"]
+    # As long as a name is known, a directory that can't be listed hides nothing: so everything is tried by its name.
+    spool = system.directory / "spool"
+    paths = [str(path.relative_to(system.directory)) for path in (spool, *spool.rglob("*"))]
+    script = 'for path; do (exec 3<"$path") 2>/dev/null && echo "$path"; done; true'
+    opened = person.run("sh", "-c", script, "sh", *paths)
+    assert any(waiting in path for path in paths)
+    assert opened.returncode == 0 and not opened.stdout
+
+
+def test_the_group_that_may_look_at_the_queue(system, waiting):
+    person = Person(system, "nobody", READERS)
+    assert waiting in person.queue("list").stdout
+    assert "waiting@example.net" in person.queue("show", waiting).stdout
+    assert "example.net" in person.queue("statistics").stdout
+    for change in ("hold", "release", "requeue", "remove", "bounce"):
+        done = person.queue(change, waiting)
+        assert done.returncode != 0
+        assert "only for the administrator" in done.stderr and "group" not in done.stderr, done.stderr
+    assert [entry["state"] for entry in queue(system) if entry["id"] == waiting] == ["deferred"]

@@ -6,12 +6,15 @@ import socket
 import subprocess
 from pathlib import Path
 
+import configuration
 import pytest
 from configuration import LISTENERS, is_free
 from conftest import temporary_directory
 from instance import PROGRAMS, Instance
 from layout import COMMANDS, DAEMONS, REPOSITORY, SERVICE_NAMES
+from mail import wait_for_log
 
+pytestmark = pytest.mark.alone
 NOBODY = 65534
 
 
@@ -22,7 +25,7 @@ def run(*command, **options) -> subprocess.CompletedProcess:
 
 def eight_ports() -> int:
     """The first of eight free ports in a row."""
-    return next(first for first in range(20_000, 32_000, 8) if all(is_free(first + index) for index in range(8)))
+    return next(first for first in configuration.FREE_PORTS[::8] if all(is_free(first + index) for index in range(8)))
 
 
 @pytest.fixture
@@ -112,7 +115,7 @@ def test_without_root():
         for name in SERVICE_NAMES:
             pid = instance.supervisor.pid(name)
             assert os.stat(f"/proc/{pid}").st_uid in (NOBODY, 0)
-            assert "not started as root" in instance.supervisor.log_text(name)
+            wait_for_log(instance, name, "not started as root")
         done = run(*command, script / "stop.py", "--instance", base / "var")
         assert done.returncode == 0, done.stderr
     finally:

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from conftest import ALICE, BOB
 from layout import SERVICE_NAMES, SERVICES
-from mail import receive, submit, wait_for, wait_until
+from mail import receive, submit, wait_for, wait_for_log, wait_until
 from supervision import Runit
 
 
@@ -23,7 +23,7 @@ def test_runit(make_instance):
     instance.supervisor.wait_ready()
     wait_for(instance, BOB, receive(instance, BOB))
     for name in SERVICE_NAMES:
-        assert "msg=ready" in instance.supervisor.log_text(name)
+        wait_for_log(instance, name, "msg=ready")
     pids = [instance.supervisor.pid(name) for name in SERVICE_NAMES]
     instance.stop()
     assert not instance.supervisor.is_running()
@@ -32,7 +32,7 @@ def test_runit(make_instance):
 
 def test_s6_logs_and_restarts(system):
     for name in SERVICE_NAMES:
-        assert "msg=ready" in system.supervisor.log_text(name)
+        wait_for_log(system, name, "msg=ready")
 
 
 def test_stopping_is_graceful(make_instance):

@@ -16,6 +16,8 @@ LISTENERS = {
     "imaps": ("imapd", "imaps"),
     "dns": ("resolverd", "listen"),
 }
+# Where free ports are looked for: below the range from which the kernel takes ports of outgoing connections.
+FREE_PORTS = range(10_000, 32_000)
 DEFAULT_PORTS = dict(zip(LISTENERS, (2525, 2587, 2465, 2110, 2995, 2143, 2993, 2053)))
 
 
@@ -52,9 +54,9 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A free port below the range from which the kernel takes ports of outgoing connections."""
+    """A port that nobody has bound."""
     while True:
-        port = random.randrange(10_000, 32_000)
+        port = random.choice(FREE_PORTS)
         if is_free(port):
             return port
 
