@@ -242,7 +242,7 @@ let package = Package(
             swiftSettings: settings
         ),
         tests("Spool", ["Files", "SimulatedDisk", "SpoolSimulation", "SMTP", nioCore, nioPosix, nioConcurrency]),
-        tests("Mailbox", [nioCore, nioPosix]),
+        tests("Mailbox", [nioCore, nioPosix, nioConcurrency]),
         tests("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
         tests("Accounts", ["SMTP", "Bus", "Network", nioCore, nioPosix, logging]),
         tests(

@@ -68,7 +68,8 @@ final class DeliverySession: @unchecked Sendable {
             // Of requests that are over, pieces may still come.
             jobs[tag]?.message.answer(frame)
         default:
-            connection.write(Frame.reply(.reject, status: .invalidCommand, text: "unknown verb", tag: frame["tag"]))
+            // Without a tag: it's no answer to a request that may have the same.
+            connection.write(Frame.reply(.reject, status: .invalidCommand, text: "unknown verb"))
             connection.flushSoon()
         }
     }

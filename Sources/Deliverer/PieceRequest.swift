@@ -4,6 +4,8 @@ import SMTP
 
 /// A `READ`: a deliverer asks queue-manager for a piece of a message that did not fit its request.
 package struct PieceRequest: Sendable, Hashable {
+    package static let verb = "READ"
+
     /// The tag of the `DELIVER`.
     package var tag: String
     /// From the message's first octet, without what is added.
@@ -19,14 +21,14 @@ package struct PieceRequest: Sendable, Hashable {
 
     /// nil where the frame is no such request.
     package init?(_ frame: Frame) {
-        guard frame.verb == "READ", let tag = frame["tag"], let offset = frame.integer("offset"), offset >= 0,
+        guard frame.verb == Self.verb, let tag = frame["tag"], let offset = frame.integer("offset"), offset >= 0,
             let length = frame.integer("length"), (1...DeliverRequest.pieceLimit).contains(length)
         else { return nil }
         self.init(tag: tag, offset: offset, length: length)
     }
 
     package var frame: Frame {
-        Frame("READ", [.init("tag", tag), .init("offset", String(offset)), .init("length", String(length))])
+        Frame(Self.verb, [.init("tag", tag), .init("offset", String(offset)), .init("length", String(length))])
     }
 
     /// The answer. Fewer octets than were asked for only at the message's end.

@@ -60,7 +60,8 @@ extension MailboxError: CustomStringConvertible {
         case .locked: return "locked"
         case .unsupported: return "not possible with this mailbox format"
         case .corrupt(let what): return what
-        case .system(let operation, let code), .uncertain(let operation, let code): return "\(operation): \(String(cString: strerror(code)))"
+        case .system(let operation, let code), .uncertain(let operation, let code):
+            return "\(operation): \(String(cString: strerror(code)))"
         }
     }
 }

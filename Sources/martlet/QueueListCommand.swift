@@ -12,6 +12,8 @@ struct QueueListCommand: AsyncParsableCommand {
 
     @OptionGroup var options: QueueOptions
     @Option(help: "Only messages for this domain; \"local\" for mailboxes here.") var domain: String?
+    @Option(help: "Only messages from this reverse-path, or handed in by this user.") var sender: String?
+    @Option(help: "Only messages for this address.") var recipient: String?
     @Option(help: "Only messages in this state: queued, active, deferred, held.") var state: String?
 
     private static let sorted = 10_000
@@ -19,6 +21,8 @@ struct QueueListCommand: AsyncParsableCommand {
     func run() async throws {
         var request = Frame("LIST")
         request["destination"] = domain
+        request["sender"] = sender
+        request["recipient"] = recipient
         request["state"] = state
         let (question, json) = (request, options.json)
         try await QueueControl.with(options) { control in

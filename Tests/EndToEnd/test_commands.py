@@ -96,6 +96,9 @@ def test_queue_list_show_and_mailq(system, waiting):
     assert listed.returncode == 0 and identifier in listed.stdout and f"{name}@example.net" in listed.stdout
     shown = system.martlet("queue", "show", identifier).stdout
     assert ALICE in shown and f"{name}@example.net" in shown and "Subject:" in shown
+    for option, value in (("--sender", ALICE), ("--recipient", f"{name}@example.net"), ("--domain", "example.net")):
+        assert identifier in system.martlet("queue", "list", option, value).stdout
+        assert identifier not in system.martlet("queue", "list", option, "nobody@elsewhere.test").stdout
 
 
 def test_queue_flush(system, sink, waiting):

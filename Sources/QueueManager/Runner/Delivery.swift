@@ -16,8 +16,13 @@ final class Delivery: @unchecked Sendable {
     private(set) var missing: Int
     /// Which results are in the spool already.
     var isRecorded: [Bool]
-    /// Pieces that were asked for and not given yet; the first one is being read.
-    var pieces: Deque<PieceRequest> = []
+    /// Answers to `READ` that are still to be given, in order; the first one is being read.
+    var pieces: Deque<Piece> = []
+
+    enum Piece {
+        case read(PieceRequest)
+        case refuse(Frame)
+    }
 
     init(_ job: DeliveryJob, _ content: Spool.Content) {
         self.job = job

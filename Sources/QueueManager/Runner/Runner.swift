@@ -105,7 +105,7 @@ final class Runner: @unchecked Sendable {
                 end(delivery, .lost(error))
                 return true
             case .success(let frame):
-                if frame.verb == "READ" {
+                if frame.verb == PieceRequest.verb {
                     serve(frame, delivery, link)
                     return false
                 }
@@ -128,18 +128,27 @@ final class Runner: @unchecked Sendable {
 
     /// A deliverer wants a piece of a message. Pieces of one delivery are given in the order they were asked for.
     private func serve(_ frame: Frame, _ delivery: Delivery, _ link: any DelivererLink) {
-        guard let piece = PieceRequest(frame), piece.offset <= delivery.content.head.octets - piece.length,
-            delivery.pieces.count < Self.maximumPieces
-        else {
-            link.answer(.reply(.reject, status: .invalidArguments, text: "no such piece", tag: frame["tag"]))
-            return
+        let refusal = Frame.reply(.reject, status: .invalidArguments, text: "no such piece", tag: frame["tag"])
+        guard delivery.pieces.count < Self.maximumPieces else { return link.answer(refusal) }
+        let piece = PieceRequest(frame).flatMap { piece in
+            piece.offset <= delivery.content.head.octets - piece.length ? piece : nil
         }
-        delivery.pieces.append(piece)
-        if delivery.pieces.count == 1 { readPiece(delivery, link) }
+        delivery.pieces.append(piece.map { .read($0) } ?? .refuse(refusal))
+        if delivery.pieces.count == 1 { givePiece(delivery, link) }
     }
 
-    private func readPiece(_ delivery: Delivery, _ link: any DelivererLink) {
-        guard let piece = delivery.pieces.first else { return }
+    private func givePiece(_ delivery: Delivery, _ link: any DelivererLink) {
+        switch delivery.pieces.first {
+        case .read(let piece): read(piece, delivery, link)
+        case .refuse(let refusal):
+            delivery.pieces.removeFirst()
+            link.answer(refusal)
+            givePiece(delivery, link)
+        case nil: return
+        }
+    }
+
+    private func read(_ piece: PieceRequest, _ delivery: Delivery, _ link: any DelivererLink) {
         let head = delivery.content.head
         let id = head.envelope.id
         spool.perform { (spool) throws(SpoolError) in
@@ -150,7 +159,7 @@ final class Runner: @unchecked Sendable {
             case .success(let octets): link.answer(piece.answer(octets))
             case .failure(let error): link.answer(piece.refusal("\(error)"))
             }
-            readPiece(delivery, link)
+            givePiece(delivery, link)
         }
     }
 }
