@@ -21,7 +21,7 @@ extension Queue {
     /// - Parameter done: told what came of it.
     /// - Returns: whether it has to wait for a delivery.
     @discardableResult
-    func request(
+    package func request(
         _ change: MessageChange,
         of id: MessageID,
         done: @escaping @Sendable (ChangeResult) -> Void

@@ -70,7 +70,7 @@ struct RequestedChange {
 }
 
 /// What came of a change.
-enum ChangeResult: Sendable {
+package enum ChangeResult: Sendable {
     case done
     /// There is no such message, or it has left meanwhile.
     case missing
