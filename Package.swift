@@ -81,7 +81,7 @@ let simulation: [Target] =
     : [
         .executableTarget(
             name: "simulate",
-            dependencies: ["SpoolSimulation"],
+            dependencies: ["QueueSimulation", "SpoolSimulation"],
             path: "Tests/Simulate",
             swiftSettings: settings
         )
@@ -241,6 +241,15 @@ let package = Package(
             path: "Tests/SpoolSimulation",
             swiftSettings: settings
         ),
+        .target(
+            name: "QueueSimulation",
+            dependencies: [
+                "Bus", "Deliverer", "Files", "QueueManager", "SimulatedDisk", "SMTP", "Spool", "SpoolSimulation", nioCore,
+                nioEmbedded, logging,
+            ],
+            path: "Tests/QueueSimulation",
+            swiftSettings: settings
+        ),
         tests("Spool", ["Files", "SimulatedDisk", "SpoolSimulation", "SMTP", nioCore, nioPosix, nioConcurrency]),
         tests("Mailbox", [nioCore, nioPosix]),
         tests("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
@@ -253,7 +262,10 @@ let package = Package(
         tests("Submission", ["Bus", "Network", "SMTP", nioCore, nioPosix, nioConcurrency]),
         tests("Deliverer", ["Bus", "Network", "SMTP", nioCore, nioPosix, nioConcurrency, logging]),
         tests("SMTPServer", daemonBase + ["Front", "SMTP", "MIME", "TLS"]),
-        tests("QueueManager", daemonBase + ["Deliverer", "Files", "Spool", "SMTP", "MIME"]),
+        tests(
+            "QueueManager",
+            daemonBase + ["Deliverer", "Files", "QueueSimulation", "Spool", "SpoolSimulation", "SMTP", "MIME"]
+        ),
         tests("RemoteRelay", daemonBase + ["Deliverer", "SMTP", "DNS", "TLS", "Resolution"]),
         tests("LocalDelivery", daemonBase + ["Accounts", "Deliverer", "Mailbox", "SMTP", "Submission"]),
         tests("Authority", daemonBase + ["SMTP", nioEmbedded]),
@@ -268,3 +280,7 @@ let package = Package(
     cLanguageStandard: .gnu17,
     cxxLanguageStandard: .cxx17
 )
+
+let keptTests: Set<String> = ["SpoolTests", "QueueManagerTests"]
+package.targets.removeAll { $0.type == .test && !keptTests.contains($0.name) }
+package.targets.removeAll { $0.type == .executable && $0.name != "simulate" }

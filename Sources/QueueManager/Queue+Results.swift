@@ -246,7 +246,8 @@ extension Queue {
         )
         let uncertain = outcome.deferred.filter { delivery.results[$0]?.isUncertain ?? false }
         let deferred = outcome.deferred.filter { !(delivery.results[$0]?.isUncertain ?? false) }
-        make(deferred, attempts: job.attempts + 1, due: due, mayBeKnown: false)
+        // A deliverer may put it off without having looked for it.
+        make(deferred, attempts: job.attempts + 1, due: due, mayBeKnown: job.mayBeKnown)
         make(uncertain, attempts: job.attempts + 1, due: due, mayBeKnown: true)
         make(outcome.unanswered, attempts: job.attempts, due: 0, mayBeKnown: true)
         return next
