@@ -153,12 +153,13 @@ extension Queue {
         spool.commit([.state(id, lines: ByteBuffer(string: entry.line))]) { [self] error in
             if let error { return end(requested, message, isHeld: wasHeld, error) }
             spool.perform { (spool) throws(SpoolError) in
-                (try spool.content(of: id, isHeld: wasHeld, verified: false), try spool.state(of: id))
+                try spool.content(of: id, isHeld: wasHeld, verified: false)
             } done: { result in
                 switch result {
                 case .failure(let error): self.end(requested, message, isHeld: wasHeld, error)
-                case .success(let (content, entries)):
-                    let progress = MessageProgress(entries + [entry])
+                case .success(let content):
+                    // Not from the state's file, which may lack what was recorded just now.
+                    let progress = MessageProgress(open: message.jobs.flatMap(\.recipients), of: content.head.envelope)
                     let jobs = self.makeJobs(of: message, content.head.envelope, progress, mayBeKnown: true)
                     if !jobs.isEmpty { self.store.setJobs(of: message, jobs) }
                     self.end(requested, message, isHeld: wasHeld)
