@@ -121,7 +121,9 @@ final class QueueLedger: @unchecked Sendable {
     // MARK: After a start
 
     /// Compares what is in the spool with what was promised. Afterwards what is there is what must be there.
-    func examine(_ spool: Spool, shards: Int) {
+    ///
+    /// - Parameter expired: reports that came before are given up. Milliseconds since 1970.
+    func examine(_ spool: Spool, shards: Int, expired: Int64) {
         do throws(SpoolError) {
             var places: [(id: MessageID, isHeld: Bool)] = []
             for shard in 0..<shards { places += try spool.messages(shard: shard).map { ($0, false) } }
@@ -138,7 +140,7 @@ final class QueueLedger: @unchecked Sendable {
             for (id, isHeld) in places where there.updateValue(isHeld, forKey: id) != nil {
                 return fail("\(id) is there twice")
             }
-            for post in order { try examine(post, there[post.id], spool) }
+            for post in order { try examine(post, there[post.id], spool, expired: expired) }
         } catch {
             fail("what is there can't be read: \(error)")
         }
@@ -150,7 +152,12 @@ final class QueueLedger: @unchecked Sendable {
         order.removeAll { $0.presence == .gone }
     }
 
-    private func examine(_ post: QueuedPost, _ place: Bool?, _ spool: Spool) throws(SpoolError) {
+    private func examine(
+        _ post: QueuedPost,
+        _ place: Bool?,
+        _ spool: Spool,
+        expired: Int64
+    ) throws(SpoolError) {
         for index in post.recipients.indices {
             post.recipients[index].isKnown = false
             post.recipients[index].isInFlight = false
@@ -158,7 +165,8 @@ final class QueueLedger: @unchecked Sendable {
         post.changes = 0
         guard let isHeld = place else {
             if post.presence == .acknowledged {
-                for recipient in post.recipients where !post.isAccountedFor(recipient) {
+                let isExpired = post.envelope.arrived * 1000 <= expired
+                for recipient in post.recipients where !post.isAccountedFor(recipient, isExpired: isExpired) {
                     fail("\(post.id) is lost for \(recipient.recipient.address)")
                 }
             }

@@ -99,7 +99,7 @@ package final class QueueSimulation: @unchecked Sendable {
         life += 1
         workers = SimulatedWorkers(.stepped)
         guard let spool = try start(.none) else { throw finding("the spool does not open") }
-        ledger.examine(spool, shards: Self.shards)
+        ledger.examine(spool, shards: Self.shards, expired: now - settings.bounceLifetime)
         try requireNothingFound()
         workers.stop()
         if let post = ledger.order.first { throw finding("\(post.id) has left and is still there") }
@@ -138,7 +138,7 @@ package final class QueueSimulation: @unchecked Sendable {
         trace("start, \(trouble)")
         guard let spool = try start(startTrouble) else { return end(nil) }
         disk.start()
-        ledger.examine(spool, shards: Self.shards)
+        ledger.examine(spool, shards: Self.shards, expired: now - settings.bounceLifetime)
         try requireNothingFound()
         let process = makeProcess(spool)
         if isPeaceful {
@@ -444,8 +444,6 @@ package final class QueueSimulation: @unchecked Sendable {
             if random.flip() { for index in indices { post.recipients[index].accepted += 1 } }
         default: result = DeliveryResult(.delayed, EnhancedStatusCode(4, 2, 1), "later")
         }
-        let lifetime = post.isReport ? settings.bounceLifetime : settings.lifetime
-        let isExpired = now >= post.envelope.arrived * 1000 + lifetime
         for index in indices {
             post.recipients[index].isInFlight = false
             switch result.action {
@@ -454,8 +452,7 @@ package final class QueueSimulation: @unchecked Sendable {
                 post.recipients[index].isKnown = true
                 unrecorded.append((post, index))
             case .failed: post.recipients[index].isRefused = true
-            // Waiting for a destination, the time may be over without another attempt.
-            case .delayed: if isExpired || result.scope == .destination { post.recipients[index].isRefused = true }
+            case .delayed: break
             }
         }
         let isForAll = positions.count == entry.open.count && random.flip() || positions.count > 1

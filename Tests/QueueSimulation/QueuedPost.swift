@@ -19,7 +19,7 @@ final class QueuedPost: @unchecked Sendable {
         var isRecorded = false
         /// A request for it is with a deliverer.
         var isInFlight = false
-        /// It was refused, for good or when the message's time was over.
+        /// It was refused for good.
         var isRefused = false
         /// The report that says that it failed.
         var report: MessageID?
@@ -61,8 +61,10 @@ final class QueuedPost: @unchecked Sendable {
     var isReport: Bool { envelope.sender.path.address == nil }
 
     /// Whether nobody can say that it was lost for a recipient when it's not in the queue.
-    func isAccountedFor(_ recipient: Recipient) -> Bool {
+    ///
+    /// - Parameter isExpired: whether its time is over.
+    func isAccountedFor(_ recipient: Recipient, isExpired: Bool) -> Bool {
         recipient.accepted > 0 || recipient.report != nil || isRemovalWanted
-            || isReport && (recipient.isRefused || isBounceWanted)
+            || isReport && (recipient.isRefused || isBounceWanted || isExpired)
     }
 }
