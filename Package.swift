@@ -280,7 +280,3 @@ let package = Package(
     cLanguageStandard: .gnu17,
     cxxLanguageStandard: .cxx17
 )
-
-let keptTests: Set<String> = ["SpoolTests", "QueueManagerTests"]
-package.targets.removeAll { $0.type == .test && !keptTests.contains($0.name) }
-package.targets.removeAll { $0.type == .executable && $0.name != "simulate" }
