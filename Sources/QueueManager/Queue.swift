@@ -168,6 +168,8 @@ package final class Queue: @unchecked Sendable {
         dropContent(of: message)
         for job in message.jobs { schedule.withdraw(job, at: clock.now()) }
         guard store.move(message, .left) else { return }
+        // Its file may still be there when its directory is read (again).
+        arrivals.announce(message.id)
         log.left(message.id)
         if let origin = message.origin { origins.left(origin, at: clock.now()) }
         let changes = message.changes

@@ -158,7 +158,9 @@ enum JournalRecovery {
         case .put(let id, let file):
             // The administrator may have put it aside meanwhile, or a person has it to look at.
             if try files.exists(.corrupt, id) { return }
-            try files.create(try files.exists(.hold, id) ? .hold : .queue, id, file)
+            let isHeld = try files.exists(.hold, id)
+            // That it's held is known by the name alone: if it can't be written now, the next start has to find it there.
+            try files.create(isHeld ? .hold : .queue, id, file, keepsName: isHeld)
         case .state(let id, let lines):
             let isQueued = try files.exists(.queue, id)
             let isHeld = try files.exists(.hold, id)

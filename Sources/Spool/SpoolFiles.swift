@@ -128,14 +128,20 @@ struct SpoolFiles: Sendable {
     }
 
     /// Makes a file with this content, or nothing.
-    func create(_ area: Area, _ id: MessageID, _ content: ByteBuffer, synced: Bool = false) throws(SpoolError) {
+    func create(
+        _ area: Area,
+        _ id: MessageID,
+        _ content: ByteBuffer,
+        synced: Bool = false,
+        keepsName: Bool = false
+    ) throws(SpoolError) {
         let file = try open(area, id, [.writing, .creating, .truncating])
         defer { disk.close(file) }
         do throws(FileError) {
             try disk.write(content, to: file)
             if synced { try disk.sync(file) }
         } catch {
-            removeQuietly(area, id)
+            if !keepsName { removeQuietly(area, id) }
             throw SpoolError(error)
         }
     }

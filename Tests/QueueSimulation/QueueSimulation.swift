@@ -10,6 +10,10 @@ import SimulatedDisk
 import Spool
 import SpoolSimulation
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// A queue with its schedule on a simulated disk, with pretended deliverers: mail comes and goes, the administrator
 /// interferes, disks fail, and the power is cut at a random call. After each start, and at each request to a deliverer, it's
 /// seen whether the queue has kept what it promised; in the last life of each seed everything must come to its end. A seed
@@ -144,12 +148,21 @@ package final class QueueSimulation: @unchecked Sendable {
         if isPeaceful {
             try finishAll(process)
         } else {
-            disk.start(FaultPlan(endAt: 1 + random.below(60 << random.below(6)), faults: trouble.faults(&random)))
+            disk.start(FaultPlan(endAt: 1 + random.below(60 << random.below(6)), faults: faults()))
             try work(process)
         }
         end(process)
         // Nobody knows for how long it was away.
         if random.below(3) == 0 { loop.advanceTime(by: .seconds(Int64(random.below(400)))) }
+    }
+
+    private func faults() -> [FaultPlan.Fault] {
+        guard trouble == .errors, random.below(3) == 0 else { return trouble.faults(&random) }
+        // Some of what was there can't be found, and what has left can't be removed.
+        return [
+            .init([.open, .names], code: EIO, probability: 0.2, times: 1 + random.below(4)),
+            .init(.remove, code: EIO, probability: [0.5, 1][random.below(2)]),
+        ]
     }
 
     private func start(_ trouble: SimulatedTrouble) throws(SimulationFinding) -> Spool? {
