@@ -446,7 +446,8 @@ package final class QueueSimulation: @unchecked Sendable {
         let isReport = post.isReport && post.message == nil
         let result: DeliveryResult
         switch canAccept ? random.below(100) : 99 {
-        case 0..<(isPeaceful ? 70 : 50): result = DeliveryResult(link.isLocal ? .delivered : .relayed, .success, "taken")
+        case 0..<(isPeaceful ? 70 : 50):
+            result = DeliveryResult(link.isLocal ? .delivered : .relayed, .success, "taken")
         case 0..<70 where !isAccepted: result = DeliveryResult(.failed, .failure, "never")
         case 0..<80 where !isReport && !link.isLocal:
             result = DeliveryResult(.delayed, EnhancedStatusCode(4, 4, 1), "not there", scope: .destination)

@@ -70,7 +70,9 @@ package final class SpoolSimulation: @unchecked Sendable {
         trouble = [.none, .none, .errors, .fullDisk][random.below(4)]
         let startTrouble = random.below(4) == 0 ? trouble : .none
         disk.setSpace(FileSpace(free: trouble == .fullDisk ? 1 << 10 : 1 << 40, total: 1 << 41, freeFiles: nil))
-        disk.start(FaultPlan(endAt: random.below(3) == 0 ? 1 + random.below(120) : nil, faults: startTrouble.faults(&random)))
+        disk.start(
+            FaultPlan(endAt: random.below(3) == 0 ? 1 + random.below(120) : nil, faults: startTrouble.faults(&random))
+        )
         if let spool = try start(startTrouble) {
             // In peace.
             disk.start()

@@ -41,15 +41,15 @@ extension Queue {
     func begin(_ requested: RequestedChange, _ message: QueuedMessage) {
         let change = requested.change
         let wasHeld = message.state == .held
-        if change == .hold && wasHeld || change == .release && !wasHeld {
+        if !message.isPlaceUncertain, change == .hold && wasHeld || change == .release && !wasHeld {
             requested.done(.done)
             return settle(message)
         }
         guard store.move(message, .changeBegan(change)) else { return }
         for job in message.jobs { schedule.withdraw(job, at: clock.now()) }
         switch change {
-        case .hold: move(message, toHold: true, requested)
-        case .release: move(message, toHold: false, requested)
+        case .hold: move(message, toHold: true, requested, wasHeld: wasHeld)
+        case .release: move(message, toHold: false, requested, wasHeld: wasHeld)
         case .remove: remove(message, requested, wasHeld: wasHeld)
         case .bounce(let text): bounce(message, requested, text, wasHeld: wasHeld)
         case .requeue: requeue(message, requested, wasHeld: wasHeld)
@@ -79,9 +79,15 @@ extension Queue {
 
     // MARK: The changes
 
-    private func move(_ message: QueuedMessage, toHold isHeld: Bool, _ requested: RequestedChange) {
+    private func move(
+        _ message: QueuedMessage,
+        toHold isHeld: Bool,
+        _ requested: RequestedChange,
+        wasHeld: Bool
+    ) {
         spool.setHeld(message.id, isHeld) { [self] error in
-            guard error == nil else { return end(requested, message, isHeld: !isHeld, error) }
+            message.isPlaceUncertain = error != nil
+            guard error == nil else { return end(requested, message, isHeld: wasHeld, error) }
             dropContent(of: message)
             if !isHeld { for job in message.jobs { job.due = 0 } }
             end(requested, message, isHeld: isHeld)

@@ -38,7 +38,9 @@ extension Queue {
     ) {
         loop.assertInEventLoop()
         arrivals.announce(message.id)
-        spool.perform { (_) throws(SpoolError) in try message.finish(added: added) } done: { [self] result in
+        spool.perform { (_) throws(SpoolError) in
+            try message.finish(added: added)
+        } done: { [self] result in
             switch result {
             case .success(let head):
                 accepted(Spool.Content(head: head, isHeld: false, added: added, message: nil))

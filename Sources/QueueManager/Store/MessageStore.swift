@@ -29,6 +29,8 @@ final class QueuedMessage: @unchecked Sendable {
     var changes: Deque<RequestedChange> = []
     /// Kept from the arrival to the end of the first attempt; afterwards it's read again when it's needed.
     var content: Spool.Content?
+    /// A move of its file failed, perhaps after the rename.
+    var isPlaceUncertain = false
     /// The sender knows that it's late.
     var isWarned = false
 
