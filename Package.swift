@@ -74,19 +74,6 @@ let benchmarks: [Target] =
         )
     ]
 
-/// The simulation of power cuts (scripts/simulate).
-let simulation: [Target] =
-    Context.environment["MARTLET_SIMULATE"] == nil
-    ? []
-    : [
-        .executableTarget(
-            name: "simulate",
-            dependencies: ["SpoolSimulation"],
-            path: "Tests/Simulate",
-            swiftSettings: settings
-        )
-    ]
-
 let package = Package(
     name: "martlet",
     dependencies: [
@@ -241,6 +228,22 @@ let package = Package(
             path: "Tests/SpoolSimulation",
             swiftSettings: settings
         ),
+        .target(
+            name: "QueueSimulation",
+            dependencies: [
+                "Bus", "Deliverer", "Files", "QueueManager", "SimulatedDisk", "SMTP", "Spool", "SpoolSimulation",
+                nioCore,
+                nioEmbedded, logging,
+            ],
+            path: "Tests/QueueSimulation",
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "simulate",
+            dependencies: ["QueueSimulation", "SpoolSimulation"],
+            path: "Tests/Simulate",
+            swiftSettings: settings
+        ),
         tests("Spool", ["Files", "SimulatedDisk", "SpoolSimulation", "SMTP", nioCore, nioPosix, nioConcurrency]),
         tests("Mailbox", [nioCore, nioPosix, nioConcurrency]),
         tests("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
@@ -253,7 +256,10 @@ let package = Package(
         tests("Submission", ["Bus", "Network", "SMTP", nioCore, nioPosix, nioConcurrency]),
         tests("Deliverer", ["Bus", "Network", "SMTP", nioCore, nioPosix, nioConcurrency, logging]),
         tests("SMTPServer", daemonBase + ["Front", "SMTP", "MIME", "TLS"]),
-        tests("QueueManager", daemonBase + ["Deliverer", "Files", "Spool", "SMTP", "MIME"]),
+        tests(
+            "QueueManager",
+            daemonBase + ["Deliverer", "Files", "QueueSimulation", "Spool", "SpoolSimulation", "SMTP", "MIME"]
+        ),
         tests("RemoteRelay", daemonBase + ["Deliverer", "SMTP", "DNS", "TLS", "Resolution"]),
         tests("LocalDelivery", daemonBase + ["Accounts", "Deliverer", "Mailbox", "SMTP", "Submission"]),
         tests("Authority", daemonBase + ["SMTP", nioEmbedded]),
@@ -263,7 +269,7 @@ let package = Package(
             "ResolverService",
             daemonBase + ["DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ZoneKeys", "Cryptography", "TLS", nioHTTP1]
         ),
-    ] + fuzzing + benchmarks + simulation,
+    ] + fuzzing + benchmarks,
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu17,
     cxxLanguageStandard: .cxx17

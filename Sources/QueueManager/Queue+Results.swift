@@ -83,6 +83,8 @@ extension Queue {
             log.unreported(message.id, why: "it has the null reverse-path")
             return record(delivery, outcome, results, reports: [])
         }
+        // At once: other deliveries of the message may come to their end meanwhile.
+        if isWarning { message.isWarned = true }
         withHeader(of: delivery.content) { [self] header in
             if isClosed { return }
             do {
@@ -93,6 +95,7 @@ extension Queue {
             } catch {
                 // The sender must hear of it: the recipients stay open until a report can be made.
                 log.unreportable(message.id, "\(error)")
+                if isWarning { message.isWarned = false }
                 var later = outcome
                 later.deferred += later.failed
                 later.failed = []
@@ -185,7 +188,6 @@ extension Queue {
         if jobs.isEmpty {
             leave(message)
         } else {
-            if reports.contains(where: { $0.kind == .delayed }) { message.isWarned = true }
             settle(message, first: !outcome.unanswered.isEmpty)
         }
         schedulePump()
@@ -246,7 +248,8 @@ extension Queue {
         )
         let uncertain = outcome.deferred.filter { delivery.results[$0]?.isUncertain ?? false }
         let deferred = outcome.deferred.filter { !(delivery.results[$0]?.isUncertain ?? false) }
-        make(deferred, attempts: job.attempts + 1, due: due, mayBeKnown: false)
+        // A deliverer may put it off without having looked for it.
+        make(deferred, attempts: job.attempts + 1, due: due, mayBeKnown: job.mayBeKnown)
         make(uncertain, attempts: job.attempts + 1, due: due, mayBeKnown: true)
         make(outcome.unanswered, attempts: job.attempts, due: 0, mayBeKnown: true)
         return next

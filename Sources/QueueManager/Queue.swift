@@ -9,7 +9,7 @@ import Spool
 ///
 /// The store knows the messages, the schedule says which is next, the runner delivers it; here is what leads from one to
 /// the other.
-final class Queue: @unchecked Sendable {
+package final class Queue: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     let settings: QueueSettings
     let spool: Spool
@@ -33,7 +33,7 @@ final class Queue: @unchecked Sendable {
     /// The longest wait for a time: the clock may be set forward meanwhile. Milliseconds.
     private static let longestWait: Int64 = 60_000
 
-    init(settings: QueueSettings, spool: Spool, loop: any EventLoop, clock: QueueClock, logger: Logger) {
+    package init(settings: QueueSettings, spool: Spool, loop: any EventLoop, clock: QueueClock, logger: Logger) {
         self.settings = settings
         self.spool = spool
         self.loop = loop
@@ -45,7 +45,7 @@ final class Queue: @unchecked Sendable {
     /// Begins to deliver. What is added before waits.
     ///
     /// - Parameter link: makes the way to a deliverer, which tells the closure when it's there again.
-    func start(link: (_ isLocal: Bool, _ onReturn: @escaping () -> Void) -> any DelivererLink) {
+    package func start(link: (_ isLocal: Bool, _ onReturn: @escaping () -> Void) -> any DelivererLink) {
         loop.assertInEventLoop()
         let onReturn: () -> Void = { [weak self] in
             guard let self else { return }
@@ -68,11 +68,19 @@ final class Queue: @unchecked Sendable {
     }
 
     /// Gives nothing to deliverers any more.
-    func close() {
+    package func close() {
         loop.assertInEventLoop()
         isClosed = true
         timer?.task.cancel()
         runner?.close()
+    }
+
+    /// How many messages are known.
+    package var count: Int { store.count }
+
+    /// Whether a message is with deliverers, or their results are being worked on.
+    package func isBeingDelivered(_ id: MessageID) -> Bool {
+        if case .delivering? = store[id]?.state { true } else { false }
     }
 
     // MARK: Messages come and go
@@ -160,6 +168,8 @@ final class Queue: @unchecked Sendable {
         dropContent(of: message)
         for job in message.jobs { schedule.withdraw(job, at: clock.now()) }
         guard store.move(message, .left) else { return }
+        // Its file may still be there when its directory is read (again).
+        arrivals.announce(message.id)
         log.left(message.id)
         if let origin = message.origin { origins.left(origin, at: clock.now()) }
         let changes = message.changes
@@ -193,7 +203,7 @@ final class Queue: @unchecked Sendable {
     }
 
     /// Begins what is due. Called by the timer; tests that move their clock call it themselves.
-    func timeHasCome() {
+    package func timeHasCome() {
         loop.assertInEventLoop()
         timer?.task.cancel()
         timer = nil
@@ -236,7 +246,7 @@ final class Queue: @unchecked Sendable {
     }
 
     /// Has the deferred jobs of destinations tried now; returns how many that will be.
-    func flush(destination: String?) -> Int {
+    package func flush(destination: String?) -> Int {
         loop.assertInEventLoop()
         let count = schedule.flush(destination: destination, at: clock.now())
         goOnFlushing()
@@ -246,6 +256,11 @@ final class Queue: @unchecked Sendable {
     private func goOnFlushing() {
         if schedule.step(at: clock.now()) { loop.execute { [weak self] in self?.goOnFlushing() } }
         schedulePump()
+    }
+
+    /// Has a message tried now, if there is such.
+    package func flush(_ id: MessageID) {
+        if let message = store[id] { flush(message) }
     }
 
     /// Has a message tried now.

@@ -60,10 +60,10 @@ package final class QueueManager: Sendable {
         try await control.answer(on: controlSocket) { frame, connection in
             try await session.answer(frame, on: connection)
         }
-        Task(executorPreference: LoopExecutor.of(loop)) {
-            let count = await QueueRecovery(queue: queue).run()
+        let recovery = QueueRecovery(queue: queue) { count in
             logger.info("spool read", metadata: ["messages": "\(count)"])
         }
+        loop.execute { recovery.start() }
     }
 
     /// Takes nothing more, lets what was begun come to its end, and closes the spool.

@@ -1,11 +1,11 @@
+import DequeModule
 import NIOCore
-import Network
 import Spool
 
 /// Finds every message in the spool after a start, while new ones are taken already. What can't be read now is tried again
-/// until it can: it's never taken for not being there.
-struct QueueRecovery {
-    let queue: Queue
+/// until it can: it's never taken for not being there. Belongs to the queue's event loop.
+package final class QueueRecovery: @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
 
     private struct Found: Sendable {
         var content: Spool.Content
@@ -25,82 +25,105 @@ struct QueueRecovery {
         }
     }
 
+    private let queue: Queue
+    /// What is still to be read in this round, and what has to be read again in the next one.
+    private var places: Deque<Place>
+    private var again: Deque<Place> = []
+    private var pause = QueueRecovery.firstPause
+    private var count = 0
+    private let done: (Int) -> Void
+
     private static let firstPause = TimeAmount.milliseconds(500)
     private static let longestPause = TimeAmount.minutes(1)
 
-    /// Returns how many messages there were, once all of them are known.
-    func run() async -> Int {
-        var count = 0
-        var pause = Self.firstPause
-        var places: [Place] = [.held] + (0..<MessageID.shards).map { .shard($0) }
-        while true {
-            var again: [Place] = []
-            for place in places where !queue.isClosed {
-                if await !look(at: place, &count) { again.append(place) }
+    /// - Parameters:
+    ///   - shards: how many of the spool's directories are looked at; fewer than there are only in tests.
+    ///   - done: told how many messages there were, once all of them are known or the queue is closed.
+    package init(queue: Queue, shards: Int = MessageID.shards, done: @escaping (Int) -> Void) {
+        self.queue = queue
+        self.done = done
+        places = [.held]
+        places.append(contentsOf: (0..<shards).map { .shard($0) })
+    }
+
+    /// Begins. It keeps itself alive until it's done.
+    package func start() { goOn() }
+
+    private func goOn() {
+        queue.loop.assertInEventLoop()
+        if queue.isClosed { return done(count) }
+        guard let place = places.popFirst() else { return endRound() }
+        queue.spool.perform { (spool) throws(SpoolError) in
+            switch place {
+            case .held: try spool.heldMessages()
+            case .shard(let shard): try spool.messages(shard: shard)
             }
-            places = again
-            if places.isEmpty || queue.isClosed { return count }
-            queue.arrivals.forgetElsewhere()
-            await queue.loop.pause(pause)
-            pause = min(pause * 2, Self.longestPause)
+        } done: { [self] result in
+            switch result {
+            case .success(let ids): add(ids[...], of: place, isComplete: true)
+            case .failure(let error):
+                queue.log.unlisted(place.name, "\(error)")
+                again.append(place)
+                goOn()
+            }
         }
     }
 
-    /// Adds what is there; returns whether all of it could be read.
-    private func look(at place: Place, _ count: inout Int) async -> Bool {
-        let ids: [MessageID]
-        do throws(SpoolError) {
-            ids = try await queue.spool.perform { (spool) throws(SpoolError) in
-                switch place {
-                case .held: try spool.heldMessages()
-                case .shard(let shard): try spool.messages(shard: shard)
-                }
-            }
-        } catch {
-            queue.log.unlisted(place.name, "\(error)")
-            return false
-        }
-        var isComplete = true
-        for id in ids where queue.store[id] == nil && !queue.arrivals.contains(id) {
-            switch await add(id, isHeld: place == .held) {
-            case true?: count += 1
-            case false?: break
-            case nil: isComplete = false
-            }
-        }
-        if isComplete, case .shard(let shard) = place { queue.arrivals.shardWasRead(shard) }
-        return isComplete
+    private func endRound() {
+        if again.isEmpty { return done(count) }
+        (places, again) = (again, [])
+        queue.arrivals.forgetElsewhere()
+        queue.loop.scheduleTask(in: pause) { [self] in goOn() }
+        pause = min(pause * 2, Self.longestPause)
     }
 
-    /// Whether there was such a message; nil where that isn't known.
-    private func add(_ id: MessageID, isHeld: Bool) async -> Bool? {
-        do throws(SpoolError) {
-            let found = try await queue.spool.perform { (spool) throws(SpoolError) in
-                Found(
-                    content: try spool.content(of: id, isHeld: isHeld, verified: false),
-                    state: try spool.state(of: id)
-                )
+    /// Adds what was found at a place, one message after the other.
+    ///
+    /// - Parameter isComplete: whether those before could be read.
+    private func add(_ ids: ArraySlice<MessageID>, of place: Place, isComplete: Bool) {
+        let rest = ids.drop { queue.store[$0] != nil || queue.arrivals.contains($0) }
+        guard let id = rest.first, !queue.isClosed else {
+            if !isComplete {
+                again.append(place)
+            } else if case .shard(let shard) = place {
+                queue.arrivals.shardWasRead(shard)
             }
+            return goOn()
+        }
+        queue.spool.perform { (spool) throws(SpoolError) in
+            Found(
+                content: try spool.content(of: id, isHeld: place == .held, verified: false),
+                state: try spool.state(of: id)
+            )
+        } done: { [self] result in
+            take(id, result) { isKnown in
+                self.add(rest.dropFirst(), of: place, isComplete: isComplete && isKnown)
+            }
+        }
+    }
+
+    /// Takes what was read of a message.
+    ///
+    /// - Parameter next: told whether it's known now what became of the message.
+    private func take(
+        _ id: MessageID,
+        _ result: Result<Found, SpoolError>,
+        next: @escaping @Sendable (Bool) -> Void
+    ) {
+        switch result {
+        case .success(let found):
             queue.add(found.content.head, state: found.state, isHeld: found.content.isHeld)
-            return true
-        } catch {
-            switch error {
-            case .corrupt(let reason):
-                queue.log.corrupt(id, reason)
-                return await setCorrupt(id) ? false : nil
-            case .missing:
-                // It left meanwhile.
-                return false
-            case .full, .failed, .broken, .owned:
-                queue.log.unreadable(id, "\(error)")
-                return nil
-            }
-        }
-    }
-
-    private func setCorrupt(_ id: MessageID) async -> Bool {
-        await withCheckedContinuation { continuation in
-            queue.spool.setCorrupt(id) { continuation.resume(returning: $0 == nil) }
+            count += 1
+            next(true)
+        case .failure(.corrupt(let reason)):
+            queue.log.corrupt(id, reason)
+            queue.spool.setCorrupt(id) { next($0 == nil) }
+        case .failure(.missing):
+            // It left meanwhile.
+            next(true)
+        case .failure(let error):
+            queue.log.unreadable(id, "\(error)")
+            next(false)
         }
     }
 }

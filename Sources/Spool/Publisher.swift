@@ -166,7 +166,12 @@ final class Publisher: @unchecked Sendable {
             throw .missing
         }
         // What was made without a sync of its own needs one before its record in the journal may be given up.
-        if from != area { try files.move(id, from: from, to: area) }
+        if from != area {
+            try files.move(id, from: from, to: area)
+        } else {
+            // An earlier move may have failed after the rename.
+            try files.syncDirectory(area, of: id)
+        }
     }
 
     private func file(_ ids: [MessageID]) {

@@ -1,13 +1,18 @@
+import QueueSimulation
 import SpoolSimulation
 
 #if canImport(Glibc)
 import Glibc
 #endif
 
-/// simulate [CUTS] [--seed N]: cuts the power of simulated spools (docs/queue.md). With a seed, of that one alone.
+/// simulate [CUTS] [--seed N]: cuts the power of simulated spools, half of the time with a queue that works on them
+/// (docs/queue.md). With a seed, of that one alone.
 @main struct Simulate {
     /// A disk lives so often; then there is a new one.
     private static let livesOfASeed = 10
+    private static let maximumFindings = 10
+
+    private typealias Run = (_ seed: UInt64, _ counts: inout SimulationCounts) throws(SimulationFinding) -> Void
 
     static func main() {
         var cuts = 20_000
@@ -23,30 +28,44 @@ import Glibc
                 exit(64)
             }
         }
+        let isTracing = seed != nil
+        var seeds = simulate("spool", cuts: cuts / 2, seed) { (seed, counts) throws(SimulationFinding) in
+            let simulation = SpoolSimulation(seed: seed)
+            defer { counts += simulation.counts }
+            try simulation.run(lives: livesOfASeed)
+        }
+        seeds += simulate("queue", cuts: cuts - cuts / 2, seed) { (seed, counts) throws(SimulationFinding) in
+            let simulation = QueueSimulation(seed: seed, isTracing: isTracing)
+            defer { counts += simulation.counts }
+            try simulation.run(lives: livesOfASeed)
+        }
+        for seed in seeds { print("again with: scripts/simulate --seed \(seed)") }
+        exit(seeds.isEmpty ? 0 : 1)
+    }
+
+    /// Returns the seeds that something was found with.
+    private static func simulate(_ what: String, cuts: Int, _ seed: UInt64?, _ run: Run) -> [UInt64] {
         let start = ContinuousClock.now
-        var counts = SpoolSimulation.Counts()
-        var findings: [SpoolSimulation.Finding] = []
+        var counts = SimulationCounts()
+        var seeds: [UInt64] = []
         var next = seed ?? 1
         while counts.cuts < cuts {
-            let simulation = SpoolSimulation(seed: next)
-            do throws(SpoolSimulation.Finding) {
-                try simulation.run(lives: Self.livesOfASeed)
+            do throws(SimulationFinding) {
+                try run(next, &counts)
             } catch {
-                findings.append(error)
+                seeds.append(next)
                 if seed != nil { print(error.history) }
-                print("simulate: \(error)")
+                print("simulate: \(what): \(error)")
             }
-            counts += simulation.counts
             next += 1
-            if seed != nil || findings.count >= 10 { break }
+            if seed != nil || seeds.count >= maximumFindings { break }
         }
         let elapsed = ContinuousClock.now - start
         let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) * 1e-18
         print(
-            "simulate: \(counts.cuts) cuts, \(counts.messages) messages (\(counts.acknowledged) acknowledged), "
-                + "\(counts.refusedStarts) starts refused, \(Int(seconds.rounded())) s, \(findings.count) findings"
+            "simulate: \(what): \(counts.cuts) cuts, \(counts.messages) messages (\(counts.acknowledged) acknowledged), "
+                + "\(counts.refusedStarts) starts refused, \(Int(seconds.rounded())) s, \(seeds.count) findings"
         )
-        for finding in findings { print("again with: scripts/simulate --seed \(finding.seed)") }
-        exit(findings.isEmpty ? 0 : 1)
+        return seeds
     }
 }

@@ -13,46 +13,6 @@ import Glibc
 package final class SpoolSimulation: @unchecked Sendable {
     // Unchecked: one thread.
 
-    /// What a simulation has done.
-    package struct Counts: Sendable {
-        /// Ends of a process: by a power cut, or by a kill.
-        package var cuts = 0
-        /// Messages that were begun.
-        package var messages = 0
-        /// Those that were acknowledged.
-        package var acknowledged = 0
-        /// Starts that were refused because of an injected error.
-        package var refusedStarts = 0
-
-        package init() {}
-
-        package static func += (left: inout Counts, right: Counts) {
-            left.cuts += right.cuts
-            left.messages += right.messages
-            left.acknowledged += right.acknowledged
-            left.refusedStarts += right.refusedStarts
-        }
-    }
-
-    /// A promise that was broken.
-    package struct Finding: Error, CustomStringConvertible, Sendable {
-        package let seed: UInt64
-        /// Which life of the seed, from 1.
-        package let life: Int
-        package let text: String
-        /// The latest calls to the disk.
-        package let history: String
-
-        package var description: String { "seed \(seed), life \(life): \(text)" }
-    }
-
-    /// What goes wrong in a life besides its end.
-    private enum Trouble {
-        case none
-        case errors
-        case fullDisk
-    }
-
     private struct Large {
         let message: SimulatedMessage
         let incoming: IncomingMessage
@@ -63,7 +23,7 @@ package final class SpoolSimulation: @unchecked Sendable {
     /// So that what is looked at after each start doesn't grow without end.
     private static let maximumMessages = 24
 
-    package private(set) var counts = Counts()
+    package private(set) var counts = SimulationCounts()
     private let seed: UInt64
     private let disk: SimulatedFileSystem
     private var random: SeededGenerator
@@ -76,7 +36,7 @@ package final class SpoolSimulation: @unchecked Sendable {
 
     // Of one life.
     private var workers = SimulatedWorkers(.stepped)
-    private var trouble = Trouble.none
+    private var trouble = SimulatedTrouble.none
     private var large: [Large] = []
     private var hasFailed = false
     private var found: String?
@@ -92,31 +52,33 @@ package final class SpoolSimulation: @unchecked Sendable {
     }
 
     /// Lives so many lives.
-    package func run(lives: Int) throws(Finding) {
+    package func run(lives: Int) throws(SimulationFinding) {
         for _ in 0..<lives {
             life += 1
             try live()
         }
     }
 
-    private func finding(_ text: String) -> Finding {
-        Finding(seed: seed, life: life, text: text, history: disk.history)
+    private func finding(_ text: String) -> SimulationFinding {
+        SimulationFinding(seed: seed, life: life, text: text, history: disk.history)
     }
 
     // MARK: One life
 
-    private func live() throws(Finding) {
+    private func live() throws(SimulationFinding) {
         workers = SimulatedWorkers(.stepped)
         hasFailed = false
         trouble = [.none, .none, .errors, .fullDisk][random.below(4)]
         let startTrouble = random.below(4) == 0 ? trouble : .none
         disk.setSpace(FileSpace(free: trouble == .fullDisk ? 1 << 10 : 1 << 40, total: 1 << 41, freeFiles: nil))
-        disk.start(FaultPlan(endAt: random.below(3) == 0 ? 1 + random.below(120) : nil, faults: faults(startTrouble)))
+        disk.start(
+            FaultPlan(endAt: random.below(3) == 0 ? 1 + random.below(120) : nil, faults: startTrouble.faults(&random))
+        )
         if let spool = try start(startTrouble) {
             // In peace.
             disk.start()
             try check(spool)
-            disk.start(FaultPlan(endAt: 1 + random.below(60 << random.below(6)), faults: faults(trouble)))
+            disk.start(FaultPlan(endAt: 1 + random.below(60 << random.below(6)), faults: trouble.faults(&random)))
             try work(spool)
             end()
             withExtendedLifetime(spool) {}
@@ -126,32 +88,7 @@ package final class SpoolSimulation: @unchecked Sendable {
         large = []
     }
 
-    private func faults(_ trouble: Trouble) -> [FaultPlan.Fault] {
-        switch trouble {
-        case .none: return []
-        case .errors:
-            let operations: SimulatedOperation =
-                [.all, .all, .syncs, .growing, [.open, .read, .status, .names], .remove][random.below(6)]
-            let call = 1 + random.below(150)
-            return random.flip()
-                ? [.init(operations, code: EIO, times: 1, calls: call ... .max)]
-                : [.init(operations, code: EIO, probability: [0.01, 0.1, 0.5][random.below(3)])]
-        case .fullDisk:
-            let isAnywhere = random.below(8) == 0
-            return [
-                .init(
-                    .growing,
-                    code: ENOSPC,
-                    probability: [0.1, 0.5, 1][random.below(3)],
-                    times: random.flip() ? .max : 1 + random.below(30),
-                    // What was written once has its room, but for the segments that are still to be made.
-                    path: { isAnywhere || !$0.contains("journal/0") && !$0.contains("journal/1") }
-                )
-            ]
-        }
-    }
-
-    private func start(_ trouble: Trouble) throws(Finding) -> Spool? {
+    private func start(_ trouble: SimulatedTrouble) throws(SimulationFinding) -> Spool? {
         let host = Spool.Host(
             disk: disk,
             workers: workers,
@@ -181,7 +118,7 @@ package final class SpoolSimulation: @unchecked Sendable {
         counts.cuts += 1
     }
 
-    private func work(_ spool: Spool) throws(Finding) {
+    private func work(_ spool: Spool) throws(SimulationFinding) {
         var left = [20, 100, 300, 1000][random.below(4)]
         while left > 0, !disk.hasEnded, !hasFailed || random.below(8) != 0 {
             left -= 1
@@ -405,7 +342,7 @@ package final class SpoolSimulation: @unchecked Sendable {
 
     // MARK: What must be true after a start
 
-    private func check(_ spool: Spool) throws(Finding) {
+    private func check(_ spool: Spool) throws(SimulationFinding) {
         let text: String?
         do throws(SpoolError) {
             text = try broken(spool)

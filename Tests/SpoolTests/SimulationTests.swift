@@ -4,7 +4,7 @@ import Testing
 /// Power cuts at random calls; `scripts/simulate` makes many more of them.
 @Suite struct SimulationTests {
     @Test(arguments: 0..<4 as Range<UInt64>) func nothingIsLostAndNothingComesBack(_ part: UInt64) throws {
-        var counts = SpoolSimulation.Counts()
+        var counts = SimulationCounts()
         for seed in 1...10 as ClosedRange<UInt64> {
             let simulation = SpoolSimulation(seed: part * 1_000_000 + seed)
             try simulation.run(lives: 10)

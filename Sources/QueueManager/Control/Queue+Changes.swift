@@ -21,7 +21,7 @@ extension Queue {
     /// - Parameter done: told what came of it.
     /// - Returns: whether it has to wait for a delivery.
     @discardableResult
-    func request(
+    package func request(
         _ change: MessageChange,
         of id: MessageID,
         done: @escaping @Sendable (ChangeResult) -> Void
@@ -41,15 +41,15 @@ extension Queue {
     func begin(_ requested: RequestedChange, _ message: QueuedMessage) {
         let change = requested.change
         let wasHeld = message.state == .held
-        if change == .hold && wasHeld || change == .release && !wasHeld {
+        if !message.isPlaceUncertain, change == .hold && wasHeld || change == .release && !wasHeld {
             requested.done(.done)
             return settle(message)
         }
         guard store.move(message, .changeBegan(change)) else { return }
         for job in message.jobs { schedule.withdraw(job, at: clock.now()) }
         switch change {
-        case .hold: move(message, toHold: true, requested)
-        case .release: move(message, toHold: false, requested)
+        case .hold: move(message, toHold: true, requested, wasHeld: wasHeld)
+        case .release: move(message, toHold: false, requested, wasHeld: wasHeld)
         case .remove: remove(message, requested, wasHeld: wasHeld)
         case .bounce(let text): bounce(message, requested, text, wasHeld: wasHeld)
         case .requeue: requeue(message, requested, wasHeld: wasHeld)
@@ -79,9 +79,15 @@ extension Queue {
 
     // MARK: The changes
 
-    private func move(_ message: QueuedMessage, toHold isHeld: Bool, _ requested: RequestedChange) {
+    private func move(
+        _ message: QueuedMessage,
+        toHold isHeld: Bool,
+        _ requested: RequestedChange,
+        wasHeld: Bool
+    ) {
         spool.setHeld(message.id, isHeld) { [self] error in
-            guard error == nil else { return end(requested, message, isHeld: !isHeld, error) }
+            message.isPlaceUncertain = error != nil
+            guard error == nil else { return end(requested, message, isHeld: wasHeld, error) }
             dropContent(of: message)
             if !isHeld { for job in message.jobs { job.due = 0 } }
             end(requested, message, isHeld: isHeld)
@@ -153,12 +159,13 @@ extension Queue {
         spool.commit([.state(id, lines: ByteBuffer(string: entry.line))]) { [self] error in
             if let error { return end(requested, message, isHeld: wasHeld, error) }
             spool.perform { (spool) throws(SpoolError) in
-                (try spool.content(of: id, isHeld: wasHeld, verified: false), try spool.state(of: id))
+                try spool.content(of: id, isHeld: wasHeld, verified: false)
             } done: { result in
                 switch result {
                 case .failure(let error): self.end(requested, message, isHeld: wasHeld, error)
-                case .success(let (content, entries)):
-                    let progress = MessageProgress(entries + [entry])
+                case .success(let content):
+                    // Not from the state's file, which may lack what was recorded just now.
+                    let progress = MessageProgress(open: message.jobs.flatMap(\.recipients), of: content.head.envelope)
                     let jobs = self.makeJobs(of: message, content.head.envelope, progress, mayBeKnown: true)
                     if !jobs.isEmpty { self.store.setJobs(of: message, jobs) }
                     self.end(requested, message, isHeld: wasHeld)

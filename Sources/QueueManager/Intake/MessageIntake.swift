@@ -1,5 +1,4 @@
 import Bus
-import Deliverer
 import NIOCore
 import SMTP
 import Spool
@@ -90,7 +89,6 @@ final class MessageIntake {
             var block = SubmissionPolicy.traceField(envelope, queue.settings)
             if block.readableBytes == 0 { block = added } else { block.writeImmutableBuffer(added) }
             if let large { try await commit(large, block) } else { try await commitSmall(envelope, block) }
-            queue.counters.count("accepted")
             return Frame.ok([.init("id", envelope.id.description), .init("text", "queued")])
         } catch let error as SubmissionRefusal {
             await discard()
@@ -111,27 +109,19 @@ final class MessageIntake {
 
     private func commitSmall(_ envelope: MessageEnvelope, _ added: ByteBuffer) async throws {
         try requireFewHops(held)
-        try queue.spool.requireSpace(for: held.readableBytes + added.readableBytes)
-        let (file, head) = QueueFile.encode(envelope, message: held, added: added)
-        let content = try Spool.content(of: file, head: head, messageLimit: DeliverRequest.inlineLimit)
-        queue.log.accepted(envelope.id, envelope, octets: head.octets)
-        queue.arrivals.announce(envelope.id)
-        let queue = queue
+        let (queue, held) = (queue, held)
         let error: SpoolError? = await withCheckedContinuation { continuation in
-            queue.spool.commit([.put(envelope.id, file: file)]) { error in
-                // In the queue before its sender hears of it.
-                if error == nil { queue.add(head, content: content) }
-                continuation.resume(returning: error)
-            }
+            queue.accept(envelope, held, added: added) { continuation.resume(returning: $0) }
         }
         if let error { throw error }
     }
 
     private func commit(_ message: IncomingMessage, _ added: ByteBuffer) async throws {
-        queue.arrivals.announce(message.id)
-        let head = try await queue.spool.perform { (_) throws(SpoolError) in try message.finish(added: added) }
+        let queue = queue
+        let error: SpoolError? = await withCheckedContinuation { continuation in
+            queue.accept(message, added: added) { continuation.resume(returning: $0) }
+        }
+        if let error { throw error }
         large = nil
-        queue.log.accepted(head.envelope.id, head.envelope, octets: head.octets)
-        queue.add(head, content: Spool.Content(head: head, isHeld: false, added: added, message: nil))
     }
 }

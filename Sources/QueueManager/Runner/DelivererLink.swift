@@ -4,7 +4,7 @@ import NIOCore
 import Network
 
 /// The way to one deliverer. Belongs to the queue's event loop.
-protocol DelivererLink: AnyObject, Sendable {
+package protocol DelivererLink: AnyObject, Sendable {
     /// Whether requests are taken now.
     var isThere: Bool { get }
 

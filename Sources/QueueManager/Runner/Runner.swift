@@ -81,7 +81,9 @@ final class Runner: @unchecked Sendable {
     func begin(_ job: DeliveryJob) {
         loop.assertInEventLoop()
         let message = job.message
-        if let content = message.content { return send(Delivery(job, content)) }
+        if let content = message.content, content.message != nil || message.octets > DeliverRequest.inlineLimit {
+            return send(Delivery(job, content))
+        }
         let id = message.id
         spool.perform { (spool) throws(SpoolError) in
             try spool.content(of: id, verified: true, messageLimit: DeliverRequest.inlineLimit)

@@ -37,5 +37,10 @@ final class DeliveryJob: @unchecked Sendable {
 
 extension DeliveryJob: Hashable {
     static func == (left: DeliveryJob, right: DeliveryJob) -> Bool { left === right }
-    func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
+
+    /// Not by its place in memory, so that a simulation takes the same way each time.
+    func hash(into hasher: inout Hasher) {
+        hasher.combine(message.id)
+        hasher.combine(recipients.first)
+    }
 }

@@ -1,12 +1,12 @@
 import Spool
 
-/// Messages that came since the start, in the directories of the spool that are still to be read: they are known, although
-/// their files are found there.
+/// Messages that came or left since the start, in the directories of the spool that are still to be read: they are known,
+/// although their files are found there.
 struct Arrivals {
     private var ids: Set<MessageID> = []
     private var unread = Set(0..<MessageID.shards)
 
-    /// A message is about to be put into the spool.
+    /// A message is about to be put into the spool, or has left.
     mutating func announce(_ id: MessageID) {
         if unread.contains(id.shard) { ids.insert(id) }
     }

@@ -12,6 +12,11 @@ struct MessageProgress {
     /// Whether the sender knows that it's late.
     private(set) var isWarned = false
 
+    /// Of a message that nobody has tried to deliver to its open recipients, from 0.
+    init(open: [Int32], of envelope: MessageEnvelope) {
+        final = Set(envelope.recipients.indices).subtracting(open.map { Int($0) })
+    }
+
     init(_ entries: [StateEntry] = []) {
         for entry in entries {
             let index = entry.recipient - 1

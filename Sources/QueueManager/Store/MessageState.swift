@@ -1,5 +1,5 @@
 /// What an administrator wants done to a message. It's done once no delivery of the message goes on.
-enum MessageChange: Equatable, Sendable {
+package enum MessageChange: Equatable, Sendable {
     /// Put aside until it's released.
     case hold
     /// Back to what is tried.

@@ -29,6 +29,8 @@ final class QueuedMessage: @unchecked Sendable {
     var changes: Deque<RequestedChange> = []
     /// Kept from the arrival to the end of the first attempt; afterwards it's read again when it's needed.
     var content: Spool.Content?
+    /// A move of its file failed, perhaps after the rename.
+    var isPlaceUncertain = false
     /// The sender knows that it's late.
     var isWarned = false
 
@@ -70,7 +72,7 @@ struct RequestedChange {
 }
 
 /// What came of a change.
-enum ChangeResult: Sendable {
+package enum ChangeResult: Sendable {
     case done
     /// There is no such message, or it has left meanwhile.
     case missing

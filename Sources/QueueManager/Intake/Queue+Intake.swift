@@ -1,0 +1,59 @@
+import Deliverer
+import NIOCore
+import Spool
+
+extension Queue {
+    /// Makes a message durable that is small enough for the journal, and takes it in.
+    ///
+    /// - Parameters:
+    ///   - added: the block that goes in front of it.
+    ///   - done: told once it's in the queue, or why it isn't.
+    package func accept(
+        _ envelope: MessageEnvelope,
+        _ message: ByteBuffer,
+        added: ByteBuffer,
+        done: @escaping @Sendable (SpoolError?) -> Void
+    ) {
+        loop.assertInEventLoop()
+        do throws(SpoolError) {
+            try spool.requireSpace(for: message.readableBytes + added.readableBytes)
+            let (file, head) = QueueFile.encode(envelope, message: message, added: added)
+            let content = try Spool.content(of: file, head: head, messageLimit: DeliverRequest.inlineLimit)
+            arrivals.announce(envelope.id)
+            spool.commit([.put(envelope.id, file: file)]) { [self] error in
+                // In the queue before its sender hears of it.
+                if error == nil { accepted(content) }
+                done(error)
+            }
+        } catch {
+            done(error)
+        }
+    }
+
+    /// Does the same with a message that was written to `incoming/`.
+    package func accept(
+        _ message: IncomingMessage,
+        added: ByteBuffer,
+        done: @escaping @Sendable (SpoolError?) -> Void
+    ) {
+        loop.assertInEventLoop()
+        arrivals.announce(message.id)
+        spool.perform { (_) throws(SpoolError) in
+            try message.finish(added: added)
+        } done: { [self] result in
+            switch result {
+            case .success(let head):
+                accepted(Spool.Content(head: head, isHeld: false, added: added, message: nil))
+                done(nil)
+            case .failure(let error): done(error)
+            }
+        }
+    }
+
+    private func accepted(_ content: Spool.Content) {
+        let head = content.head
+        counters.count("accepted")
+        log.accepted(head.envelope.id, head.envelope, octets: head.octets)
+        add(head, content: content)
+    }
+}
