@@ -231,7 +231,8 @@ let package = Package(
         .target(
             name: "QueueSimulation",
             dependencies: [
-                "Bus", "Deliverer", "Files", "QueueManager", "SimulatedDisk", "SMTP", "Spool", "SpoolSimulation",
+                "Bus", "Daemon", "Deliverer", "Files", "QueueManager", "SimulatedDisk", "SMTP", "Spool",
+                "SpoolSimulation",
                 nioCore,
                 nioEmbedded, logging,
             ],
