@@ -67,7 +67,7 @@ extension Queue {
         loop.assertInEventLoop()
         if case .lost(let error) = end { log.interrupted(delivery.job.message.id, "\(error)") }
         dropContent(of: delivery.job.message)
-        settle(delivery, delivery.results.compactMap { $0 })
+        settle(delivery, delivery.answers)
     }
 
     /// Works out what comes of a delivery. Where the sender has to be told, the report is made first: until it's in the

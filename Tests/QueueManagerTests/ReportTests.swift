@@ -102,6 +102,23 @@ import Testing
         await deliverer.stop()
     }
 
+    /// That a message's time is over says nothing about its destination, which could not be reached.
+    @Test func destinationOfAnExpiredMessageStaysUnreachable() async throws {
+        let queue = try TestQueue()
+        let (relay, deliverer) = (try await queue.relay(), try await queue.deliverer())
+        try await queue.start { $0.lifetime = 1_500_000 }
+        _ = try await queue.submit(to: ["<bob@example.net>"], original)
+        let request = try await relay.next()
+        await queue.advance(2_000_000)
+        request.answer(.defer, "4.4.1", [.init("scope", "destination"), .init("text", "no route")])
+        #expect(try await deliverer.next().message.contains("Status: 4.4.7\r\n"))
+        let statistics = try await queue.control("STATISTICS")
+        #expect(statistics.first { $0["name"] == "example.net" }?["reason"] == "4.4.1 no route")
+        await queue.stop()
+        await relay.stop()
+        await deliverer.stop()
+    }
+
     @Test func lateMessageIsAnnouncedOnce() async throws {
         let queue = try TestQueue()
         let (relay, deliverer) = (try await queue.relay(), try await queue.deliverer())

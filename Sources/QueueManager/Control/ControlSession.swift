@@ -157,6 +157,8 @@ struct ControlSession {
                 }
                 if connection.hasOutput { try await connection.flush() }
             }
+            // Mail comes in on the same loop.
+            await Task.yield()
         }
         connection.write(Frame.ok(tag: tag, [.init("count", String(count))]))
     }

@@ -14,6 +14,8 @@ final class Delivery: @unchecked Sendable {
     /// Of each of the job's recipients.
     private(set) var results: [DeliveryResult?]
     private(set) var missing: Int
+    /// What was said, as it was said: of the destination, too.
+    private(set) var answers: [DeliveryResult] = []
     /// Which results are in the spool already.
     var isRecorded: [Bool]
     /// Answers to `READ` that are still to be given, in order; the first one is being read.
@@ -61,6 +63,7 @@ final class Delivery: @unchecked Sendable {
     /// - Returns: whose result is known now.
     func answer(_ reply: Frame) -> [Int] {
         let result = DeliveryResult(reply, success: job.destination.isEmpty ? .delivered : .relayed)
+        answers.append(result)
         guard let name = reply["recipient"] else { return answerAll(result) }
         guard let position = position(of: name) else { return [] }
         results[position] = result
