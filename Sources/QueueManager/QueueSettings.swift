@@ -1,6 +1,10 @@
 import Daemon
 import NIOCore
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// What the queue manager goes by.
 package struct QueueSettings: Sendable {
     /// Our name in Received fields and delivery reports.
@@ -29,10 +33,10 @@ package struct QueueSettings: Sendable {
     package var maximumMessage: Int
     /// Recipients of a message of a peer that is not one of ours.
     package var maximumRecipients: Int
-    /// Uids whose word on client, user and origin is taken: our daemons.
-    package var trusted: Set<UInt32> = []
-    /// Uids that may use every verb of the control socket, beside root and our own.
-    package var administrators: Set<UInt32> = []
+    /// Uids whose word on client, user and origin is taken: root, our own and those of our daemons.
+    package var trusted: Set<UInt32> = [0, getuid()]
+    /// Uids that may use every verb of the control socket: root, our own and who else may.
+    package var administrators: Set<UInt32> = [0, getuid()]
     /// The group whose members may look at the queue.
     package var readers: UInt32?
     /// How long a peer may be silent in the middle of a message.

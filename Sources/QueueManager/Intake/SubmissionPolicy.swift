@@ -5,10 +5,6 @@ import SMTP
 import Spool
 import Submission
 
-#if canImport(Glibc)
-import Glibc
-#endif
-
 /// Why a message is not taken.
 struct SubmissionRefusal: Error {
     let reply: Frame
@@ -34,7 +30,7 @@ struct SubmissionPolicy {
 
     /// Whether the peer is one of our daemons, whose word on where a message comes from counts.
     private var isTrusted: Bool {
-        peer.map { $0 == 0 || $0 == getuid() || settings.trusted.contains($0) } ?? false
+        peer.map { settings.trusted.contains($0) } ?? false
     }
 
     /// The most recipients that one message can have.
