@@ -35,8 +35,6 @@ final class Journal: @unchecked Sendable {
     private struct State {
         var pending: [Batch] = []
         var writer = Writer.idle
-        /// Whether what nobody waits for is written in a moment.
-        var isDelayed = false
         var isBroken = false
         /// Segments that nothing needs.
         var free: [JournalSegment] = []
@@ -54,8 +52,6 @@ final class Journal: @unchecked Sendable {
     }
 
     private static let maximumSegments = 6
-    /// How long a transaction that nobody waits for may wait for one that somebody does: one sync is enough for both.
-    private static let delayMilliseconds: Int64 = 5
     /// Full segments that are left alone: most of what they hold is done with before it needs a file.
     private static let kept = 1
 
@@ -118,7 +114,6 @@ final class Journal: @unchecked Sendable {
             if let durable = transaction.durable { workers.callBack { durable(error) } }
             return
         }
-        var delays = false
         let starts: Bool? = state.withLockedValue { state in
             if state.isBroken { return nil }
             // A batch goes into one segment.
@@ -132,16 +127,8 @@ final class Journal: @unchecked Sendable {
             _ = JournalRecord.append(transaction.operations, to: &state.pending[last].records)
             state.pending[last].transactions.append(transaction)
             guard state.writer == .idle else { return false }
-            if transaction.durable == nil {
-                delays = !state.isDelayed
-                state.isDelayed = true
-                return false
-            }
             state.writer = .busy
             return true
-        }
-        if delays {
-            workers.run(.writer, afterMilliseconds: Self.delayMilliseconds) { [weak self] in self?.writeDelayed() }
         }
         guard let starts else {
             if let durable = transaction.durable { workers.callBack { durable(.broken) } }
@@ -151,17 +138,6 @@ final class Journal: @unchecked Sendable {
     }
 
     // MARK: The writer's lane
-
-    /// Writes what nobody waits for, if nothing else has taken it along.
-    private func writeDelayed() {
-        let starts = state.withLockedValue { state in
-            state.isDelayed = false
-            guard state.writer == .idle, !state.pending.isEmpty else { return false }
-            state.writer = .busy
-            return true
-        }
-        if starts { writeAll() }
-    }
 
     private func writeAll() {
         while true {
@@ -361,7 +337,6 @@ final class Journal: @unchecked Sendable {
 
     /// Returns when everything that was committed is in its files. Nothing may be committed afterwards.
     func close() async {
-        workers.run(.writer) { [self] in writeDelayed() }
         repeat {
             await onLane(.writer)
             await withCheckedContinuation { continuation in publisher.whenTried { continuation.resume() } }

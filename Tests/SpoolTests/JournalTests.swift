@@ -127,7 +127,7 @@ import Glibc
         let workers = directory.workers
         workers.mode = .stepped
         let ids = (0..<3).map { _ in spool.makeID() }
-        for id in ids { spool.commit([try spool.put(id, "batch")]) { _ in } }
+        for id in ids { spool.commit([try spool.put(id, "batch")]) }
         workers.mode = .immediate
         directory.kill(spool)
         let records = try directory.records()
@@ -135,27 +135,6 @@ import Glibc
         try directory.spoil("journal/0", at: records[2].lowerBound + 60)
         let again = try directory.open()
         #expect(try directory.queued() == [first, ids[0]])
-        await again.close()
-    }
-
-    /// What nobody waits for costs no sync of its own.
-    @Test func transactionThatNobodyWaitsForGoesWithTheNext() async throws {
-        let directory = TemporarySpool()
-        let spool = try directory.open()
-        let id = try await spool.add("first")
-        spool.commit([.done(id)])
-        #expect(try directory.records().count == 1)
-        let second = try await spool.add("second")
-        #expect(try directory.records().count == 3)
-        spool.commit([.done(second)])
-        directory.workers.advance(milliseconds: 4)
-        #expect(try directory.records().count == 3)
-        directory.workers.advance(milliseconds: 1)
-        #expect(try directory.records().count == 4)
-        spool.commit([.done(try await spool.add("third"))])
-        await spool.close()
-        let again = try directory.open()
-        #expect(try directory.queued().isEmpty)
         await again.close()
     }
 
@@ -255,7 +234,7 @@ import Glibc
         for length in [14_000, 50_000, 14_000, 2000, 14_000, 45_000] {
             let id = spool.makeID()
             ids.insert(id)
-            spool.commit([try spool.put(id, String(repeating: "x", count: length))]) { _ in }
+            spool.commit([try spool.put(id, String(repeating: "x", count: length))])
         }
         workers.mode = .immediate
         directory.kill(spool)
