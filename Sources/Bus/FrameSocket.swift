@@ -1,4 +1,5 @@
 import NIOCore
+import Network
 
 #if canImport(Glibc)
 import Glibc
@@ -18,22 +19,8 @@ package final class FrameSocket {
         self.path = path
         descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw Self.unavailable(path, errno) }
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let fits = withUnsafeMutableBytes(of: &address.sun_path) { space in
-            guard path.utf8.count < space.count else { return false }
-            space.copyBytes(from: path.utf8)
-            return true
-        }
-        guard fits else { throw Self.unavailable(path, ENAMETOOLONG) }
-        let isConnected = withUnsafeBytes(of: &address) { bytes in
-            bytes.withMemoryRebound(to: sockaddr.self) { pointer in
-                pointer.baseAddress.map {
-                    connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0
-                } ?? false
-            }
-        }
-        guard isConnected else { throw Self.unavailable(path, errno) }
+        let code = UnixSocket.connect(descriptor, to: path)
+        guard code == 0 else { throw Self.unavailable(path, code) }
     }
 
     deinit { close(descriptor) }

@@ -7,7 +7,7 @@ import SMTP
 /// One connection of queue-manager: requests that are worked on at the same time, their pieces and their results.
 /// Belongs to one event loop.
 final class DeliverySession: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     private let connection: Connection
     private let settings: DeliveryServer.Settings
     private let work: DeliveryServer.Work
@@ -60,6 +60,7 @@ final class DeliverySession: @unchecked Sendable {
     }
 
     private func handle(_ frame: Frame) throws(Fault) {
+        connection.eventLoop.assertInEventLoop()
         let tag = frame["tag"] ?? ""
         switch frame.verb {
         case "DELIVER": try begin(frame, tag)
@@ -114,6 +115,7 @@ final class DeliverySession: @unchecked Sendable {
 
     /// The work on a request is over: nobody is left without an answer who can hear one.
     private func end(_ job: DeliveryJob, _ tag: String) {
+        connection.eventLoop.assertInEventLoop()
         jobs[tag] = nil
         let open = job.open
         if !open.isEmpty, !job.isUnheard {

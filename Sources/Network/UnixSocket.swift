@@ -4,7 +4,8 @@ import CLinux
 import Glibc
 #endif
 
-/// Unix-domain sockets that listen, made while the process has the right to, by plain system calls: no thread exists yet.
+/// Unix-domain sockets by plain system calls: those that listen are made while the process has the right to and no thread
+/// exists yet, and commands connect that have no event loop.
 package enum UnixSocket {
     /// Binds and listens on a path. A socket that a dead process left there is replaced; one that somebody listens on
     /// never is.
@@ -47,7 +48,7 @@ package enum UnixSocket {
         let probe = socket(AF_UNIX, type, 0)
         guard probe >= 0 else { throw SocketError("listen on \(path)") }
         defer { close(probe) }
-        if call(address, { connect(probe, $0, $1) }) == 0 {
+        if call(address, { Glibc.connect(probe, $0, $1) }) == 0 {
             throw SocketError("listen on \(path)", reason: "in use by \(owner(of: probe))")
         }
         switch errno {
@@ -70,6 +71,14 @@ package enum UnixSocket {
         let count = fread(&name, 1, name.count, file)
         let text = String(decoding: name[..<count].filter { $0 >= 0x20 && $0 < 0x7F }, as: UTF8.self)
         return text.isEmpty ? "process \(process)" : "process \(process) (\(text))"
+    }
+
+    /// Connects a socket that blocks.
+    ///
+    /// - Returns: errno; 0 where somebody listens there.
+    package static func connect(_ descriptor: CInt, to path: String) -> CInt {
+        guard let address = address(path) else { return ENAMETOOLONG }
+        return call(address, { Glibc.connect(descriptor, $0, $1) }) == 0 ? 0 : errno
     }
 
     /// nil where the path is too long for a socket.
