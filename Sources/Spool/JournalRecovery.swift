@@ -118,7 +118,7 @@ enum JournalRecovery {
             end = (reader.header.generation, reader.number, octet)
         }
         try secure(readers, lastBatch: lastBatch)
-        var present: [MessageID: Set<String>] = [:]
+        var present: [MessageID: Set<ByteBufferView>] = [:]
         for reader in readers {
             _ = try reader.read { (record) throws(SpoolError) in
                 for operation in record.operations {
@@ -159,7 +159,7 @@ enum JournalRecovery {
     private static func apply(
         _ operation: SpoolOperation,
         _ files: SpoolFiles,
-        _ present: inout [MessageID: Set<String>]
+        _ present: inout [MessageID: Set<ByteBufferView>]
     ) throws(SpoolError) {
         switch operation {
         case .put(let id, let file):
@@ -175,17 +175,12 @@ enum JournalRecovery {
                 let content = try files.readIfThere(.state, id) ?? ByteBuffer()
                 // For the same reason as the journal's last batch.
                 if content.readableBytes > 0 { try files.rewrite(.state, id, content) }
-                present[id] = Set(Self.lines(content))
+                present[id] = Set(StateEntry.lines(content))
             }
-            let missing = Self.lines(lines).filter { present[id]?.insert($0).inserted ?? true }
-            if missing.isEmpty { return }
-            try files.append(.state, id, ByteBuffer(string: missing.map { $0 + "\n" }.joined()))
+            let missing = StateEntry.lines(lines, notIn: &present[id, default: []])
+            if missing.readableBytes > 0 { try files.append(.state, id, missing) }
         case .note, .done:
             try files.apply(operation)
         }
-    }
-
-    private static func lines(_ content: ByteBuffer) -> [String] {
-        content.readableBytesView.split(separator: UInt8(ascii: "\n")).map { String(decoding: $0, as: UTF8.self) }
     }
 }

@@ -195,10 +195,10 @@ final class Publisher: @unchecked Sendable {
     private func attempt(_ work: Work, isRetry: Bool = false) -> SpoolError? {
         do throws(SpoolError) {
             switch work {
-            case .operation(let operation): try files.apply(operation)
+            case .operation(let operation): try files.apply(operation, again: isRetry)
             case .filing(let id, let file, let lines):
                 try files.create(.queue, id, file)
-                if lines.readableBytes > 0 { try files.append(.state, id, lines) }
+                if lines.readableBytes > 0 { try files.apply(.state(id, lines: lines), again: isRetry) }
                 unfiled.filed(id)
             }
             return nil

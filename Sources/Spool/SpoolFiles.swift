@@ -151,16 +151,24 @@ struct SpoolFiles: Sendable {
         try convert { () throws(FileError) in
             let before = try disk.status(of: file).size
             do throws(FileError) {
-                // What a torn append left behind must not run into the first line; its checksum makes it be passed over.
+                // What a torn append left behind must not run into the first line. More than an LF: only that may have
+                // been missing, and then the line, which is written once more now, would be there twice.
                 let isTorn =
                     before > 0 ? try disk.read(1, from: file, at: before - 1).readableBytesView.first != 10 : false
-                if isTorn { try disk.write(ByteBuffer(string: "\n"), to: file) }
+                if isTorn { try disk.write(ByteBuffer(string: "!\n"), to: file) }
                 try disk.write(lines, to: file)
             } catch {
                 try? disk.truncate(file, to: before)
                 throw error
             }
         }
+    }
+
+    /// Appends those of the lines that the state file hasn't got: an append that failed may have written some of them.
+    func appendAgain(_ id: MessageID, _ lines: ByteBuffer) throws(SpoolError) {
+        var present = Set(StateEntry.lines(try readIfThere(.state, id) ?? ByteBuffer()))
+        let missing = StateEntry.lines(lines, notIn: &present)
+        if missing.readableBytes > 0 { try append(.state, id, missing) }
     }
 
     /// Writes what a file has over itself, so that the next sync writes it.
@@ -264,11 +272,14 @@ struct SpoolFiles: Sendable {
 }
 
 extension SpoolFiles {
-    /// Does to the files what an operation says. Doing it again changes nothing but the times of files.
-    func apply(_ operation: SpoolOperation) throws(SpoolError) {
+    /// Does to the files what an operation says.
+    ///
+    /// - Parameter again: whether it may have been done in part before.
+    func apply(_ operation: SpoolOperation, again: Bool = false) throws(SpoolError) {
         switch operation {
         case .put(let id, let file): try create(.queue, id, file)
-        case .state(let id, let lines), .note(let id, let lines): try append(.state, id, lines)
+        case .state(let id, let lines), .note(let id, let lines):
+            if again { try appendAgain(id, lines) } else { try append(.state, id, lines) }
         case .done(let id):
             try remove(.state, id)
             try remove(.queue, id)

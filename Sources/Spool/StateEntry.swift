@@ -98,6 +98,21 @@ package struct StateEntry: Equatable, Sendable {
     /// All entries of a state file. Lines that were torn by a power failure, or lost octets, are passed over: the
     /// worst that comes of it is another attempt.
     package static func parse(_ octets: ByteBuffer) -> [StateEntry] {
-        octets.readableBytesView.split(separator: UInt8(ascii: "\n")).compactMap { StateEntry(line: $0) }
+        lines(octets).compactMap { StateEntry(line: $0) }
+    }
+
+    /// The lines of a state file, without their ends. What has no end was torn, even if only its end is missing.
+    static func lines(_ octets: ByteBuffer) -> [ByteBufferView] {
+        octets.readableBytesView.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast()
+    }
+
+    /// The lines that are not among these yet, with their ends; afterwards they are.
+    static func lines(_ octets: ByteBuffer, notIn present: inout Set<ByteBufferView>) -> ByteBuffer {
+        var missing = ByteBuffer()
+        for line in lines(octets) where present.insert(line).inserted {
+            missing.writeBytes(line)
+            missing.writeInteger(UInt8(ascii: "\n"))
+        }
+        return missing
     }
 }

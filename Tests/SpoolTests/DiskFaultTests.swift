@@ -75,6 +75,23 @@ import Glibc
         await spool.close()
     }
 
+    /// An append that failed may have left any part of its line, and cutting that off may have failed as well.
+    @Test func tornLineIsOnceThereWhenItIsWrittenAgain() async throws {
+        let disk = SimulatedFileSystem(seed: 1)
+        try disk.makeDirectory("/spool", in: nil, mode: 0o700)
+        let files = try SpoolFiles(path: "/spool", disk: disk, owner: "test")
+        defer { files.close() }
+        let line = ByteBuffer(string: StateEntry.delivered(1).line)
+        for length in 0..<line.readableBytes {
+            let id = MessageID(time: UInt64(length), random: 0)
+            let part = try #require(line.getSlice(at: 0, length: length))
+            try files.replace(.state, id, part)
+            try files.append(.state, id, line)
+            let content = try #require(try files.readIfThere(.state, id))
+            #expect(StateEntry.parse(content) == [.delivered(1)], "\(length) octets")
+        }
+    }
+
     @Test func oneProcessOwnsASpool() async throws {
         let directory = TemporarySpool()
         let spool = try directory.open()
