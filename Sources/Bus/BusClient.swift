@@ -16,7 +16,6 @@ package final class BusClient: @unchecked Sendable {
     private var connecting: [CheckedContinuation<Void, Never>]?
     private var lastTag: UInt64 = 0
     private var inFlight: [String: ReplyHandler] = [:]
-    private var flushScheduled = false
 
     /// - Parameters:
     ///   - path: of the socket.
@@ -96,7 +95,8 @@ package final class BusClient: @unchecked Sendable {
         frame["tag"] = tag
         inFlight[tag] = handler
         connection.write(frame)
-        scheduleFlush()
+        // Requests of one turn of the loop leave together.
+        connection.flushSoon()
         return tag
     }
 
@@ -105,18 +105,7 @@ package final class BusClient: @unchecked Sendable {
     package func write(_ frame: Frame) {
         loop.assertInEventLoop()
         connection?.write(frame)
-        scheduleFlush()
-    }
-
-    /// Requests of one turn of the loop leave together.
-    private func scheduleFlush() {
-        guard !flushScheduled else { return }
-        flushScheduled = true
-        loop.execute { [self] in
-            flushScheduled = false
-            guard let connection else { return }
-            Task(executorPreference: LoopExecutor.of(loop)) { try? await connection.flush() }
-        }
+        connection?.flushSoon()
     }
 
     private func readReplies(_ connection: Connection) async {

@@ -41,8 +41,9 @@ package struct FrameParser: Sendable {
     /// The next frame, or nil where more octets are needed; the buffer keeps what belongs to later frames.
     package mutating func next(from buffer: inout ByteBuffer) throws(FrameError) -> Frame? {
         if pending == nil {
-            guard let head = try takeHead(from: &buffer) else { return nil }
-            pending = try parseHead(head)
+            guard let length = try findHead(in: buffer.readableBytesUInt8Span) else { return nil }
+            pending = try parse(buffer.readableBytesUInt8Span.extracting(first: length))
+            buffer.moveReaderIndex(forwardBy: length)
         }
         guard let (frame, size) = pending else { return nil }
         if size < 0 {
@@ -56,82 +57,104 @@ package struct FrameParser: Sendable {
         return whole
     }
 
-    /// The head with its last line's end, without the empty line.
-    private mutating func takeHead(from buffer: inout ByteBuffer) throws(FrameError) -> ByteBufferView? {
-        let view = buffer.readableBytesView
-        var position = view.startIndex + min(searched, view.count)
-        while let end = view[position...].firstIndex(of: UInt8(ascii: "\n")) {
-            let next = end + 1
-            // The empty line: this LF directly behind another one, or with a CR between them.
-            let before = end - 1
-            let isEmpty =
-                before >= view.startIndex
-                && (view[before] == UInt8(ascii: "\n")
-                    || (view[before] == UInt8(ascii: "\r") && before - 1 >= view.startIndex
-                        && view[before - 1] == UInt8(ascii: "\n")))
-            if isEmpty {
-                let head = view[view.startIndex..<next]
-                guard head.count <= limits.head else { throw .headTooLong }
-                buffer.moveReaderIndex(forwardBy: head.count)
+    /// How many octets the head has, with the empty line; nil where its end has not arrived.
+    private mutating func findHead(in octets: Span<UInt8>) throws(FrameError) -> Int? {
+        var position = min(searched, octets.count)
+        while position < octets.count {
+            if octets[position] == .lineFeed, Self.isEmptyLine(endingAt: position, octets) {
+                guard position < limits.head else { throw .headTooLong }
                 searched = 0
-                return head
+                return position + 1
             }
-            position = next
+            position += 1
         }
-        searched = position - view.startIndex
-        guard view.count <= limits.head else { throw .headTooLong }
+        searched = position
+        guard octets.count <= limits.head else { throw .headTooLong }
         return nil
     }
 
+    /// Whether this LF is directly behind another one, or with a CR between them.
+    private static func isEmptyLine(endingAt position: Int, _ octets: Span<UInt8>) -> Bool {
+        guard position >= 1 else { return false }
+        if octets[position - 1] == .lineFeed { return true }
+        return position >= 2 && octets[position - 1] == .carriageReturn && octets[position - 2] == .lineFeed
+    }
+
     /// The size is -1 where the frame has no body.
-    private func parseHead(_ head: ByteBufferView) throws(FrameError) -> (Frame, Int) {
-        var lines = head.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: true).makeIterator()
-        guard let first = lines.next(), let verb = Self.verb(first) else { throw .malformedVerb }
-        var frame = Frame(verb)
+    ///
+    /// - Parameter head: lines that all have their ends, the empty one last.
+    private func parse(_ head: Span<UInt8>) throws(FrameError) -> (Frame, Int) {
+        var frame: Frame?
         var size = -1
-        while let line = lines.next() {
-            let line = line.last == UInt8(ascii: "\r") ? line.dropLast() : line
-            if line.isEmpty { break }
-            guard frame.fields.count < limits.fields else { throw .tooManyFields }
+        var start = 0
+        for position in head.indices where head[position] == .lineFeed {
+            let end = position > start && head[position - 1] == .carriageReturn ? position - 1 : position
+            let line = head.extracting(start..<end)
+            start = position + 1
+            if frame == nil {
+                // Empty lines in front of a frame are passed over.
+                if line.isEmpty && end == position { continue }
+                guard let verb = Self.verb(line) else { throw .malformedVerb }
+                frame = Frame(verb)
+                continue
+            }
+            if line.isEmpty { continue }
+            guard frame.map({ $0.fields.count < limits.fields }) ?? false else { throw .tooManyFields }
             guard let field = Self.field(line) else { throw .malformedField }
             guard field.name == "size" else {
-                frame.fields.append(field)
+                frame?.fields.append(field)
                 continue
             }
             guard size < 0, let count = Int(field.value), count >= 0 else { throw .malformedSize }
             guard count <= limits.body else { throw .bodyTooLong }
             size = count
         }
+        guard let frame else { throw .malformedVerb }
         return (frame, size)
     }
 
-    private static func verb(_ line: ByteBufferView) -> String? {
-        let line = line.last == UInt8(ascii: "\r") ? line.dropLast() : line
-        let isVerb = line.allSatisfy { octet in
-            (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(octet)
-                || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(octet)
-                || octet == UInt8(ascii: "-")
+    private static func verb(_ line: Span<UInt8>) -> String? {
+        guard (1...32).contains(line.count) else { return nil }
+        for index in line.indices {
+            switch line[index] {
+            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"): break
+            default: return nil
+            }
         }
-        return isVerb && (1...32).contains(line.count) ? String(decoding: line, as: UTF8.self) : nil
+        return text(line)
     }
 
-    private static func field(_ line: ByteBufferView) -> Frame.Field? {
-        guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { return nil }
-        let name = line[line.startIndex..<colon]
-        let isName = name.allSatisfy { octet in
-            (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(octet)
-                || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(octet)
-                || octet == UInt8(ascii: "-")
+    private static func field(_ line: Span<UInt8>) -> Frame.Field? {
+        var colon = 0
+        var isCoded = false
+        search: while true {
+            guard colon < line.count else { return nil }
+            switch line[colon] {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"):
+                colon += 1
+            case UInt8(ascii: ":"): break search
+            default: return nil
+            }
         }
-        guard isName, (1...64).contains(name.count) else { return nil }
-        var value = line[(colon + 1)...]
-        if value.first == UInt8(ascii: " ") { value = value.dropFirst() }
-        guard let decoded = decodeValue(value) else { return nil }
-        return Frame.Field(String(decoding: name, as: UTF8.self), decoded)
+        guard (1...64).contains(colon) else { return nil }
+        var start = colon + 1
+        if start < line.count, line[start] == UInt8(ascii: " ") { start += 1 }
+        let value = line.extracting(droppingFirst: start)
+        for index in value.indices where value[index] == UInt8(ascii: "%") { isCoded = true }
+        guard let decoded = isCoded ? decode(value) : text(value) else { return nil }
+        return Frame.Field(text(line.extracting(first: colon)), decoded)
     }
 
-    private static func decodeValue(_ value: ByteBufferView) -> String? {
-        guard value.contains(UInt8(ascii: "%")) else { return String(decoding: value, as: UTF8.self) }
-        return PercentCoding.decode(value).map { String(decoding: $0, as: UTF8.self) }
+    private static func decode(_ value: Span<UInt8>) -> String? {
+        value.withUnsafeBufferPointer { PercentCoding.decode($0) }.map { String(decoding: $0, as: UTF8.self) }
     }
+
+    private static func text(_ octets: Span<UInt8>) -> String {
+        octets.withUnsafeBufferPointer { String(decoding: $0, as: UTF8.self) }
+    }
+}
+
+extension UInt8 {
+    fileprivate static let lineFeed = UInt8(ascii: "\n")
+    fileprivate static let carriageReturn = UInt8(ascii: "\r")
 }

@@ -6,12 +6,14 @@ import NIOPosix
 import Glibc
 #endif
 
-/// Log lines on their way to a descriptor. Those of one turn of an event loop leave in one write; what is urgent, and what
-/// other threads say, leaves at once. Lines are never mixed and keep their order.
+/// Log lines on their way to a descriptor. What is urgent, and what other threads than event loops say, leaves at once; the
+/// rest at the end of the loop's turn, and where there is much of it, a hundred times a second. Lines are never mixed and
+/// keep their order.
 package final class LogLines: Sendable {
     private struct State {
         var octets = ByteBuffer()
         var isFlushScheduled = false
+        var written = NIODeadline.distantPast
     }
 
     private let descriptor: CInt
@@ -19,6 +21,8 @@ package final class LogLines: Sendable {
 
     /// More than this isn't kept. Octets.
     private static let limit = 32 * 1024
+    /// Between two writes that nothing urges.
+    private static let pause = TimeAmount.milliseconds(10)
 
     /// - Parameter descriptor: stays the caller's.
     package init(descriptor: CInt) { self.descriptor = descriptor }
@@ -26,25 +30,26 @@ package final class LogLines: Sendable {
     /// Adds a line with its end.
     ///
     /// - Parameter isUrgent: whether it must be out when this returns.
-    func add(_ line: String, isUrgent: Bool) {
+    func add(_ line: ByteBuffer, isUrgent: Bool) {
         let loop = isUrgent ? nil : MultiThreadedEventLoopGroup.currentEventLoop
-        let schedules = state.withLockedValue { state in
-            state.octets.writeString(line)
+        let flushTime: NIODeadline? = state.withLockedValue { state in
+            state.octets.writeImmutableBuffer(line)
             if loop == nil || state.octets.readableBytes > Self.limit {
                 write(&state)
-                return false
+                return nil
             }
-            defer { state.isFlushScheduled = true }
-            return !state.isFlushScheduled
+            if state.isFlushScheduled { return nil }
+            state.isFlushScheduled = true
+            return state.written + Self.pause
         }
-        if schedules {
-            loop?.execute { [self] in
-                state.withLockedValue { state in
-                    state.isFlushScheduled = false
-                    write(&state)
-                }
+        guard let loop, let flushTime else { return }
+        let flush: @Sendable () -> Void = { [self] in
+            state.withLockedValue { state in
+                state.isFlushScheduled = false
+                write(&state)
             }
         }
+        if flushTime <= .now() { loop.execute(flush) } else { loop.scheduleTask(deadline: flushTime, flush) }
     }
 
     /// Writes what waits. For the end of the process.
@@ -60,5 +65,6 @@ package final class LogLines: Sendable {
             state.octets.moveReaderIndex(forwardBy: count)
         }
         state.octets.clear()
+        state.written = .now()
     }
 }

@@ -1,4 +1,5 @@
 import Logging
+import NIOCore
 
 /// One logfmt line an event on standard error, for the supervisor to keep: `level=info msg="…" name=value …`. No time:
 /// supervisors put their own in front.
@@ -20,48 +21,79 @@ package struct LogfmtHandler: LogHandler {
     }
 
     package func log(event: LogEvent) {
-        var line = "level=\(event.level.rawValue) msg="
-        Self.append("\(event.message)", to: &line)
-        for (key, value) in metadata.sorted(by: { $0.key < $1.key }) { Self.append(key, value, to: &line) }
-        // A dictionary has no order of its own.
-        for (key, value) in (event.metadata ?? [:]).sorted(by: { $0.key < $1.key }) {
-            Self.append(key, value, to: &line)
-        }
-        line += "\n"
+        var line = ByteBuffer()
+        line.reserveCapacity(Self.usualLength)
+        line.writeStaticString("level=")
+        line.writeString(event.level.rawValue)
+        line.writeStaticString(" msg=")
+        line.writeLogfmt(event.message.description)
+        if !metadata.isEmpty { Self.append(metadata, to: &line) }
+        if let metadata = event.metadata { Self.append(metadata, to: &line) }
+        line.writeStaticString("\n")
         lines.add(line, isUrgent: event.level >= .warning)
     }
 
-    private static func append(_ key: String, _ value: Logger.MetadataValue, to line: inout String) {
-        line += " "
-        line += key
-        line += "="
-        append("\(value)", to: &line)
-    }
+    private static let usualLength = 240
 
-    /// Quotes a value where it holds anything but plain printable characters: nothing from outside can start a line.
-    private static func append(_ value: String, to line: inout String) {
-        let isPlain =
-            !value.isEmpty
-            && value.utf8.allSatisfy { $0 > 0x20 && $0 != 0x22 && $0 != 0x3d && $0 != 0x5c && $0 != 0x7f }
-        if isPlain {
-            line += value
-            return
+    private static func append(_ metadata: Logger.Metadata, to line: inout ByteBuffer) {
+        // A dictionary has no order of its own.
+        for (key, value) in metadata.sorted(by: { $0.key < $1.key }) {
+            line.writeStaticString(" ")
+            line.writeString(key)
+            line.writeStaticString("=")
+            if case .string(let text) = value { line.writeLogfmt(text) } else { line.writeLogfmt(value.description) }
         }
-        line += "\""
-        for scalar in value.unicodeScalars {
-            switch scalar {
-            case "\"": line += "\\\""
-            case "\\": line += "\\\\"
-            case "\n": line += "\\n"
-            case "\r": line += "\\r"
-            case "\t": line += "\\t"
-            case let scalar where scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value):
-                line += "\\x"
-                line += String(scalar.value >> 4, radix: 16)
-                line += String(scalar.value & 15, radix: 16)
-            default: line.unicodeScalars.append(scalar)
+    }
+}
+
+extension ByteBuffer {
+    /// Quotes a value where it holds anything but plain printable characters: nothing from outside can start a line.
+    fileprivate mutating func writeLogfmt(_ value: String) {
+        var value = value
+        value.withUTF8 { octets in
+            let isPlain = !octets.isEmpty && octets.allSatisfy { Self.isPrintable($0) && $0 != 0x20 && $0 != 0x3d }
+            if isPlain {
+                writeBytes(octets)
+            } else {
+                writeStaticString("\"")
+                writeEscaped(octets)
+                writeStaticString("\"")
             }
         }
-        line += "\""
+    }
+
+    /// As it stands within quotes.
+    private static func isPrintable(_ octet: UInt8) -> Bool {
+        octet >= 0x20 && octet != 0x22 && octet != 0x5c && octet != 0x7f
+    }
+
+    private mutating func writeEscaped(_ octets: UnsafeBufferPointer<UInt8>) {
+        var written = 0
+        var index = 0
+        while index < octets.count {
+            let octet = octets[index]
+            // U+0080 to U+009F are control characters too.
+            let isLateControl = octet == 0xc2 && index + 1 < octets.count && octets[index + 1] < 0xa0
+            guard isLateControl || !Self.isPrintable(octet) else {
+                index += 1
+                continue
+            }
+            writeBytes(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(octets)[written..<index]))
+            if isLateControl { index += 1 }
+            switch octets[index] {
+            case UInt8(ascii: "\""): writeStaticString("\\\"")
+            case UInt8(ascii: "\\"): writeStaticString("\\\\")
+            case UInt8(ascii: "\n"): writeStaticString("\\n")
+            case UInt8(ascii: "\r"): writeStaticString("\\r")
+            case UInt8(ascii: "\t"): writeStaticString("\\t")
+            default:
+                writeStaticString("\\x")
+                writeString(String(octets[index] >> 4, radix: 16))
+                writeString(String(octets[index] & 15, radix: 16))
+            }
+            index += 1
+            written = index
+        }
+        writeBytes(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(octets)[written...]))
     }
 }

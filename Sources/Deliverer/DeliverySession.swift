@@ -148,12 +148,12 @@ final class DeliverySession: @unchecked Sendable {
     private func record(_ result: DeliveryResult, _ recipient: EnvelopeRecipient, _ request: DeliverRequest) {
         counters.count(result.action)
         var metadata: Logger.Metadata = [
-            "id": "\(request.id)", "recipient": "\(recipient)", "result": "\(result.action.rawValue)",
-            "status": "\(result.status)",
+            "id": .string(request.id), "recipient": .string(recipient.description),
+            "result": .string(result.action.rawValue), "status": .string(result.status.description),
         ]
         if let remote = result.remote { metadata["remote"] = "\(remote)" }
         if result.action != .relayed {
-            metadata["text"] = "\(result.text)"
+            metadata["text"] = .string(result.text)
             if let words = result.diagnostic { metadata["diagnostic"] = "\(words)" }
         }
         logger.info(settings.event, metadata: metadata)

@@ -39,17 +39,20 @@ package enum PercentCoding {
 extension ByteBuffer {
     /// Appends a value of a `name: value` line, coded where that is needed.
     package mutating func writePercentCoded(_ value: String) {
-        guard PercentCoding.isNeeded(value) else {
-            writeString(value)
-            return
-        }
-        for octet in value.utf8 {
-            switch octet {
-            case 0: writeStaticString("%00")
-            case 10: writeStaticString("%0A")
-            case 13: writeStaticString("%0D")
-            case UInt8(ascii: "%"): writeStaticString("%25")
-            default: writeInteger(octet)
+        var value = value
+        value.withUTF8 { octets in
+            if !octets.contains(where: PercentCoding.isCoded) {
+                writeBytes(octets)
+                return
+            }
+            for octet in octets {
+                switch octet {
+                case 0: writeStaticString("%00")
+                case 10: writeStaticString("%0A")
+                case 13: writeStaticString("%0D")
+                case UInt8(ascii: "%"): writeStaticString("%25")
+                default: writeInteger(octet)
+                }
             }
         }
     }

@@ -1,5 +1,9 @@
 import NIOCore
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// Where the octets of a delivery come from.
 package protocol DeliverySource: Sendable {
     /// How many there are.
@@ -72,24 +76,26 @@ struct LineEndReducer {
 
     mutating func reduce(_ piece: ByteBuffer, into output: inout [UInt8]) {
         output.reserveCapacity(output.count + piece.readableBytes + 1)
-        var start = 0
         piece.withUnsafeReadableBytes { octets in
-            for index in octets.indices {
-                let octet = octets[index]
-                if heldCR {
-                    heldCR = false
-                    if octet != 10 { output.append(13) }
-                }
-                if octet == 13 {
-                    output.append(contentsOf: octets[start..<index])
-                    start = index + 1
-                    heldCR = true
-                } else if octet == 10 {
-                    lines += 1
-                }
+            lines += octets.count { $0 == 10 }
+            if heldCR, let first = octets.first {
+                heldCR = false
+                if first != 10 { output.append(13) }
             }
-            if start < octets.count { output.append(contentsOf: octets[start...]) }
+            var start = 0
+            while let end = Self.nextCR(in: octets, from: start) {
+                output.append(contentsOf: octets[start..<end])
+                start = end + 1
+                heldCR = start == octets.count
+                if !heldCR, octets[start] != 10 { output.append(13) }
+            }
+            output.append(contentsOf: octets[start...])
         }
+    }
+
+    private static func nextCR(in octets: UnsafeRawBufferPointer, from start: Int) -> Int? {
+        guard start < octets.count, let base = octets.baseAddress else { return nil }
+        return memchr(base + start, 13, octets.count - start).map { base.distance(to: UnsafeRawPointer($0)) }
     }
 
     /// What was held back at the end.

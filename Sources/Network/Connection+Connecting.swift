@@ -20,6 +20,7 @@ extension Connection {
         var bootstrap = ClientBootstrap(group: loop).connectTimeout(timeout)
             .channelOption(.allowRemoteHalfClosure, value: true)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .channelOption(.recvAllocator, value: Self.receiveAllocator)
             .channelOption(.socketOption(.so_rcvbuf), value: InternetSocket.receiveBuffer)
         if let source { bootstrap = bootstrap.bind(to: source) }
         return try await connect { try await bootstrap.connect(to: address, channelInitializer: Self.make) }
@@ -30,6 +31,7 @@ extension Connection {
     /// - Throws: `failed` with the system's reason, such as that nobody listens there.
     package static func connect(unix path: String, on loop: any EventLoop) async throws(ConnectionError) -> Connection {
         let bootstrap = ClientBootstrap(group: loop).channelOption(.allowRemoteHalfClosure, value: true)
+            .channelOption(.recvAllocator, value: Self.receiveAllocator)
         return try await connect {
             try await bootstrap.connect(unixDomainSocketPath: path, channelInitializer: Self.make)
         }
@@ -47,6 +49,9 @@ extension Connection {
             throw .failed(Self.reason(error))
         }
     }
+
+    /// Buffers that a usual message fits in: not to be read in three calls because commands were short before it.
+    static let receiveAllocator = AdaptiveRecvByteBufferAllocator(minimum: 8192, initial: 8192, maximum: 65536)
 
     /// Puts a connection behind a new channel. For channel initializers.
     static func make(_ channel: any Channel) -> EventLoopFuture<Connection> {

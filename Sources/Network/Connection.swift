@@ -28,7 +28,10 @@ package final class Connection: @unchecked Sendable {
     package var deadline: NIODeadline?
     /// How much may arrive unasked before reading from the socket pauses. Octets.
     package var inputLimit = 128 * 1024
+    /// Whether the peer has said that it's done, as with QUIT: it has nothing more to send, and `close` doesn't wait for it.
+    package var peerIsDone = false
 
+    private let executor: LoopExecutor
     private var output = ByteBuffer()
     private var flushesAtEndOfTurn = false
     private var reader: CheckedContinuation<Void, Never>?
@@ -43,6 +46,7 @@ package final class Connection: @unchecked Sendable {
     private var waitUntil: NIODeadline?
     private var alarm: Scheduled<Void>?
     private var alarmTime: NIODeadline?
+    private var lingering: Scheduled<Void>?
 
     /// The most that is collected in the output buffer before it's handed to the channel. Octets.
     private static let outputChunk = 64 * 1024
@@ -52,6 +56,7 @@ package final class Connection: @unchecked Sendable {
     init(channel: any Channel) {
         self.channel = channel
         eventLoop = channel.eventLoop
+        executor = LoopExecutor.of(eventLoop)
         remoteAddress = channel.remoteAddress.flatMap { $0.pathname == nil ? $0 : nil }
         localAddress = channel.localAddress.flatMap { $0.pathname == nil ? $0 : nil }
     }
@@ -273,15 +278,17 @@ package final class Connection: @unchecked Sendable {
         alarm?.cancel()
         alarm = nil
         input = ByteBuffer()
-        if atEnd || failure == .closed {
+        if atEnd || failure == .closed || peerIsDone && isFlushed {
             channel.close(promise: nil)
         } else {
             channel.close(mode: .output, promise: nil)
-            let channel = channel
-            eventLoop.scheduleTask(in: Self.linger) { channel.close(promise: nil) }
+            lingering = eventLoop.scheduleTask(in: Self.linger) { [channel] in channel.close(promise: nil) }
             resumeReading()
         }
     }
+
+    /// Whether the kernel has all that was written.
+    private var isFlushed: Bool { (try? channel.syncOptions?.getOption(.bufferedWritableBytes)) == 0 }
 
     /// Closes at once, without sending what was written.
     package func abort() {
@@ -313,7 +320,7 @@ package final class Connection: @unchecked Sendable {
     }
 
     func receivedBatch() {
-        if hasNews { resumeReader() }
+        if hasNews { executor.perform(resumeReader) }
     }
 
     func inputEnded() {
@@ -327,6 +334,8 @@ package final class Connection: @unchecked Sendable {
         eventLoop.assertInEventLoop()
         atEnd = true
         if failure == nil { failure = .closed }
+        lingering?.cancel()
+        lingering = nil
         resumeReader()
         resumeWriter()
     }
@@ -348,7 +357,7 @@ package final class Connection: @unchecked Sendable {
 
     /// Whether a read may go to the socket now; otherwise it's remembered until `input` was consumed.
     func mayRead() -> Bool {
-        if isClosing || wantsMore || input.readableBytes < inputLimit { return true }
+        if isClosing || wantsMore || reader != nil || input.readableBytes < inputLimit { return true }
         heldRead = true
         return false
     }

@@ -40,7 +40,11 @@ package enum InternetSocket {
         guard socket >= 0 else { throw SocketError("bind \(address)") }
         var on: CInt = 1
         let length = socklen_t(MemoryLayout<CInt>.size)
-        if type == CInt(SOCK_STREAM.rawValue) { setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &on, length) }
+        if type == CInt(SOCK_STREAM.rawValue) {
+            setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &on, length)
+            // Connections have it from their listener.
+            setsockopt(socket, CInt(IPPROTO_TCP), TCP_NODELAY, &on, length)
+        }
         var octets = CInt(receiveBuffer)
         setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &octets, length)
         if isV6 { setsockopt(socket, CInt(IPPROTO_IPV6), IPV6_V6ONLY, &on, length) }

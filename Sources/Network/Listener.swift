@@ -37,6 +37,8 @@ package final class Listener: Sendable {
 
     /// Connections that the kernel holds until we accept them.
     private static let backlog: CInt = 1024
+    /// Loops that all accept on one socket.
+    private static let maximumAcceptors = 4
 
     private let group: any EventLoopGroup
     private let limits: Limits
@@ -62,15 +64,40 @@ package final class Listener: Sendable {
         refuse: (@Sendable (Connection, Refusal) async -> Void)? = nil,
         session: @escaping @Sendable (Connection) async -> Void
     ) async throws {
-        let bootstrap = ServerBootstrap(group: group)
-            .childChannelOption(.allowRemoteHalfClosure, value: true)
-            .childChannelInitializer { [self] channel in
-                Connection.make(channel).map { connection in self.admit(connection, refuse: refuse, session: session) }
+        for (socket, acceptor, sessions) in try Self.acceptors(socket, group) {
+            let bootstrap = ServerBootstrap(group: acceptor, childGroup: sessions)
+                // One at a time: another loop may have time for the next one.
+                .serverChannelOption(.maxMessagesPerRead, value: 1)
+                .childChannelOption(.allowRemoteHalfClosure, value: true)
+                .childChannelOption(.recvAllocator, value: Connection.receiveAllocator)
+                .childChannelInitializer { [self] channel in
+                    Connection.make(channel).map { self.admit($0, refuse: refuse, session: session) }
+                }
+            let channel = try await bootstrap.withBoundSocket(socket).get()
+            // NIO has called listen with its own backlog.
+            _ = listen(socket, Self.backlog)
+            channels.withLockedValue { $0.append(channel) }
+        }
+    }
+
+    /// Who accepts, and where the sessions run: each loop for itself, so that no connection passes from thread to thread.
+    /// Where there are many loops, one of them accepts for all: each new connection would wake each of them.
+    private static func acceptors(
+        _ socket: CInt,
+        _ group: any EventLoopGroup
+    ) throws(SocketError) -> [(socket: CInt, acceptor: any EventLoopGroup, sessions: any EventLoopGroup)] {
+        let loops = Array(group.makeIterator())
+        guard (2...maximumAcceptors).contains(loops.count) else { return [(socket, group, group)] }
+        var acceptors: [(CInt, any EventLoopGroup, any EventLoopGroup)] = []
+        for (index, loop) in loops.enumerated() {
+            let own = index == 0 ? socket : fcntl(socket, F_DUPFD_CLOEXEC, 0)
+            guard own >= 0 else {
+                for (other, _, _) in acceptors { Glibc.close(other) }
+                throw SocketError("share a listening socket")
             }
-        let channel = try await bootstrap.withBoundSocket(socket).get()
-        // NIO has called listen with its own backlog.
-        _ = listen(socket, Self.backlog)
-        channels.withLockedValue { $0.append(channel) }
+            acceptors.append((own, loop, loop))
+        }
+        return acceptors
     }
 
     private func admit(
@@ -80,8 +107,6 @@ package final class Listener: Sendable {
     ) {
         if connection.remoteAddress == nil {
             connection.peerUser = Self.onSocket(of: connection) { UInt32(exactly: CLinux_peer_uid($0)) }
-        } else {
-            _ = try? connection.channel.syncOptions?.setOption(.tcpOption(.tcp_nodelay), value: 1)
         }
         let client = connection.remoteAddress?.clientKey
         let refusal = enter(connection, client: client)

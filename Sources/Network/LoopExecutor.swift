@@ -1,16 +1,66 @@
+import DequeModule
 import NIOConcurrencyHelpers
 import NIOCore
 
 /// Runs tasks on the thread of an event loop, so that a session's straight-line code and its channel need no hops and
 /// no locks between them.
-package final class LoopExecutor: TaskExecutor {
+package final class LoopExecutor: TaskExecutor, @unchecked Sendable {
+    // Unchecked: `ready` and the two behind it belong to the loop's thread, which debug builds check at every way in.
+
     private let loop: any EventLoop
+    /// In the order they came.
+    private var ready: Deque<UnownedJob> = []
+    /// Jobs are being run, or will be when `perform` is over.
+    private var isRunning = false
+    private var isScheduled = false
+
+    /// Jobs that are run before the loop looks after its sockets again.
+    private static let turn = 64
 
     package init(_ loop: any EventLoop) { self.loop = loop }
 
     package func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
-        loop.execute { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
+        if loop.inEventLoop {
+            add(job)
+        } else {
+            loop.execute { [self] in perform { ready.append(job) } }
+        }
+    }
+
+    /// Does what makes tasks ready, and runs these before it returns: no turn of the loop lies between octets that arrived
+    /// and the session that waits for them.
+    func perform(_ body: () -> Void) {
+        loop.assertInEventLoop()
+        guard !isRunning else { return body() }
+        isRunning = true
+        body()
+        runReady()
+        isRunning = false
+        if !ready.isEmpty { schedule() }
+    }
+
+    private func add(_ job: UnownedJob) {
+        loop.assertInEventLoop()
+        ready.append(job)
+        if !isRunning { schedule() }
+    }
+
+    private func schedule() {
+        guard !isScheduled else { return }
+        isScheduled = true
+        loop.execute { [self] in
+            isScheduled = false
+            perform {}
+        }
+    }
+
+    private func runReady() {
+        var left = Self.turn
+        while left > 0, let job = ready.popFirst() {
+            left -= 1
+            job.runSynchronously(on: asUnownedTaskExecutor())
+        }
     }
 
     private static let known = NIOLockedValueBox<[ObjectIdentifier: LoopExecutor]>([:])

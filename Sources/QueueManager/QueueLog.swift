@@ -11,10 +11,11 @@ struct QueueLog: Sendable {
 
     func accepted(_ id: MessageID, _ envelope: MessageEnvelope, octets: Int) {
         var metadata: Logger.Metadata = [
-            "sender": "\(envelope.sender)", "octets": "\(octets)", "recipients": "\(envelope.recipients.count)",
+            "sender": .string(envelope.sender.description), "octets": .string(String(octets)),
+            "recipients": .string(String(envelope.recipients.count)),
         ]
-        if let client = envelope.client { metadata["client"] = "\(client)" }
-        if let user = envelope.user { metadata["user"] = "\(user)" }
+        if let client = envelope.client { metadata["client"] = .string(client) }
+        if let user = envelope.user { metadata["user"] = .string(user) }
         if let uid = envelope.uid { metadata["uid"] = "\(uid)" }
         logger.info("\(id) accepted", metadata: metadata)
     }
@@ -23,8 +24,8 @@ struct QueueLog: Sendable {
         logger.info(
             "\(job.message.id) \(word)",
             metadata: [
-                "recipient": "\(recipient)", "status": "\(result.status)", "text": "\(result.summary)",
-                "attempt": "\(job.attempts + 1)",
+                "recipient": .string(recipient.description), "status": .string(result.status.description),
+                "text": .string(result.summary), "attempt": .string(String(job.attempts + 1)),
             ]
         )
     }

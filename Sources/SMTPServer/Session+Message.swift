@@ -130,13 +130,13 @@ extension Session {
     /// Replies to the end of the message, counts it and logs it.
     private func conclude(_ transaction: Transaction, _ intake: MessageIntake, _ verdict: Verdict) {
         var metadata: Logger.Metadata = [
-            "client": "\(client)", "helo": "\(helo ?? "")", "protocol": "\(protocolName)",
-            "sender": "\(transaction.sender.path)", "recipients": "\(transaction.recipients.count)",
-            "octets": "\(intake.octets)",
+            "client": .string(client), "helo": .string(helo ?? ""), "protocol": .string(protocolName),
+            "sender": .string(transaction.sender.path.description),
+            "recipients": .string(String(transaction.recipients.count)), "octets": .string(String(intake.octets)),
         ]
-        if let user { metadata["user"] = "\(user)" }
+        if let user { metadata["user"] = .string(user) }
         if let id = verdict.id {
-            metadata["id"] = "\(id)"
+            metadata["id"] = .string(id)
             counters.messages.increment()
             counters.messageOctets.increment(by: intake.octets)
             logger.info("message accepted", metadata: metadata)

@@ -162,6 +162,7 @@ final class Session {
             reply(.help, .success, "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY STARTTLS AUTH HELP QUIT; see RFC 5321")
         case .quit:
             reply(.closing, .success, "\(settings.hostname) closing connection")
+            connection.peerIsDone = true
             return .close
         case .startTLS: return try await startTLS()
         case .auth(let mechanism, let response):
