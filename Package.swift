@@ -211,7 +211,7 @@ let package = Package(
         tests("ZoneTransfer", ["DNS"]),
         tests("SASL", []),
         tests("TLS", ["COpenSSL", nioCore, nioEmbedded]),
-        tests("Network", ["TLS", "CLinux", "COpenSSL", nioCore, nioPosix]),
+        tests("Network", ["TLS", "CLinux", "COpenSSL", nioCore, nioPosix, nioConcurrency]),
         tests("Bus", ["Network", nioCore, nioPosix, logging]),
         tests("Daemon", ["CLinux", "DNS", "Network", logging, nioCore, nioPosix]),
         .target(

@@ -22,7 +22,7 @@ package final class FrontServer<Service: FrontService>: Sendable {
         self.logger = logger
         let settings = service.front
         listener = Listener(group: group, limits: settings.connections)
-        accounts = PerLoop(group) { loop in
+        accounts = PerLoop { loop in
             AccountsClient(path: settings.authoritySocket, on: loop, timeout: settings.authorityTimeout)
         }
     }

@@ -57,7 +57,7 @@ package final class MailboxServer<Service: MailboxService>: Sendable {
             connections: settings.maximumSessions,
             logger: logger
         )
-        accounts = PerLoop(group) { AccountsClient(path: settings.authoritySocket, on: $0) }
+        accounts = PerLoop { AccountsClient(path: settings.authoritySocket, on: $0) }
     }
 
     /// Starts to accept the front's connections; the socket belongs to the server from now on.
