@@ -28,7 +28,7 @@ extension ByteBuffer {
     }
 }
 
-/// Takes frames out of a buffer that grows.
+/// Parses frames from a growing buffer.
 package struct FrameParser: Sendable {
     private var limits: FrameLimits
     /// A head that was read and whose body is not complete yet.
@@ -41,7 +41,7 @@ package struct FrameParser: Sendable {
     /// The next frame, or nil where more octets are needed; the buffer keeps what belongs to later frames.
     package mutating func next(from buffer: inout ByteBuffer) throws(FrameError) -> Frame? {
         if pending == nil {
-            guard let head = try takeHead(from: &buffer) else { return nil }
+            guard let head = try readHead(from: &buffer) else { return nil }
             pending = try parseHead(head)
         }
         guard let (frame, size) = pending else { return nil }
@@ -57,7 +57,7 @@ package struct FrameParser: Sendable {
     }
 
     /// The head with its last line's end, without the empty line.
-    private mutating func takeHead(from buffer: inout ByteBuffer) throws(FrameError) -> ByteBufferView? {
+    private mutating func readHead(from buffer: inout ByteBuffer) throws(FrameError) -> ByteBufferView? {
         let view = buffer.readableBytesView
         var position = view.startIndex + min(searched, view.count)
         while let end = view[position...].firstIndex(of: UInt8(ascii: "\n")) {

@@ -48,7 +48,7 @@ extension Connection {
         }
     }
 
-    /// Puts a connection behind a new channel. For channel initializers.
+    /// Makes the connection of a new channel. For channel initializers.
     static func make(_ channel: any Channel) -> EventLoopFuture<Connection> {
         channel.eventLoop.makeCompletedFuture {
             let connection = Connection(channel: channel)
