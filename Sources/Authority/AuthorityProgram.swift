@@ -45,7 +45,7 @@ package struct AuthorityProgram: DaemonProgram {
             loop: loop,
             maximumWaiting: settings.maximumWaiting,
             throttle: LoginThrottle(first: settings.failureDelay, longest: settings.maximumFailureDelay),
-            standIn: PasswordHash.make("no account has this") ?? ""
+            dummyHash: PasswordHash.make("no account has this") ?? ""
         )
         let service = AuthorityService(
             files: AccountFiles(context.configuration, logger: context.logger),

@@ -49,11 +49,11 @@ final class AuthorityService: @unchecked Sendable {
         let uid = connection.peerUser ?? .max
         guard uid == 0 || uid == ownUser || access.allows(frame.verb, uid) else {
             logger.warning("request refused", metadata: ["verb": "\(frame.verb)", "uid": "\(uid)"])
-            connection.write(Self.reject(frame, .notAuthorized, "not allowed for this user"))
+            connection.write(Self.rejection(frame, .notAuthorized, "not allowed for this user"))
             return
         }
         guard let directory = files.current() else {
-            connection.write(Self.later(frame, .systemTrouble, "the table of users cannot be read"))
+            connection.write(Self.deferral(frame, .systemTrouble, "the table of users cannot be read"))
             return
         }
         switch frame.verb {
@@ -61,34 +61,34 @@ final class AuthorityService: @unchecked Sendable {
         case "REDEEM": connection.write(redeem(frame, directory))
         case "RECIPIENT": connection.write(recipient(frame, directory))
         case "EXPAND": connection.write(expand(frame, directory))
-        default: connection.write(Self.reject(frame, .invalidCommand, "unknown verb"))
+        default: connection.write(Self.rejection(frame, .invalidCommand, "unknown verb"))
         }
     }
 
     // MARK: Logins
 
-    /// Answers when the password was verified; requests behind this one on the connection don't wait for it.
+    /// Answers once the password was verified; later requests on the connection don't wait for it.
     private func verify(_ frame: Frame, _ directory: AccountDirectory, _ connection: Connection) {
         guard let user = frame["user"], let password = frame["password"], let service = frame["service"],
             ["smtp", "pop3", "imap"].contains(service)
         else {
-            connection.write(Self.reject(frame, .invalidArguments, "service, user and password are needed"))
+            connection.write(Self.rejection(frame, .invalidArguments, "service, user and password are needed"))
             return
         }
         let client = frame["client"] ?? ""
         let key = (try? SocketAddress(ipAddress: client, port: 0))?.clientKey ?? Array(client.utf8.prefix(64))
         let account = directory.account(user: user)
         Task(executorPreference: LoopExecutor.of(connection.eventLoop)) { [self] in
-            let outcome = await verifier.verify(
+            let verdict = await verifier.verify(
                 password,
                 account,
                 typicalHash: directory.accounts.typicalHash,
                 client: key
             )
-            let reply = reply(to: frame, outcome, account, service: service)
+            let reply = reply(to: frame, verdict, account, service: service)
             logger.info(
-                outcome == .verified ? "login" : "login refused",
-                metadata: ["user": "\(user)", "client": "\(client)", "service": "\(service)", "outcome": "\(outcome)"]
+                verdict == .verified ? "login" : "login refused",
+                metadata: ["user": "\(user)", "client": "\(client)", "service": "\(service)", "verdict": "\(verdict)"]
             )
             connection.write(reply)
             try? await connection.flush()
@@ -97,20 +97,20 @@ final class AuthorityService: @unchecked Sendable {
 
     private func reply(
         to frame: Frame,
-        _ outcome: PasswordVerifier.Outcome,
+        _ verdict: PasswordVerifier.Verdict,
         _ account: Account?,
         service: String
     ) -> Frame {
-        guard outcome != .busy else { return Self.later(frame, .refusedForNow, "too many logins at once") }
-        guard outcome == .verified, let account else {
+        guard verdict != .busy else { return Self.deferral(frame, .refusedForNow, "too many logins at once") }
+        guard verdict == .verified, let account else {
             refused.increment()
-            return Self.reject(frame, .badCredentials, "wrong user or password")
+            return Self.rejection(frame, .badCredentials, "wrong user or password")
         }
         var fields = [Frame.Field("address", account.address.description)]
         if service != "smtp" {
             guard
                 let ticket = tickets.issue(service: service, address: account.address.description, now: .now())
-            else { return Self.later(frame, .refusedForNow, "too many logins at once") }
+            else { return Self.deferral(frame, .refusedForNow, "too many logins at once") }
             fields.append(.init("ticket", ticket))
         }
         verified.increment()
@@ -121,7 +121,7 @@ final class AuthorityService: @unchecked Sendable {
         guard let ticket = frame["ticket"], let service = frame["service"],
             let address = tickets.redeem(ticket, service: service, now: .now()),
             let account = directory.account(user: address)
-        else { return Self.reject(frame, .badCredentials, "no such ticket") }
+        else { return Self.rejection(frame, .badCredentials, "no such ticket") }
         return .ok(tag: frame["tag"], Self.fields(account))
     }
 
@@ -129,19 +129,19 @@ final class AuthorityService: @unchecked Sendable {
 
     private func recipient(_ frame: Frame, _ directory: AccountDirectory) -> Frame {
         guard let address = Self.address(frame) else {
-            return Self.reject(frame, .badRecipientSyntax, "malformed address")
+            return Self.rejection(frame, .badRecipientSyntax, "malformed address")
         }
         switch directory.destination(of: address) {
         case .mailbox, .forward: return .ok(tag: frame["tag"], [.init("kind", "local")])
         case .foreign: return .ok(tag: frame["tag"], [.init("kind", "foreign")])
-        case .unknown: return Self.reject(frame, .noSuchMailbox, "no such mailbox")
-        case .loop: return Self.reject(frame, .routingLoop, "the alias leads round in a circle")
+        case .unknown: return Self.rejection(frame, .noSuchMailbox, "no such mailbox")
+        case .loop: return Self.rejection(frame, .routingLoop, "the alias loops")
         }
     }
 
     private func expand(_ frame: Frame, _ directory: AccountDirectory) -> Frame {
         guard let address = Self.address(frame) else {
-            return Self.reject(frame, .badRecipientSyntax, "malformed address")
+            return Self.rejection(frame, .badRecipientSyntax, "malformed address")
         }
         switch directory.destination(of: address) {
         case .mailbox(let account, let rest):
@@ -150,8 +150,8 @@ final class AuthorityService: @unchecked Sendable {
             return .ok(tag: frame["tag"], fields)
         case .forward(let targets):
             return .ok(tag: frame["tag"], targets.map { .init("forward", $0.description) })
-        case .foreign, .unknown: return Self.reject(frame, .noSuchMailbox, "no such mailbox")
-        case .loop: return Self.reject(frame, .routingLoop, "the alias leads round in a circle")
+        case .foreign, .unknown: return Self.rejection(frame, .noSuchMailbox, "no such mailbox")
+        case .loop: return Self.rejection(frame, .routingLoop, "the alias loops")
         }
     }
 
@@ -168,11 +168,11 @@ final class AuthorityService: @unchecked Sendable {
         frame["address"].flatMap { try? MailAddress(parsing: $0.utf8, options: .utf8) }
     }
 
-    private static func reject(_ frame: Frame, _ status: EnhancedStatusCode, _ text: String) -> Frame {
+    private static func rejection(_ frame: Frame, _ status: EnhancedStatusCode, _ text: String) -> Frame {
         .reply(.reject, status: status, text: text, tag: frame["tag"])
     }
 
-    private static func later(_ frame: Frame, _ status: EnhancedStatusCode, _ text: String) -> Frame {
+    private static func deferral(_ frame: Frame, _ status: EnhancedStatusCode, _ text: String) -> Frame {
         .reply(.defer, status: status, text: text, tag: frame["tag"])
     }
 }

@@ -1,4 +1,4 @@
-/// What the spool and the mailboxes do to files: the kernel's calls (`KernelFileSystem`), or a disk that a test pretends.
+/// What the spool and the mailboxes do to files: the kernel's calls (`KernelFileSystem`), or a simulated disk in tests.
 ///
 /// Paths are relative to an open directory, or to the working directory where there is none. Every call may block:
 /// never on an event loop. A call that was interrupted by a signal is made again.
@@ -11,7 +11,7 @@ package protocol FileSystem: Sendable {
         mode: UInt32
     ) throws(FileError) -> FileHandle
 
-    /// Gives a handle back.
+    /// Closes a handle.
     func close(_ file: FileHandle)
 
     /// Reads into the memory at an offset; returns fewer octets than fit only at the file's end.
@@ -43,7 +43,7 @@ package protocol FileSystem: Sendable {
 
     func makeDirectory(_ path: String, in directory: FileHandle?, mode: UInt32) throws(FileError)
 
-    /// Gives a file another name, in place of what had that name.
+    /// Renames a file, in place of what had that name.
     func rename(
         _ path: String,
         in directory: FileHandle?,
@@ -102,7 +102,7 @@ package protocol FileSystem: Sendable {
 
 /// An open file or directory of a `FileSystem`.
 package struct FileHandle: Sendable, Hashable {
-    /// The descriptor, or a number of the pretended disk's.
+    /// The descriptor, or the simulated disk's number for it.
     package let descriptor: CInt
 
     package init(_ descriptor: CInt) { self.descriptor = descriptor }

@@ -3,7 +3,7 @@ import MIME
 import Mailbox
 import NIOCore
 
-/// One message while FETCH answers for it: opens and looks into it only as far as the items need. Every call may block.
+/// One message while FETCH answers for it: opened and parsed only as far as the items need. Every call may block.
 struct FetchSource {
     private let message: StoredMessage
     private let flags: [Flag]

@@ -2,7 +2,7 @@ import IMAP
 import MIME
 import Mailbox
 
-/// A message that SEARCH looks at; its header is read once, when a key first needs it.
+/// A message that SEARCH tests; its header is read once, when a key first needs it.
 struct SearchCandidate {
     let message: StoredMessage
     let number: UInt32

@@ -2,8 +2,8 @@ import Accounts
 import NIOCore
 import SMTP
 
-/// Asks authd where the mail of an address goes; answers are believed for a moment, for mail often comes in bursts.
-/// Belongs to one event loop.
+/// Asks authd where the mail of an address goes; answers are cached for a moment, for mail often comes in bursts. Belongs
+/// to one event loop.
 final class ExpansionCache: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread.
     private static let maximumCount = 4096

@@ -6,7 +6,7 @@ import Network
 package struct Resolution: Sendable {
     package let responseCode: ResponseCode
     package let answers: [ResourceRecord]
-    /// resolverd's own word that the answer is validated (RFC 4035 §3.2.3).
+    /// AD: resolverd validated the answer (RFC 4035 §3.2.3).
     package let isAuthentic: Bool
 
     package init(responseCode: ResponseCode, answers: [ResourceRecord], isAuthentic: Bool = false) {
@@ -93,7 +93,7 @@ package final class StubResolver: @unchecked Sendable {
                     reason = .malformed
                     break
                 }
-                take(message)
+                handle(message)
             }
         } catch {
             reason = .unavailable("\(path): \(error)")
@@ -103,7 +103,7 @@ package final class StubResolver: @unchecked Sendable {
         for id in inFlight.keys { finish(id, .failure(reason)) }
     }
 
-    private func take(_ message: DNSMessage) {
+    private func handle(_ message: DNSMessage) {
         guard let (question, _) = inFlight[message.id], message.flags.isResponse,
             message.questions.isEmpty || message.questions == [question]
         else { return }

@@ -61,7 +61,7 @@ struct MessageOnStandardInput {
             if isFirst, line.octets.starts(with: "From ".utf8) { continue }
             if line.isEmpty { return nil }
             if line.isDot, !options.ignoresDots { return line }
-            if try !header.take(line) { return line }
+            if try !header.append(line) { return line }
         }
         return nil
     }

@@ -53,7 +53,7 @@ struct TestAuthority: Sendable {
                     loop: loop,
                     maximumWaiting: 100,
                     throttle: LoginThrottle(first: .zero, longest: .zero),
-                    standIn: hash,
+                    dummyHash: hash,
                     matches: matches
                 ),
                 access: .init(logins: [], mailboxes: [], recipients: [], deliveries: []),
