@@ -8,7 +8,7 @@ import SMTP
 
 /// Answers the requests on `run/auth.sock` (docs/protocols.md, "auth.sock"). Belongs to one event loop.
 final class AuthorityService: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
 
     /// Which uids may use which verb, beside root and our own.
     struct Access: Sendable {
@@ -17,17 +17,25 @@ final class AuthorityService: @unchecked Sendable {
         var recipients: Set<UInt32>
         var deliveries: Set<UInt32>
 
-        func allows(_ verb: String, _ uid: UInt32) -> Bool {
+        func allows(_ verb: Verb, _ uid: UInt32) -> Bool {
             switch verb {
-            case "VERIFY": return logins.contains(uid)
-            case "REDEEM": return mailboxes.contains(uid)
-            case "RECIPIENT": return recipients.contains(uid)
-            case "EXPAND": return deliveries.contains(uid)
-            default: return true
+            case .verify: logins.contains(uid)
+            case .redeem: mailboxes.contains(uid)
+            case .recipient: recipients.contains(uid)
+            case .expand: deliveries.contains(uid)
             }
         }
     }
 
+    /// The requests.
+    enum Verb: String, CaseIterable {
+        case verify = "VERIFY"
+        case redeem = "REDEEM"
+        case recipient = "RECIPIENT"
+        case expand = "EXPAND"
+    }
+
+    private let loop: any EventLoop
     private let files: AccountFiles
     private let verifier: PasswordVerifier
     private var tickets = TicketStore()
@@ -37,7 +45,15 @@ final class AuthorityService: @unchecked Sendable {
     private let verified = Counter(label: "logins")
     private let refused = Counter(label: "logins-refused")
 
-    init(files: AccountFiles, verifier: PasswordVerifier, access: Access, ownUser: UInt32, logger: Logger) {
+    init(
+        on loop: any EventLoop,
+        files: AccountFiles,
+        verifier: PasswordVerifier,
+        access: Access,
+        ownUser: UInt32,
+        logger: Logger
+    ) {
+        self.loop = loop
         self.files = files
         self.verifier = verifier
         self.access = access
@@ -46,8 +62,13 @@ final class AuthorityService: @unchecked Sendable {
     }
 
     func answer(_ frame: Frame, _ connection: Connection) {
+        loop.assertInEventLoop()
+        guard let verb = Verb(rawValue: frame.verb) else {
+            connection.write(Self.rejection(frame, .invalidCommand, "unknown verb"))
+            return
+        }
         let uid = connection.peerUser ?? .max
-        guard uid == 0 || uid == ownUser || access.allows(frame.verb, uid) else {
+        guard uid == 0 || uid == ownUser || access.allows(verb, uid) else {
             logger.warning("request refused", metadata: ["verb": "\(frame.verb)", "uid": "\(uid)"])
             connection.write(Self.rejection(frame, .notAuthorized, "not allowed for this user"))
             return
@@ -56,12 +77,11 @@ final class AuthorityService: @unchecked Sendable {
             connection.write(Self.deferral(frame, .systemTrouble, "the table of users cannot be read"))
             return
         }
-        switch frame.verb {
-        case "VERIFY": verify(frame, directory, connection)
-        case "REDEEM": connection.write(redeem(frame, directory))
-        case "RECIPIENT": connection.write(recipient(frame, directory))
-        case "EXPAND": connection.write(expand(frame, directory))
-        default: connection.write(Self.rejection(frame, .invalidCommand, "unknown verb"))
+        switch verb {
+        case .verify: verify(frame, directory, connection)
+        case .redeem: connection.write(redeem(frame, directory))
+        case .recipient: connection.write(recipient(frame, directory))
+        case .expand: connection.write(expand(frame, directory))
         }
     }
 
@@ -101,6 +121,7 @@ final class AuthorityService: @unchecked Sendable {
         _ account: Account?,
         service: String
     ) -> Frame {
+        loop.assertInEventLoop()
         guard verdict != .busy else { return Self.deferral(frame, .refusedForNow, "too many logins at once") }
         guard verdict == .verified, let account else {
             refused.increment()

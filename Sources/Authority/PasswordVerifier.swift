@@ -5,7 +5,7 @@ import Network
 /// Verifies passwords on threads of their own, a bounded number at a time, and slows down clients that guess.
 /// Belongs to one event loop.
 final class PasswordVerifier: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     enum Verdict: Equatable {
         case verified
         case refused
@@ -49,6 +49,7 @@ final class PasswordVerifier: @unchecked Sendable {
     ///   - typicalHash: of the kind that most accounts have.
     ///   - client: what counts as one client (`SocketAddress.clientKey`).
     func verify(_ password: String, _ account: Account?, typicalHash: String?, client: [UInt8]) async -> Verdict {
+        loop.assertInEventLoop()
         guard waiting < maximumWaiting else { return .busy }
         waiting += 1
         defer { waiting -= 1 }
@@ -57,6 +58,7 @@ final class PasswordVerifier: @unchecked Sendable {
         let hash = known ?? typicalHash ?? dummyHash
         let matches = matches
         let isRight = try? await pool.runIfActive(eventLoop: loop) { matches(password, hash) }.get()
+        loop.assertInEventLoop()
         guard let isRight else { return .busy }
         if known != nil, isRight {
             throttle.succeeded(client)

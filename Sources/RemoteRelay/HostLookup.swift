@@ -18,10 +18,9 @@ struct Target: Sendable, Equatable {
     var remote: RemoteHost { RemoteHost(name: name, address: address.ipAddress ?? "", port: address.port) }
 }
 
-/// Finds the addresses that a destination's mail goes to. Belongs to one event loop.
-final class HostLookup: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
-    typealias Query = (DomainName, RecordType) async throws(ResolutionError) -> Resolution
+/// Finds the addresses that a destination's mail goes to.
+final class HostLookup: Sendable {
+    typealias Query = @Sendable (DomainName, RecordType) async throws(ResolutionError) -> Resolution
 
     private let settings: RelaySettings
     private let query: Query

@@ -8,7 +8,7 @@ import TLS
 
 /// Sends a message to one of the hosts of its destination. Belongs to one event loop.
 final class Relay: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     private let settings: RelaySettings
     private let lookup: HostLookup
     private let idle: IdleConnections
@@ -41,6 +41,7 @@ final class Relay: @unchecked Sendable {
 
     /// Tries the targets in the order given.
     func deliver(_ job: DeliveryJob, to targets: [Target]) async {
+        loop.assertInEventLoop()
         var last = DeliveryResult.unreachable(.noAnswer, "there is no host to try")
         var scope = DeliveryResult.Scope.destination
         for target in targets where !job.open.isEmpty {
@@ -140,5 +141,8 @@ final class Relay: @unchecked Sendable {
     }
 
     /// Ends the idle sessions.
-    func close() { idle.close() }
+    func close() {
+        loop.assertInEventLoop()
+        idle.close()
+    }
 }

@@ -29,7 +29,7 @@ package enum ResolutionError: Error, Equatable {
 /// Asks resolverd through `run/dns.sock`: DNS over a stream (RFC 1035 §4.2.2), many questions in flight on one
 /// connection, which is made again when it broke. Belongs to one event loop; every call must come from its thread.
 package final class StubResolver: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     private let path: String
     private let loop: any EventLoop
     private let timeout: TimeAmount
@@ -46,6 +46,7 @@ package final class StubResolver: @unchecked Sendable {
 
     /// Asks for the records of a name and type.
     package func query(_ name: DomainName, _ type: RecordType) async throws(ResolutionError) -> Resolution {
+        loop.assertInEventLoop()
         let connection = try await connected()
         guard inFlight.count < 0xffff else { throw .tooMany }
         repeat { lastID &+= 1 } while inFlight[lastID] != nil
@@ -120,6 +121,7 @@ package final class StubResolver: @unchecked Sendable {
     }
 
     private func finish(_ id: UInt16, _ result: Result<Resolution, ResolutionError>) {
+        loop.assertInEventLoop()
         inFlight.removeValue(forKey: id)?.1.resume(returning: result)
     }
 

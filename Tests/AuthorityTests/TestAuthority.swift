@@ -47,7 +47,8 @@ struct TestAuthority: Sendable {
             pool.start()
             let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
             let service = AuthorityService(
-                files: AccountFiles(try configuration(directory), logger: logger),
+                on: loop,
+                files: AccountFiles(try configuration(directory), on: loop, logger: logger),
                 verifier: PasswordVerifier(
                     pool: pool,
                     loop: loop,
