@@ -241,7 +241,10 @@ final class MailboxSession: @unchecked Sendable {
     private static func mayExpungeAfter(_ command: Command) -> Bool {
         switch command {
         case .fetch(_, _, let byUID), .search(_, let byUID), .store(_, _, let byUID): byUID
-        default: true
+        case .capability, .noop, .logout, .id, .startTLS, .authenticate, .login, .select, .examine, .create, .delete,
+            .rename, .subscribe, .unsubscribe, .list, .lsub, .status, .namespace, .enable, .idle, .check, .close,
+            .unselect, .expunge, .uidExpunge, .copy, .move:
+            true
         }
     }
 

@@ -77,7 +77,7 @@ package struct DataDecoder: Sendable {
                     state = .textReturn
                 }
                 offset += 1
-            default:
+            case .textReturn, .dot, .dotReturn:
                 offset = afterReturn(bytes[offset], offset)
             }
         }
@@ -100,7 +100,7 @@ package struct DataDecoder: Sendable {
         case (.dotReturn, _):
             // The CR was bare; what it begins is looked at again as after any CR.
             state = .textReturn
-        default:
+        case (.lineStart, _), (.dot, _), (.text, _), (.textReturn, _):
             state = .text
         }
         return false

@@ -94,7 +94,7 @@ struct SendmailOptions {
         case "N": notify = value.uppercased()
         case "R": ret = value.uppercased()
         case "V": envelopeID = value
-        default: break
+        default: break  // the others in `valued` have no meaning here
         }
     }
 }
