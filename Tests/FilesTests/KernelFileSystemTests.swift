@@ -54,6 +54,12 @@ import Glibc
         }
     }
 
+    @Test func contentsTakeMemoryForWhatIsThere() throws {
+        disk.close(try make("x", String(repeating: "x", count: 100_000)))
+        let octets = try disk.contents(of: "x", in: base, maximum: 1 << 30)
+        #expect(octets.readableBytes == 100_000 && octets.capacity <= 1 << 20)
+    }
+
     @Test func namesAreOctets() throws {
         let odd = "caf\u{e9}"
         disk.close(try make(odd))
