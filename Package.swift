@@ -211,17 +211,17 @@ let package = Package(
         tests("ZoneTransfer", ["DNS"]),
         tests("SASL", []),
         tests("TLS", ["COpenSSL", nioCore, nioEmbedded]),
-        tests("Network", ["TLS", "CLinux", "COpenSSL", nioCore, nioPosix]),
+        tests("Network", ["TLS", "CLinux", "COpenSSL", nioCore, nioPosix, nioConcurrency]),
         tests("Bus", ["Network", nioCore, nioPosix, logging]),
         tests("Daemon", ["CLinux", "DNS", "Network", logging, nioCore, nioPosix]),
         .target(
             name: "SimulatedDisk",
-            dependencies: ["Files", nioCore, nioConcurrency],
+            dependencies: ["Files", "Spool", nioCore, nioConcurrency],
             path: "Tests/SimulatedDisk",
             swiftSettings: settings
         ),
         tests("Files", [nioCore]),
-        tests("SimulatedDisk", ["Files", nioCore]),
+        tests("SimulatedDisk", ["Files", "Spool", nioCore]),
         .target(
             name: "SpoolSimulation",
             dependencies: ["Files", "SimulatedDisk", "SMTP", "Spool", nioCore, nioConcurrency],

@@ -5,7 +5,7 @@ package enum LoginService: String, Sendable {
     case imap
 }
 
-/// A password was right.
+/// A login whose password was right.
 package struct VerifiedLogin: Equatable, Sendable {
     /// The address that the user is known by.
     package let address: String
@@ -24,9 +24,9 @@ package struct AccountMailbox: Equatable, Sendable {
     package let quota: Int
 }
 
-/// Whose a recipient is.
+/// Whether a recipient is ours.
 package enum RecipientOwner: Equatable, Sendable {
-    /// A mailbox or alias of ours.
+    /// A local mailbox or alias.
     case local
     /// A domain that is not ours.
     case foreign

@@ -9,7 +9,7 @@ package final class AccountsClient: Sendable {
 
     /// - Parameters:
     ///   - path: of authd's socket, as this process sees it.
-    ///   - timeout: how long to wait for an answer; authd lets those who guess passwords wait.
+    ///   - timeout: how long to wait for an answer; authd delays clients that guess passwords.
     package init(path: String, on loop: any EventLoop, timeout: TimeAmount = .seconds(30)) {
         authority = BusClient(path: path, on: loop, timeout: timeout)
     }
@@ -24,7 +24,7 @@ package final class AccountsClient: Sendable {
         password: String,
         client: String
     ) async throws(AccountsError) -> VerifiedLogin {
-        let reply = try await ask(
+        let reply = try await request(
             Frame("VERIFY", ["service": service.rawValue, "user": user, "password": password, "client": client])
         )
         let address = try Self.required("address", reply)
@@ -36,15 +36,15 @@ package final class AccountsClient: Sendable {
     ///
     /// - Throws: `refused` with 5.7.8 when there is no such ticket (any more), or it's another service's.
     package func redeem(ticket: String, service: LoginService) async throws(AccountsError) -> AccountMailbox {
-        try Self.mailbox(try await ask(Frame("REDEEM", ["service": service.rawValue, "ticket": ticket])))
+        try Self.mailbox(try await request(Frame("REDEEM", ["service": service.rawValue, "ticket": ticket])))
     }
 
-    /// Says whose a recipient is.
+    /// Whether a recipient is ours.
     ///
     /// - Parameter address: without brackets.
     /// - Throws: `refused` with 5.1.1 when one of our domains has no such address.
     package func recipient(_ address: String) async throws(AccountsError) -> RecipientOwner {
-        let reply = try await ask(Frame("RECIPIENT", ["address": address]))
+        let reply = try await request(Frame("RECIPIENT", ["address": address]))
         switch reply["kind"] {
         case "local": return .local
         case "foreign": return .foreign
@@ -55,21 +55,21 @@ package final class AccountsClient: Sendable {
     /// Follows aliases to a mailbox, or to the addresses that mail goes on to.
     ///
     /// - Parameter address: without brackets.
-    /// - Throws: `refused` with 5.1.1 when there is no such address, 5.4.6 when aliases lead round in a circle.
+    /// - Throws: `refused` with 5.1.1 when there is no such address, 5.4.6 when aliases loop.
     package func expand(_ address: String) async throws(AccountsError) -> Expansion {
-        let reply = try await ask(Frame("EXPAND", ["address": address]))
+        let reply = try await request(Frame("EXPAND", ["address": address]))
         let targets = reply.all("forward")
         guard targets.isEmpty else { return .forward(targets) }
         return .mailbox(try Self.mailbox(reply), extension: reply["extension"])
     }
 
-    /// Closes the connection to authd; questions without an answer fail as unavailable.
+    /// Closes the connection to authd; requests without an answer fail as unavailable.
     package func close() { authority.close() }
 
-    private func ask(_ question: Frame) async throws(AccountsError) -> Frame {
+    private func request(_ request: Frame) async throws(AccountsError) -> Frame {
         let reply: Frame
         do throws(BusError) {
-            reply = try await authority.request(question)
+            reply = try await authority.request(request)
         } catch {
             switch error {
             case .unavailable(let reason), .malformed(let reason): throw .unavailable(reason)
@@ -86,7 +86,7 @@ package final class AccountsClient: Sendable {
         case .reject:
             let status = Self.status(reply, ofClass: 5) ?? .securityRequired
             let text = reply["text"] ?? "refused"
-            // That we may not ask, or asked amiss, says nothing about the address: mail must not be returned for it.
+            // That the request was not allowed or malformed says nothing about the address: mail must not bounce for it.
             guard status != .notAuthorized, status.subject != 5 else { throw .unavailable("authd: \(text)") }
             throw .refused(status: status, text: text)
         case nil: throw .unavailable("authd: unexpected reply \(reply.verb)")

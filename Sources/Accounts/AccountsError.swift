@@ -1,10 +1,10 @@
 import SMTP
 
-/// Why authd did not give what it was asked for.
+/// Why authd gave no positive answer.
 package enum AccountsError: Error, Equatable {
-    /// authd said no, for good; the text is for people.
+    /// authd refused, for good; the text is for people.
     case refused(status: EnhancedStatusCode, text: String)
-    /// authd can't say now; the same question may be answered later.
+    /// authd has no answer for now; the same request may be answered later.
     case deferred(status: EnhancedStatusCode, text: String)
     /// authd is down, didn't answer in time, or answered what nobody understands; the reason.
     case unavailable(String)

@@ -1,6 +1,6 @@
 import SMTP
 
-/// What is known about addresses: accounts, aliases and the domains that are ours. A value: made anew when a file changes.
+/// What is known about addresses: accounts, aliases and the local domains. A value: made anew when a file changes.
 package struct AccountDirectory: Sendable {
     package let accounts: AccountTable
     package let aliases: AliasTable
@@ -28,11 +28,11 @@ package struct AccountDirectory: Sendable {
         /// The domain is not ours.
         case foreign
         case unknown
-        /// The aliases lead round in a circle, or to too many addresses.
+        /// The aliases loop, or expand to too many addresses.
         case loop
     }
 
-    /// The account that somebody logs in to. A name without a domain is one of the first domain.
+    /// The account of a login name. A name without a domain belongs to the first domain.
     package func account(user: String) -> Account? {
         let text = user.contains("@") ? user : firstDomain.map { "\(user)@\($0)" } ?? user
         guard let address = try? MailAddress(parsing: text.utf8, options: .utf8) else { return nil }
@@ -80,7 +80,7 @@ package struct AccountDirectory: Sendable {
         return aliases.catchAll(domain: domain).map { .targets($0) } ?? .none
     }
 
-    /// Adds what the targets lead to; false where they lead too deep or to too many.
+    /// Adds the addresses that the targets expand to; false where they nest too deep or are too many.
     private func expand(
         _ targets: [String],
         of alias: MailAddress,
@@ -90,7 +90,7 @@ package struct AccountDirectory: Sendable {
         for target in targets {
             let text = target.contains("@") ? target : "\(target)@\(alias.domain)"
             guard let address = try? MailAddress(parsing: text.utf8, options: .utf8) else { continue }
-            // `team: team, archive` keeps the mailbox of that name; a name that only leads to itself is a circle.
+            // `team: team, archive` keeps the mailbox of that name; a name that only leads to itself is a loop.
             if case .targets(let next) = step(address) {
                 guard depth < Self.maximumDepth, AddressKey(address) != AddressKey(alias) else { return false }
                 guard expand(next, of: address, into: &found, depth: depth + 1) else { return false }

@@ -107,7 +107,7 @@ package struct AccountFileEditor {
 
     private func replace(_ octets: [UInt8]) throws(Fault) {
         var status = stat()
-        guard stat(file, &status) == 0 else { throw systemFault("look at") }
+        guard stat(file, &status) == 0 else { throw systemFault("stat") }
         let fresh = "\(file).new"
         unlink(fresh)
         let descriptor = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)

@@ -1,5 +1,6 @@
 import Daemon
 import Logging
+import NIOCore
 
 #if canImport(Glibc)
 import Glibc
@@ -8,7 +9,7 @@ import Glibc
 /// Keeps the directory in step with `etc/users` and `etc/aliases`: a changed file is read again at the next question. A
 /// file that can't be understood is reported, and the former table stays in use. Belongs to one event loop.
 final class AccountFiles: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     private struct Stamp: Equatable {
         var inode: UInt64 = 0
         var size: Int64 = -1
@@ -19,6 +20,7 @@ final class AccountFiles: @unchecked Sendable {
         var changeNanoseconds = 0
     }
 
+    private let loop: any EventLoop
     private let users: String
     private let aliases: String
     private let domains: [String]
@@ -33,7 +35,8 @@ final class AccountFiles: @unchecked Sendable {
     /// Files of more octets than this are not tables of ours.
     private static let maximumOctets = 256 << 20
 
-    init(_ configuration: Configuration, logger: Logger) {
+    init(_ configuration: Configuration, on loop: any EventLoop, logger: Logger) {
+        self.loop = loop
         users = configuration.authd.users
         aliases = configuration.authd.aliases
         domains = configuration.domains
@@ -42,6 +45,7 @@ final class AccountFiles: @unchecked Sendable {
 
     /// The tables as they are now; nil as long as `etc/users` could never be read.
     func current() -> AccountDirectory? {
+        loop.assertInEventLoop()
         let usersChanged = hasChanged(users)
         let aliasesChanged = hasChanged(aliases)
         if usersChanged, let table = read(users, AccountTable.init(text:file:)) {

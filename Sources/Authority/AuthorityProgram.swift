@@ -45,16 +45,17 @@ package struct AuthorityProgram: DaemonProgram {
             loop: loop,
             maximumWaiting: settings.maximumWaiting,
             throttle: LoginThrottle(first: settings.failureDelay, longest: settings.maximumFailureDelay),
-            standIn: PasswordHash.make("no account has this") ?? ""
+            dummyHash: PasswordHash.make("no account has this") ?? ""
         )
         let service = AuthorityService(
-            files: AccountFiles(context.configuration, logger: context.logger),
+            on: loop,
+            files: AccountFiles(context.configuration, on: loop, logger: context.logger),
             verifier: verifier,
             access: prepared.access,
             ownUser: getuid(),
             logger: context.logger
         )
-        let server = BusServer(group: context.group, logger: context.logger)
+        let server = BusServer(group: loop, logger: context.logger)
         try await server.answer(on: prepared.socket) { frame, connection in service.answer(frame, connection) }
         context.announceReadiness()
         await context.untilShutdown()

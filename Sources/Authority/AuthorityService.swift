@@ -8,7 +8,7 @@ import SMTP
 
 /// Answers the requests on `run/auth.sock` (docs/protocols.md, "auth.sock"). Belongs to one event loop.
 final class AuthorityService: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
 
     /// Which uids may use which verb, beside root and our own.
     struct Access: Sendable {
@@ -17,17 +17,25 @@ final class AuthorityService: @unchecked Sendable {
         var recipients: Set<UInt32>
         var deliveries: Set<UInt32>
 
-        func allows(_ verb: String, _ uid: UInt32) -> Bool {
+        func allows(_ verb: Verb, _ uid: UInt32) -> Bool {
             switch verb {
-            case "VERIFY": return logins.contains(uid)
-            case "REDEEM": return mailboxes.contains(uid)
-            case "RECIPIENT": return recipients.contains(uid)
-            case "EXPAND": return deliveries.contains(uid)
-            default: return true
+            case .verify: logins.contains(uid)
+            case .redeem: mailboxes.contains(uid)
+            case .recipient: recipients.contains(uid)
+            case .expand: deliveries.contains(uid)
             }
         }
     }
 
+    /// The requests.
+    enum Verb: String, CaseIterable {
+        case verify = "VERIFY"
+        case redeem = "REDEEM"
+        case recipient = "RECIPIENT"
+        case expand = "EXPAND"
+    }
+
+    private let loop: any EventLoop
     private let files: AccountFiles
     private let verifier: PasswordVerifier
     private var tickets = TicketStore()
@@ -37,7 +45,15 @@ final class AuthorityService: @unchecked Sendable {
     private let verified = Counter(label: "logins")
     private let refused = Counter(label: "logins-refused")
 
-    init(files: AccountFiles, verifier: PasswordVerifier, access: Access, ownUser: UInt32, logger: Logger) {
+    init(
+        on loop: any EventLoop,
+        files: AccountFiles,
+        verifier: PasswordVerifier,
+        access: Access,
+        ownUser: UInt32,
+        logger: Logger
+    ) {
+        self.loop = loop
         self.files = files
         self.verifier = verifier
         self.access = access
@@ -46,49 +62,53 @@ final class AuthorityService: @unchecked Sendable {
     }
 
     func answer(_ frame: Frame, _ connection: Connection) {
+        loop.assertInEventLoop()
+        guard let verb = Verb(rawValue: frame.verb) else {
+            connection.write(Self.rejection(frame, .invalidCommand, "unknown verb"))
+            return
+        }
         let uid = connection.peerUser ?? .max
-        guard uid == 0 || uid == ownUser || access.allows(frame.verb, uid) else {
+        guard uid == 0 || uid == ownUser || access.allows(verb, uid) else {
             logger.warning("request refused", metadata: ["verb": "\(frame.verb)", "uid": "\(uid)"])
-            connection.write(Self.reject(frame, .notAuthorized, "not allowed for this user"))
+            connection.write(Self.rejection(frame, .notAuthorized, "not allowed for this user"))
             return
         }
         guard let directory = files.current() else {
-            connection.write(Self.later(frame, .systemTrouble, "the table of users cannot be read"))
+            connection.write(Self.deferral(frame, .systemTrouble, "the table of users cannot be read"))
             return
         }
-        switch frame.verb {
-        case "VERIFY": verify(frame, directory, connection)
-        case "REDEEM": connection.write(redeem(frame, directory))
-        case "RECIPIENT": connection.write(recipient(frame, directory))
-        case "EXPAND": connection.write(expand(frame, directory))
-        default: connection.write(Self.reject(frame, .invalidCommand, "unknown verb"))
+        switch verb {
+        case .verify: verify(frame, directory, connection)
+        case .redeem: connection.write(redeem(frame, directory))
+        case .recipient: connection.write(recipient(frame, directory))
+        case .expand: connection.write(expand(frame, directory))
         }
     }
 
     // MARK: Logins
 
-    /// Answers when the password was verified; requests behind this one on the connection don't wait for it.
+    /// Answers once the password was verified; later requests on the connection don't wait for it.
     private func verify(_ frame: Frame, _ directory: AccountDirectory, _ connection: Connection) {
         guard let user = frame["user"], let password = frame["password"], let service = frame["service"],
             ["smtp", "pop3", "imap"].contains(service)
         else {
-            connection.write(Self.reject(frame, .invalidArguments, "service, user and password are needed"))
+            connection.write(Self.rejection(frame, .invalidArguments, "service, user and password are needed"))
             return
         }
         let client = frame["client"] ?? ""
         let key = (try? SocketAddress(ipAddress: client, port: 0))?.clientKey ?? Array(client.utf8.prefix(64))
         let account = directory.account(user: user)
         Task(executorPreference: LoopExecutor.of(connection.eventLoop)) { [self] in
-            let outcome = await verifier.verify(
+            let verdict = await verifier.verify(
                 password,
                 account,
                 typicalHash: directory.accounts.typicalHash,
                 client: key
             )
-            let reply = reply(to: frame, outcome, account, service: service)
+            let reply = reply(to: frame, verdict, account, service: service)
             logger.info(
-                outcome == .verified ? "login" : "login refused",
-                metadata: ["user": "\(user)", "client": "\(client)", "service": "\(service)", "outcome": "\(outcome)"]
+                verdict == .verified ? "login" : "login refused",
+                metadata: ["user": "\(user)", "client": "\(client)", "service": "\(service)", "verdict": "\(verdict)"]
             )
             connection.write(reply)
             try? await connection.flush()
@@ -97,20 +117,21 @@ final class AuthorityService: @unchecked Sendable {
 
     private func reply(
         to frame: Frame,
-        _ outcome: PasswordVerifier.Outcome,
+        _ verdict: PasswordVerifier.Verdict,
         _ account: Account?,
         service: String
     ) -> Frame {
-        guard outcome != .busy else { return Self.later(frame, .refusedForNow, "too many logins at once") }
-        guard outcome == .verified, let account else {
+        loop.assertInEventLoop()
+        guard verdict != .busy else { return Self.deferral(frame, .refusedForNow, "too many logins at once") }
+        guard verdict == .verified, let account else {
             refused.increment()
-            return Self.reject(frame, .badCredentials, "wrong user or password")
+            return Self.rejection(frame, .badCredentials, "wrong user or password")
         }
         var fields = [Frame.Field("address", account.address.description)]
         if service != "smtp" {
             guard
                 let ticket = tickets.issue(service: service, address: account.address.description, now: .now())
-            else { return Self.later(frame, .refusedForNow, "too many logins at once") }
+            else { return Self.deferral(frame, .refusedForNow, "too many logins at once") }
             fields.append(.init("ticket", ticket))
         }
         verified.increment()
@@ -121,7 +142,7 @@ final class AuthorityService: @unchecked Sendable {
         guard let ticket = frame["ticket"], let service = frame["service"],
             let address = tickets.redeem(ticket, service: service, now: .now()),
             let account = directory.account(user: address)
-        else { return Self.reject(frame, .badCredentials, "no such ticket") }
+        else { return Self.rejection(frame, .badCredentials, "no such ticket") }
         return .ok(tag: frame["tag"], Self.fields(account))
     }
 
@@ -129,19 +150,19 @@ final class AuthorityService: @unchecked Sendable {
 
     private func recipient(_ frame: Frame, _ directory: AccountDirectory) -> Frame {
         guard let address = Self.address(frame) else {
-            return Self.reject(frame, .badRecipientSyntax, "malformed address")
+            return Self.rejection(frame, .badRecipientSyntax, "malformed address")
         }
         switch directory.destination(of: address) {
         case .mailbox, .forward: return .ok(tag: frame["tag"], [.init("kind", "local")])
         case .foreign: return .ok(tag: frame["tag"], [.init("kind", "foreign")])
-        case .unknown: return Self.reject(frame, .noSuchMailbox, "no such mailbox")
-        case .loop: return Self.reject(frame, .routingLoop, "the alias leads round in a circle")
+        case .unknown: return Self.rejection(frame, .noSuchMailbox, "no such mailbox")
+        case .loop: return Self.rejection(frame, .routingLoop, "the alias loops")
         }
     }
 
     private func expand(_ frame: Frame, _ directory: AccountDirectory) -> Frame {
         guard let address = Self.address(frame) else {
-            return Self.reject(frame, .badRecipientSyntax, "malformed address")
+            return Self.rejection(frame, .badRecipientSyntax, "malformed address")
         }
         switch directory.destination(of: address) {
         case .mailbox(let account, let rest):
@@ -150,8 +171,8 @@ final class AuthorityService: @unchecked Sendable {
             return .ok(tag: frame["tag"], fields)
         case .forward(let targets):
             return .ok(tag: frame["tag"], targets.map { .init("forward", $0.description) })
-        case .foreign, .unknown: return Self.reject(frame, .noSuchMailbox, "no such mailbox")
-        case .loop: return Self.reject(frame, .routingLoop, "the alias leads round in a circle")
+        case .foreign, .unknown: return Self.rejection(frame, .noSuchMailbox, "no such mailbox")
+        case .loop: return Self.rejection(frame, .routingLoop, "the alias loops")
         }
     }
 
@@ -168,11 +189,11 @@ final class AuthorityService: @unchecked Sendable {
         frame["address"].flatMap { try? MailAddress(parsing: $0.utf8, options: .utf8) }
     }
 
-    private static func reject(_ frame: Frame, _ status: EnhancedStatusCode, _ text: String) -> Frame {
+    private static func rejection(_ frame: Frame, _ status: EnhancedStatusCode, _ text: String) -> Frame {
         .reply(.reject, status: status, text: text, tag: frame["tag"])
     }
 
-    private static func later(_ frame: Frame, _ status: EnhancedStatusCode, _ text: String) -> Frame {
+    private static func deferral(_ frame: Frame, _ status: EnhancedStatusCode, _ text: String) -> Frame {
         .reply(.defer, status: status, text: text, tag: frame["tag"])
     }
 }

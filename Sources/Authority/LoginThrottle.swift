@@ -1,6 +1,6 @@
 import NIOCore
 
-/// Remembers failed logins by client and says how long its next one has to wait.
+/// Remembers failed logins by client and decides how long the next one is delayed.
 struct LoginThrottle {
     private struct Failures {
         var count: Int

@@ -3,7 +3,7 @@ import NIOPosix
 import Network
 
 extension BusClient {
-    /// Asks one question on a connection of its own: for commands.
+    /// Sends one request on a connection of its own; for commands.
     package static func ask(_ path: String, _ frame: Frame, timeout: TimeAmount = .seconds(10)) async throws -> Frame {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         return try await Task(executorPreference: LoopExecutor.of(loop)) {

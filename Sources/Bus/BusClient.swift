@@ -100,8 +100,8 @@ package final class BusClient: @unchecked Sendable {
         return tag
     }
 
-    /// Sends what the other side asked for in the course of a request. Does nothing without a connection: who waits for
-    /// the request's replies hears of it.
+    /// Sends what the other side asked for in the course of a request. Does nothing without a connection: the request's
+    /// handler is told of that anyway.
     package func write(_ frame: Frame) {
         loop.assertInEventLoop()
         connection?.write(frame)
@@ -115,7 +115,7 @@ package final class BusClient: @unchecked Sendable {
         do {
             while let frame = try await connection.readFrame(&parser) {
                 guard let tag = frame["tag"], let handler = inFlight[tag] else {
-                    if frame["tag"] != nil { continue }  // a reply that came after its time
+                    if frame["tag"] != nil { continue }  // a reply that came too late
                     throw BusError.malformed("\(path): \(frame["text"] ?? "reply without a tag")")
                 }
                 if handler(.success(frame)) { inFlight[tag] = nil }

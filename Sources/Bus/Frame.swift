@@ -14,7 +14,7 @@ package struct Frame: Sendable, Equatable {
     }
 
     package var verb: String
-    /// In the order written; names may repeat. `size` is not among them: the codec adds and takes it.
+    /// In the order written; names may repeat. `size` is not among them: the codec adds and removes it.
     package var fields: [Field]
     /// The octets behind the empty line; nil where there is no `size` field.
     package var body: ByteBuffer?
@@ -55,7 +55,7 @@ package struct Frame: Sendable, Equatable {
     package func integer(_ name: String) -> Int? { self[name].flatMap { Int($0) } }
 }
 
-/// How much of a frame is taken from a peer.
+/// Limits on a frame from a peer.
 package struct FrameLimits: Sendable {
     /// Verb, fields and the empty line. Octets.
     package var head = 1024 * 1024

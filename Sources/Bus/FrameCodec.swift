@@ -28,7 +28,7 @@ extension ByteBuffer {
     }
 }
 
-/// Takes frames out of a buffer that grows.
+/// Parses frames from a growing buffer.
 package struct FrameParser: Sendable {
     private var limits: FrameLimits
     /// A head that was read and whose body is not complete yet.

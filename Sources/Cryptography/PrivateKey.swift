@@ -2,6 +2,7 @@ import COpenSSL
 
 /// A key that signatures are made with.
 package final class PrivateKey: @unchecked Sendable {
+    // Unchecked: OpenSSL's key is not changed after init.
     package let kind: KeyKind
     private let key: OpaquePointer
 

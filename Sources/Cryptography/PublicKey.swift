@@ -37,6 +37,7 @@ package enum KeyKind: Sendable, Hashable {
 ///
 /// Making one costs a few microseconds (a point is decompressed or checked); keep it for the signatures of one key.
 package final class PublicKey: @unchecked Sendable {
+    // Unchecked: OpenSSL's key is not changed after init.
     package let kind: KeyKind
     let key: OpaquePointer
 

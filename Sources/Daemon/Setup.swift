@@ -11,10 +11,10 @@ import Glibc
 package final class Setup {
     package let configuration: Configuration
     package let daemon: DaemonName
-    /// What the daemon may do to files afterwards: nothing, unless said here.
+    /// What the daemon may do to files afterwards; by default, nothing.
     package var rights = Rights()
 
-    /// Nothing is bound for a look at the rights, which must not disturb a daemon that runs.
+    /// A probe of the rights binds no sockets: it must not disturb a running daemon.
     private let isProbe: Bool
 
     init(configuration: Configuration, daemon: DaemonName, isProbe: Bool = false) {
@@ -46,7 +46,7 @@ package final class Setup {
     package func secret(_ path: String, key: String) throws(SetupError) -> String {
         guard let text = WholeFile.read(path, maximum: 4096) else { throw SetupError("read \(path) (\(key))") }
         var status = stat()
-        guard stat(path, &status) == 0 else { throw SetupError("look at \(path) (\(key))") }
+        guard stat(path, &status) == 0 else { throw SetupError("stat \(path) (\(key))") }
         guard status.st_mode & 0o007 == 0 else {
             throw SetupError(reason: "\(path) (\(key)) holds a secret, but everybody may read it", code: .configuration)
         }

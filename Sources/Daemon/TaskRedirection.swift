@@ -21,6 +21,7 @@ enum TaskRedirection {
 
     /// A job of the runtime by its address.
     private struct Job: @unchecked Sendable {
+        // Unchecked: it's run once, by the one who gets it.
         let address: UnsafeMutableRawPointer
     }
 

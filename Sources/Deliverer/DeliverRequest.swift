@@ -28,6 +28,8 @@ package struct DeliverRequest: Sendable, Equatable {
     package static let inlineLimit = 64 * 1024
     /// What one `READ` may ask for. Octets.
     package static let pieceLimit = 64 * 1024
+    /// What a queue file has digits for (docs/queue.md): sums of sizes can't overflow. Octets.
+    private static let sizeLimit = 999_999_999_999
 
     package init(
         id: String,
@@ -53,7 +55,7 @@ package struct DeliverRequest: Sendable, Equatable {
         self.message = message
     }
 
-    /// Why a frame is no request. Nothing that the message is to blame for: it is answered with `DEFER`.
+    /// Why a frame is no request. The message is not to blame: it is answered with `DEFER`.
     package struct Malformed: Error, Equatable {
         package let text: String
     }
@@ -61,7 +63,9 @@ package struct DeliverRequest: Sendable, Equatable {
     /// Reads the fields and the body of a `DELIVER` frame.
     package init(_ frame: Frame) throws(Malformed) {
         guard let id = frame["id"], Self.isName(id) else { throw Malformed(text: "malformed id") }
-        guard let octets = frame.integer("octets"), octets >= 0 else { throw Malformed(text: "malformed octets") }
+        guard let octets = frame.integer("octets"), (0...Self.sizeLimit).contains(octets) else {
+            throw Malformed(text: "malformed octets")
+        }
         guard let sender = frame["sender"].flatMap({ try? EnvelopeSender(parsing: $0.utf8) }) else {
             throw Malformed(text: "malformed sender")
         }

@@ -4,17 +4,17 @@ import SMTP
 /// A request that is being worked on: the message, and a result for each recipient as soon as it's known. Belongs to one
 /// event loop.
 package final class DeliveryJob: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     package let request: DeliverRequest
     package let message: MessageSource
 
     private let loop: any EventLoop
     private let tell: (_ place: Int, DeliveryResult) -> Void
     private var isOpen: [Bool]
-    /// queue-manager does not want it any more: what was not begun is not done.
+    /// queue-manager cancelled it: nothing new is begun.
     private(set) var isCancelled = false
-    /// queue-manager's connection has ended, or the daemon ends: nobody hears the results.
-    private(set) var isUnheard = false
+    /// queue-manager's connection has ended, or the daemon ends: nobody waits for the results.
+    private(set) var isOrphaned = false
 
     /// - Parameter tell: takes each recipient's result, by its place in the request.
     package init(
@@ -31,7 +31,7 @@ package final class DeliveryJob: @unchecked Sendable {
     }
 
     /// Whether nothing more should be begun for it. Recipients that are left without a result are answered by the server.
-    package var isAbandoned: Bool { isCancelled || isUnheard }
+    package var isAbandoned: Bool { isCancelled || isOrphaned }
 
     /// The places of the recipients without a result.
     package var open: [Int] { isOpen.indices.filter { isOpen[$0] } }
@@ -54,10 +54,10 @@ package final class DeliveryJob: @unchecked Sendable {
         isCancelled = true
     }
 
-    /// No answer is heard, and no piece comes any more.
+    /// Nobody waits for a result, and no piece comes any more.
     package func abandon() {
         loop.assertInEventLoop()
-        isUnheard = true
+        isOrphaned = true
         message.end()
     }
 }

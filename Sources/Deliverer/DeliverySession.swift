@@ -83,11 +83,11 @@ final class DeliverySession: @unchecked Sendable {
             request = try DeliverRequest(frame)
         } catch {
             logger.error("request refused", metadata: ["id": "\(frame["id"] ?? "")", "reason": "\(error.text)"])
-            putOff(.systemTrouble, error.text, tag: frame["tag"])
+            deferRequest(.systemTrouble, error.text, tag: frame["tag"])
             return
         }
         guard jobs.count < settings.maximumRequests else {
-            putOff(.notAccepting, "too many requests at a time", tag: tag)
+            deferRequest(.notAccepting, "too many requests at a time", tag: tag)
             return
         }
         let job = DeliveryJob(request, source(of: request, tag), on: connection.eventLoop) { [self] place, result in
@@ -118,7 +118,7 @@ final class DeliverySession: @unchecked Sendable {
         connection.eventLoop.assertInEventLoop()
         jobs[tag] = nil
         let open = job.open
-        if !open.isEmpty, !job.isUnheard {
+        if !open.isEmpty, !job.isOrphaned {
             let result =
                 job.isCancelled
                 ? DeliveryResult(.delayed, .notAccepting, "interrupted")
@@ -131,8 +131,8 @@ final class DeliverySession: @unchecked Sendable {
         whenIdle = nil
     }
 
-    /// Answers for all recipients of a request that can't be worked on.
-    private func putOff(_ status: EnhancedStatusCode, _ text: String, tag: String?) {
+    /// Defers all recipients of a request that can't be worked on.
+    private func deferRequest(_ status: EnhancedStatusCode, _ text: String, tag: String?) {
         connection.write(Frame.reply(.defer, status: status, text: text, tag: tag))
         connection.flushSoon()
     }

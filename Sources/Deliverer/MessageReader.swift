@@ -3,7 +3,7 @@ import NIOCore
 /// Reads a message once from its beginning, with what is added in front. Asks for a few pieces ahead and for no more, so
 /// that a message of any size takes little memory. Belongs to its source's event loop, but for `nextBlocking`.
 package final class MessageReader: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     package typealias Piece = Result<ByteBuffer?, MessageSourceError>
 
     private let source: MessageSource
@@ -66,6 +66,7 @@ package final class MessageReader: @unchecked Sendable {
     }
 
     func receive(_ piece: ByteBuffer) {
+        source.loop.assertInEventLoop()
         outstanding -= 1
         guard failure == nil else { return }
         ready.append(piece)
@@ -73,6 +74,7 @@ package final class MessageReader: @unchecked Sendable {
     }
 
     func fail(_ error: MessageSourceError) {
+        source.loop.assertInEventLoop()
         if failure == nil { failure = error }
         wake()
     }

@@ -25,7 +25,7 @@ package enum MessageSourceError: Error, Hashable, CustomStringConvertible {
 /// A message as a deliverer gets it: whole, or in pieces that it asks queue-manager for at its own pace. Any number of
 /// readers may read it, one after the other or at the same time. Belongs to one event loop.
 package final class MessageSource: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
 
     /// What goes in front of the message: whole header lines.
     package let added: ByteBuffer
@@ -82,7 +82,7 @@ package final class MessageSource: @unchecked Sendable {
         request(offset, length)
     }
 
-    /// Takes an answer to a `READ`; what nobody asked for is passed over.
+    /// Handles an answer to a `READ`; one that nobody asked for is ignored.
     package func answer(_ frame: Frame) {
         loop.assertInEventLoop()
         guard let (offset, length, reader) = pending.popFirst() else { return }

@@ -1,11 +1,6 @@
 import NIOCore
 
 extension FileSystem {
-    /// What is known of a name; a symbolic link is not followed.
-    package func status(_ path: String, in directory: FileHandle?) throws(FileError) -> FileStatus {
-        try status(path, in: directory, followingLinks: false)
-    }
-
     /// Writes the readable octets of a buffer.
     package func write(_ octets: ByteBuffer, to file: FileHandle, at offset: Int? = nil) throws(FileError) {
         var failure: FileError?
@@ -35,6 +30,8 @@ extension FileSystem {
         return octets
     }
 
+    private static var pieceSize: Int { 64 * 1024 }
+
     /// All of a file that can't be large.
     ///
     /// - Throws: EFBIG where it has more octets than the maximum.
@@ -45,8 +42,13 @@ extension FileSystem {
     ) throws(FileError) -> ByteBuffer {
         let file = try open(path, in: directory, .reading, mode: 0)
         defer { close(file) }
-        let octets = try read(maximum + 1, from: file, at: 0)
-        guard octets.readableBytes <= maximum else { throw FileError("read \(path)", code: FileError.tooLarge) }
-        return octets
+        // Memory for what is there, not for what might be.
+        var octets = ByteBuffer()
+        while true {
+            let piece = try read(Self.pieceSize, from: file, at: octets.readableBytes)
+            if octets.readableBytes == 0 { octets = piece } else { octets.writeImmutableBuffer(piece) }
+            guard octets.readableBytes <= maximum else { throw FileError("read \(path)", code: FileError.tooLarge) }
+            if piece.readableBytes < Self.pieceSize { return octets }
+        }
     }
 }

@@ -7,7 +7,7 @@ import SASL
 package enum AuthenticationExchange: Equatable {
     /// The client has said who it is: `logIn` with it.
     case evidence(SASLEvidence)
-    /// Why not. The client may try again.
+    /// It failed. The client may try again.
     case failed(AuthenticationFault)
     /// The client is gone.
     case ended
@@ -20,7 +20,7 @@ package enum AuthenticationFault: Error, Equatable {
     case cancelled
     case lineTooLong
     case notBase64
-    /// Not what the mechanism wants.
+    /// The mechanism does not accept the response.
     case malformed
 
     /// For the client.
@@ -36,8 +36,8 @@ package enum AuthenticationFault: Error, Equatable {
 }
 
 extension FrontClient {
-    /// Leads the client through a SASL mechanism, as SMTP (RFC 4954 §4), POP3 (RFC 5034 §4) and IMAP (RFC 9051 §6.2.2)
-    /// all do it: challenges and responses in base64, a line each, `*` to cancel.
+    /// Runs the exchange of a SASL mechanism as SMTP (RFC 4954 §4), POP3 (RFC 5034 §4) and IMAP (RFC 9051 §6.2.2) profile
+    /// it: challenges and responses in base64, a line each, `*` to cancel.
     ///
     /// - Parameters:
     ///   - mechanism: its name in capitals.

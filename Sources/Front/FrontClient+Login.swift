@@ -5,7 +5,7 @@ import Network
 import SASL
 import SMTP
 
-/// What became of a login that a mailbox process takes over.
+/// The result of a login that is handed over to a mailbox process.
 package enum MailboxLogin {
     /// The connection carries the session from now on; `text` is for people.
     case accepted(Connection, text: String?)
@@ -13,7 +13,7 @@ package enum MailboxLogin {
     case wrong
     /// They are right, but the mailbox can't be opened. The text is for the client.
     case refused(MailboxRefusal, text: String)
-    /// Nobody can say now.
+    /// It can't be verified now.
     case unavailable
 }
 
@@ -26,13 +26,13 @@ package enum MailboxRefusal: Equatable {
     case permanent
 }
 
-/// What became of a login that needs no mailbox.
+/// The result of a login that needs no mailbox.
 package enum Login: Equatable {
     /// The address that the client has shown to be its own.
     case accepted(address: String)
     /// The user or the password is wrong.
     case wrong
-    /// Nobody can say now.
+    /// It can't be verified now.
     case unavailable
 }
 
@@ -90,7 +90,7 @@ extension FrontClient {
         }
     }
 
-    /// What the client is told; nil where it's told nothing. The password was right: that the ticket isn't, or that the
+    /// The refusal for the client; nil where it gets no reason. The password was right: that the ticket isn't, or that the
     /// mailbox process has trouble, is our own affair.
     private static func refusal(_ status: EnhancedStatusCode) -> MailboxRefusal? {
         switch status {

@@ -46,7 +46,7 @@ package final class FrontClient {
     package var mayStartTLS: Bool { offersTLS && tlsContext != nil && connection.tls == nil }
 
     /// Why the client may not ask for TLS.
-    package var tlsRefusal: String { connection.tls == nil ? "TLS is not available" : "TLS is on already" }
+    package var tlsRefusal: String { connection.tls == nil ? "TLS is not available" : "TLS is already active" }
 
     /// Whether a password may be sent now: only where nobody on the way can read it.
     package var mayLogIn: Bool {
@@ -54,8 +54,8 @@ package final class FrontClient {
             || (settings.allowsPlaintextOnLoopback && connection.remoteAddress?.isLoopback == true)
     }
 
-    /// Sends the reply and becomes the server's side of TLS. What the client sent behind its command is thrown away: it
-    /// was said by anybody (RFC 3207 §6). Only where `mayStartTLS`.
+    /// Sends the reply and becomes the server's side of TLS. What came behind the client's command is discarded: anybody
+    /// on the way may have sent it (RFC 3207 §6). Only where `mayStartTLS`.
     package func startTLS(reply: ByteBuffer) async throws(ConnectionError) { try await beginTLS(reply: reply) }
 
     func beginTLS(reply: ByteBuffer?) async throws(ConnectionError) {
@@ -66,7 +66,7 @@ package final class FrontClient {
 
     // MARK: Faults
 
-    /// Counts a fault of the client, and lets it wait where there were many: sends what was written before, then waits.
+    /// Counts a client error, and delays the client where there were many: sends what was written before, then waits.
     ///
     /// - Returns: how many more are allowed. After the last one POP3 and IMAP answer and close; SMTP waits for one more,
     ///   and answers that with 421.
@@ -81,17 +81,17 @@ package final class FrontClient {
         return settings.maximumErrors - errors
     }
 
-    /// Notes that the client is sent away for its faults.
+    /// Logs that the client is disconnected for its errors.
     package func logTooManyFaults() { logger.info("too many errors", metadata: ["client": "\(address)"]) }
 
-    /// A client that never pauses gives the connection no occasion to notice that its time is over.
+    /// Enforces the deadline on a client that never pauses, for which no wait of the connection would.
     package func checkTime() throws(ConnectionError) {
         if let deadline = connection.deadline, deadline <= .now() { throw .timedOut }
     }
 
     // MARK: The end
 
-    /// Notes why the connection ended where the client can't be told.
+    /// Logs why the connection ended where the client can't be told.
     package func logEnd(_ reason: ConnectionError) {
         logger.debug("connection lost", metadata: ["client": "\(address)", "reason": "\(reason)"])
     }

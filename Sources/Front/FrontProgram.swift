@@ -32,7 +32,7 @@ extension FrontProgram {
         for (role, addresses) in addresses(setup.configuration) {
             endpoints += try setup.listen(addresses).map { FrontEndpoint(role, socket: $0) }
         }
-        // The sockets of other daemons are all that it may see.
+        // It sees nothing but the sockets of other daemons.
         setup.rights.root = "run"
         return PreparedFront(endpoints: endpoints, tlsContext: try setup.serverTLS())
     }

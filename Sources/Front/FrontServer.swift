@@ -5,8 +5,8 @@ import NIOCore
 import Network
 import TLS
 
-/// The listener for strangers: counts them and turns away those over a limit, begins TLS where it comes first, and runs
-/// the service's session for each.
+/// The listener for strangers: counts them and refuses those over a limit, starts implicit TLS, and runs the service's
+/// session for each.
 package final class FrontServer<Service: FrontService>: Sendable {
     private let service: Service
     private let tlsContext: TLSContext?
@@ -22,7 +22,7 @@ package final class FrontServer<Service: FrontService>: Sendable {
         self.logger = logger
         let settings = service.front
         listener = Listener(group: group, limits: settings.connections)
-        accounts = PerLoop(group) { loop in
+        accounts = PerLoop { loop in
             AccountsClient(path: settings.authoritySocket, on: loop, timeout: settings.authorityTimeout)
         }
     }
@@ -56,7 +56,7 @@ package final class FrontServer<Service: FrontService>: Sendable {
             do throws(ConnectionError) {
                 try await client.beginTLS(reply: nil)
             } catch {
-                // Nobody is there who would understand a reply.
+                // Without TLS the client would not understand a reply.
                 return client.logEnd(error)
             }
         }

@@ -1,17 +1,17 @@
 import NIOCore
 import Network
 
-/// What every listener for strangers was told: checked values, made from the configuration.
+/// The settings of every listener for strangers: validated values from the configuration.
 package struct FrontSettings: Sendable {
     /// The name in the greeting.
     package var hostname: String
     /// Connections in all and from one client.
     package var connections = Listener.Limits()
-    /// Silence of the client.
+    /// How long a client may be silent.
     package var idleTimeout = TimeAmount.minutes(5)
-    /// Time for all that happens here: the whole session, or the way to the login.
+    /// How long the whole session may take, or all of it up to the login.
     package var sessionTimeout = TimeAmount.hours(1)
-    /// Faults of the client before it is sent away; a failed login is one.
+    /// Client errors before it is disconnected; a failed login is one.
     package var maximumErrors = 20
     /// What each fault beyond half of `maximumErrors` adds to the delay of its reply, ten times at most.
     package var errorDelay = TimeAmount.milliseconds(200)

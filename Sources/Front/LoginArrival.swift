@@ -3,7 +3,7 @@ import Bus
 import Network
 import SMTP
 
-/// The mailbox process's side of a login that changes hands: who comes, with the mailbox that authd says is theirs.
+/// The mailbox process's side of a login handover: the client, with the mailbox that authd names.
 package struct LoginArrival: Sendable {
     package let mailbox: AccountMailbox
     /// The client's address as the front says it; for the record only.

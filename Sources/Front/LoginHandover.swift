@@ -3,7 +3,7 @@ import NIOCore
 import Network
 import SMTP
 
-/// The front's side of a login that changes hands (docs/protocols.md, "pop3.sock and imap.sock").
+/// The front's side of a login handover (docs/protocols.md, "pop3.sock and imap.sock").
 package struct LoginHandover: Sendable {
     /// What the mailbox process said.
     package enum Answer {
@@ -11,7 +11,7 @@ package struct LoginHandover: Sendable {
         case accepted(Connection, text: String?)
         /// The mailbox can't be opened: now (a status of class 4) or at all.
         case refused(status: EnhancedStatusCode, text: String)
-        /// The mailbox process is down or answers nonsense; the reason.
+        /// The mailbox process is down, or its answer isn't understood; the reason.
         case unavailable(String)
     }
 

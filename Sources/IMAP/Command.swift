@@ -11,8 +11,8 @@ package struct TaggedCommand: Sendable, Equatable {
     }
 }
 
-/// What a client asks (RFC 3501 §6 and the extensions named at each case). APPEND is not among them: its message comes
-/// as a stream (`AppendCommand`).
+/// A client command (RFC 3501 §6 and the extensions named at each case). APPEND is not among them: its message is
+/// streamed (`AppendCommand`).
 package enum Command: Sendable, Equatable {
     case capability
     case noop

@@ -155,7 +155,8 @@ struct CommandGrammar {
         case "FETCH": return .fetch(set, try fetchItems(), byUID: byUID)
         case "STORE": return .store(set, try storeChange(), byUID: byUID)
         case "COPY": return .copy(set, try scanner.mailbox(), byUID: byUID)
-        default: return .move(set, try scanner.mailbox(), byUID: byUID)
+        case "MOVE": return .move(set, try scanner.mailbox(), byUID: byUID)
+        default: throw SyntaxError("unknown command after UID")
         }
     }
 

@@ -1,7 +1,7 @@
 import MIME
 import NIOCore
 
-/// How much of a command is taken from a client. Octets.
+/// Limits on a client's command. Octets.
 package struct CommandLimits: Sendable {
     /// Lines and short literals together.
     package var command = 64 * 1024
@@ -11,8 +11,8 @@ package struct CommandLimits: Sendable {
     package init() {}
 }
 
-/// Takes commands out of a buffer that grows: puts lines and literals together, then parses them. Keeps its place, so
-/// that octets may come one at a time.
+/// Reads commands from a growing buffer: puts lines and literals together, then parses them. Keeps its place, so that
+/// octets may come one at a time.
 package struct CommandReader: Sendable {
     /// What to do next.
     package enum Output: Sendable, Equatable {
@@ -25,7 +25,7 @@ package struct CommandReader: Sendable {
         case append(AppendCommand)
         /// Answer with BAD (with NO and a code where it says so) and go on.
         case bad(tag: String?, reason: String, code: ResponseCode? = nil)
-        /// Nothing that follows can be understood: say BYE and close.
+        /// The stream is out of step: send BYE and close.
         case fatal(reason: String)
     }
 
@@ -36,7 +36,7 @@ package struct CommandReader: Sendable {
     private var lineStart = 0
     /// Octets of a literal that have not come.
     private var missing = 0
-    /// The command is not wanted any more: lines and literals are thrown away up to its end.
+    /// The command has failed: its lines and literals are discarded up to its end.
     private var failure: (tag: String?, reason: String, code: ResponseCode?)?
 
     package init(limits: CommandLimits = CommandLimits()) { self.limits = limits }
@@ -48,17 +48,17 @@ package struct CommandReader: Sendable {
     package mutating func next(from buffer: inout ByteBuffer) -> Output {
         while true {
             if missing > 0 {
-                takeLiteral(from: &buffer)
+                readLiteral(from: &buffer)
                 if missing > 0 { return .needMore }
             }
-            guard takeLine(from: &buffer) else {
+            guard readLine(from: &buffer) else {
                 return .needMore
             }
             if let output = endOfLine() { return output }
         }
     }
 
-    private mutating func takeLiteral(from buffer: inout ByteBuffer) {
+    private mutating func readLiteral(from buffer: inout ByteBuffer) {
         let count = min(missing, buffer.readableBytes)
         if failure == nil {
             octets.append(contentsOf: buffer.readableBytesView.prefix(count))
@@ -69,7 +69,7 @@ package struct CommandReader: Sendable {
     }
 
     /// Moves what there is of a line; true when its end has come.
-    private mutating func takeLine(from buffer: inout ByteBuffer) -> Bool {
+    private mutating func readLine(from buffer: inout ByteBuffer) -> Bool {
         let view = buffer.readableBytesView
         let end = view.firstIndex(of: ASCII.lineFeed)
         let line = end.map { view[...$0] } ?? view
@@ -86,7 +86,7 @@ package struct CommandReader: Sendable {
         return end != nil
     }
 
-    /// A whole line is there: nil where a literal follows that is just read on.
+    /// A whole line is there; nil where a non-synchronizing literal follows.
     private mutating func endOfLine() -> Output? {
         if let literal = Self.literal(octets[lineStart...]) {
             return literalFollows(literal.size, isSynchronizing: literal.isSynchronizing)
@@ -145,7 +145,7 @@ package struct CommandReader: Sendable {
         return nil
     }
 
-    /// The client waits for a continuation that it doesn't get: the command is over.
+    /// The client waits for a continuation request that it doesn't get: the command is over.
     private mutating func refuse(_ reason: String, tag: String? = nil, code: ResponseCode?) -> Output {
         let tag = tag ?? CommandGrammar.tag(of: octets)
         octets = []

@@ -24,7 +24,7 @@ struct CommandScanner {
     mutating func space() throws(SyntaxError) { try expect(ASCII.space, "space") }
 
     func finish() throws(SyntaxError) {
-        guard isAtEnd else { throw SyntaxError("arguments that don't belong here") }
+        guard isAtEnd else { throw SyntaxError("too many arguments") }
     }
 
     // MARK: Characters
@@ -62,7 +62,7 @@ struct CommandScanner {
         String(decoding: try atom().map(ASCII.upper), as: UTF8.self)
     }
 
-    /// Goes behind that word, in any case, where it is next.
+    /// Consumes that word, in any case, where it is next.
     mutating func take(word: StaticString) -> Bool {
         let end = position + word.utf8CodeUnitCount
         guard end <= octets.count, ASCII.equal(octets[position..<end], word) else { return false }

@@ -21,7 +21,7 @@ package enum FetchItem: Sendable, Equatable {
         switch self {
         case .section(_, _, let peek): !peek
         case .rfc822, .rfc822Text: true
-        default: false
+        case .envelope, .flags, .internalDate, .uid, .size, .bodyStructure, .body, .rfc822Header: false
         }
     }
 }

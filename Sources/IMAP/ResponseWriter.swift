@@ -27,7 +27,7 @@ package struct ResponseWriter {
         end()
     }
 
-    /// A request for more: `+ text`.
+    /// A continuation request: `+ text`.
     package mutating func continuation(_ text: String) {
         raw("+ ")
         line(text)

@@ -1,7 +1,7 @@
 import IMAP
 import SASL
 
-/// What is offered (RFC 3501 §7.2.1).
+/// The capabilities that are announced (RFC 3501 §7.2.1).
 enum Capabilities {
     static let common = ["IMAP4rev1", "LITERAL+", "ID", "ENABLE"]
 

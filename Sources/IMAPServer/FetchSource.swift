@@ -3,7 +3,7 @@ import MIME
 import Mailbox
 import NIOCore
 
-/// One message while FETCH answers for it: opens and looks into it only as far as the items need. Every call may block.
+/// One message while FETCH answers for it: opened and parsed only as far as the items need. Every call may block.
 struct FetchSource {
     private let message: StoredMessage
     private let flags: [Flag]
@@ -89,17 +89,25 @@ struct FetchSource {
         switch section.text {
         case .content: return .range(part.body)
         case .mime: return .range(part.header)
-        case .header, .text, .headerFields, .headerFieldsNot:
-            guard part.isEmbeddedMessage, let message = part.children.first else { return nil }
-            switch section.text {
-            case .text: return .range(message.body)
-            case .headerFields(let names):
-                return .octets(try Self.fields(opened(), message.header, names, excluded: false))
-            case .headerFieldsNot(let names):
-                return .octets(try Self.fields(opened(), message.header, names, excluded: true))
-            default: return .range(message.header)
-            }
+        case .header: return Self.embeddedMessage(part).map { .range($0.header) }
+        case .text: return Self.embeddedMessage(part).map { .range($0.body) }
+        case .headerFields(let names): return try embeddedFields(part, names, excluded: false)
+        case .headerFieldsNot(let names): return try embeddedFields(part, names, excluded: true)
         }
+    }
+
+    private static func embeddedMessage(_ part: MessagePart) -> MessagePart? {
+        part.isEmbeddedMessage ? part.children.first : nil
+    }
+
+    private mutating func embeddedFields(
+        _ part: MessagePart,
+        _ names: [[UInt8]],
+        excluded: Bool
+    ) throws(MailboxError) -> Content? {
+        guard let message = Self.embeddedMessage(part) else { return nil }
+        let header = try MessageContent.header(opened(), in: message.header)
+        return .octets(MessageContent.fields(header, named: names, excluded: excluded))
     }
 
     private mutating func findInMessage(_ text: Section.Text) throws(MailboxError) -> Content? {
@@ -114,15 +122,6 @@ struct FetchSource {
             return .octets(MessageContent.fields(try header(), named: names, excluded: true))
         case .mime: return nil
         }
-    }
-
-    private static func fields(
-        _ reader: MessageReader,
-        _ range: Range<Int>,
-        _ names: [[UInt8]],
-        excluded: Bool
-    ) throws(MailboxError) -> [UInt8] {
-        MessageContent.fields(try MessageContent.header(reader, in: range), named: names, excluded: excluded)
     }
 
     private func octets() throws(MailboxError) -> Int {

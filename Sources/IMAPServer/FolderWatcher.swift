@@ -7,36 +7,36 @@ import Glibc
 #endif
 
 /// Wakes one session. Belongs to its event loop.
-final class Bell: @unchecked Sendable {
+final class Waker: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     let loop: any EventLoop
-    private var hasRung = false
+    private var isAwake = false
     private var waiter: CheckedContinuation<Void, Never>?
 
     init(on loop: any EventLoop) { self.loop = loop }
 
     /// May be called from any thread.
-    func ring() {
-        if loop.inEventLoop { ringHere() } else { loop.execute { self.ringHere() } }
+    func wake() {
+        if loop.inEventLoop { wakeHere() } else { loop.execute { self.wakeHere() } }
     }
 
-    private func ringHere() {
+    private func wakeHere() {
         loop.assertInEventLoop()
-        hasRung = true
+        isAwake = true
         let waiting = waiter
         waiter = nil
         waiting?.resume()
     }
 
-    /// Returns when the bell was rung since the last return, or when the time is over.
+    /// Returns once it was woken since the last return, or when the time is over.
     func wait(_ time: TimeAmount) async {
         loop.assertInEventLoop()
-        if !hasRung {
-            let timer = loop.scheduleTask(in: time) { self.ringHere() }
+        if !isAwake {
+            let timer = loop.scheduleTask(in: time) { self.wakeHere() }
             await withCheckedContinuation { waiter = $0 }
             timer.cancel()
         }
-        hasRung = false
+        isAwake = false
     }
 }
 
@@ -44,7 +44,7 @@ final class Bell: @unchecked Sendable {
 final class FolderWatcher: Sendable {
     private struct Watches {
         /// Bells by watch descriptor.
-        var bells: [CInt: [ObjectIdentifier: Bell]] = [:]
+        var wakers: [CInt: [ObjectIdentifier: Waker]] = [:]
         var isStopped = false
     }
 
@@ -60,30 +60,30 @@ final class FolderWatcher: Sendable {
         thread.submit { [descriptor, watches] _ in Self.listen(descriptor, watches) }
     }
 
-    /// Rings the bell at changes in a directory until `forget`.
+    /// Wakes at changes in a directory until `unwatch`.
     ///
     /// - Returns: the watch; nil where the directory can't be watched.
-    func watch(_ path: String, _ bell: Bell) -> CInt? {
+    func watch(_ path: String, _ waker: Waker) -> CInt? {
         watches.withLockedValue { watches in
             guard !watches.isStopped else { return nil }
             let mask = UInt32(IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO) | UInt32(IN_ONLYDIR)
             let watch = inotify_add_watch(descriptor, path, mask)
             guard watch >= 0 else { return nil }
-            watches.bells[watch, default: [:]][ObjectIdentifier(bell)] = bell
+            watches.wakers[watch, default: [:]][ObjectIdentifier(waker)] = waker
             return watch
         }
     }
 
-    func forget(_ watch: CInt, _ bell: Bell) {
+    func unwatch(_ watch: CInt, _ waker: Waker) {
         watches.withLockedValue { watches in
-            watches.bells[watch]?[ObjectIdentifier(bell)] = nil
-            guard watches.bells[watch]?.isEmpty == true else { return }
-            watches.bells[watch] = nil
+            watches.wakers[watch]?[ObjectIdentifier(waker)] = nil
+            guard watches.wakers[watch]?.isEmpty == true else { return }
+            watches.wakers[watch] = nil
             inotify_rm_watch(descriptor, watch)
         }
     }
 
-    /// Ends the thread: the removal of a last watch makes it look up.
+    /// Ends the thread: the removal of a last watch ends its wait.
     func stop() {
         watches.withLockedValue { watches in
             watches.isStopped = true
@@ -99,10 +99,10 @@ final class FolderWatcher: Sendable {
             if count < 0, errno == EINTR { continue }
             guard count > 0, !watches.withLockedValue({ $0.isStopped }) else { break }
             let touched = Self.watches(in: memory[..<count])
-            let bells = watches.withLockedValue { watches in
-                touched.flatMap { watches.bells[$0].map { Array($0.values) } ?? [] }
+            let wakers = watches.withLockedValue { watches in
+                touched.flatMap { watches.wakers[$0].map { Array($0.values) } ?? [] }
             }
-            for bell in bells { bell.ring() }
+            for waker in wakers { waker.wake() }
         }
         close(descriptor)
     }

@@ -5,8 +5,8 @@ import NIOCore
 import Network
 import SASL
 
-/// One client's connection before login, from the greeting on. After login it only passes octets on. Runs on the
-/// connection's event loop alone.
+/// One client's connection before login, from the greeting on. After login it only relays octets. Runs on the connection's
+/// event loop alone.
 final class FrontSession {
     /// What happens after a command.
     enum Next {
@@ -33,7 +33,7 @@ final class FrontSession {
         reader = CommandReader(limits: limits)
     }
 
-    /// Serves the client until it leaves, is sent away, or its session after login is over.
+    /// Serves the client until either side ends the session, before or after the login.
     func run() async {
         do throws(ConnectionError) {
             respond {
@@ -129,7 +129,7 @@ final class FrontSession {
 
     // MARK: Faults
 
-    /// BAD: the client's command makes no sense, or not now.
+    /// BAD: the client's command is not understood, or not allowed in this state.
     private func fault(_ tag: String?, _ reason: String) async throws(ConnectionError) -> Next {
         try await refuse { $0.status(.bad, tag: tag, reason) }
     }
@@ -142,7 +142,7 @@ final class FrontSession {
         try await refuse { $0.status(.no, tag: tag, code: .authenticationFailed, "wrong user or password") }
     }
 
-    /// Counts against the client, and sends it away when it's too much.
+    /// Counts the error, and disconnects the client after the last one allowed.
     private func refuse(_ response: (inout ResponseWriter) -> Void) async throws(ConnectionError) -> Next {
         let left = try await client.countFault()
         respond(response)

@@ -3,7 +3,7 @@ import IMAP
 import NIOCore
 import Network
 
-/// How clients come.
+/// The kinds of listening sockets.
 package enum IMAPListener: ListenerRole, CaseIterable {
     /// With STARTTLS.
     case imap

@@ -4,12 +4,14 @@ import MIME
 struct ListPattern {
     private let pattern: [UInt8]
     private let delimiter: UInt8
+    /// Octets of the pattern that are no wildcards: no shorter name matches.
+    private let literals: Int
 
     /// `INBOX` at the start matches in any case. Wildcards in a row count as one.
-    init(_ pattern: [UInt8], delimiter: UInt8) {
+    init(_ text: [UInt8], delimiter: UInt8) {
         self.delimiter = delimiter
         var short: [UInt8] = []
-        for octet in pattern {
+        for octet in text {
             let last = short.last
             if octet == UInt8(ascii: "%"), last == UInt8(ascii: "%") || last == UInt8(ascii: "*") { continue }
             if octet == UInt8(ascii: "*"), last == UInt8(ascii: "*") { continue }
@@ -19,22 +21,24 @@ struct ListPattern {
         if ASCII.equal(short.prefix(5), "INBOX"), short.count == 5 || short[5] == delimiter {
             short.replaceSubrange(0..<5, with: "INBOX".utf8)
         }
-        self.pattern = short
+        pattern = short
+        literals = short.count { $0 != UInt8(ascii: "%") && $0 != UInt8(ascii: "*") }
     }
 
     /// Takes time in proportion to both lengths: places in the pattern that can be reached are kept as a set.
-    func matches(_ name: some Sequence<UInt8>) -> Bool {
+    func matches(_ name: some Collection<UInt8>) -> Bool {
+        guard literals <= name.count else { return false }
         var reached = [Bool](repeating: false, count: pattern.count + 1)
         reached[0] = true
         skipWildcards(&reached)
         for octet in name {
             var next = [Bool](repeating: false, count: pattern.count + 1)
             for place in pattern.indices where reached[place] {
-                switch pattern[place] {
-                case UInt8(ascii: "*"): next[place] = true
-                case UInt8(ascii: "%"): if octet != delimiter { next[place] = true }
-                case octet: next[place + 1] = true
-                default: break
+                let wanted = pattern[place]
+                if wanted == UInt8(ascii: "*") || wanted == UInt8(ascii: "%") && octet != delimiter {
+                    next[place] = true
+                } else if wanted == octet {
+                    next[place + 1] = true
                 }
             }
             skipWildcards(&next)

@@ -39,14 +39,14 @@ extension MailboxSession {
             }
         }
         guard let end = try await connection.readLine(maximum: 1024) else { return .close }
-        guard end.readableBytes == 0 else { return fault(tag: command.tag, "one message at a time") }
+        guard end.readableBytes == 0 else { return fault(tag: command.tag, "MULTIAPPEND is not supported") }
         return try await finishAppend(command, message, refusal)
     }
 
     private func startAppend(
         _ command: AppendCommand
     ) async throws(Refusal) -> (any MailFolder, any MessageAppend) {
-        guard command.size > 0 else { throw Refusal(code: nil, text: "an empty message") }
+        guard command.size > 0 else { throw Refusal(code: nil, text: "the message is empty") }
         let folder = try await target(try folderName(command.mailbox))
         let append = try await onDisk { () throws(MailboxError) in try folder.append() }
         return (folder, append)

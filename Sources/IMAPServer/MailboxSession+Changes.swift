@@ -82,16 +82,16 @@ extension MailboxSession {
 
     // MARK: IDLE
 
-    /// IDLE (RFC 2177): changes are told as they happen, until the client says DONE.
+    /// IDLE (RFC 2177): changes are reported as they happen, until the client sends DONE.
     func idle(_ tag: String) async throws(ConnectionError) -> Next {
         respond { $0.continuation("idling") }
         selected?.structures = StructureCache()
         try await connection.flush()
-        let bell = Bell(on: connection.eventLoop)
-        let watches = watch(bell)
+        let waker = Waker(on: connection.eventLoop)
+        let watches = watch(waker)
         let stop = IdleStop(on: connection.eventLoop)
         let updates = Task(executorPreference: LoopExecutor.of(connection.eventLoop)) {
-            await self.tellChanges(bell, stop, isWatched: !watches.isEmpty)
+            await self.reportChanges(waker, stop, isWatched: !watches.isEmpty)
         }
         let line: Result<ByteBuffer?, ConnectionError>
         do throws(ConnectionError) {
@@ -100,9 +100,9 @@ extension MailboxSession {
             line = .failure(error)
         }
         stop.stop()
-        bell.ring()
+        waker.wake()
         await updates.value
-        for watch in watches { watcher?.forget(watch, bell) }
+        for watch in watches { watcher?.unwatch(watch, waker) }
         guard let end = try line.get() else { return .close }
         guard end.readableBytesView.elementsEqual("DONE".utf8, by: { $0 & 0xDF == $1 }) else {
             return fault(tag: tag, "DONE expected")
@@ -130,7 +130,7 @@ extension MailboxSession {
         }
     }
 
-    private func tellChanges(_ bell: Bell, _ stop: IdleStop, isWatched: Bool) async {
+    private func reportChanges(_ waker: Waker, _ stop: IdleStop, isWatched: Bool) async {
         let interval = isWatched ? settings.pollInterval : min(settings.pollInterval, .seconds(5))
         while !stop.isStopped {
             do {
@@ -139,18 +139,18 @@ extension MailboxSession {
             } catch is ConnectionError {
                 return
             } catch {
-                logger.debug("folder not looked at", metadata: ["mailbox": "\(location.path)", "reason": "\(error)"])
+                logger.debug("folder not refreshed", metadata: ["mailbox": "\(location.path)", "reason": "\(error)"])
             }
             if stop.isStopped { return }
-            await bell.wait(selected == nil ? settings.idleTimeout : interval)
+            await waker.wait(selected == nil ? settings.idleTimeout : interval)
         }
     }
 
     /// Watches the directories in which the selected folder changes, where it has any.
-    private func watch(_ bell: Bell) -> [CInt] {
+    private func watch(_ waker: Waker) -> [CInt] {
         guard let selected, let watcher, let folder = try? folderName(selected.name) else { return [] }
         return location.directories(of: folder, beneath: settings.mailDirectory).compactMap {
-            watcher.watch($0, bell)
+            watcher.watch($0, waker)
         }
     }
 }

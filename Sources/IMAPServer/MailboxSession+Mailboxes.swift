@@ -27,7 +27,7 @@ extension MailboxSession {
 
     func folderName(_ name: MailboxName) throws(Refusal) -> FolderName {
         guard let folder = FolderName(String(decoding: name.wire, as: UTF8.self)) else {
-            throw Refusal(code: .cannot, text: "no mailbox can have this name")
+            throw Refusal(code: .cannot, text: "invalid mailbox name")
         }
         return folder
     }
@@ -46,7 +46,7 @@ extension MailboxSession {
     }
 
     /// SELECT and EXAMINE (RFC 3501 §6.3.1).
-    func select(_ name: MailboxName, readOnly: Bool) async throws -> Done {
+    func select(_ name: MailboxName, readOnly: Bool) async throws -> OKResponse {
         selected = nil
         let path = try folderName(name)
         let store = store
@@ -54,7 +54,7 @@ extension MailboxSession {
         let selected = SelectedFolder(name, folder, isReadOnly: readOnly)
         self.selected = selected
         let messages = selected.known
-        selected.announcedKeywords = ["\0"]  // none as these: announce
+        selected.announcedKeywords = ["\0"]  // no folder has these, so its own are announced
         announceKeywords(selected)
         respond { $0.number(messages.count, "EXISTS") }
         let recent = messages.filter(\.isRecent).count
@@ -65,7 +65,7 @@ extension MailboxSession {
         }
         respond { $0.status(.ok, code: .uidValidity(folder.uidValidity), "UIDs are valid") }
         respond { $0.status(.ok, code: .uidNext(folder.uidNext), "the next UID") }
-        return Done(code: readOnly ? .readOnly : .readWrite, text: "selected")
+        return OKResponse(code: readOnly ? .readOnly : .readWrite, text: "selected")
     }
 
     func status(_ name: MailboxName, _ items: [StatusItem]) async throws {

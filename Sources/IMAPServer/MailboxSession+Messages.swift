@@ -66,11 +66,11 @@ extension MailboxSession {
         _ set: SequenceSet,
         to name: MailboxName,
         byUID: Bool
-    ) async throws -> Done {
+    ) async throws -> OKResponse {
         guard let copied = try await copyMessages(selected, set, to: name, byUID: byUID) else {
-            return Done(text: "nothing to copy")
+            return OKResponse(text: "nothing to copy")
         }
-        return Done(code: copied.code, text: "copied")
+        return OKResponse(code: copied.code, text: "copied")
     }
 
     /// MOVE (RFC 6851).
@@ -79,16 +79,16 @@ extension MailboxSession {
         _ set: SequenceSet,
         to name: MailboxName,
         byUID: Bool
-    ) async throws -> Done {
+    ) async throws -> OKResponse {
         try requireWritable(selected)
         guard let copied = try await copyMessages(selected, set, to: name, byUID: byUID) else {
-            return Done(text: "nothing to move")
+            return OKResponse(text: "nothing to move")
         }
         respond { $0.status(.ok, code: copied.code, "moved") }
         let folder = selected.folder
         _ = try await onDisk { () throws(MailboxError) in try folder.expunge(copied.uids) }
         report(selected, expunges: true)
-        return Done(text: "moved")
+        return OKResponse(text: "moved")
     }
 
     private struct Copied {

@@ -58,7 +58,7 @@ final class MailboxSession: @unchecked Sendable {
         reader = CommandReader(limits: settings.commands)
     }
 
-    /// Serves the client until it leaves or is sent away.
+    /// Serves the client until either side ends the session.
     func run() async {
         connection.idleTimeout = settings.idleTimeout
         do throws(ConnectionError) {
@@ -132,7 +132,7 @@ final class MailboxSession: @unchecked Sendable {
     func refusal(_ error: MailboxError) -> Refusal {
         switch error {
         case .notFound: return Refusal(code: .nonexistent, text: "no such mailbox or message")
-        case .exists: return Refusal(code: .alreadyExists, text: "there is one of that name")
+        case .exists: return Refusal(code: .alreadyExists, text: "mailbox already exists")
         case .invalidName: return Refusal(code: .cannot, text: "not possible with this name")
         case .noSpace: return Refusal(code: .overQuota, text: "the disk is full")
         case .overQuota: return Refusal(code: .overQuota, text: "the mailbox is full")
@@ -146,8 +146,8 @@ final class MailboxSession: @unchecked Sendable {
 
     // MARK: Commands
 
-    /// What the OK says.
-    struct Done {
+    /// What the tagged OK response carries.
+    struct OKResponse {
         var code: ResponseCode?
         var text = "done"
     }
@@ -155,7 +155,7 @@ final class MailboxSession: @unchecked Sendable {
     /// How a command ended.
     private enum Completion {
         /// With an OK that is still to be sent.
-        case done(Done)
+        case done(OKResponse)
         /// It has been answered in full.
         case answered(Next)
     }
@@ -188,7 +188,7 @@ final class MailboxSession: @unchecked Sendable {
         switch command {
         // In any state.
         case .capability: respond { $0.capability(Capabilities.afterLogin) }
-        case .noop: break  // what changed is told after every command
+        case .noop: break  // changes are reported after every command
         case .id: respond { $0.id(Capabilities.identity) }
         case .logout:
             respond { $0.status(.bye, "goodbye") }
@@ -196,7 +196,7 @@ final class MailboxSession: @unchecked Sendable {
             return .answered(.close)
 
         // Before the login.
-        case .startTLS, .login, .authenticate: throw SyntaxError("you are logged in already")
+        case .startTLS, .login, .authenticate: throw SyntaxError("already logged in")
 
         // After the login.
         case .enable: respond { $0.enabled([]) }
@@ -229,7 +229,7 @@ final class MailboxSession: @unchecked Sendable {
         case .move(let set, let name, let byUID):
             return .done(try await move(try selection(), set, to: name, byUID: byUID))
         }
-        return .done(Done())
+        return .done(OKResponse())
     }
 
     private func selection() throws(SyntaxError) -> SelectedFolder {
@@ -241,11 +241,14 @@ final class MailboxSession: @unchecked Sendable {
     private static func mayExpungeAfter(_ command: Command) -> Bool {
         switch command {
         case .fetch(_, _, let byUID), .search(_, let byUID), .store(_, _, let byUID): byUID
-        default: true
+        case .capability, .noop, .logout, .id, .startTLS, .authenticate, .login, .select, .examine, .create, .delete,
+            .rename, .subscribe, .unsubscribe, .list, .lsub, .status, .namespace, .enable, .idle, .check, .close,
+            .unselect, .expunge, .uidExpunge, .copy, .move:
+            true
         }
     }
 
-    /// CLOSE (RFC 3501 §6.4.2): expunges without a word, then nothing is selected.
+    /// CLOSE (RFC 3501 §6.4.2): expunges silently, then nothing is selected.
     private func close(_ selected: SelectedFolder) async throws {
         if !selected.isReadOnly {
             let deleted = selected.known.filter { $0.flags.contains(.deleted) }.map(\.uid)

@@ -2,16 +2,16 @@ import Daemon
 import IMAP
 import NIOCore
 
-/// How the mailbox process treats its sessions.
+/// The settings of sessions after login.
 package struct MailboxSettings: Sendable {
     /// Where folders are watched; the directory itself was opened before rights were given up.
     package var mailDirectory = "mail"
     package var commands = CommandLimits()
-    /// Commands that make no sense before the client is sent away.
+    /// Bad commands before the client is disconnected.
     package var maximumErrors = 20
-    /// Silence of the client (RFC 3501 §5.4: at least 30 minutes).
+    /// How long a client may be silent (RFC 3501 §5.4: at least 30 minutes).
     package var idleTimeout = TimeAmount.minutes(30)
-    /// How often a selected folder is looked at in IDLE where the kernel reports nothing.
+    /// How often a selected folder is polled in IDLE where inotify reports nothing.
     package var pollInterval = TimeAmount.seconds(30)
 
     package init() {}

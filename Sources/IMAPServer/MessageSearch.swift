@@ -2,7 +2,7 @@ import IMAP
 import MIME
 import Mailbox
 
-/// A message that SEARCH looks at; its header is read once, when a key first needs it.
+/// A message that SEARCH tests; its header is read once, when a key first needs it.
 struct SearchCandidate {
     let message: StoredMessage
     let number: UInt32
@@ -85,7 +85,7 @@ struct MessageSearch: Sendable {
             usesKeywords = true
             return .key(key)
         case .all, .new, .recent: return .key(key)
-        default:
+        case .before, .on, .since, .sentBefore, .sentOn, .sentSince, .larger, .smaller, .header, .body, .text:
             needsDisk = true
             return .key(key)
         }
@@ -130,7 +130,9 @@ struct MessageSearch: Sendable {
             return values.contains { TextMatcher.contains(TextMatcher.fold(EncodedWords.decode($0)), wanted) }
         case .body(let text): return try TextSearch(text).matches(candidate, includingHeader: false)
         case .text(let text): return try TextSearch(text).matches(candidate, includingHeader: true)
-        default: return true
+        case .all: return true
+        // Not keys any more, but tests of their own (`resolve`).
+        case .sequence, .uid, .not, .or, .and: return false
         }
     }
 

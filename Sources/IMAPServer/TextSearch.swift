@@ -2,7 +2,7 @@ import MIME
 import Mailbox
 import NIOCore
 
-/// Finds text in octets that come in pieces: no octet is looked at twice (Knuth, Morris and Pratt).
+/// Finds text in octets that come in pieces, in linear time (Knuth, Morris and Pratt).
 struct TextMatcher {
     private let wanted: [UInt8]
     private let fallback: [Int]
@@ -47,7 +47,7 @@ struct TextMatcher {
     }
 }
 
-/// BODY and TEXT of SEARCH: looks into the decoded text of text parts and into the headers of parts.
+/// BODY and TEXT of SEARCH: searches the decoded text of text parts and the headers of parts.
 struct TextSearch {
     private let wanted: [UInt8]
 

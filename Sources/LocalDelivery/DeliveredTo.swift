@@ -6,7 +6,7 @@ import SMTP
 struct DeliveredTo {
     /// How much of a message is searched for the end of its header. Octets.
     private static let maximumHeader = 256 * 1024
-    /// Of a longer line the rest is passed over. Octets.
+    /// The rest of a longer line is ignored. Octets.
     private static let maximumLine = 1024
     private static let name = Array("delivered-to:".utf8)
 
@@ -18,36 +18,36 @@ struct DeliveredTo {
 
     init() {}
 
-    /// Reads the header of a message, of one that comes in pieces no more than is needed.
+    /// Reads the header of a message; of one that comes in pieces, no more pieces than needed.
     init(_ message: MessageSource) async throws(MessageSourceError) {
         if let whole = message.whole {
-            look(at: message.added)
+            scan(message.added)
             let count = min(whole.readableBytes, Self.maximumHeader)
-            look(at: whole.getSlice(at: whole.readerIndex, length: count) ?? whole)
+            scan(whole.getSlice(at: whole.readerIndex, length: count) ?? whole)
             return
         }
         let reader = message.reader(ahead: 1)
         var count = 0
         while !isComplete, count < Self.maximumHeader, let piece = try await reader.next() {
             count += piece.readableBytes
-            look(at: piece)
+            scan(piece)
         }
     }
 
-    /// Whether mail for the address goes round in a loop.
+    /// Whether mail for the address is looping.
     func contains(_ address: MailAddress) -> Bool {
         !addresses.isEmpty && addresses.contains(Self.lowercased(address.description.utf8))
     }
 
-    /// Looks at the next octets of the message.
-    mutating func look(at piece: ByteBuffer) {
+    /// Scans the next octets of the message.
+    mutating func scan(_ piece: ByteBuffer) {
         var rest = piece.readableBytesView[...]
         while !isComplete, let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
             if line.isEmpty {
-                look(atLine: rest[..<end])
+                scanLine(rest[..<end])
             } else {
                 line += rest[..<end].prefix(Self.maximumLine)
-                look(atLine: line[...])
+                scanLine(line[...])
                 line.removeAll(keepingCapacity: true)
             }
             rest = rest[(end + 1)...]
@@ -55,7 +55,7 @@ struct DeliveredTo {
         if !isComplete, line.count < Self.maximumLine { line += rest.prefix(Self.maximumLine) }
     }
 
-    private mutating func look(atLine line: some BidirectionalCollection<UInt8>) {
+    private mutating func scanLine(_ line: some BidirectionalCollection<UInt8>) {
         guard let first = line.first, line.count > 1 || first != UInt8(ascii: "\r") else {
             isComplete = true
             return

@@ -17,7 +17,7 @@ extension DeliveryResult {
         }
     }
 
-    /// What it means that authd did not say where an address leads.
+    /// What it means for a recipient that authd did not expand the address.
     init(_ error: AccountsError) {
         switch error {
         case .refused(let status, let text): self.init(.failed, status, text)

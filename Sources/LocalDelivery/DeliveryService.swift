@@ -4,8 +4,8 @@ import Mailbox
 import NIOCore
 import SMTP
 
-/// What local-deliver does with a message: finds out where each recipient's mail goes, and puts it there. Belongs to one
-/// event loop.
+/// local-deliver's work on a message: resolves each recipient to a mailbox or an alias, and delivers or forwards. Belongs
+/// to one event loop.
 final class DeliveryService: Sendable {
     private let expansions: ExpansionCache
     private let batcher: DeliveryBatcher
@@ -36,7 +36,7 @@ final class DeliveryService: Sendable {
         }
         let message = MessageOctets(job.message)
         let places = job.open
-        if !message.isAtHand {
+        if !message.isInMemory {
             await workInPieces(on: job, message, earlier)
         } else if places.count == 1 {
             await work(on: job, at: places[0], message, earlier)
@@ -54,8 +54,8 @@ final class DeliveryService: Sendable {
         case .nothing(let result): job.report(result, at: place)
         case .forward(let targets): await forward(job, at: place, to: targets)
         case .put(let delivery, let mailbox):
-            guard let outcome = await batcher.deliver(delivery, isWanted: { !job.isAbandoned }) else { return }
-            job.report(Self.result(outcome, mailbox), at: place)
+            guard let result = await batcher.deliver(delivery, isWanted: { !job.isAbandoned }) else { return }
+            job.report(Self.result(result, mailbox), at: place)
         }
     }
 
@@ -70,8 +70,8 @@ final class DeliveryService: Sendable {
             }
         }
         guard !puts.isEmpty, !job.isAbandoned else { return }
-        let outcomes = await batcher.deliverApart(puts.map(\.delivery))
-        for (put, outcome) in zip(puts, outcomes) { job.report(Self.result(outcome, put.mailbox), at: put.place) }
+        let results = await batcher.deliverSeparately(puts.map(\.delivery))
+        for (put, result) in zip(puts, results) { job.report(Self.result(result, put.mailbox), at: put.place) }
     }
 
     private func forward(_ job: DeliveryJob, at place: Int, to targets: [MailAddress]) async {
@@ -93,14 +93,14 @@ final class DeliveryService: Sendable {
             return .nothing(DeliveryResult(error))
         }
         guard !earlier.contains(recipient.address) else {
-            let text = "mail for \(recipient.address) goes round in a loop"
+            let text = "mail for \(recipient.address) is looping"
             return .nothing(DeliveryResult(.failed, .routingLoop, text))
         }
         switch expansion {
         case .forward(let texts):
             let targets = texts.compactMap { try? MailAddress(parsing: $0.utf8, options: .utf8) }
             guard targets.count == texts.count else {
-                let text = "\(recipient.address) leads to what is no address"
+                let text = "\(recipient.address) is an alias for an invalid address"
                 return .nothing(DeliveryResult(.delayed, .misconfigured, text))
             }
             return .forward(targets)
@@ -125,8 +125,8 @@ final class DeliveryService: Sendable {
         }
     }
 
-    private static func result(_ outcome: DeliveryBatcher.Outcome, _ mailbox: AccountMailbox) -> DeliveryResult {
-        switch outcome {
+    private static func result(_ result: DeliveryBatcher.MailboxResult, _ mailbox: AccountMailbox) -> DeliveryResult {
+        switch result {
         case .success: DeliveryResult(.delivered, .success, "delivered to \(mailbox.address)")
         case .failure(let error): DeliveryResult(error)
         }

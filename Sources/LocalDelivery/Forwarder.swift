@@ -3,7 +3,7 @@ import NIOCore
 import SMTP
 import Submission
 
-/// Hands a message in again for the addresses that an alias leads to. Belongs to one event loop.
+/// Resubmits a message for the addresses of an alias. Belongs to one event loop.
 final class Forwarder: Sendable {
     private let submissions: SubmissionClient
 

@@ -45,7 +45,7 @@ package struct LocalDeliveryProgram: DaemonProgram {
         slowPool.start()
         let accounts = AccountsClient(path: context.socket("auth.sock"), on: loop)
         let service = DeliveryService(
-            expansions: ExpansionCache(accounts: accounts, lifetime: settings.expansionTime),
+            expansions: ExpansionCache(accounts: accounts, on: loop, lifetime: settings.expansionTime),
             batcher: DeliveryBatcher(
                 deliverer: MailDeliverer(prepared.mail),
                 pool: pool,

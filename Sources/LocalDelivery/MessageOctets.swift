@@ -2,14 +2,14 @@ import Deliverer
 import Mailbox
 import NIOCore
 
-/// A message as mailboxes take it: from memory, or in pieces that are waited for.
+/// A message as the mailbox store reads it: from memory, or in pieces that are waited for.
 struct MessageOctets: DeliverySource {
     private let message: MessageSource
 
     init(_ message: MessageSource) { self.message = message }
 
     /// Whether all of it is in memory, so that nobody has to be waited for.
-    var isAtHand: Bool { message.whole != nil }
+    var isInMemory: Bool { message.whole != nil }
 
     var octets: Int { message.totalOctets }
 

@@ -8,7 +8,7 @@ import NIOCore
 import Network
 import SMTP
 
-/// How the mailbox process treats those who come.
+/// The settings of a mailbox process's listener.
 package struct MailboxServerSettings: Sendable {
     /// Which tickets it redeems.
     package var login: LoginService
@@ -18,7 +18,7 @@ package struct MailboxServerSettings: Sendable {
     package var fronts: Set<UInt32> = []
     /// Sessions at the same time.
     package var maximumSessions = 2000
-    /// How long a front may take to say who comes.
+    /// How long a front may take to hand over a login.
     package var arrivalTimeout = TimeAmount.seconds(30)
 
     package init(login: LoginService) { self.login = login }
@@ -57,7 +57,7 @@ package final class MailboxServer<Service: MailboxService>: Sendable {
             connections: settings.maximumSessions,
             logger: logger
         )
-        accounts = PerLoop(group) { AccountsClient(path: settings.authoritySocket, on: $0) }
+        accounts = PerLoop { AccountsClient(path: settings.authoritySocket, on: $0) }
     }
 
     /// Starts to accept the front's connections; the socket belongs to the server from now on.
@@ -96,7 +96,7 @@ package final class MailboxServer<Service: MailboxService>: Sendable {
         }
     }
 
-    /// Whatever it is, it may be otherwise later: the mailbox is there, or authd would not have named it.
+    /// All of it may pass: the mailbox exists, or authd would not have named it.
     private static func refusal(_ error: MailboxError) -> (EnhancedStatusCode, String) {
         switch error {
         case .locked: (.mailboxInUse, "another session has the mailbox")
@@ -106,7 +106,7 @@ package final class MailboxServer<Service: MailboxService>: Sendable {
         }
     }
 
-    /// Accepts nobody any more and lets the sessions end, no longer than the grace.
+    /// Accepts no more logins and lets the sessions end, no longer than the grace.
     package func shutDown(grace: TimeAmount) async {
         await server.shutDown(grace: grace)
         service.end()

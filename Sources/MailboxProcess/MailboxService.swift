@@ -7,7 +7,7 @@ package protocol MailboxService: Sendable {
     /// A mailbox as a session uses it.
     associatedtype OpenMailbox: Sendable
 
-    /// Makes of a user's folders what a session uses. Runs on a thread that may wait for the disk.
+    /// Opens a user's folders as a session uses them. Runs on a thread that may wait for the disk.
     func open(_ store: any MailStore, at location: MailboxLocation) throws(MailboxError) -> OpenMailbox
 
     /// Serves one session: accepts the arrival, then answers commands. The connection is closed when it returns.

@@ -15,7 +15,7 @@ package struct BlockingPool: Sendable {
 
     private init(_ threads: NIOThreadPool) { self.threads = threads }
 
-    /// The process's own pool, for what happens seldom.
+    /// The process-wide pool, for rare work.
     package static let shared = BlockingPool(NIOThreadPool.singleton)
 
     /// Runs the body on a thread of the pool; the caller goes on where it was, on its loop.

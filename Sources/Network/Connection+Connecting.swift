@@ -53,7 +53,7 @@ extension Connection {
     /// Buffers that a usual message fits in: not to be read in three calls because commands were short before it.
     static let receiveAllocator = AdaptiveRecvByteBufferAllocator(minimum: 8192, initial: 8192, maximum: 65536)
 
-    /// Puts a connection behind a new channel. For channel initializers.
+    /// Makes the connection of a new channel. For channel initializers.
     static func make(_ channel: any Channel) -> EventLoopFuture<Connection> {
         channel.eventLoop.makeCompletedFuture {
             let connection = Connection(channel: channel)

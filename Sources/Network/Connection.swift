@@ -11,9 +11,9 @@ package final class Connection: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread, which debug builds check at every way in.
     package let channel: any Channel
     package let eventLoop: any EventLoop
-    /// Where the peer is; nil for Unix-domain sockets.
+    /// The peer's address; nil for Unix-domain sockets.
     package let remoteAddress: SocketAddress?
-    /// Where the peer came to; nil for Unix-domain sockets.
+    /// The local address; nil for Unix-domain sockets.
     package let localAddress: SocketAddress?
     /// The peer's uid, for Unix-domain sockets.
     package internal(set) var peerUser: UInt32?
@@ -22,9 +22,9 @@ package final class Connection: @unchecked Sendable {
 
     /// Octets that have arrived and were not consumed: parse here and move the reader index.
     package var input = ByteBuffer()
-    /// How long `receive` and `flush` wait for the peer without any progress; nil for ever.
+    /// How long `receive` and `flush` wait for the peer without any progress; nil for no limit.
     package var idleTimeout: TimeAmount?
-    /// When the connection must be over, whatever happens; nil for never.
+    /// When the connection must be over, whatever happens; nil for no limit.
     package var deadline: NIODeadline?
     /// How much may arrive unasked before reading from the socket pauses. Octets.
     package var inputLimit = 128 * 1024
@@ -96,6 +96,8 @@ package final class Connection: @unchecked Sendable {
         var overflowed = false
         while true {
             let view = input.readableBytesView
+            // Another task may have closed the connection, which empties the input.
+            searched = min(searched, view.count)
             if let end = view[view.startIndex.advanced(by: searched)...].firstIndex(of: UInt8(ascii: "\n")) {
                 let length = end - view.startIndex
                 guard var line = input.readSlice(length: length) else { return nil }
@@ -161,7 +163,7 @@ package final class Connection: @unchecked Sendable {
     /// Whether something was written and not flushed.
     package var hasOutput: Bool { output.readableBytes > 0 }
 
-    /// Sends what was written. Returns as soon as the backlog is small again: that is the brake for fast writers.
+    /// Sends what was written. Returns as soon as the backlog is small again, which is the backpressure on fast writers.
     ///
     /// - Throws: `timedOut` when the peer takes nothing for the idle time; `closed`, `failed`, `tls`.
     package func flush() async throws(ConnectionError) {

@@ -1,6 +1,6 @@
 import NIOCore
 
-/// The last handler of a connection's channel: hands what happens to the `Connection`, and brakes reading.
+/// The last handler of a connection's channel: passes events to the `Connection`, and applies backpressure to reads.
 final class ConnectionHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer

@@ -16,7 +16,7 @@ package struct SocketError: Error, Equatable, CustomStringConvertible {
 /// Sockets for TCP and UDP, made while the process has the right to, by plain system calls: no thread exists yet.
 package enum InternetSocket {
     /// The kernel's receive buffer of a connection. Octets. When a peer closes, all that is in this buffer is read at
-    /// once whatever the brake says, so it bounds what one connection can put into our memory.
+    /// once in spite of backpressure, so it bounds what one connection can put into our memory.
     static let receiveBuffer = 256 * 1024
 
     /// Binds and listens for TCP.
@@ -56,7 +56,7 @@ package enum InternetSocket {
         return socket
     }
 
-    /// Where a bound socket is; nil when the system doesn't tell.
+    /// The port of a bound socket; nil where the system doesn't tell.
     package static func port(of socket: CInt) -> Int? {
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)

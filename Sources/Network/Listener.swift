@@ -9,7 +9,7 @@ import Glibc
 
 /// Accepts connections on sockets that already listen and runs one task for each on the connection's event loop.
 package final class Listener: Sendable {
-    /// What a listener does not let in.
+    /// How many connections a listener admits.
     package struct Limits: Sendable {
         /// Connections at the same time.
         package var connections: Int
@@ -22,7 +22,7 @@ package final class Listener: Sendable {
         }
     }
 
-    /// Why a connection was not let in; the session may say so to the client.
+    /// Why a connection was not admitted; the client may be told.
     package enum Refusal: Sendable {
         case tooManyConnections
         case tooManyFromClient
@@ -109,7 +109,7 @@ package final class Listener: Sendable {
             connection.peerUser = Self.onSocket(of: connection) { UInt32(exactly: CLinux_peer_uid($0)) }
         }
         let client = connection.remoteAddress?.clientKey
-        let refusal = enter(connection, client: client)
+        let refusal = register(connection, client: client)
         Task(executorPreference: LoopExecutor.of(connection.eventLoop)) { [self] in
             if let refusal {
                 await refuse?(connection, refusal)
@@ -117,11 +117,11 @@ package final class Listener: Sendable {
                 await session(connection)
             }
             connection.close()
-            if refusal == nil { leave(connection, client: client) }
+            if refusal == nil { unregister(connection, client: client) }
         }
     }
 
-    private func enter(_ connection: Connection, client: [UInt8]?) -> Refusal? {
+    private func register(_ connection: Connection, client: [UInt8]?) -> Refusal? {
         live.withLockedValue { live in
             if live.isClosed || live.connections.count >= limits.connections { return .tooManyConnections }
             if let client {
@@ -134,7 +134,7 @@ package final class Listener: Sendable {
         }
     }
 
-    private func leave(_ connection: Connection, client: [UInt8]?) {
+    private func unregister(_ connection: Connection, client: [UInt8]?) {
         let idle: [EventLoopPromise<Void>] = live.withLockedValue { live in
             live.connections[ObjectIdentifier(connection)] = nil
             if let client, let count = live.clients[client] {

@@ -1,23 +1,23 @@
+import NIOConcurrencyHelpers
 import NIOCore
 
-/// One value for each event loop of a group, made beforehand: what the sessions of a loop share, such as a client of
-/// another daemon, without a lock.
+/// One value for each event loop, made when it's first asked for: what the sessions of a loop share, such as a client of
+/// another daemon, which then needs no lock.
 package struct PerLoop<Value: Sendable>: Sendable {
-    private let values: [ObjectIdentifier: Value]
+    /// With its loop, so that no other loop takes its place in memory.
+    private let values = NIOLockedValueBox<[ObjectIdentifier: (loop: any EventLoop, value: Value)]>([:])
+    private let make: @Sendable (any EventLoop) -> Value
 
-    /// Makes the value of every loop of the group.
-    package init<Failure: Error>(
-        _ group: any EventLoopGroup,
-        _ make: (any EventLoop) throws(Failure) -> Value
-    ) throws(Failure) {
-        var values: [ObjectIdentifier: Value] = [:]
-        for loop in group.makeIterator() { values[ObjectIdentifier(loop)] = try make(loop) }
-        self.values = values
-    }
+    /// - Parameter make: makes the value of a loop, on any thread.
+    package init(_ make: @escaping @Sendable (any EventLoop) -> Value) { self.make = make }
 
-    /// The value of a loop, which must be one of the group.
+    /// The value of a loop.
     package subscript(loop: any EventLoop) -> Value {
-        guard let value = values[ObjectIdentifier(loop)] else { preconditionFailure("an event loop of another group") }
-        return value
+        values.withLockedValue { values in
+            if let known = values[ObjectIdentifier(loop)] { return known.value }
+            let value = make(loop)
+            values[ObjectIdentifier(loop)] = (loop, value)
+            return value
+        }
     }
 }

@@ -43,11 +43,11 @@ package enum Command: Equatable, Sendable {
         case "TOP":
             let (number, lines) = try arguments.numbers()
             return .top(number, lines: lines)
-        default: break
+        default:
+            guard let command = plain[name] else { throw .unknown }
+            try arguments.none()
+            return command
         }
-        guard let command = plain[name] else { throw .unknown }
-        try arguments.none()
-        return command
     }
 
     private static let plain: [String: Command] = [

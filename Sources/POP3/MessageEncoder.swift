@@ -1,7 +1,7 @@
 import NIOCore
 
-/// Writes a message as RETR and TOP want it: a dot before each line that starts with one, and the end (RFC 1939 §3).
-/// Lines must end in CRLF already.
+/// Encodes a message for RETR and TOP: dot-stuffing, and the dot that ends it (RFC 1939 §3). Lines must end in CRLF
+/// already.
 package struct MessageEncoder: Sendable {
     private static let lineFeed = UInt8(ascii: "\n")
     private static let dot = UInt8(ascii: ".")

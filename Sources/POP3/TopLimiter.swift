@@ -13,7 +13,7 @@ package struct TopLimiter: Sendable {
     package var isDone: Bool { !isInHeader && linesLeft <= 0 }
 
     /// The part of the next octets that belongs to the answer.
-    package mutating func take(_ octets: ByteBufferView) -> ByteBufferView {
+    package mutating func limit(_ octets: ByteBufferView) -> ByteBufferView {
         var index = octets.startIndex
         while index < octets.endIndex, !isDone {
             let octet = octets[index]

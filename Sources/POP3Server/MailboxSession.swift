@@ -85,7 +85,7 @@ final class MailboxSession {
         case .noop: connection.write { $0.writeOK("") }
         case .capa: capabilities()
         case .quit: return await quit()
-        case .user, .pass, .auth, .stls: return fault("logged in already")
+        case .user, .pass, .auth, .stls: return fault("already logged in")
         }
         return true
     }
@@ -164,7 +164,7 @@ final class MailboxSession {
                 throw .failed("\(error)")
             }
             offset += octets.readableBytes
-            let wanted = limiter?.take(octets.readableBytesView) ?? octets.readableBytesView
+            let wanted = limiter?.limit(octets.readableBytesView) ?? octets.readableBytesView
             connection.write { encoder.encode(wanted, into: &$0) }
             try await connection.flush()
         }
@@ -180,7 +180,7 @@ final class MailboxSession {
         return fault("the message cannot be read now", .temporary)
     }
 
-    /// UPDATE: what was marked is removed, and only then does the client hear of it.
+    /// UPDATE: marked messages are removed, and only then is QUIT answered.
     private func quit() async -> Bool {
         let maildrop = maildrop
         do throws(MailboxError) {

@@ -1,9 +1,9 @@
 import Daemon
 import NIOCore
 
-/// How the mailbox process treats its sessions.
+/// The settings of sessions after login.
 package struct MailboxSettings: Sendable {
-    /// Faults of a client before it is dropped.
+    /// Client errors before it is disconnected.
     package var maximumErrors = 10
     /// After so long without a command the session ends and nothing is deleted. RFC 1939 §3 wants at least 10 minutes.
     package var idleTimeout = TimeAmount.minutes(10)

@@ -26,7 +26,7 @@ package final class Maildrop: @unchecked Sendable {
             do {
                 entries.append(Entry(uid: message.uid, octets: try folder.octets(of: message.uid)))
             } catch .notFound {
-                continue  // taken away by another process meanwhile
+                continue  // removed by another process meanwhile
             }
         }
     }
@@ -50,7 +50,7 @@ package final class Maildrop: @unchecked Sendable {
         }
     }
 
-    /// What UIDL says: never another message's, the same in every session. Doesn't block.
+    /// The UIDL identifier: unique and the same in every session. Doesn't block.
     func identifier(_ entry: Entry) -> String { "\(folder.uidValidity).\(entry.uid)" }
 
     /// Marks a message; nothing happens to it before `commit`. Doesn't block.
@@ -59,7 +59,7 @@ package final class Maildrop: @unchecked Sendable {
         entries[number - 1].isDeleted = true
     }
 
-    /// Takes back all marks. Doesn't block.
+    /// Removes all marks. Doesn't block.
     func reset() {
         for index in entries.indices { entries[index].isDeleted = false }
     }

@@ -3,7 +3,7 @@ import NIOCore
 import Network
 import POP3
 
-/// How clients come.
+/// The kinds of listening sockets.
 package enum POP3Listener: ListenerRole, CaseIterable {
     /// With STLS (RFC 2595).
     case pop3
@@ -35,7 +35,7 @@ package struct POP3Front: FrontService {
     }
 }
 
-/// What the two processes take of a line.
+/// The longest lines that the two processes accept.
 enum LineLimit {
     /// A command without its end. Octets. RFC 2449 §4 allows 255.
     static let command = 1024

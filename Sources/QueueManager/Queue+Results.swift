@@ -3,8 +3,8 @@ import SMTP
 import Spool
 
 extension Queue {
-    /// What comes of a delivery, by position in its job's recipients.
-    private struct Outcome {
+    /// What came of a delivery, by position in its job's recipients.
+    private struct RecipientOutcomes {
         /// They are done.
         var delivered: [Int] = []
         /// They will never have the message.
@@ -75,7 +75,7 @@ extension Queue {
     ///
     /// - Parameter results: what the deliverer said, if one was asked.
     func settle(_ delivery: Delivery, _ results: [DeliveryResult]) {
-        let outcome = Outcome(delivery)
+        let outcome = RecipientOutcomes(delivery)
         let message = delivery.job.message
         let isWarning = wantsWarning(message, outcome)
         guard !outcome.failed.isEmpty || isWarning else { return record(delivery, outcome, results, reports: []) }
@@ -104,7 +104,7 @@ extension Queue {
         }
     }
 
-    private func wantsWarning(_ message: QueuedMessage, _ outcome: Outcome) -> Bool {
+    private func wantsWarning(_ message: QueuedMessage, _ outcome: RecipientOutcomes) -> Bool {
         guard settings.delayWarning > 0, !message.isReport, !message.isWarned, !outcome.deferred.isEmpty else {
             return false
         }
@@ -145,7 +145,8 @@ extension Queue {
         )
     }
 
-    /// Gives out the begin of a message with what is added in front; nothing where it can't be read now.
+    /// Reads the beginning of a message, with the added block in front of it; the block alone where the message can't be
+    /// read now.
     func withHeader(of content: Spool.Content, _ use: @escaping @Sendable (ByteBuffer) -> Void) {
         let limit = min(content.head.octets, QueueReport.headerLimit)
         if var start = content.message?.getSlice(at: content.message?.readerIndex ?? 0, length: limit) {
@@ -166,7 +167,7 @@ extension Queue {
     /// Commits what came of a delivery, with the reports about it as one transaction: neither can be without the other.
     private func record(
         _ delivery: Delivery,
-        _ outcome: Outcome,
+        _ outcome: RecipientOutcomes,
         _ results: [DeliveryResult],
         reports: [QueueReport]
     ) {
@@ -229,7 +230,7 @@ extension Queue {
         }
     }
 
-    private func remainingJobs(_ delivery: Delivery, _ outcome: Outcome, at now: Int64) -> [DeliveryJob] {
+    private func remainingJobs(_ delivery: Delivery, _ outcome: RecipientOutcomes, at now: Int64) -> [DeliveryJob] {
         let job = delivery.job
         var next: [DeliveryJob] = []
         func make(_ positions: [Int], attempts: Int, due: Int64, mayBeKnown: Bool) {
@@ -257,7 +258,7 @@ extension Queue {
 
     private func notes(
         _ delivery: Delivery,
-        _ outcome: Outcome,
+        _ outcome: RecipientOutcomes,
         warned: Bool,
         _ next: [DeliveryJob]
     ) -> [SpoolOperation] {

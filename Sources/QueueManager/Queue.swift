@@ -325,7 +325,8 @@ package final class Queue: @unchecked Sendable {
         schedule.began(job)
         let id = message.id
         spool.perform { (spool) throws(SpoolError) in
-            try spool.content(of: id, verified: false)
+            // Verified: the job says which of the envelope's recipients it is for.
+            try spool.content(of: id, verified: true)
         } done: { [self] found in
             switch found {
             case .success(let content):

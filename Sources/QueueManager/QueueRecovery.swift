@@ -96,16 +96,16 @@ package final class QueueRecovery: @unchecked Sendable {
                 state: try spool.state(of: id)
             )
         } done: { [self] result in
-            take(id, result) { isKnown in
+            register(id, result) { isKnown in
                 self.add(rest.dropFirst(), of: place, isComplete: isComplete && isKnown)
             }
         }
     }
 
-    /// Takes what was read of a message.
+    /// Adds a message that was read to the queue.
     ///
     /// - Parameter next: told whether it's known now what became of the message.
-    private func take(
+    private func register(
         _ id: MessageID,
         _ result: Result<Found, SpoolError>,
         next: @escaping @Sendable (Bool) -> Void

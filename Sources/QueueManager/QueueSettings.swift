@@ -5,7 +5,7 @@ import NIOCore
 import Glibc
 #endif
 
-/// What the queue manager goes by.
+/// The queue manager's settings.
 package struct QueueSettings: Sendable {
     /// Our name in Received fields and delivery reports.
     package var hostname: String
@@ -41,7 +41,7 @@ package struct QueueSettings: Sendable {
     package var readers: UInt32?
     /// How long a peer may be silent in the middle of a message.
     package var idleTimeout = TimeAmount.minutes(5)
-    /// Received fields from which on a message is taken to be in a loop.
+    /// Received fields of a message, with those that are added here; more are a loop (RFC 5321 §6.3).
     package var maximumHops = 100
     /// What new messages may take of memory until they were tried. Octets.
     package var cachedContent = 32 << 20

@@ -18,10 +18,9 @@ struct Target: Sendable, Equatable {
     var remote: RemoteHost { RemoteHost(name: name, address: address.ipAddress ?? "", port: address.port) }
 }
 
-/// Finds the addresses that a destination's mail goes to. Belongs to one event loop.
-final class HostLookup: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
-    typealias Query = (DomainName, RecordType) async throws(ResolutionError) -> Resolution
+/// Finds the addresses that a destination's mail goes to.
+final class HostLookup: Sendable {
+    typealias Query = @Sendable (DomainName, RecordType) async throws(ResolutionError) -> Resolution
 
     private let settings: RelaySettings
     private let query: Query
@@ -54,13 +53,13 @@ final class HostLookup: @unchecked Sendable {
     struct Failure: Error, Equatable {
         let result: DeliveryResult
 
-        /// For good.
-        static func never(_ status: EnhancedStatusCode, _ text: String) -> Failure {
+        /// Trying again won't help.
+        static func permanent(_ status: EnhancedStatusCode, _ text: String) -> Failure {
             Failure(result: DeliveryResult(.failed, status, text))
         }
 
-        /// For now.
-        static func later(_ status: EnhancedStatusCode, _ text: String) -> Failure {
+        /// Trying again later may help.
+        static func temporary(_ status: EnhancedStatusCode, _ text: String) -> Failure {
             Failure(result: .unreachable(status, text))
         }
     }
@@ -71,7 +70,7 @@ final class HostLookup: @unchecked Sendable {
         }
         let found = try await addresses(of: try name(route.host), port: route.port)
         guard !found.isEmpty else {
-            throw .later(.noRoute, "route host \(route.host) has no address")
+            throw .temporary(.noRoute, "route host \(route.host) has no address")
         }
         return found
     }
@@ -80,13 +79,13 @@ final class HostLookup: @unchecked Sendable {
         let domain = try name(destination)
         let resolution = try await ask(domain, .mx)
         if resolution.responseCode == .nameError {
-            throw .never(.noSuchDomain, "the domain \(destination) does not exist")
+            throw .permanent(.noSuchDomain, "the domain \(destination) does not exist")
         }
         let exchanges = resolution.answers.compactMap { $0.type == .mx ? MailExchange($0) : nil }
         guard !exchanges.isEmpty else { return try await implicitExchange(domain) }
         var generator = SystemRandomNumberGenerator()
         switch MailExchangeList.order(exchanges, isOurs: isOurs, using: &generator) {
-        case .null: throw .never(.noMailDomain, "the domain \(destination) takes no mail (null MX)")
+        case .null: throw .permanent(.noMailDomain, "the domain \(destination) takes no mail (null MX)")
         case .loop: throw Self.loop(destination)
         case .hosts(let hosts): return try await addresses(of: hosts, destination)
         }
@@ -96,7 +95,7 @@ final class HostLookup: @unchecked Sendable {
     private func implicitExchange(_ domain: DomainName) async throws(Failure) -> [Target] {
         let found = try await addresses(of: domain, port: settings.port)
         guard !found.isEmpty else {
-            throw .never(.noMailDomain, "the domain \(domain) has neither MX nor address records")
+            throw .permanent(.noMailDomain, "the domain \(domain) has neither MX nor address records")
         }
         guard !found.contains(where: { settings.isOwn($0.address) }) else { throw Self.loop(Self.text(domain)) }
         return found
@@ -104,37 +103,37 @@ final class HostLookup: @unchecked Sendable {
 
     private func addresses(of hosts: [DomainName], _ destination: String) async throws(Failure) -> [Target] {
         var targets: [Target] = []
-        var trouble: Failure?
+        var failure: Failure?
         for host in hosts where targets.count < Self.maximumTargets {
             do throws(Failure) {
                 let found = try await addresses(of: host, port: settings.port)
                 // This host and those behind it lead back to us.
                 if found.contains(where: { settings.isOwn($0.address) }) {
                     // A better host whose address is not known now is no reason to send the mail back.
-                    guard !targets.isEmpty || trouble != nil else { throw Self.loop(destination) }
+                    guard !targets.isEmpty || failure != nil else { throw Self.loop(destination) }
                     break
                 }
                 targets += found
             } catch {
                 if error.result.action.isFinal { throw error }
-                trouble = error
+                failure = error
             }
         }
         guard targets.isEmpty else { return Array(targets.prefix(Self.maximumTargets)) }
-        throw trouble ?? .later(.noRoute, "no MX host of \(destination) has an address")
+        throw failure ?? .temporary(.noRoute, "no MX host of \(destination) has an address")
     }
 
     /// The addresses of a host, IPv6 and IPv4 in turn.
     private func addresses(of host: DomainName, port: Int) async throws(Failure) -> [Target] {
         var found: [[SocketAddress]] = []
-        var trouble: Failure?
+        var failure: Failure?
         for type in [RecordType.aaaa, .a] {
             let resolution: Resolution
             do throws(Failure) {
                 resolution = try await ask(host, type)
             } catch {
                 // One family's servers may fail where the other's answer.
-                trouble = error
+                failure = error
                 found.append([])
                 continue
             }
@@ -144,7 +143,7 @@ final class HostLookup: @unchecked Sendable {
                     .compactMap { SocketAddress(octets: $0, port: port) }
             )
         }
-        if let trouble, found.allSatisfy(\.isEmpty) { throw trouble }
+        if let failure, found.allSatisfy(\.isEmpty) { throw failure }
         let text = Self.text(host)
         let targets = (0..<max(found[0].count, found[1].count)).flatMap { index in
             found.compactMap { index < $0.count ? Target(host: text, address: $0[index]) : nil }
@@ -166,24 +165,24 @@ final class HostLookup: @unchecked Sendable {
         do {
             resolution = try await query(name, type)
         } catch {
-            throw .later(.directoryFailure, "cannot look up \(name) \(type): \(error)")
+            throw .temporary(.directoryFailure, "cannot look up \(name) \(type): \(error)")
         }
         guard resolution.responseCode == .noError || resolution.responseCode == .nameError else {
             let code = resolution.responseCode
-            throw .later(.directoryFailure, "cannot look up \(name) \(type): \(code)")
+            throw .temporary(.directoryFailure, "cannot look up \(name) \(type): \(code)")
         }
         return resolution
     }
 
     private func name(_ text: String) throws(Failure) -> DomainName {
         guard let name = try? DomainName(text) else {
-            throw .never(.badDestination, "\"\(text)\" is not a domain name")
+            throw .permanent(.badDestination, "\"\(text)\" is not a domain name")
         }
         return name
     }
 
     private static func loop(_ destination: String) -> Failure {
-        .never(.routingLoop, "mail for \(destination) loops back to this host")
+        .permanent(.routingLoop, "mail for \(destination) loops back to this host")
     }
 
     private func isOurs(_ name: DomainName) -> Bool { name == settings.ownName }

@@ -1,7 +1,7 @@
 import NIOCore
 import Network
 
-/// Sessions that wait a few seconds for the next message to the same host. Belongs to one event loop.
+/// Idle sessions, kept a few seconds for the next message to the same host. Belongs to one event loop.
 final class IdleConnections {
     private struct Idle {
         let client: SMTPClient
@@ -20,8 +20,8 @@ final class IdleConnections {
 
     var count: Int { idle.values.reduce(0) { $0 + $1.count } }
 
-    /// A session with the host, if one waits that is still good.
-    func take(_ address: SocketAddress) -> SMTPClient? {
+    /// A usable session with the host, if one is idle.
+    func acquire(_ address: SocketAddress) -> SMTPClient? {
         while let last = idle[address]?.popLast() {
             if idle[address]?.isEmpty == true { idle[address] = nil }
             if last.until > .now(), last.client.isReusable { return last.client }
@@ -30,7 +30,8 @@ final class IdleConnections {
         return nil
     }
 
-    func put(_ client: SMTPClient) {
+    /// Takes a session back after its transaction; ends it where it can't be used again.
+    func release(_ client: SMTPClient) {
         guard time > .zero, client.isReusable else {
             client.quit()
             return
@@ -39,7 +40,7 @@ final class IdleConnections {
         scheduleSweep()
     }
 
-    /// Ends all.
+    /// Ends all sessions.
     func close() {
         sweep?.cancel()
         for list in idle.values { for entry in list { entry.client.quit() } }

@@ -6,9 +6,9 @@ import Network
 import SMTP
 import TLS
 
-/// Takes a message to one of the hosts of its destination. Belongs to one event loop.
+/// Sends a message to one of the hosts of its destination. Belongs to one event loop.
 final class Relay: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     private let settings: RelaySettings
     private let lookup: HostLookup
     private let idle: IdleConnections
@@ -41,6 +41,7 @@ final class Relay: @unchecked Sendable {
 
     /// Tries the targets in the order given.
     func deliver(_ job: DeliveryJob, to targets: [Target]) async {
+        loop.assertInEventLoop()
         var last = DeliveryResult.unreachable(.noAnswer, "there is no host to try")
         var scope = DeliveryResult.Scope.destination
         for target in targets where !job.open.isEmpty {
@@ -49,10 +50,10 @@ final class Relay: @unchecked Sendable {
             do throws(Fault) {
                 try await attempt(job, target)
             } catch {
-                if case .interrupted = error.trouble { return }
+                if case .interrupted = error.failure { return }
                 if error.wasReached { scope = .recipient }
-                last = DeliveryResult(error.trouble, with: target.remote, scope: scope)
-                guard error.trouble.mayBeOtherwiseElsewhere else { break }
+                last = DeliveryResult(error.failure, with: target.remote, scope: scope)
+                guard error.failure.otherHostMayHelp else { break }
             }
         }
         job.report(last)
@@ -60,33 +61,33 @@ final class Relay: @unchecked Sendable {
 
     /// Why a host did not take the message, or not for all.
     private struct Fault: Error {
-        let trouble: SMTPClient.Trouble
-        /// Whether the host said anything of use.
+        let failure: SMTPClient.Failure
+        /// Whether the host answered; otherwise the destination may be unreachable.
         let wasReached: Bool
     }
 
-    /// One host. A session that waited may have ended unseen: then the same host is tried again on a new one.
+    /// Tries one host. An idle session may have ended unnoticed: then the same host is tried again on a new one.
     private func attempt(_ job: DeliveryJob, _ target: Target) async throws(Fault) {
         let places = job.open
-        while let client = idle.take(target.address) {
+        while let client = idle.acquire(target.address) {
             reused.increment()
-            do throws(SMTPClient.Trouble) {
+            do throws(SMTPClient.Failure) {
                 return try await transaction(client, job, places)
             } catch {
-                guard job.open == places, error.mayBeOver else { throw Fault(trouble: error, wasReached: true) }
+                guard job.open == places, error.newSessionMayHelp else { throw Fault(failure: error, wasReached: true) }
             }
         }
         let client: SMTPClient
-        do throws(SMTPClient.Trouble) {
+        do throws(SMTPClient.Failure) {
             client = try await connect(target)
         } catch {
-            if case .connection = error { throw Fault(trouble: error, wasReached: false) }
-            throw Fault(trouble: error, wasReached: true)
+            if case .connection = error { throw Fault(failure: error, wasReached: false) }
+            throw Fault(failure: error, wasReached: true)
         }
-        do throws(SMTPClient.Trouble) {
+        do throws(SMTPClient.Failure) {
             try await transaction(client, job, places)
         } catch {
-            throw Fault(trouble: error, wasReached: true)
+            throw Fault(failure: error, wasReached: true)
         }
     }
 
@@ -94,18 +95,18 @@ final class Relay: @unchecked Sendable {
         _ client: SMTPClient,
         _ job: DeliveryJob,
         _ places: [Int]
-    ) async throws(SMTPClient.Trouble) {
-        do throws(SMTPClient.Trouble) {
+    ) async throws(SMTPClient.Failure) {
+        do throws(SMTPClient.Failure) {
             try await Transaction(client: client, job: job, settings: settings).run(for: places)
         } catch {
             // Never end a message that is not whole.
             client.connection.abort()
             throw error
         }
-        idle.put(client)
+        idle.release(client)
     }
 
-    private func connect(_ target: Target) async throws(SMTPClient.Trouble) -> SMTPClient {
+    private func connect(_ target: Target) async throws(SMTPClient.Failure) -> SMTPClient {
         do {
             return try await connect(target, tls: tls)
         } catch .tls(let reason) where settings.tls == .opportunistic {
@@ -114,7 +115,7 @@ final class Relay: @unchecked Sendable {
         }
     }
 
-    private func connect(_ target: Target, tls context: TLSContext?) async throws(SMTPClient.Trouble) -> SMTPClient {
+    private func connect(_ target: Target, tls context: TLSContext?) async throws(SMTPClient.Failure) -> SMTPClient {
         connections.increment()
         let connection: Connection
         do {
@@ -126,7 +127,7 @@ final class Relay: @unchecked Sendable {
             )
         } catch {
             unreachable.note(target.address)
-            throw .connection(SMTPClient.words(error))
+            throw .connection(SMTPClient.reason(error))
         }
         unreachable.forget(target.address)
         let client = SMTPClient(target, connection, settings: settings)
@@ -139,6 +140,9 @@ final class Relay: @unchecked Sendable {
         }
     }
 
-    /// Ends the sessions that wait.
-    func close() { idle.close() }
+    /// Ends the idle sessions.
+    func close() {
+        loop.assertInEventLoop()
+        idle.close()
+    }
 }

@@ -6,7 +6,7 @@ import TLS
 
 /// An SMTP session with another host, from the greeting on. Belongs to its connection's event loop.
 final class SMTPClient {
-    /// What a host said it can do in its answer to EHLO.
+    /// The extensions that a host lists in its EHLO response.
     struct Extensions: Sendable, Equatable {
         private var keywords: [String: String] = [:]
 
@@ -26,23 +26,23 @@ final class SMTPClient {
         var maximumSize: Int? { keywords["SIZE"].flatMap { Int($0) }.flatMap { $0 > 0 ? $0 : nil } }
     }
 
-    /// Why the session is of no use; another host may be tried.
-    enum Trouble: Error, Equatable {
-        /// The connection broke, or the host was silent or talked nonsense.
+    /// Why the session can't be used; another host may be tried.
+    enum Failure: Error, Equatable {
+        /// The connection broke, timed out, or carried what is not SMTP.
         case connection(String)
         /// TLS failed where it was offered; the same host may be tried without.
         case tls(String)
-        /// The host will not talk to us now.
+        /// The host refused the session.
         case refused(Reply)
         /// TLS is required and not offered.
         case notEncrypted
-        /// The message can't be had from queue-manager: no other host helps.
+        /// The message can't be read from queue-manager: no other host helps.
         case unreadable(String)
-        /// Nobody waits for the result any more, and what was not sent yet should not be sent.
+        /// Nobody waits for the result any more, and nothing more should be sent.
         case interrupted
 
-        /// Whether it may be about the session alone, so that a new one to the same host may do better.
-        var mayBeOver: Bool {
+        /// Whether a new session with the same host may do better.
+        var newSessionMayHelp: Bool {
             switch self {
             case .connection, .refused: return true
             case .tls, .notEncrypted, .unreadable, .interrupted: return false
@@ -50,7 +50,7 @@ final class SMTPClient {
         }
 
         /// Whether another host may do better.
-        var mayBeOtherwiseElsewhere: Bool {
+        var otherHostMayHelp: Bool {
             switch self {
             case .connection, .tls, .refused, .notEncrypted: return true
             case .unreadable, .interrupted: return false
@@ -63,8 +63,8 @@ final class SMTPClient {
     private(set) var extensions = Extensions()
     private(set) var messages = 0
     private let settings: RelaySettings
-    /// A host that greets octet by octet is waited for no longer than this.
-    private static let longestGreeting = TimeAmount.minutes(30)
+    /// The most that the way to the first transaction may take, however slowly the host talks.
+    private static let maximumGreetingTime = TimeAmount.minutes(30)
     private var parser = ReplyParser()
 
     init(_ target: Target, _ connection: Connection, settings: RelaySettings) {
@@ -81,9 +81,9 @@ final class SMTPClient {
     func countMessage() { messages += 1 }
 
     /// Greeting, EHLO (or HELO), STARTTLS as the policy says, and EHLO again.
-    func greet(tls context: TLSContext?) async throws(Trouble) {
+    func greet(tls context: TLSContext?) async throws(Failure) {
         connection.idleTimeout = settings.times.command
-        connection.deadline = .now() + Self.longestGreeting
+        connection.deadline = .now() + Self.maximumGreetingTime
         let greeting = try await reply()
         guard greeting.code.isPositive else { throw .refused(greeting) }
         try await hello()
@@ -105,7 +105,7 @@ final class SMTPClient {
         try await hello()
     }
 
-    private func hello() async throws(Trouble) {
+    private func hello() async throws(Failure) {
         let answer = try await command("EHLO \(settings.hostname)")
         if answer.code.isPositive {
             extensions = Extensions(answer)
@@ -117,7 +117,7 @@ final class SMTPClient {
         extensions = Extensions()
     }
 
-    func command(_ line: String) async throws(Trouble) -> Reply {
+    func command(_ line: String) async throws(Failure) -> Reply {
         write(line)
         try await flush()
         return try await reply()
@@ -129,24 +129,24 @@ final class SMTPClient {
         connection.write("\r\n")
     }
 
-    func flush() async throws(Trouble) {
+    func flush() async throws(Failure) {
         do {
             try await connection.flush()
         } catch {
-            throw .connection(Self.words(error))
+            throw .connection(Self.reason(error))
         }
     }
 
     /// The next reply. A host that says 421 is about to close (RFC 5321 §3.8).
-    func reply() async throws(Trouble) -> Reply {
+    func reply() async throws(Failure) -> Reply {
         while true {
             do {
                 if let reply = try parser.next(&connection.input) {
-                    if reply.code == .serviceNotAvailable { throw Trouble.refused(reply) }
+                    if reply.code == .serviceNotAvailable { throw Failure.refused(reply) }
                     return reply
                 }
-            } catch let trouble as Trouble {
-                throw trouble
+            } catch let failure as Failure {
+                throw failure
             } catch {
                 throw .connection("malformed reply")
             }
@@ -154,19 +154,19 @@ final class SMTPClient {
             do {
                 more = try await connection.receive()
             } catch {
-                throw .connection(Self.words(error))
+                throw .connection(Self.reason(error))
             }
             guard more else { throw .connection("the connection was closed") }
         }
     }
 
-    /// Says goodbye without waiting for the answer.
+    /// Sends QUIT and closes without waiting for the reply.
     func quit() {
         write("QUIT")
         connection.close()
     }
 
-    static func words(_ error: ConnectionError) -> String {
+    static func reason(_ error: ConnectionError) -> String {
         switch error {
         case .closed: return "the connection was closed"
         case .timedOut: return "timed out"

@@ -10,10 +10,10 @@ struct Transaction {
     let job: DeliveryJob
     let settings: RelaySettings
 
-    /// A host that gives octet after octet holds a transaction no longer than this.
-    private static let longest = TimeAmount.hours(1)
-    /// What is sent of the message before the next piece is waited for, at least. Octets.
-    private static let worthSending = 64 * 1024
+    /// The most that a transaction may take, however slowly the host talks.
+    private static let maximumTime = TimeAmount.hours(1)
+    /// Octets of the message that are written before they are flushed.
+    private static let flushThreshold = 64 * 1024
 
     private var request: DeliverRequest { job.request }
     private var remote: RemoteHost { client.target.remote }
@@ -21,10 +21,10 @@ struct Transaction {
     /// Runs the transaction for some of the request's recipients, given by their places in it. Each result is reported as
     /// soon as it's certain.
     ///
-    /// - Throws: where the session is of no use any more; recipients without a result may be tried elsewhere.
-    func run(for places: [Int]) async throws(SMTPClient.Trouble) {
-        client.connection.deadline = .now() + Self.longest
-        if let refusal = refusalBeforehand() {
+    /// - Throws: where the session can't be used any more; recipients without a result may be tried elsewhere.
+    func run(for places: [Int]) async throws(SMTPClient.Failure) {
+        client.connection.deadline = .now() + Self.maximumTime
+        if let refusal = refusalByExtensions() {
             report(refusal, places)
             return
         }
@@ -60,10 +60,10 @@ struct Transaction {
         for place in places { job.report(result, at: place) }
     }
 
-    private func data(isPipelined: Bool, _ accepted: [Int]) async throws(SMTPClient.Trouble) {
+    private func data(isPipelined: Bool, _ accepted: [Int]) async throws(SMTPClient.Failure) {
         client.connection.idleTimeout = settings.times.data
         guard !accepted.isEmpty || isPipelined else {
-            // Nobody was accepted: the transaction is taken back (RFC 5321 §4.1.1.5).
+            // No recipient was accepted: the transaction is reset (RFC 5321 §4.1.1.5).
             try await reset()
             return
         }
@@ -76,7 +76,7 @@ struct Transaction {
             return
         }
         guard !accepted.isEmpty else {
-            // A host that wants the message for nobody gets an empty one (RFC 2920 §3.1).
+            // A host that accepts DATA without a recipient gets an empty message (RFC 2920 §3.1).
             _ = try await client.command(".")
             return
         }
@@ -99,8 +99,9 @@ struct Transaction {
         client.countMessage()
     }
 
-    /// Takes the transaction back. After a no the next one would meet the rest of this one, and refusals not meant for it.
-    private func reset() async throws(SMTPClient.Trouble) {
+    /// Resets the transaction. If the host refuses, the session is given up: what is left of this transaction would be taken
+    /// for part of the next.
+    private func reset() async throws(SMTPClient.Failure) {
         let reply = try await client.command("RSET")
         guard reply.code.isPositive else { throw .connection("unexpected reply to RSET: \(reply.code)") }
     }
@@ -120,12 +121,12 @@ struct Transaction {
     }
 
     /// Sends the message but for its last octets, which go with the dot.
-    private func send() async throws(SMTPClient.Trouble) {
+    private func send() async throws(SMTPClient.Failure) {
         let reader = job.message.reader()
         var encoder = DataEncoder()
         var unsent = 0
         while var piece = try await next(reader) {
-            if unsent >= Self.worthSending {
+            if unsent >= Self.flushThreshold {
                 try await client.flush()
                 unsent = 0
             }
@@ -135,7 +136,7 @@ struct Transaction {
         client.connection.write(with: { encoder.finish(into: &$0) })
     }
 
-    private func next(_ reader: Deliverer.MessageReader) async throws(SMTPClient.Trouble) -> ByteBuffer? {
+    private func next(_ reader: Deliverer.MessageReader) async throws(SMTPClient.Failure) -> ByteBuffer? {
         do throws(MessageSourceError) {
             return try await reader.next()
         } catch {
@@ -147,14 +148,14 @@ struct Transaction {
     }
 
     /// Sends the rest, with the dot that ends the message, and waits for the answer.
-    private func end() async throws(SMTPClient.Trouble) -> Reply {
+    private func end() async throws(SMTPClient.Failure) -> Reply {
         try await client.flush()
         client.connection.idleTimeout = settings.times.end
         return try await client.reply()
     }
 
-    /// What needs no question: the host said it in its answer to EHLO.
-    private func refusalBeforehand() -> DeliveryResult? {
+    /// A refusal that follows from the EHLO response alone.
+    private func refusalByExtensions() -> DeliveryResult? {
         if let maximum = client.extensions.maximumSize, job.message.totalOctets > maximum {
             let text = "takes messages of \(maximum) octets at most"
             return DeliveryResult(.failed, .messageTooBig, text, remote: remote)

@@ -6,7 +6,7 @@ import Network
 package struct Resolution: Sendable {
     package let responseCode: ResponseCode
     package let answers: [ResourceRecord]
-    /// resolverd's own word that the answer is validated (RFC 4035 §3.2.3).
+    /// AD: resolverd validated the answer (RFC 4035 §3.2.3).
     package let isAuthentic: Bool
 
     package init(responseCode: ResponseCode, answers: [ResourceRecord], isAuthentic: Bool = false) {
@@ -29,7 +29,7 @@ package enum ResolutionError: Error, Equatable {
 /// Asks resolverd through `run/dns.sock`: DNS over a stream (RFC 1035 §4.2.2), many questions in flight on one
 /// connection, which is made again when it broke. Belongs to one event loop; every call must come from its thread.
 package final class StubResolver: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     private let path: String
     private let loop: any EventLoop
     private let timeout: TimeAmount
@@ -46,6 +46,7 @@ package final class StubResolver: @unchecked Sendable {
 
     /// Asks for the records of a name and type.
     package func query(_ name: DomainName, _ type: RecordType) async throws(ResolutionError) -> Resolution {
+        loop.assertInEventLoop()
         let connection = try await connected()
         guard inFlight.count < 0xffff else { throw .tooMany }
         repeat { lastID &+= 1 } while inFlight[lastID] != nil
@@ -93,7 +94,7 @@ package final class StubResolver: @unchecked Sendable {
                     reason = .malformed
                     break
                 }
-                take(message)
+                handle(message)
             }
         } catch {
             reason = .unavailable("\(path): \(error)")
@@ -103,7 +104,7 @@ package final class StubResolver: @unchecked Sendable {
         for id in inFlight.keys { finish(id, .failure(reason)) }
     }
 
-    private func take(_ message: DNSMessage) {
+    private func handle(_ message: DNSMessage) {
         guard let (question, _) = inFlight[message.id], message.flags.isResponse,
             message.questions.isEmpty || message.questions == [question]
         else { return }
@@ -120,6 +121,7 @@ package final class StubResolver: @unchecked Sendable {
     }
 
     private func finish(_ id: UInt16, _ result: Result<Resolution, ResolutionError>) {
+        loop.assertInEventLoop()
         inFlight.removeValue(forKey: id)?.1.resume(returning: result)
     }
 

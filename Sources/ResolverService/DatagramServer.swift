@@ -11,7 +11,7 @@ import Glibc
 
 /// Answers queries that come by UDP, on one event loop. What the cache holds ready goes out with one flush a batch.
 final class DatagramServer: ChannelInboundHandler, @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     typealias InboundIn = AddressedEnvelope<ByteBuffer>
     typealias OutboundOut = AddressedEnvelope<ByteBuffer>
 
@@ -50,6 +50,7 @@ final class DatagramServer: ChannelInboundHandler, @unchecked Sendable {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        engine.loop.assertInEventLoop()
         let envelope = unwrapInboundIn(data)
         queries += 1
         let client = QueryEngine.Client(

@@ -7,7 +7,7 @@ import TSIG
 
 /// Answers the queries that arrive on one event loop.
 final class QueryEngine: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     let loop: any EventLoop
     let settings: ResolverSettings
     private let shards: [Shard]
@@ -97,6 +97,7 @@ final class QueryEngine: @unchecked Sendable {
 
     /// Forgets the answers that are kept ready. On the loop.
     func forgetReadyAnswers() {
+        loop.assertInEventLoop()
         generation += 1
         kept.flush()
     }
@@ -108,6 +109,7 @@ final class QueryEngine: @unchecked Sendable {
     ///
     /// - Parameter onlyVersions: they are the same zones in other versions, so that what came from others still counts.
     func adopt(_ names: NameSpace, onlyVersions: Bool) {
+        loop.assertInEventLoop()
         self.names = names
         generation += 1
         if onlyVersions { kept.outdateZones() } else { kept.flush() }
@@ -152,6 +154,7 @@ final class QueryEngine: @unchecked Sendable {
 
     /// The answer to a query; nil where there must be none, such as to an answer.
     func answer(_ query: ByteBuffer, _ client: Client) async -> ByteBuffer? {
+        loop.assertInEventLoop()
         guard query.readableBytes >= DNSMessage.headerOctets,
             let word = query.getInteger(at: query.readerIndex + 2, as: UInt16.self), word & 0x8000 == 0
         else { return nil }

@@ -8,7 +8,7 @@ import Network
 /// The part of the cache, and the questions in flight, for the zones that fall to one event loop. A name falls to one
 /// loop only, so one question is never asked twice at the same time, and nothing needs a lock.
 final class Shard: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     let loop: any EventLoop
     let settings: ResolverSettings
     let forwarder: Forwarder
@@ -114,6 +114,7 @@ final class Shard: @unchecked Sendable {
     // MARK: Cache, then servers
 
     private func find(_ key: Outcome.Key, _ source: Source, _ work: RecursionWork) async -> Outcome {
+        loop.assertInEventLoop()
         let old = cached(key) ?? cached(key.anyType) ?? validated(key)
         if let old, settings.now() < old.expires {
             settings.counters.cacheHits.increment()
@@ -357,6 +358,7 @@ final class Shard: @unchecked Sendable {
 
     /// Forgets all answers. On the loop.
     func flush() {
+        loop.assertInEventLoop()
         cache.removeAll()
         recursor?.flush()
         keys.removeAll()
@@ -365,6 +367,7 @@ final class Shard: @unchecked Sendable {
 
     /// Forgets what follows from other answers: servers, keys and gaps. On the loop.
     func forgetDerived(_ name: DomainName) {
+        loop.assertInEventLoop()
         recursor?.forget(name)
         keys.removeAll()
         gaps.removeAll()

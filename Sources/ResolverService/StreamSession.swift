@@ -6,7 +6,7 @@ import Network
 /// Answers queries on a TCP or Unix-domain connection: each behind its length in two octets, several at a time, in the
 /// order in which their answers come (RFC 1035 §4.2.2, RFC 7766 §6.2.1.1).
 final class StreamSession: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     private let connection: Connection
     private let engine: QueryEngine
     private let client: QueryEngine.Client
@@ -45,6 +45,7 @@ final class StreamSession: @unchecked Sendable {
 
     /// Serves until either side ends.
     func run() async {
+        connection.eventLoop.assertInEventLoop()
         await withDiscardingTaskGroup { group in
             group.addTask { await self.send() }
             await read(&group)

@@ -7,7 +7,7 @@ import TLS
 /// A connection to one server that is kept. Several queries are under way on it at the same time, and their answers come
 /// in any order (RFC 7766 §6.2.1.1, RFC 7858 §3.3). With TLS there is never a way around it. On one event loop.
 final class UpstreamLink: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
 
     /// How a query ended.
     enum Result: Sendable {
@@ -112,6 +112,7 @@ final class UpstreamLink: @unchecked Sendable {
     ///
     /// - Parameter make: makes the query, again where its ID is under way already.
     func exchange(timeout: TimeAmount, _ make: () -> UpstreamQuery) async -> Result {
+        loop.assertInEventLoop()
         let deadline = NIODeadline.now() + timeout
         if connection == nil { await connect(until: deadline) }
         guard let connection else { return isConnecting ? .timedOut : .unreachable(reason) }

@@ -9,7 +9,7 @@ import Glibc
 /// A UDP socket that is connected to one server and comes from a random port. It carries one query at a time, so that a
 /// forger must hit the port, the ID and the case of that very query; the system drops what comes from elsewhere.
 final class UpstreamSocket: ChannelInboundHandler, NIOScheduledCallbackHandler, @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     typealias InboundIn = AddressedEnvelope<ByteBuffer>
 
     /// How a query ended.
@@ -65,6 +65,7 @@ final class UpstreamSocket: ChannelInboundHandler, NIOScheduledCallbackHandler, 
     /// Sends a query and waits for its answer.
     func exchange(_ query: UpstreamQuery, timeout: TimeAmount) async -> Result {
         guard let channel, channel.isActive else { return .unreachable }
+        channel.eventLoop.assertInEventLoop()
         uses += 1
         self.query = query
         return await withCheckedContinuation { continuation in

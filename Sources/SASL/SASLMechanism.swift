@@ -1,7 +1,7 @@
 /// The server's side of one SASL mechanism (RFC 4422 §5) for one login: octets in, octets out. The base64 and the
 /// lines around them belong to the protocol that carries it; who is right only authd knows.
 package protocol SASLMechanism: Sendable {
-    /// As clients ask for it, in capitals.
+    /// The registered name, in capitals.
     static var name: String { get }
 
     init()
@@ -19,11 +19,11 @@ package enum SASLStep: Equatable, Sendable {
     case challenge([UInt8])
     /// The client has said who it is: have this verified.
     case evidence(SASLEvidence)
-    /// The response is not what the mechanism wants.
+    /// The mechanism does not accept the response.
     case malformed
 }
 
-/// What a client gave to show who it is.
+/// The credentials that a client presented.
 package enum SASLEvidence: Equatable, Sendable {
     case password(PasswordCredentials)
 

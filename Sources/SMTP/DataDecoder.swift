@@ -1,7 +1,6 @@
 import NIOCore
 
-/// Takes the message out of what follows DATA: finds its end and removes the dots that the client stuffed
-/// (RFC 5321 §4.5.2).
+/// Decodes the message that follows DATA: finds its end and undoes dot-stuffing (RFC 5321 §4.5.2).
 ///
 /// Only CR LF "." CR LF ends the message. A CR or an LF on its own makes the message unacceptable: programs that
 /// disagree about where such a line ends let one message smuggle in another (RFC 5321 §2.3.8).
@@ -78,7 +77,7 @@ package struct DataDecoder: Sendable {
                     state = .textReturn
                 }
                 offset += 1
-            default:
+            case .textReturn, .dot, .dotReturn:
                 offset = afterReturn(bytes[offset], offset)
             }
         }
@@ -101,7 +100,7 @@ package struct DataDecoder: Sendable {
         case (.dotReturn, _):
             // The CR was bare; what it begins is looked at again as after any CR.
             state = .textReturn
-        default:
+        case (.lineStart, _), (.dot, _), (.text, _), (.textReturn, _):
             state = .text
         }
         return false

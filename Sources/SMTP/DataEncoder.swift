@@ -1,6 +1,6 @@
 import NIOCore
 
-/// Writes a message as DATA wants it: a dot before each line that starts with one, and the end (RFC 5321 §4.5.2).
+/// Encodes a message for DATA: dot-stuffing, and the dot that ends it (RFC 5321 §4.5.2).
 ///
 /// Lines end in CR LF. A CR or LF on its own is replaced by a space, as it must not be sent (RFC 5321 §2.3.8) and the
 /// other host might take it for a line end.

@@ -80,7 +80,7 @@ package struct DeliveryResult: Hashable, Sendable {
         }
     }
 
-    /// The same refusal, to be tried again: one host's no is not the destination's.
+    /// The same refusal, to be tried again: one host's refusal is not the destination's.
     package func delayed() -> DeliveryResult {
         guard action == .failed else { return self }
         var result = self

@@ -25,13 +25,13 @@ package struct ReplyCode: Hashable, Sendable, CustomStringConvertible {
     package static let help = ReplyCode(214)
     /// 220: ready.
     package static let ready = ReplyCode(220)
-    /// 221: goodbye.
+    /// 221: closing the connection.
     package static let closing = ReplyCode(221)
     /// 235: logged in (RFC 4954).
     package static let authenticated = ReplyCode(235)
     /// 250: done.
     package static let ok = ReplyCode(250)
-    /// 252: cannot say, but will try (VRFY).
+    /// 252: cannot verify the user, but will accept the message (VRFY).
     package static let cannotVerify = ReplyCode(252)
     /// 334: go on with AUTH (RFC 4954).
     package static let continueAuthentication = ReplyCode(334)
@@ -41,9 +41,9 @@ package struct ReplyCode: Hashable, Sendable, CustomStringConvertible {
     package static let serviceNotAvailable = ReplyCode(421)
     /// 450: mailbox not available now.
     package static let mailboxBusy = ReplyCode(450)
-    /// 451: trouble here, try again later.
+    /// 451: local error, try again later.
     package static let localError = ReplyCode(451)
-    /// 452: no room now.
+    /// 452: insufficient storage, or too many recipients.
     package static let insufficientStorage = ReplyCode(452)
     /// 454: AUTH or STARTTLS not possible now.
     package static let temporaryAuthenticationFailure = ReplyCode(454)

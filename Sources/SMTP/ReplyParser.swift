@@ -27,7 +27,7 @@ package struct ReplyParser: Sendable {
         while let line = try Self.line(&input) {
             octets += line.count
             guard octets <= Self.maximumOctets, lines.count < Self.maximumLines else { throw .tooLong }
-            if try take(line) { return finish() }
+            if try parse(line) { return finish() }
         }
         return nil
     }
@@ -46,7 +46,7 @@ package struct ReplyParser: Sendable {
     }
 
     /// True for the last line of a reply.
-    private mutating func take(_ line: ArraySlice<UInt8>) throws(ReplyError) -> Bool {
+    private mutating func parse(_ line: ArraySlice<UInt8>) throws(ReplyError) -> Bool {
         let digits = line.prefix(3)
         guard digits.count == 3, digits.allSatisfy(\.isDigit) else { throw .malformed }
         let lineCode = ReplyCode(digits.reduce(0) { $0 * 10 + UInt16($1 - 0x30) })

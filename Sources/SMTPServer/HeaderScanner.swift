@@ -1,6 +1,6 @@
 import NIOCore
 
-/// Watches the header of a message pass by: counts its Received fields and notes which others are there.
+/// Scans the header of a message as it streams by: counts its Received fields and notes which others are present.
 struct HeaderScanner {
     private enum State {
         case name
@@ -32,7 +32,7 @@ struct HeaderScanner {
         name.reserveCapacity(Self.longestName + 1)
     }
 
-    /// Looks at the next octets of the message.
+    /// Scans the next octets of the message.
     mutating func scan(_ octets: ByteBuffer) {
         octets.withUnsafeReadableBytes { bytes in
             var position = 0
@@ -42,13 +42,13 @@ struct HeaderScanner {
                     guard let end = bytes[position...].firstIndex(of: UInt8(ascii: "\n")) else { return }
                     position = end
                 }
-                look(at: bytes[position])
+                consume(bytes[position])
                 position += 1
             }
         }
     }
 
-    private mutating func look(at byte: UInt8) {
+    private mutating func consume(_ byte: UInt8) {
         if byte == UInt8(ascii: "\n") {
             // A line without a colon ends the header; an empty one does so properly.
             if state == .name { endHeader(isEmptyLine: name.isEmpty || name == [UInt8(ascii: "\r")]) }
@@ -60,7 +60,7 @@ struct HeaderScanner {
         guard state == .name else { return }
         switch byte {
         case UInt8(ascii: ":"):
-            finishName()
+            endName()
         case UInt8(ascii: " "), UInt8(ascii: "\t"):
             // A line that starts with space continues a field; spaces before the colon are obsolete but allowed.
             if name.isEmpty {
@@ -71,14 +71,16 @@ struct HeaderScanner {
         }
     }
 
-    private mutating func finishName() {
+    private mutating func endName() {
         state = .value
-        switch name.count {
-        case 4 where name.elementsEqual("date".utf8): hasDate = true
-        case 4 where name.elementsEqual("from".utf8): hasFrom = true
-        case 8 where name.elementsEqual("received".utf8): hops += 1
-        case 10 where name.elementsEqual("message-id".utf8): hasMessageID = true
-        default: break
+        if name.elementsEqual("received".utf8) {
+            hops += 1
+        } else if name.elementsEqual("date".utf8) {
+            hasDate = true
+        } else if name.elementsEqual("from".utf8) {
+            hasFrom = true
+        } else if name.elementsEqual("message-id".utf8) {
+            hasMessageID = true
         }
     }
 

@@ -3,7 +3,7 @@ import Network
 import SMTP
 import Submission
 
-/// Passes one message from a client on to queue-manager as it comes, and watches its header and its limits.
+/// Streams one message from a client to queue-manager, scans its header and enforces the limits.
 struct MessageIntake {
     /// Why a message is not accepted.
     enum Fault: Equatable {
@@ -17,7 +17,7 @@ struct MessageIntake {
     private let submission: MessageSubmission
     private var decoder = DataDecoder()
 
-    /// What was seen of the message's header: all of it at the message's end.
+    /// What is known of the message's header; complete at the end of the message.
     private(set) var header = HeaderScanner()
     /// Octets of the message so far, without what is added.
     private(set) var octets = 0
@@ -29,8 +29,8 @@ struct MessageIntake {
         self.limits = limits
     }
 
-    /// Whether the client sends so much more than is allowed that nothing but the end of the connection stops it.
-    var isHopeless: Bool { octets / 2 > max(limits.message, 1024 * 1024) }
+    /// Whether the message is so far over the limit that the connection is closed instead of reading to the message's end.
+    var shouldDisconnect: Bool { octets / 2 > max(limits.message, 1024 * 1024) }
 
     /// Takes what has arrived of the message off the connection's input; true at the end of the message.
     ///
@@ -56,7 +56,8 @@ struct MessageIntake {
             fault = .bareLineEnd
         } else if octets > limits.message {
             fault = .tooLarge
-        } else if header.hops > limits.hops {
+        } else if header.hops >= limits.hops {
+            // The trace field that we add is one more.
             fault = .tooManyHops
         } else if limits.textLine > 0, decoder.longestLine > limits.textLine {
             fault = .lineTooLong

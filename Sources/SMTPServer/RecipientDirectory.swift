@@ -4,18 +4,18 @@ import SMTP
 
 /// What authd says about a recipient.
 enum RecipientKind: Equatable {
-    /// A mailbox or alias of ours.
+    /// A local mailbox or alias.
     case local
     /// A domain that is not ours.
     case foreign
     /// One of our domains has no such mailbox.
     case unknown(status: EnhancedStatusCode, text: String)
-    /// authd cannot say now; the reason.
+    /// authd has no answer for now; the reason.
     case deferred(String)
 }
 
-/// Asks authd about recipients, for the sessions of one event loop. Positive answers are believed for a short time, as
-/// the same recipient comes again and again when mail comes fast.
+/// Asks authd about recipients, for the sessions of one event loop. Positive answers are cached for a short time, as mail
+/// for one recipient tends to come in bursts.
 final class RecipientDirectory: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     private static let maximumCached = 4096
@@ -31,8 +31,8 @@ final class RecipientDirectory: @unchecked Sendable {
         self.lifetime = lifetime
     }
 
-    /// Whose the address is.
-    func owner(of address: MailAddress) async -> RecipientKind {
+    /// What kind of recipient an address is.
+    func kind(of address: MailAddress) async -> RecipientKind {
         loop.assertInEventLoop()
         if let known = cache[address], known.until > .now() { return known.kind }
         let kind = await ask(address)

@@ -30,7 +30,7 @@ package struct SMTPDProgram: FrontProgram {
         var settings = ServerSettings(context.configuration)
         settings.queueSocket = context.socket("queue.sock")
         settings.front.authoritySocket = context.socket("auth.sock")
-        return SMTPFront(settings, group: context.group)
+        return SMTPFront(settings)
     }
 }
 

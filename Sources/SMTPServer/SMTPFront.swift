@@ -22,15 +22,15 @@ struct LoopResources: Sendable {
     }
 }
 
-/// smtpd's work: a session for each client.
+/// smtpd's service: a session for each client.
 package struct SMTPFront: FrontService {
     private let settings: ServerSettings
     private let resources: PerLoop<LoopResources>
     private let counters = ServerCounters()
 
-    package init(_ settings: ServerSettings, group: any EventLoopGroup) {
+    package init(_ settings: ServerSettings) {
         self.settings = settings
-        resources = PerLoop(group) { LoopResources(settings, on: $0) }
+        resources = PerLoop { LoopResources(settings, on: $0) }
     }
 
     package var front: FrontSettings { settings.front }

@@ -2,9 +2,9 @@ import Front
 import NIOCore
 import Network
 
-/// What smtpd was told: checked values, made from the configuration.
+/// smtpd's settings: validated values from the configuration.
 package struct ServerSettings: Sendable {
-    /// What every front is told.
+    /// The settings that all fronts have.
     package var front: FrontSettings
     /// The domain of `<Postmaster>` without one.
     package var postmasterDomain: String
@@ -12,9 +12,9 @@ package struct ServerSettings: Sendable {
     package var relayFrom: [AddressRange] = []
     /// Whether the reverse-path of a logged-in client must be its own address.
     package var enforcesSender = false
-    /// Limits on what a stranger can drive.
+    /// Limits on what a client can cause.
     package var limits = SessionLimits()
-    /// How long a positive answer of authd about a recipient is believed.
+    /// How long a positive answer of authd about a recipient is cached.
     package var recipientCache = TimeAmount.seconds(2)
     /// How long queue-manager may take to commit a message.
     package var queueTimeout = TimeAmount.minutes(5)
@@ -37,7 +37,7 @@ package struct SessionLimits: Sendable {
     package var message = 50 * 1024 * 1024
     /// Recipients of a message.
     package var recipients = 1000
-    /// Received fields of a message; more are a loop.
+    /// Received fields of a message, ours included; more are a loop (RFC 5321 §6.3).
     package var hops = 100
     /// Octets of a line of a message, without its end; 0 for no limit.
     package var textLine = 1024 * 1024
@@ -45,7 +45,7 @@ package struct SessionLimits: Sendable {
     package var commandLine = 2048
     /// Octets of a line within AUTH.
     package var authenticationLine = 2048
-    /// How long the greeting waits for clients that talk before it; 0 for no check.
+    /// How long the greeting is held back to catch clients that talk before it; 0 for no check.
     package var greetingDelay = TimeAmount.zero
 
     /// The defaults.

@@ -76,7 +76,7 @@ extension Session {
         guard let address = address(of: path) else {
             return try await refuseRecipient(path, .mailboxUnavailable, .noSuchMailbox, "no postmaster here")
         }
-        switch await resources.recipients.owner(of: address) {
+        switch await resources.recipients.kind(of: address) {
         case .local:
             return accept(address)
         case .foreign where user != nil || mayRelayByAddress:

@@ -5,7 +5,7 @@ import SASL
 import SMTP
 
 extension Session {
-    /// HELO and EHLO (RFC 5321 §4.1.1.1): forgets the transaction and tells what we can do.
+    /// HELO and EHLO (RFC 5321 §4.1.1.1): resets the transaction; EHLO lists the extensions.
     func hello(_ name: String, isExtended: Bool) -> Next {
         helo = name
         self.isExtended = isExtended
@@ -26,7 +26,7 @@ extension Session {
         return .command
     }
 
-    /// STARTTLS (RFC 3207): what the client sent behind it is thrown away, and all that was said before is forgotten.
+    /// STARTTLS (RFC 3207): what the client sent behind it is discarded, and the session state is reset (§4.2).
     func startTLS() async throws(ConnectionError) -> Next {
         guard front.mayStartTLS else {
             let code = connection.tls == nil ? ReplyCode.notImplemented : .badSequence

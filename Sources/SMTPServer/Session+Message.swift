@@ -28,7 +28,7 @@ extension Session {
         do throws(ConnectionError) {
             return try await receive(transaction, submission)
         } catch {
-            // The client is gone or too slow: nothing of the message is kept.
+            // The client is gone or timed out: nothing of the message is kept.
             submission.abort()
             throw error
         }
@@ -41,7 +41,7 @@ extension Session {
         let date = DateTime.now()
         var intake = MessageIntake(submission, limits: settings.limits)
         while await !intake.advance(over: connection) {
-            if let fault = intake.fault, intake.isHopeless {
+            if let fault = intake.fault, intake.shouldDisconnect {
                 conclude(transaction, intake, Verdict(fault))
                 return .close
             }

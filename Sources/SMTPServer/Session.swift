@@ -5,7 +5,7 @@ import NIOCore
 import Network
 import SMTP
 
-/// One client's connection, from greeting to goodbye. Runs on the connection's event loop alone.
+/// One client's session, from the greeting to the end of the connection. Runs on the connection's event loop alone.
 final class Session {
     /// What follows a command.
     enum Next {
@@ -13,7 +13,7 @@ final class Session {
         case close
     }
 
-    /// A message whose envelope is being given.
+    /// A mail transaction whose envelope is being received.
     struct Transaction {
         var sender: EnvelopeSender
         private(set) var recipients: [EnvelopeRecipient] = []
@@ -82,19 +82,19 @@ final class Session {
         mayRelayByAddress = octets.map { octets in settings.relayFrom.contains { $0.contains(octets) } } ?? false
     }
 
-    /// Serves the client until it leaves or is sent away.
+    /// Serves the client until either side ends the session.
     func run() async {
         do throws(ConnectionError) {
             guard try await greet() else { return }
             while try await nextCommand() == .command {}
             try await connection.flush()
         } catch {
-            leave(error)
+            end(error)
         }
     }
 
-    /// Says why the connection ends, where the client may still hear it.
-    private func leave(_ error: ConnectionError) {
+    /// Tells the client why the connection ends, where it can still be told.
+    private func end(_ error: ConnectionError) {
         switch error {
         case .timedOut:
             reply(.serviceNotAvailable, .badConnection, "\(settings.hostname) timeout, closing connection")
@@ -111,7 +111,7 @@ final class Session {
             if connection.input.readableBytes > 0 {
                 logger.info("client talked before the greeting", metadata: ["client": "\(client)"])
                 counters.earlyTalkers.increment()
-                reply(.transactionFailed, .invalidCommand, "you talk before you are greeted")
+                reply(.transactionFailed, .invalidCommand, "wait for the greeting")
                 try await flush()
                 return false
             }
@@ -205,7 +205,7 @@ final class Session {
 
     func checkTime() throws(ConnectionError) { try front.checkTime() }
 
-    /// Replies to a fault of the client: later and later beyond half the number allowed, and with 421 at the end.
+    /// Replies to a client error: with a growing delay beyond half the number allowed, and with 421 once they are used up.
     func fault(
         _ code: ReplyCode,
         _ status: EnhancedStatusCode,

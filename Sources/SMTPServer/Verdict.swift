@@ -1,7 +1,7 @@
 import SMTP
 import Submission
 
-/// What the client is told about a message at its end, and what the log is.
+/// The reply to the end of a message, and what is logged.
 struct Verdict {
     let code: ReplyCode
     let status: EnhancedStatusCode

@@ -70,11 +70,16 @@ enum JournalRecovery {
         return readers.sorted { $0.header.generation < $1.header.generation }
     }
 
+    /// The number of a segment by its name; nil for names that no segment has.
+    private static func number(_ name: [UInt8]) -> Int? {
+        let text = String(decoding: name, as: UTF8.self)
+        guard let number = Int(text), (0...Int(Int32.max)).contains(number), String(number) == text else { return nil }
+        return number
+    }
+
     private static func numbers(in directory: FileHandle, _ disk: any FileSystem) throws(SpoolError) -> [Int] {
         do throws(FileError) {
-            return try disk.names(".", in: directory)
-                .compactMap { name in Int(String(decoding: name, as: UTF8.self)).flatMap { $0 >= 0 ? $0 : nil } }
-                .sorted()
+            return try disk.names(".", in: directory).compactMap(Self.number).sorted()
         } catch {
             throw SpoolError(error)
         }

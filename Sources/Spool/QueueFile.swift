@@ -80,6 +80,12 @@ package enum QueueFile {
         private var added = 0
         private var checksum: (value: UInt32, position: Int)?
 
+        // What the lines have digits for: sums of them can't overflow, whatever a rotten file says.
+        private static let sizes = 0...999_999_999_999
+        private static let addedSizes = 0...9_999_999
+        /// Seconds since 1970.
+        private static let times: ClosedRange<Int64> = 0...(1 << 40)
+
         mutating func add(_ line: ByteBufferView, at position: Int) throws(SpoolError) {
             guard checksum == nil, let colon = line.firstIndex(of: UInt8(ascii: ":")),
                 let decoded = PercentCoding.decode(line[(colon + 1)...].drop { $0 == UInt8(ascii: " ") })
@@ -99,7 +105,7 @@ package enum QueueFile {
                 recipients.append(recipient)
             case "octets": octets = Int(value)
             case "added":
-                guard let size = Int(value), size >= 0 else { throw .corrupt("malformed added") }
+                guard let size = Int(value), Self.addedSizes.contains(size) else { throw .corrupt("malformed added") }
                 added = size
             case "checksum": checksum = UInt32(value, radix: 16).map { ($0, position) }
             default: extra[name] = value
@@ -107,9 +113,11 @@ package enum QueueFile {
         }
 
         func finish(offset: Int) throws(SpoolError) -> QueueFileHead {
-            guard let id, let arrived, let sender, !recipients.isEmpty, let octets, octets >= 0, let checksum else {
+            guard let id, let arrived, let sender, !recipients.isEmpty, let octets, let checksum else {
                 throw .corrupt("incomplete envelope")
             }
+            guard Self.sizes.contains(octets) else { throw .corrupt("malformed octets") }
+            guard Self.times.contains(arrived) else { throw .corrupt("malformed arrived") }
             var envelope = MessageEnvelope(id: id, arrived: arrived, sender: sender, recipients: recipients)
             envelope.client = extra["client"]
             envelope.helo = extra["helo"]

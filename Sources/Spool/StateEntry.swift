@@ -50,6 +50,9 @@ package struct StateEntry: Equatable, Sendable {
         }
     }
 
+    /// More are a line that nobody wrote.
+    private static let attempts = 0...Int(Int32.max)
+
     /// One line of at most 500 octets without control characters.
     private static func printable(_ text: String) -> String {
         guard text.utf8.count > 500 || text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else { return text }
@@ -82,7 +85,7 @@ package struct StateEntry: Equatable, Sendable {
         case "requeued": self.init(time: time, recipient: recipient, event: .requeued, text: String(rest))
         case "deferred":
             guard words.count >= 3, let status = status(words[0]), let attempts = Int(words[1]),
-                let next = Int64(words[2])
+                Self.attempts.contains(attempts), let next = Int64(words[2])
             else { return nil }
             let event = Event.deferred(attempts: attempts, next: next, status: status)
             self.init(time: time, recipient: recipient, event: event, text: String(words.dropFirst(3).first ?? ""))

@@ -2,8 +2,8 @@ import Bus
 import NIOCore
 import SMTP
 
-/// One message on its way into the queue: what comes is passed on in large pieces, and a slow queue-manager brakes
-/// whoever appends. A small message leaves in one write. Belongs to one event loop.
+/// One message on its way into the queue: octets are sent in large pieces, and a slow queue-manager holds up whoever
+/// appends. A small message leaves in one write. Belongs to one event loop.
 package final class MessageSubmission {
     /// The ID that the message will have.
     package let id: String
@@ -89,7 +89,7 @@ package final class MessageSubmission {
             try await connection.flush()
             let reply = try await connection.reply()
             isOver = true
-            client.put(connection)
+            client.release(connection)
             return SubmissionResult(reply, expected: id)
         } catch {
             lose(error)
@@ -110,6 +110,6 @@ package final class MessageSubmission {
         guard !isOver else { return }
         isOver = true
         held = ByteBuffer()
-        if isBegun { connection.abort() } else { client.put(connection) }
+        if isBegun { connection.abort() } else { client.release(connection) }
     }
 }

@@ -2,7 +2,7 @@ import NIOCore
 
 /// Hands messages to queue-manager, any number at a time, over connections that are kept. Belongs to one event loop.
 package final class SubmissionClient: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     private static let maximumIdle = 32
 
     private let path: String
@@ -19,11 +19,11 @@ package final class SubmissionClient: @unchecked Sendable {
         self.timeout = timeout
     }
 
-    /// Makes sure that a message could be begun now, as far as is known.
+    /// Checks that a message could be begun now, as far as is known.
     package func prepare() async throws(SubmissionError) {
         loop.assertInEventLoop()
         dropUnusable()
-        if idle.isEmpty { put(try await connect()) }
+        if idle.isEmpty { release(try await connect()) }
     }
 
     /// Begins a message. Its ID is known from now on; queue-manager hears of it when there is enough to send.
@@ -47,8 +47,8 @@ package final class SubmissionClient: @unchecked Sendable {
         }
     }
 
-    /// Keeps a connection that carries no message.
-    func put(_ connection: QueueConnection) {
+    /// Takes back a connection that carries no message.
+    func release(_ connection: QueueConnection) {
         loop.assertInEventLoop()
         if connection.isUsable, idle.count < Self.maximumIdle {
             idle.append(connection)

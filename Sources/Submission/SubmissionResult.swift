@@ -10,7 +10,7 @@ package enum SubmissionResult: Sendable, Equatable {
     /// Nothing of it was kept, for good.
     case refused(EnhancedStatusCode, String)
 
-    /// Reads queue-manager's reply. What isn't understood may pass.
+    /// Reads queue-manager's reply. One that isn't understood is a deferral.
     ///
     /// - Parameter expected: the ID that the message was to have.
     init(_ reply: Frame, expected: String) {

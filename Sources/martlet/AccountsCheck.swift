@@ -17,7 +17,7 @@ struct AccountsCheck {
         let directory = AccountDirectory(accounts: users, aliases: aliases, domains: configuration.domains)
         findings.append(.fine("accounts", "\(users.all.count) users in \(configuration.domains.count) domains"))
         findings += configuration.domains.compactMap { missingPostmaster(of: $0, directory) }
-        findings += users.all.compactMap(stranger)
+        findings += users.all.compactMap(foreignUser)
         return findings
     }
 
@@ -52,7 +52,7 @@ struct AccountsCheck {
         )
     }
 
-    private func stranger(_ account: Account) -> Finding? {
+    private func foreignUser(_ account: Account) -> Finding? {
         if configuration.domains.contains(account.address.lowercasedDomain) { return nil }
         return .doubtful(
             "accounts",

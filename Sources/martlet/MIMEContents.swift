@@ -52,7 +52,7 @@ struct MIMEContents {
             body = nil
             var decoded: [UInt8] = []
             open.decoder.decode(octets, into: &decoded)
-            look(&open, decoded)
+            inspect(&open, decoded)
             body = open
         case .partEnd:
             end(starts.popLast() ?? 0)
@@ -60,7 +60,7 @@ struct MIMEContents {
         }
     }
 
-    private mutating func look(_ body: inout Body, _ decoded: [UInt8]) {
+    private mutating func inspect(_ body: inout Body, _ decoded: [UInt8]) {
         guard body.files != nil else {
             body.kept += decoded.prefix(MessageReport.limit - body.kept.count)
             return

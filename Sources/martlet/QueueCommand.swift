@@ -1,7 +1,7 @@
 import ArgumentParser
 import Daemon
 
-/// `martlet queue`: what waits, and what to do with it.
+/// `martlet queue`: inspects and changes the mail queue.
 struct QueueCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "queue",

@@ -6,7 +6,7 @@ import NIOCore
 struct QueueListCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "list",
-        abstract: "Says what waits in the queue, and why.",
+        abstract: "Lists what is in the queue, and why it waits.",
         discussion: "Up to 10,000 messages come oldest first; more come as they are found."
     )
 
@@ -27,7 +27,7 @@ struct QueueListCommand: AsyncParsableCommand {
         let (question, json) = (request, options.json)
         try await QueueControl.with(options) { control in
             let output = Output(json: json)
-            _ = try await control.ask(question) { frame in try output.take(QueueEntry(frame)) }
+            _ = try await control.ask(question) { frame in try output.add(QueueEntry(frame)) }
             try output.finish()
         }
     }
@@ -40,7 +40,7 @@ struct QueueListCommand: AsyncParsableCommand {
 
         init(json: Bool) { self.json = json }
 
-        func take(_ entry: QueueEntry) throws {
+        func add(_ entry: QueueEntry) throws {
             if count + held.count < QueueListCommand.sorted {
                 held.append(entry)
                 return

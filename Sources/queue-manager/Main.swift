@@ -2,7 +2,7 @@ import ArgumentParser
 import Daemon
 import QueueManager
 
-/// Owns the spool: takes messages in for good, and sees to it that they go where they should.
+/// Owns the spool: durable intake, schedule, retries and delivery reports.
 @main
 struct Main: ParsableCommand {
     static let configuration = CommandConfiguration(

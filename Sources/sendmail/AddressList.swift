@@ -1,4 +1,4 @@
-/// Takes the addresses out of a field such as To (RFC 5322 §3.4): names, comments and groups are passed over.
+/// Extracts the addresses from a field such as To (RFC 5322 §3.4): names, comments and groups are skipped.
 struct AddressList {
     private let octets: [UInt8]
     private var position = 0

@@ -32,8 +32,8 @@ enum Main {
         case .smtp:
             var session = SMTPOnStandardInput(identity)
             try session.run()
-        case .list: try QueueWishes.list()
-        case .flush: try QueueWishes.flush()
+        case .list: try QueueCommands.list()
+        case .flush: try QueueCommands.flush()
         }
     }
 }

@@ -5,15 +5,15 @@ struct MessageHeader {
     private(set) var octets = 0
     private static let maximum = 1 << 20
 
-    /// Takes a line if it belongs to the header.
+    /// Appends a line if it belongs to the header.
     ///
+    /// - Returns: whether it does.
     /// - Throws: `Failure` with EX_DATAERR where the header is too long.
-    mutating func take(_ line: LineInput.Piece) throws -> Bool {
-        if !line.isStart {
+    mutating func append(_ line: LineInput.Piece) throws -> Bool {
+        let continues = !line.isStart || line.octets.first == 0x20 || line.octets.first == 0x09
+        if continues, !fields.isEmpty {
             fields[fields.count - 1] += line.octets
-        } else if let first = line.octets.first, first == 0x20 || first == 0x09, !fields.isEmpty {
-            fields[fields.count - 1] += line.octets
-        } else if Self.name(line.octets) != nil {
+        } else if line.isStart, Self.name(line.octets) != nil {
             fields.append(line.octets)
         } else {
             return false

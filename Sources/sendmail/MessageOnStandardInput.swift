@@ -54,14 +54,17 @@ struct MessageOnStandardInput {
 
     /// Reads up to the body; returns the first line of it where it has been read.
     private mutating func readHeader() throws -> LineInput.Piece? {
-        var isFirst = true
-        while let line = try input.next() {
-            defer { isFirst = false }
-            // What mailboxes of the mbox kind write before a message.
-            if isFirst, line.octets.starts(with: "From ".utf8) { continue }
-            if line.isEmpty { return nil }
-            if line.isDot, !options.ignoresDots { return line }
-            if try !header.take(line) { return line }
+        var line = try input.next()
+        // The line that mbox files have before a message. A long one comes in pieces.
+        if line?.octets.starts(with: "From ".utf8) == true {
+            while let piece = line, !piece.isEnd { line = try input.next() }
+            line = try input.next()
+        }
+        while let current = line {
+            if current.isEmpty { return nil }
+            if current.isDot, !options.ignoresDots { return current }
+            if try !header.append(current) { return current }
+            line = try input.next()
         }
         return nil
     }

@@ -1,4 +1,4 @@
-/// The arguments that programs have given to sendmail for forty years. What has no meaning here is taken and ignored.
+/// The arguments that programs have given to sendmail for forty years. Those that have no meaning here are ignored.
 struct SendmailOptions {
     enum Mode {
         case deliver
@@ -42,12 +42,12 @@ struct SendmailOptions {
                 recipients.append(argument)
                 continue
             }
-            try take(argument.dropFirst(), &rest)
+            try parse(argument.dropFirst(), &rest)
         }
     }
 
     /// One argument may hold several options without values: `-ti`.
-    private mutating func take(_ argument: Substring, _ rest: inout ArraySlice<String>) throws {
+    private mutating func parse(_ argument: Substring, _ rest: inout ArraySlice<String>) throws {
         var letters = argument
         while let letter = letters.popFirst() {
             switch letter {
@@ -94,7 +94,7 @@ struct SendmailOptions {
         case "N": notify = value.uppercased()
         case "R": ret = value.uppercased()
         case "V": envelopeID = value
-        default: break
+        default: break  // the others in `valued` have no meaning here
         }
     }
 }

@@ -2,12 +2,12 @@ import ArgumentParser
 import Daemon
 import SMTPServer
 
-/// Takes mail in: from other hosts, and from users.
+/// Receives mail by SMTP: from other hosts, and from users.
 @main
 struct Main: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "smtpd",
-        abstract: "Takes mail in by SMTP: from other hosts, and from users who log in."
+        abstract: "Receives mail by SMTP: from other hosts, and from users who log in."
     )
 
     @OptionGroup var options: DaemonOptions

@@ -136,9 +136,20 @@ import Testing
         }
     }
 
+    @Test func unknownVerbIsRefused() async throws {
+        try await TestAuthority.run { (authority) async throws in
+            for verb in ["DANCE", "VERIFY-ALL"] {
+                let reply = try await authority.client.request(Frame(verb))
+                #expect(reply.replyKind == .reject && reply["status"] == "5.5.1")
+            }
+        }
+    }
+
     @Test func eachVerbHasItsUsers() {
         let access = AuthorityService.Access(logins: [1], mailboxes: [2], recipients: [3], deliveries: [4])
-        for (uid, verb) in [(UInt32(1), "VERIFY"), (2, "REDEEM"), (3, "RECIPIENT"), (4, "EXPAND")] {
+        let users: [(UInt32, AuthorityService.Verb)] = [(1, .verify), (2, .redeem), (3, .recipient), (4, .expand)]
+        #expect(users.map(\.1) == AuthorityService.Verb.allCases)
+        for (uid, verb) in users {
             for other in UInt32(1)...5 { #expect(access.allows(verb, other) == (other == uid)) }
         }
     }

@@ -27,7 +27,7 @@ import Testing
             loop: loop,
             maximumWaiting: maximumWaiting,
             throttle: throttle,
-            standIn: "stand-in"
+            dummyHash: "stand-in"
         ) { password, hash in
             before()
             comparisons.withLockedValue { $0.append(hash) }
@@ -48,12 +48,12 @@ import Testing
             let known = try Self.account("$6$alice")
             let locked = try Self.account("!$6$alice")
             for (password, account, typical, outcome) in [
-                ("right", known, "$6$typical", PasswordVerifier.Outcome.verified),
+                ("right", known, "$6$typical", PasswordVerifier.Verdict.verified),
                 ("wrong", known, "$6$typical", .refused),
                 // Whoever knows no user learns nothing, even with a password that fits the hash he is given.
                 ("right", nil, "$6$typical", .refused), ("wrong", nil, "$6$typical", .refused),
                 ("right", locked, "$6$typical", .refused), ("right", nil, nil, .refused),
-            ] as [(String, Account?, String?, PasswordVerifier.Outcome)] {
+            ] as [(String, Account?, String?, PasswordVerifier.Verdict)] {
                 #expect(await verifier.verify(password, account, typicalHash: typical, client: [1]) == outcome)
             }
         }
@@ -90,13 +90,13 @@ import Testing
             loop: loop,
             maximumWaiting: 100,
             throttle: throttle,
-            standIn: "stand-in",
+            dummyHash: "stand-in",
             matches: { password, _ in password == "right" }
         )
         let account = try Self.account("$6$alice")
         await Task(executorPreference: LoopExecutor.of(loop)) {
             #expect(await verifier.verify("wrong", nil, typicalHash: nil, client: [1]) == .refused)
-            await withTaskGroup(of: PasswordVerifier.Outcome.self) { group in
+            await withTaskGroup(of: PasswordVerifier.Verdict.self) { group in
                 for _ in 0..<9 {
                     group.addTask { await verifier.verify("wrong", nil, typicalHash: nil, client: [1]) }
                 }

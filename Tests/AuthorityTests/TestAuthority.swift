@@ -47,13 +47,14 @@ struct TestAuthority: Sendable {
             pool.start()
             let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
             let service = AuthorityService(
-                files: AccountFiles(try configuration(directory), logger: logger),
+                on: loop,
+                files: AccountFiles(try configuration(directory), on: loop, logger: logger),
                 verifier: PasswordVerifier(
                     pool: pool,
                     loop: loop,
                     maximumWaiting: 100,
                     throttle: LoginThrottle(first: .zero, longest: .zero),
-                    standIn: hash,
+                    dummyHash: hash,
                     matches: matches
                 ),
                 access: .init(logins: [], mailboxes: [], recipients: [], deliveries: []),

@@ -38,6 +38,14 @@ def test_sendmail_ends_at_a_dot_without_i(system):
     assert wait_for(system, BOB, subject).get_content().replace("\r\n", "\n") == "before\n"
 
 
+def test_sendmail_drops_the_line_of_an_mbox(system):
+    """However long it is."""
+    for line in ["From alice Thu Jan  1 00:00:00 2026", "From " + "x" * 100_000]:
+        subject = token()
+        assert sendmail(system, BOB, input=f"{line}\nSubject: {subject}\n\nhello\n").returncode == 0
+        assert wait_for(system, BOB, subject).get_content().replace("\r\n", "\n") == "hello\n"
+
+
 def test_sendmail_reads_recipients_from_the_header(system):
     subject = token()
     text = f"From: {ALICE}\nTo: Bob <{BOB}>\nCc: {ALICE}\nBcc: dave@example.test\nSubject: {subject}\n\nhi\n"

@@ -12,7 +12,7 @@ import Testing
             // What stands behind the request is thrown away.
             #expect(try await client.say("TLS\nQUIT") == "go")
             try await client.startTLS(client: try TLSContext(clientVerifying: false), serverName: nil)
-            #expect(try await client.say("TLS") == "TLS is on already")
+            #expect(try await client.say("TLS") == "TLS is already active")
             client.close()
         }
     }

@@ -95,7 +95,7 @@ final class TestSystem: Sendable {
     private func startService(extensionFolders: Bool) async throws {
         let accounts = AccountsClient(path: "\(path)/auth.sock", on: loop)
         let service = DeliveryService(
-            expansions: ExpansionCache(accounts: accounts, lifetime: .seconds(60)),
+            expansions: ExpansionCache(accounts: accounts, on: loop, lifetime: .seconds(60)),
             batcher: DeliveryBatcher(
                 deliverer: MailDeliverer(mail),
                 pool: pool,

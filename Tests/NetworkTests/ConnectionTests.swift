@@ -1,8 +1,9 @@
 import NIOCore
 import NIOPosix
-import Network
 import TLS
 import Testing
+
+@testable import Network
 
 #if canImport(Glibc)
 import Glibc
@@ -52,6 +53,26 @@ struct Pair {
             return lines
         }
         #expect(lines == ["one", "two", "too long", "four"])
+    }
+
+    /// Octets and the end of the connection in one turn of the loop.
+    @Test func closingEndsALineThatIsBeingRead() async throws {
+        let line = try await Pair.run { connection in
+            connection.write("begin")
+            try? await connection.flush()
+            while let more = try? await connection.receive(), more {}
+        } client: { connection in
+            let loop = connection.eventLoop
+            Task(executorPreference: LoopExecutor.of(loop)) {
+                while connection.input.readableBytes < 5 { await loop.pause(.milliseconds(1)) }
+                await loop.pause(.milliseconds(10))
+                connection.received(ByteBuffer(string: "x"))
+                connection.receivedBatch()
+                connection.close()
+            }
+            return try? await connection.readLine(maximum: 100)
+        }
+        #expect(line == nil)
     }
 
     @Test func manyMayWaitInFlush() async throws {

@@ -1,3 +1,4 @@
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Network
@@ -141,16 +142,21 @@ import Glibc
 @Suite struct PerLoopTests {
     @Test func everyLoopHasItsOwn() async throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 3)
-        var count = 0
-        let values = PerLoop(group) { _ in
-            count += 1
-            return count
+        let count = NIOLockedValueBox(0)
+        let values = PerLoop { _ in
+            count.withLockedValue { count in
+                count += 1
+                return count
+            }
         }
-        #expect(count == 3)
-        var seen: Set<Int> = []
-        for loop in group.makeIterator() { seen.insert(values[loop]) }
-        #expect(seen == [1, 2, 3])
+        for _ in 0..<2 {
+            #expect(group.makeIterator().map { values[$0] }.sorted() == [1, 2, 3])
+        }
+        // Also one that came later.
+        let other = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        #expect(values[other.next()] == 4)
         try await group.shutdownGracefully()
+        try await other.shutdownGracefully()
     }
 }
 

@@ -33,7 +33,7 @@ import Testing
         while !limiter.isDone, let piece = input.readSlice(length: min(pieces, input.readableBytes)),
             piece.readableBytes > 0
         {
-            taken.writeBytes(limiter.take(piece.readableBytesView))
+            taken.writeBytes(limiter.limit(piece.readableBytesView))
         }
         return String(buffer: taken)
     }

@@ -155,6 +155,27 @@ import Testing
         await relay.stop()
     }
 
+    /// A file that lost a recipient is not taken for the message that the queue knows.
+    @Test func rottenMessageIsNotReturned() async throws {
+        let queue = try TestQueue()
+        try await queue.start()
+        let id = try #require(try await queue.submit(to: ["<bob@example.test>", "<carol@example.test>"])["id"])
+        let named = [Frame.Field("id", id)]
+        #expect(try await queue.control("HOLD", named).last?.replyKind == .ok)
+        let file = URL(fileURLWithPath: queue.path("spool/hold/\(id)"))
+        let text = try String(contentsOf: file, encoding: .utf8)
+        try text.replacing("recipient: <carol", with: "recipienz: <carol").write(
+            to: file,
+            atomically: false,
+            encoding: .utf8
+        )
+        let reply = try await queue.control("BOUNCE", named).last
+        #expect(reply?.replyKind == .defer)
+        #expect(reply?["text"]?.contains("the checksum is wrong") == true)
+        #expect(try await queue.list().map { $0["id"] } == [id])
+        await queue.stop()
+    }
+
     /// A deliverer whose disk failed at the last step is told that the message may be there.
     @Test func uncertainDelayIsTriedAgainAsARetry() async throws {
         let queue = try TestQueue()

@@ -104,6 +104,29 @@ import Testing
         await queue.stop()
     }
 
+    /// The block that is kept apart from the message has trace fields, too: smtpd's, and ours for local programs.
+    @Test(arguments: [0, 100_000]) func addedTraceFieldsCountAsHops(padding: Int) async throws {
+        let queue = try TestQueue()
+        try await queue.start { $0.maximumHops = 3 }
+        let trace = "Received: from x\r\n\tby y\r\n"
+        let body = "\r\n" + String(repeating: "Received: x\r\n", count: padding / 13)
+        let recipients = ["<b@example.test>"]
+        for (count, isAccepted) in [(2, true), (3, false)] {
+            let message = String(repeating: trace, count: count) + body
+            let local = try await queue.submit(to: recipients, message, fields: [])
+            #expect((local.replyKind == .ok) == isAccepted)
+            let fields: [Frame.Field] = [
+                .init("sender", "<a@example.test>"), .init("recipient", recipients[0]), .init("protocol", "ESMTP"),
+            ]
+            let reply = try await queue.exchange([
+                Frame("SUBMIT", fields, body: ByteBuffer(string: message)),
+                Frame("END", [Frame.Field](), body: ByteBuffer(string: trace)),
+            ])
+            #expect(reply["status"] == (isAccepted ? "2.0.0" : "5.4.6"))
+        }
+        await queue.stop()
+    }
+
     @Test func sameOriginIsTheSameMessage() async throws {
         let queue = try TestQueue()
         let deliverer = try await queue.deliverer()

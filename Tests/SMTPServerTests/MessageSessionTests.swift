@@ -125,11 +125,12 @@ import Testing
             let lines = String(repeating: "123456789\r\n", count: 91)
             #expect(try await client.say(lines + ".") == "552 5.3.4 message too large")
             try await client.startMessage()
-            #expect(try await client.say("Received: a\r\nReceived: b\r\nReceived: c\r\n\r\n.").hasPrefix("554 5.4.6"))
+            // Our own trace field is the third.
+            #expect(try await client.say("Received: a\r\nReceived: b\r\n\r\n.").hasPrefix("554 5.4.6"))
             try await client.startMessage()
             #expect(try await client.say(String(repeating: "x", count: 101) + "\r\n.").hasPrefix("554 5.6.0"))
             try await client.startMessage()
-            #expect(try await client.say("Received: a\r\nReceived: b\r\n\r\nReceived: c\r\n.").hasPrefix("250"))
+            #expect(try await client.say("Received: a\r\n\r\nReceived: b\r\n.").hasPrefix("250"))
             #expect(server.queue.messages.count == 1)
         }
     }

@@ -73,7 +73,7 @@ final class TestServer: Sendable {
         queuePath = settings.queueSocket
         authority = BusServer(group: loop, logger: logger)
         service = FrontServer(
-            SMTPFront(settings, group: loop),
+            SMTPFront(settings),
             tlsContext: try Self.tlsContext(directory),
             group: loop,
             logger: logger

@@ -1,4 +1,5 @@
 import Files
+import Spool
 
 /// A file or a directory of the simulated disk: what programs see of it, and what is on stable storage.
 final class SimulatedInode {
@@ -12,14 +13,9 @@ final class SimulatedInode {
         case resize(to: Int)
     }
 
-    let number: UInt64
     let kind: FileStatus.Kind
-    var modified: SimulatedFileSystem.Time
-    /// Names of it that programs see.
-    var links = 0
-    /// Opened with `.unnamed`, and had no name yet: may get its first one.
-    var isUnnamed: Bool
-    var lockHolders: [SimulatedFileSystem.LockKind: Int32] = [:]
+    /// The handle that has the lock.
+    var lockHolder: Int32?
 
     // A file's.
     private(set) var content = SimulatedContent()
@@ -34,12 +30,7 @@ final class SimulatedInode {
     var durableEntries: [String: SimulatedInode] = [:]
     var isRemoved = false
 
-    init(number: UInt64, kind: FileStatus.Kind, modified: SimulatedFileSystem.Time, isUnnamed: Bool = false) {
-        self.number = number
-        self.kind = kind
-        self.modified = modified
-        self.isUnnamed = isUnnamed
-    }
+    init(_ kind: FileStatus.Kind) { self.kind = kind }
 
     var hasUnsynced: Bool { !changes.isEmpty }
     var durableSize: Int { durable.size }
@@ -87,7 +78,7 @@ final class SimulatedInode {
 
     /// A sync that failed: some of what was written is durable, and nobody will write the rest (as Linux has it: the pages
     /// are clean after the error).
-    func failSync(_ random: inout SeededGenerator) {
+    func failSync(_ random: inout SplitMix64) {
         guard !changes.isEmpty else { return }
         durable = survivor(&random)
         changes = []
@@ -95,19 +86,18 @@ final class SimulatedInode {
     }
 
     /// The power has gone: the content is what survived of it.
-    func cutPower(_ random: inout SeededGenerator) {
+    func cutPower(_ random: inout SplitMix64) {
         durable = survivor(&random)
         content = durable
         changes = []
         hasLostChanges = false
-        links = 0
-        lockHolders = [:]
+        lockHolder = nil
         isRemoved = false
     }
 
     /// The durable content and, of the changes: none, all, the first of them with the last one torn, or for each block
     /// and for the size another state of those that it has had.
-    private func survivor(_ random: inout SeededGenerator) -> SimulatedContent {
+    private func survivor(_ random: inout SplitMix64) -> SimulatedContent {
         guard !changes.isEmpty else { return durable }
         let kind = random.below(8)
         if kind < 2 { return durable }

@@ -258,6 +258,22 @@ import Glibc
         await spool.close()
     }
 
+    /// What is no segment by its name is left alone, and not calculated with.
+    @Test func filesOfOtherNamesAreNoSegments() async throws {
+        let directory = TemporarySpool()
+        let spool = try directory.open()
+        let id = try await spool.add("hello")
+        directory.kill(spool)
+        let root = try directory.disk.open("\(directory.path)/journal", in: nil, [.reading, .directory], mode: 0)
+        defer { directory.disk.close(root) }
+        for name in ["9223372036854775807", "2147483648", "+1", "07", "-1", "x"] {
+            directory.disk.close(try directory.disk.open(name, in: root, [.writing, .creating], mode: 0o600))
+        }
+        let again = try directory.open()
+        #expect(try again.text(of: id) == "hello")
+        await again.close()
+    }
+
     /// A file of the journal that is not there doesn't hide those behind it.
     @Test func gapAmongTheSegmentsHidesNothing() async throws {
         let directory = TemporarySpool()

@@ -84,6 +84,24 @@ import Testing
         #expect(throws: SpoolError.self) { try QueueFile.parseHead(ByteBuffer(string: text)) }
     }
 
+    /// Sizes and times of a rotten file are not calculated with.
+    @Test(arguments: [
+        ("octets", "999999999999", true), ("octets", "1000000000000", false), ("octets", "9223372036854775807", false),
+        ("octets", "-1", false), ("added", "9999999", true), ("added", "10000000", false),
+        ("added", "9223372036854775807", false), ("arrived", "1099511627776", true),
+        ("arrived", "1099511627777", false),
+        ("arrived", "9223372036854775807", false), ("arrived", "-1", false),
+    ])
+    func numbersBeyondReasonAreCorrupt(name: String, value: String, isRead: Bool) throws {
+        var lines = ["arrived": "1", "octets": "5", "added": "0"]
+        lines[name] = value
+        let text =
+            lines.map { "\($0.key): \($0.value)\n" }.joined() + "id: 6kz1v8q0r5m7h2c9x4w3t1bd\nsender: <>\n"
+            + "recipient: <a@b.example>\nchecksum: 0\n\nhello"
+        let head = try? QueueFile.parseHead(ByteBuffer(string: text))
+        #expect((head != nil) == isRead)
+    }
+
     @Test func idsSortByTimeAndComeBack() throws {
         for random in [0, 1, 1023, UInt64.max, 0xdead_beef_0000_0001] {
             for time in [0, 1, 1_795_447_200_000_000, (1 << 56) - 1] as [UInt64] {

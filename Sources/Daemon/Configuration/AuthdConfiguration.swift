@@ -8,7 +8,7 @@ package struct AuthdConfiguration: Sendable {
     package var aliases: String
     /// Passwords that are verified at the same time. Each argon2id hash takes 19 MiB meanwhile.
     package var threads: Int
-    /// Logins that may wait; more are put off with 4.7.0.
+    /// Logins that may wait; more are deferred with 4.7.0.
     package var maximumWaiting: Int
     /// How long a client waits after one failed login; doubles with each.
     package var failureDelay: TimeAmount

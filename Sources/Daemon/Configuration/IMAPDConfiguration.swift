@@ -13,15 +13,15 @@ package struct IMAPDConfiguration: Sendable {
     package var maximumCommand: Int
     /// Octets of a message in APPEND.
     package var maximumMessage: Int
-    /// Commands that make no sense, or failed logins, before the client is sent away.
+    /// Bad commands and failed logins before the client is disconnected.
     package var maximumErrors: Int
     /// What each fault beyond half of `maximumErrors` adds to the delay of its reply.
     package var errorDelay: TimeAmount
-    /// Silence of the client after login (RFC 3501 §5.4: at least 30 minutes).
+    /// How long a client may be silent after login (RFC 3501 §5.4: at least 30 minutes).
     package var idleTimeout: TimeAmount
     /// Time from the connection to the login.
     package var loginTimeout: TimeAmount
-    /// How often a selected folder is looked at in IDLE where the kernel reports nothing.
+    /// How often a selected folder is polled in IDLE where inotify reports nothing.
     package var pollInterval: TimeAmount
     /// How long sessions may go on when the daemon is asked to end.
     package var shutdownGrace: TimeAmount

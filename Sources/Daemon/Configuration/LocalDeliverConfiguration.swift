@@ -10,7 +10,7 @@ package struct LocalDeliverConfiguration: Sendable {
     package var threads: Int
     /// Messages that share a wait for the disk.
     package var batch: Int
-    /// How long an answer of authd is believed.
+    /// How long an answer of authd is cached.
     package var expansionTime: TimeAmount
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {

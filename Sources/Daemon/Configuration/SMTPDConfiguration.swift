@@ -21,13 +21,13 @@ package struct SMTPDConfiguration: Sendable {
     package var sessionTimeout: TimeAmount
     /// What each fault of a client beyond half of `maximumErrors` adds to the delay of its reply.
     package var errorDelay: TimeAmount
-    /// Received fields of a message; more are a loop.
+    /// Received fields of a message, ours included; more are a loop.
     package var maximumHops: Int
     /// Octets of a line of a message; 0 for no limit.
     package var maximumLine: Int
-    /// How long the greeting waits for clients that talk before it; 0 for no check.
+    /// How long the greeting is held back to catch clients that talk before it; 0 for no check.
     package var greetingDelay: TimeAmount
-    /// How long a positive answer of authd about a recipient is believed.
+    /// How long a positive answer of authd about a recipient is cached.
     package var recipientCache: TimeAmount
     /// How long sessions may go on when the daemon is asked to end.
     package var shutdownGrace: TimeAmount

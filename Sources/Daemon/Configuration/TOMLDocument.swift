@@ -82,7 +82,7 @@ struct TOMLDocument {
             table[key ?? ""] = node
             outer.value = .table(table)
         case .array(let array): outer.value = .array(array + [node])
-        default: break
+        case .string, .integer, .boolean, .other: break
         }
         open.append((outerKey, outer))
     }

@@ -147,7 +147,7 @@ package struct CharsetDecoder {
 
 /// iconv's converter of one character set to UTF-8.
 private final class SystemConverter {
-    enum Outcome { case all, invalid, incomplete }
+    enum Conversion { case all, invalid, incomplete }
 
     private let descriptor: UnsafeMutableRawPointer
 
@@ -159,7 +159,7 @@ private final class SystemConverter {
     deinit { CLinux_charset_close(descriptor) }
 
     /// Converts from the front of the octets as far as it goes.
-    func convert(_ rest: inout Slice<UnsafeBufferPointer<UInt8>>, into result: inout [UInt8]) -> Outcome {
+    func convert(_ rest: inout Slice<UnsafeBufferPointer<UInt8>>, into result: inout [UInt8]) -> Conversion {
         while true {
             let octets = UnsafeBufferPointer(rebasing: rest)
             let (status, consumed) = step(octets.baseAddress, octets.count, into: &result)

@@ -20,7 +20,7 @@ struct ControlSession {
         }
         guard mayUse(verb, connection) else {
             let text =
-                verb.onlyLooks ? "only for the administrator and the group martlet" : "only for the administrator"
+                verb.isReadOnly ? "only for the administrator and the group martlet" : "only for the administrator"
             connection.write(Frame.reply(.reject, status: .notAuthorized, text: text, tag: tag))
             return
         }
@@ -50,7 +50,7 @@ struct ControlSession {
         case remove = "REMOVE"
         case bounce = "BOUNCE"
 
-        var onlyLooks: Bool {
+        var isReadOnly: Bool {
             switch self {
             case .list, .statistics, .show: true
             case .flush, .hold, .release, .requeue, .remove, .bounce: false
@@ -61,7 +61,7 @@ struct ControlSession {
     private func mayUse(_ verb: Verb, _ connection: Connection) -> Bool {
         guard let peer = connection.peerUser else { return false }
         if queue.settings.administrators.contains(peer) { return true }
-        guard verb.onlyLooks, let readers = queue.settings.readers else { return false }
+        guard verb.isReadOnly, let readers = queue.settings.readers else { return false }
         return connection.peerGroups.contains(readers)
     }
 
@@ -136,7 +136,7 @@ struct ControlSession {
     /// `local` stands for our mailboxes; they have no name within.
     private func destinationName(_ text: String) -> String { text == "local" ? "" : text.lowercased() }
 
-    // MARK: Looking
+    // MARK: Queries
 
     /// One `MESSAGE` for each, as they are found; the peer's reading sets the pace.
     private func list(_ request: Frame, on connection: Connection) async throws {

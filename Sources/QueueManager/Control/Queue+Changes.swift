@@ -105,7 +105,8 @@ extension Queue {
     private func bounce(_ message: QueuedMessage, _ requested: RequestedChange, _ text: String, wasHeld: Bool) {
         let id = message.id
         spool.perform { (spool) throws(SpoolError) in
-            try spool.content(of: id, isHeld: wasHeld, verified: false)
+            // Verified: the jobs say which of the envelope's recipients they are for.
+            try spool.content(of: id, isHeld: wasHeld, verified: true)
         } done: { [self] result in
             switch result {
             case .failure(.missing):

@@ -13,6 +13,8 @@ final class MessageIntake {
     private var held = ByteBuffer()
     private var large: IncomingMessage?
     private var octets = 0
+    /// Received fields in the beginning of a large message.
+    private var hops = 0
     private var refusal: SubmissionRefusal?
 
     init(_ queue: Queue, envelope: MessageEnvelope?) {
@@ -36,17 +38,20 @@ final class MessageIntake {
 
     private func stream(_ envelope: MessageEnvelope, _ chunk: ByteBuffer) async {
         do {
-            if large == nil {
-                let start = held
-                try requireFewHops(start)
-                large = try await queue.spool.perform { (spool) throws(SpoolError) in
-                    let message = try spool.begin(envelope)
-                    try message.append(start)
-                    return message
-                }
-                held = ByteBuffer()
+            if let large {
+                try await queue.spool.perform { (_) throws(SpoolError) in try large.append(chunk) }
+                return
             }
-            if let large { try await queue.spool.perform { (_) throws(SpoolError) in try large.append(chunk) } }
+            held.writeImmutableBuffer(chunk)
+            let start = held
+            hops = SubmissionPolicy.hops(in: start)
+            try checkHops(hops)
+            large = try await queue.spool.perform { (spool) throws(SpoolError) in
+                let message = try spool.begin(envelope)
+                try message.append(start)
+                return message
+            }
+            held = ByteBuffer()
         } catch let error as SpoolError {
             await refuse(SubmissionRefusal(error))
         } catch let error as SubmissionRefusal {
@@ -56,8 +61,8 @@ final class MessageIntake {
         }
     }
 
-    private func requireFewHops(_ start: ByteBuffer) throws(SubmissionRefusal) {
-        guard SubmissionPolicy.hops(start) <= queue.settings.maximumHops else {
+    private func checkHops(_ hops: Int) throws(SubmissionRefusal) {
+        guard hops <= queue.settings.maximumHops else {
             throw SubmissionRefusal(.reject, .routingLoop, "too many hops: a mail loop")
         }
     }
@@ -88,6 +93,8 @@ final class MessageIntake {
             }
             var block = SubmissionPolicy.traceField(envelope, queue.settings)
             if block.readableBytes == 0 { block = added } else { block.writeImmutableBuffer(added) }
+            let passed = large == nil ? SubmissionPolicy.hops(in: held) : hops
+            try checkHops(passed + SubmissionPolicy.hops(in: block))
             if let large { try await commit(large, block) } else { try await commitSmall(envelope, block) }
             return Frame.ok([.init("id", envelope.id.description), .init("text", "queued")])
         } catch let error as SubmissionRefusal {
@@ -108,7 +115,6 @@ final class MessageIntake {
     }
 
     private func commitSmall(_ envelope: MessageEnvelope, _ added: ByteBuffer) async throws {
-        try requireFewHops(held)
         let (queue, held) = (queue, held)
         let error: SpoolError? = await withCheckedContinuation { continuation in
             queue.accept(envelope, held, added: added) { continuation.resume(returning: $0) }

@@ -5,7 +5,7 @@ import SMTP
 import Spool
 import Submission
 
-/// Why a message is not taken.
+/// Why a message is not accepted.
 struct SubmissionRefusal: Error {
     let reply: Frame
 
@@ -22,7 +22,7 @@ struct SubmissionRefusal: Error {
     }
 }
 
-/// What is believed of a submission, by who makes it.
+/// What is accepted from a submitter, depending on who it is.
 struct SubmissionPolicy {
     let settings: QueueSettings
     /// The peer's uid.
@@ -85,10 +85,10 @@ struct SubmissionPolicy {
         )
     }
 
-    /// How many hosts a message has passed, by the trace fields in the begin of it.
-    static func hops(_ message: ByteBuffer) -> Int {
+    /// How many hosts a message has passed, by the Received fields in its beginning, or in the block added in front of it.
+    static func hops(in lines: ByteBuffer) -> Int {
         var hops = 0
-        var rest = message.readableBytesView
+        var rest = lines.readableBytesView
         while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
             let line = rest[rest.startIndex..<end]
             if line.count <= 1, line.first.map({ $0 == UInt8(ascii: "\r") }) ?? true { break }

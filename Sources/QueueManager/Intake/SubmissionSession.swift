@@ -47,7 +47,7 @@ struct SubmissionSession {
 
     // MARK: One message
 
-    /// Receives a message to its end and commits it; nil where the peer thought better of it.
+    /// Receives a message to its end and commits it; nil where the peer aborted it.
     private mutating func receive(_ submit: Frame) async throws -> Frame? {
         let now = queue.clock.now() / 1000
         var envelope: MessageEnvelope?
@@ -88,7 +88,7 @@ struct SubmissionSession {
         return await intake.commit(added: added)
     }
 
-    /// Receives a message; returns the block that goes in front of it, or nil where the peer gave up.
+    /// Receives a message; returns the block that goes in front of it, or nil where the peer aborted it.
     private mutating func receive(_ submit: Frame, into intake: MessageIntake) async throws -> ByteBuffer? {
         if let body = submit.body { await intake.append(body) }
         while let frame = try await connection.readFrame(&parser) {

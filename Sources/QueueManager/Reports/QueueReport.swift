@@ -27,7 +27,7 @@ struct QueueReport {
     /// Makes the report. Recipients whose `NOTIFY` says that the sender doesn't want to know are left out.
     ///
     /// - Parameters:
-    ///   - header: the begin of the original message.
+    ///   - header: the beginning of the original message.
     ///   - expiry: when a late message is given up. Seconds since 1970.
     /// - Throws: `BuildError`.
     init(

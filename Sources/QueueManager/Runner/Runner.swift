@@ -17,7 +17,7 @@ enum DeliveryEnd {
 final class Runner: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread, which debug builds check.
 
-    /// Who wants to know what comes of deliveries.
+    /// Is told what comes of deliveries.
     struct Listener {
         /// The message can't be read now, or is not where it should be.
         var unreadable: (DeliveryJob, SpoolError) -> Void

@@ -8,7 +8,7 @@ import TLS
 
 /// Answers queries that come by HTTP on one connection: HTTP/2 where ALPN chose it, else HTTP/1.1 (RFC 8484 §5.2).
 final class HTTPSSession: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     let connection: Connection
     let engine: QueryEngine
     let client: QueryEngine.Client
@@ -53,6 +53,7 @@ final class HTTPSSession: @unchecked Sendable {
 
     /// Serves until either side ends.
     func run() async {
+        connection.eventLoop.assertInEventLoop()
         let isHTTP2 = connection.tls?.applicationProtocol == Self.http2
         do {
             try connection.handOver(to: isHTTP2 ? multiplexed() : sequential())
@@ -150,7 +151,10 @@ final class HTTPSSession: @unchecked Sendable {
 
     // MARK: What requests report
 
-    func requestBegan() { open += 1 }
+    func requestBegan() {
+        connection.eventLoop.assertInEventLoop()
+        open += 1
+    }
 
     func requestEnded() {
         open -= 1

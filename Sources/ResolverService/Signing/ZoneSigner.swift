@@ -5,7 +5,7 @@ import NIOCore
 
 /// Signs answers of local zones as they are asked for, on one event loop.
 final class ZoneSigner: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: it belongs to the query engine of its loop, which debug builds check.
     private let settings: ResolverSettings
     private var cache: SignatureCache
     /// The second of the resolver's clock for which signatures are counted.

@@ -4,7 +4,7 @@ import NIOPosix
 /// One datagram to another server and what comes back, over a socket of its own that is connected: the system drops what
 /// comes from elsewhere.
 final class DatagramExchange<Answer: Sendable>: ChannelInboundHandler, @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     typealias InboundIn = AddressedEnvelope<ByteBuffer>
 
     private let accepts: @Sendable (ByteBuffer) -> Answer?
@@ -37,6 +37,7 @@ final class DatagramExchange<Answer: Sendable>: ChannelInboundHandler, @unchecke
                 }
             }
         guard let channel = try? await bootstrap.withBoundSocket(socket).get() else { return nil }
+        loop.assertInEventLoop()
         let timer = loop.scheduleTask(in: timeout) { exchange.finish(nil) }
         let answer: Answer? = await withCheckedContinuation { continuation in
             exchange.waiter = continuation

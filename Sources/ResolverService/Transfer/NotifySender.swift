@@ -9,7 +9,7 @@ import ZoneTransfer
 /// Tells secondaries that zones have changed (RFC 1996): again until they answer, each the newest version only. On one
 /// event loop.
 final class NotifySender: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
 
     private struct Target: Hashable {
         var zone: DomainName
@@ -36,6 +36,7 @@ final class NotifySender: @unchecked Sendable {
 
     /// These zones are served now: tells those who are to know of the ones that are new.
     func serve(_ zones: [Zone]) {
+        loop.assertInEventLoop()
         for zone in zones {
             guard let peers = settings.localZones[zone.origin]?.notify, !peers.isEmpty, !isClosed else { continue }
             if let known = starts[zone.origin], StartOfAuthority(known)?.serial == zone.serial { continue }

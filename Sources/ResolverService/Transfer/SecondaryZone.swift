@@ -11,7 +11,7 @@ import ZoneTransfer
 /// A zone that is had from other servers: compares it with them at the zone's intervals and when they say that it has
 /// changed, fetches what is new, keeps a copy on disk, and gives the zone up when it has got too old (RFC 1034 §4.3.5).
 final class SecondaryZone: @unchecked Sendable {
-    // Unchecked: all state but `status` belongs to the event loop's thread.
+    // Unchecked: all state but `status` belongs to the event loop's thread, which debug builds check.
 
     /// What a zone serves from now on; nil for nothing.
     typealias Adopt = @Sendable (Zone?, ZoneHistory) async -> Void
@@ -93,6 +93,7 @@ final class SecondaryZone: @unchecked Sendable {
 
     /// Looks after the zone until it's closed.
     func run() async {
+        loop.assertInEventLoop()
         while !isClosed {
             await serveOrNot()
             show()
@@ -123,6 +124,7 @@ final class SecondaryZone: @unchecked Sendable {
     }
 
     private func want(_ time: Int64) {
+        loop.assertInEventLoop()
         wanted = min(wanted ?? .max, time)
         wake()
     }

@@ -9,7 +9,7 @@ import ZoneTransfer
 
 /// Fetches zones from primaries, only so many at the same time. On one event loop.
 final class ZoneFetcher: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread.
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
 
     /// What there is of a zone.
     enum Version {
@@ -44,6 +44,7 @@ final class ZoneFetcher: @unchecked Sendable {
         from primary: LocalZoneConfiguration.Peer,
         since version: Version
     ) async throws(PrimaryError) -> Fetched? {
+        loop.assertInEventLoop()
         await enter()
         defer { leave() }
         var session = try await open(origin, primary)

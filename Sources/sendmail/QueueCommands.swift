@@ -6,7 +6,7 @@ import Glibc
 #endif
 
 /// `mailq`, `sendmail -bp` and `sendmail -q`.
-enum QueueWishes {
+enum QueueCommands {
     static func list() throws {
         let last = try ask("LIST") { frame in
             guard frame.verb == "MESSAGE" else { return }
