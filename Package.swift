@@ -201,7 +201,7 @@ let package = Package(
         tests("Cryptography", []),
         tests("Encodings", [nioCore]),
         tests("MIME", ["Encodings", nioCore]),
-        tests("MailAuth", ["MIME", "DNS", "Cryptography", nioCore]),
+        tests("MailAuth", ["MIME", "DNS", "Cryptography", "Encodings", nioCore]),
         tests("SMTP", [nioCore]),
         tests("IMAP", ["MIME", nioCore]),
         tests("POP3", [nioCore]),
