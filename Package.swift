@@ -201,7 +201,7 @@ let package = Package(
         tests("Cryptography", []),
         tests("Encodings", [nioCore]),
         tests("MIME", ["Encodings", nioCore]),
-        tests("MailAuth", ["MIME", "DNS", "Cryptography", nioCore]),
+        tests("MailAuth", ["MIME", "DNS", "Cryptography", "Encodings", nioCore]),
         tests("SMTP", [nioCore]),
         tests("IMAP", ["MIME", nioCore]),
         tests("POP3", [nioCore]),
@@ -265,7 +265,7 @@ let package = Package(
         tests("LocalDelivery", daemonBase + ["Accounts", "Deliverer", "Mailbox", "SMTP", "Submission"]),
         tests("Authority", daemonBase + ["SMTP", nioEmbedded]),
         tests("POP3Server", daemonBase + ["Accounts", "Front", "MailboxProcess", "POP3", "Mailbox", "TLS"]),
-        tests("IMAPServer", daemonBase + ["Accounts", "Front", "MailboxProcess", "IMAP", "Mailbox", "TLS"]),
+        tests("IMAPServer", daemonBase + ["Accounts", "Encodings", "Front", "MailboxProcess", "IMAP", "Mailbox", "TLS"]),
         tests(
             "ResolverService",
             daemonBase + ["DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ZoneKeys", "Cryptography", "TLS", nioHTTP1]

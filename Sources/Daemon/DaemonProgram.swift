@@ -20,6 +20,10 @@ package protocol DaemonProgram: Sendable {
     /// How many event loops it wants; 0 for one a core.
     func threads(_ configuration: Configuration) -> Int
 
+    /// Loads what libraries would open only when they first need it: once rights are given up, they can't. No thread exists
+    /// yet.
+    func preload()
+
     /// Opens what needs the rights that the process was started with. No thread exists yet.
     func prepare(_ setup: Setup) throws -> Prepared
 
@@ -28,6 +32,8 @@ package protocol DaemonProgram: Sendable {
 }
 
 extension DaemonProgram {
+    package func preload() {}
+
     package func threads(_ configuration: Configuration) -> Int { 1 }
 }
 
@@ -82,6 +88,7 @@ extension DaemonProgram {
         let readiness = Readiness(descriptor: options.readyFd)
         let statusSocket = try setup.listen(unix: name.statusSocket)
         let prepared = try prepare(setup)
+        preload()
         let isRooted = setup.rights.root != nil && getuid() == 0
         try setup.rights.apply(user: configuration.systemUsers[name], logger: logger)
         if isProbe { probe(options.probeRights) }

@@ -11,7 +11,7 @@ package struct Base64Decoder: Sendable {
 
         /// Characters outside the alphabet; they are left out.
         package static let strayCharacters = Self(rawValue: 1)
-        /// The text goes on behind its padding.
+        /// The text goes on behind its padding; what stands there is left out.
         package static let dataAfterPadding = Self(rawValue: 2)
         /// The last group isn't filled up.
         package static let missingPadding = Self(rawValue: 4)
@@ -50,7 +50,12 @@ package struct Base64Decoder: Sendable {
             while position < input.count {
                 var written = 0
                 while position < input.count, written + 16 <= Self.scratch {
-                    if count == 0, !isPadded {
+                    if isPadded {
+                        pass(input[position...])
+                        position = input.count
+                        break
+                    }
+                    if count == 0 {
                         Self.groups(input, &position, scratch, &written)
                         guard position < input.count, written + 16 <= Self.scratch else { break }
                     }
@@ -85,6 +90,16 @@ package struct Base64Decoder: Sendable {
         written += added
     }
 
+    /// What stands behind the padding, which ends the data (RFC 2045 §6.8): nothing but more of it should.
+    private mutating func pass(_ rest: Slice<UnsafeBufferPointer<UInt8>>) {
+        guard !defects.contains(.dataAfterPadding) else { return }
+        let isData = rest.contains { character in
+            let value = Self.classes[Int(character)]
+            return value != Self.isBlank && value != Self.isPadding
+        }
+        if isData { defects.insert(.dataAfterPadding) }
+    }
+
     /// One character; the octet that it completes.
     private mutating func one(_ character: UInt8) -> UInt8? {
         let value = Self.classes[Int(character)]
@@ -94,15 +109,15 @@ package struct Base64Decoder: Sendable {
             defects.insert(.strayCharacters)
             return nil
         case Self.isPadding:
-            if count == 1 { defects.insert(.truncated) }
+            // Where no octet ends it's no padding.
+            guard count >= 2 else {
+                defects.insert(count == 1 ? .truncated : .strayCharacters)
+                return nil
+            }
             isPadded = true
             count = 0
             return nil
         default:
-            if isPadded {
-                defects.insert(.dataAfterPadding)
-                isPadded = false
-            }
             bits = bits << 6 | UInt32(value)
             count = (count + 1) % 4
             return count == 1 ? nil : UInt8(truncatingIfNeeded: bits >> UInt32((4 - count) % 4 * 2))

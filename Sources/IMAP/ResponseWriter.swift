@@ -152,7 +152,7 @@ package struct ResponseWriter {
             text.count <= 1000 && text.allSatisfy { $0 >= 0x20 && $0 < 0x7F }
         guard isQuotable else {
             literalHead(text.count)
-            raw(text)
+            literalOctets(text)
             return
         }
         buffer.writeInteger(ASCII.quote)
@@ -178,6 +178,18 @@ package struct ResponseWriter {
     }
 
     /// Announces a literal; its octets must follow.
+    /// What stands in a literal. NUL can't (RFC 3501 §9, CHAR8), and strangers' messages have it; it becomes 0x80, as other
+    /// servers have it: no text has that, and the length stays.
+    package mutating func literalOctets(_ octets: some Sequence<UInt8>) {
+        raw(octets.lazy.map { $0 == ASCII.nul ? 0x80 : $0 })
+    }
+
+    /// As `literalOctets`, of what is sent by itself.
+    package static func withoutNUL(_ octets: ByteBuffer) -> ByteBuffer {
+        guard octets.readableBytesView.contains(ASCII.nul) else { return octets }
+        return ByteBuffer(bytes: octets.readableBytesView.map { $0 == ASCII.nul ? 0x80 : $0 })
+    }
+
     package mutating func literalHead(_ count: Int) { raw("{\(count)}\r\n") }
 
     /// `"17-Jul-1996 02:44:25 -0700"`; the day has two places.

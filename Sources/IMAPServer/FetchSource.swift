@@ -66,7 +66,7 @@ struct FetchSource {
         case .octets(let octets):
             let range = Self.cut(octets.indices, partial)
             writer.literalHead(range.count)
-            writer.raw(octets[range])
+            writer.literalOctets(octets[range])
             return nil
         case .range(let whole):
             // The structure may have been known without the message being open.

@@ -1,5 +1,6 @@
 import Accounts
 import Daemon
+import MIME
 import MailboxProcess
 import NIOCore
 import Network
@@ -13,6 +14,9 @@ package struct IMAPMailboxProgram: MailboxProgram {
     package let front = DaemonName.imapd
 
     package init() {}
+
+    /// The tables of the character sets that SEARCH decodes.
+    package func preload() { Charset.preload() }
 
     package func threads(_ configuration: Configuration) -> Int { configuration.imapd.threads }
 

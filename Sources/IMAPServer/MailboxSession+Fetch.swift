@@ -95,7 +95,7 @@ extension MailboxSession {
             do {
                 let piece = try await disk.run { () throws(MailboxError) in try reader.read(at: start, count: count) }
                 guard piece.readableBytes > 0 else { throw MailboxError.corrupt("message shorter than it was") }
-                connection.write(piece)
+                connection.write(ResponseWriter.withoutNUL(piece))
                 try await connection.flush()
                 offset += piece.readableBytes
             } catch {

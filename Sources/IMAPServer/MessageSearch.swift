@@ -127,7 +127,9 @@ struct MessageSearch: Sendable {
         case .header(let name, let text):
             let values = try candidate.headerBlock().all(name)
             let wanted = TextMatcher.fold(text)
-            return values.contains { TextMatcher.contains(TextMatcher.fold(EncodedWords.decode($0)), wanted) }
+            return values.contains {
+                TextMatcher.contains(TextMatcher.fold(Charset.guess(EncodedWords.decode($0))), wanted)
+            }
         case .body(let text): return try TextSearch(text).matches(candidate, includingHeader: false)
         case .text(let text): return try TextSearch(text).matches(candidate, includingHeader: true)
         case .all: return true

@@ -63,8 +63,8 @@ struct TextSearch {
     private func header(_ reader: MessageReader, _ range: Range<Int>) throws(MailboxError) -> Bool {
         let block = HeaderBlock(try MessageContent.header(reader, in: range))
         return block.fields.contains { field in
-            let text =
-                block.name(of: field) + [UInt8(ascii: ":"), ASCII.space] + EncodedWords.decode(block.value(of: field))
+            let value = Charset.guess(EncodedWords.decode(block.value(of: field)))
+            let text = block.name(of: field) + [UInt8(ascii: ":"), ASCII.space] + value
             return TextMatcher.contains(TextMatcher.fold(Array(text)), wanted)
         }
     }
@@ -77,37 +77,27 @@ struct TextSearch {
             }
             return false
         }
-        guard part.content.isText || part.content.isMultipart else { return false }
+        guard part.content.isReadable else { return false }
         return try text(reader, part)
     }
 
     private func text(_ reader: MessageReader, _ part: MessagePart) throws(MailboxError) -> Bool {
-        var decoder = TransferDecoder(part.content.encoding)
+        // One decoder for the whole part: characters and shifts of a set go on from piece to piece.
+        var decoder = BodyDecoder(part.content, toUTF8: true)
         var matcher = TextMatcher(wanted)
-        let charset = part.content.charset ?? .utf8
         var offset = part.body.lowerBound
-        var held: [UInt8] = []  // the start of a character that is cut
+        var text: [UInt8] = []
         while offset < part.body.upperBound, !matcher.isFound {
             let piece = try reader.read(at: offset, count: min(MessageContent.chunk, part.body.upperBound - offset))
             guard piece.readableBytes > 0 else { break }
             offset += piece.readableBytes
-            var text: [UInt8] = []
+            text.removeAll(keepingCapacity: true)
             decoder.decode(piece.readableBytesView, into: &text)
-            text = held + charset.utf8(text)
-            held = Self.cutCharacter(text)
-            text.removeLast(held.count)
             matcher.feed(TextMatcher.fold(text))
         }
-        decoder.finish(into: &held)
-        matcher.feed(TextMatcher.fold(held))
+        text.removeAll(keepingCapacity: true)
+        decoder.finish(into: &text)
+        matcher.feed(TextMatcher.fold(text))
         return matcher.isFound
-    }
-
-    /// The octets of a UTF-8 character at the end that isn't complete.
-    private static func cutCharacter(_ text: [UInt8]) -> [UInt8] {
-        let tail = text.suffix(3)
-        guard let start = tail.lastIndex(where: { $0 >= 0xC0 }) else { return [] }
-        let length = text[start] >= 0xF0 ? 4 : text[start] >= 0xE0 ? 3 : 2
-        return text.count - start < length ? Array(text[start...]) : []
     }
 }

@@ -130,18 +130,18 @@ struct DMARCShowDocument: Encodable {
 struct DMARCReportCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "report",
-        abstract: "Reads an aggregate report: XML, or a gzip or ZIP file of it.",
-        discussion: "The most frequent sources come first."
+        abstract: "Reads an aggregate report: the mail that it came in, XML, or a gzip or ZIP file of it.",
+        discussion: "The most frequent sources come first. Of several reports in one mail, the first is read."
     )
 
     @Argument(help: "The file; - for standard input.") var file: String
     @Flag(help: "For programs: one JSON document.") var json = false
 
     func run() async throws {
-        let octets = try FileOctets.read(file, most: DMARCAggregateReport.maximumOctets)
+        let octets = try FileOctets.read(file, most: ReportMail.mostOctets(ofReport: DMARCAggregateReport.maximumOctets))
         let report: DMARCAggregateReport
         do {
-            report = try DMARCAggregateReport(reading: octets)
+            report = try DMARCAggregateReport(arrived: octets)
         } catch {
             throw ValidationError("\(file): not a report that can be read (\(error))")
         }

@@ -56,7 +56,7 @@ struct MIMEContents {
             body = open
         case .partEnd:
             end(starts.popLast() ?? 0)
-        case .field: break
+        case .field, .outside: break
         }
     }
 
@@ -152,7 +152,8 @@ enum MIMENotes {
         case .delivery(let status):
             let shown = status.recipients.prefix(mostRecipients).map { recipient in
                 let words = [
-                    recipient.final?.value ?? recipient.original?.value ?? "?", recipient.action?.rawValue,
+                    recipient.final?.value ?? recipient.original?.value ?? "?",
+                    recipient.action?.rawValue ?? recipient.otherAction,
                     recipient.status,
                     recipient.diagnostic?.value,
                 ]

@@ -11,8 +11,10 @@ struct MIMEExtractCommand: ParsableCommand {
         commandName: "extract",
         abstract: "Writes parts of a message into files, decoded.",
         discussion: """
-            Without --part, all that have a file name, and files in uuencode or yEnc within texts. With --part and without --to, to standard output. The names are the \
-            sender's, made safe: no directories, no control characters, not hidden; what exists is never overwritten.
+            Without --part, all that have a file name, and files in uuencode or yEnc within texts. With --part and without \
+            --to, to standard output. Attached messages, and a multipart that --part names, are written as they came. The \
+            names are the sender's, made safe: no directories, no control characters, not hidden; what exists is never \
+            overwritten.
             """
     )
 
@@ -28,7 +30,7 @@ struct MIMEExtractCommand: ParsableCommand {
 
     func run() throws {
         var extraction = MIMEExtraction(part: part, directory: directory, tells: !json)
-        try input.decode(toUTF8: false) { extraction.take($0) }
+        try extraction.read(input)
         if let failure = extraction.failure { throw failure }
         if extraction.hasMoreFiles {
             throw ValidationError(
@@ -59,6 +61,11 @@ private struct MIMEExtraction {
     private var numbering = PartNumbering()
     private var type = ""
     private var output: MIMEOutput?
+    /// Messages and multiparts that are written as they come, each within the one before it.
+    private var copies: [Copy] = []
+    private var octets = LastOctets()
+    /// Where the multipart is wanted that is the body of a message: what it has besides parts, until it has one.
+    private var outside: [UInt8]?
     private var files: EnclosedFileReader?
     private var file: MIMEOutput?
     private var fileCount = 0
@@ -66,7 +73,18 @@ private struct MIMEExtraction {
     private var numbers: [String: Int] = [:]
     private(set) var hasMoreFiles = false
 
+    private struct Copy {
+        let output: MIMEOutput
+        let number: String
+        let type: String
+        /// How deep the part is that it's the body of.
+        let depth: Int
+        /// The octet of the message that is written next.
+        var next: Int
+    }
+
     private static let mostTold = 100_000
+    private static let mostOutside = 16 << 20
 
     init(part: String?, directory: String?, tells: Bool) {
         self.part = part
@@ -74,27 +92,101 @@ private struct MIMEExtraction {
         self.tells = tells
     }
 
-    mutating func take(_ event: MessageEvent) {
+    mutating func read(_ input: MIMEInput) throws {
+        var parser = DecodingParser()
+        try input.read { piece in
+            octets.add(piece)
+            parser.feed(piece) { take($0) }
+            copyOn()
+            octets.removeFirst()
+        }
+        parser.finish { take($0) }
+    }
+
+    private mutating func take(_ event: MessageEvent) {
         let number = numbering.bodyNumber
+        let depth = numbering.depth
         numbering.take(event)
         guard failure == nil else { return }
         do {
             switch event {
-            case .headerEnd(_, _, let content): try begin(numbering.bodyNumber, content)
+            case .headerEnd(let end, _, let content): try begin(numbering.bodyNumber, at: end, content)
             case .body(_, let octets):
+                if outside != nil {
+                    // It could not be looked into.
+                    outside = nil
+                    output = try self.output(number, ContentFields())
+                    isFound = true
+                }
                 try output?.write(octets)
                 try lookForFiles(number) { files, receive in files?.feed(octets, to: receive) }
-            case .partBegin, .partEnd: try end(number)
+            case .outside(_, let octets): try keep(octets)
+            case .partBegin(let start, let isMessage):
+                outside = nil
+                if isMessage, let output {
+                    copies.append(Copy(output: output, number: number, type: type, depth: depth, next: start))
+                    self.output = nil
+                }
+                try end(number)
+            case .partEnd(let body, _, _):
+                try end(number)
+                try endCopies(depth, at: body.upperBound)
             case .field: break
             }
         } catch { failure = error }
     }
 
-    private mutating func begin(_ number: String, _ content: ContentFields) throws {
+    private mutating func begin(_ number: String, at start: Int, _ content: ContentFields) throws {
         type = TerminalText.make(content.type.value.map(ASCII.lower))
+        if content.isMultipart, let own = numbering.number {
+            // It has the number; none of it is a body.
+            guard own == part, let output = try output(number, content) else { return }
+            copies.append(Copy(output: output, number: number, type: type, depth: numbering.depth, next: start))
+            isFound = true
+            return
+        }
+        if content.isMultipart {
+            // Its first part has the number, unless it has none.
+            if number == part { outside = [] }
+            return
+        }
         output = try output(number, content)
         isFound = isFound || output != nil
         if part == nil, ASCII.equal(content.type.value, "text/plain") { files = EnclosedFileReader() }
+    }
+
+    /// What is in a multipart besides parts.
+    private mutating func keep(_ octets: UnsafeRawBufferPointer) throws {
+        guard let kept = outside?.count else { return }
+        guard kept + octets.count <= Self.mostOutside else {
+            throw ValidationError("more than \(Self.mostOutside) octets before any part")
+        }
+        outside? += octets
+    }
+
+    // MARK: As it came
+
+    /// Writes what is there of messages and multiparts, but for the octets that the next delimiter may take back.
+    private mutating func copyOn() {
+        guard failure == nil else { return }
+        do {
+            for index in copies.indices { try copy(index, to: octets.end - LastOctets.kept) }
+        } catch { failure = error }
+    }
+
+    private mutating func copy(_ index: Int, to end: Int) throws {
+        guard end > copies[index].next else { return }
+        let output = copies[index].output
+        try octets.withOctets(copies[index].next..<end) { try output.write($0) }
+        copies[index].next = end
+    }
+
+    private mutating func endCopies(_ depth: Int, at end: Int) throws {
+        while let last = copies.last, last.depth == depth {
+            try copy(copies.count - 1, to: end)
+            copies.removeLast()
+            tell(last.output, last.number, last.type)
+        }
     }
 
     /// Where the part goes; nil for nowhere.
@@ -136,6 +228,12 @@ private struct MIMEExtraction {
     private mutating func end(_ number: String) throws {
         try lookForFiles(number) { files, receive in files?.finish(to: receive) }
         files = nil
+        if let outside, !outside.isEmpty {
+            output = try output(number, ContentFields())
+            isFound = true
+            try outside.withUnsafeBytes { try output?.write($0) }
+        }
+        outside = nil
         tell(output, number, type)
         output = nil
     }
@@ -146,6 +244,33 @@ private struct MIMEExtraction {
             print(path)
         } else if written.count < Self.mostTold {
             written.append(Written(part: number, type: type, path: path, octets: output.octets))
+        }
+    }
+}
+
+/// The octets of a message that were read last: a part's end is known only when the delimiter behind it was read.
+private struct LastOctets {
+    /// The most octets that a parser may have read beyond the end of what it tells.
+    static let kept = 8192
+
+    private var octets: [UInt8] = []
+    private var start = 0
+
+    /// Where the octets end that were read.
+    var end: Int { start + octets.count }
+
+    mutating func add(_ piece: UnsafeRawBufferPointer) { octets += piece }
+
+    /// Forgets all but the last.
+    mutating func removeFirst() {
+        let count = max(0, octets.count - Self.kept)
+        octets.removeFirst(count)
+        start += count
+    }
+
+    func withOctets(_ range: Range<Int>, _ body: (UnsafeRawBufferPointer) throws -> Void) rethrows {
+        try octets.withUnsafeBytes { octets in
+            try body(UnsafeRawBufferPointer(rebasing: octets[(range.lowerBound - start)..<(range.upperBound - start)]))
         }
     }
 }

@@ -6,6 +6,9 @@ struct MIMEInput: ParsableArguments {
     @Argument(help: "The message's file; standard input without it or for \"-\".", completion: .file())
     var file = "-"
 
+    /// Gives every piece.
+    func read(_ take: (UnsafeRawBufferPointer) throws -> Void) throws { try FileOctets.read(file, take) }
+
     /// Gives every piece to the parser, and what that finds to `receive`.
     func parse(_ receive: (MessageEvent) -> Void) throws {
         var parser = MessageParser()
@@ -32,27 +35,5 @@ struct MIMEInput: ParsableArguments {
         var parser = StructureParser()
         try FileOctets.read(file) { parser.feed($0) }
         return parser.finish()
-    }
-}
-
-/// Text of strangers for a terminal.
-enum TerminalText {
-    /// The text with what would steer a terminal, or turn its text's direction, replaced.
-    ///
-    /// - Parameter hasLines: whether line ends and tabs stay, without carriage returns.
-    static func make(_ octets: some Sequence<UInt8>, hasLines: Bool = false) -> String {
-        var text = String.UnicodeScalarView()
-        for scalar in String(decoding: Array(octets), as: UTF8.self).unicodeScalars {
-            if hasLines, scalar == "\n" || scalar == "\t" {
-                text.append(scalar)
-                continue
-            }
-            if hasLines, scalar == "\r" { continue }
-            switch scalar.properties.generalCategory {
-            case .control, .format, .lineSeparator, .paragraphSeparator: text.append(scalar == "\t" ? " " : "\u{FFFD}")
-            default: text.append(scalar)
-            }
-        }
-        return String(text)
     }
 }

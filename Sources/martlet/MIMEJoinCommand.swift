@@ -112,7 +112,7 @@ struct MIMEJoinCommand: ParsableCommand {
                     try assembly.addAll(in: body)
                 } catch { failure = error }
                 body = []
-            case .partBegin, .headerEnd, .field: break
+            case .partBegin, .headerEnd, .field, .outside: break
             }
         }
         message.withUnsafeBytes { parser.feed($0, to: take) }

@@ -13,7 +13,8 @@ struct MIMEPartDocument: Encodable {
         let source: String
     }
 
-    /// As IMAP counts (RFC 3501 §6.4.5): empty for the message itself, `2.1` for the first part of the second.
+    /// As IMAP counts (RFC 3501 §6.4.5), and `extract` does: `2.1` for the first part of the second, or for the body of a
+    /// message attached as the second. Empty for a message of several parts.
     let part: String
     let type: String
     let charset: String?
@@ -40,7 +41,9 @@ struct MIMEPartDocument: Encodable {
 
     private init(_ part: MessagePart, _ contents: MIMEContents?, path: [Int], isMessage: Bool) {
         let content = part.content
-        self.part = path.map(String.init).joined(separator: ".")
+        // The body of a message that is one part is its first.
+        let isLeaf = isMessage && part.children.isEmpty
+        self.part = (isLeaf ? path + [1] : path).map(String.init).joined(separator: ".")
         self.isMessage = isMessage
         type = TerminalText.make(content.type.value.map(ASCII.lower))
         charset = content.isText ? content.type.text("charset").map { TerminalText.make($0.utf8) } : nil

@@ -65,7 +65,7 @@ struct MIMEReportCommand: ParsableCommand {
             fields(
                 [
                     ("original recipient", recipient.original?.value), ("final recipient", recipient.final?.value),
-                    ("action", recipient.action?.rawValue), ("status", recipient.status),
+                    ("action", recipient.action?.rawValue ?? recipient.otherAction), ("status", recipient.status),
                     ("remote MTA", recipient.remoteMTA?.value), ("diagnostic", recipient.diagnostic?.value),
                     ("last attempt", recipient.lastAttempt?.description), ("log id", recipient.finalLogID),
                     ("will retry until", recipient.willRetryUntil?.description),

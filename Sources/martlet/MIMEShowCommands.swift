@@ -19,7 +19,9 @@ struct MIMEShowCommand: ParsableCommand {
     }
 
     private func draw(_ part: MIMEPartDocument, first: String, rest: String) {
-        print(first + (part.part.isEmpty || part.isMessage ? "" : part.part + "  ") + part.line)
+        // A message is shown below the part that it is, which has the number; the outermost needs none.
+        let hasNumber = !part.isMessage || part.children.isEmpty && !first.isEmpty
+        print(first + (hasNumber ? part.part + "  " : "") + part.line)
         let below = part.children.isEmpty ? "   " : "│  "
         for note in part.notes { print(rest + below + note) }
         for defect in part.defects { print(rest + below + "! \(defect.text) (\(defect.source))") }
@@ -45,10 +47,8 @@ struct MIMEPartsCommand: ParsableCommand {
         let parts = MIMEPartDocument(contents.root, contents).all.filter { $0.children.isEmpty }
         if json { return try JSONOutput.print(parts) }
         for part in parts {
-            // A message that is one part: its body is that.
-            let number = part.isMessage ? (part.part.isEmpty ? "1" : part.part + ".1") : part.part
-            print("\(number)  \(part.line)")
-            for note in part.notes { print(String(repeating: " ", count: number.count + 2) + note) }
+            print("\(part.part)  \(part.line)")
+            for note in part.notes { print(String(repeating: " ", count: part.part.count + 2) + note) }
         }
     }
 }
@@ -71,8 +71,10 @@ struct MIMECheckCommand: ParsableCommand {
     @Flag(help: "For programs: one JSON document.") var json = false
 
     func run() throws {
-        let findings = MIMEPartDocument(try input.check()).all.flatMap { part in
-            part.defects.map { Finding(part: part.part, offset: part.header.start, defect: $0) }
+        let findings = MIMEPartDocument(try input.check()).all.flatMap { part -> [Finding] in
+            // What is wrong with the whole message is of no part.
+            let number = part.header.start == 0 && part.isMessage ? "" : part.part
+            return part.defects.map { Finding(part: number, offset: part.header.start, defect: $0) }
         }
         if json {
             try JSONOutput.print(findings)

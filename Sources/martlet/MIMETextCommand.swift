@@ -1,6 +1,10 @@
 import ArgumentParser
 import MIME
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// `martlet mime text`: what a search index would see.
 struct MIMETextCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -8,88 +12,173 @@ struct MIMETextCommand: ParsableCommand {
         abstract: "Prints what a search index would see of a message.",
         discussion: """
             Subject, addresses, the names of attachments and of files within texts, then the text of all text parts, in UTF-8: \
-            flowed paragraphs in one line, HTML without its tags.
+            flowed paragraphs in one line, HTML without its tags. Where a multipart or an attached message can't be looked \
+            into, its text as it is.
             """
     )
 
     @OptionGroup var input: MIMEInput
-    @Flag(help: "For programs: one JSON document; at most 64 MiB of text.") var json = false
+    @Flag(help: "For programs: one JSON document.") var json = false
 
     struct Line: Encodable {
         let name: String
         let value: String
     }
 
-    struct Text: Encodable {
-        let part: String
-        let type: String
-        var text: String
-    }
-
-    struct Document: Encodable {
-        var fields: [Line] = []
-        var texts: [Text] = []
-        /// Whether there is more text than is shown.
-        var isCut = false
-    }
-
-    private static let mostOctets = 64 << 20
-
     func run() throws {
-        var numbering = PartNumbering()
-        var text: PartText?
-        var document = Document()
-        var octets = 0
-        func add(_ piece: String) {
-            guard json else { return print(piece, terminator: "") }
-            octets += piece.utf8.count
-            guard octets <= Self.mostOctets, let last = document.texts.indices.last else {
-                document.isCut = true
-                return
-            }
-            document.texts[last].text += piece
-        }
-        func add(_ lines: [Line]) {
-            guard json else { return lines.forEach { print("\($0.name): \($0.value)") } }
-            document.fields += lines
-        }
-        func end() {
-            guard text != nil else { return }
-            text?.finish {
-                add($0)
-            } names: {
-                add([Line(name: "File", value: $0)])
-            }
+        var reader = MIMETextReader(output: json ? .document(JSONTextOutput()) : .plain)
+        try input.decode(toUTF8: true) { reader.take($0) }
+        try reader.finish()
+    }
+}
+
+/// Where the text of a message goes, as it's read.
+private enum MIMETextOutput {
+    case plain
+    case document(JSONTextOutput)
+}
+
+/// Makes text of what a parser finds, piece by piece; keeps 64 KiB of what it writes, and as much of what lies before the first
+/// part of a multipart.
+private struct MIMETextReader {
+    private var output: MIMETextOutput
+    private var numbering = PartNumbering()
+    private var text: PartText?
+    /// The number of the part that is open.
+    private var number = ""
+    /// The type of the part that is open, where it isn't text by itself but may turn out to be nothing else.
+    private var unread: ContentFields?
+    /// What a multipart has besides parts, until it has one; more than a few words for old programs is text.
+    private var outside: [UInt8]?
+    private var outsideDecoder: BodyDecoder?
+    private var written: [UInt8] = []
+    private var failure: (any Error)?
+
+    private static let piece = 64 * 1024
+
+    init(output: MIMETextOutput) { self.output = output }
+
+    mutating func take(_ event: MessageEvent) {
+        guard failure == nil else { return }
+        numbering.take(event)
+        switch event {
+        case .partBegin:
+            // What had a header turned out to hold parts.
             text = nil
-            if !json { print() }
+            unread = nil
+            outside = nil
+            outsideDecoder = nil
+        case .headerEnd(_, let header, let content):
+            number = numbering.bodyNumber
+            for line in Self.lines(header, content, isMessage: numbering.number == nil) { add(line) }
+            if content.isText { begin(content) } else if content.isReadable { unread = content }
+            if content.isMultipart { outside = [] }
+        case .body(_, let octets):
+            if let unread { begin(unread) }
+            add(octets)
+        case .outside(_, let octets): addOutside(octets)
+        case .partEnd: end()
+        case .field: break
         }
-        try input.decode(toUTF8: true) { event in
-            numbering.take(event)
-            switch event {
-            case .partBegin: text = nil
-            case .headerEnd(_, let header, let content):
-                add(Self.lines(header, content, isMessage: numbering.number == nil))
-                text = PartText(content)
-                guard text != nil, json else { return }
-                let type = TerminalText.make(content.type.value.map(ASCII.lower))
-                document.texts.append(Text(part: numbering.bodyNumber, type: type, text: ""))
-            case .body(_, let octets):
-                text?.feed(octets) {
-                    add($0)
-                } names: {
-                    add([Line(name: "File", value: $0)])
-                }
-            case .partEnd: end()
-            case .field: break
-            }
-        }
-        if json { try JSONOutput.print(document) }
     }
 
-    private static func lines(_ header: HeaderBlock, _ content: ContentFields, isMessage: Bool) -> [Line] {
-        var lines: [Line] = []
+    /// The end of the message.
+    mutating func finish() throws {
+        if case .document(var document) = output { document.finish(&written) }
+        flush()
+        if let failure { throw failure }
+    }
+
+    private mutating func begin(_ content: ContentFields) {
+        unread = nil
+        text = PartText(content)
+        guard case .document(var document) = output else { return }
+        document.begin(number, TerminalText.make(content.type.value.map(ASCII.lower)), &written)
+        output = .document(document)
+    }
+
+    private mutating func add(_ octets: some Sequence<UInt8>) {
+        guard var part = text else { return }
+        text = nil
+        var names: [[UInt8]] = []
+        var shown: [UInt8] = []
+        part.feed(octets, into: &shown) { names.append($0) }
+        text = part
+        show(shown, names)
+    }
+
+    private mutating func addOutside(_ octets: UnsafeRawBufferPointer) {
+        guard outside != nil else { return }
+        outside? += octets
+        guard text != nil || (outside?.count ?? 0) > Self.piece else { return }
+        showOutside()
+    }
+
+    /// What is outside of parts is text: there are none.
+    private mutating func showOutside() {
+        guard let octets = outside else { return }
+        if let unread { begin(unread) }
+        var decoder = outsideDecoder ?? BodyDecoder(ContentFields(), toUTF8: true)
+        var decoded: [UInt8] = []
+        decoder.decode(octets, into: &decoded)
+        outsideDecoder = decoder
+        outside = []
+        add(decoded)
+    }
+
+    private mutating func end() {
+        if outside?.isEmpty == false { showOutside() }
+        if var decoder = outsideDecoder {
+            var rest: [UInt8] = []
+            decoder.finish(into: &rest)
+            add(rest)
+        }
+        outside = nil
+        outsideDecoder = nil
+        unread = nil
+        guard var part = text else { return }
+        text = nil
+        var names: [[UInt8]] = []
+        var shown: [UInt8] = []
+        part.finish(into: &shown) { names.append($0) }
+        show(shown, names)
+        if case .plain = output { written.append(ASCII.lineFeed) }
+    }
+
+    // MARK: Writing
+
+    private mutating func show(_ shown: [UInt8], _ names: [[UInt8]]) {
+        for name in names {
+            add(MIMETextCommand.Line(name: "File", value: TerminalText.make(EncodedWords.text(name).utf8)))
+        }
+        if case .document(let document) = output { document.add(shown, &written) } else { written += shown }
+        if written.count >= Self.piece { flush() }
+    }
+
+    private mutating func add(_ line: MIMETextCommand.Line) {
+        guard case .document(var document) = output else {
+            written += Array("\(line.name): \(line.value)\n".utf8)
+            return
+        }
+        document.fields.append(line)
+        output = .document(document)
+    }
+
+    private mutating func flush() {
+        guard failure == nil else { return }
+        do {
+            try written.withUnsafeBytes { try FileOctets.write($0, to: STDOUT_FILENO, "standard output") }
+        } catch { failure = error }
+        written.removeAll(keepingCapacity: true)
+    }
+
+    /// What is told of a part's header.
+    private static func lines(_ header: HeaderBlock, _ content: ContentFields, isMessage: Bool) -> [MIMETextCommand
+        .Line]
+    {
+        var lines: [MIMETextCommand.Line] = []
         func add(_ name: String, _ value: String) {
-            lines.append(Line(name: name, value: TerminalText.make(value.utf8)))
+            lines.append(MIMETextCommand.Line(name: name, value: TerminalText.make(value.utf8)))
         }
         if isMessage {
             let envelope = EnvelopeFields(header)
@@ -105,68 +194,78 @@ struct MIMETextCommand: ParsableCommand {
     }
 }
 
+/// The document for programs, written as its texts come: `{"texts":[…],"fields":[…]}`.
+private struct JSONTextOutput {
+    var fields: [MIMETextCommand.Line] = []
+    private var hasText = false
+
+    private struct Text: Encodable {
+        let part: String
+        let type: String
+    }
+
+    /// A part's text begins.
+    mutating func begin(_ part: String, _ type: String, _ octets: inout [UInt8]) {
+        octets += Array((hasText ? "\"}," : #"{"texts":["#).utf8)
+        hasText = true
+        octets += JSONOutput.encoded(Text(part: part, type: type)).dropLast() + Array(#","text":""#.utf8)
+    }
+
+    /// More of the text, of whole characters.
+    func add(_ text: [UInt8], _ octets: inout [UInt8]) {
+        octets += JSONOutput.encoded(String(decoding: text, as: UTF8.self)).dropFirst().dropLast()
+    }
+
+    mutating func finish(_ octets: inout [UInt8]) {
+        octets += Array((hasText ? "\"}]" : #"{"texts":[]"#).utf8) + Array(#","fields":"#.utf8)
+        octets += JSONOutput.encoded(fields) + Array("}\n".utf8)
+    }
+}
+
 /// The text of one part, made readable piece by piece.
 private struct PartText {
     private var files: EnclosedFileReader?
     private var flowed: FlowedText?
     private var html: HTMLText?
-    /// Holds characters that are cut.
-    private var characters = CharsetDecoder(.utf8)
+    private var characters = TerminalText(hasLines: true)
 
-    /// nil for parts that hold no text.
-    init?(_ content: ContentFields) {
-        guard content.isText else { return nil }
-        if ASCII.equal(content.subtype, "html") { html = HTMLText() }
-        if ASCII.equal(content.subtype, "plain") { files = EnclosedFileReader() }
+    init(_ content: ContentFields) {
+        if ASCII.equal(content.type.value, "text/html") { html = HTMLText() }
+        if ASCII.equal(content.type.value, "text/plain") { files = EnclosedFileReader() }
         flowed = FlowedText(content.type)
     }
 
-    mutating func feed(_ octets: some Sequence<UInt8>, _ add: (String) -> Void, names: (String) -> Void) {
+    mutating func feed(_ octets: some Sequence<UInt8>, into shown: inout [UInt8], names: ([UInt8]) -> Void) {
+        guard files != nil else { return show(Array(octets), into: &shown) }
         var text: [UInt8] = []
-        var found: [String] = []
-        if files != nil {
-            files?.feed(octets) { Self.take($0, &text, &found) }
-        } else {
-            text = Array(octets)
-        }
-        found.forEach(names)
-        show(text, add)
+        files?.feed(octets) { Self.take($0, &text, names) }
+        show(text, into: &shown)
     }
 
-    mutating func finish(_ add: (String) -> Void, names: (String) -> Void) {
+    mutating func finish(into shown: inout [UInt8], names: ([UInt8]) -> Void) {
         var text: [UInt8] = []
-        var found: [String] = []
-        files?.finish { Self.take($0, &text, &found) }
-        found.forEach(names)
-        show(text, add)
+        files?.finish { Self.take($0, &text, names) }
+        show(text, into: &shown)
         var rest: [UInt8] = []
         flowed?.finish(into: &rest)
         html?.finish(into: &rest)
-        var last: [UInt8] = []
-        characters.decode(rest, into: &last)
-        characters.finish(into: &last)
-        add(TerminalText.make(last, hasLines: true))
+        characters.add(rest, to: &shown)
+        characters.finish(to: &shown)
     }
 
-    private static func take(_ event: EnclosedFileReader.Event, _ text: inout [UInt8], _ names: inout [String]) {
+    private static func take(_ event: EnclosedFileReader.Event, _ text: inout [UInt8], _ names: ([UInt8]) -> Void) {
         switch event {
         case .text(let octets): text += octets
-        case .begin(let file): names.append(TerminalText.make(EncodedWords.text(file.name).utf8))
+        case .begin(let file): names(file.name)
         case .content, .end: break
         }
     }
 
-    private mutating func show(_ text: [UInt8], _ add: (String) -> Void) {
-        var shown: [UInt8] = []
-        if flowed != nil {
-            flowed?.feed(text, into: &shown)
-        } else if html != nil {
-            html?.feed(text, into: &shown)
-        } else {
-            shown = text
-        }
-        var whole: [UInt8] = []
-        characters.decode(shown, into: &whole)
-        if !whole.isEmpty { add(TerminalText.make(whole, hasLines: true)) }
+    private mutating func show(_ text: [UInt8], into shown: inout [UInt8]) {
+        guard flowed != nil || html != nil else { return characters.add(text, to: &shown) }
+        var plain: [UInt8] = []
+        flowed?.feed(text, into: &plain)
+        html?.feed(text, into: &plain)
+        characters.add(plain, to: &shown)
     }
 }

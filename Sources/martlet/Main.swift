@@ -12,7 +12,7 @@ import Glibc
         subcommands: [
             QueueCommand.self, UserCommand.self, StatusCommand.self, CheckCommand.self, DNSCommand.self,
             MIMECommand.self, AuthCommand.self, DKIMCommand.self, ARCCommand.self,
-            SPFCommand.self, DMARCCommand.self, VersionCommand.self,
+            SPFCommand.self, DMARCCommand.self, TLSReportCommand.self, VersionCommand.self,
         ]
     )
 

@@ -1,3 +1,4 @@
+import Encodings
 import Testing
 
 @testable import IMAPServer
@@ -109,6 +110,87 @@ private func append(_ client: TestClient, _ text: String = message, to folder: S
             #expect(status[0] == "* STATUS Work.Entw&APw-rfe (MESSAGES 3 UIDNEXT 4)")
             _ = try await client.command("EXAMINE Work.Entw&APw-rfe")
             #expect(try await client.command("STORE 1 +FLAGS \\Seen").last?.contains(" NO ") == true)
+        }
+    }
+
+    /// Words in all kinds of character sets, in the header and in the body.
+    @Test(arguments: [
+        ("gb2312", "u+HS6c2o1qo=", "会议通知"), ("iso-2022-jp", "GyRCJCpDTiRpJDsbKEI=", "お知らせ"),
+        ("koi8-r", "8NLJ18XU", "привет"), ("windows-1250", "s/Pf", "łóß"), ("shift_jis", "k/qWew==", "日本"),
+        ("euc-kr", "x9Gx2w==", "한글"), ("big5", "p0Gmbg==", "你好"), ("utf-7", "K0pqby0=", "☺"),
+        ("iso-8859-1", "/OQ=", "üä"), ("utf-8", "w7zDpA==", "üä"),
+    ]) func searchDecodes(charset: String, word: String, meaning: String) async throws {
+        try await TestSystem.run { system in
+            let client = try await system.client()
+            let type = "Content-Type: text/plain; charset=\(charset)\r\nContent-Transfer-Encoding: base64"
+            try await append(client, "Subject: =?\(charset)?B?\(word)?=\r\n\r\nnothing\r\n")
+            try await append(client, "Subject: nothing\r\n\(type)\r\n\r\n\(word)\r\n")
+            _ = try await client.command("SELECT INBOX")
+            let key = "{\(meaning.utf8.count)+}\r\n\(meaning)"
+            #expect(try await client.command("SEARCH CHARSET UTF-8 SUBJECT \(key)")[0] == "* SEARCH 1")
+            #expect(try await client.command("SEARCH CHARSET UTF-8 BODY \(key)")[0] == "* SEARCH 2")
+            #expect(try await client.command("SEARCH CHARSET UTF-8 TEXT \(key)")[0] == "* SEARCH 1 2")
+        }
+    }
+
+    /// One decoder goes through a part: a character, or the shift of a set, may lie across two reads.
+    @Test(arguments: [("utf-8", "8bit"), ("iso-2022-jp", "7bit"), ("gb2312", "8bit"), ("utf-8", "base64")])
+    func searchGoesOnAcrossReads(charset: String, encoding: String) async throws {
+        let word: [UInt8] =
+            switch charset {
+            case "iso-2022-jp": [0x1B, 0x24, 0x42, 0x46, 0x7C, 0x4B, 0x5C, 0x1B, 0x28, 0x42]
+            case "gb2312": [0xC8, 0xD5, 0xB1, 0xBE]
+            default: Array("日本".utf8)
+            }
+        try await TestSystem.run { system in
+            let client = try await system.client()
+            // Of the word's octets, each once is the last before octet 65,536 of the body.
+            let starts = Array(0...word.count)
+            for start in starts {
+                let filling = [UInt8](repeating: UInt8(ascii: "x"), count: 65_536 - start)
+                var body = filling + word + Array(" y".utf8)
+                if encoding == "base64" {
+                    body = Array(Base64.text(Array(filling.prefix(49_152 - start)) + word).utf8)
+                }
+                let header =
+                    "Content-Type: text/plain; charset=\(charset)\r\nContent-Transfer-Encoding: \(encoding)\r\n\r\n"
+                try await client.append(Array(header.utf8) + body + Array("\r\n".utf8))
+            }
+            _ = try await client.command("SELECT INBOX")
+            let found = try await client.command("SEARCH CHARSET UTF-8 BODY {6+}\r\n日本")[0]
+            #expect(found == "* SEARCH " + starts.map { String($0 + 1) }.joined(separator: " "))
+        }
+    }
+
+    /// What can't be looked into is searched as it is.
+    @Test func searchReadsWhatHasNoParts() async throws {
+        try await TestSystem.run { system in
+            let client = try await system.client()
+            let start = "From: a@b.test\r\nContent-Type: "
+            try await append(client, "\(start)multipart/mixed; boundary=b\r\n\r\nonly wörds\r\n--b--\r\n")
+            try await append(
+                client,
+                "\(start)message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nb25seSB3w7ZyZHM=\r\n"
+            )
+            try await append(client, "only wörds and no header\r\n")
+            try await append(client, "\(start)message/rfc822\r\n\r\nonly wörds\r\n")
+            _ = try await client.command("SELECT INBOX")
+            #expect(try await client.command("SEARCH CHARSET UTF-8 BODY {6+}\r\nWÖRDS")[0] == "* SEARCH 1 2 3 4")
+        }
+    }
+
+    /// ENVELOPE reads addresses by the rules of recovery.
+    @Test func envelopesOfBrokenAddresses() async throws {
+        try await TestSystem.run { system in
+            let client = try await system.client()
+            try await append(client, "From: Mail Delivery System\r\nTo: Doe, John <john@x.test>\r\n\r\nx\r\n")
+            try await append(client, "From: Anna (Team <anna@x.test>\r\nTo: b@x.test <b@x.test>\r\n\r\nx\r\n")
+            _ = try await client.command("SELECT INBOX")
+            let one = try await client.command("FETCH 1 ENVELOPE")[0]
+            #expect(one.contains("((\"Mail Delivery System\" NIL \"\" \"\"))"))
+            #expect(one.contains("((\"Doe, John\" NIL \"john\" \"x.test\"))"))
+            let two = try await client.command("FETCH 2 ENVELOPE")[0]
+            #expect(two.contains("NIL \"anna\" \"x.test\"))") && two.contains("((\"b@x.test\" NIL \"b\" \"x.test\"))"))
         }
     }
 }

@@ -150,6 +150,15 @@ final class TestClient: @unchecked Sendable {
         try await connection.flush()
     }
 
+    /// Puts a message of any octets into the inbox.
+    func append(_ message: [UInt8]) async throws {
+        number += 1
+        connection.write("t\(number) APPEND INBOX {\(message.count)+}\r\n")
+        connection.write(ByteBuffer(bytes: message))
+        try await send("\r\n")
+        _ = try await lines(to: "t\(number) OK")
+    }
+
     /// All lines up to and with the tagged one.
     func command(_ text: String) async throws -> [String] {
         number += 1

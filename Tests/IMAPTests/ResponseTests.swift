@@ -69,4 +69,13 @@ private func written(_ write: (inout ResponseWriter) -> Void) -> String {
                 + "(\"boundary\" \"b\") NIL NIL NIL)"
         )
     }
+
+    /// RFC 3501 §9: literals have no NUL.
+    @Test func noNULInLiterals() {
+        var writer = ResponseWriter()
+        writer.string([0x61, 0, 0x62])
+        #expect(Array(writer.buffer.readableBytesView) == Array("{3}\r\na".utf8) + [0x80, 0x62])
+        #expect(ResponseWriter.withoutNUL(ByteBuffer(bytes: [0, 1, 0])) == ByteBuffer(bytes: [0x80, 1, 0x80]))
+        #expect(ResponseWriter.withoutNUL(ByteBuffer(bytes: [1, 2])) == ByteBuffer(bytes: [1, 2]))
+    }
 }

@@ -19,6 +19,8 @@ private func text(_ octets: some Collection<UInt8>) -> String { String(decoding:
         ("iso-2022-kr", [0x1B, 0x24, 0x29, 0x43, 0x0E, 0x47, 0x51, 0x0F, 0x61], "한a"),
     ]
 
+    @Test func theSystemHasAllSets() { #expect(Charset.preload() == []) }
+
     @Test(arguments: samples) func setsAreConvertedInAnyPieces(label: String, octets: [UInt8], meaning: String) throws {
         let charset = try #require(Charset(label.utf8))
         #expect(text(charset.utf8(octets)) == meaning)

@@ -154,7 +154,7 @@ private func text(_ octets: some Sequence<UInt8>) -> String { String(decoding: A
         ("<1234@local.machine.example> <3456@example.net>", ["<1234@local.machine.example>", "<3456@example.net>"]),
         ("(a <x@y> \\) b) <c@d>", ["<c@d>"]), ("<\"a>b\"@c>", ["<\"a>b\"@c>"]),
         ("<a@[192.0.2.1]>", ["<a@[192.0.2.1]>"]),
-        ("<a@b", []), ("<<a@b>", ["<a@b>"]), ("Your message of Friday <a@b>", ["<a@b>"]), ("", []),
+        ("<a@b", ["<a@b>"]), ("<<a@b>", ["<a@b>"]), ("Your message of Friday <a@b>", ["<a@b>"]), ("", []),
     ]) func identifiers(field: String, found: [String]) {
         #expect(MessageIdentifiers.list(Array(field.utf8)).map { text($0) } == found)
     }

@@ -89,7 +89,7 @@ private func names(_ part: MessagePart) -> Set<String> {
             case .headerEnd: texts.append([])
             case .body(_, let octets): texts[texts.count - 1] += octets
             case .partEnd(_, _, let found): defects.append(found)
-            case .partBegin, .field: break
+            case .partBegin, .field, .outside: break
             }
         }
         for piece in pieces(text, size) { piece.withUnsafeBytes { parser.feed($0, to: take) } }

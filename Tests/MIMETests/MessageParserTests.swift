@@ -6,17 +6,23 @@ import Testing
 private func events(_ text: String, piece: Int = .max, limits: StructureLimits = StructureLimits()) -> [String] {
     var parser = MessageParser(limits: limits)
     var lines: [String] = []
-    var body: [UInt8] = []
-    var bodyStart = 0
+    var run: (kind: String, start: Int, octets: [UInt8])?
+    func add(_ kind: String, _ start: Int, _ octets: UnsafeRawBufferPointer) {
+        if run?.kind != kind { flush() }
+        let before = run ?? (kind, start, [])
+        #expect(kind == "outside" || start == before.start + before.octets.count)
+        run = (kind, before.start, before.octets + octets)
+    }
+    func flush() {
+        if let run { lines.append("\(run.kind) \(run.start) \(String(decoding: run.octets, as: UTF8.self))") }
+        run = nil
+    }
     func receive(_ event: MessageEvent) {
-        if case .body(let start, let octets) = event {
-            if body.isEmpty { bodyStart = start }
-            #expect(start == bodyStart + body.count)
-            body += octets
-            return
+        switch event {
+        case .body(let start, let octets): return add("body", start, octets)
+        case .outside(let start, let octets): return add("outside", start, octets)
+        case .partBegin, .field, .headerEnd, .partEnd: flush()
         }
-        if !body.isEmpty { lines.append("body \(bodyStart) \(String(decoding: body, as: UTF8.self))") }
-        body = []
         switch event {
         case .partBegin(let start, let isMessage): lines.append("begin \(start) \(isMessage)")
         case .field(let range, let name, let value):
@@ -27,7 +33,7 @@ private func events(_ text: String, piece: Int = .max, limits: StructureLimits =
             lines.append("header \(end) \(String(decoding: content.type.value, as: UTF8.self))")
         case .partEnd(let body, let count, let defects):
             lines.append("end \(body) \(count) \(defects.kinds.map(\.name))")
-        case .body: break
+        case .body, .outside: break
         }
     }
     let octets = Array(text.utf8)
@@ -95,7 +101,7 @@ private func defects(_ text: String, limits: StructureLimits = StructureLimits()
             ("Content-Type: text/plain; charset=a; charset=b\r\n\r\n", "repeated-parameter"),
             ("Content-Transfer-Encoding: rot13\r\n\r\n", "unknown-encoding"),
             (
-                "Content-Type: multipart/mixed; boundary=a\r\nContent-Transfer-Encoding: base64\r\n\r\n--a--",
+                "Content-Type: multipart/mixed; boundary=a\r\nContent-Transfer-Encoding: base64\r\n\r\n--a\r\n\r\n--a--",
                 "encoded-composite"
             ),
             ("Content-Type: multipart/mixed\r\n\r\n", "no-boundary"),

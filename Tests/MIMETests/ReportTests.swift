@@ -62,6 +62,56 @@ private func octets(_ lines: [String]) -> [UInt8] { Array((lines.joined(separato
         #expect(DeliveryReport(reading: written) == report)
     }
 
+    /// Empty lines that are missing, or too many, and orders of fields that others write.
+    @Test(
+        arguments: [
+            (["R", "Final-Recipient: rfc822; a@x", "Action: failed", "Status: 5.4.4"], ["a@x failed 5.4.4"]),
+            (
+                ["R", "Final-Recipient: rfc822; a@x", "Original-Recipient: rfc822; o@x", "Action: failed"],
+                ["a@x failed"]
+            ),
+            (
+                ["R", "", "Final-Recipient: rfc822; a@x", "Original-Recipient: rfc822;o@x", "Action: failed"],
+                ["a@x failed"]
+            ),
+            (
+                [
+                    "R", "Original-Recipient: rfc822; o@x", "Final-Recipient: rfc822; a@x", "Action: failed",
+                    "Original-Recipient: rfc822; p@x", "Final-Recipient: rfc822; b@x", "Action: delayed",
+                ], ["a@x failed", "b@x delayed"]
+            ),
+            (
+                [
+                    "R", "", "Action: failed", "Final-Recipient: rfc822;a@x", "Status: 5.0.0", "Action: delayed",
+                    "Final-Recipient: rfc822;b@x",
+                ],
+                ["a@x failed 5.0.0", "b@x delayed"]
+            ),
+            (["Final-Recipient: rfc822; a@x", "Action: failed"], ["a@x failed"]),
+            (["R", "", "Action: failed", "Status: 5.0.0"], []), (["R", "", "X-Note: none", ""], []),
+            (["R", "", "Final-Recipient: rfc822; a@x", "", "Action: failed", "Status: 5.0.0"], ["a@x failed 5.0.0"]),
+            (["R", "", "Final-Recipient: rfc822; a@x", "Action: failed", "", "Action: delayed"], ["a@x failed"]),
+            (["R", "", "Final-Recipient: rfc822; a@x", "Action: Deferred (for now)"], ["a@x Deferred (for now)"]),
+            (["R", "", "Original-Recipient: rfc822; o@x", "Action: failed"], ["o@x failed"]),
+        ] as [([String], [String])]
+    )
+    func deliveryReportsAsTheyCome(lines: [String], recipients: [String]) throws {
+        let report = try #require(
+            DeliveryReport(reading: octets(lines.map { $0 == "R" ? "Reporting-MTA: dns; mx.example" : $0 }))
+        )
+        let shown = report.recipients.map { recipient in
+            [
+                recipient.final?.value ?? recipient.original?.value,
+                recipient.action?.rawValue ?? recipient.otherAction,
+                recipient.status,
+            ].compactMap { $0 }.joined(separator: " ")
+        }
+        #expect(shown == recipients)
+        #expect(report.reportingMTA?.value == (lines[0] == "R" ? "mx.example" : nil))
+        guard report.reportingMTA != nil else { return }
+        #expect(DeliveryReport(reading: try report.written()) == report)
+    }
+
     /// An empty block would vanish, and the next one be taken for it.
     @Test func reportsWithEmptyBlocksAreNotWritten() throws {
         let body = Array("Arrival-Date: never\n\nFinal-Recipient: rfc822; a@b\n".utf8)
@@ -87,7 +137,7 @@ private func octets(_ lines: [String]) -> [UInt8] { Array((lines.joined(separato
     }
 
     @Test func recipientsAreLimited() throws {
-        let body = "Reporting-MTA: dns; a\n\n" + String(repeating: "Action: failed\n\n", count: 10_001)
+        let body = "Reporting-MTA: dns; a\n\n" + String(repeating: "Final-Recipient: rfc822; b\n\n", count: 10_001)
         let report = try #require(DeliveryReport(reading: Array(body.utf8)))
         #expect(report.recipients.count == 10_000 && report.hasMoreRecipients)
     }

@@ -86,16 +86,16 @@ private func decode(_ text: [UInt8], _ encoding: TransferDecoder.Encoding, by si
     @Test(
         arguments: [
             ("aGVs\r\nbG8gd29ybGQ=\r\n", "hello world", TransferDefects()), ("aGVsbG8", "hello", .missingPadding),
-            ("aGVsbG8=aGVsbG8=", "hellohello", .dataAfterPadding), ("aG*Vs-bG8=", "hello", .strayCharacters),
-            ("aGVsbG8=\n\n--\nfooter", "hello~)", [.dataAfterPadding, .strayCharacters, .missingPadding]),
+            ("aGVsbG8=aGVsbG8=", "hello", .dataAfterPadding), ("aG*Vs-bG8=", "hello", .strayCharacters),
+            ("aGVsbG8=\n\n--\nfooter", "hello", .dataAfterPadding),
             ("QUJDR", "ABC", .truncated),
-            ("QUJDR===", "ABC", .truncated), ("", "", []), ("====", "", []),
+            ("QUJDR===", "ABC", .truncated), ("", "", []), ("====", "", .strayCharacters),
         ] as [(String, String, TransferDefects)]
     )
     func base64(text: String, meaning: String, defects: TransferDefects) {
         let (result, found) = decode(Array(text.utf8), .base64, by: 5)
         #expect(found == defects)
-        if !meaning.contains("~") { #expect(String(decoding: result, as: UTF8.self) == meaning) }
+        #expect(String(decoding: result, as: UTF8.self) == meaning)
     }
 
     @Test(

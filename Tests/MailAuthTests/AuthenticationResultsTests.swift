@@ -104,6 +104,28 @@ struct AuthenticationResultsTests {
         #expect(try AuthenticationResults(field: header.octets[header.fields[0].value]).entries.count == 1)
     }
 
+    /// What is no domain isn't told: readers would take it for one.
+    @Test(
+        arguments: [
+            ("mx.e.test", "mx.e.test"), ("a.test(b", nil), ("[192.0.2.1]", nil), ("a b", nil), ("", nil), ("a;b", nil),
+            ("a.test\"", nil), ("a_b.test", "a_b.test"), ("-a.test", nil),
+        ] as [(String, String?)]
+    )
+    func onlyDomainsAreTold(_ name: String, _ wanted: String?) async throws {
+        let outcome = await SPFCheck.run(
+            SPFQuery(address: [192, 0, 2, 1], helo: Array("x.test".utf8)),
+            lookup: try zone("")
+        )
+        let helo = SPFQuery(address: [192, 0, 2, 1], helo: Array(name.utf8))
+        #expect(
+            AuthenticationResults.Entry(outcome, of: helo).properties.map { text($0.value) }
+                == (wanted.map { [$0] } ?? [])
+        )
+        let sender = SPFQuery(address: [192, 0, 2, 1], mailFrom: Array("u@\(name)".utf8), helo: Array("x".utf8))
+        let told = AuthenticationResults.Entry(outcome, of: sender).properties.map { text($0.value) }
+        #expect(told == (wanted.map { ["u@\($0)"] } ?? []))
+    }
+
     @Test func forgedOnesGo() throws {
         let header = HeaderBlock(
             crlf(

@@ -102,6 +102,40 @@ struct DKIMVerifierTests {
         #expect(outcome?.reason.contains(reason) == true || reason.isEmpty, "\(outcome?.reason ?? "")")
     }
 
+    /// What d= and s= name is a domain and nothing else, else Authentication-Results would carry what they hold.
+    @Test(
+        arguments: [
+            "d=a.test(.b.test", "d=a.test).b.test", "d=a.test;b", "d=a,b.test", "d=\"a.test\"", "d=a..test",
+            "d=.a.test",
+            "d=a.test.", "d=a@b.test", "d=a b.test", "d=-a.test", "d=a-.test", "d=a/b.test", "d=a:b.test", "d=<a.test>",
+            "d=[192.0.2.1]", "d=a\\.test", "d=a%2Etest", "d=a\u{3002}test", "d=a*.test", "d=a=b.test", "d=a'b.test",
+            "s=a(", "s=a)b", "s=a;b", "s=\"a\"", "s=a@b", "s=a..b", "s=.a", "s=a.", "s=-a", "s=a/b", "s=*",
+        ]
+    )
+    func namesAreDomains(tag: String) async throws {
+        let isDomain = tag.hasPrefix("d")
+        let outcome = try await outcome(signature: {
+            $0.replacing(isDomain ? "d=example.org" : "s=rsa", with: tag)
+        })
+        #expect(outcome?.result != .pass)
+        let isWhole =
+            outcome?.signature.map { isDomain ? text($0.domain) != "example.org" : text($0.selector) != "rsa" } ?? false
+        // A semicolon ends the value, whose beginning may be a domain.
+        #expect(!isWhole || tag.contains(";"), "\(outcome?.reason ?? "")")
+        let entry = outcome.map { AuthenticationResults.Entry($0) }
+        let values = entry?.properties.filter { ["d", "s"].contains(text($0.name)) }.map { text($0.value) } ?? []
+        #expect(
+            values.allSatisfy { $0?.allSatisfy { "abcdefghijklmnopqrstuvwxyz.".contains($0) } ?? false },
+            "\(values)"
+        )
+    }
+
+    @Test(arguments: ["i=@x(.example.org", "i=a@\"x.example.org", "i=a@example.org)", "i=a@x..example.org"])
+    func identitiesAreAtDomains(tag: String) async throws {
+        let outcome = try await outcome(signature: { $0.replacing("v=1;", with: "v=1; \(tag);") })
+        #expect(outcome?.result == .permerror && outcome?.signature == nil)
+    }
+
     @Test func flagsOfKeys() async throws {
         let below = try await outcome(record: "t=s; KEY", prepare: { $0.identity = Array("a@sub.example.org".utf8) })
         #expect(below?.result == .permerror)

@@ -37,6 +37,18 @@ import Testing
         #expect(try await matches("%{ir}.%{v}._spf.%{d2}", name, address: address))
     }
 
+    /// RFC 7208 §7.3 and its example: letters of addresses are small, also where the macro is escaped.
+    @Test(arguments: [
+        ("%{i}", "2.0.0.1.0.d.b.8.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.c.b.0.1"), ("%{c}", "2001:db8::cb01"),
+        ("%{ir}", "1.0.b.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2"), ("%{i1}", "1"),
+        ("%{I}", "2.0.0.1.0.d.b.8.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.c.b.0.1"), ("%{v}", "ip6"),
+    ]) func ip6InExplanations(_ macro: String, _ wanted: String) async throws {
+        let lookup = try zone("e.test. TXT \"v=spf1 -all exp=x.test\"\nx.test. TXT \"\(macro)\"")
+        let address = try #require(AddressText.parse6(octets("2001:DB8::CB01")))
+        let query = SPFQuery(address: address, mailFrom: octets("a@e.test"), helo: octets("h.test"))
+        #expect(text(await SPFCheck.run(query, lookup: lookup).explanation) == wanted)
+    }
+
     @Test func escapesAndLongNames() async throws {
         let long = String(repeating: "abcdefgh.", count: 28)
         let lookup = try zone(

@@ -28,7 +28,7 @@ extension Defects {
             if ASCII.equal(name, "sender") {
                 hasSender = true
                 if count != 1 { insert(.invalidAddress) }
-            } else if count == 0, !ASCII.equal(name, "bcc"), !value.contains(UInt8(ascii: ":")) {
+            } else if count == 0, !(value.isEmpty && ASCII.equal(name.suffix(3), "bcc")), !AddressSyntax.isList(value) {
                 insert(.invalidAddress)
             }
         }

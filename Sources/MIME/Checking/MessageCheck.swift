@@ -39,7 +39,7 @@ package struct MessageCheck {
             case .partBegin(_, let isMessage):
                 stack.append(OpenPart(isMessage: isMessage))
                 tree.take(event)
-            case .field: break
+            case .field, .outside: break
             case .headerEnd(_, let header, let content):
                 tree.take(event)
                 guard let last = stack.indices.last else { return }

@@ -16,10 +16,11 @@ package struct BodyDecoder {
     package init(_ content: ContentFields, toUTF8: Bool) {
         encoding = content.encoding
         transfer = TransferDecoder(content.encoding)
+        // Words that aren't text name no set.
         let label = content.isText && toUTF8 ? content.type.text("charset") : nil
         let known = label.flatMap { Charset($0.utf8) }
         hasUnknownCharset = label != nil && known == nil
-        guard content.isText, toUTF8 else { return }
+        guard content.isReadable, toUTF8 else { return }
         // The default is ASCII, and what is more is anything; UTF-8 shows itself as such.
         let isNamed = known != .utf8 || label?.lowercased().contains("utf") == true
         if let known, isNamed { charset = CharsetDecoder(known) } else { unsure = [] }

@@ -90,6 +90,12 @@ enum CharsetLabels {
         return names
     }()
 
+    /// The sets that iconv converts.
+    static var systemNames: [String] {
+        lists.compactMap { $0.split(separator: " ").first.map { String($0) } }
+            .filter { !["UTF-8", "WINDOWS-1252", "ISO-8859-15"].contains($0) }
+    }
+
     /// The name for iconv, then what else it's called.
     private static let lists = [
         "UTF-8 utf8 unicode-1-1-utf-8 unicode20utf8 x-unicode20utf8 us-ascii ascii ansi_x3.4-1968 ansi_x3.4-1986 iso646-us 646",

@@ -145,6 +145,12 @@ package struct CharsetDecoder {
     }
 }
 
+extension Charset {
+    /// Loads what the system loads when a set is first used, and keeps it: a daemon that has given up the right to open
+    /// files can read no tables any more. Gives the names of the sets that the system lacks.
+    @discardableResult package static func preload() -> [String] { SystemConverter.missing }
+}
+
 /// iconv's converter of one character set to UTF-8.
 private final class SystemConverter {
     enum Conversion { case all, invalid, incomplete }
@@ -157,6 +163,9 @@ private final class SystemConverter {
     }
 
     deinit { CLinux_charset_close(descriptor) }
+
+    /// Opens a converter of every set that is known, and never closes it, so that its tables stay; those that there are not.
+    static let missing: [String] = CharsetLabels.systemNames.filter { CLinux_charset_open($0) == nil }
 
     /// Converts from the front of the octets as far as it goes.
     func convert(_ rest: inout Slice<UnsafeBufferPointer<UInt8>>, into result: inout [UInt8]) -> Conversion {

@@ -41,9 +41,41 @@ package struct EnclosedFileReader {
 
     /// Takes the next piece of a decoded text.
     package mutating func feed(_ octets: some Sequence<UInt8>, to receive: (Event) -> Void) {
-        for octet in octets {
-            if let line = lines.add(octet) { take(line, receive) }
+        let done: Void? = octets.withContiguousStorageIfAvailable { run($0, receive) }
+        if done == nil { Array(octets).withUnsafeBufferPointer { run($0, receive) } }
+    }
+
+    private mutating func run(_ octets: UnsafeBufferPointer<UInt8>, _ receive: (Event) -> Void) {
+        var rest = octets[...]
+        while !rest.isEmpty {
+            if decoder == nil, heldBegin == nil, lines.isAtStart {
+                let count = Self.plainLines(rest)
+                if count > 0 {
+                    receive(.text(Array(rest.prefix(count))))
+                    rest = rest.dropFirst(count)
+                    continue
+                }
+            }
+            if let line = lines.add(&rest) { take(line, receive) }
         }
+    }
+
+    /// How many octets the whole lines have at the front that begin no file; long ones don't count.
+    private static func plainLines(_ octets: Slice<UnsafeBufferPointer<UInt8>>) -> Int {
+        var rest = octets
+        while let first = rest.first {
+            if first == UInt8(ascii: "b") || first == UInt8(ascii: "="), mayBegin(rest) { break }
+            guard let end = rest.prefix(EncodedLines.limit).firstIndex(of: ASCII.lineFeed) else { break }
+            rest = rest[(end + 1)...]
+        }
+        return octets.count - rest.count
+    }
+
+    private static func mayBegin(_ octets: Slice<UnsafeBufferPointer<UInt8>>) -> Bool {
+        for begin in [UUDecoder.begin, YEncDecoder.begin] {
+            if octets.prefix(begin.count).elementsEqual(begin.prefix(octets.count)) { return true }
+        }
+        return false
     }
 
     /// The end of the text.
@@ -142,10 +174,18 @@ package struct EnclosedFileReader {
         private var line: [UInt8] = []
         private var isStart = true
 
-        mutating func add(_ octet: UInt8) -> (octets: [UInt8], isStart: Bool)? {
-            line.append(octet)
-            guard octet == ASCII.lineFeed || line.count >= EncodedLines.limit else { return nil }
-            return take(startsNext: octet == ASCII.lineFeed)
+        /// Whether no line has begun.
+        var isAtStart: Bool { line.isEmpty && isStart }
+
+        /// Takes octets up to the line's end, or to the limit; the line where that is reached.
+        mutating func add(_ octets: inout Slice<UnsafeBufferPointer<UInt8>>) -> (octets: [UInt8], isStart: Bool)? {
+            let room = octets.prefix(EncodedLines.limit - line.count)
+            let end = room.firstIndex(of: ASCII.lineFeed)
+            let piece = end.map { octets[...$0] } ?? room
+            line.append(contentsOf: piece)
+            octets = octets[piece.endIndex...]
+            guard end != nil || line.count >= EncodedLines.limit else { return nil }
+            return take(startsNext: end != nil)
         }
 
         mutating func rest() -> (octets: [UInt8], isStart: Bool)? { line.isEmpty ? nil : take(startsNext: true) }

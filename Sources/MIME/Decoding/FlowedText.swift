@@ -35,7 +35,31 @@ package struct FlowedText: Sendable {
 
     /// Takes the next piece and appends text whose lines end in LF.
     package mutating func feed(_ octets: some Sequence<UInt8>, into text: inout [UInt8]) {
-        for octet in octets { take(octet, into: &text) }
+        let done: Void? = octets.withContiguousStorageIfAvailable { run($0, into: &text) }
+        if done == nil { Array(octets).withUnsafeBufferPointer { run($0, into: &text) } }
+    }
+
+    /// Words are taken together.
+    private mutating func run(_ octets: UnsafeBufferPointer<UInt8>, into text: inout [UInt8]) {
+        var position = 0
+        while position < octets.count {
+            if case .content = place, !hasReturn {
+                let start = position
+                while position < octets.count, Self.isOrdinary(octets[position]) { position += 1 }
+                if position > start {
+                    if hasSpace { text.append(ASCII.space) }
+                    hasSpace = false
+                    text.append(contentsOf: octets[start..<position])
+                }
+                guard position < octets.count else { return }
+            }
+            take(octets[position], into: &text)
+            position += 1
+        }
+    }
+
+    private static func isOrdinary(_ octet: UInt8) -> Bool {
+        octet != ASCII.space && octet != ASCII.carriageReturn && octet != ASCII.lineFeed
     }
 
     /// The end; a last line without an end has none in the text either.

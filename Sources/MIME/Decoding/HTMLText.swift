@@ -38,7 +38,39 @@ package struct HTMLText: Sendable {
 
     /// Takes the next piece of the document, in UTF-8, and appends its text.
     package mutating func feed(_ octets: some Sequence<UInt8>, into text: inout [UInt8]) {
-        for octet in octets { take(octet, into: &text) }
+        let done: Void? = octets.withContiguousStorageIfAvailable { run($0, into: &text) }
+        if done == nil { Array(octets).withUnsafeBufferPointer { run($0, into: &text) } }
+    }
+
+    /// Most octets are words, or within tags: those are taken together.
+    private mutating func run(_ octets: UnsafeBufferPointer<UInt8>, into text: inout [UInt8]) {
+        var position = 0
+        while position < octets.count {
+            let start = position
+            switch state {
+            case .text where hidden != nil:
+                while position < octets.count, octets[position] != UInt8(ascii: "<") { position += 1 }
+            case .text:
+                while position < octets.count, Self.isOrdinary(octets[position]) { position += 1 }
+                if position > start { append(octets[start..<position], into: &text) }
+            case .attributes(let quote):
+                while position < octets.count, !Self.endsAttribute(octets[position], quote) { position += 1 }
+            case .entity, .open, .tag, .comment, .declaration: break
+            }
+            guard position < octets.count else { return }
+            take(octets[position], into: &text)
+            position += 1
+        }
+    }
+
+    private static func isOrdinary(_ octet: UInt8) -> Bool {
+        octet > 0x20 && octet != UInt8(ascii: "<") && octet != UInt8(ascii: "&")
+            || octet < 0x20 && !ASCII.isWhitespace(octet)
+    }
+
+    private static func endsAttribute(_ octet: UInt8, _ quote: UInt8) -> Bool {
+        if quote != 0 { return octet == quote }
+        return octet == UInt8(ascii: ">") || octet == ASCII.quote || octet == UInt8(ascii: "'")
     }
 
     /// The end.
@@ -106,11 +138,11 @@ package struct HTMLText: Sendable {
         } else if ASCII.isWhitespace(octet) {
             pendingBlank = true
         } else {
-            append([octet], into: &text)
+            append(CollectionOfOne(octet), into: &text)
         }
     }
 
-    private mutating func append(_ octets: [UInt8], into text: inout [UInt8]) {
+    private mutating func append(_ octets: some Collection<UInt8>, into text: inout [UInt8]) {
         if hasText, pendingLine {
             text.append(ASCII.lineFeed)
         } else if hasText, pendingBlank {
@@ -119,7 +151,7 @@ package struct HTMLText: Sendable {
         pendingLine = false
         pendingBlank = false
         hasText = true
-        text += octets
+        text.append(contentsOf: octets)
     }
 
     private mutating func open(_ octet: UInt8, into text: inout [UInt8]) {

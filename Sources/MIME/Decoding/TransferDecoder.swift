@@ -8,7 +8,7 @@ package struct TransferDefects: OptionSet, Sendable, Hashable {
 
     /// Characters that the encoding doesn't have; they are left out.
     package static let strayCharacters = Self(rawValue: 1)
-    /// Base64 goes on behind its padding.
+    /// Base64 goes on behind its padding; what stands there is left out.
     package static let dataAfterPadding = Self(rawValue: 2)
     /// The last group of base64 isn't filled up.
     package static let missingPadding = Self(rawValue: 4)

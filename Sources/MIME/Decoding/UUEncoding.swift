@@ -6,11 +6,14 @@ package struct UUDecoder: EnclosedFileDecoder {
     /// The name that the begin line tells, as it came.
     package private(set) var name: [UInt8]?
 
+    /// How the line begins that begins such a file.
+    static let begin = Array("begin ".utf8)
+
     package init() {}
 
     /// The name in a line that begins such a file (`begin 644 name`); nil for any other line.
     package static func name(inBegin line: [UInt8]) -> [UInt8]? {
-        guard line.starts(with: "begin ".utf8) else { return nil }
+        guard line.starts(with: begin) else { return nil }
         let mode = line.dropFirst(6).prefix { (0x30...0x37).contains($0) }
         guard (3...4).contains(mode.count), line[mode.endIndex...].first == ASCII.space else { return nil }
         return Array(ASCII.trim(line[mode.endIndex...]))

@@ -13,11 +13,14 @@ package struct YEncDecoder: EnclosedFileDecoder {
     package private(set) var part: YEncPart?
     private var fileSize: Int?
 
+    /// How the line begins that begins such a file.
+    static let begin = Array("=ybegin ".utf8)
+
     package init() {}
 
     /// The name in a line that begins such a file; nil for any other line.
     package static func name(inBegin line: [UInt8]) -> [UInt8]? {
-        guard line.starts(with: "=ybegin ".utf8), value("size", in: line) != nil else { return nil }
+        guard line.starts(with: begin), value("size", in: line) != nil else { return nil }
         // The name is the last word and may have blanks in it.
         let mark = Array(" name=".utf8)
         guard line.count >= mark.count else { return nil }

@@ -1,5 +1,5 @@
 /// Reads a message as `MessageParser` does, and gives bodies decoded: the octets of its `body` events are those that the
-/// encoded ones, whose place they tell, mean. What is wrong with an encoding is among the defects of its part.
+/// encoded ones, whose place they tell, mean. What is outside of the parts comes as it is. What is wrong with an encoding is among the defects of its part.
 package struct DecodingParser {
     private var parser: MessageParser
     private var bodies: Bodies
@@ -48,7 +48,7 @@ package struct DecodingParser {
                 flush(receive)
                 receive(.partEnd(body: body, lines: lines, defects.union(decoder?.defects ?? [])))
                 decoder = nil
-            case .field: receive(event)
+            case .field, .outside: receive(event)
             }
         }
 

@@ -46,6 +46,8 @@ package struct Defects: OptionSet, Hashable, Sendable {
     package static let noDate = Defects(rawValue: 1 << 39)
     package static let tooManyAddresses = Defects(rawValue: 1 << 40)
     package static let tooManyFiles = Defects(rawValue: 1 << 41)
+    package static let malformedField = Defects(rawValue: 1 << 42)
+    package static let noHeader = Defects(rawValue: 1 << 43)
 
     /// A kind of defect: its word for programs, what it means, and where that is written.
     package struct Kind: Sendable {
@@ -91,6 +93,12 @@ package struct Defects: OptionSet, Hashable, Sendable {
             source: "RFC 5322 §2.1, RFC 2046 §5.1"
         ),
         Kind(
+            defect: .noHeader,
+            name: "no-header",
+            text: "a message has no header",
+            source: "RFC 5322 §2.1, §3.6"
+        ),
+        Kind(
             defect: .repeatedField,
             name: "repeated-field",
             text: "a field that may come once comes again",
@@ -101,6 +109,12 @@ package struct Defects: OptionSet, Hashable, Sendable {
             name: "invalid-type",
             text: "Content-Type has no type and subtype",
             source: "RFC 2045 §5.1"
+        ),
+        Kind(
+            defect: .malformedField,
+            name: "malformed-field",
+            text: "Content-Type, Content-Disposition or Content-Transfer-Encoding is not written as it must be",
+            source: "RFC 2045 §5.1, §6.1, RFC 2183 §2"
         ),
         Kind(
             defect: .repeatedParameter,
@@ -318,6 +332,7 @@ extension Defects {
             }
         }
         if content.hasInvalidType { insert(.invalidType) }
+        if content.hasMalformedField { insert(.malformedField) }
         for value in [content.type, content.disposition].compactMap({ $0 }) {
             if value.hasMoreParameters { insert(.tooManyParameters) }
             let names = Set(value.parameters.map { $0.name.map(ASCII.lower) })
@@ -327,7 +342,8 @@ extension Defects {
             let plain: [StaticString] = ["7bit", "8bit", "binary"]
             let isPlain = plain.contains { ASCII.equal(encoding, $0) }
             if content.isMultipart || content.isMessage {
-                if !isPlain { insert(.encodedComposite) }
+                // Messages in UTF-8 may be encoded (RFC 6532 §3.7).
+                if !isPlain, !ASCII.equal(content.type.value, "message/global") { insert(.encodedComposite) }
             } else if !isPlain, content.encoding == .identity {
                 insert(.unknownEncoding)
             }

@@ -25,6 +25,9 @@ package enum MessageEvent {
     /// Octets of the body of a part that has no parts; valid during the call. Where the pieces are cut depends on the
     /// pieces that the parser was fed.
     case body(at: Int, UnsafeRawBufferPointer)
+    /// Octets of a multipart that belong to no part: before the first, behind the last, or of one that has none; valid during
+    /// the call.
+    case outside(at: Int, UnsafeRawBufferPointer)
     /// The part ends: its body without the line end that belongs to the delimiter behind it, the line ends in the body,
     /// and what is wrong with the part.
     case partEnd(body: Range<Int>, lines: Int, Defects)

@@ -10,13 +10,20 @@ package struct MessageParser {
         let start: Int
         let isMessage: Bool
         let isInDigest: Bool
+        /// Line ends before it.
+        let startLines: Int
         var isInHeader = true
+        /// Whether a line of the header is a field.
+        var hasField = false
+        /// Lines of the header before the first field that can't belong to one.
+        var strayLines = 0
         /// Whether the body's octets belong to parts within it.
         var isComposite = false
         var isDigest = false
         var isSevenBit = true
         /// `--` and the boundary, of a multipart whose last delimiter has not come.
         var delimiter: [UInt8]?
+        var isMultipart = false
         var hasPart = false
         var bodyStart = 0
         /// Where the last part within it ended.
@@ -45,9 +52,9 @@ package struct MessageParser {
     private var headerIsCut = false
     private var headerOctets = 0
 
-    /// A delimiter has at most 72 octets (RFC 2046 §5.1.1); be generous, and allow for blanks behind it.
-    private static let delimiterLimit = 512
-    private static let maximumBoundary = 200
+    /// A delimiter has at most 72 octets (RFC 2046 §5.1.1); be generous, and allow for blanks behind it. Octets.
+    private static let delimiterLimit = 2048
+    private static let maximumBoundary = 1000
 
     package init(limits: StructureLimits = StructureLimits()) { self.limits = limits }
 
@@ -82,7 +89,7 @@ package struct MessageParser {
     }
 
     private mutating func open(at start: Int, isMessage: Bool, isInDigest: Bool, _ receive: (MessageEvent) -> Void) {
-        stack.append(Open(start: start, isMessage: isMessage, isInDigest: isInDigest))
+        stack.append(Open(start: start, isMessage: isMessage, isInDigest: isInDigest, startLines: lineCount))
         lastEnd = 0
         receive(.partBegin(at: start, isMessage: isMessage))
     }
@@ -129,20 +136,22 @@ package struct MessageParser {
         var end = run.count
         if end > 0, run[end - 1] == ASCII.lineFeed { end -= 1 }
         if end > 0, run[end - 1] == ASCII.carriageReturn { end -= 1 }
-        if end > 0, isLeaf { receive(.body(at: offset, UnsafeRawBufferPointer(rebasing: run[..<end]))) }
+        if end > 0 { give(UnsafeRawBufferPointer(rebasing: run[..<end]), at: offset, receive) }
         held.append(contentsOf: run[end...])
     }
 
     private mutating func emitHeld(_ receive: (MessageEvent) -> Void) {
         guard !held.isEmpty else { return }
-        if isLeaf {
-            let start = offset - line.count - held.count
-            held.withUnsafeBytes { receive(.body(at: start, $0)) }
-        }
+        let start = offset - line.count - held.count
+        held.withUnsafeBytes { give($0, at: start, receive) }
         held.removeAll(keepingCapacity: true)
     }
 
-    private var isLeaf: Bool { stack.last.map { !$0.isComposite && !$0.isInHeader } ?? false }
+    /// Octets of the body of the last open part, or of what lies around the parts of a multipart.
+    private func give(_ octets: UnsafeRawBufferPointer, at start: Int, _ receive: (MessageEvent) -> Void) {
+        guard let last = stack.last, !last.isInHeader else { return }
+        receive(last.isComposite ? .outside(at: start, octets) : .body(at: start, octets))
+    }
 
     // MARK: Lines
 
@@ -151,6 +160,11 @@ package struct MessageParser {
         let end = rest.firstIndex(of: ASCII.lineFeed)
         let piece = UnsafeRawBufferPointer(rebasing: rest[..<(end.map { $0 + 1 } ?? rest.count)])
         guard isInHeader else { return takeCandidate(piece, receive) }
+        if isTooLongForNoHeader(piece) {
+            endWithoutHeader(receive)
+            isPlainLine = true
+            return 0
+        }
         _ = scan(piece)
         // A long line is cut, but not its end.
         let room = max(Self.delimiterLimit, limits.header - header.count) - line.count
@@ -199,11 +213,12 @@ package struct MessageParser {
             lastEnd = 0
         } else if isInHeader {
             let isEnd = content.isEmpty && hasEnd && offset - lineStart <= 2
+            let hasHeader = isHeaderLine(content)
             let length = hasEnd ? offset - lineStart - content.count : 0
             keepHeaderLine(contentCount: content.count)
             line.removeAll(keepingCapacity: line.capacity <= 4096)
             lastEnd = min(2, length)
-            if isEnd { endHeader(receive) }
+            if !hasHeader { endWithoutHeader(receive) } else if isEnd { endHeader(receive) }
         } else {
             flushLine(receive)
         }
@@ -228,6 +243,71 @@ package struct MessageParser {
         guard !stack[last].defects.contains(.headerTooLong) else { return }
         header += line
         headerOctets += line.count
+    }
+
+    // MARK: No header
+
+    /// Looks at a line of a header, or at the empty one at its end. False where by now it's clear that this is none: before
+    /// the first field it has two lines that can't belong to one, or no field follows.
+    private mutating func isHeaderLine(_ line: ArraySlice<UInt8>) -> Bool {
+        guard let last = stack.indices.last, !stack[last].hasField else { return true }
+        if Self.beginsField(line) {
+            stack[last].hasField = true
+        } else if line.isEmpty {
+            return stack[last].strayLines == 0 || !isHeaderKept
+        } else if !Self.isMailboxLine(line) {
+            stack[last].strayLines += 1
+            return stack[last].strayLines < 2 || !isHeaderKept
+        }
+        return true
+    }
+
+    /// A name of printable characters and a colon (RFC 5322 §2.2), with blanks between (§4.5).
+    private static func beginsField(_ line: ArraySlice<UInt8>) -> Bool {
+        let name = line.prefix(1000).prefix { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: ":") }
+        return !name.isEmpty && line[name.endIndex...].prefix(1000).first { !ASCII.isBlank($0) } == UInt8(ascii: ":")
+    }
+
+    /// The line that an mbox has before a message.
+    private static func isMailboxLine(_ line: ArraySlice<UInt8>) -> Bool {
+        line.starts(with: "From ".utf8) || line.starts(with: ">From ".utf8)
+    }
+
+    /// Whether nothing of the header was left out because of a limit.
+    private var isHeaderKept: Bool { stack.last.map { !$0.defects.contains(.headerTooLong) } ?? false }
+
+    /// Whether a line that goes on with these octets is longer than what is kept of a header, in which no field is so far,
+    /// and is none itself.
+    private func isTooLongForNoHeader(_ piece: UnsafeRawBufferPointer) -> Bool {
+        guard let last = stack.last, !last.hasField, isHeaderKept, !headerIsCut else { return false }
+        let count = line.count + piece.count
+        guard header.count + count > limits.header || headerOctets + count > limits.headers else { return false }
+        return !Self.beginsField((line.prefix(2000) + piece.prefix(2000))[...])
+    }
+
+    /// What was taken for a header is the body: text without any header is text all the same.
+    private mutating func endWithoutHeader(_ receive: (MessageEvent) -> Void) {
+        let octets = header + line
+        line.removeAll(keepingCapacity: true)
+        takeForBody(receive)
+        var end = octets.count
+        if end > 0, octets[end - 1] == ASCII.lineFeed { end -= 1 }
+        if end > 0, octets[end - 1] == ASCII.carriageReturn { end -= 1 }
+        held = Array(octets[end...])
+        octets[..<end].withUnsafeBytes { give($0, at: offset - octets.count, receive) }
+    }
+
+    /// The last open part has no header: its body begins where it begins.
+    private mutating func takeForBody(_ receive: (MessageEvent) -> Void) {
+        guard let last = stack.indices.last else { return }
+        let bits = stack[last].bits
+        headerOctets -= header.count
+        header.removeAll(keepingCapacity: true)
+        stack[last].defects.remove(.headerLongLine)
+        stack[last].defects.insert(stack[last].isMessage ? .noHeader : .headerWithoutEnd)
+        interpretHeader(at: stack[last].start, receive)
+        stack[last].bits = bits
+        stack[last].linesBefore = stack[last].startLines
     }
 
     // MARK: Delimiters
@@ -299,7 +379,8 @@ package struct MessageParser {
     }
 
     private mutating func enterMultipart(_ content: ContentFields, at last: Int) {
-        let boundary = content.type["boundary"] ?? []
+        // It ends in no blank (RFC 2046 §5.1.1), and behind delimiters they don't count.
+        let boundary = ASCII.trim((content.type["boundary"] ?? [])[...])
         guard !boundary.isEmpty else {
             stack[last].defects.insert(.noBoundary)
             return
@@ -310,6 +391,7 @@ package struct MessageParser {
         if stack.contains(where: { $0.delimiter == delimiter }) { stack[last].defects.insert(.sameBoundary) }
         stack[last].delimiter = delimiter
         stack[last].isComposite = true
+        stack[last].isMultipart = true
         stack[last].isDigest = ASCII.equal(content.type.value, "multipart/digest")
     }
 
@@ -332,6 +414,7 @@ package struct MessageParser {
             )
         }
         var defects = Defects(block, content)
+        if stack[last].isMessage, !stack[last].hasField { defects.insert(.noHeader) }
         if stack[last].bits >= 0x80, String(validating: block.octets, as: UTF8.self) == nil {
             defects.insert(.headerNotUTF8)
         }
@@ -348,17 +431,31 @@ package struct MessageParser {
 
     // MARK: Ends
 
+    /// The last open part ends in its header.
+    private mutating func closeHeader(at position: Int, lines: Int, _ receive: (MessageEvent) -> Void) {
+        guard let last = stack.indices.last else { return }
+        let start = stack[last].start
+        if !stack[last].hasField, stack[last].strayLines > 0, isHeaderKept {
+            let octets = header.prefix(max(0, position - start))
+            takeForBody(receive)
+            octets.withUnsafeBytes { give($0, at: start, receive) }
+            return
+        }
+        if position > start { stack[last].defects.insert(.headerWithoutEnd) }
+        interpretHeader(at: max(start, position), receive)
+        stack[last].linesBefore = lines
+    }
+
     private mutating func closeLast(at position: Int, lines: Int, _ receive: (MessageEvent) -> Void) {
         guard let last = stack.indices.last else { return }
         if stack[last].isInHeader {
-            if position > stack[last].start { stack[last].defects.insert(.headerWithoutEnd) }
-            interpretHeader(at: max(stack[last].start, position), receive)
-            stack[last].linesBefore = lines
+            closeHeader(at: position, lines: lines, receive)
         }
         let open = stack.removeLast()
         var defects = open.defects
         if !open.isComposite, open.isSevenBit, open.bits >= 0x80 { defects.insert(.eightBitBody) }
-        if open.isComposite, open.delimiter != nil { defects.insert(open.hasPart ? .noFinalBoundary : .noPart) }
+        if open.isMultipart, !open.hasPart { defects.insert(.noPart) }
+        if open.isMultipart, open.hasPart, open.delimiter != nil { defects.insert(.noFinalBoundary) }
         let end = max(open.bodyStart, open.floor, position)
         if let parent = stack.indices.last { stack[parent].floor = end }
         receive(.partEnd(body: open.bodyStart..<end, lines: max(0, lines - open.linesBefore), defects))

@@ -56,30 +56,52 @@ package struct ContentFields: Sendable, Equatable {
     package var location: [UInt8]?
     /// Whether there is a Content-Type that names no type and subtype.
     package var hasInvalidType = false
+    /// Whether a field was read although its grammar doesn't allow what stands there.
+    package var hasMalformedField = false
 
     package init() {}
 
     package init(_ header: HeaderBlock, isInDigest: Bool = false) {
         if let field = header.first("content-type") {
-            let type = ParameterizedValue(field: field)
-            // A type without a subtype is as none (RFC 2045 §5.2).
-            if type.value.contains(UInt8(ascii: "/")), type.value.last != UInt8(ascii: "/") {
-                self.type = type
-            } else {
-                hasInvalidType = true
-            }
+            read(type: field)
         } else if isInDigest {
             type = ParameterizedValue(value: Array("message/rfc822".utf8))
         }
         identifier = header.first("content-id")
         description = header.first("content-description")
-        transferEncoding = header.first("content-transfer-encoding").map { Array(ASCII.trim($0[...])) }
+        transferEncoding = header.first("content-transfer-encoding").map { field in
+            let (word, isAlone) = FieldScanner.word(field)
+            hasMalformedField = hasMalformedField || !isAlone
+            return word
+        }
         md5 = header.first("content-md5")
-        disposition = header.first("content-disposition").map { ParameterizedValue(field: $0) }
+        disposition = header.first("content-disposition").map { field in
+            var disposition = ParameterizedValue(field: field)
+            // What names no disposition is as one that isn't known (RFC 2183 §2.8).
+            if disposition.value.isEmpty { disposition.value = Array("attachment".utf8) }
+            return disposition
+        }
+        hasMalformedField = hasMalformedField || type.isMalformed || disposition?.isMalformed == true
         language = (header.first("content-language") ?? []).split(separator: UInt8(ascii: ",")).map {
             Array(ASCII.trim($0))
         }
         location = header.first("content-location")
+    }
+
+    /// A type without a subtype is as none (RFC 2045 §5.2), but for its parameters, and where a boundary says that there are
+    /// parts.
+    private mutating func read(type field: [UInt8]) {
+        let type = ParameterizedValue(field: field)
+        let slash = type.value.firstIndex(of: UInt8(ascii: "/"))
+        guard slash == nil || slash == 0 || slash == type.value.count - 1 else {
+            self.type = type
+            return
+        }
+        hasInvalidType = true
+        let isMultipart =
+            ASCII.equal(type.value.prefix { $0 != UInt8(ascii: "/") }, "multipart") && type["boundary"] != nil
+        if isMultipart { self.type.value = Array("multipart/mixed".utf8) }
+        if !type.parameters.isEmpty { self.type.parameters = type.parameters }
     }
 
     /// `text` of `text/plain`.
@@ -89,7 +111,12 @@ package struct ContentFields: Sendable, Equatable {
 
     package var isMultipart: Bool { ASCII.equal(mainType, "multipart") }
     package var isText: Bool { ASCII.equal(mainType, "text") }
-    package var isMessage: Bool { ASCII.equal(type.value, "message/rfc822") }
+    package var isMessage: Bool {
+        ASCII.equal(type.value, "message/rfc822") || ASCII.equal(type.value, "message/global")
+    }
+
+    /// Whether the octets are words for people, also where they're a multipart or a message that could not be looked into.
+    package var isReadable: Bool { isText || isMultipart || ASCII.equal(mainType, "message") }
 
     package var encoding: TransferDecoder.Encoding { TransferDecoder.Encoding(field: transferEncoding ?? []) }
     package var charset: Charset? { type["charset"].map { Charset($0) } ?? .utf8 }

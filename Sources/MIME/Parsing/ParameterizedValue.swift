@@ -18,6 +18,10 @@ package struct ParameterizedValue: Sendable, Equatable {
     /// Whether there are more parameters than are kept.
     package var hasMoreParameters = false
 
+    /// Whether it was read although its grammar doesn't allow what stands there: a parameter without a semicolon before
+    /// it, a value in quotes, or none.
+    package var isMalformed = false
+
     /// The most parameters that are kept.
     private static let maximumParameters = 200
 
@@ -26,21 +30,48 @@ package struct ParameterizedValue: Sendable, Equatable {
         self.parameters = parameters
     }
 
-    /// Reads an unfolded field value. Never fails: what makes no sense is left out.
+    /// Reads an unfolded field value. Never fails: what makes no sense is left out. Without a value before the parameters,
+    /// `value` is empty.
     package init(field: [UInt8]) {
         var scanner = FieldScanner(field)
-        value = scanner.token()
-        scanner.skipBlanks()
-        if scanner.take(UInt8(ascii: "/")) { value += [UInt8(ascii: "/")] + scanner.token() }
+        value = []
+        parameters = []
+        readValue(&scanner)
         var pieces: [MIMEParameter] = []
-        while pieces.count < Self.maximumParameters, scanner.skip(past: UInt8(ascii: ";")) {
-            let name = scanner.token()
-            scanner.skipBlanks()
-            guard !name.isEmpty, scanner.take(UInt8(ascii: "=")) else { continue }
-            pieces.append(MIMEParameter(name: name, value: scanner.wordOrQuoted()))
+        while pieces.count < Self.maximumParameters {
+            let isSeparated = scanner.skipSeparators()
+            // A parameter may begin where the semicolon before it is missing.
+            let before = scanner
+            if let piece = scanner.parameter() {
+                if !isSeparated { isMalformed = true }
+                pieces.append(piece)
+            } else {
+                scanner = before
+                if !scanner.isAtEnd { isMalformed = true }
+                guard scanner.skipTo(UInt8(ascii: ";")) else { break }
+            }
         }
         parameters = Self.join(pieces)
         hasMoreParameters = pieces.count == Self.maximumParameters
+    }
+
+    /// What stands before the parameters.
+    private mutating func readValue(_ scanner: inout FieldScanner) {
+        let start = scanner
+        if let quoted = scanner.quoted() {
+            value = Array(ASCII.trim(quoted[...]))
+            isMalformed = true
+            return
+        }
+        value = scanner.token()
+        scanner.skipBlanks()
+        if scanner.take(UInt8(ascii: "/")) {
+            value += [UInt8(ascii: "/")] + scanner.token()
+        } else if scanner.isNext(UInt8(ascii: "=")) {
+            value = []
+            isMalformed = true
+            scanner = start
+        }
     }
 
     /// The value of a parameter, by its name in any case.
@@ -92,99 +123,5 @@ package struct ParameterizedValue: Sendable, Equatable {
             ASCII.isLetter(octet) || ASCII.isDigit(octet)
                 ? [octet] : [UInt8(ascii: "%"), digits[Int(octet >> 4)], digits[Int(octet & 15)]]
         }
-    }
-}
-
-/// Reads tokens and quoted strings of structured fields (RFC 2045 §5.1).
-struct FieldScanner {
-    private var rest: ArraySlice<UInt8>
-    private var hasComments = true
-
-    init(_ field: [UInt8]) { rest = field[...] }
-
-    mutating func token() -> [UInt8] {
-        skipBlanks()
-        let token = rest.prefix { octet in
-            octet > 0x20 && octet != 0x7F && !Self.specials.contains(octet)
-        }
-        rest = rest[token.endIndex...]
-        return Array(token)
-    }
-
-    private static let specials = Set("()<>@,;:\\\"/[]?=".utf8)
-
-    mutating func wordOrQuoted() -> [UInt8] {
-        skipBlanks()
-        guard rest.first == ASCII.quote else {
-            // Names with blanks or slashes that nobody quoted are common.
-            let word = rest.prefix { $0 != UInt8(ascii: ";") && ($0 != UInt8(ascii: "(") || !hasComments) }
-            rest = rest[word.endIndex...]
-            return Array(ASCII.trim(word))
-        }
-        rest.removeFirst()
-        var text: [UInt8] = []
-        while let octet = rest.popFirst(), octet != ASCII.quote {
-            if octet == ASCII.backslash, let next = rest.popFirst() {
-                text.append(next)
-            } else {
-                text.append(octet)
-            }
-        }
-        return text
-    }
-
-    mutating func take(_ octet: UInt8) -> Bool {
-        guard rest.first == octet else { return false }
-        rest.removeFirst()
-        return true
-    }
-
-    /// Goes behind the next such octet outside of comments and quoted strings; false where there is none.
-    mutating func skip(past octet: UInt8) -> Bool {
-        while let first = rest.first {
-            if first == UInt8(ascii: "("), skipComment() { continue }
-            if first == ASCII.quote {
-                _ = wordOrQuoted()
-                continue
-            }
-            rest.removeFirst()
-            if first == octet { return true }
-        }
-        return false
-    }
-
-    /// White space and comments.
-    mutating func skipBlanks() {
-        while let first = rest.first {
-            if first == UInt8(ascii: "("), skipComment() { continue }
-            guard ASCII.isWhitespace(first) else { return }
-            rest.removeFirst()
-        }
-    }
-
-    /// Goes behind the comment that begins here; false for a parenthesis that nothing closes, which then is an octet like
-    /// others, as are all that follow: so none is looked at twice.
-    private mutating func skipComment() -> Bool {
-        guard hasComments else { return false }
-        var depth = 0
-        var isEscaped = false
-        for index in rest.indices {
-            let octet = rest[index]
-            if isEscaped {
-                isEscaped = false
-            } else if octet == ASCII.backslash {
-                isEscaped = true
-            } else if octet == UInt8(ascii: "(") {
-                depth += 1
-            } else if octet == UInt8(ascii: ")") {
-                depth -= 1
-                if depth == 0 {
-                    rest = rest[(index + 1)...]
-                    return true
-                }
-            }
-        }
-        hasComments = false
-        return false
     }
 }

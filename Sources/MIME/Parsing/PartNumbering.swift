@@ -34,7 +34,7 @@ package struct PartNumbering: Sendable {
                 stack.append(Open(path: path + [stack[last].children], isMessage: false))
             }
         case .partEnd: _ = stack.popLast()
-        case .field, .headerEnd, .body: break
+        case .field, .headerEnd, .body, .outside: break
         }
     }
 

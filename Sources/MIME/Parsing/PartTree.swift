@@ -9,7 +9,7 @@ package struct PartTree {
         switch event {
         case .partBegin(let start, let isMessage):
             open.append((MessagePart(header: start..<start, body: start..<start), isMessage))
-        case .field, .body: break
+        case .field, .body, .outside: break
         case .headerEnd(let end, let block, let content):
             guard let last = open.indices.last else { return }
             open[last].part.header = open[last].part.header.lowerBound..<end

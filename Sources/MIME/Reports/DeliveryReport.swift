@@ -11,6 +11,8 @@ package struct DeliveryReport: Sendable, Equatable {
         package var final: ReportValue?
         /// nil where it's none that is known.
         package var action: Action?
+        /// An action that is none of those, as it is written.
+        package var otherAction: String?
         /// The code of RFC 3463, such as `5.1.1`, without the comment behind it; nil where it's none.
         package var status: String?
         package var remoteMTA: ReportValue?
@@ -43,7 +45,8 @@ package struct DeliveryReport: Sendable, Equatable {
     /// Reads the decoded body of the part; nil for one without fields. Lenient: fields that make no sense count as missing.
     package init?(reading body: [UInt8]) {
         let fields = ReportFields(body, maximum: Self.maximum + 1)
-        guard let first = fields.blocks.first else { return nil }
+        guard let start = fields.blocks.first else { return nil }
+        let (first, others) = Self.split(start)
         envelopeID = first.text("original-envelope-id")
         reportingMTA = first.reportValue("reporting-mta")
         gateway = first.reportValue("dsn-gateway")
@@ -52,8 +55,55 @@ package struct DeliveryReport: Sendable, Equatable {
         extensions = first.others(than: [
             "original-envelope-id", "reporting-mta", "dsn-gateway", "received-from-mta", "arrival-date",
         ])
-        recipients = fields.blocks.dropFirst().map { Recipient($0) }
-        hasMoreRecipients = fields.hasMore
+        var blocks = others
+        var hasOne = false
+        for block in fields.blocks.dropFirst() {
+            let (message, recipients) = Self.split(block)
+            // Many reports have an empty line too many, within what they say of a recipient.
+            if hasOne, recipients.isEmpty, let last = blocks.popLast() {
+                blocks.append(Self.joined(last, message))
+                hasOne = false
+                continue
+            }
+            blocks += recipients
+            hasOne = recipients.count == 1
+        }
+        recipients = blocks.prefix(Self.maximum).map { Recipient($0) }
+        hasMoreRecipients = fields.hasMore || blocks.count > Self.maximum
+    }
+
+    private static let recipientFields: [StaticString] = ["original-recipient", "final-recipient", "action", "status"]
+
+    /// What of a block is about the message and about each recipient: the empty lines between are often missing. Without
+    /// a field that names a recipient there is none.
+    private static func split(_ block: HeaderBlock) -> (message: HeaderBlock, recipients: [HeaderBlock]) {
+        var starts: [Int] = []
+        var seen: Set<Int> = []
+        var firstKind = 0
+        for field in block.fields {
+            let name = block.name(of: field)
+            guard let kind = recipientFields.firstIndex(where: { ASCII.equal(name, $0) }) else { continue }
+            // The first two name the recipient, in any order; one of them again is another's, as is what began this one's.
+            if starts.isEmpty || seen.contains(kind) && (kind < 2 || kind == firstKind) {
+                starts.append(field.whole.lowerBound)
+                seen = []
+                firstKind = kind
+            }
+            seen.insert(kind)
+        }
+        guard let first = starts.first else { return (block, []) }
+        let ends = starts.dropFirst() + [block.octets.count]
+        let blocks = zip(starts, ends).map { HeaderBlock(Array(block.octets[$0..<$1])) }
+        let recipients = blocks.filter { $0.first("final-recipient") != nil || $0.first("original-recipient") != nil }
+        return (recipients.isEmpty ? block : HeaderBlock(Array(block.octets[..<first])), recipients)
+    }
+
+    /// The fields of both, where the second has none that the first has.
+    private static func joined(_ block: HeaderBlock, _ other: HeaderBlock) -> HeaderBlock {
+        let names = Set(block.fields.map { block.name(of: $0).map(ASCII.lower) })
+        guard other.fields.allSatisfy({ !names.contains(other.name(of: $0).map(ASCII.lower)) }) else { return block }
+        let end = block.octets.last == ASCII.lineFeed ? [] : [ASCII.lineFeed]
+        return HeaderBlock(block.octets + end + other.octets)
     }
 
     /// The part's body. Throws for line breaks in a value, and where there is nothing about the message or a recipient: the
@@ -82,6 +132,7 @@ extension DeliveryReport.Recipient {
         original = block.reportValue("original-recipient")
         final = block.reportValue("final-recipient")
         action = block.first("action").flatMap { Self.action($0) }
+        if action == nil { otherAction = block.text("action") }
         status = block.first("status").flatMap { Self.status($0) }
         remoteMTA = block.reportValue("remote-mta")
         diagnostic = block.reportValue("diagnostic-code")
@@ -118,7 +169,7 @@ extension DeliveryReport.Recipient {
         var block = HeaderBuilder()
         try block.add("Original-Recipient", report: original?.field)
         try block.add("Final-Recipient", report: final?.field)
-        try block.add("Action", report: action?.rawValue)
+        try block.add("Action", report: action?.rawValue ?? otherAction)
         try block.add("Status", report: status)
         try block.add("Remote-MTA", report: remoteMTA?.field)
         try block.add("Diagnostic-Code", report: diagnostic?.field)

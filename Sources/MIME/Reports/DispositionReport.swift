@@ -49,7 +49,7 @@ package struct DispositionReport: Sendable, Equatable {
         isManualAction = ASCII.equal(scanner.token(), "manual-action")
         scanner.skipBlanks()
         if scanner.take(UInt8(ascii: "/")) { isSentManually = ASCII.equal(scanner.token(), "mdn-sent-manually") }
-        guard scanner.skip(past: UInt8(ascii: ";")) else { return }
+        guard scanner.skipTo(UInt8(ascii: ";")), scanner.take(UInt8(ascii: ";")) else { return }
         kind = Kind(rawValue: String(decoding: scanner.token().map(ASCII.lower), as: UTF8.self))
         scanner.skipBlanks()
         guard scanner.take(UInt8(ascii: "/")) else { return }

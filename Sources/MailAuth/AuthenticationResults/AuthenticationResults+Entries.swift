@@ -1,3 +1,5 @@
+/// Readers take the values of these properties for domains, and addresses at domains. So what is neither, such as the name that
+/// a client gave, is left out.
 extension AuthenticationResults.Entry {
     /// What a DKIM signature says (RFC 8601 §2.7.1, and header.b of RFC 6008 §4).
     package init(_ outcome: DKIMOutcome) {
@@ -35,15 +37,19 @@ extension AuthenticationResults.Entry {
 
     /// What SPF says of a client (RFC 8601 §2.7.2).
     package init(_ outcome: SPFOutcome, of query: SPFQuery) {
-        let property: AuthenticationResults.Property =
-            query.identity == .helo
-            ? .init("smtp", "helo", query.helo)
-            : .init("smtp", "mailfrom", query.localPart == Array("postmaster".utf8) ? query.domain : query.sender)
+        var properties: [AuthenticationResults.Property] = []
+        switch query.identity {
+        case .helo:
+            if MailDomain.hostName(query.helo) != nil { properties = [.init("smtp", "helo", query.helo)] }
+        case .mailFrom:
+            let sender = query.localPart == Array("postmaster".utf8) ? query.domain : query.sender
+            if MailDomain.hostName(query.domain) != nil { properties = [.init("smtp", "mailfrom", sender)] }
+        }
         self.init(
             method: "spf",
             result: outcome.result.rawValue,
             reason: outcome.result == .pass || outcome.result == .none ? nil : Array(outcome.reason.utf8),
-            properties: [property]
+            properties: properties
         )
     }
 
@@ -59,7 +65,7 @@ extension AuthenticationResults.Entry {
             method: "dmarc",
             result: outcome.result.rawValue,
             comment: comment,
-            properties: outcome.domain.isEmpty ? [] : [.init("header", "from", outcome.domain)]
+            properties: MailDomain.hostName(outcome.domain) == nil ? [] : [.init("header", "from", outcome.domain)]
         )
     }
 }

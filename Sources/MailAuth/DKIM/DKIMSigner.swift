@@ -26,8 +26,7 @@ package struct SigningKey: Sendable {
 
     /// - Throws: when the name or the key can't be used.
     package init(domain: [UInt8], selector: [UInt8], key: PrivateKey) throws(DKIMSigningError) {
-        guard let domainName = MailDomain.name(domain), let selectorName = MailDomain.name(selector),
-            !(domain + selector).contains(UInt8(ascii: ";")),
+        guard let domainName = MailDomain.hostName(domain), let selectorName = MailDomain.hostName(selector),
             (try? DomainName(labels: selectorName.labels + [Array("_domainkey".utf8)[...]] + domainName.labels)) != nil
         else { throw .badName }
         switch key.kind {
@@ -158,7 +157,7 @@ package struct DKIMSigner: Sendable {
     private func checkIdentity() throws(DKIMSigningError) {
         guard let identity else { return }
         guard let at = identity.lastIndex(of: UInt8(ascii: "@")),
-            let host = MailDomain.name(Array(identity[(at + 1)...])), let domain = MailDomain.name(key.domain),
+            let host = MailDomain.hostName(Array(identity[(at + 1)...])), let domain = MailDomain.hostName(key.domain),
             host.isSubdomain(of: domain)
         else { throw .badIdentity }
     }

@@ -12,6 +12,21 @@ package enum MailDomain {
         return try? DomainName(labels: text.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false))
     }
 
+    /// As `name`, but nil too where a label has other characters than letters, digits, hyphens and underscores, or a hyphen
+    /// at an end: in tags, addresses and results, such text is no domain (RFC 5321 §4.1.2; underscores are what selectors and
+    /// names of services have).
+    package static func hostName(_ text: [UInt8]) -> DomainName? {
+        // Other dots than the ASCII one would become it.
+        let dots = text.count { $0 == UInt8(ascii: ".") }
+        guard let name = name(text), name.labelCount == dots + 1 else { return nil }
+        let hyphen = UInt8(ascii: "-")
+        let isHost = name.labels.allSatisfy { label in
+            label.allSatisfy { isDomainOctet($0) && $0 != UInt8(ascii: ".") } && label.first != hyphen
+                && label.last != hyphen
+        }
+        return isHost ? name : nil
+    }
+
     /// Letters, digits, hyphens, underscores and dots: what readers of mail can't take for anything but a domain's.
     static func isDomainOctet(_ octet: UInt8) -> Bool {
         ASCII.isLetter(octet) || ASCII.isDigit(octet) || "-_.".utf8.contains(octet)

@@ -73,10 +73,10 @@ struct SignatureTags {
     func key() throws(SignatureFault) -> (domain: [UInt8], selector: [UInt8], name: DomainName) {
         let domain = try required("d")
         let selector = try required("s")
-        guard let domainName = MailDomain.name(domain), domainName.labelCount >= 1 else {
+        guard let domainName = MailDomain.hostName(domain) else {
             throw SignatureFault(.neutral, "d= is not a domain")
         }
-        guard let selectorName = MailDomain.name(selector) else {
+        guard let selectorName = MailDomain.hostName(selector) else {
             throw SignatureFault(.neutral, "s= is not a selector")
         }
         let infix = Array("_domainkey".utf8)
@@ -111,7 +111,7 @@ struct SignatureTags {
         guard let identity = QuotedText.decode(value), let at = identity.lastIndex(of: UInt8(ascii: "@")) else {
             throw SignatureFault(.neutral, "i= is not an address")
         }
-        guard let host = MailDomain.name(Array(identity[(at + 1)...])), let domain = MailDomain.name(domain),
+        guard let host = MailDomain.hostName(Array(identity[(at + 1)...])), let domain = MailDomain.hostName(domain),
             host.isSubdomain(of: domain)
         else { throw SignatureFault(.permerror, "the domain of i= is not that of d=, nor below it") }
         return identity

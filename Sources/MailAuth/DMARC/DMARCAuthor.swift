@@ -47,7 +47,7 @@ package enum DMARCAuthor: Sendable, Hashable, CustomStringConvertible {
     }
 
     private static func isDomain(_ host: [UInt8]) -> Bool {
-        !host.isEmpty && host.allSatisfy(MailDomain.isDomainOctet)
+        host.allSatisfy { $0 < 0x80 } && MailDomain.hostName(host) != nil
     }
 
     package var description: String {

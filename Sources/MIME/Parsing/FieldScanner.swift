@@ -1,0 +1,250 @@
+/// Reads tokens, quoted strings and parameters of structured fields (RFC 2045 §5.1), and of what people write for them.
+/// Takes time in proportion to the octets.
+struct FieldScanner {
+    private var rest: ArraySlice<UInt8>
+    /// Whether the parentheses that are open so far are closed somewhere.
+    private var hasComments = true
+
+    init(_ field: [UInt8]) { rest = field[...] }
+
+    // MARK: Words
+
+    mutating func token() -> [UInt8] {
+        skipBlanks()
+        let token = rest.prefix(while: Self.isTokenCharacter)
+        rest = rest[token.endIndex...]
+        return Array(token)
+    }
+
+    private static func isTokenCharacter(_ octet: UInt8) -> Bool {
+        octet > 0x20 && octet != 0x7F && !specials.contains(octet)
+    }
+
+    private static let specials = Set("()<>@,;:\\\"/[]?=".utf8)
+
+    /// The text of a quoted string, where one begins here.
+    mutating func quoted() -> [UInt8]? {
+        skipBlanks()
+        return takeQuoted()
+    }
+
+    private mutating func takeQuoted() -> [UInt8]? {
+        guard rest.first == ASCII.quote else { return nil }
+        rest.removeFirst()
+        var text: [UInt8] = []
+        while let octet = rest.popFirst(), octet != ASCII.quote {
+            text.append(octet == ASCII.backslash ? rest.popFirst() ?? octet : octet)
+        }
+        return text
+    }
+
+    /// The first word of a field, such as of Content-Transfer-Encoding, in quotes or not; the whole field where it has
+    /// none. And whether it's alone, comments aside, as it should be.
+    static func word(_ field: [UInt8]) -> (word: [UInt8], isAlone: Bool) {
+        var scanner = FieldScanner(field)
+        let quoted = scanner.quoted()
+        let word = quoted.map { Array(ASCII.trim($0[...])) } ?? scanner.token()
+        guard !word.isEmpty else { return (Array(ASCII.trim(field[...])), true) }
+        scanner.skipBlanks()
+        return (word, quoted == nil && scanner.rest.isEmpty)
+    }
+
+    // MARK: Parameters
+
+    /// What a value that nobody quoted may hold besides a token.
+    private enum Kind {
+        /// Blanks, parentheses and quotes.
+        case fileName
+        /// Parentheses without blanks before them: a boundary may have them, in quotes (RFC 2046 §5.1.1).
+        case boundary
+        case other
+
+        init(_ name: [UInt8]) {
+            let names: [(StaticString, Self)] = [("filename", .fileName), ("name", .fileName), ("boundary", .boundary)]
+            self = names.first { ASCII.equal(name, $0.0) }?.1 ?? .other
+        }
+    }
+
+    /// `name=value` (RFC 2045 §5.1); nil where no name is.
+    mutating func parameter() -> MIMEParameter? {
+        let name = token()
+        skipBlanks()
+        guard !name.isEmpty, take(UInt8(ascii: "=")) else { return nil }
+        return MIMEParameter(name: name, value: value(Kind(name)))
+    }
+
+    /// Semicolons, and commas and colons in their place; whether there was a semicolon.
+    mutating func skipSeparators() -> Bool {
+        var isSeparated = false
+        skipBlanks()
+        while let first = rest.first,
+            first == UInt8(ascii: ";") || first == UInt8(ascii: ",") || first == UInt8(ascii: ":")
+        {
+            isSeparated = isSeparated || first == UInt8(ascii: ";")
+            rest.removeFirst()
+            skipBlanks()
+        }
+        return isSeparated
+    }
+
+    private mutating func value(_ kind: Kind) -> [UInt8] {
+        rest = rest.drop(while: ASCII.isWhitespace)
+        let before = self
+        skipBlanks()
+        // Before a name nobody quoted, parentheses are a part of it.
+        if kind == .fileName, rest.first != ASCII.quote { self = before }
+        if kind == .fileName, let name = quotedName() { return name }
+        return takeQuoted() ?? unquoted(kind)
+    }
+
+    /// A file's name in quotes with quotes in it that should have been escaped; nil where it's a quoted string as others,
+    /// or too long to be sure.
+    private mutating func quotedName() -> [UInt8]? {
+        guard rest.first == ASCII.quote else { return nil }
+        var end = rest.dropFirst()
+        var text: [UInt8] = []
+        var hasQuotes = false
+        while text.count < Self.longestName, let octet = end.popFirst() {
+            if octet == ASCII.quote {
+                if Self.endsValue(end) {
+                    guard hasQuotes else { return nil }
+                    rest = end
+                    return text
+                }
+                hasQuotes = true
+            }
+            text.append(octet == ASCII.backslash ? end.popFirst() ?? octet : octet)
+        }
+        return nil
+    }
+
+    private static let longestName = 4096
+
+    /// Whether nothing of a value stands here any more, but another parameter or nothing does.
+    private static func endsValue(_ rest: ArraySlice<UInt8>) -> Bool {
+        let next = rest.prefix(1000).drop(while: ASCII.isWhitespace)
+        switch next.first {
+        case nil, UInt8(ascii: ";"), UInt8(ascii: ","): return true
+        case UInt8(ascii: "("): return next.startIndex > rest.startIndex
+        default: return beginsParameter(next)
+        }
+    }
+
+    /// A value that nobody quoted: names with blanks, slashes and parentheses are common.
+    private mutating func unquoted(_ kind: Kind) -> [UInt8] {
+        var text: [UInt8] = []
+        var lastComment: Int?
+        while let octet = rest.first, octet != UInt8(ascii: ";") {
+            let isBehindBlank = text.last.map(ASCII.isWhitespace) ?? false
+            if isBehindBlank, Self.beginsParameter(rest) { break }
+            let before = rest
+            if octet == UInt8(ascii: "("), skipComment() {
+                let isKept =
+                    switch kind {
+                    case .fileName: true
+                    case .boundary: !text.isEmpty && !isBehindBlank
+                    case .other: false
+                    }
+                if kind == .fileName, isBehindBlank { lastComment = text.count }
+                if isKept { text += before[..<rest.startIndex] }
+                continue
+            }
+            text.append(octet)
+            rest.removeFirst()
+        }
+        if let lastComment, ASCII.trim(text[...]).last == UInt8(ascii: ")"),
+            Self.hasExtension(ASCII.trim(text[..<lastComment]))
+        {
+            text.removeLast(text.count - lastComment)
+        }
+        var trimmed = ASCII.trim(text[...])
+        // A comma in the place of the semicolon.
+        if trimmed.last == UInt8(ascii: ","), let next = rest.first, next != UInt8(ascii: ";") {
+            trimmed = ASCII.trim(trimmed.dropLast())
+        }
+        return Array(trimmed)
+    }
+
+    /// Whether a file's name ends in what looks like `.pdf`.
+    private static func hasExtension(_ name: ArraySlice<UInt8>) -> Bool {
+        guard let dot = name.lastIndex(of: UInt8(ascii: ".")) else { return false }
+        let letters = name[(dot + 1)...]
+        return (1...5).contains(letters.count) && letters.allSatisfy { ASCII.isLetter($0) || ASCII.isDigit($0) }
+    }
+
+    /// The names of parameters that are taken for such without a semicolon before them.
+    private static let known: Set<[UInt8]> = Set(
+        [
+            "boundary", "charset", "creation-date", "delsp", "filename", "format", "method", "micalg",
+            "modification-date",
+            "name", "protocol", "read-date", "report-type", "reply-type", "size", "start", "start-info", "type",
+            "x-mac-creator",
+            "x-mac-type", "x-unix-mode",
+        ].map { Array($0.utf8) }
+    )
+
+    private static func beginsParameter(_ text: ArraySlice<UInt8>) -> Bool {
+        let token = text.prefix(24).prefix(while: isTokenCharacter)
+        let name = token.prefix { $0 != UInt8(ascii: "*") }
+        guard !name.isEmpty, text[token.endIndex...].first == UInt8(ascii: "=") else { return false }
+        return known.contains(name.map(ASCII.lower))
+    }
+
+    // MARK: What is between
+
+    mutating func take(_ octet: UInt8) -> Bool {
+        guard rest.first == octet else { return false }
+        rest.removeFirst()
+        return true
+    }
+
+    func isNext(_ octet: UInt8) -> Bool { rest.first == octet }
+
+    /// Goes to the next such octet outside of comments and quoted strings; false where there is none.
+    mutating func skipTo(_ octet: UInt8) -> Bool {
+        while let first = rest.first {
+            if first == UInt8(ascii: "("), skipComment() { continue }
+            if takeQuoted() != nil { continue }
+            if first == octet { return true }
+            rest.removeFirst()
+        }
+        return false
+    }
+
+    var isAtEnd: Bool { rest.isEmpty }
+
+    /// White space and comments.
+    mutating func skipBlanks() {
+        while let first = rest.first {
+            if first == UInt8(ascii: "("), skipComment() { continue }
+            guard ASCII.isWhitespace(first) else { return }
+            rest.removeFirst()
+        }
+    }
+
+    /// Goes behind the comment that begins here; false for a parenthesis that nothing closes, which then is an octet like
+    /// others, as are all that follow: so none is looked at twice.
+    private mutating func skipComment() -> Bool {
+        guard hasComments else { return false }
+        var depth = 0
+        var isEscaped = false
+        for index in rest.indices {
+            let octet = rest[index]
+            if isEscaped {
+                isEscaped = false
+            } else if octet == ASCII.backslash {
+                isEscaped = true
+            } else if octet == UInt8(ascii: "(") {
+                depth += 1
+            } else if octet == UInt8(ascii: ")") {
+                depth -= 1
+                if depth == 0 {
+                    rest = rest[(index + 1)...]
+                    return true
+                }
+            }
+        }
+        hasComments = false
+        return false
+    }
+}

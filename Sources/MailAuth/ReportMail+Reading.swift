@@ -1,0 +1,91 @@
+import MIME
+
+extension ReportMail {
+    /// The documents in which a report may be, in the order in which they should be tried: the octets themselves where they
+    /// are XML, JSON, gzip or ZIP, else what the parts of the mail hold that are one of those.
+    ///
+    /// - Parameter most: octets of all documents together; those beyond are left out.
+    static func documents(_ octets: [UInt8], most: Int) -> [[UInt8]] {
+        if isDocument(octets[...]) { return [octets] }
+        var parts = Parts(most: most)
+        var parser = DecodingParser()
+        octets.withUnsafeBytes { octets in parser.feed(octets) { parts.take($0) } }
+        parser.finish { parts.take($0) }
+        return parts.packed + parts.plain
+    }
+
+    /// The most octets of a mail whose report has so many: base64 makes four of three, and line ends come to that.
+    package static func mostOctets(ofReport octets: Int) -> Int { octets / 2 * 3 + 1 << 20 }
+
+    private static func isDocument(_ octets: ArraySlice<UInt8>) -> Bool {
+        if isPacked(octets) { return true }
+        let start = octets.starts(with: [0xEF, 0xBB, 0xBF]) ? octets.dropFirst(3) : octets
+        let first = start.first { !ASCII.isWhitespace($0) }
+        return first == UInt8(ascii: "<") || first == UInt8(ascii: "{")
+    }
+
+    private static func isPacked(_ octets: ArraySlice<UInt8>) -> Bool {
+        octets.starts(with: [0x1F, 0x8B]) || octets.starts(with: [0x50, 0x4B, 3, 4])
+    }
+
+    /// The bodies of parts that may be reports.
+    private struct Parts {
+        let most: Int
+        private(set) var packed: [[UInt8]] = []
+        /// Those that are documents as they are; text for people can look like that.
+        private(set) var plain: [[UInt8]] = []
+        private var body: [UInt8] = []
+        private var left: Int
+
+        init(most: Int) {
+            self.most = most
+            left = most
+        }
+
+        mutating func take(_ event: MessageEvent) {
+            switch event {
+            case .headerEnd: body = []
+            case .body(_, let octets):
+                guard octets.count <= left else { return }
+                left -= octets.count
+                body += octets
+            case .partEnd:
+                if ReportMail.isPacked(body[...]) {
+                    packed.append(body)
+                } else if ReportMail.isDocument(body[...]) {
+                    plain.append(body)
+                }
+                body = []
+            case .partBegin, .field, .outside: break
+            }
+        }
+    }
+}
+
+extension DMARCAggregateReport {
+    /// Reads a report as it arrived: the mail, or what is attached to it.
+    package init(arrived octets: [UInt8]) throws(DMARCReportError) {
+        var failure: DMARCReportError?
+        for document in ReportMail.documents(octets, most: ReportMail.mostOctets(ofReport: Self.maximumOctets)) {
+            do throws(DMARCReportError) {
+                try self.init(reading: document)
+                return
+            } catch { failure = failure ?? error }
+        }
+        throw failure ?? .notAReport
+    }
+}
+
+extension TLSReport {
+    /// Reads a report as it arrived: the mail, or what is attached to it.
+    package init(arrived octets: [UInt8]) throws(TLSReportError) {
+        var failure: TLSReportError?
+        for document in ReportMail.documents(octets, most: ReportMail.mostOctets(ofReport: Self.maximumOctets)) {
+            do throws(TLSReportError) {
+                try self.init(reading: document)
+                return
+            } catch { failure = failure ?? error }
+        }
+        throw failure ?? .notAReport
+    }
+}
