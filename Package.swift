@@ -216,12 +216,12 @@ let package = Package(
         tests("Daemon", ["CLinux", "DNS", "Network", logging, nioCore, nioPosix]),
         .target(
             name: "SimulatedDisk",
-            dependencies: ["Files", "Spool", nioCore, nioConcurrency],
+            dependencies: ["Files", nioCore, nioConcurrency],
             path: "Tests/SimulatedDisk",
             swiftSettings: settings
         ),
         tests("Files", [nioCore]),
-        tests("SimulatedDisk", ["Files", "Spool", nioCore]),
+        tests("SimulatedDisk", ["Files", nioCore]),
         .target(
             name: "SpoolSimulation",
             dependencies: ["Files", "SimulatedDisk", "SMTP", "Spool", nioCore, nioConcurrency],

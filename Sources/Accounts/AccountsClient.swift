@@ -52,7 +52,7 @@ package final class AccountsClient: Sendable {
         }
     }
 
-    /// Follows aliases to a mailbox, or to the addresses that mail goes on to.
+    /// Follows aliases to a mailbox, or to the addresses that mail is forwarded to.
     ///
     /// - Parameter address: without brackets.
     /// - Throws: `refused` with 5.1.1 when there is no such address, 5.4.6 when aliases loop.

@@ -7,9 +7,9 @@ package struct AccountDirectory: Sendable {
     package let domains: Set<String>
     private let firstDomain: String?
 
-    /// Aliases may lead to aliases, so many deep.
+    /// How deep aliases of aliases may nest.
     private static let maximumDepth = 10
-    /// All addresses that one alias may lead to.
+    /// The most addresses that one alias may expand to.
     private static let maximumTargets = 1000
 
     package init(accounts: AccountTable, aliases: AliasTable, domains: [String]) {

@@ -1,7 +1,7 @@
 import SMTP
 
 /// `etc/aliases`: `name: target, target`, where a name is `local-part` (in every domain of ours), `local-part@domain`,
-/// or `@domain` for all that has neither account nor alias. A line that begins with a space goes on with the one
+/// or `@domain` for all that has neither account nor alias. A line that begins with a space continues the one
 /// before it.
 package struct AliasTable: Sendable {
     private var targets: [String: [String]] = [:]

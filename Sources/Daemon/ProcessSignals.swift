@@ -22,7 +22,7 @@ final class ProcessSignals: Sendable {
         pthread_sigmask(SIG_BLOCK, &set, nil)
     }
 
-    /// Waits for signals, for ever.
+    /// Waits for signals; never returns.
     func wait() -> Never {
         var set = Self.set
         while true {

@@ -23,7 +23,7 @@ package struct Rights: Sendable {
     /// Gives up everything else, for good. Must be called before a second thread exists: most of this counts for the
     /// calling thread and those that it starts.
     ///
-    /// - Throws: `SetupError` when a right could not be given up: the daemon must not go on.
+    /// - Throws: `SetupError` when a right could not be dropped: the daemon must not start.
     func apply(user: String, logger: Logger) throws(SetupError) {
         guard CLinux_set_no_new_privs() == 0 else { throw SetupError("set no_new_privs") }
         if getuid() == 0 {

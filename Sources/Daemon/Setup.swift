@@ -55,7 +55,7 @@ package final class Setup {
 
     /// The server's certificate and key.
     ///
-    /// - Parameter protocols: what clients may choose by ALPN; where empty, it isn't looked at.
+    /// - Parameter protocols: what clients may negotiate by ALPN; where empty, ALPN is ignored.
     package func serverTLS(protocols: [String] = []) throws(SetupError) -> TLSContext {
         let settings = configuration.tls
         do {

@@ -124,7 +124,7 @@ package struct Base64Decoder: Sendable {
         }
     }
 
-    /// The end: looks whether the last group is complete.
+    /// The end: checks whether the last group is complete.
     package mutating func finish() {
         if count == 1 { defects.insert(.truncated) } else if count > 1 { defects.insert(.missingPadding) }
         count = 0

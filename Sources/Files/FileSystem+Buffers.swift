@@ -1,6 +1,11 @@
 import NIOCore
 
 extension FileSystem {
+    /// What is known of a name; a symbolic link is not followed.
+    package func status(_ path: String, in directory: FileHandle?) throws(FileError) -> FileStatus {
+        try status(path, in: directory, followingLinks: false)
+    }
+
     /// Writes the readable octets of a buffer.
     package func write(_ octets: ByteBuffer, to file: FileHandle, at offset: Int? = nil) throws(FileError) {
         var failure: FileError?

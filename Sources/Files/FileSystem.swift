@@ -51,19 +51,45 @@ package protocol FileSystem: Sendable {
         in newDirectory: FileHandle?
     ) throws(FileError)
 
+    /// Gives a file one more name.
+    ///
+    /// - Throws: `exists` where something has that name.
+    func link(
+        _ path: String,
+        in directory: FileHandle?,
+        to newPath: String,
+        in newDirectory: FileHandle?
+    ) throws(FileError)
+
     /// Removes a file's name.
     func remove(_ path: String, in directory: FileHandle?) throws(FileError)
+
+    /// Removes an empty directory.
+    func removeDirectory(_ path: String, in directory: FileHandle?) throws(FileError)
 
     /// The names in a directory, in no order, without `.` and `..`. All of them, or an error.
     func names(_ path: String, in directory: FileHandle?) throws(FileError) -> [[UInt8]]
 
-    /// What is known of a name; a symbolic link is not followed.
-    func status(_ path: String, in directory: FileHandle?) throws(FileError) -> FileStatus
+    /// What is known of a name: of what a symbolic link leads to, or of the link itself.
+    func status(_ path: String, in directory: FileHandle?, followingLinks: Bool) throws(FileError) -> FileStatus
 
     func status(of file: FileHandle) throws(FileError) -> FileStatus
 
+    /// Sets when a file was last changed. Seconds since 1970.
+    func setModified(_ file: FileHandle, seconds: Int64) throws(FileError)
+
     /// Takes an exclusive lock on an open file for as long as it is open; false where somebody else holds it.
     func lock(_ file: FileHandle) throws(FileError) -> Bool
+
+    /// The same lock, as soon as nobody else holds it.
+    func waitForLock(_ file: FileHandle) throws(FileError)
+
+    /// Takes the lock on all of a file that other programs know as `fcntl`'s or `lockf`'s, against threads of this process
+    /// too; false where somebody else holds it.
+    func lockRecords(_ file: FileHandle) throws(FileError) -> Bool
+
+    /// Gives up what `lockRecords` took.
+    func unlockRecords(_ file: FileHandle)
 
     /// What the file system has left.
     func space(of file: FileHandle) throws(FileError) -> FileSpace
@@ -93,6 +119,8 @@ package struct OpenOptions: OptionSet, Sendable {
     /// Throws away what is in the file.
     package static let truncating = OpenOptions(rawValue: 32)
     package static let directory = OpenOptions(rawValue: 64)
+    /// A symbolic link is an error.
+    package static let notFollowing = OpenOptions(rawValue: 128)
 }
 
 /// What a file system says of a file.
@@ -106,10 +134,34 @@ package struct FileStatus: Sendable, Equatable {
     package var kind: Kind
     /// Octets.
     package var size: Int
+    /// When it was last changed: seconds since 1970, and nanoseconds.
+    package var modified: Int64
+    package var modifiedNanoseconds: Int64
+    /// With the device, what tells this file from all others that are there.
+    package var inode: UInt64
+    package var device: UInt64
+    package var links: Int
+    /// Who may do what: the lower nine bits of the mode.
+    package var permissions: UInt32
 
-    package init(kind: Kind, size: Int) {
+    package init(
+        kind: Kind,
+        size: Int,
+        modified: Int64,
+        modifiedNanoseconds: Int64 = 0,
+        inode: UInt64,
+        links: Int = 1,
+        device: UInt64 = 0,
+        permissions: UInt32 = 0o600
+    ) {
         self.kind = kind
         self.size = size
+        self.modified = modified
+        self.modifiedNanoseconds = modifiedNanoseconds
+        self.inode = inode
+        self.links = links
+        self.device = device
+        self.permissions = permissions
     }
 }
 

@@ -95,8 +95,23 @@ package struct KernelFileSystem: FileSystem {
         }
     }
 
+    package func link(
+        _ path: String,
+        in directory: FileHandle?,
+        to newPath: String,
+        in newDirectory: FileHandle?
+    ) throws(FileError) {
+        guard linkat(number(directory), path, number(newDirectory), newPath, 0) == 0 else {
+            throw .last("link \(path) to \(newPath)")
+        }
+    }
+
     package func remove(_ path: String, in directory: FileHandle?) throws(FileError) {
         guard unlinkat(number(directory), path, 0) == 0 else { throw .last("remove \(path)") }
+    }
+
+    package func removeDirectory(_ path: String, in directory: FileHandle?) throws(FileError) {
+        guard unlinkat(number(directory), path, AT_REMOVEDIR) == 0 else { throw .last("remove directory \(path)") }
     }
 
     package func names(_ path: String, in directory: FileHandle?) throws(FileError) -> [[UInt8]] {
@@ -119,9 +134,14 @@ package struct KernelFileSystem: FileSystem {
         return names
     }
 
-    package func status(_ path: String, in directory: FileHandle?) throws(FileError) -> FileStatus {
+    package func status(
+        _ path: String,
+        in directory: FileHandle?,
+        followingLinks: Bool
+    ) throws(FileError) -> FileStatus {
         var status = stat()
-        guard fstatat(number(directory), path, &status, AT_SYMLINK_NOFOLLOW) == 0 else { throw .last("stat \(path)") }
+        let flags = followingLinks ? 0 : AT_SYMLINK_NOFOLLOW
+        guard fstatat(number(directory), path, &status, flags) == 0 else { throw .last("stat \(path)") }
         return FileStatus(status)
     }
 
@@ -131,11 +151,43 @@ package struct KernelFileSystem: FileSystem {
         return FileStatus(status)
     }
 
+    package func setModified(_ file: FileHandle, seconds: Int64) throws(FileError) {
+        let moment = timespec(tv_sec: Int(seconds), tv_nsec: 0)
+        var times = [moment, moment]
+        guard futimens(file.descriptor, &times) == 0 else { throw .last("set the time") }
+    }
+
     package func lock(_ file: FileHandle) throws(FileError) -> Bool {
         if flock(file.descriptor, LOCK_EX | LOCK_NB) == 0 { return true }
         guard errno == EWOULDBLOCK else { throw .last("lock") }
         return false
     }
+
+    package func waitForLock(_ file: FileHandle) throws(FileError) {
+        while flock(file.descriptor, LOCK_EX) != 0 {
+            guard errno == EINTR else { throw .last("lock") }
+        }
+    }
+
+    /// F_OFD_SETLK, which Swift doesn't import.
+    private static let setLock: CInt = 37
+
+    private func setRecordLock(_ file: FileHandle, _ type: CInt) -> CInt {
+        var lock = Glibc.flock()
+        lock.l_type = Int16(type)
+        lock.l_whence = Int16(SEEK_SET)
+        return fcntl(file.descriptor, Self.setLock, &lock)
+    }
+
+    package func lockRecords(_ file: FileHandle) throws(FileError) -> Bool {
+        while setRecordLock(file, F_WRLCK) != 0 {
+            if errno == EAGAIN || errno == EACCES { return false }
+            guard errno == EINTR else { throw .last("lock") }
+        }
+        return true
+    }
+
+    package func unlockRecords(_ file: FileHandle) { _ = setRecordLock(file, F_UNLCK) }
 
     package func space(of file: FileHandle) throws(FileError) -> FileSpace {
         var info = statvfs()
@@ -164,6 +216,7 @@ extension OpenOptions {
         if contains(.exclusive) { flags |= O_EXCL }
         if contains(.truncating) { flags |= O_TRUNC }
         if contains(.directory) { flags |= O_DIRECTORY }
+        if contains(.notFollowing) { flags |= O_NOFOLLOW }
         return flags
     }
 }
@@ -176,6 +229,15 @@ extension FileStatus {
         case S_IFDIR: kind = .directory
         default: kind = .other
         }
-        self.init(kind: kind, size: Int(status.st_size))
+        self.init(
+            kind: kind,
+            size: Int(status.st_size),
+            modified: Int64(status.st_mtim.tv_sec),
+            modifiedNanoseconds: Int64(status.st_mtim.tv_nsec),
+            inode: UInt64(status.st_ino),
+            links: Int(clamping: status.st_nlink),
+            device: UInt64(status.st_dev),
+            permissions: UInt32(status.st_mode) & 0o777
+        )
     }
 }

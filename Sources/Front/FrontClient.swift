@@ -5,7 +5,7 @@ import NIOCore
 import Network
 import TLS
 
-/// A stranger's connection and what is known about it, whatever protocol is spoken. Belongs to the connection's event
+/// A stranger's connection and what is known about it, whatever the protocol. Belongs to the connection's event
 /// loop.
 package final class FrontClient {
     package let connection: Connection

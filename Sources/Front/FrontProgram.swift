@@ -3,7 +3,7 @@ import NIOCore
 import Network
 import TLS
 
-/// A daemon that strangers talk to: it binds its ports and loads its key, then serves without a right to any file.
+/// A daemon that strangers connect to: it binds its ports and loads its key, then serves without access to any file.
 package protocol FrontProgram: DaemonProgram where Prepared == PreparedFront<Service.Role> {
     associatedtype Service: FrontService
 

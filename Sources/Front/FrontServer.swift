@@ -69,7 +69,7 @@ package final class FrontServer<Service: FrontService>: Sendable {
             "connection refused",
             metadata: ["client": "\(FrontClient.text(connection))", "reason": "\(refusal)"]
         )
-        // Where TLS comes first, nothing can be said before it.
+        // With implicit TLS, nothing can be sent before the handshake.
         guard !role.isEncrypted else { return }
         connection.write(service.refusal(refusal))
         try? await connection.flush()

@@ -13,7 +13,7 @@ package protocol FrontService: Sendable {
 
     var front: FrontSettings { get }
 
-    /// What a client over a limit is told in place of a greeting.
+    /// The reply to a client over a limit, in place of a greeting.
     func refusal(_ reason: Listener.Refusal) -> ByteBuffer
 
     /// Serves one client, from the greeting on; where the role says so, TLS is on already. The connection is closed

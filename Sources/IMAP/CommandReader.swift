@@ -17,13 +17,13 @@ package struct CommandReader: Sendable {
     /// What to do next.
     package enum Output: Sendable, Equatable {
         case needMore
-        /// Send a continuation: the client waits with so many octets.
+        /// Send a continuation request: the client holds back a literal of so many octets.
         case needLiteralContinuation(Int)
         case command(TaggedCommand)
         /// APPEND whose message follows, after a continuation where it's synchronising. Its octets and the line end
         /// behind them are the caller's to take from the buffer.
         case append(AppendCommand)
-        /// Answer with BAD (with NO and a code where it says so) and go on.
+        /// Answer with BAD, or with NO and the code where there is one, and continue.
         case bad(tag: String?, reason: String, code: ResponseCode? = nil)
         /// The stream is out of step: send BYE and close.
         case fatal(reason: String)

@@ -77,7 +77,7 @@ extension ResponseWriter {
 
     private mutating func single(_ part: MessagePart, isExtended: Bool) {
         let content = part.content
-        // A multipart without parts cannot be said; it's shown as what it holds: text.
+        // The grammar has no multipart without parts; it's shown as what it holds: text.
         if content.isMultipart {
             raw("\"text\" \"plain\" NIL")
         } else {
@@ -101,7 +101,7 @@ extension ResponseWriter {
             structure(message, isExtended: isExtended)
             raw(" \(part.lines)")
         } else if content.isMessage {
-            // Not looked into: an empty envelope and body keep the form.
+            // It was not parsed: an empty envelope and body keep to the grammar.
             raw(
                 " (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) (\"text\" \"plain\" NIL NIL NIL \"7bit\" 0 0) \(part.lines)"
             )

@@ -26,7 +26,7 @@ struct StructureCache {
 /// Reads what FETCH and SEARCH need of a message. Every call may block on the disk.
 enum MessageContent {
     static let chunk = 64 * 1024
-    /// The most of a header that is looked at. Octets.
+    /// The most of a header that is read. Octets.
     static let maximumHeader = 1024 * 1024
 
     /// The whole message's parts.

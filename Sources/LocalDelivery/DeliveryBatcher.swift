@@ -4,14 +4,14 @@ import NIOPosix
 
 /// Collects deliveries while the disk is busy and gives them to the next free thread together. Belongs to one event loop.
 final class DeliveryBatcher: @unchecked Sendable {
-    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
+    // Unchecked: all state belongs to the event loop's thread.
 
-    typealias MailboxResult = Result<Void, MailboxError>
+    typealias Outcome = Result<Void, MailboxError>
 
     private struct Job {
         let delivery: Delivery
         let isWanted: () -> Bool
-        let done: CheckedContinuation<MailboxResult?, Never>
+        let done: CheckedContinuation<Outcome?, Never>
     }
 
     private let deliverer: MailDeliverer
@@ -44,18 +44,18 @@ final class DeliveryBatcher: @unchecked Sendable {
     ///
     /// - Parameter isWanted: asked right before the work begins.
     /// - Returns: nil where it was not wanted any more and nothing was done.
-    func deliver(_ delivery: Delivery, isWanted: @escaping () -> Bool) async -> MailboxResult? {
+    func deliver(_ delivery: Delivery, isWanted: @escaping () -> Bool) async -> Outcome? {
         eventLoop.assertInEventLoop()
         // An mbox may be locked for long: nobody else waits for it.
-        if delivery.location.format == .mbox { return await deliverSeparately([delivery]).first }
+        if delivery.location.format == .mbox { return await deliverApart([delivery]).first }
         return await withCheckedContinuation { continuation in
             waiting.append(Job(delivery: delivery, isWanted: isWanted, done: continuation))
             schedule()
         }
     }
 
-    /// Delivers on the slow pool, one after the other, so that no other delivery waits for these.
-    func deliverSeparately(_ deliveries: [Delivery]) async -> [MailboxResult] {
+    /// Delivers what nobody else should wait for, one after the other.
+    func deliverApart(_ deliveries: [Delivery]) async -> [Outcome] {
         eventLoop.assertInEventLoop()
         return (try? await run(deliveries, on: slowPool).get()) ?? Self.failed(deliveries)
     }
@@ -82,22 +82,22 @@ final class DeliveryBatcher: @unchecked Sendable {
         waiting.removeFirst(index)
         guard !batch.isEmpty else { return }
         running += 1
-        run(batch.map(\.delivery), on: pool).assumeIsolated().whenSuccess { [self] results in
+        run(batch.map(\.delivery), on: pool).assumeIsolated().whenSuccess { [self] outcomes in
             running -= 1
-            for (job, result) in zip(batch, results) { job.done.resume(returning: result) }
+            for (job, outcome) in zip(batch, outcomes) { job.done.resume(returning: outcome) }
             if !waiting.isEmpty { schedule() }
         }
     }
 
     /// The one way from the loop to the disk.
-    private func run(_ deliveries: [Delivery], on pool: NIOThreadPool) -> EventLoopFuture<[MailboxResult]> {
+    private func run(_ deliveries: [Delivery], on pool: NIOThreadPool) -> EventLoopFuture<[Outcome]> {
         let deliverer = deliverer
         return pool.runIfActive(eventLoop: eventLoop) { deliverer.deliver(deliveries) }
             .recover { _ in Self.failed(deliveries) }
     }
 
     /// The pool has ended.
-    private static func failed(_ deliveries: [Delivery]) -> [MailboxResult] {
+    private static func failed(_ deliveries: [Delivery]) -> [Outcome] {
         deliveries.map { _ in .failure(.system("deliver", 0)) }
     }
 }

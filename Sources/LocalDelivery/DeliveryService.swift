@@ -55,7 +55,7 @@ final class DeliveryService: Sendable {
         case .forward(let targets): await forward(job, at: place, to: targets)
         case .put(let delivery, let mailbox):
             guard let result = await batcher.deliver(delivery, isWanted: { !job.isAbandoned }) else { return }
-            job.report(Self.result(result, mailbox), at: place)
+            job.report(Self.report(of: result, mailbox), at: place)
         }
     }
 
@@ -70,8 +70,8 @@ final class DeliveryService: Sendable {
             }
         }
         guard !puts.isEmpty, !job.isAbandoned else { return }
-        let results = await batcher.deliverSeparately(puts.map(\.delivery))
-        for (put, result) in zip(puts, results) { job.report(Self.result(result, put.mailbox), at: put.place) }
+        let results = await batcher.deliverApart(puts.map(\.delivery))
+        for (put, result) in zip(puts, results) { job.report(Self.report(of: result, put.mailbox), at: put.place) }
     }
 
     private func forward(_ job: DeliveryJob, at place: Int, to targets: [MailAddress]) async {
@@ -125,7 +125,7 @@ final class DeliveryService: Sendable {
         }
     }
 
-    private static func result(_ result: DeliveryBatcher.MailboxResult, _ mailbox: AccountMailbox) -> DeliveryResult {
+    private static func report(of result: Result<Void, MailboxError>, _ mailbox: AccountMailbox) -> DeliveryResult {
         switch result {
         case .success: DeliveryResult(.delivered, .success, "delivered to \(mailbox.address)")
         case .failure(let error): DeliveryResult(error)

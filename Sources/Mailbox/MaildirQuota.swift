@@ -7,6 +7,8 @@ import Glibc
 struct MaildirQuota: Sendable {
     private static let path = "maildirsize"
     private static let maximumOctets = 5120
+    /// What a line may say, so that sums can't overflow.
+    private static let changes = -(1 << 50)...(1 << 50)
 
     let root: DirectoryAccess
     /// Octets; 0 for none.
@@ -15,9 +17,9 @@ struct MaildirQuota: Sendable {
     /// - Throws: `overQuota` when so many octets more would be too much.
     func check(adding octets: Int) throws(MailboxError) {
         guard limit > 0 else { return }
-        if try usage().octets + octets <= limit { return }
+        if try usage().octets <= limit - octets { return }
         // The sum may be off after a crash; the files themselves decide.
-        guard try recount().octets + octets <= limit else { throw .overQuota }
+        guard try recount().octets <= limit - octets else { throw .overQuota }
     }
 
     /// Notes what came or went, where somebody keeps count.
@@ -39,9 +41,9 @@ struct MaildirQuota: Sendable {
         var usage = MailboxUsage(octets: 0, messages: 0)
         while let line = lines.next() {
             let fields = String(decoding: line, as: UTF8.self).split(separator: " ")
-            guard fields.count == 2, let octets = Int(fields[0]), let messages = Int(fields[1]) else {
-                return try recount()
-            }
+            guard fields.count == 2, let octets = Int(fields[0]), let messages = Int(fields[1]),
+                Self.changes.contains(octets), Self.changes.contains(messages)
+            else { return try recount() }
             usage.octets += octets
             usage.messages += messages
         }

@@ -18,7 +18,7 @@ package enum UnixSocket {
             throw SocketError("listen on \(path)")
         }
         // Of two processes that start at once, one would find the other's socket bound and not listening yet, which
-        // looks as dead as any.
+        // looks like a dead one.
         let lock = try StartLock("\(path).lock")
         defer { lock.release() }
         try removeDead(path, address)
@@ -105,7 +105,7 @@ package enum UnixSocket {
     }
 }
 
-/// Held by the one process that may look at a path and make a socket of it. The file is there only as long.
+/// Held by the one process that may check a path and bind a socket there. The file exists only that long.
 private struct StartLock {
     private let path: String
     private let descriptor: CInt
@@ -121,7 +121,7 @@ private struct StartLock {
                     throw SocketError("lock \(path)")
                 }
             }
-            // The one before may have removed the file meanwhile: then this lock is of no use.
+            // The former holder may have removed the file meanwhile: then this lock protects nothing.
             var held = stat()
             var named = stat()
             if fstat(file, &held) == 0, lstat(path, &named) == 0, held.st_ino == named.st_ino,

@@ -1,6 +1,6 @@
 import NIOCore
 
-/// Finds where TOP ends: behind the header, the empty line, and so many lines of the body (RFC 1939 §7).
+/// Finds where TOP ends: after the header, the empty line, and the requested number of body lines (RFC 1939 §7).
 package struct TopLimiter: Sendable {
     private var linesLeft: Int
     private var isInHeader = true

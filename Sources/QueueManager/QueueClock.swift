@@ -1,5 +1,5 @@
+import Files
 import NIOConcurrencyHelpers
-import Spool
 
 #if canImport(Glibc)
 import Glibc

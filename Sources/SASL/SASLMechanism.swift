@@ -6,7 +6,7 @@ package protocol SASLMechanism: Sendable {
 
     init()
 
-    /// What the server asks where the client sent no initial response; empty where the client speaks first.
+    /// The challenge where the client sent no initial response; empty for mechanisms where the client sends first.
     var firstChallenge: [UInt8] { get }
 
     /// Continues with the client's next response.

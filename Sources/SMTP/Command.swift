@@ -30,9 +30,9 @@ package enum Command: Hashable, Sendable {
 
 /// Why a line is not a command.
 package enum CommandError: Error, Hashable, Sendable {
-    /// No command of this name. What follows it is not looked at.
+    /// No command of this name, whatever its arguments.
     case unknown
-    /// A known command whose argument is missing, not wanted or not understood.
+    /// A known command whose argument is missing, malformed, or one too many.
     case malformedArgument
     /// A control character or, without SMTPUTF8, an octet above 127.
     case illegalOctet
@@ -98,7 +98,7 @@ extension Command {
         return command
     }
 
-    /// One word, then nothing but spaces. What names a client gives itself is not checked further, as some are odd.
+    /// One word, then nothing but spaces. The name that a client gives is not checked further, as many give odd ones.
     private static func word(_ scanner: inout ByteScanner) throws(CommandError) -> String {
         let word = scanner.take { $0 != .space }
         scanner.skipSpaces()

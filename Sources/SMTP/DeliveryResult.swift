@@ -4,13 +4,13 @@ package struct DeliveryResult: Hashable, Sendable {
     package enum Action: String, Hashable, Sendable {
         /// The message is in the recipient's mailbox.
         case delivered
-        /// Another host has taken it over, which may not know of delivery reports.
+        /// Another host accepted it, which may not support delivery reports.
         case relayed
-        /// It goes on to the addresses that the recipient stands for.
+        /// It was forwarded to the addresses that the recipient is an alias for.
         case expanded
-        /// Not yet: it's tried again.
+        /// Not delivered yet: it's tried again.
         case delayed
-        /// Never.
+        /// It will not be delivered.
         case failed
     }
 
@@ -48,8 +48,8 @@ package struct DeliveryResult: Hashable, Sendable {
     package var expanded: Int?
     /// Only a delay can be about the destination.
     package var scope: Scope
-    /// The message may have got through although that isn't certain, such as where a disk failed at the last step: who
-    /// tries again looks first.
+    /// The message may have been delivered, but that isn't certain, such as where a disk failed at the last step: the next
+    /// attempt checks first.
     package var isUncertain = false
 
     /// A result. A status of a class that contradicts the action is replaced by the action's `x.0.0`.

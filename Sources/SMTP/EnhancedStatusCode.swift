@@ -40,64 +40,64 @@ package struct EnhancedStatusCode: Hashable, Sendable, CustomStringConvertible {
 }
 
 extension EnhancedStatusCode {
-    /// 2.0.0: done.
+    /// 2.0.0: success.
     package static let success = EnhancedStatusCode(2, 0, 0)
     /// 4.4.1: no answer from the host.
     package static let noAnswer = EnhancedStatusCode(4, 4, 1)
-    /// 2.1.0: the sender is fine.
+    /// 2.1.0: sender accepted.
     package static let senderValid = EnhancedStatusCode(2, 1, 0)
-    /// 2.1.5: the recipient is fine.
+    /// 2.1.5: destination address valid.
     package static let recipientValid = EnhancedStatusCode(2, 1, 5)
-    /// 2.7.0: logged in.
+    /// 2.7.0: authentication succeeded (RFC 4954 §6).
     package static let authenticated = EnhancedStatusCode(2, 7, 0)
-    /// 4.3.0: something in this system failed for now.
+    /// 4.3.0: other or undefined mail system status.
     package static let systemTrouble = EnhancedStatusCode(4, 3, 0)
-    /// 4.3.1: the disk is full.
+    /// 4.3.1: mail system full.
     package static let systemFull = EnhancedStatusCode(4, 3, 1)
-    /// 4.3.2: shutting down.
+    /// 4.3.2: system not accepting network messages.
     package static let notAccepting = EnhancedStatusCode(4, 3, 2)
     /// 4.4.7: tried for as long as a message may be; final, although what hindered it might pass (RFC 3463 §3.5).
     package static let deliveryTimeExpired = EnhancedStatusCode(4, 4, 7)
-    /// 4.4.2: the connection was silent too long.
+    /// 4.4.2: bad connection: it broke, or timed out.
     package static let badConnection = EnhancedStatusCode(4, 4, 2)
-    /// 4.5.3: more recipients than fit one message.
+    /// 4.5.3: too many recipients.
     package static let tooManyRecipients = EnhancedStatusCode(4, 5, 3)
     /// 4.5.0: another command works on the message.
     package static let busy = EnhancedStatusCode(4, 5, 0)
-    /// 4.7.0: a limit on this client, or logins cannot be checked now.
+    /// 4.7.0: other or undefined security status: a limit on this client, or logins cannot be verified now.
     package static let refusedForNow = EnhancedStatusCode(4, 7, 0)
-    /// 5.1.1: no such mailbox.
+    /// 5.1.1: bad destination mailbox address.
     package static let noSuchMailbox = EnhancedStatusCode(5, 1, 1)
-    /// 5.1.3: not a recipient address.
+    /// 5.1.3: bad destination mailbox address syntax.
     package static let badRecipientSyntax = EnhancedStatusCode(5, 1, 3)
-    /// 5.1.7: not a sender address.
+    /// 5.1.7: bad sender's mailbox address syntax.
     package static let badSenderSyntax = EnhancedStatusCode(5, 1, 7)
-    /// 5.3.4: larger than this system takes.
+    /// 5.3.4: message too big for system.
     package static let messageTooBig = EnhancedStatusCode(5, 3, 4)
-    /// 5.2.3: larger than the recipient takes.
+    /// 5.2.3: message length exceeds administrative limit.
     package static let messageTooLong = EnhancedStatusCode(5, 2, 3)
-    /// 5.0.0: a failure of no kind that has a code.
+    /// 5.0.0: other undefined status.
     package static let failure = EnhancedStatusCode(5, 0, 0)
-    /// 5.4.6: a loop.
+    /// 5.4.6: routing loop detected.
     package static let routingLoop = EnhancedStatusCode(5, 4, 6)
-    /// 5.5.1: not now, or no such command.
+    /// 5.5.1: invalid command.
     package static let invalidCommand = EnhancedStatusCode(5, 5, 1)
     /// 5.5.0: what was named is not there.
     package static let notFound = EnhancedStatusCode(5, 5, 0)
-    /// 5.5.2: not understood.
+    /// 5.5.2: syntax error.
     package static let syntaxError = EnhancedStatusCode(5, 5, 2)
-    /// 5.5.3: more recipients than one message may have.
+    /// 5.5.3: too many recipients, however often it is tried.
     package static let tooManyRecipientsEver = EnhancedStatusCode(5, 5, 3)
-    /// 5.5.4: an argument that is not understood.
+    /// 5.5.4: invalid command arguments.
     package static let invalidArguments = EnhancedStatusCode(5, 5, 4)
-    /// 5.6.0: the message itself is not acceptable.
+    /// 5.6.0: other or undefined media error: the message itself is not acceptable.
     package static let badMessage = EnhancedStatusCode(5, 6, 0)
-    /// 5.7.0: something must be done about security first.
+    /// 5.7.0: other or undefined security status, such as that authentication is required.
     package static let securityRequired = EnhancedStatusCode(5, 7, 0)
-    /// 5.7.1: not allowed.
+    /// 5.7.1: delivery not authorized, message refused.
     package static let notAuthorized = EnhancedStatusCode(5, 7, 1)
-    /// 5.7.8: wrong user or password (RFC 4954 §6).
+    /// 5.7.8: authentication credentials invalid (RFC 4954 §6).
     package static let badCredentials = EnhancedStatusCode(5, 7, 8)
-    /// 5.7.11: the mechanism wants encryption (RFC 4954 §6).
+    /// 5.7.11: encryption required for the mechanism (RFC 4954 §6).
     package static let encryptionRequired = EnhancedStatusCode(5, 7, 11)
 }

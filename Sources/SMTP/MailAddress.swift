@@ -51,7 +51,7 @@ package struct MailAddress: Hashable, Sendable {
     /// Whether the local part is `postmaster`, in any case (RFC 5321 §4.5.1).
     package var isPostmaster: Bool { localPart.utf8.lazy.map(\.asciiLowercased).elementsEqual("postmaster".utf8) }
 
-    /// Whether any octet is outside ASCII, so that the next host must speak SMTPUTF8.
+    /// Whether any octet is outside ASCII, so that the next host must support SMTPUTF8.
     package var needsUTF8: Bool { localPart.utf8.contains { $0 > 0x7F } || domain.utf8.contains { $0 > 0x7F } }
 
     package static func == (left: MailAddress, right: MailAddress) -> Bool {

@@ -8,7 +8,7 @@ package struct ReversePath: Hashable, Sendable, CustomStringConvertible {
         self.address = address
     }
 
-    /// `<>`: nobody wants to hear of failures.
+    /// `<>`: failures are not reported.
     package static let null = ReversePath(nil)
 
     /// Reads `<…>`, all of `bytes`.
@@ -40,7 +40,7 @@ package struct ReversePath: Hashable, Sendable, CustomStringConvertible {
 package enum ForwardPath: Hashable, Sendable, CustomStringConvertible {
     /// A mailbox.
     case mailbox(MailAddress)
-    /// `<Postmaster>` without a domain: the postmaster of the host that is spoken to.
+    /// `<Postmaster>` without a domain: the postmaster of the receiving host.
     case postmaster
 
     /// Reads `<…>`, all of `bytes`.

@@ -10,68 +10,68 @@ package struct ReplyCode: Hashable, Sendable, CustomStringConvertible {
         self.value = value
     }
 
-    /// 2xx.
+    /// 2xx: positive completion.
     package var isPositive: Bool { value / 100 == 2 }
-    /// 3xx: go on.
+    /// 3xx: positive intermediate.
     package var isIntermediate: Bool { value / 100 == 3 }
-    /// 4xx.
+    /// 4xx: transient negative completion.
     package var isTransient: Bool { value / 100 == 4 }
-    /// 5xx.
+    /// 5xx: permanent negative completion.
     package var isPermanent: Bool { value / 100 == 5 }
 
     package var description: String { String(value) }
 
-    /// 214: help.
+    /// 214: help message.
     package static let help = ReplyCode(214)
-    /// 220: ready.
+    /// 220: service ready.
     package static let ready = ReplyCode(220)
     /// 221: closing the connection.
     package static let closing = ReplyCode(221)
-    /// 235: logged in (RFC 4954).
+    /// 235: authentication succeeded (RFC 4954).
     package static let authenticated = ReplyCode(235)
-    /// 250: done.
+    /// 250: requested action completed.
     package static let ok = ReplyCode(250)
     /// 252: cannot verify the user, but will accept the message (VRFY).
     package static let cannotVerify = ReplyCode(252)
-    /// 334: go on with AUTH (RFC 4954).
+    /// 334: a SASL challenge (RFC 4954).
     package static let continueAuthentication = ReplyCode(334)
-    /// 354: go on with the message.
+    /// 354: start mail input.
     package static let startMailInput = ReplyCode(354)
     /// 421: closing, try again later.
     package static let serviceNotAvailable = ReplyCode(421)
-    /// 450: mailbox not available now.
+    /// 450: mailbox temporarily unavailable.
     package static let mailboxBusy = ReplyCode(450)
     /// 451: local error, try again later.
     package static let localError = ReplyCode(451)
     /// 452: insufficient storage, or too many recipients.
     package static let insufficientStorage = ReplyCode(452)
-    /// 454: AUTH or STARTTLS not possible now.
+    /// 454: temporary authentication failure, or TLS not available (RFC 4954, RFC 3207).
     package static let temporaryAuthenticationFailure = ReplyCode(454)
-    /// 500: no such command, or a line too long.
+    /// 500: command unrecognized, or line too long.
     package static let syntaxError = ReplyCode(500)
-    /// 501: the argument is wrong.
+    /// 501: syntax error in parameters or arguments.
     package static let argumentError = ReplyCode(501)
     /// 502: the command is not implemented.
     package static let notImplemented = ReplyCode(502)
-    /// 503: not now.
+    /// 503: bad sequence of commands.
     package static let badSequence = ReplyCode(503)
-    /// 504: such a parameter is not implemented.
+    /// 504: command parameter not implemented.
     package static let parameterNotImplemented = ReplyCode(504)
-    /// 530: log in first.
+    /// 530: authentication required (RFC 4954).
     package static let authenticationRequired = ReplyCode(530)
-    /// 535: wrong user or password.
+    /// 535: authentication credentials invalid (RFC 4954).
     package static let authenticationFailed = ReplyCode(535)
-    /// 538: encrypt first.
+    /// 538: encryption required for the mechanism (RFC 4954).
     package static let encryptionRequired = ReplyCode(538)
-    /// 550: no such mailbox, or not allowed.
+    /// 550: mailbox unavailable: not found, or refused by policy.
     package static let mailboxUnavailable = ReplyCode(550)
-    /// 552: too large.
+    /// 552: exceeded storage allocation: the message is too large.
     package static let tooLarge = ReplyCode(552)
-    /// 553: the mailbox name is not allowed.
+    /// 553: mailbox name not allowed.
     package static let mailboxNameNotAllowed = ReplyCode(553)
-    /// 554: refused.
+    /// 554: transaction failed.
     package static let transactionFailed = ReplyCode(554)
-    /// 555: MAIL or RCPT parameter not known.
+    /// 555: MAIL or RCPT parameters not recognized.
     package static let parameterNotRecognized = ReplyCode(555)
 }
 

@@ -28,7 +28,7 @@ package enum TLSError: Error, Equatable, CustomStringConvertible {
     }
 }
 
-/// The oldest TLS version that is spoken.
+/// The minimum TLS version.
 package enum TLSVersion: String, Sendable, CaseIterable {
     case v12 = "1.2"
     case v13 = "1.3"
@@ -62,7 +62,7 @@ package final class TLSContext: @unchecked Sendable {
 
     /// A server's context with its certificate chain and private key (PEM files, read now).
     ///
-    /// - Parameter protocols: what is spoken behind TLS, the preferred one first, for clients that choose by ALPN
+    /// - Parameter protocols: the application protocols, the preferred one first, for clients that negotiate by ALPN
     ///   (RFC 7301); one that offers none of them is refused. Where empty, offers are ignored.
     /// - Throws: `TLSError.configuration` when a file cannot be read or key and certificate do not belong together.
     package convenience init(
@@ -164,7 +164,7 @@ package struct TLSInfo: Sendable, Equatable {
     package let version: String
     /// The cipher suite's name.
     package let cipher: String
-    /// What is spoken behind TLS, chosen by ALPN (RFC 7301): `h2`. nil where the client offered nothing.
+    /// The application protocol negotiated by ALPN (RFC 7301), such as `h2`; nil where the client offered none.
     package let applicationProtocol: String?
 
     package init(version: String, cipher: String, applicationProtocol: String? = nil) {

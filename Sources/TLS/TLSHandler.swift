@@ -131,7 +131,7 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
         context.flush()
         if result == 1 {
             state = .active
-            handshakeDone.succeed(agreed())
+            handshakeDone.succeed(negotiated())
             while let (buffer, promise) = waiting.popFirst() { encrypt(buffer, context: context, promise: promise) }
             context.flush()
         } else if reason != SSL_ERROR_WANT_READ {
@@ -139,7 +139,7 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
-    private func agreed() -> TLSInfo {
+    private func negotiated() -> TLSInfo {
         TLSInfo(
             version: SSL_get_version(ssl).map { String(cString: $0) } ?? "",
             cipher: SSL_CIPHER_get_name(SSL_get_current_cipher(ssl)).map { String(cString: $0) } ?? "",

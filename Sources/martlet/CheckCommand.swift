@@ -43,7 +43,7 @@ struct CheckCommand: AsyncParsableCommand {
     }
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 struct Finding: Encodable {
     enum Grade: String, Encodable {
         case fine

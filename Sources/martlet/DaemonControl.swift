@@ -4,7 +4,7 @@ import NIOCore
 import NIOPosix
 import Network
 
-/// A conversation with a daemon over its control socket.
+/// A connection to a daemon's control socket.
 struct DaemonControl {
     /// Why there is no answer, for standard error.
     struct Failure: Error, CustomStringConvertible {

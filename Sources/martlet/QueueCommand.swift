@@ -21,7 +21,7 @@ struct QueueOptions: ParsableArguments {
     @Flag(help: "For programs: one JSON document.") var json = false
 }
 
-/// Conversations with queue-manager.
+/// Connections to queue-manager's control socket.
 enum QueueControl {
     /// Runs the body with a connection to the instance's queue-manager.
     static func with<Value: Sendable>(

@@ -49,7 +49,7 @@ struct QueueEntry: Encodable, Sendable {
         }
     }
 
-    /// Some lines for people, without octets that could steer a terminal.
+    /// Some lines for people, without control characters.
     var text: String {
         let now = time(nil)
         var lines = ["\(id)  \(state)  \(octets) octets  \(Self.age(now - arrived)) old  from \(sender)"]

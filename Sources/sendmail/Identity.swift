@@ -6,7 +6,7 @@ import SMTP
 import Glibc
 #endif
 
-/// Who sends, and by which names this machine goes.
+/// The sending user, and the names of this machine.
 struct Identity {
     let hostname: String
     /// What is added to addresses without a domain.

@@ -50,7 +50,7 @@ enum ExitCode: CInt {
     case configuration = 78
 }
 
-/// Why nothing was sent, for standard error and the caller.
+/// Why nothing was sent: for standard error, and the exit code.
 struct Failure: Error {
     let code: ExitCode
     let text: String

@@ -49,7 +49,7 @@ enum QueueCommands {
         }
     }
 
-    /// A line without octets that could steer a terminal.
+    /// Prints a line without control characters.
     private static func show(_ line: String) {
         print(
             String(String.UnicodeScalarView(line.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7f ? "?" : $0 }))

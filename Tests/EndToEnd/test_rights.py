@@ -148,8 +148,9 @@ def waiting(system, sink):
     identifier = wait_until(lambda: (found := entry()) and found["state"] == "deferred" and found["id"])
     assert subject in system.martlet("queue", "show", identifier).stdout
     yield identifier
-    del sink.replies["waiting"]
+    # While it's still put off: an attempt that succeeded would take it out of the queue first.
     system.martlet("queue", "remove", identifier)
+    del sink.replies["waiting"]
 
 
 class Person:

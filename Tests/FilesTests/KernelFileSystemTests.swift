@@ -21,7 +21,7 @@ import Glibc
             try? disk.remove(String(decoding: name, as: UTF8.self), in: base)
         }
         disk.close(base)
-        rmdir(path)
+        try? disk.removeDirectory(path, in: nil)
     }
 
     private func make(_ name: String, _ text: String = "") throws -> FileHandle {
@@ -71,7 +71,12 @@ import Glibc
         disk.close(try make("x", "123"))
         #expect(symlink("x", "\(path)/l") == 0)
         #expect(try disk.status("l", in: base).kind == .other)
-        #expect(try disk.status("x", in: base) == FileStatus(kind: .file, size: 3))
+        let target = try disk.status("l", in: base, followingLinks: true)
+        #expect(target.kind == .file && target.size == 3 && target.permissions == 0o640)
+        #expect(target == (try disk.status("x", in: base)))
+        #expect(throws: FileError("open l", code: ELOOP)) {
+            try disk.open("l", in: base, [.reading, .notFollowing], mode: 0)
+        }
     }
 
     @Test func locksExclude() throws {
@@ -79,12 +84,18 @@ import Glibc
         #expect(try disk.lock(first) && !disk.lock(second))
         disk.close(first)
         #expect(try disk.lock(second))
-        disk.close(second)
+        let (third, fourth) = (try make("y"), try make("y"))
+        #expect(try disk.lockRecords(third) && !disk.lockRecords(fourth))
+        disk.unlockRecords(third)
+        #expect(try disk.lockRecords(fourth))
+        for file in [second, third, fourth] { disk.close(file) }
     }
 
-    @Test func space() throws {
+    @Test func timesAndSpace() throws {
         let file = try make("x")
         defer { disk.close(file) }
+        try disk.setModified(file, seconds: 1_000_000_000)
+        #expect(try disk.status(of: file).modified == 1_000_000_000)
         let space = try disk.space(of: file)
         #expect(space.free > 0 && space.free <= space.total)
         try disk.allocate(file, octets: 10_000)

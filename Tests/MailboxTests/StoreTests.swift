@@ -109,8 +109,11 @@ import Glibc
             _ = try append.finish(flags: [], keywords: [], internalDate: nil)
         }
         #expect(try store.usage() == MailboxUsage(octets: 10, messages: 2))
-        try fixture.put("garbage\nx y\n", as: "maildirsize", in: ".")
-        #expect(try store.usage() == MailboxUsage(octets: 10, messages: 2))
+        let huge = "100S\n" + String(repeating: "9223372036854775807 9223372036854775807\n", count: 2)
+        for content in ["garbage\nx y\n", huge, "100S\n-9223372036854775808 -1\n-1 -1\n"] {
+            try fixture.put(content, as: "maildirsize", in: ".")
+            #expect(try store.usage() == MailboxUsage(octets: 10, messages: 2))
+        }
     }
 
     /// Deliveries, sessions that scan, and sessions that change flags, all at once.

@@ -39,7 +39,7 @@ package final class QueueSimulation: @unchecked Sendable {
     private static let senderDomain = "senders.test"
     /// What messages are cut from.
     private static let octets: ByteBuffer = {
-        var random = SplitMix64(seed: 7)
+        var random = SeededGenerator(seed: 7)
         return ByteBuffer(bytes: (0..<(160 << 10)).map { _ in UInt8(truncatingIfNeeded: random.next()) })
     }()
 
@@ -50,7 +50,7 @@ package final class QueueSimulation: @unchecked Sendable {
     private let loop = EmbeddedEventLoop()
     private let logger = Logger(label: "simulation", factory: { _ in SwiftLogNoOpLogHandler() })
     private let ledger = QueueLedger()
-    private var random: SplitMix64
+    private var random: SeededGenerator
     private var options = Spool.Options()
     private var settings: QueueSettings
     private var life = 0
@@ -74,7 +74,7 @@ package final class QueueSimulation: @unchecked Sendable {
         settings = QueueSettings(hostname: "mx.test", domains: ["local.test"], standard)
         self.seed = seed
         self.isTracing = isTracing
-        random = SplitMix64(seed: seed)
+        random = SeededGenerator(seed: seed)
         disk = SimulatedFileSystem(seed: random.next())
         options.journalSegment = [16 << 10, 24 << 10, 64 << 10][random.below(3)]
         options.memory = [4 << 10, 32 << 10, 1 << 20][random.below(3)]

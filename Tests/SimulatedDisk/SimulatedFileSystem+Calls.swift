@@ -56,6 +56,14 @@ extension SimulatedFileSystem {
         return Place(directory: inode, name: name)
     }
 
+    /// A place that nothing has, in a directory that is still there.
+    private func findFree(_ path: String, in directory: FileHandle?, _ call: SimulatedCall) throws(FileError) -> Place {
+        let place = try find(path, in: directory, call)
+        guard place.inode == nil else { throw error(EEXIST, call) }
+        guard !place.directory.isRemoved else { throw error(ENOENT, call) }
+        return place
+    }
+
     package func open(
         _ path: String,
         in directory: FileHandle?,
@@ -87,7 +95,7 @@ extension SimulatedFileSystem {
         if options.contains(.creating), options.contains(.directory) { throw error(EINVAL, call) }
         guard let found else {
             guard options.contains(.creating), !place.directory.isRemoved else { throw error(ENOENT, call) }
-            let inode = SimulatedInode(.file)
+            let inode = makeInode(.file)
             change(place.to(inode))
             return inode
         }
@@ -108,7 +116,9 @@ extension SimulatedFileSystem {
         guardian.lock()
         defer { guardian.unlock() }
         guard let handle = handles.removeValue(forKey: file.descriptor) else { return }
-        if handle.inode.lockHolder == file.descriptor { handle.inode.lockHolder = nil }
+        for (kind, holder) in handle.inode.lockHolders where holder == file.descriptor {
+            handle.inode.lockHolders[kind] = nil
+        }
     }
 
     package func read(
@@ -223,10 +233,8 @@ extension SimulatedFileSystem {
         defer { guardian.unlock() }
         let call = call(.makeDirectory, path, directory)
         try perform(call) { () throws(FileError) in
-            let place = try find(path, in: directory, call)
-            guard place.inode == nil else { throw error(EEXIST, call) }
-            guard !place.directory.isRemoved else { throw error(ENOENT, call) }
-            change(place.to(SimulatedInode(.directory)))
+            let place = try findFree(path, in: directory, call)
+            change(place.to(makeInode(.directory)))
         }
     }
 
@@ -268,6 +276,25 @@ extension SimulatedFileSystem {
         return directory.entries.values.contains { $0.kind == .directory && isBeneath(inode, $0) }
     }
 
+    package func link(
+        _ path: String,
+        in directory: FileHandle?,
+        to newPath: String,
+        in newDirectory: FileHandle?
+    ) throws(FileError) {
+        guardian.lock()
+        defer { guardian.unlock() }
+        var call = call(.link, path, directory)
+        call.newDirectory = newDirectory.flatMap { handles[$0.descriptor]?.path } ?? ""
+        call.newPath = newPath
+        try perform(call) { () throws(FileError) in
+            guard let inode = try find(path, in: directory, call).inode else { throw error(ENOENT, call) }
+            let place = try findFree(newPath, in: newDirectory, call)
+            guard inode.kind == .file else { throw error(EPERM, call) }
+            change(place.to(inode))
+        }
+    }
+
     package func remove(_ path: String, in directory: FileHandle?) throws(FileError) {
         guardian.lock()
         defer { guardian.unlock() }
@@ -276,6 +303,21 @@ extension SimulatedFileSystem {
             let place = try find(path, in: directory, call)
             guard let inode = place.inode else { throw error(ENOENT, call) }
             guard inode.kind != .directory else { throw error(EISDIR, call) }
+            change(place.to(nil))
+        }
+    }
+
+    package func removeDirectory(_ path: String, in directory: FileHandle?) throws(FileError) {
+        guardian.lock()
+        defer { guardian.unlock() }
+        let call = call(.removeDirectory, path, directory)
+        try perform(call) { () throws(FileError) in
+            let place = try find(path, in: directory, call)
+            guard !place.name.isEmpty else { throw error(EINVAL, call) }
+            guard let inode = place.inode else { throw error(ENOENT, call) }
+            guard inode.kind == .directory else { throw error(ENOTDIR, call) }
+            guard inode.entries.isEmpty else { throw error(ENOTEMPTY, call) }
+            inode.isRemoved = true
             change(place.to(nil))
         }
     }
@@ -291,13 +333,17 @@ extension SimulatedFileSystem {
         }
     }
 
-    package func status(_ path: String, in directory: FileHandle?) throws(FileError) -> FileStatus {
+    package func status(
+        _ path: String,
+        in directory: FileHandle?,
+        followingLinks: Bool
+    ) throws(FileError) -> FileStatus {
         guardian.lock()
         defer { guardian.unlock() }
         let call = call(.status, path, directory)
         return try perform(call) { () throws(FileError) in
             guard let inode = try find(path, in: directory, call).inode else { throw error(ENOENT, call) }
-            return FileStatus(kind: inode.kind, size: inode.content.size)
+            return status(of: inode)
         }
     }
 
@@ -305,22 +351,56 @@ extension SimulatedFileSystem {
         guardian.lock()
         defer { guardian.unlock() }
         let call = call(.status, file)
-        return try perform(call) { () throws(FileError) in
-            let inode = try handle(file, call).inode
-            return FileStatus(kind: inode.kind, size: inode.content.size)
-        }
+        return try perform(call) { () throws(FileError) in status(of: try handle(file, call).inode) }
     }
 
-    package func lock(_ file: FileHandle) throws(FileError) -> Bool {
+    private func status(of inode: SimulatedInode) -> FileStatus {
+        FileStatus(
+            kind: inode.kind,
+            size: inode.content.size,
+            modified: inode.modified.seconds,
+            modifiedNanoseconds: inode.modified.nanoseconds,
+            inode: inode.number,
+            links: inode.links,
+            device: device
+        )
+    }
+
+    package func setModified(_ file: FileHandle, seconds: Int64) throws(FileError) {
+        guardian.lock()
+        defer { guardian.unlock() }
+        let call = call(.setModified, file)
+        try perform(call) { () throws(FileError) in try handle(file, call).inode.modified = Time(seconds: seconds) }
+    }
+
+    package func lock(_ file: FileHandle) throws(FileError) -> Bool { try lock(file, .whole) }
+
+    /// There is nobody to wait for: a lock that is taken is a deadlock.
+    package func waitForLock(_ file: FileHandle) throws(FileError) {
+        guard try lock(file, .whole) else { throw FileError("lock", code: EDEADLK) }
+    }
+
+    package func lockRecords(_ file: FileHandle) throws(FileError) -> Bool { try lock(file, .records) }
+
+    private func lock(_ file: FileHandle, _ kind: LockKind) throws(FileError) -> Bool {
         guardian.lock()
         defer { guardian.unlock() }
         let call = call(.lock, file)
         return try perform(call) { () throws(FileError) in
             let inode = try handle(file, call).inode
-            if let holder = inode.lockHolder, holder != file.descriptor { return false }
-            inode.lockHolder = file.descriptor
+            if let holder = inode.lockHolders[kind], holder != file.descriptor { return false }
+            inode.lockHolders[kind] = file.descriptor
             return true
         }
+    }
+
+    package func unlockRecords(_ file: FileHandle) {
+        guardian.lock()
+        defer { guardian.unlock() }
+        guard let inode = handles[file.descriptor]?.inode, inode.lockHolders[.records] == file.descriptor else {
+            return
+        }
+        inode.lockHolders[.records] = nil
     }
 
     package func space(of file: FileHandle) throws(FileError) -> FileSpace {

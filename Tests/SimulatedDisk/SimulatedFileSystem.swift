@@ -1,6 +1,5 @@
 import Files
 import NIOConcurrencyHelpers
-import Spool
 
 #if canImport(Glibc)
 import Glibc
@@ -22,6 +21,22 @@ import Glibc
 package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
     // Unchecked: the lock guards all state.
 
+    /// Seconds since 1970, and nanoseconds.
+    package struct Time: Sendable, Hashable {
+        package var seconds: Int64
+        package var nanoseconds: Int64
+
+        package init(seconds: Int64, nanoseconds: Int64 = 0) {
+            self.seconds = seconds
+            self.nanoseconds = nanoseconds
+        }
+    }
+
+    enum LockKind: Hashable {
+        case whole
+        case records
+    }
+
     struct OpenHandle {
         let inode: SimulatedInode
         let options: OpenOptions
@@ -29,16 +44,20 @@ package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
         var position = 0
     }
 
+    private static let nextDevice = NIOLockedValueBox<UInt64>(1 << 32)
     private static let rememberedCalls = 200
     /// So many operations on names are kept apart; the oldest are then written, as a kernel does after some seconds.
     private static let maximumOperations = 1024
 
     let guardian = NIOLock()
-    var random: SplitMix64
+    let now: @Sendable () -> Time
+    let device: UInt64
+    var random: SeededGenerator
     let root: SimulatedInode
     var handles: [Int32: OpenHandle] = [:]
     var nextHandle: Int32 = 1000
     var spaceLeft = FileSpace(free: 1 << 40, total: 1 << 41, freeFiles: nil)
+    private var nextInode: UInt64 = 2
     private var operations: [NameOperation] = []
     private var unsynced: [SimulatedInode] = []
     private var plan = FaultPlan()
@@ -47,9 +66,16 @@ package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
     private var recent: [SimulatedCall] = []
     private var oldest = 0
 
-    package init(seed: UInt64) {
-        random = SplitMix64(seed: seed)
-        root = SimulatedInode(.directory)
+    /// - Parameter now: what the times of files are taken from; the same moment for ever where there is none.
+    package init(seed: UInt64, now: @escaping @Sendable () -> Time = { Time(seconds: 1_800_000_000) }) {
+        random = SeededGenerator(seed: seed)
+        self.now = now
+        device = Self.nextDevice.withLockedValue { next in
+            next += 1
+            return next
+        }
+        root = SimulatedInode(number: 1, kind: .directory, modified: now())
+        root.links = 1
         recent.reserveCapacity(Self.rememberedCalls)
     }
 
@@ -88,6 +114,7 @@ package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
             }
             unsynced = []
             reload(root, &files)
+            root.links = 1
         }
     }
 
@@ -96,7 +123,7 @@ package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
     package func kill() { guardian.withLock { endLife() } }
 
     private func endLife() {
-        for handle in handles.values { handle.inode.lockHolder = nil }
+        for handle in handles.values { handle.inode.lockHolders = [:] }
         handles = [:]
         isEnded = false
         plan = FaultPlan()
@@ -128,6 +155,7 @@ package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
                 // Nothing of it was unsynced but, perhaps, what a failed sync has lost: no random numbers are needed.
                 inode.cutPower(&random)
             }
+            inode.links += 1
             if inode.kind == .directory { reload(inode, &seen) }
         }
     }
@@ -207,8 +235,14 @@ package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
 
     // MARK: Inodes and entries
 
+    func makeInode(_ kind: FileStatus.Kind) -> SimulatedInode {
+        defer { nextInode += 1 }
+        return SimulatedInode(number: nextInode, kind: kind, modified: now())
+    }
+
     /// Notes that a file's content is about to be changed.
     func willChange(_ inode: SimulatedInode) {
+        inode.modified = now()
         guard !inode.hasUnsynced else { return }
         unsynced.append(inode)
         if unsynced.count > 4096 {
@@ -222,7 +256,10 @@ package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
     func change(_ first: NameOperation.Change, _ second: NameOperation.Change? = nil) {
         for change in [first, second] {
             guard let change else { continue }
+            if let old = change.directory.entries[change.name] { old.links -= 1 }
             change.directory.entries[change.name] = change.inode
+            change.inode?.links += 1
+            change.directory.modified = now()
         }
         operations.append(NameOperation(first: first, second: second))
         if operations.count > Self.maximumOperations {

@@ -1,5 +1,4 @@
 import Files
-import Spool
 
 /// A file or a directory of the simulated disk: what programs see of it, and what is on stable storage.
 final class SimulatedInode {
@@ -13,9 +12,12 @@ final class SimulatedInode {
         case resize(to: Int)
     }
 
+    let number: UInt64
     let kind: FileStatus.Kind
-    /// The handle that has the lock.
-    var lockHolder: Int32?
+    var modified: SimulatedFileSystem.Time
+    /// Names of it that programs see.
+    var links = 0
+    var lockHolders: [SimulatedFileSystem.LockKind: Int32] = [:]
 
     // A file's.
     private(set) var content = SimulatedContent()
@@ -30,7 +32,11 @@ final class SimulatedInode {
     var durableEntries: [String: SimulatedInode] = [:]
     var isRemoved = false
 
-    init(_ kind: FileStatus.Kind) { self.kind = kind }
+    init(number: UInt64, kind: FileStatus.Kind, modified: SimulatedFileSystem.Time) {
+        self.number = number
+        self.kind = kind
+        self.modified = modified
+    }
 
     var hasUnsynced: Bool { !changes.isEmpty }
     var durableSize: Int { durable.size }
@@ -78,7 +84,7 @@ final class SimulatedInode {
 
     /// A sync that failed: some of what was written is durable, and nobody will write the rest (as Linux has it: the pages
     /// are clean after the error).
-    func failSync(_ random: inout SplitMix64) {
+    func failSync(_ random: inout SeededGenerator) {
         guard !changes.isEmpty else { return }
         durable = survivor(&random)
         changes = []
@@ -86,18 +92,19 @@ final class SimulatedInode {
     }
 
     /// The power has gone: the content is what survived of it.
-    func cutPower(_ random: inout SplitMix64) {
+    func cutPower(_ random: inout SeededGenerator) {
         durable = survivor(&random)
         content = durable
         changes = []
         hasLostChanges = false
-        lockHolder = nil
+        links = 0
+        lockHolders = [:]
         isRemoved = false
     }
 
     /// The durable content and, of the changes: none, all, the first of them with the last one torn, or for each block
     /// and for the size another state of those that it has had.
-    private func survivor(_ random: inout SplitMix64) -> SimulatedContent {
+    private func survivor(_ random: inout SeededGenerator) -> SimulatedContent {
         guard !changes.isEmpty else { return durable }
         let kind = random.below(8)
         if kind < 2 { return durable }

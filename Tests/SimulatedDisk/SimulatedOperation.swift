@@ -17,22 +17,25 @@ package struct SimulatedOperation: OptionSet, Hashable, Sendable, CustomStringCo
     package static let syncAll = SimulatedOperation(rawValue: 1 << 8)
     package static let makeDirectory = SimulatedOperation(rawValue: 1 << 9)
     package static let rename = SimulatedOperation(rawValue: 1 << 10)
-    package static let remove = SimulatedOperation(rawValue: 1 << 11)
-    package static let names = SimulatedOperation(rawValue: 1 << 12)
-    package static let status = SimulatedOperation(rawValue: 1 << 13)
-    package static let lock = SimulatedOperation(rawValue: 1 << 14)
-    package static let space = SimulatedOperation(rawValue: 1 << 15)
+    package static let link = SimulatedOperation(rawValue: 1 << 11)
+    package static let remove = SimulatedOperation(rawValue: 1 << 12)
+    package static let removeDirectory = SimulatedOperation(rawValue: 1 << 13)
+    package static let names = SimulatedOperation(rawValue: 1 << 14)
+    package static let status = SimulatedOperation(rawValue: 1 << 15)
+    package static let setModified = SimulatedOperation(rawValue: 1 << 16)
+    package static let lock = SimulatedOperation(rawValue: 1 << 17)
+    package static let space = SimulatedOperation(rawValue: 1 << 18)
 
     package static let all = SimulatedOperation(rawValue: .max)
     package static let syncs: SimulatedOperation = [.sync, .syncData, .syncAll]
     /// Those that need room on the disk.
     package static let growing: SimulatedOperation = [
-        .create, .write, .truncate, .allocate, .makeDirectory, .rename,
+        .create, .write, .truncate, .allocate, .makeDirectory, .rename, .link,
     ]
 
     private static let words = [
         "open", "create", "read", "write", "truncate", "allocate", "sync", "syncData", "syncAll", "makeDirectory",
-        "rename", "remove", "names", "status", "lock", "space",
+        "rename", "link", "remove", "removeDirectory", "names", "status", "setModified", "lock", "space",
     ]
 
     package var description: String {

@@ -1,7 +1,6 @@
 import Files
 import NIOCore
 import SimulatedDisk
-import Spool
 import Testing
 
 #if canImport(Glibc)
@@ -14,7 +13,7 @@ import Glibc
     private struct Run {
         let disk: any FileSystem
         let base: FileHandle
-        var random: SplitMix64
+        var random: SeededGenerator
         var handles: [FileHandle] = []
         var answers: [String] = []
 
@@ -38,15 +37,16 @@ import Glibc
             return options
         }
 
+        /// Without the inode's number, which the kernel uses again.
         private func text(_ status: FileStatus) -> String {
-            status.kind == .file ? "file of \(status.size)" : "directory"
+            status.kind == .file ? "file of \(status.size) with \(status.links)" : "directory"
         }
 
         mutating func step() {
             let (first, second) = (path(), path())
             let handle = handles.isEmpty ? FileHandle(-1) : handles[random.below(handles.count)]
             let number = random.below(9000)
-            let kind = random.below(16)
+            let kind = random.below(18)
             var answer = "\(kind) \(first) \(second) \(number): "
             do throws(FileError) {
                 switch kind {
@@ -55,20 +55,22 @@ import Glibc
                     if handles.count > 8 { disk.close(handles.removeFirst()) }
                 case 3: try disk.makeDirectory(first, in: base, mode: 0o700)
                 case 4, 5: try disk.rename(first, in: base, to: second, in: base)
-                case 6: try disk.remove(first, in: base)
-                case 7:
+                case 6: try disk.link(first, in: base, to: second, in: base)
+                case 7: try disk.remove(first, in: base)
+                case 8: try disk.removeDirectory(first, in: base)
+                case 9:
                     let names = try disk.names(first, in: base).map { String(decoding: $0, as: UTF8.self) }
                     answer += names.sorted().joined(separator: " ")
-                case 8: answer += text(try disk.status(first, in: base))
-                case 9: answer += text(try disk.status(of: handle))
-                case 10:
+                case 10: answer += text(try disk.status(first, in: base))
+                case 11: answer += text(try disk.status(of: handle))
+                case 12:
                     let octets = try disk.read(number, from: handle, at: random.below(5000))
                     answer += "\(octets.readableBytes) \(octets.readableBytesView.reduce(0) { $0 &* 31 &+ Int($1) })"
-                case 11, 12:
+                case 13, 14:
                     let octets = ByteBuffer(repeating: UInt8(truncatingIfNeeded: number), count: number % 700 + 1)
                     try disk.write(octets, to: handle, at: random.flip() ? random.below(6000) : nil)
-                case 13: try disk.truncate(handle, to: number)
-                case 14: try disk.allocate(handle, octets: number + 1)
+                case 15: try disk.truncate(handle, to: number)
+                case 16: try disk.allocate(handle, octets: number + 1)
                 default: try random.flip() ? disk.sync(handle) : disk.syncData(handle)
                 }
                 answer += " done"
@@ -88,7 +90,7 @@ import Glibc
         var runs: [Run] = []
         for (disk, base) in [(kernel, path), (simulated, ".")] as [(any FileSystem, String)] {
             let base = try disk.open(base, in: nil, [.reading, .directory], mode: 0)
-            runs.append(Run(disk: disk, base: base, random: SplitMix64(seed: UInt64(seed))))
+            runs.append(Run(disk: disk, base: base, random: SeededGenerator(seed: UInt64(seed))))
         }
         for _ in 0..<600 {
             for index in runs.indices { runs[index].step() }
@@ -110,6 +112,6 @@ import Glibc
             let entry = "\(path)/\(String(decoding: name, as: UTF8.self))"
             if (try? kernel.remove(entry, in: nil)) == nil { removeTree(entry) }
         }
-        rmdir(path)
+        try? kernel.removeDirectory(path, in: nil)
     }
 }

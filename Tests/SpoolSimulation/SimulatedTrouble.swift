@@ -1,5 +1,4 @@
 import SimulatedDisk
-import Spool
 
 #if canImport(Glibc)
 import Glibc
@@ -12,7 +11,7 @@ package enum SimulatedTrouble: Sendable {
     case fullDisk
 
     /// Faults of that kind, drawn by lot.
-    package func faults(_ random: inout SplitMix64) -> [FaultPlan.Fault] {
+    package func faults(_ random: inout SeededGenerator) -> [FaultPlan.Fault] {
         switch self {
         case .none: return []
         case .errors:

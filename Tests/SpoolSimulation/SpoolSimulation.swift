@@ -26,7 +26,7 @@ package final class SpoolSimulation: @unchecked Sendable {
     package private(set) var counts = SimulationCounts()
     private let seed: UInt64
     private let disk: SimulatedFileSystem
-    private var random: SplitMix64
+    private var random: SeededGenerator
     private var options = Spool.Options()
     private var life = 0
     private var microseconds: UInt64 = 1_795_447_200_000_000
@@ -43,7 +43,7 @@ package final class SpoolSimulation: @unchecked Sendable {
 
     package init(seed: UInt64) {
         self.seed = seed
-        random = SplitMix64(seed: seed)
+        random = SeededGenerator(seed: seed)
         disk = SimulatedFileSystem(seed: random.next())
         // Small, so that they are used again in one life.
         options.journalSegment = [8 << 10, 8 << 10, 16 << 10, 64 << 10][random.below(4)]

@@ -185,6 +185,14 @@ import Testing
         #expect(StateEntry.parse(ByteBuffer(string: entry.line)) == [])
     }
 
+    /// Attempts are counted on.
+    @Test(arguments: [(Int(Int32.max), true), (Int(Int32.max) + 1, false), (.max, false), (-1, false)])
+    func attemptsBeyondReasonAreNoLine(attempts: Int, isRead: Bool) {
+        let event = StateEntry.Event.deferred(attempts: attempts, next: 1, status: EnhancedStatusCode(4, 2, 0))
+        let entry = StateEntry(time: 1, recipient: 1, event: event)
+        #expect(StateEntry.parse(ByteBuffer(string: entry.line)) == (isRead ? [entry] : []))
+    }
+
     @Test func textCannotStartALine() {
         let entry = StateEntry(
             time: 1,

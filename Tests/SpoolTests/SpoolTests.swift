@@ -238,15 +238,14 @@ import Glibc
         let spool = try directory.open()
         let id = try await spool.add("hello\r\n")
         try await spool.commitDurably([.note(id, lines: StateEntry.deferred(1).octets)])
-        func permissions(_ path: String) -> UInt32 {
-            var status = stat()
-            return stat("\(directory.path)/\(path)", &status) == 0 ? UInt32(status.st_mode) & 0o777 : 0
+        func permissions(_ path: String) throws -> UInt32 {
+            try directory.disk.status("\(directory.path)/\(path)", in: nil).permissions
         }
         for path in ["queue/\(id.path)", "state/\(id.path)", "journal/0", "lock"] {
-            #expect(permissions(path) == 0o600, "\(path)")
+            #expect(try permissions(path) == 0o600, "\(path)")
         }
         for path in ["", "queue", "queue/\(id.path.prefix(2))", "state", "incoming", "hold", "corrupt", "journal"] {
-            #expect(permissions(path) == 0o700, "\(path)")
+            #expect(try permissions(path) == 0o700, "\(path)")
         }
         await spool.close()
     }

@@ -1,6 +1,8 @@
-import Spool
+import Files
 
-/// What simulations draw: decided by the seed, the same in every process.
+/// Random numbers that a seed decides: the same in every process.
+package typealias SeededGenerator = SplitMix64
+
 extension SplitMix64 {
     /// A number from 0 to `count - 1`; 0 for a count of 0.
     package mutating func below(_ count: Int) -> Int {
