@@ -1,3 +1,4 @@
+import AuthReports
 import DNS
 import MailAuth
 
