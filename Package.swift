@@ -51,7 +51,7 @@ let fuzzing: [Target] =
         .executableTarget(
             name: "fuzz",
             dependencies: [
-                "MIME", "MailAuth", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ResolverService", "Daemon",
+                "MIME", "MailAuth", "AuthReports", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ResolverService", "Daemon",
                 "Cryptography", "Encodings", "SMTP", "IMAP", "POP3", "SASL", nioCore, nioEmbedded,
             ],
             path: "Tests/Fuzz",
@@ -96,6 +96,7 @@ let package = Package(
         ),
 
         .systemLibrary(name: "CIDN2", pkgConfig: "libidn2", providers: [.apt(["libidn2-dev"])]),
+        .systemLibrary(name: "CExpat", pkgConfig: "expat", providers: [.apt(["libexpat1-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         // Hashes, signatures, keys: what OpenSSL does for the protocols below.
@@ -113,7 +114,8 @@ let package = Package(
         library("DNSSEC", ["DNS", "Cryptography", nioCore]),
         library("TSIG", ["DNS", "Encodings", "Cryptography", nioCore]),
         library("ZoneTransfer", ["DNS"]),
-        library("MailAuth", ["MIME", "DNS", "Encodings", "Cryptography", "CIDN2", "CZlib", nioCore]),
+        library("MailAuth", ["MIME", "DNS", "Encodings", "Cryptography", "CIDN2", nioCore]),
+        library("AuthReports", ["MailAuth", "MIME", "CExpat", "CZlib"]),
         library("SASL", []),
 
         // Connections, and what daemons say to each other.
@@ -190,7 +192,7 @@ let package = Package(
             "martlet",
             [
                 "Daemon", "Bus", "Network", "TLS", "Authority", "DNS", "DNSSEC", "Resolution", "SMTP", "MIME",
-                "MailAuth",
+                "MailAuth", "AuthReports",
                 "Encodings", "Mailbox", "ZoneKeys", "Cryptography", "CLinux", nioCore, nioPosix, nioHTTP1, nioHTTP2,
             ]
         ),
@@ -201,7 +203,7 @@ let package = Package(
         tests("Cryptography", []),
         tests("Encodings", [nioCore]),
         tests("MIME", ["Encodings", nioCore]),
-        tests("MailAuth", ["MIME", "DNS", "Cryptography", "Encodings", nioCore]),
+        tests("MailAuth", ["AuthReports", "MIME", "DNS", "Cryptography", "Encodings", nioCore]),
         tests("SMTP", [nioCore]),
         tests("IMAP", ["MIME", nioCore]),
         tests("POP3", [nioCore]),
@@ -265,7 +267,10 @@ let package = Package(
         tests("LocalDelivery", daemonBase + ["Accounts", "Deliverer", "Mailbox", "SMTP", "Submission"]),
         tests("Authority", daemonBase + ["SMTP", nioEmbedded]),
         tests("POP3Server", daemonBase + ["Accounts", "Front", "MailboxProcess", "POP3", "Mailbox", "TLS"]),
-        tests("IMAPServer", daemonBase + ["Accounts", "Encodings", "Front", "MailboxProcess", "IMAP", "Mailbox", "TLS"]),
+        tests(
+            "IMAPServer",
+            daemonBase + ["Accounts", "Encodings", "Front", "MailboxProcess", "IMAP", "Mailbox", "TLS"]
+        ),
         tests(
             "ResolverService",
             daemonBase + ["DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ZoneKeys", "Cryptography", "TLS", nioHTTP1]

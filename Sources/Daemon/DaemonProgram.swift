@@ -89,12 +89,14 @@ extension DaemonProgram {
         let statusSocket = try setup.listen(unix: name.statusSocket)
         let prepared = try prepare(setup)
         preload()
+        // How many cores there are is read from files, too.
+        let wanted = threads(configuration)
+        let threads = wanted == 0 ? System.coreCount : wanted
         let isRooted = setup.rights.root != nil && getuid() == 0
         try setup.rights.apply(user: configuration.systemUsers[name], logger: logger)
         if isProbe { probe(options.probeRights) }
 
-        let wanted = threads(configuration)
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: wanted == 0 ? System.coreCount : wanted)
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         let loop = group.next()
         TaskRedirection.install(on: loop)
         let signals = ProcessSignals()

@@ -1,4 +1,5 @@
 import ArgumentParser
+import AuthReports
 import DNS
 import MIME
 import MailAuth
@@ -138,7 +139,8 @@ struct DMARCReportCommand: AsyncParsableCommand {
     @Flag(help: "For programs: one JSON document.") var json = false
 
     func run() async throws {
-        let octets = try FileOctets.read(file, most: ReportMail.mostOctets(ofReport: DMARCAggregateReport.maximumOctets))
+        let most = ReportMail.mostOctets(ofReport: DMARCAggregateReport.maximumOctets)
+        let octets = try FileOctets.read(file, most: most)
         let report: DMARCAggregateReport
         do {
             report = try DMARCAggregateReport(arrived: octets)

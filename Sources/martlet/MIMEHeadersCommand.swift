@@ -26,9 +26,13 @@ struct MIMEHeadersCommand: ParsableCommand {
         var isFound = part == nil
         try input.parse { event in
             walk.take(event)
-            if case .partBegin = event { isFound = isFound || walk.number == part }
+            if case .partBegin = event, Self.isPart(part, walk) {
+                isFound = true
+                // A message of several parts isn't its first part.
+                fields = []
+            }
             guard case .field(let place, let name, let value) = event,
-                part == nil ? walk.depth == 1 : walk.number == part
+                part == nil ? walk.depth == 1 : Self.isPart(part, walk)
             else { return }
             let unfolded = ASCII.trim(value).filter { $0 != ASCII.carriageReturn && $0 != ASCII.lineFeed }
             fields.append(
@@ -43,5 +47,10 @@ struct MIMEHeadersCommand: ParsableCommand {
         guard isFound else { throw ValidationError("there is no part \(part ?? "")") }
         if json { return try JSONOutput.print(fields) }
         for field in fields { print("\(field.name): \(field.value)") }
+    }
+
+    /// Whether the open part has that number, as `parts` tells it: that of a message is its body's.
+    private static func isPart(_ part: String?, _ walk: PartNumbering) -> Bool {
+        (walk.number ?? walk.bodyNumber) == part
     }
 }

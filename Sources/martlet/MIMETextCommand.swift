@@ -26,22 +26,17 @@ struct MIMETextCommand: ParsableCommand {
     }
 
     func run() throws {
-        var reader = MIMETextReader(output: json ? .document(JSONTextOutput()) : .plain)
+        var reader = MIMETextReader(document: json ? JSONTextOutput() : nil)
         try input.decode(toUTF8: true) { reader.take($0) }
         try reader.finish()
     }
 }
 
-/// Where the text of a message goes, as it's read.
-private enum MIMETextOutput {
-    case plain
-    case document(JSONTextOutput)
-}
-
 /// Makes text of what a parser finds, piece by piece; keeps 64 KiB of what it writes, and as much of what lies before the first
 /// part of a multipart.
 private struct MIMETextReader {
-    private var output: MIMETextOutput
+    /// nil for text that people read.
+    private var document: JSONTextOutput?
     private var numbering = PartNumbering()
     private var text: PartText?
     /// The number of the part that is open.
@@ -56,7 +51,7 @@ private struct MIMETextReader {
 
     private static let piece = 64 * 1024
 
-    init(output: MIMETextOutput) { self.output = output }
+    init(document: JSONTextOutput?) { self.document = document }
 
     mutating func take(_ event: MessageEvent) {
         guard failure == nil else { return }
@@ -84,7 +79,7 @@ private struct MIMETextReader {
 
     /// The end of the message.
     mutating func finish() throws {
-        if case .document(var document) = output { document.finish(&written) }
+        document?.finish(&written)
         flush()
         if let failure { throw failure }
     }
@@ -92,9 +87,8 @@ private struct MIMETextReader {
     private mutating func begin(_ content: ContentFields) {
         unread = nil
         text = PartText(content)
-        guard case .document(var document) = output else { return }
-        document.begin(number, TerminalText.make(content.type.value.map(ASCII.lower)), &written)
-        output = .document(document)
+        guard document != nil else { return }
+        document?.begin(number, TerminalText.make(content.type.value.map(ASCII.lower)), &written)
     }
 
     private mutating func add(_ octets: some Sequence<UInt8>) {
@@ -142,7 +136,7 @@ private struct MIMETextReader {
         var shown: [UInt8] = []
         part.finish(into: &shown) { names.append($0) }
         show(shown, names)
-        if case .plain = output { written.append(ASCII.lineFeed) }
+        if document == nil { written.append(ASCII.lineFeed) }
     }
 
     // MARK: Writing
@@ -151,17 +145,16 @@ private struct MIMETextReader {
         for name in names {
             add(MIMETextCommand.Line(name: "File", value: TerminalText.make(EncodedWords.text(name).utf8)))
         }
-        if case .document(let document) = output { document.add(shown, &written) } else { written += shown }
+        if document == nil { written += shown } else { document?.add(shown, &written) }
         if written.count >= Self.piece { flush() }
     }
 
     private mutating func add(_ line: MIMETextCommand.Line) {
-        guard case .document(var document) = output else {
+        if document == nil {
             written += Array("\(line.name): \(line.value)\n".utf8)
-            return
+        } else {
+            document?.fields.append(line)
         }
-        document.fields.append(line)
-        output = .document(document)
     }
 
     private mutating func flush() {
@@ -198,6 +191,10 @@ private struct MIMETextReader {
 private struct JSONTextOutput {
     var fields: [MIMETextCommand.Line] = []
     private var hasText = false
+    /// Text that isn't written yet.
+    private var pending: [UInt8] = []
+
+    private static let piece = 16 * 1024
 
     private struct Text: Encodable {
         let part: String
@@ -206,19 +203,28 @@ private struct JSONTextOutput {
 
     /// A part's text begins.
     mutating func begin(_ part: String, _ type: String, _ octets: inout [UInt8]) {
+        flush(&octets)
         octets += Array((hasText ? "\"}," : #"{"texts":["#).utf8)
         hasText = true
         octets += JSONOutput.encoded(Text(part: part, type: type)).dropLast() + Array(#","text":""#.utf8)
     }
 
     /// More of the text, of whole characters.
-    func add(_ text: [UInt8], _ octets: inout [UInt8]) {
-        octets += JSONOutput.encoded(String(decoding: text, as: UTF8.self)).dropFirst().dropLast()
+    mutating func add(_ text: [UInt8], _ octets: inout [UInt8]) {
+        pending += text
+        if pending.count >= Self.piece { flush(&octets) }
     }
 
     mutating func finish(_ octets: inout [UInt8]) {
+        flush(&octets)
         octets += Array((hasText ? "\"}]" : #"{"texts":[]"#).utf8) + Array(#","fields":"#.utf8)
         octets += JSONOutput.encoded(fields) + Array("}\n".utf8)
+    }
+
+    private mutating func flush(_ octets: inout [UInt8]) {
+        guard !pending.isEmpty else { return }
+        octets += JSONOutput.encoded(String(decoding: pending, as: UTF8.self)).dropFirst().dropLast()
+        pending.removeAll(keepingCapacity: true)
     }
 }
 

@@ -1,5 +1,5 @@
 import ArgumentParser
-import MailAuth
+import AuthReports
 
 /// `martlet tls-report FILE`.
 struct TLSReportCommand: ParsableCommand {

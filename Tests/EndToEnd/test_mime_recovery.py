@@ -243,6 +243,15 @@ def test_numbers_are_the_same_everywhere(client, message):
             assert mime("extract", message, "--part", part["part"]).encode() == octets
 
 
+def test_headers_by_number():
+    assert mime("headers", ATTACHED, "--part", "2").startswith("Content-Type: message/rfc822")
+    assert mime("headers", ATTACHED, "--part", "2.1").startswith("From: x@y.test")
+    assert mime("headers", ATTACHED, "--part", "1") == ""
+    assert mime("headers", NESTED, "--part", "1.2").startswith("Content-Type: message/rfc822")
+    assert mime("headers", INNER, "--part", "1") == mime("headers", INNER)
+    mime("headers", ATTACHED, "--part", "2.2", status=64)
+
+
 def test_large_attached_messages_are_extracted():
     inner = "Subject: large\r\n\r\n" + "a line of text\r\n" * 100_000
     message = f"{MIXED}--b\r\nContent-Type: message/rfc822\r\n\r\n{inner}\r\n--b--\r\n"

@@ -137,6 +137,35 @@ private let mixed = start + "Content-Type: multipart/mixed; boundary=b\r\n\r\n"
         )
     }
 
+    /// Whatever lines come, how they're cut changes nothing, and no octet of a body is told twice.
+    @Test func linesAtRandom() {
+        let lines = [
+            "text\r\n", "more text\n", "A: b\r\n", " c\r\n", "\r\n", "--b\r\n", "--b--\r\n", "From x\r\n", "--c\r\n",
+            "\r", "-",
+            "Content-Type: multipart/mixed; boundary=b\r\n", "Content-Type: message/rfc822\r\n", "\n", "x",
+            "Content-Type: multipart/digest; boundary=c\r\n", "Dear Ann: x\r\n",
+        ]
+        for seed in 0..<2000 {
+            let choices = noise(Int(2 + seed % 14), seed: UInt64(seed), among: (0..<UInt8(lines.count)).map { $0 })
+            let message = Array(choices.map { lines[Int($0)] }.joined().utf8)
+            let whole = texts(message, by: message.count)
+            for size in [1, 2, 3, 5, 8] { #expect(texts(message, by: size) == whole, "\(seed)") }
+            var parser = MessageParser()
+            var end = 0
+            func take(_ event: MessageEvent) {
+                switch event {
+                case .body(let start, let octets), .outside(let start, let octets):
+                    #expect(start >= end && Array(octets) == Array(message[start..<(start + octets.count)]), "\(seed)")
+                    end = start + octets.count
+                case .partBegin, .field, .headerEnd, .partEnd: break
+                }
+            }
+            message.withUnsafeBytes { parser.feed($0, to: take) }
+            parser.finish(to: take)
+            #expect(end <= message.count)
+        }
+    }
+
     /// Beyond the limits of the structure there is text too.
     @Test func whatIsTooDeepIsText() {
         var limits = StructureLimits()

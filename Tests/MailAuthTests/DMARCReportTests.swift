@@ -1,4 +1,4 @@
-import MailAuth
+import AuthReports
 import Testing
 
 @Suite struct DMARCReportTests {
@@ -71,7 +71,7 @@ import Testing
     }
 
     @Test(arguments: [
-        ("", DMARCReportError.xml(.malformed)), ("<feedback>", .xml(.malformed)), ("<feedback/>", .xml(.malformed)),
+        ("", DMARCReportError.xml(.malformed)), ("<feedback>", .xml(.malformed)), ("<feedback/>", .notAReport),
         ("<feedback></feedback>", .notAReport), ("<feedback></feedbacks>", .xml(.malformed)),
         ("<!DOCTYPE lolz [<!ENTITY lol \"lol\">]><feedback></feedback>", .xml(.unsupported)),
         ("<feedback><record>&lol;</record></feedback>", .xml(.unsupported)),
@@ -80,6 +80,34 @@ import Testing
         ("<feedback><record", .xml(.malformed)), ("\u{1f}", .xml(.malformed)),
     ]) func refused(_ document: String, _ error: DMARCReportError) {
         #expect(throws: error) { try DMARCAggregateReport(reading: octets(document)) }
+    }
+
+    /// Character sets that documents declare; octets are those of the set.
+    @Test(arguments: [
+        ("windows-1252", [0x80, 0xE4] as [UInt8], "€ä"), ("ISO-8859-1", [0xE4], "ä"), ("iso-8859-2", [0xB3], "ł"),
+        ("koi8-r", [0xD0], "п"), ("UTF-8", [0xC3, 0xA4], "ä"),
+    ]) func characterSets(_ name: String, _ octets: [UInt8], _ wanted: String) throws {
+        let start = Array("<?xml version=\"1.0\" encoding=\"\(name)\"?><feedback><report_metadata><org_name>".utf8)
+        let end = "</org_name></report_metadata><policy_published></policy_published></feedback>"
+        let report = try DMARCAggregateReport(reading: start + octets + Array(end.utf8))
+        #expect(report.metadata.organization == wanted)
+    }
+
+    @Test func unknownCharacterSets() {
+        for name in ["x-none", "gb2312"] {
+            let document = Array("<?xml version=\"1.0\" encoding=\"\(name)\"?><feedback>\u{E4}</feedback>".utf8)
+            #expect(throws: DMARCReportError.xml(.malformed)) { try DMARCAggregateReport(reading: document) }
+        }
+    }
+
+    /// A tag as long as a report may be is looked at once.
+    @Test func longTagsTakeLittleTime() {
+        let document = octets("<feedback a=\"") + [UInt8](repeating: UInt8(ascii: "x"), count: 60 << 20)
+        let clock = ContinuousClock()
+        let time = clock.measure {
+            #expect(throws: DMARCReportError.xml(.malformed)) { try DMARCAggregateReport(reading: document) }
+        }
+        #expect(time < .seconds(20))
     }
 
     @Test func boundedDepthTextAndElements() {

@@ -1,6 +1,6 @@
+import AuthReports
 import Encodings
 import MIME
-import MailAuth
 import Testing
 
 @Suite struct ReportMailTests {

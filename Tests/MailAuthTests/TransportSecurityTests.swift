@@ -1,3 +1,4 @@
+import AuthReports
 import DNS
 import MailAuth
 import Testing
@@ -156,12 +157,12 @@ import Testing
     /// Values in other forms than the RFC's examples have, as reports from the wild do.
     @Test func tolerated() throws {
         let document = #"""
-            {"organization-name": "\u0041\ud83d\udc26\ud800\n", "report-id" : 1, "x":[{}, [], null, true, -1.5e+3],
+            {"organization-name": "\u0041\ud83d\udc26\n", "report-id" : 1, "x":[{}, [], null, true, -1.5e+3],
              "date-range":{"start-datetime":"s"},
              "policies":[{"policy":{"policy-type":"sts","mx-host":"m.test"},"summary":{"total-failure-session-count":"7"}}]}
             """#
         let report = try TLSReport(reading: octets(document))
-        #expect(report.organization == "A\u{1f426}\u{fffd}\n")
+        #expect(report.organization == "A\u{1f426}\n")
         #expect(report.policies.map(\.exchanges) == [["m.test"]])
         #expect(report.policies.map(\.failedSessions) == [7])
     }
@@ -171,11 +172,26 @@ import Testing
         "[1,]", "{\"a\":1,}",
         "\"\n\"", "\"\\x\"", "\"\\u12\"", "tru", "nul", "[\"", "-",
     ]) func notJSON(_ document: String) {
-        #expect {
-            try TLSReport(reading: octets(document))
-        } throws: { error in
-            if case .json(.malformed) = error as? TLSReportError { true } else { false }
-        }
+        #expect(throws: TLSReportError.self) { try TLSReport(reading: octets(document)) }
+    }
+
+    @Test(arguments: ["", "{", "{}x", "{\"a\" 1}", "{a:1}", "[\"", "{\"report-id\":\"\\x\",\"policies\":["])
+    func malformedJSON(_ document: String) {
+        #expect(throws: TLSReportError.json(.malformed)) { try TLSReport(reading: octets(document)) }
+    }
+
+    /// Limits are looked at before anything is made of a document.
+    @Test func limitsOfJSON() {
+        let start = "{\"report-id\":\"\",\"policies\":["
+        let values = String(repeating: "0,", count: 500_000)
+        #expect(throws: TLSReportError.json(.tooLarge)) { try TLSReport(reading: octets(start + values + "0]}")) }
+        let nested = String(repeating: "[", count: 23) + String(repeating: "]", count: 23)
+        #expect(throws: TLSReportError.json(.tooLarge)) { try TLSReport(reading: octets(start + nested + "]}")) }
+        // Brackets and commas in strings are text.
+        let text = String(repeating: "[{,\\\"", count: 200_000)
+        #expect(
+            (try? TLSReport(reading: octets(start + "],\"contact-info\":\"\(text)\"}")))?.contact.utf8.count == 800_000
+        )
     }
 
     @Test func otherDocuments() {

@@ -94,7 +94,7 @@ package struct DeliveryReport: Sendable, Equatable {
         guard let first = starts.first else { return (block, []) }
         let ends = starts.dropFirst() + [block.octets.count]
         let blocks = zip(starts, ends).map { HeaderBlock(Array(block.octets[$0..<$1])) }
-        let recipients = blocks.filter { $0.first("final-recipient") != nil || $0.first("original-recipient") != nil }
+        let recipients = blocks.filter { $0.text("final-recipient") != nil || $0.text("original-recipient") != nil }
         return (recipients.isEmpty ? block : HeaderBlock(Array(block.octets[..<first])), recipients)
     }
 

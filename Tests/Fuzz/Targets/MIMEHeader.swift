@@ -14,5 +14,8 @@ let mimeHeaderTarget = FuzzTarget("mime-header") { input in
         _ = AddressListParser.parse(value)
         _ = EncodedWords.decode(value)
         _ = DateTime(field: value)
+        demand(MessageIdentifiers.list(value, maximum: 3).count <= 3, "too many identifiers")
     }
+    let content = ContentFields(block)
+    demand(!content.type.value.isEmpty && content.disposition?.value.isEmpty != true, "a field has no value")
 }

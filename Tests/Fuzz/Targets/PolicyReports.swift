@@ -1,8 +1,10 @@
+import AuthReports
 import DNS
 import MailAuth
 
-/// A DMARC aggregate report, packed or not. What was read and written once reads the same again.
+/// A DMARC aggregate report, packed or not, or in a mail. What was read and written once reads the same again.
 let dmarcReportTarget = FuzzTarget("dmarc-report", maximum: 16_384) { input in
+    _ = try? DMARCAggregateReport(arrived: Array(input))
     guard let first = try? DMARCAggregateReport(reading: Array(input)),
         let second = try? DMARCAggregateReport(reading: first.xml())
     else { return }
@@ -10,8 +12,9 @@ let dmarcReportTarget = FuzzTarget("dmarc-report", maximum: 16_384) { input in
     demand(third == second, "a report changes when it is written again")
 }
 
-/// A TLS report, packed or not. What is written reads the same.
+/// A TLS report, packed or not, or in a mail. What is written reads the same.
 let tlsReportTarget = FuzzTarget("tls-report", maximum: 16_384) { input in
+    _ = try? TLSReport(arrived: Array(input))
     guard let report = try? TLSReport(reading: Array(input)) else { return }
     demand((try? TLSReport(reading: report.json())) == report, "a report changes when it is written")
 }

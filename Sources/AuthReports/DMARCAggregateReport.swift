@@ -1,3 +1,5 @@
+import MailAuth
+
 /// What a receiver saw of a domain's mail in a time (RFC 7489 §7.2, appendix C; RFC 9990).
 package struct DMARCAggregateReport: Sendable, Hashable {
     /// Who reports, and of when.

@@ -30,9 +30,7 @@ extension DMARCAggregateReport {
         var hasPolicy = false
         var results = 0
         do throws(XMLError) {
-            var reader = XMLReader(document)
-            let root = try reader.enterRoot()
-            while let element = try reader.nextChild(of: root) {
+            try XMLReader.read(document) { element in
                 switch String(decoding: element.name, as: UTF8.self) {
                 case "report_metadata":
                     metadata = Metadata(element)
@@ -45,10 +43,10 @@ extension DMARCAggregateReport {
                     results += record.signatures.count + record.senders.count + record.reasons.count
                     guard records.count < Self.maximumRecords, results <= Self.maximumResultsOfAll else {
                         isCutShort = true
-                        continue
+                        return
                     }
                     records.append(record)
-                default: continue
+                default: break
                 }
             }
         } catch {
