@@ -54,8 +54,8 @@ final class DeliveryService: Sendable {
         case .nothing(let result): job.report(result, at: place)
         case .forward(let targets): await forward(job, at: place, to: targets)
         case .put(let delivery, let mailbox):
-            guard let outcome = await batcher.deliver(delivery, isWanted: { !job.isAbandoned }) else { return }
-            job.report(Self.result(outcome, mailbox), at: place)
+            guard let result = await batcher.deliver(delivery, isWanted: { !job.isAbandoned }) else { return }
+            job.report(Self.report(of: result, mailbox), at: place)
         }
     }
 
@@ -70,8 +70,8 @@ final class DeliveryService: Sendable {
             }
         }
         guard !puts.isEmpty, !job.isAbandoned else { return }
-        let outcomes = await batcher.deliverApart(puts.map(\.delivery))
-        for (put, outcome) in zip(puts, outcomes) { job.report(Self.result(outcome, put.mailbox), at: put.place) }
+        let results = await batcher.deliverApart(puts.map(\.delivery))
+        for (put, result) in zip(puts, results) { job.report(Self.report(of: result, put.mailbox), at: put.place) }
     }
 
     private func forward(_ job: DeliveryJob, at place: Int, to targets: [MailAddress]) async {
@@ -125,8 +125,8 @@ final class DeliveryService: Sendable {
         }
     }
 
-    private static func result(_ outcome: DeliveryBatcher.Outcome, _ mailbox: AccountMailbox) -> DeliveryResult {
-        switch outcome {
+    private static func report(of result: Result<Void, MailboxError>, _ mailbox: AccountMailbox) -> DeliveryResult {
+        switch result {
         case .success: DeliveryResult(.delivered, .success, "delivered to \(mailbox.address)")
         case .failure(let error): DeliveryResult(error)
         }
