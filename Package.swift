@@ -136,7 +136,7 @@ let package = Package(
             "Spool",
             ["Encodings", "Files", "SMTP", "CLinux", nioCore, nioPosix, nioConcurrency, collections]
         ),
-        library("Mailbox", ["CLinux", "MIME", nioCore, nioPosix, nioConcurrency]),
+        library("Mailbox", ["Files", nioCore, nioConcurrency]),
 
         library("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
 
@@ -241,14 +241,23 @@ let package = Package(
             path: "Tests/QueueSimulation",
             swiftSettings: settings
         ),
+        .target(
+            name: "MailboxSimulation",
+            dependencies: ["Files", "Mailbox", "SimulatedDisk", "SpoolSimulation", nioCore],
+            path: "Tests/MailboxSimulation",
+            swiftSettings: settings
+        ),
         .executableTarget(
             name: "simulate",
-            dependencies: ["QueueSimulation", "SpoolSimulation"],
+            dependencies: ["MailboxSimulation", "QueueSimulation", "SpoolSimulation"],
             path: "Tests/Simulate",
             swiftSettings: settings
         ),
         tests("Spool", ["Files", "SimulatedDisk", "SpoolSimulation", "SMTP", nioCore, nioPosix, nioConcurrency]),
-        tests("Mailbox", [nioCore, nioPosix, nioConcurrency]),
+        tests(
+            "Mailbox",
+            ["Files", "MailboxSimulation", "SimulatedDisk", "SpoolSimulation", nioCore, nioPosix, nioConcurrency]
+        ),
         tests("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
         tests("Accounts", ["SMTP", "Bus", "Network", nioCore, nioPosix, logging]),
         tests(

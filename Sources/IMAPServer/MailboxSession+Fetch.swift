@@ -2,6 +2,7 @@ import Logging
 import IMAP
 import MIME
 import Mailbox
+import MailboxProcess
 import NIOCore
 import Network
 
@@ -59,7 +60,7 @@ extension MailboxSession {
         let folder = selected.folder
         let flags = selected.flags(of: message)
         let cached = selected.structures[message.uid]
-        let (answers, reader, structure) = try await disk.run {
+        let (answers, reader, structure) = try await disk.runWhenFree(on: connection.eventLoop) {
             () throws(MailboxError) -> ([Answer], MessageReader?, MessagePart?) in
             var source = FetchSource(message, flags: flags, folder: folder, structure: cached)
             var answers: [Answer] = []

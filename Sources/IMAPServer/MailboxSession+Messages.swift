@@ -1,6 +1,7 @@
 import IMAP
 import MIME
 import Mailbox
+import MailboxProcess
 import Network
 
 extension MailboxSession {
@@ -110,7 +111,9 @@ extension MailboxSession {
         let folder = selected.folder
         let pairs: [(source: UInt32, target: UInt32)]
         do throws(MailboxError) {
-            pairs = try await disk.run { () throws(MailboxError) in try folder.copy(uids, to: target) }
+            pairs = try await disk.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
+                try folder.copy(uids, to: target)
+            }
         } catch {
             if error == .notFound { throw Refusal(code: .expungeIssued, text: "some of the messages are gone") }
             throw refusal(error)
@@ -130,7 +133,9 @@ extension MailboxSession {
     func target(_ path: FolderName) async throws(Refusal) -> any MailFolder {
         let store = store
         do throws(MailboxError) {
-            return try await disk.run { () throws(MailboxError) in try store.open(path, readOnly: true) }
+            return try await disk.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
+                try store.open(path, readOnly: true)
+            }
         } catch {
             if error == .notFound { throw Refusal(code: .tryCreate, text: "no such mailbox") }
             throw refusal(error)

@@ -1,6 +1,7 @@
 import IMAP
 import MIME
 import Mailbox
+import MailboxProcess
 import Network
 
 extension MailboxSession {
@@ -21,7 +22,7 @@ extension MailboxSession {
             if search.needsDisk {
                 let folder = selected.folder
                 do throws(MailboxError) {
-                    isMatch = try await disk.run { () throws(MailboxError) in
+                    isMatch = try await disk.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
                         var candidate = SearchCandidate(message, number: number, flags: flags, folder: folder)
                         return try search.matches(&candidate)
                     }

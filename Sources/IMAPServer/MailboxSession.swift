@@ -3,6 +3,7 @@ import IMAP
 import Logging
 import MIME
 import Mailbox
+import MailboxProcess
 import NIOCore
 import Network
 
@@ -123,7 +124,7 @@ final class MailboxSession: @unchecked Sendable {
         _ body: @escaping @Sendable () throws(MailboxError) -> Value
     ) async throws(Refusal) -> Value {
         do throws(MailboxError) {
-            return try await disk.run(body)
+            return try await disk.runWhenFree(on: connection.eventLoop, body)
         } catch {
             throw refusal(error)
         }
@@ -136,7 +137,7 @@ final class MailboxSession: @unchecked Sendable {
         case .invalidName: return Refusal(code: .cannot, text: "not possible with this name")
         case .noSpace: return Refusal(code: .overQuota, text: "the disk is full")
         case .overQuota: return Refusal(code: .overQuota, text: "the mailbox is full")
-        case .locked: return Refusal(code: .inUse, text: "the mailbox is locked")
+        case .busy, .locked: return Refusal(code: .inUse, text: "the mailbox is in use by another program")
         case .unsupported: return Refusal(code: .cannot, text: "not possible with this mailbox")
         case .corrupt, .uncertain, .system:
             logger.error("mailbox failed", metadata: ["mailbox": "\(location.path)", "reason": "\(error)"])

@@ -1,22 +1,22 @@
 import Mailbox
 import NIOCore
 import NIOPosix
+import Network
 
 /// Collects deliveries while the disk is busy and gives them to the next free thread together. Belongs to one event loop.
 final class DeliveryBatcher: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread.
 
-    typealias Outcome = Result<Void, MailboxError>
-
     private struct Job {
         let delivery: Delivery
         let isWanted: () -> Bool
-        let done: CheckedContinuation<Outcome?, Never>
+        let done: CheckedContinuation<Result<Void, MailboxError>?, Never>
     }
 
     private let deliverer: MailDeliverer
     private let pool: NIOThreadPool
-    /// For deliveries that may wait for others: for the lock of an mbox, for the pieces of a large message.
+    /// For deliveries that nobody else should wait for: into an mbox, which may be large, and of a message whose pieces are
+    /// waited for.
     private let slowPool: NIOThreadPool
     private let eventLoop: any EventLoop
     private let maximumBatch: Int
@@ -25,6 +25,8 @@ final class DeliveryBatcher: @unchecked Sendable {
     private var waiting: [Job] = []
     private var running = 0
     private var isScheduled = false
+    /// Who waits for the mboxes that are being delivered to here, in turn.
+    private var mboxes: [MailboxLocation: [CheckedContinuation<Void, Never>]] = [:]
 
     init(
         deliverer: MailDeliverer,
@@ -44,10 +46,9 @@ final class DeliveryBatcher: @unchecked Sendable {
     ///
     /// - Parameter isWanted: asked right before the work begins.
     /// - Returns: nil where it was not wanted any more and nothing was done.
-    func deliver(_ delivery: Delivery, isWanted: @escaping () -> Bool) async -> Outcome? {
+    func deliver(_ delivery: Delivery, isWanted: @escaping () -> Bool) async -> Result<Void, MailboxError>? {
         eventLoop.assertInEventLoop()
-        // An mbox may be locked for long: nobody else waits for it.
-        if delivery.location.format == .mbox { return await deliverApart([delivery]).first }
+        if delivery.location.format == .mbox { return await deliver(toMbox: delivery, isWanted: isWanted) }
         return await withCheckedContinuation { continuation in
             waiting.append(Job(delivery: delivery, isWanted: isWanted, done: continuation))
             schedule()
@@ -55,9 +56,42 @@ final class DeliveryBatcher: @unchecked Sendable {
     }
 
     /// Delivers what nobody else should wait for, one after the other.
-    func deliverApart(_ deliveries: [Delivery]) async -> [Outcome] {
+    func deliverApart(_ deliveries: [Delivery]) async -> [Result<Void, MailboxError>] {
         eventLoop.assertInEventLoop()
-        return (try? await run(deliveries, on: slowPool).get()) ?? Self.failed(deliveries)
+        var results: [Result<Void, MailboxError>] = []
+        for delivery in deliveries {
+            let result: Result<Void, MailboxError>? =
+                switch delivery.location.format {
+                case .maildir: await run([delivery], on: slowPool).first
+                case .mbox: await deliver(toMbox: delivery, isWanted: { true })
+                }
+            results.append(result ?? Self.failure)
+        }
+        return results
+    }
+
+    /// One delivery at a time tries to get the mbox. While another program has it, a timer waits and no thread does.
+    private func deliver(toMbox delivery: Delivery, isWanted: () -> Bool) async -> Result<Void, MailboxError>? {
+        var wait = BusyWait()
+        await enter(delivery.location)
+        defer { leave(delivery.location) }
+        while isWanted() {
+            let result = await run([delivery], on: slowPool).first ?? Self.failure
+            guard case .failure(.busy) = result, let pause = wait.next() else { return result }
+            await eventLoop.pause(pause)
+        }
+        return nil
+    }
+
+    private func enter(_ mbox: MailboxLocation) async {
+        guard mboxes[mbox] != nil else { return mboxes[mbox] = [] }
+        await withCheckedContinuation { mboxes[mbox]?.append($0) }
+    }
+
+    private func leave(_ mbox: MailboxLocation) {
+        guard let next = mboxes[mbox]?.first else { return mboxes[mbox] = nil }
+        mboxes[mbox]?.removeFirst()
+        next.resume()
     }
 
     /// At the end of this turn of the loop: requests that arrived together are delivered together.
@@ -82,22 +116,27 @@ final class DeliveryBatcher: @unchecked Sendable {
         waiting.removeFirst(index)
         guard !batch.isEmpty else { return }
         running += 1
-        run(batch.map(\.delivery), on: pool).assumeIsolated().whenSuccess { [self] outcomes in
+        start(batch.map(\.delivery), on: pool).assumeIsolated().whenSuccess { [self] results in
             running -= 1
-            for (job, outcome) in zip(batch, outcomes) { job.done.resume(returning: outcome) }
+            for (job, result) in zip(batch, results) { job.done.resume(returning: result) }
             if !waiting.isEmpty { schedule() }
         }
     }
 
+    private func run(_ deliveries: [Delivery], on pool: NIOThreadPool) async -> [Result<Void, MailboxError>] {
+        (try? await start(deliveries, on: pool).get()) ?? []
+    }
+
     /// The one way from the loop to the disk.
-    private func run(_ deliveries: [Delivery], on pool: NIOThreadPool) -> EventLoopFuture<[Outcome]> {
+    private func start(
+        _ deliveries: [Delivery],
+        on pool: NIOThreadPool
+    ) -> EventLoopFuture<[Result<Void, MailboxError>]> {
         let deliverer = deliverer
         return pool.runIfActive(eventLoop: eventLoop) { deliverer.deliver(deliveries) }
-            .recover { _ in Self.failed(deliveries) }
+            .recover { _ in deliveries.map { _ in Self.failure } }
     }
 
     /// The pool has ended.
-    private static func failed(_ deliveries: [Delivery]) -> [Outcome] {
-        deliveries.map { _ in .failure(.system("deliver", 0)) }
-    }
+    private static let failure = Result<Void, MailboxError>.failure(.system("deliver", 0))
 }

@@ -8,7 +8,7 @@ extension DeliveryResult {
         switch error {
         case .overQuota: self.init(.delayed, .mailboxFull, "the mailbox is full")
         case .noSpace: self.init(.delayed, .systemFull, "no space left for mailboxes")
-        case .locked: self.init(.delayed, .mailboxBusy, "the mailbox is locked")
+        case .busy, .locked: self.init(.delayed, .mailboxBusy, "the mailbox is in use by another program")
         case .uncertain:
             self.init(.delayed, .systemTrouble, "the mailbox was written, but the disk failed: \(error)")
             isUncertain = true

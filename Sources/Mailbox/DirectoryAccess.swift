@@ -1,60 +1,62 @@
-#if canImport(Glibc)
-import Glibc
-#endif
+import Files
 
-/// A directory and what is done to entries in it.
+/// An open directory and what is done to entries in it.
 package struct DirectoryAccess: Sendable {
-    package let file: OpenFile
-    package var descriptor: CInt { file.descriptor }
+    let file: OpenFile
+    var disk: MailboxDisk { file.disk }
+    private var files: any FileSystem { file.disk.files }
+    private var handle: FileHandle { file.handle }
 
     /// Opens a directory.
-    package init(_ path: String, in parent: CInt = AT_FDCWD) throws(MailboxError) {
-        file = try OpenFile(path, in: parent, O_RDONLY | O_DIRECTORY)
+    init(_ path: String, on disk: MailboxDisk = .kernel) throws(MailboxError) {
+        file = try OpenFile(path, [.reading, .directory], on: disk)
+    }
+
+    /// Opens a directory beneath another one.
+    init(_ path: String, in parent: DirectoryAccess) throws(MailboxError) {
+        file = try parent.open(path, [.reading, .directory])
+    }
+
+    /// Opens a file or directory beneath this one, or makes a file.
+    func open(_ path: String, _ options: OpenOptions, mode: UInt32 = 0o600) throws(MailboxError) -> OpenFile {
+        try OpenFile(path, in: handle, options, mode: mode, on: disk)
     }
 
     /// The names in a directory beneath this one, without `.` and `..`. Names that are not UTF-8 are left out.
     func names(_ path: String = ".") throws(MailboxError) -> [String] {
-        let own = openat(descriptor, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard own >= 0 else { throw .last("open \(path)") }
-        guard let stream = fdopendir(own) else {
-            close(own)
-            throw .last("list \(path)")
-        }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while true {
-            errno = 0
-            guard let entry = readdir(stream) else { break }
-            let name = withUnsafePointer(to: &entry.pointee.d_name) { tuple in
-                tuple.withMemoryRebound(to: CChar.self, capacity: 256) { String(validatingCString: $0) }
-            }
-            if let name, name != ".", name != ".." { names.append(name) }
-        }
-        guard errno == 0 else { throw .last("list \(path)") }
-        return names
+        let names = try mapped { () throws(FileError) in try files.names(path, in: handle) }
+        return names.compactMap { String(validating: $0, as: UTF8.self) }
     }
 
-    /// Size, times and inode of an entry.
-    func status(_ path: String) throws(MailboxError) -> stat {
-        var status = stat()
-        guard fstatat(descriptor, path, &status, 0) == 0 else { throw .last("stat \(path)") }
-        return status
+    /// Size, times and inode of an entry, or of what a symbolic link there leads to.
+    func status(_ path: String) throws(MailboxError) -> FileStatus {
+        try mapped { () throws(FileError) in try files.status(path, in: handle, followingLinks: true) }
+    }
+
+    /// The same; nil where there is no such entry.
+    func statusIfPresent(_ path: String) throws(MailboxError) -> FileStatus? {
+        do throws(FileError) { return try files.status(path, in: handle, followingLinks: true) } catch {
+            if error.isMissing { return nil }
+            throw MailboxError(error)
+        }
     }
 
     func rename(_ from: String, to: String, in target: DirectoryAccess? = nil) throws(MailboxError) {
-        guard renameat(descriptor, from, (target ?? self).descriptor, to) == 0 else { throw .last("rename \(from)") }
+        try mapped { () throws(FileError) in
+            try files.rename(from, in: handle, to: to, in: (target ?? self).handle)
+        }
     }
 
     func link(_ from: String, to: String, in target: DirectoryAccess) throws(MailboxError) {
-        guard linkat(descriptor, from, target.descriptor, to, 0) == 0 else { throw .last("link \(from)") }
+        try mapped { () throws(FileError) in try files.link(from, in: handle, to: to, in: target.handle) }
     }
 
     func remove(_ path: String) throws(MailboxError) {
-        guard unlinkat(descriptor, path, 0) == 0 else { throw .last("remove \(path)") }
+        try mapped { () throws(FileError) in try files.remove(path, in: handle) }
     }
 
     func makeDirectory(_ path: String) throws(MailboxError) {
-        guard mkdirat(descriptor, path, 0o700) == 0 else { throw .last("make directory \(path)") }
+        try mapped { () throws(FileError) in try files.makeDirectory(path, in: handle, mode: 0o700) }
     }
 
     /// Makes a directory and those above it, where they are missing.
@@ -62,7 +64,9 @@ package struct DirectoryAccess: Sendable {
         var made = ""
         for part in path.split(separator: "/") {
             made += made.isEmpty ? "\(part)" : "/\(part)"
-            if mkdirat(descriptor, made, 0o700) != 0, errno != EEXIST { throw .last("make directory \(made)") }
+            do throws(FileError) { try files.makeDirectory(made, in: handle, mode: 0o700) } catch {
+                guard error.isExisting else { throw MailboxError(error) }
+            }
         }
     }
 
@@ -70,16 +74,21 @@ package struct DirectoryAccess: Sendable {
     func removeTree(_ path: String) throws(MailboxError) {
         for name in try names(path) {
             let entry = "\(path)/\(name)"
-            if unlinkat(descriptor, entry, 0) == 0 { continue }
-            guard errno == EISDIR || errno == EPERM else { throw .last("remove \(entry)") }
-            try removeTree(entry)
+            let status = try mapped { () throws(FileError) in try files.status(entry, in: handle) }
+            if status.kind == .directory { try removeTree(entry) } else { try remove(entry) }
         }
-        guard unlinkat(descriptor, path, AT_REMOVEDIR) == 0 else { throw .last("remove \(path)") }
+        try mapped { () throws(FileError) in try files.removeDirectory(path, in: handle) }
     }
 
     /// Waits until the entries of a directory beneath this one are on stable storage.
-    func sync(_ path: String = ".") throws(MailboxError) {
-        try OpenFile(path, in: descriptor, O_RDONLY | O_DIRECTORY).sync()
+    func sync(_ path: String) throws(MailboxError) { try open(path, [.reading, .directory]).sync() }
+
+    /// Waits until its own entries are on stable storage.
+    func sync() throws(MailboxError) { try file.sync() }
+
+    /// Waits until all that was written to its file system is on stable storage.
+    func syncAll() throws(MailboxError) {
+        try mapped { () throws(FileError) in try files.syncAll(of: handle) }
     }
 
     /// The content of a small file; nil where there is none.
@@ -88,27 +97,27 @@ package struct DirectoryAccess: Sendable {
     func contents(_ path: String, maximum: Int) throws(MailboxError) -> [UInt8]? {
         let file: OpenFile
         do throws(MailboxError) {
-            file = try OpenFile(path, in: descriptor, O_RDONLY)
+            file = try open(path, .reading)
         } catch {
             if error == .notFound { return nil }
             throw error
         }
-        let size = try Int(file.status().st_size)
+        let size = try file.status().size
         guard size <= maximum else { throw .corrupt("\(path) is too large") }
         return try file.read(size, at: 0)
     }
 
     /// Puts a file in the place of another one, durably: all of it is there after a crash, or none.
     func replace(_ path: String, with octets: [UInt8]) throws(MailboxError) {
-        let temporary = "\(path).\(getpid()).\(UInt32.random(in: 0 ... .max)).new"
+        let temporary = "\(path).\(disk.uniqueName()).new"
         do throws(MailboxError) {
-            let file = try OpenFile(temporary, in: descriptor, O_WRONLY | O_CREAT | O_EXCL)
+            let file = try open(temporary, [.writing, .creating, .exclusive])
             try file.write(octets)
             try file.sync()
             try rename(temporary, to: path)
-            try self.file.sync()
+            try sync()
         } catch {
-            unlinkat(descriptor, temporary, 0)
+            try? remove(temporary)
             throw error
         }
     }
@@ -118,10 +127,8 @@ package struct DirectoryAccess: Sendable {
         _ path: String,
         _ body: () throws(MailboxError) -> Value
     ) throws(MailboxError) -> Value {
-        let file = try OpenFile(path, in: descriptor, O_RDWR | O_CREAT)
-        while flock(file.descriptor, LOCK_EX) != 0 {
-            guard errno == EINTR else { throw .last("lock \(path)") }
-        }
+        let file = try open(path, [.reading, .writing, .creating])
+        try mapped { () throws(FileError) in try files.waitForLock(file.handle) }
         return try body()
     }
 }

@@ -1,16 +1,17 @@
-import CLinux
 import NIOConcurrencyHelpers
 
-/// Puts messages into mailboxes, many at a time: the Maildirs of a batch share their waits for the disk. Every call blocks;
-/// several threads may call at once.
+/// Puts messages into mailboxes, many at a time: the Maildirs of a batch share their waits for the disk. Every call blocks
+/// on the disk; several threads may call at once.
 package final class MailDeliverer: Sendable {
-    private let directory: MailDirectory
+    private let directory: DirectoryAccess
     /// What is being delivered now: the same again, asked for by a queue manager that lost its connection, has to wait.
     private let underWay = NIOLockedValueBox<Set<Identity>>([])
-    private let open = NIOLockedValueBox<[MailboxLocation: Maildir]>([:])
+    private let open = NIOLockedValueBox<[Place: DeliveryFolder]>([:])
 
-    /// Maildirs that are kept open.
-    private static let maximumOpen = 256
+    /// Folders that are kept open, with three descriptors each.
+    private static let maximumOpen = 200
+    /// Seconds that a folder is kept open: when it's opened again, what is old in its `tmp/` goes.
+    private static let maximumAge = 12 * 3600
     /// From so many files on, one sync of the file system is quicker than one for each file.
     private static let syncAllFrom = 3
 
@@ -20,121 +21,167 @@ package final class MailDeliverer: Sendable {
         let key: String
     }
 
-    /// The last step of a Maildir delivery.
-    typealias DirectorySync = @Sendable (DirectoryAccess, String) throws(MailboxError) -> Void
-    private let syncDirectory: DirectorySync
-
-    package convenience init(_ directory: MailDirectory) {
-        self.init(directory) { (directory, part) throws(MailboxError) in try directory.sync(part) }
+    private struct Place: Hashable {
+        let location: MailboxLocation
+        let folder: FolderName
     }
 
-    /// - Parameter syncDirectory: for tests of disks that fail.
-    init(_ directory: MailDirectory, syncDirectory: @escaping DirectorySync) {
-        self.directory = directory
-        self.syncDirectory = syncDirectory
+    /// What deliveries into Maildirs that are called together share.
+    private struct Batch {
+        /// Those that were found where their paths lead, for this batch.
+        var folders: [Place: DeliveryFolder] = [:]
+        /// Octets that are about to come to each Maildir.
+        var pending: [MailboxLocation: Int] = [:]
+        /// Written, and not placed yet.
+        var steps: [MaildirDelivery] = []
     }
 
-    /// Delivers; returns when each has succeeded, on stable storage, or failed.
+    package init(_ directory: MailDirectory) { self.directory = directory.directory }
+
+    /// Delivers; returns when each has succeeded, on stable storage, or failed: `busy` where somebody else has the mbox, or
+    /// the same delivery is under way.
     package func deliver(_ deliveries: [Delivery]) -> [Result<Void, MailboxError>] {
         var results = deliveries.map { _ in Result<Void, MailboxError>.success(()) }
-        var written: [(index: Int, step: MaildirDelivery)] = []
+        var batch = Batch()
         var begun: [Identity] = []
         defer { underWay.withLockedValue { $0.subtract(begun) } }
         for (index, delivery) in deliveries.enumerated() {
             let identity = Identity(location: delivery.location, key: delivery.key)
             guard underWay.withLockedValue({ $0.insert(identity).inserted }) else {
-                results[index] = .failure(.locked)
+                results[index] = .failure(.busy)
                 continue
             }
             begun.append(identity)
             do throws(MailboxError) {
                 switch delivery.location.format {
-                case .maildir: written.append((index, try write(delivery)))
-                case .mbox: try MboxDelivery(delivery, try MboxStore(delivery.location, in: directory.directory)).run()
+                case .maildir: try write(delivery, index, &batch)
+                case .mbox: try MboxDelivery(delivery, try MboxStore(delivery.location, in: directory)).run()
                 }
             } catch {
                 results[index] = .failure(error)
             }
         }
-        sync(&written, &results)
-        place(written, &results)
+        sync(&batch.steps, &results)
+        place(batch.steps, &results)
         return results
     }
 
-    private func write(_ delivery: Delivery) throws(MailboxError) -> MaildirDelivery {
-        var step = MaildirDelivery(delivery, try maildir(delivery.location))
+    // MARK: Into tmp
+
+    private func write(_ delivery: Delivery, _ index: Int, _ batch: inout Batch) throws(MailboxError) {
         do throws(MailboxError) {
-            try step.write()
+            try attempt(delivery, index, &batch)
         } catch {
-            step.undo()
             guard error == .notFound else { throw error }
             // The Maildir was removed while it was open here: it's made again.
-            open.withLockedValue { $0[delivery.location] = nil }
-            step = MaildirDelivery(delivery, try maildir(delivery.location))
-            try step.write()
+            open.withLockedValue { $0 = $0.filter { $0.key.location != delivery.location } }
+            batch.folders = batch.folders.filter { $0.key.location != delivery.location }
+            try attempt(delivery, index, &batch)
         }
-        return step
     }
 
-    private func maildir(_ location: MailboxLocation) throws(MailboxError) -> Maildir {
-        if let known = open.withLockedValue({ $0[location] }), known.isAt(location.path, in: directory.directory) {
-            return known
+    private func attempt(_ delivery: Delivery, _ index: Int, _ batch: inout Batch) throws(MailboxError) {
+        var step = MaildirDelivery(delivery, index: index, try folder(for: delivery, &batch))
+        if try step.wasPlaced() { return }
+        do throws(MailboxError) {
+            try step.write(pending: batch.pending[delivery.location] ?? 0)
+        } catch {
+            step.undo()
+            throw error
         }
-        let maildir = try Maildir(location, in: directory.directory)
-        maildir.root.removeOldTemporaries()
-        open.withLockedValue { open in
-            if open.count >= Self.maximumOpen { open.removeAll() }
-            open[location] = maildir
-        }
-        return maildir
+        batch.pending[delivery.location, default: 0] += step.diskOctets
+        batch.steps.append(step)
     }
+
+    /// The folder that the delivery prefers where there is one, the inbox otherwise.
+    private func folder(for delivery: Delivery, _ batch: inout Batch) throws(MailboxError) -> DeliveryFolder {
+        if let wanted = delivery.folder, !wanted.isInbox {
+            do throws(MailboxError) {
+                return try folder(Place(location: delivery.location, folder: wanted), &batch)
+            } catch {
+                // Only where it's known that there is none: a later attempt looks for the message where it may be.
+                guard error == .notFound else { throw error }
+            }
+        }
+        return try folder(Place(location: delivery.location, folder: .inbox), &batch)
+    }
+
+    private func folder(_ place: Place, _ batch: inout Batch) throws(MailboxError) -> DeliveryFolder {
+        if let known = batch.folders[place] { return known }
+        let folder: DeliveryFolder
+        if let known = open.withLockedValue({ $0[place] }), known.opened > directory.disk.seconds - Self.maximumAge,
+            try known.isInPlace(place.location, in: directory)
+        {
+            folder = known
+        } else {
+            folder = try DeliveryFolder(place.folder, of: place.location, in: directory)
+            open.withLockedValue { open in
+                if open.count >= Self.maximumOpen { open.removeAll() }
+                open[place] = folder
+            }
+        }
+        batch.folders[place] = folder
+        return folder
+    }
+
+    // MARK: Into new
 
     /// Has the content of all files on stable storage; those for which that fails are taken back.
-    private func sync(
-        _ written: inout [(index: Int, step: MaildirDelivery)],
-        _ results: inout [Result<Void, MailboxError>]
-    ) {
-        let fresh = written.filter { $0.step.file != nil }
-        if fresh.count >= Self.syncAllFrom, CLinux_syncfs(directory.descriptor) == 0 { return }
-        var failed: Set<Int> = []
-        for (index, step) in fresh {
+    private func sync(_ steps: inout [MaildirDelivery], _ results: inout [Result<Void, MailboxError>]) {
+        var counts: [UInt64: Int] = [:]
+        for step in steps { counts[step.folder.device, default: 0] += 1 }
+        var synced: [UInt64: Result<Void, MailboxError>] = [:]
+        steps.removeAll { step in
+            let device = step.folder.device
             do throws(MailboxError) {
-                try step.file?.sync()
+                if counts[device, default: 0] < Self.syncAllFrom {
+                    try step.sync()
+                } else if let known = synced[device] {
+                    try known.get()
+                } else {
+                    // The error of a sync is told once: it's that of all files.
+                    let result = Result { () throws(MailboxError) in try step.folder.new.syncAll() }
+                    synced[device] = result
+                    try result.get()
+                }
+                return false
             } catch {
-                results[index] = .failure(error)
+                results[step.index] = .failure(error)
                 step.undo()
-                failed.insert(index)
+                return true
             }
         }
-        written.removeAll { failed.contains($0.index) }
     }
 
-    private func place(
-        _ written: [(index: Int, step: MaildirDelivery)],
-        _ results: inout [Result<Void, MailboxError>]
-    ) {
-        var touched: [ObjectIdentifier: (maildir: Maildir, parts: Set<String>, indices: [Int])] = [:]
-        for (index, step) in written {
-            let id = ObjectIdentifier(step.maildir)
-            var entry = touched[id] ?? (step.maildir, [], [])
-            // What an earlier attempt placed may not have been synced.
-            if step.isKnown { entry.parts.formUnion(["\(step.place)new", "\(step.place)cur"]) }
+    /// What came to one folder.
+    private struct Arrival {
+        let folder: DeliveryFolder
+        var indices: [Int] = []
+        var octets = 0
+    }
+
+    private func place(_ steps: [MaildirDelivery], _ results: inout [Result<Void, MailboxError>]) {
+        var arrivals: [Arrival] = []
+        for step in steps {
             do throws(MailboxError) {
-                try step.place(&entry.parts)
-                entry.indices.append(index)
+                try step.place()
             } catch {
-                results[index] = .failure(error)
+                results[step.index] = .failure(error.afterwards)
                 step.undo()
+                continue
             }
-            touched[id] = entry
+            let known = arrivals.firstIndex { $0.folder === step.folder }
+            if known == nil { arrivals.append(Arrival(folder: step.folder)) }
+            let place = known ?? arrivals.count - 1
+            arrivals[place].indices.append(step.index)
+            arrivals[place].octets += step.diskOctets
         }
-        for entry in touched.values {
-            for part in entry.parts {
-                do throws(MailboxError) {
-                    try syncDirectory(entry.maildir.root, part)
-                } catch {
-                    for index in entry.indices { results[index] = .failure(error.afterwards) }
-                }
+        for arrival in arrivals {
+            arrival.folder.maildir.quota.note(octets: arrival.octets, messages: arrival.indices.count)
+            do throws(MailboxError) {
+                try arrival.folder.new.sync()
+            } catch {
+                for index in arrival.indices { results[index] = .failure(error.afterwards) }
             }
         }
     }

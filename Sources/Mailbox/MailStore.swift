@@ -1,6 +1,4 @@
-#if canImport(Glibc)
-import Glibc
-#endif
+import Files
 
 /// How a mailbox is kept on disk.
 package enum MailboxFormat: String, Sendable {
@@ -73,11 +71,9 @@ package final class SessionLock: Sendable {
     private let file: OpenFile
 
     init(_ path: String, in directory: DirectoryAccess) throws(MailboxError) {
-        file = try OpenFile(path, in: directory.descriptor, O_RDWR | O_CREAT)
-        guard flock(file.descriptor, LOCK_EX | LOCK_NB) == 0 else {
-            if errno == EWOULDBLOCK { throw .locked }
-            throw .last("lock \(path)")
-        }
+        let file = try directory.open(path, [.reading, .writing, .creating])
+        guard try mapped({ () throws(FileError) in try file.disk.files.lock(file.handle) }) else { throw .locked }
+        self.file = file
     }
 }
 
@@ -86,10 +82,12 @@ package struct MailDirectory: Sendable {
     let directory: DirectoryAccess
 
     /// Opens the directory that mailboxes' paths are relative to.
-    package init(_ path: String) throws(MailboxError) { directory = try DirectoryAccess(path) }
+    package init(_ path: String, on disk: MailboxDisk = .kernel) throws(MailboxError) {
+        directory = try DirectoryAccess(path, on: disk)
+    }
 
     /// Its descriptor, for `Rights`.
-    package var descriptor: CInt { directory.descriptor }
+    package var descriptor: CInt { directory.file.descriptor }
 
     /// Opens a user's mailbox; it is made where it's missing.
     package func open(_ location: MailboxLocation) throws(MailboxError) -> any MailStore {

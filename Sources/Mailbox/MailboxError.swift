@@ -1,3 +1,5 @@
+import Files
+
 #if canImport(Glibc)
 import Glibc
 #endif
@@ -14,8 +16,10 @@ package enum MailboxError: Error, Equatable {
     case noSpace
     /// The mailbox has as much in it as it may have.
     case overQuota
-    /// Somebody else holds the lock.
+    /// Another POP3 session has the mailbox.
     case locked
+    /// Somebody else is at work on it at this moment, as long as nobody died: try again soon, up to `patience`.
+    case busy
     /// This format can't do that (an mbox has no folders).
     case unsupported
     /// A file is not what it should be; which and why.
@@ -26,8 +30,14 @@ package enum MailboxError: Error, Equatable {
     /// Any other failure: the operation and its errno.
     case system(String, CInt)
 
-    /// The last failed system call.
-    static func last(_ operation: String) -> MailboxError { of(errno, operation) }
+    init(_ error: FileError) {
+        switch error.code {
+        case ENOENT: self = .notFound
+        case EEXIST, ENOTEMPTY: self = .exists
+        case ENOSPC, EDQUOT: self = .noSpace
+        default: self = .system(error.operation, error.code)
+        }
+    }
 
     /// The same failure, after something was done that may stay.
     var afterwards: MailboxError {
@@ -35,16 +45,7 @@ package enum MailboxError: Error, Equatable {
         case .system(let operation, let code): .uncertain(operation, code)
         case .notFound: .uncertain("sync", ENOENT)
         case .noSpace: .uncertain("sync", ENOSPC)
-        case .exists, .invalidName, .overQuota, .locked, .unsupported, .corrupt, .uncertain: self
-        }
-    }
-
-    static func of(_ code: CInt, _ operation: String) -> MailboxError {
-        switch code {
-        case ENOENT: return .notFound
-        case EEXIST, ENOTEMPTY: return .exists
-        case ENOSPC, EDQUOT: return .noSpace
-        default: return .system(operation, code)
+        case .exists, .invalidName, .overQuota, .locked, .busy, .unsupported, .corrupt, .uncertain: self
         }
     }
 }
@@ -58,6 +59,7 @@ extension MailboxError: CustomStringConvertible {
         case .noSpace: return "no space left"
         case .overQuota: return "over quota"
         case .locked: return "locked"
+        case .busy: return "in use by another program"
         case .unsupported: return "not possible with this mailbox format"
         case .corrupt(let what): return what
         case .system(let operation, let code), .uncertain(let operation, let code):

@@ -1,6 +1,4 @@
-#if canImport(Glibc)
-import Glibc
-#endif
+import Files
 
 /// A user's Maildir with its folders in the manner of Maildir++ (docs/mailbox.md).
 package final class Maildir: MailStore {
@@ -14,27 +12,25 @@ package final class Maildir: MailStore {
     /// Opens the Maildir; makes it where it's missing.
     init(_ location: MailboxLocation, in mailDirectory: DirectoryAccess) throws(MailboxError) {
         do throws(MailboxError) {
-            let found = try DirectoryAccess(location.path, in: mailDirectory.descriptor)
-            _ = try found.status("cur")
+            let found = try DirectoryAccess(location.path, in: mailDirectory)
+            for part in Self.parts { _ = try found.status(part) }
             root = found
         } catch {
             guard error == .notFound else { throw error }
             try Self.make(location.path, in: mailDirectory)
-            root = try DirectoryAccess(location.path, in: mailDirectory.descriptor)
+            root = try DirectoryAccess(location.path, in: mailDirectory)
         }
         quota = MaildirQuota(root: root, limit: location.quota)
     }
 
-    /// Whether the directory that is open here is still the one of that path.
-    func isAt(_ path: String, in mailDirectory: DirectoryAccess) -> Bool {
-        guard let there = try? mailDirectory.status(path), let here = try? root.file.status() else { return false }
-        return there.st_ino == here.st_ino && there.st_dev == here.st_dev
-    }
+    /// In the order in which they are made.
+    private static let parts = ["cur", "new", "tmp"]
 
-    /// Makes a Maildir (mode 0700) and has it on stable storage.
+    /// Makes a Maildir (mode 0700) and has it on stable storage. `tmp` comes last: where it is, everything else is durable,
+    /// also after an attempt that was cut short.
     static func make(_ path: String, in mailDirectory: DirectoryAccess) throws(MailboxError) {
         try mailDirectory.makeDirectories(path)
-        for name in ["tmp", "new", "cur"] { try mailDirectory.makeDirectories("\(path)/\(name)") }
+        for part in parts.dropLast() { try mailDirectory.makeDirectories("\(path)/\(part)") }
         try mailDirectory.sync(path)
         var above = path[...]
         while let slash = above.lastIndex(of: "/") {
@@ -42,6 +38,7 @@ package final class Maildir: MailStore {
             try mailDirectory.sync(String(above))
         }
         try mailDirectory.sync()
+        try mailDirectory.makeDirectories("\(path)/tmp")
     }
 
     package func folders() throws(MailboxError) -> [FolderEntry] {
@@ -62,7 +59,7 @@ package final class Maildir: MailStore {
     }
 
     func openMaildir(_ name: FolderName, readOnly: Bool = false) throws(MailboxError) -> MaildirFolder {
-        let directory = name.isInbox ? root : try DirectoryAccess(name.directory, in: root.descriptor)
+        let directory = name.isInbox ? root : try DirectoryAccess(name.directory, in: root)
         return try MaildirFolder(directory, of: self, readOnly: readOnly)
     }
 
@@ -70,11 +67,11 @@ package final class Maildir: MailStore {
         guard !name.isInbox else { throw .exists }
         guard (try? root.status(name.directory)) == nil else { throw .exists }
         // Made aside, so that no half a folder is ever to be seen.
-        let aside = "tmp/\(MaildirFileName.unique()).folder"
+        let aside = "tmp/\(root.disk.uniqueName()).folder"
         try root.makeDirectory(aside)
         do throws(MailboxError) {
-            for part in ["tmp", "new", "cur"] { try root.makeDirectory("\(aside)/\(part)") }
-            _ = try OpenFile("\(aside)/maildirfolder", in: root.descriptor, O_WRONLY | O_CREAT)
+            for part in Self.parts { try root.makeDirectory("\(aside)/\(part)") }
+            _ = try root.open("\(aside)/maildirfolder", [.writing, .creating])
             try root.sync(aside)
             try root.rename(aside, to: name.directory)
         } catch {
@@ -86,7 +83,7 @@ package final class Maildir: MailStore {
 
     package func delete(_ name: FolderName) throws(MailboxError) {
         guard !name.isInbox else { throw .invalidName }
-        let aside = "tmp/\(MaildirFileName.unique()).deleted"
+        let aside = "tmp/\(root.disk.uniqueName()).deleted"
         try root.rename(name.directory, to: aside)
         try root.sync()
         try root.removeTree(aside)
@@ -154,7 +151,7 @@ package final class Maildir: MailStore {
         try root.withLock(Self.lockFile) { () throws(MailboxError) -> UInt32 in
             let text = try root.contents(Self.validityFile, maximum: 64) ?? []
             let last = UInt32(String(decoding: text.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)) ?? 0
-            let now = UInt32(clamping: time(nil))
+            let now = UInt32(clamping: root.disk.seconds)
             let validity = last < .max ? max(now, last + 1) : now
             try root.replace(Self.validityFile, with: Array("\(validity)\n".utf8))
             return validity

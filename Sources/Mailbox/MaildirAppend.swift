@@ -1,8 +1,5 @@
+import Files
 import NIOCore
-
-#if canImport(Glibc)
-import Glibc
-#endif
 
 /// A message on its way into a folder of a Maildir, by way of `tmp/`.
 final class MaildirAppend: MessageAppend, @unchecked Sendable {
@@ -18,8 +15,8 @@ final class MaildirAppend: MessageAppend, @unchecked Sendable {
 
     init(_ folder: MaildirFolder) throws(MailboxError) {
         self.folder = folder
-        name = MaildirFileName.unique()
-        file = try OpenFile("tmp/\(name)", in: folder.directory.descriptor, O_WRONLY | O_CREAT | O_EXCL)
+        name = folder.directory.disk.uniqueName()
+        file = try folder.directory.open("tmp/\(name)", [.writing, .creating, .exclusive])
     }
 
     deinit {
@@ -43,11 +40,7 @@ final class MaildirAppend: MessageAppend, @unchecked Sendable {
         let quota = folder.maildir.quota
         try quota.check(adding: octets)
         let set = try folder.letters(of: keywords)
-        if let internalDate {
-            let moment = timespec(tv_sec: internalDate, tv_nsec: 0)
-            var times = [moment, moment]
-            guard futimens(file.descriptor, &times) == 0 else { throw .last("set the time") }
-        }
+        if let internalDate { try file.setModified(internalDate) }
         try file.sync()
         let base = "\(name),S=\(octets),W=\(octets + bareLineFeeds)"
         // Without flags it's new mail to the sessions that have this folder open.

@@ -1,46 +1,53 @@
-#if canImport(Glibc)
-import Glibc
-#endif
+import Files
 
 /// A delivery into a Maildir, in steps, so that many can share one wait for the disk: write into `tmp/`, sync, rename into
 /// `new/`, sync the directory. The file's name comes from the delivery's key: asked again, it finds what it did before.
 struct MaildirDelivery {
-    let maildir: Maildir
+    let folder: DeliveryFolder
+    /// Which one of the batch it is.
+    let index: Int
     private let delivery: Delivery
-    /// `` for the inbox, `.folder/` for a folder.
-    let place: String
-    private let name: String
     /// In `tmp/`: no two attempts ever write into one file.
-    private let temporary = MaildirFileName.unique()
+    private let temporary: String
     private(set) var file: OpenFile?
     /// Less is collected first. Octets.
     private static let worthWriting = 64 * 1024
-    private var diskOctets = 0
+    private(set) var diskOctets = 0
     private var wireOctets = 0
-    /// An earlier attempt had placed it.
-    private(set) var isKnown = false
 
-    init(_ delivery: Delivery, _ maildir: Maildir) {
+    init(_ delivery: Delivery, index: Int, _ folder: DeliveryFolder) {
         self.delivery = delivery
-        self.maildir = maildir
-        if let folder = delivery.folder, !folder.isInbox,
-            (try? maildir.root.status("\(folder.directory)/new")) != nil
-        {
-            place = folder.directory + "/"
-        } else {
-            place = ""
+        self.index = index
+        self.folder = folder
+        temporary = folder.tmp.disk.uniqueName()
+    }
+
+    /// Whether an earlier attempt had placed it: then it's on stable storage. Looks in the inbox too, since the folder may
+    /// have been made after that attempt.
+    func wasPlaced() throws(MailboxError) -> Bool {
+        guard delivery.mayBeKnown else { return false }
+        let root = folder.maildir.root
+        // Without the host's name, which may have changed.
+        let begin = "\(delivery.arrived).Q\(delivery.key)."
+        for place in folder.place.isEmpty ? [""] : [folder.place, ""] {
+            // In this order, since sessions move files from one to the other.
+            for part in ["\(place)new", "\(place)cur"] {
+                guard try root.names(part).contains(where: { $0.hasPrefix(begin) }) else { continue }
+                // That attempt may not have come so far, and a session may have moved the file since.
+                try root.sync("\(place)new")
+                try root.sync("\(place)cur")
+                return true
+            }
         }
-        name = "\(delivery.arrived).Q\(delivery.key).\(MaildirFileName.hostName)"
+        return false
     }
 
     /// Writes the file into `tmp/`. What a killed process left there goes with its age.
-    mutating func write() throws(MailboxError) {
-        if delivery.mayBeKnown, try wasPlaced() {
-            isKnown = true
-            return
-        }
-        try maildir.quota.check(adding: delivery.octets)
-        let file = try OpenFile("\(place)tmp/\(temporary)", in: maildir.root.descriptor, O_WRONLY | O_CREAT | O_EXCL)
+    ///
+    /// - Parameter pending: octets of the same batch that are about to be added to the Maildir.
+    mutating func write(pending: Int) throws(MailboxError) {
+        try folder.maildir.quota.check(adding: delivery.octets + pending)
+        let file = try folder.tmp.open(temporary, [.writing, .creating, .exclusive])
         self.file = file
         var reducer = LineEndReducer()
         let prefixLines = delivery.prefix.reduce(0) { $1 == 10 ? $0 + 1 : $0 }
@@ -59,27 +66,19 @@ struct MaildirDelivery {
         wireOctets = diskOctets + prefixLines + reducer.lines
     }
 
-    /// Gives the file its place. Its content must be on stable storage.
-    func place(_ deferred: inout Set<String>) throws(MailboxError) {
-        if isKnown { return }
-        try maildir.root.rename("\(place)tmp/\(temporary)", to: "\(place)new/\(name),S=\(diskOctets),W=\(wireOctets)")
-        maildir.quota.note(octets: diskOctets, messages: 1)
-        deferred.insert("\(place)new")
+    /// Waits until the file's content is on stable storage.
+    func sync() throws(MailboxError) { try file?.syncData() }
+
+    /// Gives the file its name in `new/`. Its content must be on stable storage.
+    func place() throws(MailboxError) {
+        let host = MaildirFileName.hostName
+        let name = "\(delivery.arrived).Q\(delivery.key).\(host),S=\(diskOctets),W=\(wireOctets)"
+        try folder.tmp.rename(temporary, to: name, in: folder.new)
     }
 
     /// Takes back what `write` did.
     func undo() {
         guard file != nil else { return }
-        try? maildir.root.remove("\(place)tmp/\(temporary)")
-    }
-
-    private func wasPlaced() throws(MailboxError) -> Bool {
-        // Without the host's name, which may have changed.
-        let begin = "\(delivery.arrived).Q\(delivery.key)."
-        for part in ["new", "cur"] {
-            let names = try maildir.root.names(place + part)
-            if names.contains(where: { $0.hasPrefix(begin) }) { return true }
-        }
-        return false
+        try? folder.tmp.remove(temporary)
     }
 }

@@ -1,7 +1,6 @@
 #if canImport(Glibc)
 import Glibc
 #endif
-import NIOConcurrencyHelpers
 
 /// A file name in `new/` or `cur/`: `BASE[,S=octets][,W=octets][:2,flags]`.
 struct MaildirFileName {
@@ -65,19 +64,6 @@ struct MaildirFileName {
     static func arrivedBefore(_ left: String, _ right: String) -> Bool {
         let (first, second) = (seconds(of: left), seconds(of: right))
         return first == second ? left < right : first < second
-    }
-
-    private static let counter = NIOLockedValueBox<UInt64>(0)
-
-    /// A base name without sizes that no other message has: time, process, count.
-    static func unique(host: String = hostName) -> String {
-        var now = timespec()
-        clock_gettime(CLOCK_REALTIME, &now)
-        let count = counter.withLockedValue { counter in
-            counter += 1
-            return counter
-        }
-        return "\(now.tv_sec).M\(now.tv_nsec / 1000)P\(getpid())Q\(count).\(host)"
     }
 
     /// Our host's name as file names can have it: `/`, `:` and `,` are written in octal, as the Maildir specification asks.

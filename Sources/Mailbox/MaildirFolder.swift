@@ -1,3 +1,4 @@
+import Files
 import NIOCore
 
 #if canImport(Glibc)
@@ -75,7 +76,7 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
 
     private func time(of path: String) throws(MailboxError) -> Int {
         let status = try directory.status(path)
-        return status.st_mtim.tv_sec &* 1_000_000_000 &+ status.st_mtim.tv_nsec
+        return Int(status.modified &* 1_000_000_000 &+ status.modifiedNanoseconds)
     }
 
     /// Needs the lock.
@@ -160,9 +161,9 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
 
     package func open(_ uid: UInt32) throws(MailboxError) -> MessageReader {
         let file = try withPlace(of: uid) { (place) throws(MailboxError) in
-            try OpenFile(place.path, in: directory.descriptor, O_RDONLY | O_NOFOLLOW)
+            try directory.open(place.path, [.reading, .notFollowing])
         }
-        let size = try Int(file.status().st_size)
+        let size = try file.status().size
         guard let index = messages.index(ofUID: uid) else { throw .notFound }
         // A size that was given for another content is not believed.
         let base = places[index].base
@@ -183,7 +184,7 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
 
     package func internalDate(of uid: UInt32) throws(MailboxError) -> Int {
         try withPlace(of: uid) { (place) throws(MailboxError) in
-            try directory.status(place.path).st_mtim.tv_sec
+            Int(try directory.status(place.path).modified)
         }
     }
 
@@ -257,7 +258,7 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
             do throws(MailboxError) {
                 try withPlace(of: uid) { (place) throws(MailboxError) in
                     let size = MaildirFileName.size("S", in: place.base)
-                    if let size { octets += size } else { octets += Int(try directory.status(place.path).st_size) }
+                    if let size { octets += size } else { octets += try directory.status(place.path).size }
                     try directory.remove(place.path)
                     files += 1
                 }
@@ -321,7 +322,7 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
     ) throws(MailboxError) -> (base: String, path: String) {
         try withPlace(of: message.uid) { (place) throws(MailboxError) in
             let sizes = place.base.split(separator: ",").dropFirst().map { ",\($0)" }.joined()
-            let base = MaildirFileName.unique() + sizes
+            let base = directory.disk.uniqueName() + sizes
             let path = "cur/" + MaildirFileName.current(base: base, flags: message.flags, keywords: keywords)
             do throws(MailboxError) {
                 try directory.link(place.path, to: path, in: target.directory)
@@ -335,11 +336,11 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
 
     /// For file systems that have no hard links, or no more of them.
     private func copyContent(of path: String, to new: String, in target: DirectoryAccess) throws(MailboxError) {
-        let source = try OpenFile(path, in: directory.descriptor, O_RDONLY | O_NOFOLLOW)
+        let source = try directory.open(path, [.reading, .notFollowing])
         let status = try source.status()
-        let temporary = "tmp/\(MaildirFileName.unique())"
+        let temporary = "tmp/\(target.disk.uniqueName())"
         do throws(MailboxError) {
-            let copy = try OpenFile(temporary, in: target.descriptor, O_WRONLY | O_CREAT | O_EXCL)
+            let copy = try target.open(temporary, [.writing, .creating, .exclusive])
             var offset = 0
             while true {
                 let octets = try source.read(64 * 1024, at: offset)
@@ -347,8 +348,7 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
                 try copy.write(octets)
                 offset += octets.count
             }
-            var times = [status.st_mtim, status.st_mtim]
-            futimens(copy.descriptor, &times)
+            try? copy.setModified(Int(status.modified))
             try copy.sync()
             try target.rename(temporary, to: new)
         } catch {

@@ -1,6 +1,4 @@
-#if canImport(Glibc)
-import Glibc
-#endif
+import Files
 
 /// How much is in a Maildir: the file `maildirsize` of Maildir++, whose first line is the limit and whose other lines are
 /// octets and messages to be added up. Made anew from the file names when it is missing, long, or says "full".
@@ -24,16 +22,15 @@ struct MaildirQuota: Sendable {
 
     /// Notes what came or went, where somebody keeps count.
     func note(octets: Int, messages: Int) {
-        guard limit > 0 || (try? root.status(Self.path)) != nil else { return }
-        guard let file = try? OpenFile(Self.path, in: root.descriptor, O_WRONLY | O_APPEND) else { return }
+        guard let file = try? root.open(Self.path, [.writing, .appending]) else { return }
         try? file.write(Array("\(octets) \(messages)\n".utf8))
     }
 
     /// Makes the next question count anew.
-    func forget() { unlinkat(root.descriptor, Self.path, 0) }
+    func forget() { try? root.remove(Self.path) }
 
     func usage() throws(MailboxError) -> MailboxUsage {
-        guard let status = try? root.status(Self.path), status.st_size <= Self.maximumOctets,
+        guard let status = try? root.status(Self.path), status.size <= Self.maximumOctets,
             let octets = try root.contents(Self.path, maximum: Self.maximumOctets * 2)
         else { return try recount() }
         var lines = octets.split(separator: UInt8(ascii: "\n")).makeIterator()
@@ -58,10 +55,15 @@ struct MaildirQuota: Sendable {
             try count("\(entry)/", into: &usage)
         }
         try count("", into: &usage)
-        let temporary = "tmp/\(MaildirFileName.unique()).size"
-        let file = try OpenFile(temporary, in: root.descriptor, O_WRONLY | O_CREAT | O_EXCL)
-        try file.write(Array("\(header)\n\(usage.octets) \(usage.messages)\n".utf8))
-        try root.rename(temporary, to: Self.path)
+        let temporary = "tmp/\(root.disk.uniqueName()).size"
+        do throws(MailboxError) {
+            let file = try root.open(temporary, [.writing, .creating, .exclusive])
+            try file.write(Array("\(header)\n\(usage.octets) \(usage.messages)\n".utf8))
+            try root.rename(temporary, to: Self.path)
+        } catch {
+            try? root.remove(temporary)
+            throw error
+        }
         return usage
     }
 
@@ -76,7 +78,7 @@ struct MaildirQuota: Sendable {
                 guard let parsed = MaildirFileName(name) else { continue }
                 let size =
                     MaildirFileName.size("S", in: parsed.base)
-                    ?? (try? root.status("\(prefix)\(part)/\(name)")).map { Int($0.st_size) } ?? 0
+                    ?? (try? root.status("\(prefix)\(part)/\(name)")).map(\.size) ?? 0
                 usage.octets += size
                 usage.messages += 1
             }

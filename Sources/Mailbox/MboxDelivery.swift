@@ -1,3 +1,4 @@
+import Files
 import NIOCore
 
 #if canImport(Glibc)
@@ -16,20 +17,25 @@ struct MboxDelivery {
     }
 
     /// Returns when the message is on stable storage.
+    ///
+    /// - Throws: `busy` where somebody else has the mbox; nothing was done then.
     func run() throws(MailboxError) {
-        let lock = try MboxLock(store.name, in: store.directory, create: true)
+        let lock = try MboxLock.acquire(store.name, in: store.directory)
         defer { withExtendedLifetime(lock) {} }
         let journal = MboxJournal(store.name, in: store.directory)
         try journal.recover(lock.file)
-        if delivery.mayBeKnown, try isThere(lock.file) { return }
-        let before = try Int(lock.file.status().st_size)
+        if delivery.mayBeKnown, try isThere(lock.file) {
+            // A journal that came back after a crash would have it taken back.
+            return try store.directory.sync()
+        }
+        let before = try lock.file.status().size
         let limit = delivery.location.quota
         if limit > 0, before + delivery.octets > limit { throw .overQuota }
         try journal.begin(lock.file, at: before, key: delivery.key)
         do throws(MailboxError) {
             try append(to: lock.file, at: before)
             try lock.file.sync()
-            if before == 0 { try store.directory.sync() }
+            if before == 0 { try store.syncDirectories() }
         } catch {
             // Nothing half-written stays.
             guard (try? lock.file.truncate(to: before)) != nil, (try? lock.file.sync()) != nil else {
@@ -42,7 +48,6 @@ struct MboxDelivery {
     }
 
     private func append(to file: OpenFile, at end: Int) throws(MailboxError) {
-        guard lseek(file.descriptor, off_t(end), SEEK_SET) >= 0 else { throw .last("seek") }
         var start = Array(
             "From \(delivery.sender.isEmpty ? "MAILER-DAEMON" : delivery.sender) \(Self.date(delivery.arrived))\n".utf8
         )
@@ -52,20 +57,25 @@ struct MboxDelivery {
             if last.last != 10 { start = [10, 10] + start } else if last != [10, 10] { start = [10] + start }
         }
         start += Array("\(MboxJournal.keyField): \(delivery.key)\n".utf8) + delivery.prefix
-        try file.write(start)
+        var position = end
+        func put(_ octets: [UInt8]) throws(MailboxError) {
+            try file.write(octets, at: position)
+            position += octets.count
+        }
+        try put(start)
         var encoder = MboxEncoder()
         try delivery.read { piece throws(MailboxError) in
             var output: [UInt8] = []
             encoder.feed(piece.readableBytesView, into: &output)
-            try file.write(output)
+            try put(output)
         }
         var output: [UInt8] = []
         encoder.finish(into: &output)
-        try file.write(output)
+        try put(output)
     }
 
     private func isThere(_ file: OpenFile) throws(MailboxError) -> Bool {
-        let size = try Int(file.status().st_size)
+        let size = try file.status().size
         return try file.contains(Array("\n\(MboxJournal.keyField): \(delivery.key)\n".utf8), from: 0, to: size)
     }
 

@@ -1,17 +1,14 @@
+import Files
 import NIOCore
-
-#if canImport(Glibc)
-import Glibc
-#endif
 
 /// The INBOX that an mbox is, open for one session. UIDs and flags are kept in files beside it (docs/mailbox.md, "mbox").
 package final class MboxFolder: MailFolder, @unchecked Sendable {
     // Unchecked: a session has one call at a time under way.
     private struct Stamp: Equatable {
-        var inode: ino_t
-        var size: off_t
-        var seconds: Int
-        var nanoseconds: Int
+        var inode: UInt64
+        var size: Int
+        var seconds: Int64
+        var nanoseconds: Int64
     }
 
     private let store: MboxStore
@@ -41,7 +38,7 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
 
     package func refresh() throws(MailboxError) -> Bool {
         if let stamp, currentStamp() == stamp { return false }
-        let lock = try MboxLock(store.name, in: directory, create: true)
+        let lock = try MboxLock.acquire(store.name, in: directory)
         defer { withExtendedLifetime(lock) {} }
         return try scan(lock.file)
     }
@@ -49,16 +46,16 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
     private func currentStamp() -> Stamp? {
         guard let status = try? directory.status(store.name) else { return nil }
         return Stamp(
-            inode: status.st_ino,
-            size: status.st_size,
-            seconds: status.st_mtim.tv_sec,
-            nanoseconds: status.st_mtim.tv_nsec
+            inode: status.inode,
+            size: status.size,
+            seconds: status.modified,
+            nanoseconds: status.modifiedNanoseconds
         )
     }
 
     /// Needs the lock.
     private func scan(_ opened: OpenFile) throws(MailboxError) -> Bool {
-        try list.load(in: directory) { () throws(MailboxError) in UInt32(clamping: time(nil)) }
+        try list.load(in: directory) { () throws(MailboxError) in UInt32(clamping: directory.disk.seconds) }
         try loadFlags()
         try MboxJournal(store.name, in: directory).recover(opened)
         let found = try MboxIndexer.entries(of: opened)
@@ -144,13 +141,13 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
     /// The file's own time: an mbox has no time for each message that could be relied on.
     package func internalDate(of uid: UInt32) throws(MailboxError) -> Int {
         guard messages.index(ofUID: uid) != nil else { throw .notFound }
-        return try directory.status(store.name).st_mtim.tv_sec
+        return Int(try directory.status(store.name).modified)
     }
 
     // MARK: Changing
 
     package func store(_ change: FlagChange, to uids: [UInt32]) throws(MailboxError) -> [StoredMessage] {
-        let lock = try MboxLock(store.name, in: directory, create: true)
+        let lock = try MboxLock.acquire(store.name, in: directory)
         defer { withExtendedLifetime(lock) {} }
         try loadFlags()
         var changed: [StoredMessage] = []
@@ -166,17 +163,17 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
 
     /// Writes the messages that stay to a new file, which takes the old one's place.
     package func expunge(_ uids: [UInt32]) throws(MailboxError) -> [UInt32] {
-        let lock = try MboxLock(store.name, in: directory, create: true)
+        let lock = try MboxLock.acquire(store.name, in: directory)
         defer { withExtendedLifetime(lock) {} }
         _ = try scan(lock.file)
         let gone = Set(uids)
         let kept = messages.indices.filter { !gone.contains(messages[$0].uid) }.map { entries[$0] }
             .sorted { $0.start < $1.start }
         let temporary = "\(store.name).martlet-new"
-        unlinkat(directory.descriptor, temporary, 0)
-        let mode = try lock.file.status().st_mode & 0o777
+        try? directory.remove(temporary)
+        let mode = try lock.file.status().permissions
         do throws(MailboxError) {
-            let copy = try OpenFile(temporary, in: directory.descriptor, O_RDWR | O_CREAT | O_EXCL, mode: mode)
+            let copy = try directory.open(temporary, [.reading, .writing, .creating, .exclusive], mode: mode)
             for entry in kept { try Self.copy(lock.file, entry.start..<entry.end, to: copy) }
             try copy.sync()
             try directory.rename(temporary, to: store.name)
@@ -185,7 +182,7 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
             try saveFlags()
             _ = try scan(copy)
         } catch {
-            unlinkat(directory.descriptor, temporary, 0)
+            try? directory.remove(temporary)
             throw error
         }
         return uids

@@ -1,6 +1,4 @@
-#if canImport(Glibc)
-import Glibc
-#endif
+import Files
 
 /// The file `NAME.martlet-append` beside an mbox: there while a message is being added, and after that only when the
 /// process was killed meanwhile. Says where the message begins; nobody was told yet that it is delivered.
@@ -19,7 +17,7 @@ struct MboxJournal {
 
     /// Durably notes that a message is about to be added.
     func begin(_ file: OpenFile, at offset: Int, key: String) throws(MailboxError) {
-        let inode = try file.status().st_ino
+        let inode = try file.status().inode
         try directory.replace(path, with: Array("\(offset) \(inode) \(key)\n".utf8))
     }
 
@@ -35,10 +33,16 @@ struct MboxJournal {
         guard let octets = try directory.contents(path, maximum: 1024) else { return }
         let fields = String(decoding: octets, as: UTF8.self).split { $0 == " " || $0 == "\n" }
         let status = try file.status()
-        let size = Int(status.st_size)
-        if fields.count == 3, let begin = Int(fields[0]), UInt64(fields[1]) == UInt64(status.st_ino),
-            (0..<size).contains(begin)
+        let size = status.size
+        if fields.count == 3, let begin = Int(fields[0]), UInt64(fields[1]) == status.inode,
+            (0...size).contains(begin)
         {
+            if begin == size {
+                // The delivery may have taken it back itself, without the disk's consent.
+                try file.truncate(to: begin)
+                try file.sync()
+                return try end()
+            }
             let rest = try file.read(min(size - begin, 4096), at: begin)
             if let key = Self.key(fields[2], in: rest) {
                 try takeBack(file, begin..<size, key: (begin + key.lowerBound)..<(begin + key.upperBound))
@@ -55,20 +59,22 @@ struct MboxJournal {
         }
         // Another program has added a message behind it. It can't be said any more whether ours is whole: it stays, but
         // is not taken for delivered.
-        guard lseek(file.descriptor, off_t(key.lowerBound), SEEK_SET) >= 0 else { throw .last("seek") }
-        try file.write([UInt8](repeating: UInt8(ascii: "-"), count: key.count))
+        try file.write([UInt8](repeating: UInt8(ascii: "-"), count: key.count), at: key.lowerBound)
     }
 
     /// Where the key is in what stands at the place of the message; nil where that is not ours. A part of our first lines
-    /// is ours too.
+    /// is ours too, and so are lines with the NULs that a power failure leaves where the disk did not get the octets.
     private static func key(_ key: Substring, in octets: [UInt8]) -> Range<Int>? {
         let start = octets.prefix(2).prefix { $0 == UInt8(ascii: "\n") }.count
         let from = Array("From ".utf8)
-        let first = octets[start...]
+        let first = octets[start...].prefix { $0 != UInt8(ascii: "\n") }
+        if first.contains(0) { return start..<start }
         guard zip(first, from).allSatisfy(==) else { return nil }
-        guard let end = first.firstIndex(of: UInt8(ascii: "\n")) else { return start..<start }
+        guard first.endIndex < octets.endIndex else { return start..<start }
+        let end = first.endIndex
         let field = Array("\(keyField): ".utf8)
         let second = octets[(end + 1)...]
+        if second.prefix(while: { $0 != UInt8(ascii: "\n") }).contains(0) { return start..<start }
         guard zip(second, field + Array(key.utf8) + [UInt8(ascii: "\n")]).allSatisfy(==) else { return nil }
         let keyStart = min(octets.count, end + 1 + field.count)
         return keyStart..<min(octets.count, keyStart + key.utf8.count)

@@ -1,21 +1,32 @@
-#if canImport(Glibc)
-import Glibc
-#endif
+import Files
 
 /// A mailbox that is one file in mbox format: an INBOX and nothing else.
 package final class MboxStore: MailStore {
     let location: MailboxLocation
     let directory: DirectoryAccess
+    private let mailDirectory: DirectoryAccess
     /// The file's name in `directory`.
     let name: String
 
     init(_ location: MailboxLocation, in mailDirectory: DirectoryAccess) throws(MailboxError) {
         self.location = location
+        self.mailDirectory = mailDirectory
         let parts = location.path.split(separator: "/")
         name = parts.last.map(String.init) ?? location.path
         let above = parts.dropLast().joined(separator: "/")
         if !above.isEmpty { try mailDirectory.makeDirectories(above) }
-        directory = above.isEmpty ? mailDirectory : try DirectoryAccess(above, in: mailDirectory.descriptor)
+        directory = above.isEmpty ? mailDirectory : try DirectoryAccess(above, in: mailDirectory)
+    }
+
+    /// Has the names of the mbox and of the directories above it on stable storage.
+    func syncDirectories() throws(MailboxError) {
+        try directory.sync()
+        var above = location.path[...]
+        while let slash = above.lastIndex(of: "/") {
+            above = above[..<slash]
+            if let slash = above.lastIndex(of: "/") { try mailDirectory.sync(String(above[..<slash])) }
+        }
+        if location.path.contains("/") { try mailDirectory.sync() }
     }
 
     package func folders() throws(MailboxError) -> [FolderEntry] {
@@ -43,7 +54,7 @@ package final class MboxStore: MailStore {
 
     package func usage() throws(MailboxError) -> MailboxUsage {
         let folder = try MboxFolder(self, readOnly: true)
-        let size = (try? directory.status(name)).map { Int($0.st_size) } ?? 0
+        let size = (try? directory.status(name)).map(\.size) ?? 0
         return MailboxUsage(octets: size, messages: folder.messages.count)
     }
 

@@ -1,6 +1,4 @@
-#if canImport(Glibc)
-import Glibc
-#endif
+import Files
 
 extension DirectoryAccess {
     /// Seconds, as the Maildir specification has it.
@@ -9,10 +7,10 @@ extension DirectoryAccess {
     /// Removes from a Maildir's `tmp/` what was last written 36 hours ago: it never gets finished.
     func removeOldTemporaries() {
         guard let names = try? names("tmp") else { return }
-        let limit = time(nil) - Self.temporaryLifetime
+        let limit = Int64(disk.seconds - Self.temporaryLifetime)
         for name in names {
-            guard let status = try? status("tmp/\(name)"), status.st_mtim.tv_sec < limit else { continue }
-            if status.st_mode & S_IFMT == S_IFDIR {
+            guard let status = try? status("tmp/\(name)"), status.modified < limit else { continue }
+            if status.kind == .directory {
                 try? removeTree("tmp/\(name)")
             } else {
                 try? remove("tmp/\(name)")

@@ -1,56 +1,41 @@
-#if canImport(Glibc)
-import Glibc
-#endif
+import Files
 
-/// A descriptor that is closed when nobody refers to it any more.
+/// An open file or directory that is closed when nobody refers to it any more.
 package final class OpenFile: Sendable {
-    package let descriptor: CInt
+    let disk: MailboxDisk
+    let handle: FileHandle
 
-    /// Takes over a descriptor.
-    package init(adopting descriptor: CInt) { self.descriptor = descriptor }
+    /// The descriptor, for `sendfile` and rights.
+    package var descriptor: CInt { handle.descriptor }
 
-    /// Opens a path relative to a directory. `O_CLOEXEC` is added.
-    package init(
+    /// Opens a path relative to a directory, or to the working directory.
+    init(
         _ path: String,
-        in directory: CInt = AT_FDCWD,
-        _ flags: CInt,
-        mode: mode_t = 0o600
+        in directory: FileHandle? = nil,
+        _ options: OpenOptions,
+        mode: UInt32 = 0o600,
+        on disk: MailboxDisk = .kernel
     ) throws(MailboxError) {
-        var descriptor: CInt
-        repeat {
-            descriptor = openat(directory, path, flags | O_CLOEXEC, mode)
-        } while descriptor < 0 && errno == EINTR
-        guard descriptor >= 0 else { throw .last("open \(path)") }
-        self.descriptor = descriptor
+        self.disk = disk
+        handle = try mapped { () throws(FileError) in
+            try disk.files.open(path, in: directory, options, mode: mode)
+        }
     }
 
-    deinit { close(descriptor) }
+    deinit { disk.files.close(handle) }
 
     /// Size, times and inode.
-    package func status() throws(MailboxError) -> stat {
-        var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw .last("fstat") }
-        return status
+    func status() throws(MailboxError) -> FileStatus {
+        try mapped { () throws(FileError) in try disk.files.status(of: handle) }
     }
 
     /// Reads at an offset until the memory is full or the file ends; returns how many octets were read.
     package func read(into memory: UnsafeMutableRawBufferPointer, at offset: Int) throws(MailboxError) -> Int {
-        guard let base = memory.baseAddress else { return 0 }
-        var count = 0
-        while count < memory.count {
-            let step = pread(descriptor, base + count, memory.count - count, off_t(offset + count))
-            if step < 0 {
-                if errno == EINTR { continue }
-                throw .last("read")
-            }
-            if step == 0 { break }
-            count += step
-        }
-        return count
+        try mapped { () throws(FileError) in try disk.files.read(into: memory, from: handle, at: offset) }
     }
 
     /// Reads octets from an offset on: fewer than `count` only at the end of the file.
-    package func read(_ count: Int, at offset: Int) throws(MailboxError) -> [UInt8] {
+    func read(_ count: Int, at offset: Int) throws(MailboxError) -> [UInt8] {
         var octets = [UInt8](repeating: 0, count: count)
         var failure: MailboxError?
         let length = octets.withUnsafeMutableBytes { memory -> Int in
@@ -64,40 +49,44 @@ package final class OpenFile: Sendable {
         return octets
     }
 
-    /// Writes all octets at the descriptor's position (its end for `O_APPEND`).
-    package func write(_ memory: UnsafeRawBufferPointer) throws(MailboxError) {
-        var rest = memory
-        while let base = rest.baseAddress, rest.count > 0 {
-            let step = Glibc.write(descriptor, base, rest.count)
-            if step < 0 {
-                if errno == EINTR { continue }
-                throw .last("write")
-            }
-            rest = UnsafeRawBufferPointer(rebasing: rest[step...])
-        }
+    /// Writes all octets.
+    ///
+    /// - Parameter offset: nil for where the last write ended, or the file's end where it was opened for appending.
+    func write(_ memory: UnsafeRawBufferPointer, at offset: Int? = nil) throws(MailboxError) {
+        try mapped { () throws(FileError) in try disk.files.write(memory, to: handle, at: offset) }
     }
 
-    /// Writes all octets at the descriptor's position.
-    package func write(_ octets: [UInt8]) throws(MailboxError) {
+    /// Writes all octets, likewise.
+    func write(_ octets: [UInt8], at offset: Int? = nil) throws(MailboxError) {
         var failure: MailboxError?
         octets.withUnsafeBytes { memory in
-            do throws(MailboxError) { try write(memory) } catch { failure = error }
+            do throws(MailboxError) { try write(memory, at: offset) } catch { failure = error }
         }
         if let failure { throw failure }
     }
 
-    /// Waits until content and metadata are on stable storage.
-    package func sync() throws(MailboxError) {
-        guard fsync(descriptor) == 0 else { throw .last("fsync") }
+    /// Waits until content and metadata are on stable storage; for a directory, its entries.
+    func sync() throws(MailboxError) {
+        try mapped { () throws(FileError) in try disk.files.sync(handle) }
     }
 
     /// Waits until the content is on stable storage.
-    package func syncData() throws(MailboxError) {
-        guard fdatasync(descriptor) == 0 else { throw .last("fdatasync") }
+    func syncData() throws(MailboxError) {
+        try mapped { () throws(FileError) in try disk.files.syncData(handle) }
     }
 
     /// Cuts the file (or makes it longer).
-    package func truncate(to length: Int) throws(MailboxError) {
-        guard ftruncate(descriptor, off_t(length)) == 0 else { throw .last("truncate") }
+    func truncate(to length: Int) throws(MailboxError) {
+        try mapped { () throws(FileError) in try disk.files.truncate(handle, to: length) }
     }
+
+    /// Sets when it was last changed. Seconds since 1970.
+    func setModified(_ seconds: Int) throws(MailboxError) {
+        try mapped { () throws(FileError) in try disk.files.setModified(handle, seconds: Int64(seconds)) }
+    }
+}
+
+/// Runs what is done to files, with its error as a mailbox's.
+func mapped<Value>(_ body: () throws(FileError) -> Value) throws(MailboxError) -> Value {
+    do throws(FileError) { return try body() } catch { throw MailboxError(error) }
 }

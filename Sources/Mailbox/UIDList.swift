@@ -1,6 +1,4 @@
-#if canImport(Glibc)
-import Glibc
-#endif
+import Files
 
 /// Which UID belongs to which message of a folder (docs/mailbox.md, "UIDs"): a text file that is only appended to, and
 /// rewritten whole when most of it is about messages that are gone. Every call needs the folder's lock.
@@ -12,7 +10,7 @@ struct UIDList {
     private(set) var validity: UInt32 = 0
     private(set) var next: UInt32 = 1
     private(set) var uids: [String: UInt32] = [:]
-    private var inode: ino_t = 0
+    private var inode: UInt64 = 0
     /// Open as long as its inode is remembered, so that no other file gets the same number.
     private var held: OpenFile?
     /// Octets of the file that were read: whole lines.
@@ -22,7 +20,7 @@ struct UIDList {
 
     /// Identity and size of the file: other numbers mean that somebody else changed it.
     struct Stamp: Equatable {
-        var inode: ino_t
+        var inode: UInt64
         var size: Int
     }
 
@@ -30,7 +28,7 @@ struct UIDList {
 
     static func stamp(_ path: String, in directory: DirectoryAccess) -> Stamp? {
         guard let status = try? directory.status(path) else { return nil }
-        return Stamp(inode: status.st_ino, size: Int(status.st_size))
+        return Stamp(inode: status.inode, size: status.size)
     }
 
     /// Reads what is new in the file.
@@ -42,15 +40,15 @@ struct UIDList {
     ) throws(MailboxError) {
         let file: OpenFile
         do throws(MailboxError) {
-            file = try OpenFile(path, in: directory.descriptor, O_RDONLY)
+            file = try directory.open(path, .reading)
         } catch {
             guard error == .notFound else { throw error }
             return try start(in: directory, validity: newValidity())
         }
         let status = try file.status()
-        let size = Int(status.st_size)
+        let size = status.size
         guard size <= Self.maximumOctets else { throw .corrupt("\(path) is too large") }
-        if status.st_ino != inode || size < consumed { reset(inode: status.st_ino) }
+        if status.inode != inode || size < consumed { reset(inode: status.inode) }
         held = file
         guard size > consumed else {
             if validity == 0 { try start(in: directory, validity: newValidity()) }
@@ -60,7 +58,7 @@ struct UIDList {
         guard parse(octets) else { return try start(in: directory, validity: newValidity()) }
     }
 
-    private mutating func reset(inode: ino_t) {
+    private mutating func reset(inode: UInt64) {
         self.inode = inode
         consumed = 0
         validity = 0
@@ -111,16 +109,15 @@ struct UIDList {
     mutating func assign(_ bases: [String], in directory: DirectoryAccess) throws(MailboxError) {
         guard !bases.isEmpty else { return }
         guard UInt32.max - next > bases.count else { throw .corrupt("\(path): no UIDs are left") }
-        let file = try OpenFile(path, in: directory.descriptor, O_WRONLY)
+        let file = try directory.open(path, .writing)
         try file.truncate(to: consumed)
-        guard lseek(file.descriptor, off_t(consumed), SEEK_SET) >= 0 else { throw .last("seek in \(path)") }
         var text: [UInt8] = []
         var uid = next
         for base in bases {
             text.append(contentsOf: "\(uid) \(base)\n".utf8)
             uid += 1
         }
-        try file.write(text)
+        try file.write(text, at: consumed)
         try file.syncData()
         consumed += text.count
         for base in bases {
@@ -151,8 +148,8 @@ struct UIDList {
             text.append(contentsOf: "\(uid) \(base)\n".utf8)
         }
         try directory.replace(path, with: text)
-        let file = try OpenFile(path, in: directory.descriptor, O_RDONLY)
-        inode = try file.status().st_ino
+        let file = try directory.open(path, .reading)
+        inode = try file.status().inode
         held = file
         consumed = text.count
     }

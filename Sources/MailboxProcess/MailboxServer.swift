@@ -72,7 +72,7 @@ package final class MailboxServer<Service: MailboxService>: Sendable {
         else { return sessionsRefused.increment() }
         let mailbox: Service.OpenMailbox
         do throws(MailboxError) {
-            mailbox = try await open(arrival.mailbox)
+            mailbox = try await open(arrival.mailbox, on: connection.eventLoop)
         } catch {
             sessionsRefused.increment()
             logger.notice(
@@ -86,12 +86,15 @@ package final class MailboxServer<Service: MailboxService>: Sendable {
         await service.serve(connection, mailbox, for: arrival)
     }
 
-    private func open(_ account: AccountMailbox) async throws(MailboxError) -> Service.OpenMailbox {
+    private func open(
+        _ account: AccountMailbox,
+        on loop: any EventLoop
+    ) async throws(MailboxError) -> Service.OpenMailbox {
         guard let format = MailboxFormat(rawValue: account.format),
             let location = MailboxLocation(path: account.mailbox, format: format, quota: account.quota)
         else { throw .invalidName }
         let (service, directory) = (service, directory)
-        return try await pool.run { () throws(MailboxError) in
+        return try await pool.runWhenFree(on: loop) { () throws(MailboxError) in
             try service.open(try directory.open(location), at: location)
         }
     }
@@ -100,6 +103,7 @@ package final class MailboxServer<Service: MailboxService>: Sendable {
     private static func refusal(_ error: MailboxError) -> (EnhancedStatusCode, String) {
         switch error {
         case .locked: (.mailboxInUse, "another session has the mailbox")
+        case .busy: (.mailboxInUse, "the mailbox is in use by another program")
         case .noSpace: (.systemFull, "the disk is full")
         case .notFound, .exists, .invalidName, .overQuota, .unsupported, .corrupt, .uncertain, .system:
             (.systemTrouble, "the mailbox cannot be opened now")

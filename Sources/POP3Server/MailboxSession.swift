@@ -3,6 +3,7 @@ import CoreMetrics
 import Front
 import Logging
 import Mailbox
+import MailboxProcess
 import NIOCore
 import Network
 import POP3
@@ -135,7 +136,7 @@ final class MailboxSession {
         let maildrop = maildrop
         let reader: MessageReader
         do throws(MailboxError) {
-            reader = try await service.pool.run { () throws(MailboxError) in
+            reader = try await service.pool.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
                 try maildrop.open(entry)
             }
         } catch {
@@ -184,7 +185,7 @@ final class MailboxSession {
     private func quit() async -> Bool {
         let maildrop = maildrop
         do throws(MailboxError) {
-            let count = try await service.pool.run { () throws(MailboxError) in
+            let count = try await service.pool.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
                 try maildrop.commit()
             }
             service.messagesDeleted.increment(by: count)

@@ -70,10 +70,15 @@ package final class Maildrop: @unchecked Sendable {
     ///
     /// - Returns: how many were marked.
     func commit() throws(MailboxError) -> Int {
-        defer { release() }
         let marked = entries.filter(\.isDeleted).map(\.uid)
-        guard !marked.isEmpty else { return 0 }
-        _ = try folder.expunge(marked)
+        do throws(MailboxError) {
+            if !marked.isEmpty { _ = try folder.expunge(marked) }
+        } catch {
+            // It's tried again as long as it's busy.
+            if error != .busy { release() }
+            throw error
+        }
+        release()
         return marked.count
     }
 

@@ -1,4 +1,5 @@
-import NIOConcurrencyHelpers
+import Files
+import SimulatedDisk
 import Testing
 
 #if canImport(Glibc)
@@ -54,23 +55,36 @@ import Glibc
 
     /// The file has its name, but nobody knows whether a power failure would take it away again.
     @Test func failedSyncOfADirectoryLeavesItUncertainAndNothingIsThereTwice() throws {
-        let failures = NIOLockedValueBox(2)
-        let deliverer = MailDeliverer(test.mail) { (directory, part) throws(MailboxError) in
-            let fails = failures.withLockedValue { count in
-                count -= 1
-                return count >= 0
-            }
-            if fails { throw .system("fsync", EIO) }
-            try directory.sync(part)
-        }
-        func deliver(retry: Bool) throws -> MailboxError? {
-            let delivery = try test.delivery("a\r\n", to: test.location("alice"), key: "k1", retry: retry)
+        let disk = SimulatedFileSystem(seed: 1)
+        try disk.makeDirectory("mail", in: nil, mode: 0o700)
+        let mailDisk = MailboxDisk(disk, process: 1) { 1_800_000_000_000_000 }
+        let deliverer = MailDeliverer(try MailDirectory("mail", on: mailDisk))
+        func deliver(key: String, retry: Bool) throws -> MailboxError? {
+            let delivery = try test.delivery("a\r\n", to: test.location("alice"), key: key, retry: retry)
             return deliverer.deliver([delivery])[0].error
         }
-        #expect(try deliver(retry: false) == .uncertain("fsync", EIO))
-        #expect(try deliver(retry: true) == .uncertain("fsync", EIO))
+        #expect(try deliver(key: "k0", retry: false) == nil)
+        disk.start(FaultPlan(faults: [.init(.sync, code: EIO, times: 2, path: { $0.hasSuffix("/new") })]))
+        #expect(try deliver(key: "k1", retry: false)?.isUncertain == true)
+        #expect(try deliver(key: "k1", retry: true) != nil)
+        #expect(try deliver(key: "k1", retry: true) == nil)
+        #expect(try disk.names("mail/alice/new", in: nil).count == 2)
+    }
+
+    /// Nobody knows any more where the first attempt went.
+    @Test func messageIsFoundInTheInboxWhenItsFolderCameLater() throws {
+        let place = try test.location("alice")
+        func deliver(retry: Bool) throws -> MailboxError? {
+            let delivery = try test.delivery("a\r\n", to: place, folder: "lists", key: "k1", retry: retry)
+            return deliverer.deliver([delivery])[0].error
+        }
+        #expect(try deliver(retry: false) == nil)
+        try test.maildir().create(try #require(FolderName("lists")))
         #expect(try deliver(retry: true) == nil)
         #expect(try test.names("alice/new").count == 1)
+        #expect(try test.names("alice/.lists/new").isEmpty)
+        #expect(try deliver(retry: false) == nil)
+        #expect(try test.names("alice/.lists/new").count == 1)
     }
 
     @Test func leftoversInTmpDoNotHinder() throws {
@@ -98,7 +112,7 @@ import Glibc
         let results = deliverer.deliver([
             try test.delivery("a\r\n", to: place, key: "k"), try test.delivery("a\r\n", to: place, key: "k"),
         ])
-        #expect(results.map(\.error) == [nil, .locked])
+        #expect(results.map(\.error) == [nil, .busy])
         #expect(try deliver("a\r\n", key: "k", retry: true) == nil)
         #expect(try test.names("alice/new").count == 1)
     }
@@ -125,5 +139,19 @@ import Glibc
         #expect(try deliver("c\r\n", key: "k3") == nil)
         #expect(try test.names("alice/new").count == 1)
         #expect(try test.names("old/new").count == 1)
+        // One of its directories alone.
+        try test.mail.directory.rename("alice/new", to: "alice/aside")
+        try test.mail.directory.makeDirectory("alice/new")
+        #expect(try deliver("d\r\n", key: "k4") == nil)
+        #expect(try test.names("alice/new").count == 1)
+        try test.mail.directory.removeTree("alice/tmp")
+        #expect(try deliver("e\r\n", key: "k5") == nil)
+        #expect(try test.names("alice/new").count == 2)
+    }
+}
+
+extension MailboxError {
+    fileprivate var isUncertain: Bool {
+        if case .uncertain = self { true } else { false }
     }
 }

@@ -1,3 +1,4 @@
+import Files
 import Testing
 
 @testable import Mailbox
@@ -13,7 +14,7 @@ final class MaildirFixture: Sendable {
 
     init() throws {
         path = "/tmp/martlet-maildir-\(UInt64.random(in: 0 ... .max))"
-        guard mkdir(path, 0o700) == 0 else { throw MailboxError.last("make \(path)") }
+        guard mkdir(path, 0o700) == 0 else { throw MailboxError.system("make \(path)", errno) }
         mail = try MailDirectory(path)
     }
 
@@ -31,7 +32,7 @@ final class MaildirFixture: Sendable {
 
     /// Puts a file into the Maildir as any program might.
     func put(_ content: String, as name: String, in part: String = "new") throws {
-        let file = try OpenFile("\(root)/\(part)/\(name)", O_WRONLY | O_CREAT | O_TRUNC)
+        let file = try OpenFile("\(root)/\(part)/\(name)", [.writing, .creating, .truncating])
         try file.write(Array(content.utf8))
     }
 

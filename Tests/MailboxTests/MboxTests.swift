@@ -1,3 +1,4 @@
+import Files
 import Testing
 
 @testable import Mailbox
@@ -24,8 +25,8 @@ import Glibc
 
     /// As a process leaves it that is killed while it adds a message: the journal, and a part of the message.
     private func tear(_ part: String, key: String) throws {
-        let file = try OpenFile("alice", in: test.mail.descriptor, O_RDWR | O_APPEND)
-        try MboxJournal("alice", in: test.mail.directory).begin(file, at: Int(file.status().st_size), key: key)
+        let file = try test.mail.directory.open("alice", [.reading, .writing, .appending])
+        try MboxJournal("alice", in: test.mail.directory).begin(file, at: file.status().size, key: key)
         try file.write(Array(part.utf8))
     }
 
@@ -101,7 +102,14 @@ import Glibc
         let deliverer = deliverer
         await withTaskGroup(of: Void.self) { group in
             for part in [deliveries.prefix(5), deliveries.suffix(5)] {
-                group.addTask { #expect(deliverer.deliver(Array(part)).allSatisfy { $0.error == nil }) }
+                group.addTask {
+                    var left = Array(part)
+                    while !left.isEmpty {
+                        let results = deliverer.deliver(left)
+                        #expect(results.allSatisfy { $0.error == nil || $0.error == .busy })
+                        left = zip(left, results).filter { $0.1.error == .busy }.map(\.0)
+                    }
+                }
             }
         }
         let folder = try test.mail.open(place).open(.inbox, readOnly: false)
@@ -109,6 +117,23 @@ import Glibc
         let texts = try folder.uids.map { try folder.text($0) }
         for index in 0..<10 { #expect(texts.contains { $0.hasSuffix("A: \(index)\r\n\r\nx\r\n") }) }
         #expect(!test.exists("alice.lock"))
+    }
+
+    /// Nobody waits on a thread: who called tries again.
+    @Test func mboxThatSomebodyHasIsBusy() throws {
+        let lock = try MboxLock.acquire("alice", in: test.mail.directory)
+        #expect(try deliver("one\r\n", key: "k1") == .busy)
+        #expect(throws: MailboxError.busy) { try test.mail.open(place).open(.inbox, readOnly: true) }
+        withExtendedLifetime(lock) {}
+    }
+
+    @Test func lockOfADeadProgramIsRemoved() throws {
+        try test.write("\(getpid())\n", to: "alice.lock")
+        #expect(try deliver("one\r\n", key: "k1") == nil)
+        #expect(!test.exists("alice.lock"))
+        // Of process 1, which is alive.
+        try test.write("1\n", to: "alice.lock")
+        #expect(try deliver("two\r\n", key: "k2") == .busy)
     }
 
     @Test func uidsOutliveExpunge() throws {

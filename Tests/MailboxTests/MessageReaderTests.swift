@@ -1,3 +1,4 @@
+import Files
 import NIOCore
 import Testing
 
@@ -11,7 +12,7 @@ import Glibc
     private func file(_ content: [UInt8]) throws -> OpenFile {
         let path = "/tmp/martlet-reader-\(UInt64.random(in: 0 ... .max))"
         defer { unlink(path) }
-        let file = try OpenFile(path, O_RDWR | O_CREAT | O_EXCL)
+        let file = try OpenFile(path, [.reading, .writing, .creating, .exclusive])
         try file.write(content)
         return file
     }

@@ -128,7 +128,7 @@ import Glibc
                         let name = "\(number).d\(deliverer).host"
                         try fixture.put("\(name)\n", as: name, in: "tmp")
                         guard rename("\(fixture.root)/tmp/\(name)", "\(fixture.root)/new/\(name)") == 0 else {
-                            throw MailboxError.last("rename")
+                            throw MailboxError.system("rename", errno)
                         }
                     }
                     return [:]

@@ -1,3 +1,4 @@
+import Files
 import NIOCore
 import Testing
 
@@ -35,7 +36,7 @@ final class TestMail: Sendable {
     func names(_ directory: String) throws -> [String] { try mail.directory.names(directory).sorted() }
 
     func write(_ text: String, to name: String) throws {
-        try OpenFile(name, in: mail.descriptor, O_WRONLY | O_CREAT | O_TRUNC).write(Array(text.utf8))
+        try mail.directory.open(name, [.writing, .creating, .truncating]).write(Array(text.utf8))
     }
 
     func text(_ name: String) throws -> String {
