@@ -44,10 +44,10 @@ struct DeliveredTo {
         var rest = piece.readableBytesView[...]
         while !isComplete, let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
             if line.isEmpty {
-                scanLine(rest[..<end])
+                scan(line: rest[..<end])
             } else {
                 line += rest[..<end].prefix(Self.maximumLine)
-                scanLine(line[...])
+                scan(line: line[...])
                 line.removeAll(keepingCapacity: true)
             }
             rest = rest[(end + 1)...]
@@ -55,7 +55,7 @@ struct DeliveredTo {
         if !isComplete, line.count < Self.maximumLine { line += rest.prefix(Self.maximumLine) }
     }
 
-    private mutating func scanLine(_ line: some BidirectionalCollection<UInt8>) {
+    private mutating func scan(line: some BidirectionalCollection<UInt8>) {
         guard let first = line.first, line.count > 1 || first != UInt8(ascii: "\r") else {
             isComplete = true
             return

@@ -76,6 +76,8 @@ package struct QueueSettings: Sendable {
             domains: Set(configuration.domains),
             configuration.queueManager
         )
+        // One limit for all ways in.
+        maximumHops = configuration.smtpd.maximumHops
     }
 }
 

@@ -1,4 +1,5 @@
 import Bus
+import Daemon
 import NIOCore
 import Network
 import Testing
@@ -102,6 +103,13 @@ import Testing
         let bad = try await queue.submit(to: ["<b@example.test>"], String(repeating: trace, count: 4) + "\r\n")
         #expect(bad["status"] == "5.4.6")
         await queue.stop()
+    }
+
+    @Test func limitOfHopsIsThatOfSMTPD() throws {
+        for (text, limit) in [("", 100), ("[smtpd]\nmaximum-hops = 200\n", 200)] {
+            let configuration = try Configuration(text: "hostname = \"mx.example.test\"\n" + text, file: "martlet.toml")
+            #expect(QueueSettings(configuration).maximumHops == limit)
+        }
     }
 
     /// The block that is kept apart from the message has trace fields, too: smtpd's, and ours for local programs.

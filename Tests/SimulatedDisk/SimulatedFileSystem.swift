@@ -101,8 +101,8 @@ package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
     /// What `space` answers.
     package func setSpace(_ space: FileSpace) { guardian.withLock { spaceLeft = space } }
 
-    /// The power goes and comes back: what was not synced is there or not, and handles and locks of before are void. Then
-    /// nothing goes wrong until `start`.
+    /// The power goes and comes back: what was not synced is there or not, removed files are gone, and handles and
+    /// locks of before are void. Then nothing goes wrong until `start`.
     package func powerCut() {
         guardian.withLock {
             endLife()
@@ -118,8 +118,8 @@ package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
         }
     }
 
-    /// All programs are killed: handles and locks are void, and the rest is as programs saw it. Then nothing goes wrong
-    /// until `start`.
+    /// All programs are killed: handles and locks are void, removed files are gone, and the rest is as programs
+    /// saw it. Then nothing goes wrong until `start`.
     package func kill() { guardian.withLock { endLife() } }
 
     private func endLife() {

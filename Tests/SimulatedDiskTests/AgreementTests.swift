@@ -46,7 +46,7 @@ import Glibc
             let (first, second) = (path(), path())
             let handle = handles.isEmpty ? FileHandle(-1) : handles[random.below(handles.count)]
             let number = random.below(9000)
-            let kind = random.below(18)
+            let kind = random.below(19)
             var answer = "\(kind) \(first) \(second) \(number): "
             do throws(FileError) {
                 switch kind {
@@ -54,23 +54,23 @@ import Glibc
                     handles.append(try disk.open(first, in: base, options(), mode: 0o600))
                     if handles.count > 8 { disk.close(handles.removeFirst()) }
                 case 3: try disk.makeDirectory(first, in: base, mode: 0o700)
-                case 4, 5: try disk.rename(first, in: base, to: second, in: base)
+                case 4, 5, 7: try disk.rename(first, in: base, to: second, in: base)
                 case 6: try disk.link(first, in: base, to: second, in: base)
-                case 7: try disk.remove(first, in: base)
-                case 8: try disk.removeDirectory(first, in: base)
-                case 9:
+                case 8: try disk.remove(first, in: base)
+                case 9: try disk.removeDirectory(first, in: base)
+                case 10:
                     let names = try disk.names(first, in: base).map { String(decoding: $0, as: UTF8.self) }
                     answer += names.sorted().joined(separator: " ")
-                case 10: answer += text(try disk.status(first, in: base))
-                case 11: answer += text(try disk.status(of: handle))
-                case 12:
+                case 11: answer += text(try disk.status(first, in: base))
+                case 12: answer += text(try disk.status(of: handle))
+                case 13:
                     let octets = try disk.read(number, from: handle, at: random.below(5000))
                     answer += "\(octets.readableBytes) \(octets.readableBytesView.reduce(0) { $0 &* 31 &+ Int($1) })"
-                case 13, 14:
+                case 14, 15:
                     let octets = ByteBuffer(repeating: UInt8(truncatingIfNeeded: number), count: number % 700 + 1)
                     try disk.write(octets, to: handle, at: random.flip() ? random.below(6000) : nil)
-                case 15: try disk.truncate(handle, to: number)
-                case 16: try disk.allocate(handle, octets: number + 1)
+                case 16: try disk.truncate(handle, to: number)
+                case 17: try disk.allocate(handle, octets: number + 1)
                 default: try random.flip() ? disk.sync(handle) : disk.syncData(handle)
                 }
                 answer += " done"
