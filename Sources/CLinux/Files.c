@@ -11,17 +11,6 @@
 
 int CLinux_syncfs(int descriptor) { return syncfs(descriptor); }
 
-const int CLinux_O_TMPFILE = O_TMPFILE;
-
-int CLinux_link_descriptor(int descriptor, int directory, const char *to) {
-    // Needs no /proc, which chroot and Landlock hide, but only newer kernels allow it without a capability.
-    if (linkat(descriptor, "", directory, to, AT_EMPTY_PATH) == 0) return 0;
-    if (errno != ENOENT) return -1;
-    char path[64];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
-    return linkat(AT_FDCWD, path, directory, to, AT_SYMLINK_FOLLOW);
-}
-
 int CLinux_rename_noreplace(int from_directory, const char *from, int to_directory, const char *to) {
     return renameat2(from_directory, from, to_directory, to, RENAME_NOREPLACE);
 }

@@ -61,11 +61,6 @@ package protocol FileSystem: Sendable {
         in newDirectory: FileHandle?
     ) throws(FileError)
 
-    /// Gives a file that was opened with `.unnamed` its name.
-    ///
-    /// - Throws: `exists` where something has that name.
-    func link(_ file: FileHandle, to path: String, in directory: FileHandle?) throws(FileError)
-
     /// Removes a file's name.
     func remove(_ path: String, in directory: FileHandle?) throws(FileError)
 
@@ -126,8 +121,6 @@ package struct OpenOptions: OptionSet, Sendable {
     package static let directory = OpenOptions(rawValue: 64)
     /// A symbolic link is an error.
     package static let notFollowing = OpenOptions(rawValue: 128)
-    /// A file without a name in the directory that the path names (`O_TMPFILE`); `link` gives it one.
-    package static let unnamed = OpenOptions(rawValue: 256)
 }
 
 /// What a file system says of a file.

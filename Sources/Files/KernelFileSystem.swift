@@ -106,10 +106,6 @@ package struct KernelFileSystem: FileSystem {
         }
     }
 
-    package func link(_ file: FileHandle, to path: String, in directory: FileHandle?) throws(FileError) {
-        guard CLinux_link_descriptor(file.descriptor, number(directory), path) == 0 else { throw .last("link \(path)") }
-    }
-
     package func remove(_ path: String, in directory: FileHandle?) throws(FileError) {
         guard unlinkat(number(directory), path, 0) == 0 else { throw .last("remove \(path)") }
     }
@@ -221,7 +217,6 @@ extension OpenOptions {
         if contains(.truncating) { flags |= O_TRUNC }
         if contains(.directory) { flags |= O_DIRECTORY }
         if contains(.notFollowing) { flags |= O_NOFOLLOW }
-        if contains(.unnamed) { flags |= CLinux_O_TMPFILE }
         return flags
     }
 }

@@ -73,17 +73,6 @@ import Glibc
         }
     }
 
-    @Test func unnamedFileGetsItsName() throws {
-        let file = try disk.open(".", in: base, [.writing, .unnamed], mode: 0o600)
-        defer { disk.close(file) }
-        try disk.write(ByteBuffer(string: "1"), to: file)
-        #expect(try disk.names(".", in: base).isEmpty && disk.status(of: file).links == 0)
-        try disk.link(file, to: "x", in: base)
-        #expect(try disk.status("x", in: base).size == 1)
-        disk.close(try make("y"))
-        #expect(throws: FileError("link y", code: EEXIST)) { try disk.link(file, to: "y", in: base) }
-    }
-
     @Test func locksExclude() throws {
         let (first, second) = (try make("x"), try make("x"))
         #expect(try disk.lock(first) && !disk.lock(second))

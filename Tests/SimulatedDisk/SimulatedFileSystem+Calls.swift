@@ -72,8 +72,7 @@ extension SimulatedFileSystem {
     ) throws(FileError) -> FileHandle {
         guardian.lock()
         defer { guardian.unlock() }
-        let makes = !options.isDisjoint(with: [.creating, .unnamed])
-        let call = call(makes ? .create : .open, path, directory)
+        let call = call(options.contains(.creating) ? .create : .open, path, directory)
         return try perform(call) { () throws(FileError) in
             let inode = try opened(try find(path, in: directory, call), options, call)
             let handle = FileHandle(nextHandle)
@@ -93,12 +92,6 @@ extension SimulatedFileSystem {
         _ call: SimulatedCall
     ) throws(FileError) -> SimulatedInode {
         let found = place.inode
-        if options.contains(.unnamed) {
-            guard options.contains(.writing) else { throw error(EINVAL, call) }
-            guard let found else { throw error(ENOENT, call) }
-            guard found.kind == .directory else { throw error(ENOTDIR, call) }
-            return makeInode(.file, isUnnamed: true)
-        }
         if options.contains(.creating), options.contains(.directory) { throw error(EINVAL, call) }
         guard let found else {
             guard options.contains(.creating), !place.directory.isRemoved else { throw error(ENOENT, call) }
@@ -298,20 +291,6 @@ extension SimulatedFileSystem {
             guard let inode = try find(path, in: directory, call).inode else { throw error(ENOENT, call) }
             let place = try findFree(newPath, in: newDirectory, call)
             guard inode.kind == .file else { throw error(EPERM, call) }
-            change(place.to(inode))
-        }
-    }
-
-    package func link(_ file: FileHandle, to path: String, in directory: FileHandle?) throws(FileError) {
-        guardian.lock()
-        defer { guardian.unlock() }
-        let call = call(.link, path, directory)
-        try perform(call) { () throws(FileError) in
-            let inode = try handle(file, call).inode
-            let place = try findFree(path, in: directory, call)
-            guard inode.kind == .file else { throw error(EPERM, call) }
-            guard inode.links > 0 || inode.isUnnamed else { throw error(ENOENT, call) }
-            inode.isUnnamed = false
             change(place.to(inode))
         }
     }

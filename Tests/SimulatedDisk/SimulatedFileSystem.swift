@@ -101,7 +101,7 @@ package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
     /// What `space` answers.
     package func setSpace(_ space: FileSpace) { guardian.withLock { spaceLeft = space } }
 
-    /// The power goes and comes back: what was not synced is there or not, files without a name are gone, and handles and
+    /// The power goes and comes back: what was not synced is there or not, removed files are gone, and handles and
     /// locks of before are void. Then nothing goes wrong until `start`.
     package func powerCut() {
         guardian.withLock {
@@ -118,7 +118,7 @@ package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
         }
     }
 
-    /// All programs are killed: handles and locks are void, files without a name are gone, and the rest is as programs
+    /// All programs are killed: handles and locks are void, removed files are gone, and the rest is as programs
     /// saw it. Then nothing goes wrong until `start`.
     package func kill() { guardian.withLock { endLife() } }
 
@@ -235,9 +235,9 @@ package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
 
     // MARK: Inodes and entries
 
-    func makeInode(_ kind: FileStatus.Kind, isUnnamed: Bool = false) -> SimulatedInode {
+    func makeInode(_ kind: FileStatus.Kind) -> SimulatedInode {
         defer { nextInode += 1 }
-        return SimulatedInode(number: nextInode, kind: kind, modified: now(), isUnnamed: isUnnamed)
+        return SimulatedInode(number: nextInode, kind: kind, modified: now())
     }
 
     /// Notes that a file's content is about to be changed.

@@ -17,8 +17,6 @@ final class SimulatedInode {
     var modified: SimulatedFileSystem.Time
     /// Names of it that programs see.
     var links = 0
-    /// Opened with `.unnamed`, and had no name yet: may get its first one.
-    var isUnnamed: Bool
     var lockHolders: [SimulatedFileSystem.LockKind: Int32] = [:]
 
     // A file's.
@@ -34,11 +32,10 @@ final class SimulatedInode {
     var durableEntries: [String: SimulatedInode] = [:]
     var isRemoved = false
 
-    init(number: UInt64, kind: FileStatus.Kind, modified: SimulatedFileSystem.Time, isUnnamed: Bool = false) {
+    init(number: UInt64, kind: FileStatus.Kind, modified: SimulatedFileSystem.Time) {
         self.number = number
         self.kind = kind
         self.modified = modified
-        self.isUnnamed = isUnnamed
     }
 
     var hasUnsynced: Bool { !changes.isEmpty }

@@ -34,7 +34,6 @@ import Glibc
             if options.isSuperset(of: [.creating, .directory]) { options.remove(.creating) }
             if !options.contains(.creating) { options.remove(.exclusive) }
             if !options.contains(.writing) { options.subtract([.truncating, .appending]) }
-            if random.below(12) == 0 { options = [.reading, .writing, .unnamed] }
             return options
         }
 
@@ -55,9 +54,8 @@ import Glibc
                     handles.append(try disk.open(first, in: base, options(), mode: 0o600))
                     if handles.count > 8 { disk.close(handles.removeFirst()) }
                 case 3: try disk.makeDirectory(first, in: base, mode: 0o700)
-                case 4, 5: try disk.rename(first, in: base, to: second, in: base)
+                case 4, 5, 7: try disk.rename(first, in: base, to: second, in: base)
                 case 6: try disk.link(first, in: base, to: second, in: base)
-                case 7: try disk.link(handle, to: first, in: base)
                 case 8: try disk.remove(first, in: base)
                 case 9: try disk.removeDirectory(first, in: base)
                 case 10:

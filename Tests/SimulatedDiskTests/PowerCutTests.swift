@@ -150,18 +150,6 @@ import Glibc
         #expect(seen == [["b/y": "1"]])
     }
 
-    @Test func unnamedFilesVanishAndLinkedOnesAreNames() throws {
-        let seen = try outcomes { disk in
-            let file = try disk.open("a", in: nil, [.writing, .unnamed], mode: 0o600)
-            try disk.write(ByteBuffer(string: "1"), to: file)
-            try disk.sync(file)
-            #expect(try disk.files().isEmpty)
-            try disk.link(file, to: "b/x", in: nil)
-            _ = try disk.open("a", in: nil, [.writing, .unnamed], mode: 0o600)
-        }
-        #expect(seen == [[:], ["b/x": "1"]])
-    }
-
     @Test func handlesAndLocksAreVoidAfterwards() throws {
         let disk = SimulatedFileSystem(seed: 1)
         let file = try disk.open("x", in: nil, [.writing, .creating], mode: 0o600)

@@ -44,10 +44,6 @@ int CLinux_landlock_restrict(int ruleset);
 
 /// syncfs(2).
 int CLinux_syncfs(int descriptor);
-/// O_TMPFILE, whose value is an expression.
-extern const int CLinux_O_TMPFILE;
-/// Gives an open file that has no name a name (linkat by /proc/self/fd, or AT_EMPTY_PATH). 0, or -1 with errno.
-int CLinux_link_descriptor(int descriptor, int directory, const char *to);
 /// renameat2(2) with RENAME_NOREPLACE.
 int CLinux_rename_noreplace(int from_directory, const char *from, int to_directory, const char *to);
 /// Sets SO_REUSEPORT. 0, or -1 with errno.
