@@ -21,16 +21,16 @@ struct DeliveredTo {
     /// Reads the header of a message, of one that comes in pieces no more than is needed.
     init(_ message: MessageSource) async throws(MessageSourceError) {
         if let whole = message.whole {
-            look(at: message.added)
+            scan(message.added)
             let count = min(whole.readableBytes, Self.maximumHeader)
-            look(at: whole.getSlice(at: whole.readerIndex, length: count) ?? whole)
+            scan(whole.getSlice(at: whole.readerIndex, length: count) ?? whole)
             return
         }
         let reader = message.reader(ahead: 1)
         var count = 0
         while !isComplete, count < Self.maximumHeader, let piece = try await reader.next() {
             count += piece.readableBytes
-            look(at: piece)
+            scan(piece)
         }
     }
 
@@ -39,15 +39,15 @@ struct DeliveredTo {
         !addresses.isEmpty && addresses.contains(Self.lowercased(address.description.utf8))
     }
 
-    /// Looks at the next octets of the message.
-    mutating func look(at piece: ByteBuffer) {
+    /// Scans the next octets of the message.
+    mutating func scan(_ piece: ByteBuffer) {
         var rest = piece.readableBytesView[...]
         while !isComplete, let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
             if line.isEmpty {
-                look(atLine: rest[..<end])
+                scan(line: rest[..<end])
             } else {
                 line += rest[..<end].prefix(Self.maximumLine)
-                look(atLine: line[...])
+                scan(line: line[...])
                 line.removeAll(keepingCapacity: true)
             }
             rest = rest[(end + 1)...]
@@ -55,7 +55,7 @@ struct DeliveredTo {
         if !isComplete, line.count < Self.maximumLine { line += rest.prefix(Self.maximumLine) }
     }
 
-    private mutating func look(atLine line: some BidirectionalCollection<UInt8>) {
+    private mutating func scan(line: some BidirectionalCollection<UInt8>) {
         guard let first = line.first, line.count > 1 || first != UInt8(ascii: "\r") else {
             isComplete = true
             return

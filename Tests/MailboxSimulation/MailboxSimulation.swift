@@ -118,8 +118,16 @@ package final class MailboxSimulation: @unchecked Sendable {
 
     private func faults() -> [FaultPlan.Fault] {
         guard trouble == .errors, random.flip() else { return trouble.faults(&random) }
-        // What was done can't be made sure of.
-        return [.init(.syncs, code: EIO, probability: [0.05, 0.2, 0.5][random.below(3)])]
+        // What was done can't be made sure of: anything, or only that a message has its name.
+        let isAnywhere = random.flip()
+        return [
+            .init(
+                .syncs,
+                code: EIO,
+                probability: [0.05, 0.2, 0.5][random.below(3)],
+                path: { isAnywhere || $0.hasSuffix("/new") || $0.hasSuffix("/boxes") }
+            )
+        ]
     }
 
     /// Those that wait, and new ones, in any order.
