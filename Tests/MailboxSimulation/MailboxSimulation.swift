@@ -32,6 +32,8 @@ package final class MailboxSimulation: @unchecked Sendable {
 
     // Of one life.
     private var trouble = SimulatedTrouble.none
+    /// The mboxes that another program has locked.
+    private var locked: Set<String> = []
 
     /// Shared by the disk and the programs.
     private final class Clock: @unchecked Sendable {
@@ -105,11 +107,16 @@ package final class MailboxSimulation: @unchecked Sendable {
                 switch random.below(20) {
                 case 0..<16: try deliver(someOfThem(), deliverer)
                 case 16..<18: openSession(mail)
-                case 18: createFolder(mail)
-                default: clock.microseconds += Int64(random.below(20)) * 3_600_000_000
+                case 18: if random.flip() { createFolder(mail) } else { toggleLock() }
+                default:
+                    clock.microseconds += Int64(random.below(20)) * 3_600_000_000
+                    // Locks this old are stale.
+                    locked = []
                 }
+                try checkLocks()
             }
         }
+        locked = []
         if random.below(4) == 0 { disk.kill() } else { disk.powerCut() }
         counts.cuts += 1
         // A lock file whose content was lost is stale after five minutes.
@@ -172,6 +179,10 @@ package final class MailboxSimulation: @unchecked Sendable {
             case .success:
                 message.isDelivered = true
                 counts.acknowledged += 1
+                guard !locked.contains(message.mailbox.path) else {
+                    throw finding("\(message.key) is delivered into an mbox that another program has locked")
+                }
+            case .failure(.busy) where locked.contains(message.mailbox.path): break
             case .failure(.overQuota):
                 if message.mailbox.quota == 0 { throw finding("\(message.key) is refused for a quota that is not set") }
             case .failure(let error):
@@ -190,6 +201,29 @@ package final class MailboxSimulation: @unchecked Sendable {
     private func createFolder(_ mail: MailDirectory) {
         guard let folder = Self.folder else { return }
         try? mail.open(mailboxes[random.below(mailboxes.count)]).create(folder)
+    }
+
+    /// Another program locks an mbox, or unlocks it.
+    private func toggleLock() {
+        let mboxes = mailboxes.filter { $0.format == .mbox }
+        let path = mboxes[random.below(mboxes.count)].path
+        let lockFile = "\(Self.root)/\(path).lock"
+        if locked.contains(path) {
+            if (try? disk.remove(lockFile, in: nil)) != nil { locked.remove(path) }
+        } else if let file = try? disk.open(lockFile, in: nil, [.writing, .creating, .exclusive], mode: 0o600) {
+            // Of process 1, which is alive.
+            try? disk.write(ByteBuffer(string: "1\n"), to: file)
+            disk.close(file)
+            locked.insert(path)
+        }
+    }
+
+    private func checkLocks() throws(SimulationFinding) {
+        for path in locked.sorted() {
+            do throws(FileError) { _ = try disk.status("\(Self.root)/\(path).lock", in: nil) } catch {
+                if error.isMissing { throw finding("\(path): another program's lock was removed") }
+            }
+        }
     }
 
     /// Delivers all that is pending, except over quota, and lets leftovers reach the age at which they are removed.
