@@ -15,8 +15,8 @@ final class DeliveryBatcher: @unchecked Sendable {
 
     private let deliverer: MailDeliverer
     private let pool: NIOThreadPool
-    /// For deliveries that nobody else should wait for: into an mbox, which may be large, and of a message whose pieces are
-    /// waited for.
+    /// For slow deliveries, which must not hold up the others: into an mbox, which may be large, or of a message that is still
+    /// arriving in pieces.
     private let slowPool: NIOThreadPool
     private let eventLoop: any EventLoop
     private let maximumBatch: Int
@@ -25,7 +25,7 @@ final class DeliveryBatcher: @unchecked Sendable {
     private var waiting: [Job] = []
     private var running = 0
     private var isScheduled = false
-    /// Who waits for the mboxes that are being delivered to here, in turn.
+    /// Waiters for each mbox with a delivery in progress, in order of arrival.
     private var mboxes: [MailboxLocation: [CheckedContinuation<Void, Never>]] = [:]
 
     init(
@@ -70,7 +70,7 @@ final class DeliveryBatcher: @unchecked Sendable {
         return results
     }
 
-    /// One delivery at a time tries to get the mbox. While another program has it, a timer waits and no thread does.
+    /// One delivery per mbox at a time. While another program has it locked, a timer waits, not a thread.
     private func deliver(toMbox delivery: Delivery, isWanted: () -> Bool) async -> Result<Void, MailboxError>? {
         var wait = BusyWait()
         await enter(delivery.location)

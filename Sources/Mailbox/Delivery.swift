@@ -4,23 +4,23 @@ import NIOCore
 import Glibc
 #endif
 
-/// Where the octets of a delivery come from.
+/// The content of a message to deliver.
 package protocol DeliverySource: Sendable {
-    /// How many there are.
+    /// Its size.
     var octets: Int { get }
 
-    /// Gives all octets in their order, in pieces. Blocks where they have to be waited for.
+    /// Passes all octets in order, in pieces. May block until more arrive.
     ///
-    /// - Throws: what the closure throws; `corrupt` where the octets can't be had.
+    /// - Throws: what the closure throws; `corrupt` if the octets can't be obtained.
     func read(_ consume: (ByteBuffer) throws(MailboxError) -> Void) throws(MailboxError)
 }
 
-/// One message on its way into one mailbox.
+/// The delivery of one message into one mailbox.
 package struct Delivery: Sendable {
     package let location: MailboxLocation
-    /// A Maildir++ folder to prefer to the inbox where it exists.
+    /// A Maildir++ folder to use instead of the inbox if it exists.
     package let folder: FolderName?
-    /// What no other delivery has and this one has at every attempt: letters, digits and dots.
+    /// Identifies this delivery, the same at every attempt: letters, digits and dots.
     package let key: String
     /// When the message arrived at this host. Seconds since 1970.
     package let arrived: Int
@@ -30,7 +30,7 @@ package struct Delivery: Sendable {
     package let prefix: [UInt8]
     /// The message.
     package let source: any DeliverySource
-    /// Whether an earlier attempt may have succeeded unnoticed.
+    /// Whether an earlier attempt may have succeeded without being acknowledged.
     package let mayBeKnown: Bool
 
     package init(
@@ -58,14 +58,14 @@ package struct Delivery: Sendable {
 
     /// Reads the message in pieces.
     ///
-    /// - Throws: `corrupt` also where fewer octets come than there should be.
+    /// - Throws: `corrupt` also if the size is wrong.
     func read(_ consume: (ByteBuffer) throws(MailboxError) -> Void) throws(MailboxError) {
         var count = 0
         try source.read { piece throws(MailboxError) in
             count += piece.readableBytes
             try consume(piece)
         }
-        guard count == octets else { throw .corrupt("the message ends before its time") }
+        guard count == octets else { throw .corrupt("the message is incomplete") }
     }
 }
 

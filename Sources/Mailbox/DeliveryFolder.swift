@@ -1,20 +1,20 @@
 import Files
 
-/// A folder of a Maildir as deliveries need it: its directories are open, so that a delivery looks up no paths.
+/// A Maildir folder kept open for deliveries: its directories are open, so deliveries need no path lookups.
 final class DeliveryFolder: Sendable {
     let maildir: Maildir
-    /// `` for the inbox, `.folder/` for a folder: what its paths below the Maildir begin with.
+    /// The prefix of its paths below the Maildir: empty for the inbox, `.folder/` for a folder.
     let place: String
     let tmp: DirectoryAccess
     let new: DirectoryAccess
     /// Of `new`.
     private let identity: FileStatus
-    /// When it was opened. Seconds since 1970.
+    /// Seconds since 1970.
     let opened: Int
 
-    /// Opens the inbox, or a folder; makes the Maildir where it's missing, but no folder.
+    /// Opens the inbox or a folder. Creates the Maildir if it's missing, but no folder.
     ///
-    /// - Throws: `notFound` where there is no such folder.
+    /// - Throws: `notFound` if there is no such folder.
     init(
         _ folder: FolderName,
         of location: MailboxLocation,
@@ -30,7 +30,7 @@ final class DeliveryFolder: Sendable {
         if folder.isInbox {
             root.removeOldTemporaries()
         } else {
-            // Who made it may have died before its name was on stable storage.
+            // Its creator may have died before the name was on stable storage.
             try root.sync()
             try DirectoryAccess(folder.directory, in: root).removeOldTemporaries()
         }
@@ -38,7 +38,7 @@ final class DeliveryFolder: Sendable {
 
     var device: UInt64 { identity.device }
 
-    /// Whether what is open here is still what the path leads to: a Maildir may be removed, moved or restored at any time.
+    /// Whether the path still leads to the open directory: Maildirs may be removed, moved or restored at any time.
     func isInPlace(_ location: MailboxLocation, in mailDirectory: DirectoryAccess) throws(MailboxError) -> Bool {
         guard let now = try mailDirectory.statusIfPresent("\(location.path)/\(place)new") else { return false }
         return now.inode == identity.inode && now.device == identity.device

@@ -1,6 +1,6 @@
 import Files
 
-/// An open directory and what is done to entries in it.
+/// An open directory, and operations on its entries.
 package struct DirectoryAccess: Sendable {
     let file: OpenFile
     var disk: MailboxDisk { file.disk }
@@ -24,16 +24,16 @@ package struct DirectoryAccess: Sendable {
 
     /// The names in a directory beneath this one, without `.` and `..`. Names that are not UTF-8 are left out.
     func names(_ path: String = ".") throws(MailboxError) -> [String] {
-        let names = try mapped { () throws(FileError) in try files.names(path, in: handle) }
+        let names = try mappingErrors { () throws(FileError) in try files.names(path, in: handle) }
         return names.compactMap { String(validating: $0, as: UTF8.self) }
     }
 
-    /// Size, times and inode of an entry, or of what a symbolic link there leads to.
+    /// Size, times and inode of an entry; symbolic links are followed.
     func status(_ path: String) throws(MailboxError) -> FileStatus {
-        try mapped { () throws(FileError) in try files.status(path, in: handle, followingLinks: true) }
+        try mappingErrors { () throws(FileError) in try files.status(path, in: handle, followingLinks: true) }
     }
 
-    /// The same; nil where there is no such entry.
+    /// The same; nil if there is no such entry.
     func statusIfPresent(_ path: String) throws(MailboxError) -> FileStatus? {
         do throws(FileError) { return try files.status(path, in: handle, followingLinks: true) } catch {
             if error.isMissing { return nil }
@@ -42,24 +42,24 @@ package struct DirectoryAccess: Sendable {
     }
 
     func rename(_ from: String, to: String, in target: DirectoryAccess? = nil) throws(MailboxError) {
-        try mapped { () throws(FileError) in
+        try mappingErrors { () throws(FileError) in
             try files.rename(from, in: handle, to: to, in: (target ?? self).handle)
         }
     }
 
     func link(_ from: String, to: String, in target: DirectoryAccess) throws(MailboxError) {
-        try mapped { () throws(FileError) in try files.link(from, in: handle, to: to, in: target.handle) }
+        try mappingErrors { () throws(FileError) in try files.link(from, in: handle, to: to, in: target.handle) }
     }
 
     func remove(_ path: String) throws(MailboxError) {
-        try mapped { () throws(FileError) in try files.remove(path, in: handle) }
+        try mappingErrors { () throws(FileError) in try files.remove(path, in: handle) }
     }
 
     func makeDirectory(_ path: String) throws(MailboxError) {
-        try mapped { () throws(FileError) in try files.makeDirectory(path, in: handle, mode: 0o700) }
+        try mappingErrors { () throws(FileError) in try files.makeDirectory(path, in: handle, mode: 0o700) }
     }
 
-    /// Makes a directory and those above it, where they are missing.
+    /// Creates a directory and its missing parents.
     func makeDirectories(_ path: String) throws(MailboxError) {
         var made = ""
         for part in path.split(separator: "/") {
@@ -70,14 +70,14 @@ package struct DirectoryAccess: Sendable {
         }
     }
 
-    /// Removes a directory with all that is in it.
+    /// Removes a directory and its contents.
     func removeTree(_ path: String) throws(MailboxError) {
         for name in try names(path) {
             let entry = "\(path)/\(name)"
-            let status = try mapped { () throws(FileError) in try files.status(entry, in: handle) }
+            let status = try mappingErrors { () throws(FileError) in try files.status(entry, in: handle) }
             if status.kind == .directory { try removeTree(entry) } else { try remove(entry) }
         }
-        try mapped { () throws(FileError) in try files.removeDirectory(path, in: handle) }
+        try mappingErrors { () throws(FileError) in try files.removeDirectory(path, in: handle) }
     }
 
     /// Waits until the entries of a directory beneath this one are on stable storage.
@@ -88,7 +88,7 @@ package struct DirectoryAccess: Sendable {
 
     /// Waits until all that was written to its file system is on stable storage.
     func syncAll() throws(MailboxError) {
-        try mapped { () throws(FileError) in try files.syncAll(of: handle) }
+        try mappingErrors { () throws(FileError) in try files.syncAll(of: handle) }
     }
 
     /// The content of a small file; nil where there is none.
@@ -107,7 +107,7 @@ package struct DirectoryAccess: Sendable {
         return try file.read(size, at: 0)
     }
 
-    /// Puts a file in the place of another one, durably: all of it is there after a crash, or none.
+    /// Replaces a file durably and atomically: after a crash it has the old content or the new.
     func replace(_ path: String, with octets: [UInt8]) throws(MailboxError) {
         let temporary = "\(path).\(disk.uniqueName()).new"
         do throws(MailboxError) {
@@ -122,13 +122,13 @@ package struct DirectoryAccess: Sendable {
         }
     }
 
-    /// Runs the body while this process alone (and this thread) holds the lock file, which stays where it is.
+    /// Runs the body while holding an exclusive lock (flock) on the lock file, which is never removed.
     func withLock<Value>(
         _ path: String,
         _ body: () throws(MailboxError) -> Value
     ) throws(MailboxError) -> Value {
         let file = try open(path, [.reading, .writing, .creating])
-        try mapped { () throws(FileError) in try files.waitForLock(file.handle) }
+        try mappingErrors { () throws(FileError) in try files.waitForLock(file.handle) }
         return try body()
     }
 }

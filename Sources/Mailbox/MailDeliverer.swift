@@ -1,18 +1,17 @@
 import NIOConcurrencyHelpers
 
-/// Puts messages into mailboxes, many at a time: the Maildirs of a batch share their waits for the disk. Every call blocks
-/// on the disk; several threads may call at once.
+/// Delivers messages into mailboxes in batches that share syncs. Calls block on the disk; it's thread-safe.
 package final class MailDeliverer: Sendable {
     private let directory: DirectoryAccess
-    /// What is being delivered now: the same again, asked for by a queue manager that lost its connection, has to wait.
+    /// Deliveries in progress. A duplicate, from a queue manager that lost its connection, has to wait.
     private let underWay = NIOLockedValueBox<Set<Identity>>([])
     private let open = NIOLockedValueBox<[Place: DeliveryFolder]>([:])
 
-    /// Folders that are kept open, with three descriptors each.
+    /// Folders kept open; each takes three descriptors.
     private static let maximumOpen = 200
-    /// Seconds that a folder is kept open: when it's opened again, what is old in its `tmp/` goes.
+    /// How long a folder is kept open, in seconds. Opening it removes old files from its `tmp/`.
     private static let maximumAge = 12 * 3600
-    /// From so many files on, one sync of the file system is quicker than one for each file.
+    /// For this many files or more, one syncfs is faster than syncing each file.
     private static let syncAllFrom = 3
 
     /// One message for one mailbox.
@@ -26,20 +25,20 @@ package final class MailDeliverer: Sendable {
         let folder: FolderName
     }
 
-    /// What deliveries into Maildirs that are called together share.
+    /// State of one call.
     private struct Batch {
-        /// Those that were found where their paths lead, for this batch.
+        /// Open folders whose paths were verified in this batch.
         var folders: [Place: DeliveryFolder] = [:]
-        /// Octets that are about to come to each Maildir.
+        /// Octets written for each Maildir and not yet counted in its quota.
         var pending: [MailboxLocation: Int] = [:]
-        /// Written, and not placed yet.
+        /// Written to `tmp/`, not yet renamed.
         var steps: [MaildirDelivery] = []
     }
 
     package init(_ directory: MailDirectory) { self.directory = directory.directory }
 
-    /// Delivers; returns when each has succeeded, on stable storage, or failed: `busy` where somebody else has the mbox, or
-    /// the same delivery is under way.
+    /// Returns once each delivery is on stable storage or has failed: `busy` if the mbox is locked or the same delivery is in
+    /// progress, `uncertain` if the message may be there.
     package func deliver(_ deliveries: [Delivery]) -> [Result<Void, MailboxError>] {
         var results = deliveries.map { _ in Result<Void, MailboxError>.success(()) }
         var batch = Batch()
@@ -73,7 +72,7 @@ package final class MailDeliverer: Sendable {
             try attempt(delivery, index, &batch)
         } catch {
             guard error == .notFound else { throw error }
-            // The Maildir was removed while it was open here: it's made again.
+            // The Maildir was removed while it was open here; create it again.
             open.withLockedValue { $0 = $0.filter { $0.key.location != delivery.location } }
             batch.folders = batch.folders.filter { $0.key.location != delivery.location }
             try attempt(delivery, index, &batch)
@@ -93,13 +92,13 @@ package final class MailDeliverer: Sendable {
         batch.steps.append(step)
     }
 
-    /// The folder that the delivery prefers where there is one, the inbox otherwise.
+    /// The delivery's preferred folder if it exists, otherwise the inbox.
     private func folder(for delivery: Delivery, _ batch: inout Batch) throws(MailboxError) -> DeliveryFolder {
         if let wanted = delivery.folder, !wanted.isInbox {
             do throws(MailboxError) {
                 return try folder(Place(location: delivery.location, folder: wanted), &batch)
             } catch {
-                // Only where it's known that there is none: a later attempt looks for the message where it may be.
+                // Any other error leaves open whether it exists, and a retry must search the same places.
                 guard error == .notFound else { throw error }
             }
         }
@@ -126,7 +125,7 @@ package final class MailDeliverer: Sendable {
 
     // MARK: Into new
 
-    /// Has the content of all files on stable storage; those for which that fails are taken back.
+    /// Syncs the content of all files; removes those that fail.
     private func sync(_ steps: inout [MaildirDelivery], _ results: inout [Result<Void, MailboxError>]) {
         var counts: [UInt64: Int] = [:]
         for step in steps { counts[step.folder.device, default: 0] += 1 }
@@ -139,7 +138,7 @@ package final class MailDeliverer: Sendable {
                 } else if let known = synced[device] {
                     try known.get()
                 } else {
-                    // The error of a sync is told once: it's that of all files.
+                    // syncfs reports an error only once, without saying which file it concerns: all of them fail.
                     let result = Result { () throws(MailboxError) in try step.folder.new.syncAll() }
                     synced[device] = result
                     try result.get()
@@ -153,7 +152,7 @@ package final class MailDeliverer: Sendable {
         }
     }
 
-    /// What came to one folder.
+    /// Deliveries renamed into one folder.
     private struct Arrival {
         let folder: DeliveryFolder
         var indices: [Int] = []
@@ -166,7 +165,7 @@ package final class MailDeliverer: Sendable {
             do throws(MailboxError) {
                 try step.place()
             } catch {
-                results[step.index] = .failure(error.afterwards)
+                results[step.index] = .failure(error.asUncertain)
                 step.undo()
                 continue
             }
@@ -177,11 +176,11 @@ package final class MailDeliverer: Sendable {
             arrivals[place].octets += step.diskOctets
         }
         for arrival in arrivals {
-            arrival.folder.maildir.quota.note(octets: arrival.octets, messages: arrival.indices.count)
+            arrival.folder.maildir.quota.record(octets: arrival.octets, messages: arrival.indices.count)
             do throws(MailboxError) {
                 try arrival.folder.new.sync()
             } catch {
-                for index in arrival.indices { results[index] = .failure(error.afterwards) }
+                for index in arrival.indices { results[index] = .failure(error.asUncertain) }
             }
         }
     }

@@ -13,7 +13,7 @@ package protocol MailFolder: AnyObject, Sendable {
     /// The names of keywords; a message's `KeywordSet` are places in this list.
     var keywords: [String] { get }
 
-    /// Looks at what others changed. Cheap where nothing did.
+    /// Picks up changes made by others. Cheap if there are none.
     ///
     /// - Returns: whether `messages` is different now: messages came, went or changed flags.
     func refresh() throws(MailboxError) -> Bool

@@ -54,7 +54,7 @@ package protocol MailStore: AnyObject, Sendable {
     /// Octets and messages in all folders.
     func usage() throws(MailboxError) -> MailboxUsage
 
-    /// Locks the mailbox for a POP3 session until the lock is forgotten; deliveries and IMAP go on.
+    /// Locks the mailbox for a POP3 session until the lock is released; deliveries and IMAP are not affected.
     ///
     /// - Throws: `locked` when another session has it.
     func lockSession() throws(MailboxError) -> SessionLock
@@ -66,13 +66,15 @@ package struct MailboxUsage: Hashable, Sendable {
     package var messages: Int
 }
 
-/// Held by one POP3 session; gone with the object or the process.
+/// Held by one POP3 session; released with the object or the process.
 package final class SessionLock: Sendable {
     private let file: OpenFile
 
     init(_ path: String, in directory: DirectoryAccess) throws(MailboxError) {
         let file = try directory.open(path, [.reading, .writing, .creating])
-        guard try mapped({ () throws(FileError) in try file.disk.files.lock(file.handle) }) else { throw .locked }
+        guard try mappingErrors({ () throws(FileError) in try file.disk.files.lock(file.handle) }) else {
+            throw .locked
+        }
         self.file = file
     }
 }

@@ -5,9 +5,9 @@ import NIOConcurrencyHelpers
 import Glibc
 #endif
 
-/// What mailboxes are kept on: a file system, a clock for what the files say of time, and names that no other file has.
+/// The file system that mailboxes are on, with the clock and the unique file names that they need.
 package final class MailboxDisk: Sendable {
-    /// This machine's.
+    /// This machine's file system and clock.
     package static let kernel = MailboxDisk(KernelFileSystem(), process: getpid(), microseconds: wallClock)
 
     let files: any FileSystem
@@ -16,7 +16,7 @@ package final class MailboxDisk: Sendable {
     private let counter = NIOLockedValueBox<UInt64>(0)
 
     /// - Parameters:
-    ///   - process: what tells the names of this process from those of others that are alive.
+    ///   - process: makes this process's names unique among those of concurrent processes.
     ///   - microseconds: since 1970.
     package init(_ files: any FileSystem, process: pid_t, microseconds: @escaping @Sendable () -> Int64) {
         self.files = files
@@ -33,7 +33,7 @@ package final class MailboxDisk: Sendable {
     /// Since 1970.
     var seconds: Int { Int(microseconds() / 1_000_000) }
 
-    /// A base name without sizes that no other message has: time, process, count.
+    /// A unique base name, without sizes: time, process, counter.
     func uniqueName() -> String {
         let count = counter.withLockedValue { counter in
             counter += 1

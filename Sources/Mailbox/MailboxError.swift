@@ -18,14 +18,14 @@ package enum MailboxError: Error, Equatable {
     case overQuota
     /// Another POP3 session has the mailbox.
     case locked
-    /// Somebody else is at work on it at this moment, as long as nobody died: try again soon, up to `patience`.
+    /// Another session, delivery or program has it locked right now: try again shortly (`BusyWait`).
     case busy
     /// This format can't do that (an mbox has no folders).
     case unsupported
     /// A file is not what it should be; which and why.
     case corrupt(String)
-    /// The last step failed, and nobody knows whether what was written stays: the operation and its errno. A message may
-    /// be there, whole; who delivers it again looks first.
+    /// The last step failed, so it's unknown whether what was written will persist: the operation and its errno. The message
+    /// may be there in full; a retry must check first.
     case uncertain(String, CInt)
     /// Any other failure: the operation and its errno.
     case system(String, CInt)
@@ -39,8 +39,8 @@ package enum MailboxError: Error, Equatable {
         }
     }
 
-    /// The same failure, after something was done that may stay.
-    var afterwards: MailboxError {
+    /// The same failure where what was done before it may persist.
+    var asUncertain: MailboxError {
         switch self {
         case .system(let operation, let code): .uncertain(operation, code)
         case .notFound: .uncertain("sync", ENOENT)

@@ -1,5 +1,5 @@
 extension MailboxLocation {
-    /// The directories in which something happens when a folder changes, for inotify; none where the format has none.
+    /// The directories to watch with inotify for changes to a folder; empty for formats that can't be watched.
     ///
     /// - Parameter mailDirectory: the path that mailboxes' paths are relative to.
     package func directories(of folder: FolderName, beneath mailDirectory: String) -> [String] {

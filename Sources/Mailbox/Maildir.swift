@@ -23,11 +23,11 @@ package final class Maildir: MailStore {
         quota = MaildirQuota(root: root, limit: location.quota)
     }
 
-    /// In the order in which they are made.
+    /// In order of creation.
     private static let parts = ["cur", "new", "tmp"]
 
-    /// Makes a Maildir (mode 0700) and has it on stable storage. `tmp` comes last: where it is, everything else is durable,
-    /// also after an attempt that was cut short.
+    /// Creates a Maildir (mode 0700) durably. `tmp` is created last, once everything else is on stable storage, so a Maildir
+    /// that has it is complete even if its creation was interrupted.
     static func make(_ path: String, in mailDirectory: DirectoryAccess) throws(MailboxError) {
         try mailDirectory.makeDirectories(path)
         for part in parts.dropLast() { try mailDirectory.makeDirectories("\(path)/\(part)") }
@@ -87,7 +87,7 @@ package final class Maildir: MailStore {
         try root.rename(name.directory, to: aside)
         try root.sync()
         try root.removeTree(aside)
-        quota.forget()
+        quota.invalidate()
     }
 
     package func rename(_ name: FolderName, to new: FolderName) throws(MailboxError) {

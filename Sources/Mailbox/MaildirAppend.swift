@@ -49,7 +49,7 @@ final class MaildirAppend: MessageAppend, @unchecked Sendable {
         try folder.directory.rename("tmp/\(name)", to: place)
         isPlaced = true
         try folder.directory.sync(isNew ? "new" : "cur")
-        quota.note(octets: octets, messages: 1)
+        quota.record(octets: octets, messages: 1)
         return try folder.uid(ofNew: base)
     }
 }

@@ -10,8 +10,8 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
     // Unchecked: a session has one call at a time under way.
     static let uidListFile = "martlet-uidlist"
     private static let lockFile = "martlet-uidlist.lock"
-    /// Changes within the granularity of a directory's time don't show in it: so long a directory must have been quiet
-    /// before its time is believed. Nanoseconds.
+    /// Two changes within a timestamp's granularity look like one, so a directory's timestamp is trusted only once it is
+    /// this old. Nanoseconds.
     private static let settling = 1_000_000_000
 
     /// Where a message's file is.
@@ -24,7 +24,7 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         var path: String { (isNew ? "new/" : "cur/") + name }
     }
 
-    /// Times of both directories, and the UID list: the same again means that nothing happened.
+    /// Timestamps of both directories, and the UID list's: equal stamps mean that nothing changed.
     private struct Stamps: Equatable {
         var new: Int
         var current: Int
@@ -85,7 +85,7 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         clock_gettime(CLOCK_REALTIME, &now)
         try list.load(in: directory) { () throws(MailboxError) in try maildir.newUIDValidity() }
         try keywordList.load(in: directory)
-        let arrived = readOnly ? [] : try takeNew()
+        let arrived = readOnly ? [] : try moveNewToCurrent()
         var before = try currentStamps()
         var found = try listing()
         if places.contains(where: { found[$0.base] == nil }) {
@@ -97,7 +97,7 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         for base in arrived {
             if let uid = list.uids[base] { recent.insert(uid) }
         }
-        let changed = take(found)
+        let changed = update(to: found)
         try list.compact(keeping: places.indices.map { (places[$0].base, messages[$0].uid) }, in: directory)
         before.list = list.stamp
         let latest = max(before.new, before.current)
@@ -106,8 +106,8 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         return changed
     }
 
-    /// Moves what is in `new/` to `cur/`: this session is the first to see it.
-    private func takeNew() throws(MailboxError) -> [String] {
+    /// Moves the files in `new/` to `cur/`; this session is the first to see them.
+    private func moveNewToCurrent() throws(MailboxError) -> [String] {
         var bases: [String] = []
         for name in try directory.names("new") {
             guard let parsed = MaildirFileName(name) else { continue }
@@ -134,8 +134,8 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         return found
     }
 
-    /// Makes `messages` what was found; returns whether that is something else than before.
-    private func take(_ found: [String: (place: Place, parsed: MaildirFileName)]) -> Bool {
+    /// Sets `messages` to what was found; returns whether that changed anything.
+    private func update(to found: [String: (place: Place, parsed: MaildirFileName)]) -> Bool {
         var entries: [(message: StoredMessage, place: Place)] = []
         entries.reserveCapacity(found.count)
         for (base, entry) in found {
@@ -165,7 +165,7 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         }
         let size = try file.status().size
         guard let index = messages.index(ofUID: uid) else { throw .notFound }
-        // A size that was given for another content is not believed.
+        // The name's sizes count only if they match the file.
         let base = places[index].base
         let isSized = MaildirFileName.size("S", in: base) == size
         let known = isSized ? messages[index].octets : countedOctets[uid]
@@ -188,7 +188,7 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         }
     }
 
-    /// Runs the body with the file of a message; once more after a look at the directory when somebody renamed it.
+    /// Runs the body with the file of a message, and again after a rescan if the file was renamed meanwhile.
     private func withPlace<Value>(
         of uid: UInt32,
         _ body: (Place) throws(MailboxError) -> Value
@@ -269,7 +269,7 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         }
         guard !removed.isEmpty else { return [] }
         try directory.sync("cur")
-        maildir.quota.note(octets: -octets, messages: -files)
+        maildir.quota.record(octets: -octets, messages: -files)
         let kept = messages.indices.filter { !removed.contains(messages[$0].uid) }
         places = kept.map { places[$0] }
         messages = kept.map { messages[$0] }
@@ -300,7 +300,7 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
             for copy in made { try? target.directory.remove(copy.path) }
             throw error
         }
-        target.maildir.quota.note(octets: octets, messages: made.count)
+        target.maildir.quota.record(octets: octets, messages: made.count)
         try target.rescan()
         return made.compactMap { entry in target.list.uids[entry.base].map { (entry.uid, $0) } }
     }

@@ -1,7 +1,7 @@
 import Files
 
 /// How much is in a Maildir: the file `maildirsize` of Maildir++, whose first line is the limit and whose other lines are
-/// octets and messages to be added up. Made anew from the file names when it is missing, long, or says "full".
+/// octets and messages to be added up. Rebuilt from the file names when it is missing, long, or says "full".
 struct MaildirQuota: Sendable {
     private static let path = "maildirsize"
     private static let maximumOctets = 5120
@@ -20,14 +20,14 @@ struct MaildirQuota: Sendable {
         guard try recount().octets <= limit - octets else { throw .overQuota }
     }
 
-    /// Notes what came or went, where somebody keeps count.
-    func note(octets: Int, messages: Int) {
+    /// Records what was added or removed, if the file exists.
+    func record(octets: Int, messages: Int) {
         guard let file = try? root.open(Self.path, [.writing, .appending]) else { return }
         try? file.write(Array("\(octets) \(messages)\n".utf8))
     }
 
-    /// Makes the next question count anew.
-    func forget() { try? root.remove(Self.path) }
+    /// Forces a recount at the next check.
+    func invalidate() { try? root.remove(Self.path) }
 
     func usage() throws(MailboxError) -> MailboxUsage {
         guard let status = try? root.status(Self.path), status.size <= Self.maximumOctets,

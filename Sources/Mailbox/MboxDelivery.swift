@@ -5,8 +5,8 @@ import NIOCore
 import Glibc
 #endif
 
-/// A delivery at the end of an mbox, under its locks. A header line with the delivery's key tells a later attempt that
-/// this one was complete; a journal file beside the mbox tells it where a torn one began.
+/// A delivery appended to an mbox, under its locks. A header field with the delivery's key lets a retry recognise a
+/// completed attempt; a journal file beside the mbox says where an interrupted one began.
 struct MboxDelivery {
     private let delivery: Delivery
     private let store: MboxStore
@@ -18,14 +18,14 @@ struct MboxDelivery {
 
     /// Returns when the message is on stable storage.
     ///
-    /// - Throws: `busy` where somebody else has the mbox; nothing was done then.
+    /// - Throws: `busy` if the mbox is locked; nothing was done.
     func run() throws(MailboxError) {
         let lock = try MboxLock.acquire(store.name, in: store.directory)
         defer { withExtendedLifetime(lock) {} }
         let journal = MboxJournal(store.name, in: store.directory)
         try journal.recover(lock.file)
         if delivery.mayBeKnown, try isThere(lock.file) {
-            // A journal that came back after a crash would have it taken back.
+            // A journal that reappeared after a crash would roll it back.
             return try store.directory.sync()
         }
         let before = try lock.file.status().size
@@ -37,14 +37,14 @@ struct MboxDelivery {
             try lock.file.sync()
             if before == 0 { try store.syncDirectories() }
         } catch {
-            // Nothing half-written stays.
+            // Leave nothing half-written.
             guard (try? lock.file.truncate(to: before)) != nil, (try? lock.file.sync()) != nil else {
-                throw error.afterwards
+                throw error.asUncertain
             }
             try? journal.end()
             throw error
         }
-        do throws(MailboxError) { try journal.end() } catch { throw error.afterwards }
+        do throws(MailboxError) { try journal.end() } catch { throw error.asUncertain }
     }
 
     private func append(to file: OpenFile, at end: Int) throws(MailboxError) {

@@ -1,8 +1,7 @@
 import Files
 
-/// The file `NAME.martlet-append` beside an mbox: there while a message is being added, and after that only when the
-/// process was killed meanwhile. Says where the message begins; nobody was told yet that it is delivered.
-/// Every call needs the mbox's lock.
+/// The file `NAME.martlet-append` beside an mbox: exists while a message is being appended, and afterwards only if the
+/// append was interrupted. Holds the offset of a message that has not been acknowledged. Every call needs the mbox's lock.
 struct MboxJournal {
     /// The header field that tells a delivery by its key.
     static let keyField = "X-Delivery-Id"
@@ -15,20 +14,20 @@ struct MboxJournal {
         path = "\(name).martlet-append"
     }
 
-    /// Durably notes that a message is about to be added.
+    /// Durably records that a message is about to be appended.
     func begin(_ file: OpenFile, at offset: Int, key: String) throws(MailboxError) {
         let inode = try file.status().inode
         try directory.replace(path, with: Array("\(offset) \(inode) \(key)\n".utf8))
     }
 
-    /// The message is on stable storage, or nothing of it is in the mbox. Durable itself: a journal that came back after
-    /// a crash would have a delivered message taken back.
+    /// Removes the journal once the message is on stable storage or rolled back. Durable: a journal that reappeared after
+    /// a crash would roll back a delivered message.
     func end() throws(MailboxError) {
         try directory.remove(path)
         try directory.sync()
     }
 
-    /// Takes back what a killed delivery left at the end of the mbox: the queue has the message, and delivers it again.
+    /// Rolls back what an interrupted delivery left at the end of the mbox. The queue still has the message and retries.
     func recover(_ file: OpenFile) throws(MailboxError) {
         guard let octets = try directory.contents(path, maximum: 1024) else { return }
         let fields = String(decoding: octets, as: UTF8.self).split { $0 == " " || $0 == "\n" }
@@ -38,21 +37,21 @@ struct MboxJournal {
             (0...size).contains(begin)
         {
             if begin == size {
-                // The delivery may have taken it back itself, without the disk's consent.
+                // The delivery may have truncated it without getting that onto stable storage.
                 try file.truncate(to: begin)
                 try file.sync()
                 return try end()
             }
             let rest = try file.read(min(size - begin, 4096), at: begin)
             if let key = Self.key(fields[2], in: rest) {
-                try takeBack(file, begin..<size, key: (begin + key.lowerBound)..<(begin + key.upperBound))
+                try rollBack(file, begin..<size, key: (begin + key.lowerBound)..<(begin + key.upperBound))
                 try file.sync()
             }
         }
         try end()
     }
 
-    private func takeBack(_ file: OpenFile, _ range: Range<Int>, key: Range<Int>) throws(MailboxError) {
+    private func rollBack(_ file: OpenFile, _ range: Range<Int>, key: Range<Int>) throws(MailboxError) {
         // Behind at most two empty lines of our own.
         guard try file.contains(Array("\n\nFrom ".utf8), from: range.lowerBound + 2, to: range.upperBound) else {
             return try file.truncate(to: range.lowerBound)
@@ -62,8 +61,8 @@ struct MboxJournal {
         try file.write([UInt8](repeating: UInt8(ascii: "-"), count: key.count), at: key.lowerBound)
     }
 
-    /// Where the key is in what stands at the place of the message; nil where that is not ours. A part of our first lines
-    /// is ours too, and so are lines with the NULs that a power failure leaves where the disk did not get the octets.
+    /// Where the key is in the octets at the journal's offset; nil if they are not ours. A prefix of our first lines counts
+    /// as ours, and so do lines with NULs, which a power failure leaves in place of octets that were never written.
     private static func key(_ key: Substring, in octets: [UInt8]) -> Range<Int>? {
         let start = octets.prefix(2).prefix { $0 == UInt8(ascii: "\n") }.count
         let from = Array("From ".utf8)

@@ -5,12 +5,12 @@ import NIOConcurrencyHelpers
 import Glibc
 #endif
 
-/// Both locks of an mbox: the file `NAME.lock` first, then the kernel's lock on the open file, which is the order that is
-/// safe where the file system is shared. Gone with the object.
+/// Both locks of an mbox: the dot-lock file `NAME.lock` first, then an fcntl lock on the file, the order that is safe on a
+/// shared file system. Released with the object.
 final class MboxLock {
-    /// A lock file so old whose owner can't be asked is a dead program's. Seconds.
+    /// A lock file is stale at this age unless its owner is known to be alive. Seconds.
     private static let staleAfter = 300
-    /// Lock files that this process holds now: one that carries its pid and isn't here is from an earlier life.
+    /// Lock files that this process holds. One with our pid that isn't listed was left by an earlier process.
     private static let held = NIOLockedValueBox<Set<Identity>>([])
 
     private struct Identity: Hashable {
@@ -23,13 +23,15 @@ final class MboxLock {
     let file: OpenFile
     private let dotLock: DotLock
 
-    /// Acquires both, or neither: never waits. The mbox is made where it's missing.
+    /// Acquires both locks without waiting. Creates the mbox if it's missing.
     ///
-    /// - Throws: `busy` while somebody else has one of them.
+    /// - Throws: `busy` if either is held by someone else.
     static func acquire(_ name: String, in directory: DirectoryAccess) throws(MailboxError) -> MboxLock {
-        let dotLock = try DotLock(name, in: directory)
+        let dotLock = try DotLock.acquire(name, in: directory)
         let file = try directory.open(name, [.reading, .writing, .creating, .notFollowing])
-        guard try mapped({ () throws(FileError) in try file.disk.files.lockRecords(file.handle) }) else { throw .busy }
+        guard try mappingErrors({ () throws(FileError) in try file.disk.files.lockRecords(file.handle) }) else {
+            throw .busy
+        }
         return MboxLock(file, dotLock)
     }
 
@@ -39,7 +41,7 @@ final class MboxLock {
     }
 
     deinit {
-        // A reader may keep the file open for longer than the lock is meant to last.
+        // Readers may keep the file open after the lock is released.
         file.disk.files.unlockRecords(file.handle)
         withExtendedLifetime(dotLock) {}
     }
@@ -51,14 +53,23 @@ final class MboxLock {
         private let identity: Identity
 
         /// - Throws: `busy`.
-        init(_ name: String, in directory: DirectoryAccess) throws(MailboxError) {
+        static func acquire(_ name: String, in directory: DirectoryAccess) throws(MailboxError) -> DotLock {
             let status = try directory.file.status()
+            let path = "\(name).lock"
+            let identity = Identity(device: status.device, directory: status.inode, name: name)
+            var isOurs = try make(path, identity, in: directory)
+            if !isOurs, try removeStale(path, identity, in: directory) {
+                isOurs = try make(path, identity, in: directory)
+            }
+            guard isOurs else { throw .busy }
+            return DotLock(path, identity, in: directory)
+        }
+
+        /// Adopts the lock file. An init that threw would run deinit and remove someone else's lock file.
+        private init(_ path: String, _ identity: Identity, in directory: DirectoryAccess) {
             self.directory = directory
-            path = "\(name).lock"
-            identity = Identity(device: status.device, directory: status.inode, name: name)
-            if try Self.make(path, identity, in: directory) { return }
-            guard try Self.removeStale(path, identity, in: directory), try Self.make(path, identity, in: directory)
-            else { throw .busy }
+            self.path = path
+            self.identity = identity
         }
 
         deinit {
@@ -68,14 +79,14 @@ final class MboxLock {
             }
         }
 
-        /// False where there is one.
+        /// Returns false if it exists.
         private static func make(
             _ path: String,
             _ identity: Identity,
             in directory: DirectoryAccess
         ) throws(MailboxError) -> Bool {
             guard !held.withLockedValue({ $0.contains(identity) }) else { return false }
-            // Written before it gets its name, so that no lock file is ever without its owner's pid.
+            // Written under a temporary name and linked, so that a lock file always has its owner's pid.
             let temporary = "\(path).\(directory.disk.uniqueName())"
             let file = try directory.open(temporary, [.writing, .creating, .exclusive], mode: 0o644)
             defer { try? directory.remove(temporary) }
@@ -93,7 +104,7 @@ final class MboxLock {
             return try result.get()
         }
 
-        /// Removes the lock file of a program that is dead. One process at a time, so that nobody removes the next one's.
+        /// Removes a stale lock file. One process at a time, so that none removes its successor.
         ///
         /// - Returns: whether it was removed.
         private static func removeStale(
@@ -102,7 +113,7 @@ final class MboxLock {
             in directory: DirectoryAccess
         ) throws(MailboxError) -> Bool {
             let guardian = try directory.open(".", [.reading, .directory])
-            guard try mapped({ () throws(FileError) in try guardian.disk.files.lock(guardian.handle) }) else {
+            guard try mappingErrors({ () throws(FileError) in try guardian.disk.files.lock(guardian.handle) }) else {
                 return false
             }
             return held.withLockedValue { held in

@@ -18,7 +18,7 @@ package final class MboxStore: MailStore {
         directory = above.isEmpty ? mailDirectory : try DirectoryAccess(above, in: mailDirectory)
     }
 
-    /// Has the names of the mbox and of the directories above it on stable storage.
+    /// Syncs the directory entries of the mbox and of the directories above it.
     func syncDirectories() throws(MailboxError) {
         try directory.sync()
         var above = location.path[...]

@@ -1,10 +1,10 @@
 import Files
 
 extension DirectoryAccess {
-    /// Seconds, as the Maildir specification has it.
+    /// Seconds. From the Maildir specification.
     private static let temporaryLifetime = 36 * 3600
 
-    /// Removes from a Maildir's `tmp/` what was last written 36 hours ago: it never gets finished.
+    /// Removes files from a Maildir's `tmp/` that were last written more than 36 hours ago: abandoned deliveries.
     func removeOldTemporaries() {
         guard let names = try? names("tmp") else { return }
         let limit = Int64(disk.seconds - Self.temporaryLifetime)

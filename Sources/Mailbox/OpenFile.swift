@@ -1,6 +1,6 @@
 import Files
 
-/// An open file or directory that is closed when nobody refers to it any more.
+/// An open file or directory, closed with the last reference to it.
 package final class OpenFile: Sendable {
     let disk: MailboxDisk
     let handle: FileHandle
@@ -17,7 +17,7 @@ package final class OpenFile: Sendable {
         on disk: MailboxDisk = .kernel
     ) throws(MailboxError) {
         self.disk = disk
-        handle = try mapped { () throws(FileError) in
+        handle = try mappingErrors { () throws(FileError) in
             try disk.files.open(path, in: directory, options, mode: mode)
         }
     }
@@ -26,12 +26,12 @@ package final class OpenFile: Sendable {
 
     /// Size, times and inode.
     func status() throws(MailboxError) -> FileStatus {
-        try mapped { () throws(FileError) in try disk.files.status(of: handle) }
+        try mappingErrors { () throws(FileError) in try disk.files.status(of: handle) }
     }
 
     /// Reads at an offset until the memory is full or the file ends; returns how many octets were read.
     package func read(into memory: UnsafeMutableRawBufferPointer, at offset: Int) throws(MailboxError) -> Int {
-        try mapped { () throws(FileError) in try disk.files.read(into: memory, from: handle, at: offset) }
+        try mappingErrors { () throws(FileError) in try disk.files.read(into: memory, from: handle, at: offset) }
     }
 
     /// Reads octets from an offset on: fewer than `count` only at the end of the file.
@@ -51,12 +51,12 @@ package final class OpenFile: Sendable {
 
     /// Writes all octets.
     ///
-    /// - Parameter offset: nil for where the last write ended, or the file's end where it was opened for appending.
+    /// - Parameter offset: nil for the current position, or the end of a file opened for appending.
     func write(_ memory: UnsafeRawBufferPointer, at offset: Int? = nil) throws(MailboxError) {
-        try mapped { () throws(FileError) in try disk.files.write(memory, to: handle, at: offset) }
+        try mappingErrors { () throws(FileError) in try disk.files.write(memory, to: handle, at: offset) }
     }
 
-    /// Writes all octets, likewise.
+    /// Writes all octets.
     func write(_ octets: [UInt8], at offset: Int? = nil) throws(MailboxError) {
         var failure: MailboxError?
         octets.withUnsafeBytes { memory in
@@ -67,26 +67,26 @@ package final class OpenFile: Sendable {
 
     /// Waits until content and metadata are on stable storage; for a directory, its entries.
     func sync() throws(MailboxError) {
-        try mapped { () throws(FileError) in try disk.files.sync(handle) }
+        try mappingErrors { () throws(FileError) in try disk.files.sync(handle) }
     }
 
     /// Waits until the content is on stable storage.
     func syncData() throws(MailboxError) {
-        try mapped { () throws(FileError) in try disk.files.syncData(handle) }
+        try mappingErrors { () throws(FileError) in try disk.files.syncData(handle) }
     }
 
-    /// Cuts the file (or makes it longer).
+    /// Truncates the file, or extends it with zeros.
     func truncate(to length: Int) throws(MailboxError) {
-        try mapped { () throws(FileError) in try disk.files.truncate(handle, to: length) }
+        try mappingErrors { () throws(FileError) in try disk.files.truncate(handle, to: length) }
     }
 
-    /// Sets when it was last changed. Seconds since 1970.
+    /// Sets the modification time. Seconds since 1970.
     func setModified(_ seconds: Int) throws(MailboxError) {
-        try mapped { () throws(FileError) in try disk.files.setModified(handle, seconds: Int64(seconds)) }
+        try mappingErrors { () throws(FileError) in try disk.files.setModified(handle, seconds: Int64(seconds)) }
     }
 }
 
-/// Runs what is done to files, with its error as a mailbox's.
-func mapped<Value>(_ body: () throws(FileError) -> Value) throws(MailboxError) -> Value {
+/// Runs file operations and maps their errors.
+func mappingErrors<Value>(_ body: () throws(FileError) -> Value) throws(MailboxError) -> Value {
     do throws(FileError) { return try body() } catch { throw MailboxError(error) }
 }

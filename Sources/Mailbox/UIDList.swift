@@ -11,14 +11,14 @@ struct UIDList {
     private(set) var next: UInt32 = 1
     private(set) var uids: [String: UInt32] = [:]
     private var inode: UInt64 = 0
-    /// Open as long as its inode is remembered, so that no other file gets the same number.
+    /// Kept open so that its inode number isn't reused.
     private var held: OpenFile?
     /// Octets of the file that were read: whole lines.
     private var consumed = 0
 
     init(path: String) { self.path = path }
 
-    /// Identity and size of the file: other numbers mean that somebody else changed it.
+    /// Identity and size of the file; different values mean that it was changed by someone else.
     struct Stamp: Equatable {
         var inode: UInt64
         var size: Int
@@ -66,7 +66,7 @@ struct UIDList {
         uids = [:]
     }
 
-    /// Takes whole lines; a last line without an end is a write that was cut off, and never counted.
+    /// Parses complete lines. An unterminated last line is an interrupted write and is ignored.
     private mutating func parse(_ octets: [UInt8]) -> Bool {
         var rest = octets[...]
         while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {

@@ -3,10 +3,10 @@ import NIOCore
 import Network
 
 extension BlockingPool {
-    /// Runs what is done to a mailbox on a thread of the pool, and again while another program has its mbox: between the
-    /// attempts a timer of the loop waits and no thread does.
+    /// Runs a mailbox operation on a thread of the pool, and retries while the mailbox is busy. Between attempts the loop's
+    /// timer waits, not a thread.
     ///
-    /// - Throws: what the body throws; `busy` when it took too long.
+    /// - Throws: what the body throws; `busy` after `BusyWait`'s limit.
     package func runWhenFree<Value: Sendable>(
         on loop: any EventLoop,
         _ body: @escaping @Sendable () throws(MailboxError) -> Value

@@ -38,7 +38,12 @@ package final class Listener: Sendable {
     /// Connections that the kernel holds until we accept them.
     private static let backlog: CInt = 1024
     /// Loops that all accept on one socket.
+    #if DEBUG
+    // NIO asserts that whoever was woken finds somebody to accept; another loop may have been quicker.
+    private static let maximumAcceptors = 1
+    #else
     private static let maximumAcceptors = 4
+    #endif
 
     private let group: any EventLoopGroup
     private let limits: Limits
@@ -87,10 +92,7 @@ package final class Listener: Sendable {
         _ group: any EventLoopGroup
     ) throws(SocketError) -> [(socket: CInt, acceptor: any EventLoopGroup, sessions: any EventLoopGroup)] {
         let loops = Array(group.makeIterator())
-        // NIO's debug builds assert that whom epoll has woken finds somebody to accept; another loop may have been quicker.
-        guard (2...maximumAcceptors).contains(loops.count), !_isDebugAssertConfiguration() else {
-            return [(socket, group, group)]
-        }
+        guard loops.count > 1, loops.count <= maximumAcceptors else { return [(socket, group, group)] }
         var acceptors: [(CInt, any EventLoopGroup, any EventLoopGroup)] = []
         for (index, loop) in loops.enumerated() {
             let own = index == 0 ? socket : fcntl(socket, F_DUPFD_CLOEXEC, 0)

@@ -7,6 +7,10 @@ import Testing
 
 @testable import LocalDelivery
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 @Suite struct DeliveryServiceTests {
     private static let message = "Subject: hi\r\n\r\nbody\r\n"
     private static func delivered(_ address: String) -> String {
@@ -186,6 +190,40 @@ import Testing
             let replies = try await system.deliver(Self.large, to: ["bob@example.test"], refusing: true)
             #expect(replies.values.map(\.verb) == ["DEFER"])
             #expect(try system.messages("bob").isEmpty)
+        }
+    }
+
+    /// Both threads that mboxes and large messages share stay free for others.
+    @Test func mboxThatIsLockedHoldsNoThread() async throws {
+        try await TestSystem.run { system in
+            system.addMailbox("bob")
+            for number in 0..<4 { system.addMailbox("mbox\(number)", .mbox) }
+            mkdir("\(system.path)/mail/example.test", 0o700)
+            // Of process 1, which is alive.
+            let locks = (0..<4).map { "\(system.path)/mail/example.test/mbox\($0).lock" }
+            for lock in locks {
+                let file = try #require(fopen(lock, "w"))
+                fputs("1\n", file)
+                fclose(file)
+            }
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 0..<8 {
+                    group.addTask {
+                        let to = ["mbox\(number % 4)@example.test"]
+                        let replies = try await system.deliver(Self.message, id: "m\(number)", to: to)
+                        #expect(replies.values.map(\.verb) == ["OK"])
+                    }
+                }
+                try await Task.sleep(for: .milliseconds(100))
+                let replies = try await system.deliver(Self.large, to: ["bob@example.test"])
+                #expect(replies.values.map(\.verb) == ["OK"])
+                for lock in locks {
+                    #expect(access(String(lock.dropLast(5)), F_OK) != 0)
+                    unlink(lock)
+                }
+                try await group.waitForAll()
+            }
+            for number in 0..<4 { #expect(try system.messages("mbox\(number)", .mbox).count == 2) }
         }
     }
 

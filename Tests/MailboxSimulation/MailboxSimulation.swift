@@ -8,16 +8,16 @@ import SpoolSimulation
 import Glibc
 #endif
 
-/// Deliveries into Maildirs and mboxes on a simulated disk: batches and retries as the queue makes them, sessions that look
-/// at mailboxes, folders that are made, disks that fail, and a power cut or a kill at a random call. After each it's seen
-/// whether the mailboxes have what was acknowledged, once and whole; in the last life of each seed all mail must arrive and
-/// nothing may be left over. A seed decides everything.
+/// Deliveries into Maildirs and mboxes on a simulated disk: batches and retries as the queue makes them, sessions that open
+/// mailboxes, new folders, disk errors, and a power cut or a kill at a random call. After each, the mailboxes must have
+/// everything that was acknowledged, once and intact; in the last life of each seed all mail must arrive and nothing may be
+/// left over. The seed determines the whole run.
 package final class MailboxSimulation: @unchecked Sendable {
     // Unchecked: one thread.
 
     private static let folder = FolderName("lists")
     private static let root = "mail"
-    /// So that what is looked at after each life doesn't grow without end.
+    /// Bounds what is checked after each life.
     private static let maximumMessages = 40
 
     package private(set) var counts = SimulationCounts()
@@ -32,8 +32,10 @@ package final class MailboxSimulation: @unchecked Sendable {
 
     // Of one life.
     private var trouble = SimulatedTrouble.none
+    /// The mboxes that another program has locked.
+    private var locked: Set<String> = []
 
-    /// What both the disk and the programs go by.
+    /// Shared by the disk and the programs.
     private final class Clock: @unchecked Sendable {
         // Unchecked: one thread.
         var microseconds: Int64 = 1_795_447_200_000_000
@@ -61,7 +63,7 @@ package final class MailboxSimulation: @unchecked Sendable {
         self.random = random
     }
 
-    /// Lives so many lives, the last one in peace until all mail has arrived.
+    /// Runs so many lives, the last one without faults until all mail has arrived.
     package func run(lives: Int) throws(SimulationFinding) {
         do throws(FileError) {
             try disk.makeDirectory(Self.root, in: nil, mode: 0o700)
@@ -69,7 +71,7 @@ package final class MailboxSimulation: @unchecked Sendable {
             try disk.syncAll(of: root)
             disk.close(root)
         } catch {
-            throw finding("the disk does not begin: \(error)")
+            throw finding("the disk cannot be set up: \(error)")
         }
         for number in 1...lives {
             life += 1
@@ -104,25 +106,38 @@ package final class MailboxSimulation: @unchecked Sendable {
                 clock.microseconds += Int64(random.below(2_000_000))
                 switch random.below(20) {
                 case 0..<16: try deliver(someOfThem(), deliverer)
-                case 16..<18: look(mail)
-                case 18: makeFolder(mail)
-                default: clock.microseconds += Int64(random.below(20)) * 3_600_000_000
+                case 16..<18: openSession(mail)
+                case 18: if random.flip() { createFolder(mail) } else { toggleLock() }
+                default:
+                    clock.microseconds += Int64(random.below(20)) * 3_600_000_000
+                    // Locks this old are stale.
+                    locked = []
                 }
+                try checkLocks()
             }
         }
+        locked = []
         if random.below(4) == 0 { disk.kill() } else { disk.powerCut() }
         counts.cuts += 1
-        // A lock file that has lost its owner's pid is a dead program's after five minutes.
+        // A lock file whose content was lost is stale after five minutes.
         clock.microseconds += 360_000_000
     }
 
     private func faults() -> [FaultPlan.Fault] {
         guard trouble == .errors, random.flip() else { return trouble.faults(&random) }
-        // What was done can't be made sure of.
-        return [.init(.syncs, code: EIO, probability: [0.05, 0.2, 0.5][random.below(3)])]
+        // Syncs fail: all of them, or only those that make a name durable.
+        let isAnywhere = random.flip()
+        return [
+            .init(
+                .syncs,
+                code: EIO,
+                probability: [0.05, 0.2, 0.5][random.below(3)],
+                path: { isAnywhere || $0.hasSuffix("/new") || $0.hasSuffix("/boxes") }
+            )
+        ]
     }
 
-    /// Those that wait, and new ones, in any order.
+    /// Some of the pending messages and some new ones, in random order.
     private func someOfThem() -> [SimulatedDelivery] {
         var chosen = messages.filter { !$0.isDelivered && random.flip() }
         for _ in 0..<random.below(6) where messages.count < Self.maximumMessages { chosen.append(makeMessage()) }
@@ -155,7 +170,7 @@ package final class MailboxSimulation: @unchecked Sendable {
     private func deliver(_ batch: [SimulatedDelivery], _ deliverer: MailDeliverer) throws(SimulationFinding) {
         let results = deliverer.deliver(batch.map(\.delivery))
         guard !disk.hasEnded else {
-            // Nobody heard of it.
+            // The results were never reported.
             for message in batch { message.mayBeKnown = true }
             return
         }
@@ -164,8 +179,12 @@ package final class MailboxSimulation: @unchecked Sendable {
             case .success:
                 message.isDelivered = true
                 counts.acknowledged += 1
+                guard !locked.contains(message.mailbox.path) else {
+                    throw finding("\(message.key) is delivered into an mbox that another program has locked")
+                }
+            case .failure(.busy) where locked.contains(message.mailbox.path): break
             case .failure(.overQuota):
-                if message.mailbox.quota == 0 { throw finding("\(message.key) is over no quota") }
+                if message.mailbox.quota == 0 { throw finding("\(message.key) is refused for a quota that is not set") }
             case .failure(let error):
                 if case .uncertain = error { message.mayBeKnown = true }
                 if trouble == .none { throw finding("\(message.key) is not delivered without a reason: \(error)") }
@@ -173,18 +192,41 @@ package final class MailboxSimulation: @unchecked Sendable {
         }
     }
 
-    /// A session looks at a mailbox: what is new is seen, what was torn is taken back.
-    private func look(_ mail: MailDirectory) {
+    /// A session opens a mailbox, which moves new mail to `cur/` and rolls back interrupted appends.
+    private func openSession(_ mail: MailDirectory) {
         let store = try? mail.open(mailboxes[random.below(mailboxes.count)])
         _ = try? store?.open(random.flip() ? .inbox : Self.folder ?? .inbox, readOnly: random.below(4) == 0)
     }
 
-    private func makeFolder(_ mail: MailDirectory) {
+    private func createFolder(_ mail: MailDirectory) {
         guard let folder = Self.folder else { return }
         try? mail.open(mailboxes[random.below(mailboxes.count)]).create(folder)
     }
 
-    /// All that waits is delivered but what is over its quota, and what was left behind is removed in time.
+    /// Another program locks an mbox, or unlocks it.
+    private func toggleLock() {
+        let mboxes = mailboxes.filter { $0.format == .mbox }
+        let path = mboxes[random.below(mboxes.count)].path
+        let lockFile = "\(Self.root)/\(path).lock"
+        if locked.contains(path) {
+            if (try? disk.remove(lockFile, in: nil)) != nil { locked.remove(path) }
+        } else if let file = try? disk.open(lockFile, in: nil, [.writing, .creating, .exclusive], mode: 0o600) {
+            // Of process 1, which is alive.
+            try? disk.write(ByteBuffer(string: "1\n"), to: file)
+            disk.close(file)
+            locked.insert(path)
+        }
+    }
+
+    private func checkLocks() throws(SimulationFinding) {
+        for path in locked.sorted() {
+            do throws(FileError) { _ = try disk.status("\(Self.root)/\(path).lock", in: nil) } catch {
+                if error.isMissing { throw finding("\(path): another program's lock was removed") }
+            }
+        }
+    }
+
+    /// Delivers all that is pending, except over quota, and lets leftovers reach the age at which they are removed.
     private func finishAll() throws(SimulationFinding) {
         trouble = .none
         disk.start()
@@ -219,7 +261,7 @@ package final class MailboxSimulation: @unchecked Sendable {
                 }
             }
         } catch {
-            throw finding("it's not delivered in peace: \(error)")
+            throw finding("a delivery fails without faults: \(error)")
         }
         disk.powerCut()
         counts.cuts += 1
@@ -245,18 +287,18 @@ package final class MailboxSimulation: @unchecked Sendable {
             case 0: if message.isDelivered { throw finding("\(message.key) is lost") }
             case 1:
                 if !message.isDelivered, !message.mayBeKnown {
-                    throw finding("\(message.key) is there, and its delivery has failed for certain")
+                    throw finding("\(message.key) is there, although its delivery failed with certainty")
                 }
             case let count: throw finding("\(message.key) was delivered \(count) times")
             }
         }
-        // What the queue is done with stays in the mailbox, and is not looked at any more.
+        // Delivered messages stay in the mailbox but are no longer checked.
         if messages.count >= Self.maximumMessages { retire() }
     }
 
     /// The first promise that was broken.
     private var broken: String?
-    /// By mailbox and key: what was seen to be delivered, and is not looked at in detail any more.
+    /// Keys of delivered messages that are no longer checked.
     private var retired: Set<String> = []
 
     private func retire() {
@@ -320,7 +362,7 @@ package final class MailboxSimulation: @unchecked Sendable {
         isLast: Bool
     ) throws(FileError) {
         guard var octets = try contents(mailbox.path) else { return }
-        // What is behind the place that the journal names will be taken back before anybody reads it.
+        // What lies beyond the journal's offset is rolled back before anyone reads it.
         if let journal = try contents("\(mailbox.path).martlet-append"),
             let begin = Int(String(decoding: journal.prefix { $0 != UInt8(ascii: " ") }, as: UTF8.self)),
             begin < octets.count

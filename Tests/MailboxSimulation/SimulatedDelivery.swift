@@ -1,7 +1,7 @@
 import Mailbox
 import NIOCore
 
-/// A message for one mailbox as the queue knows it, and what must be true because of what the queue was told.
+/// A message for one mailbox as the queue knows it, and what must hold for it given the replies so far.
 ///
 /// One thread at a time.
 final class SimulatedDelivery: @unchecked Sendable {
@@ -14,7 +14,7 @@ final class SimulatedDelivery: @unchecked Sendable {
     let prefix: [UInt8]
     /// With CRLF line ends.
     let message: [UInt8]
-    /// What the queue says to the next attempt: whether an earlier one may have succeeded unnoticed.
+    /// Whether an earlier attempt may have succeeded without being acknowledged; the queue passes it to the next one.
     var mayBeKnown = false
     /// Acknowledged.
     var isDelivered = false
@@ -28,7 +28,7 @@ final class SimulatedDelivery: @unchecked Sendable {
         prefix = Array("Return-Path: <s@example.test>\nDelivered-To: \(key)@example.test\n".utf8)
     }
 
-    /// Where a batch has it.
+    /// The request for the next attempt.
     var delivery: Delivery {
         Delivery(
             to: mailbox,
@@ -42,10 +42,10 @@ final class SimulatedDelivery: @unchecked Sendable {
         )
     }
 
-    /// What its file in a Maildir has.
+    /// The content of its file in a Maildir.
     var maildirOctets: [UInt8] { prefix + message.filter { $0 != UInt8(ascii: "\r") } }
 
-    /// What is between the key's header line and the empty line at the end, read from an mbox.
+    /// Its content in an mbox, behind the header field with the key.
     var mboxOctets: [UInt8] {
         String(decoding: prefix, as: UTF8.self).replacing("\n", with: "\r\n").utf8 + message
     }

@@ -102,7 +102,7 @@ import Glibc
             try test.delivery("good\r\n", to: place, key: "k1"),
             try test.delivery("short\r\n", to: place, key: "k2", claimed: 100),
         ])
-        #expect(results.map(\.error) == [nil, .corrupt("the message ends before its time")])
+        #expect(results.map(\.error) == [nil, .corrupt("the message is incomplete")])
         #expect(try test.names("alice/new").count == 1)
         #expect(try test.names("alice/tmp").isEmpty)
     }

@@ -133,7 +133,8 @@ import Glibc
         #expect(!test.exists("alice.lock"))
         // Of process 1, which is alive.
         try test.write("1\n", to: "alice.lock")
-        #expect(try deliver("two\r\n", key: "k2") == .busy)
+        for _ in 0..<2 { #expect(try deliver("two\r\n", key: "k2") == .busy) }
+        #expect(test.exists("alice.lock"))
     }
 
     @Test func uidsOutliveExpunge() throws {

@@ -149,6 +149,10 @@ package final class QueueSimulation: @unchecked Sendable {
         try requireNothingFound()
         let process = makeProcess(spool)
         if isPeaceful {
+            // What can't be listed at first is not empty: who takes it for that never delivers what is in it.
+            let isUnlisted = random.below(4) != 0
+            let unlisted = FaultPlan.Fault(.names, code: EIO, probability: 0.5, times: 1 + random.below(8))
+            disk.start(FaultPlan(faults: isUnlisted ? [unlisted] : []))
             try finishAll(process)
         } else {
             disk.start(FaultPlan(endAt: 1 + random.below(60 << random.below(6)), faults: faults()))
@@ -212,7 +216,10 @@ package final class QueueSimulation: @unchecked Sendable {
             links.append(link)
             return link
         }
-        QueueRecovery(queue: queue, shards: Self.shards) { [self] _ in isRecovered = true }.start()
+        QueueRecovery(queue: queue, shards: Self.shards) { [self, started = life] _ in
+            // One of an earlier life hears of its end when its pause is over.
+            if started == life { isRecovered = true }
+        }.start()
         return Process(spool: spool, queue: queue, local: links[0], remote: links[1])
     }
 

@@ -78,6 +78,7 @@ package final class SpoolSimulation: @unchecked Sendable {
             // In peace.
             disk.start()
             try check(spool)
+            try checkErrors(spool)
             disk.start(FaultPlan(endAt: 1 + random.below(60 << random.below(6)), faults: trouble.faults(&random)))
             try work(spool)
             end()
@@ -350,6 +351,27 @@ package final class SpoolSimulation: @unchecked Sendable {
             text = "what is there can't be read: \(error)"
         }
         if let text { throw finding(text) }
+    }
+
+    /// What is there is listed and its state is known, or that fails: an error is never taken for nothing.
+    private func checkErrors(_ spool: Spool) throws(SimulationFinding) {
+        disk.start(FaultPlan(faults: [.init([.open, .read, .names], code: EIO, probability: 0.3)]))
+        for shard in 0..<Self.shards {
+            guard let listed = try? spool.messages(shard: shard) else { continue }
+            for message in messages where message.isHeld == false && message.id.shard == shard {
+                if !listed.contains(message.id) { throw finding("\(message.id) is not listed, without an error") }
+            }
+        }
+        for message in messages {
+            guard let lines = try? spool.state(of: message.id).map(\.line) else { continue }
+            for line in message.lines where !lines.contains(line.text) {
+                throw finding("\(message.id) is without the line \(line.text), without an error")
+            }
+        }
+        guard let listed = try? spool.heldMessages() else { return }
+        for message in messages where message.isHeld == true && !listed.contains(message.id) {
+            throw finding("\(message.id) is not listed in hold, without an error")
+        }
     }
 
     /// What is wrong. Afterwards what is there is what must be there.
