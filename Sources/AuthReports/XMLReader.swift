@@ -45,6 +45,8 @@ final class XMLReader {
     /// The elements that are open, but for the root.
     private var open: [XMLElement] = []
     private var isInRoot = false
+    /// Whether the root has ended: what is behind it is of no interest.
+    private var isDone = false
     private var left = 0
     private var failure: XMLError?
 
@@ -78,11 +80,12 @@ final class XMLReader {
         XML_SetCharacterDataHandler(parser) { reader, text, count in XMLReader.of(reader)?.add(text, Int(count)) }
         XML_SetStartDoctypeDeclHandler(parser) { reader, _, _, _, _ in XMLReader.of(reader)?.stop(.unsupported) }
         XML_SetUnknownEncodingHandler(parser, { _, name, encoding in XMLReader.describe(name, encoding) }, nil)
-        let status = document.withUnsafeBytes { octets in
+        // Some documents begin with an empty line, which XML doesn't allow before its declaration.
+        let status = document.drop(while: ASCII.isWhitespace).withUnsafeBytes { octets in
             XML_Parse(parser, octets.baseAddress?.assumingMemoryBound(to: CChar.self), CInt(octets.count), 1)
         }
         if let failure { return failure }
-        guard status != XML_STATUS_OK else { return nil }
+        guard status != XML_STATUS_OK, !isDone else { return nil }
         return XML_GetErrorCode(parser) == XML_ERROR_UNDEFINED_ENTITY ? .unsupported : .malformed
     }
 
@@ -119,7 +122,11 @@ final class XMLReader {
     }
 
     private func end() {
-        guard failure == nil, var element = open.popLast() else { return }
+        guard failure == nil else { return }
+        guard var element = open.popLast() else {
+            isDone = true
+            return
+        }
         element.text = Array(ASCII.trim(element.text[...]))
         if let parent = open.indices.last { open[parent].children.append(element) } else { receive(element) }
     }

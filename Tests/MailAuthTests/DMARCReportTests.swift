@@ -93,6 +93,18 @@ import Testing
         #expect(report.metadata.organization == wanted)
     }
 
+    @Test func whatIsAroundTheDocument() throws {
+        let document = "<?xml version=\"1.0\"?><!-- c --><feedback><report_metadata/><policy_published/></feedback>"
+        for (start, end) in [("", ""), ("\r\n ", "\r\n"), ("\u{FEFF}", "\0\0"), ("", "<!-- open"), ("", "text <")] {
+            #expect(throws: Never.self) { try DMARCAggregateReport(reading: octets(start + document + end)) }
+        }
+        for start in ["text ", "&amp;"] {
+            #expect(throws: DMARCReportError.xml(.malformed)) {
+                try DMARCAggregateReport(reading: octets(start + document))
+            }
+        }
+    }
+
     @Test func unknownCharacterSets() {
         for name in ["x-none", "gb2312"] {
             let document = Array("<?xml version=\"1.0\" encoding=\"\(name)\"?><feedback>\u{E4}</feedback>".utf8)

@@ -380,7 +380,8 @@ package struct MessageParser {
 
     private mutating func enterMultipart(_ content: ContentFields, at last: Int) {
         // It ends in no blank (RFC 2046 §5.1.1), and behind delimiters they don't count.
-        let boundary = ASCII.trim((content.type["boundary"] ?? [])[...])
+        let plain = content.type["boundary"] ?? content.type["boundary*"].map { ExtendedParameter($0).octets }
+        let boundary = ASCII.trim((plain ?? [])[...])
         guard !boundary.isEmpty else {
             stack[last].defects.insert(.noBoundary)
             return
