@@ -4,6 +4,9 @@ struct FieldScanner {
     private var rest: ArraySlice<UInt8>
     /// Whether the parentheses that are open so far are closed somewhere.
     private var hasComments = true
+    /// Whether names in quotes are looked through for quotes in them: not after one whose end wasn't found, so that none is
+    /// looked at twice.
+    private var hasNames = true
     /// Whether a quoted string was read that nothing closes, or that has quotes in it.
     private(set) var hasWrongQuotes = false
 
@@ -106,7 +109,7 @@ struct FieldScanner {
     /// A file's name in quotes with quotes in it that should have been escaped; nil where it's a quoted string as others,
     /// or too long to be sure.
     private mutating func quotedName() -> [UInt8]? {
-        guard rest.first == ASCII.quote else { return nil }
+        guard rest.first == ASCII.quote, hasNames else { return nil }
         var end = rest.dropFirst()
         var text: [UInt8] = []
         var hasQuotes = false
@@ -122,6 +125,7 @@ struct FieldScanner {
             }
             text.append(octet == ASCII.backslash ? end.popFirst() ?? octet : octet)
         }
+        hasNames = false
         return nil
     }
 
