@@ -105,6 +105,17 @@ import Testing
         }
     }
 
+    @Test func controlCharacters() throws {
+        let document =
+            "<feedback><report_metadata><org_name>a\u{1B}\0b</org_name></report_metadata><policy_published/></feedback>"
+        #expect(try DMARCAggregateReport(reading: octets(document)).metadata.organization == "a??b")
+        var wide: [UInt8] = [0xFF, 0xFE]
+        for unit in document.replacing("\u{1B}\0", with: "\u{E4}").utf16 {
+            wide += [UInt8(truncatingIfNeeded: unit), UInt8(truncatingIfNeeded: unit >> 8)]
+        }
+        #expect(try DMARCAggregateReport(reading: wide).metadata.organization == "aäb")
+    }
+
     @Test func unknownCharacterSets() {
         for name in ["x-none", "gb2312"] {
             let document = Array("<?xml version=\"1.0\" encoding=\"\(name)\"?><feedback>\u{E4}</feedback>".utf8)
