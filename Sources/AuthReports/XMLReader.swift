@@ -45,6 +45,8 @@ final class XMLReader {
     /// The elements that are open, but for the root.
     private var open: [XMLElement] = []
     private var isInRoot = false
+    /// Whether the root has ended: what is behind it is of no interest.
+    private var isDone = false
     private var left = 0
     private var failure: XMLError?
 
@@ -78,12 +80,24 @@ final class XMLReader {
         XML_SetCharacterDataHandler(parser) { reader, text, count in XMLReader.of(reader)?.add(text, Int(count)) }
         XML_SetStartDoctypeDeclHandler(parser) { reader, _, _, _, _ in XMLReader.of(reader)?.stop(.unsupported) }
         XML_SetUnknownEncodingHandler(parser, { _, name, encoding in XMLReader.describe(name, encoding) }, nil)
-        let status = document.withUnsafeBytes { octets in
+        let status = Self.mended(document).withUnsafeBytes { octets in
             XML_Parse(parser, octets.baseAddress?.assumingMemoryBound(to: CChar.self), CInt(octets.count), 1)
         }
         if let failure { return failure }
-        guard status != XML_STATUS_OK else { return nil }
+        guard status != XML_STATUS_OK, !isDone else { return nil }
         return XML_GetErrorCode(parser) == XML_ERROR_UNDEFINED_ENTITY ? .unsupported : .malformed
+    }
+
+    /// Some documents begin with an empty line, which XML doesn't allow before its declaration, or carry control characters
+    /// that a stranger wrote; in UTF-16 those stay as they are, and are refused.
+    private static func mended(_ document: [UInt8]) -> [UInt8] {
+        let isWide = document.prefix(2).contains { $0 == 0 || $0 >= 0xFE }
+        var octets = Array(document.drop(while: ASCII.isWhitespace))
+        guard !isWide else { return octets }
+        for index in octets.indices where octets[index] < 0x20 && !ASCII.isWhitespace(octets[index]) {
+            octets[index] = UInt8(ascii: "?")
+        }
+        return octets
     }
 
     private static func of(_ pointer: UnsafeMutableRawPointer?) -> XMLReader? {
@@ -119,7 +133,11 @@ final class XMLReader {
     }
 
     private func end() {
-        guard failure == nil, var element = open.popLast() else { return }
+        guard failure == nil else { return }
+        guard var element = open.popLast() else {
+            isDone = true
+            return
+        }
         element.text = Array(ASCII.trim(element.text[...]))
         if let parent = open.indices.last { open[parent].children.append(element) } else { receive(element) }
     }

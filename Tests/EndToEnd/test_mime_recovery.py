@@ -4,6 +4,7 @@ import base64
 import gzip
 import io
 import json
+import os
 import subprocess
 import time
 import zipfile
@@ -379,7 +380,10 @@ def test_search_goes_on_across_reads(client, charset, word):
 def test_no_nul_reaches_a_client(client, system):
     append(client, "From: a@x.test\r\n\r\nx\r\n")
     directory = next((system.directory / "mail").rglob(f".{client.folder}"))
-    (directory / "new" / "1.nul").write_bytes(b"From: a@x.test\r\nSubject: a\0b\r\n\r\na\0b\r\n")
+    path = directory / "new" / "1.nul"
+    path.write_bytes(b"From: a@x.test\r\nSubject: a\0b\r\n\r\na\0b\r\n")
+    path.chmod(0o600)
+    os.chown(path, directory.stat().st_uid, directory.stat().st_gid)
     ok(client.noop())
     for item in ("(BODY.PEEK[])", "(ENVELOPE)", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])", "(RFC822.TEXT)"):
         octets = fetch(client, 2, item)

@@ -35,7 +35,9 @@ private func tree(_ message: String) -> MessagePart {
     @Test(
         arguments: [
             ("text/plain; charset=utf-8", false), ("text/plain (a); charset=(b)utf-8 (c);", false),
-            ("text/plain; name=Plan (4).pdf", false), ("text/plain charset=utf-8", true), ("\"text/plain\"", true),
+            ("text/plain; name=Plan (4).pdf", false), ("text/plain; charset=\"utf-8", true),
+            ("text/plain; name=\"a \"b\" c\"", true), ("text/plain; name=\"a\\\"b\"", false),
+            ("text/plain charset=utf-8", true), ("\"text/plain\"", true),
             ("text/plain, charset=utf-8", true), ("text/plain; utf-8", true), ("text/plain: charset=utf-8", true),
         ]
     )
@@ -99,6 +101,12 @@ private func tree(_ message: String) -> MessagePart {
         let found = content("Content-Disposition: attachment; filename=\(value); read-date=x")
         #expect(found.fileName == name && found.disposition?.value.isEmpty == false)
         #expect(content("Content-Type: application/pdf; name=\(value)").fileName == name)
+    }
+
+    @Test func extendedParameters() {
+        #expect(content("Content-Disposition: attachment; filename*=utf-8''a%20(b).pdf").fileName == "a (b).pdf")
+        let start = "Content-Type: multipart/mixed; boundary*=utf-8''b%20c\r\n\r\n"
+        #expect(tree("\(start)--b c\r\n\r\none\r\n--b c--\r\n").children.count == 1)
     }
 
     @Test func dispositionsWithoutValues() {

@@ -93,6 +93,29 @@ import Testing
         #expect(report.metadata.organization == wanted)
     }
 
+    @Test func whatIsAroundTheDocument() throws {
+        let document = "<?xml version=\"1.0\"?><!-- c --><feedback><report_metadata/><policy_published/></feedback>"
+        for (start, end) in [("", ""), ("\r\n ", "\r\n"), ("\u{FEFF}", "\0\0"), ("", "<!-- open"), ("", "text <")] {
+            #expect(throws: Never.self) { try DMARCAggregateReport(reading: octets(start + document + end)) }
+        }
+        for start in ["text ", "&amp;"] {
+            #expect(throws: DMARCReportError.xml(.malformed)) {
+                try DMARCAggregateReport(reading: octets(start + document))
+            }
+        }
+    }
+
+    @Test func controlCharacters() throws {
+        let document =
+            "<feedback><report_metadata><org_name>a\u{1B}\0b</org_name></report_metadata><policy_published/></feedback>"
+        #expect(try DMARCAggregateReport(reading: octets(document)).metadata.organization == "a??b")
+        var wide: [UInt8] = [0xFF, 0xFE]
+        for unit in document.replacing("\u{1B}\0", with: "\u{E4}").utf16 {
+            wide += [UInt8(truncatingIfNeeded: unit), UInt8(truncatingIfNeeded: unit >> 8)]
+        }
+        #expect(try DMARCAggregateReport(reading: wide).metadata.organization == "aäb")
+    }
+
     @Test func unknownCharacterSets() {
         for name in ["x-none", "gb2312"] {
             let document = Array("<?xml version=\"1.0\" encoding=\"\(name)\"?><feedback>\u{E4}</feedback>".utf8)

@@ -4,6 +4,11 @@ struct FieldScanner {
     private var rest: ArraySlice<UInt8>
     /// Whether the parentheses that are open so far are closed somewhere.
     private var hasComments = true
+    /// Whether names in quotes are looked through for quotes in them: not after one whose end wasn't found, so that none is
+    /// looked at twice.
+    private var hasNames = true
+    /// Whether a quoted string was read that nothing closes, or that has quotes in it.
+    private(set) var hasWrongQuotes = false
 
     init(_ field: [UInt8]) { rest = field[...] }
 
@@ -32,9 +37,11 @@ struct FieldScanner {
         guard rest.first == ASCII.quote else { return nil }
         rest.removeFirst()
         var text: [UInt8] = []
-        while let octet = rest.popFirst(), octet != ASCII.quote {
+        while let octet = rest.popFirst() {
+            if octet == ASCII.quote { return text }
             text.append(octet == ASCII.backslash ? rest.popFirst() ?? octet : octet)
         }
+        hasWrongQuotes = true
         return text
     }
 
@@ -61,7 +68,9 @@ struct FieldScanner {
 
         init(_ name: [UInt8]) {
             let names: [(StaticString, Self)] = [("filename", .fileName), ("name", .fileName), ("boundary", .boundary)]
-            self = names.first { ASCII.equal(name, $0.0) }?.1 ?? .other
+            // The marks of RFC 2231 make no other kind of them.
+            let plain = name.prefix { $0 != UInt8(ascii: "*") }
+            self = names.first { ASCII.equal(plain, $0.0) }?.1 ?? .other
         }
     }
 
@@ -100,7 +109,7 @@ struct FieldScanner {
     /// A file's name in quotes with quotes in it that should have been escaped; nil where it's a quoted string as others,
     /// or too long to be sure.
     private mutating func quotedName() -> [UInt8]? {
-        guard rest.first == ASCII.quote else { return nil }
+        guard rest.first == ASCII.quote, hasNames else { return nil }
         var end = rest.dropFirst()
         var text: [UInt8] = []
         var hasQuotes = false
@@ -109,12 +118,14 @@ struct FieldScanner {
                 if Self.endsValue(end) {
                     guard hasQuotes else { return nil }
                     rest = end
+                    hasWrongQuotes = true
                     return text
                 }
                 hasQuotes = true
             }
             text.append(octet == ASCII.backslash ? end.popFirst() ?? octet : octet)
         }
+        hasNames = false
         return nil
     }
 

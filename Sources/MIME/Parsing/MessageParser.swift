@@ -149,8 +149,8 @@ package struct MessageParser {
 
     /// Octets of the body of the last open part, or of what lies around the parts of a multipart.
     private func give(_ octets: UnsafeRawBufferPointer, at start: Int, _ receive: (MessageEvent) -> Void) {
-        guard let last = stack.last, !last.isInHeader else { return }
-        receive(last.isComposite ? .outside(at: start, octets) : .body(at: start, octets))
+        guard let last = stack.indices.last, !stack[last].isInHeader else { return }
+        receive(stack[last].isComposite ? .outside(at: start, octets) : .body(at: start, octets))
     }
 
     // MARK: Lines
@@ -279,7 +279,7 @@ package struct MessageParser {
     /// Whether a line that goes on with these octets is longer than what is kept of a header, in which no field is so far,
     /// and is none itself.
     private func isTooLongForNoHeader(_ piece: UnsafeRawBufferPointer) -> Bool {
-        guard let last = stack.last, !last.hasField, isHeaderKept, !headerIsCut else { return false }
+        guard let last = stack.indices.last, !stack[last].hasField, isHeaderKept, !headerIsCut else { return false }
         let count = line.count + piece.count
         guard header.count + count > limits.header || headerOctets + count > limits.headers else { return false }
         return !Self.beginsField((line.prefix(2000) + piece.prefix(2000))[...])
@@ -380,7 +380,8 @@ package struct MessageParser {
 
     private mutating func enterMultipart(_ content: ContentFields, at last: Int) {
         // It ends in no blank (RFC 2046 §5.1.1), and behind delimiters they don't count.
-        let boundary = ASCII.trim((content.type["boundary"] ?? [])[...])
+        let plain = content.type["boundary"] ?? content.type["boundary*"].map { ExtendedParameter($0).octets }
+        let boundary = ASCII.trim((plain ?? [])[...])
         guard !boundary.isEmpty else {
             stack[last].defects.insert(.noBoundary)
             return

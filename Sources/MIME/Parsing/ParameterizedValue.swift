@@ -51,6 +51,7 @@ package struct ParameterizedValue: Sendable, Equatable {
                 guard scanner.skipTo(UInt8(ascii: ";")) else { break }
             }
         }
+        if scanner.hasWrongQuotes { isMalformed = true }
         parameters = Self.join(pieces)
         hasMoreParameters = pieces.count == Self.maximumParameters
     }
