@@ -42,6 +42,8 @@ package final class Queue: @unchecked Sendable {
         schedule = Schedule(settings)
     }
 
+    deinit { store.release() }
+
     /// Begins to deliver. What is added before waits.
     ///
     /// - Parameter link: makes the way to a deliverer, which tells the closure when it's there again.

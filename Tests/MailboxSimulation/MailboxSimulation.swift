@@ -109,7 +109,7 @@ package final class MailboxSimulation: @unchecked Sendable {
                 case 16..<18: openSession(mail)
                 case 18: if random.flip() { createFolder(mail) } else { toggleLock() }
                 default:
-                    clock.microseconds += Int64(random.below(20)) * 3_600_000_000
+                    clock.microseconds += Int64(1 + random.below(20)) * 3_600_000_000
                     // Locks this old are stale.
                     locked = []
                 }

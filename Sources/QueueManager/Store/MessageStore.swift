@@ -96,6 +96,13 @@ struct MessageStore {
         address.map { "\($0.localPart)@\($0.lowercasedDomain)" } ?? ""
     }
 
+    /// Lets go of all messages when the queue ends: they and their jobs know each other.
+    func release() {
+        for shard in shards {
+            for message in shard.values { message.jobs = [] }
+        }
+    }
+
     // MARK: Looking up
 
     subscript(id: MessageID) -> QueuedMessage? { shards[id.shard][id] }
