@@ -8,6 +8,7 @@ package final class IncomingMessage: @unchecked Sendable {
     private let envelope: MessageEnvelope
     package var id: MessageID { envelope.id }
     private let files: SpoolFiles
+    private let journal: Journal
     private let file: FileHandle
     private var head: ByteBuffer
     private let sizesStart: Int
@@ -16,9 +17,11 @@ package final class IncomingMessage: @unchecked Sendable {
     private var octets = 0
     private var isOver = false
 
-    init(_ envelope: MessageEnvelope, files: SpoolFiles) throws(SpoolError) {
+    /// - Parameter journal: of the spool; after it has failed, nothing is promised.
+    init(_ envelope: MessageEnvelope, files: SpoolFiles, journal: Journal) throws(SpoolError) {
         self.envelope = envelope
         self.files = files
+        self.journal = journal
         head = envelope.head()
         sizesStart = head.readableBytes
         head.writeString(MessageEnvelope.sizeLines(added: 0, octets: 0))
@@ -69,6 +72,8 @@ package final class IncomingMessage: @unchecked Sendable {
         try write(head, at: 0)
         do throws(SpoolError) {
             try sync()
+            // A sync of the whole file system that failed may have lost octets of this file too, and this one not know it.
+            if journal.isBroken { throw .broken }
             try files.move(envelope.id, from: .incoming, to: .queue)
         } catch {
             files.removeQuietly(.queue, envelope.id)

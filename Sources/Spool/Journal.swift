@@ -103,6 +103,9 @@ final class Journal: @unchecked Sendable {
         workers.run(.cutter) { [self] in prepareSpare() }
     }
 
+    /// Whether it has failed, and nothing can be promised any more.
+    var isBroken: Bool { state.withLockedValue { $0.isBroken } }
+
     /// What records are meant to have at most. Octets.
     var recordLimit: Int { min(1 << 20, segmentSize / 4) }
 
@@ -188,7 +191,7 @@ final class Journal: @unchecked Sendable {
 
     /// False where there is no segment for it now.
     private func write(_ records: ByteBuffer) throws(SpoolError) -> Bool {
-        if state.withLockedValue({ $0.isBroken }) { throw .broken }
+        if isBroken { throw .broken }
         if position + records.readableBytes > active.segment.size, try !switchSegment() { return false }
         var records = records
         JournalRecord.seal(

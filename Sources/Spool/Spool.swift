@@ -135,7 +135,7 @@ package final class Spool: Sendable {
 
     /// Begins a message that is too large for the journal. Blocks, as its methods do.
     package func begin(_ envelope: MessageEnvelope) throws(SpoolError) -> IncomingMessage {
-        try IncomingMessage(envelope, files: files)
+        try IncomingMessage(envelope, files: files, journal: journal)
     }
 
     /// Runs the closure where completions run, once everything that was committed before is as the operations say, in

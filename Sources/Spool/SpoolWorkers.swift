@@ -26,7 +26,8 @@ package protocol SpoolWorkers: Sendable {
     func callBack(_ closure: @escaping @Sendable () -> Void)
 }
 
-/// Threads of the spool's own, for the user on an event loop.
+/// Threads of the spool's own, for the user on an event loop. They stay until the process ends: to end them would go through
+/// libdispatch, which a daemon must not wake.
 package final class SpoolThreads: SpoolWorkers {
     private let writer = NIOThreadPool(numberOfThreads: 1)
     private let publisher = NIOThreadPool(numberOfThreads: 1)
@@ -37,11 +38,6 @@ package final class SpoolThreads: SpoolWorkers {
     package init(loop: any EventLoop) {
         self.loop = loop
         for pool in [writer, publisher, cutter, reader] { pool.start() }
-    }
-
-    deinit {
-        // Work that was handed over is done first.
-        for pool in [writer, publisher, cutter, reader] { pool.shutdownGracefully { _ in } }
     }
 
     package func run(_ lane: SpoolLane, _ work: @escaping @Sendable () -> Void) {
