@@ -24,7 +24,7 @@ package final class Queue: @unchecked Sendable {
     var comingOrigins: Set<String> = []
     var arrivals = Arrivals()
     private var runner: Runner?
-    private var timer: (time: Int64, task: Scheduled<Void>)?
+    private(set) var timer: (time: Int64, task: Scheduled<Void>)?
     private var isPumpScheduled = false
     private(set) var isClosed = false
     /// Messages whose content is kept in memory until they were tried. Octets.
@@ -188,7 +188,6 @@ package final class Queue: @unchecked Sendable {
             guard message.changes.isEmpty else { return }
             let now = clock.now()
             for job in message.jobs where job.phase == .idle { schedule.add(job, at: now, first: first) }
-            setTimer()
             schedulePump()
         case .held, .changing, .gone: return
         }
@@ -213,7 +212,7 @@ package final class Queue: @unchecked Sendable {
         let now = clock.now()
         let (expired, isMore) = schedule.timeHasCome(at: now) { now >= expiry(of: $0.message) }
         for (job, result) in expired { conclude(job, result) }
-        if isMore { loop.execute { [weak self] in self?.timeHasCome() } } else { setTimer() }
+        if isMore { loop.execute { [weak self] in self?.timeHasCome() } }
         schedulePump()
     }
 
@@ -245,6 +244,8 @@ package final class Queue: @unchecked Sendable {
             }
             runner.begin(job)
         }
+        // Whatever was done before may have given the schedule something to wait for.
+        setTimer()
     }
 
     /// Has the deferred jobs of destinations tried now; returns how many that will be.

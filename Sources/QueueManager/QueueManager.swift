@@ -7,7 +7,7 @@ import Spool
 
 /// The queue with its spool and its two sockets.
 package final class QueueManager: Sendable {
-    private let queue: Queue
+    let queue: Queue
     private let submissions: BusServer
     private let control: BusServer
     private let spool: Spool

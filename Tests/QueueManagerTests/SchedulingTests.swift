@@ -1,3 +1,4 @@
+import NIOConcurrencyHelpers
 import Bus
 import NIOCore
 import Network
@@ -151,6 +152,23 @@ import Testing
         }
         #expect(names == ["<one@example.net>", "<two@example.net>"])
         _ = try await queue.list { $0.isEmpty }
+        await queue.stop()
+        await relay.stop()
+    }
+
+    /// Also where the message that found it unreachable has left, and nothing else happens.
+    @Test(.timeLimit(.minutes(2))) func queueWakesUpForADestinationThatIsLeftAlone() async throws {
+        let queue = try TestQueue()
+        let relay = try await queue.relay()
+        try await queue.start { $0.destinationConcurrency = 1 }
+        _ = try await queue.submit(from: "<>", to: ["<one@example.net>"])
+        let request = try await relay.next()
+        _ = try await queue.submit(from: "<>", to: ["<two@example.net>"])
+        queue.now.withLockedValue { $0 += 6 * 86_400_000 }
+        request.answer(.defer, "4.4.1", [.init("scope", "destination")])
+        _ = try await queue.list { $0.count == 1 }
+        let alarm = try await queue.alarm()
+        #expect(alarm == queue.now.withLockedValue { $0 } + 1_000_000)
         await queue.stop()
         await relay.stop()
     }

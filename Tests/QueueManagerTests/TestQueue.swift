@@ -122,6 +122,14 @@ final class TestQueue: Sendable {
         await running.withLockedValue { $0 }?.timeHasCome()
     }
 
+    /// When the queue wakes up by itself. Milliseconds since 1970.
+    func alarm() async throws -> Int64? {
+        let manager = running.withLockedValue { $0 }
+        // A turn later, when all that was to be done is done.
+        try await loop.submit {}.get()
+        return try await loop.submit { manager?.queue.timer?.time }.get()
+    }
+
     /// Speaks on a socket from the loop.
     func talk<Value: Sendable>(
         _ socket: String,
