@@ -14,9 +14,6 @@ package final class LoopExecutor: TaskExecutor, @unchecked Sendable {
     private var isRunning = false
     private var isScheduled = false
 
-    /// Jobs that are run before the loop looks after its sockets again.
-    private static let turn = 64
-
     package init(_ loop: any EventLoop) { self.loop = loop }
 
     package func enqueue(_ job: consuming ExecutorJob) {
@@ -55,8 +52,9 @@ package final class LoopExecutor: TaskExecutor, @unchecked Sendable {
         }
     }
 
+    /// Those that are ready now. What they make ready waits for the loop's next turn: a task that yields lets others go first.
     private func runReady() {
-        var left = Self.turn
+        var left = ready.count
         while left > 0, let job = ready.popFirst() {
             left -= 1
             job.runSynchronously(on: asUnownedTaskExecutor())
