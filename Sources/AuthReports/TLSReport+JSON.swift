@@ -39,6 +39,8 @@ extension TLSReport {
         } catch {
             throw .packing(error)
         }
+        // JSON is UTF-8 (RFC 8259 §8.1) without NULs: what looks like UTF-16 would be read as that, and pass the limits by.
+        guard !document.contains(0) else { throw .json(.malformed) }
         guard Self.isWithinLimits(document) else { throw .json(.tooLarge) }
         // Octets that aren't UTF-8 become U+FFFD; a byte order mark is none of the document (RFC 8259 §8.1).
         let text = String(

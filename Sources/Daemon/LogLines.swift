@@ -12,7 +12,8 @@ import Glibc
 package final class LogLines: Sendable {
     private struct State {
         var octets = ByteBuffer()
-        var isFlushScheduled = false
+        /// When a loop will write.
+        var flushTime: NIODeadline?
         var written = NIODeadline.distantPast
     }
 
@@ -32,31 +33,37 @@ package final class LogLines: Sendable {
     /// - Parameter isUrgent: whether it must be out when this returns.
     func add(_ line: ByteBuffer, isUrgent: Bool) {
         let loop = isUrgent ? nil : MultiThreadedEventLoopGroup.currentEventLoop
-        let flushTime: NIODeadline? = state.withLockedValue { state in
+        let now = NIODeadline.now()
+        let time: NIODeadline? = state.withLockedValue { state in
             state.octets.writeImmutableBuffer(line)
             if loop == nil || state.octets.readableBytes > Self.limit {
-                write(&state)
+                write(&state, at: now)
                 return nil
             }
-            if state.isFlushScheduled { return nil }
-            state.isFlushScheduled = true
-            return state.written + Self.pause
+            if let flushTime = state.flushTime {
+                // The loop that was to write is busy with something else.
+                if now > flushTime + Self.pause { write(&state, at: now) }
+                return nil
+            }
+            let time = max(now, state.written + Self.pause)
+            state.flushTime = time
+            return time
         }
-        guard let loop, let flushTime else { return }
+        guard let loop, let time else { return }
         let flush: @Sendable () -> Void = { [self] in
             state.withLockedValue { state in
-                state.isFlushScheduled = false
-                write(&state)
+                state.flushTime = nil
+                write(&state, at: .now())
             }
         }
-        if flushTime <= .now() { loop.execute(flush) } else { loop.scheduleTask(deadline: flushTime, flush) }
+        if time <= now { loop.execute(flush) } else { loop.scheduleTask(deadline: time, flush) }
     }
 
     /// Writes what waits. For the end of the process.
-    package func flush() { state.withLockedValue { write(&$0) } }
+    package func flush() { state.withLockedValue { write(&$0, at: .now()) } }
 
     /// Under the lock, so that nothing comes between.
-    private func write(_ state: inout State) {
+    private func write(_ state: inout State, at now: NIODeadline) {
         while state.octets.readableBytes > 0 {
             let count = state.octets.withUnsafeReadableBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
             if count < 0, errno == EINTR { continue }
@@ -65,6 +72,6 @@ package final class LogLines: Sendable {
             state.octets.moveReaderIndex(forwardBy: count)
         }
         state.octets.clear()
-        state.written = .now()
+        state.written = now
     }
 }

@@ -51,7 +51,10 @@ extension ByteBuffer {
     fileprivate mutating func writeLogfmt(_ value: String) {
         var value = value
         value.withUTF8 { octets in
-            let isPlain = !octets.isEmpty && octets.allSatisfy { Self.isPrintable($0) && $0 != 0x20 && $0 != 0x3d }
+            // 0xc2 begins U+0080 to U+00BF, control characters among them.
+            let isPlain =
+                !octets.isEmpty
+                && octets.allSatisfy { Self.isPrintable($0) && $0 != 0x20 && $0 != 0x3d && $0 != 0xc2 }
             if isPlain {
                 writeBytes(octets)
             } else {

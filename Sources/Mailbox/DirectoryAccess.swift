@@ -72,12 +72,21 @@ package struct DirectoryAccess: Sendable {
 
     /// Removes a directory and its contents.
     func removeTree(_ path: String) throws(MailboxError) {
-        for name in try names(path) {
-            let entry = "\(path)/\(name)"
-            let status = try mappingErrors { () throws(FileError) in try files.status(entry, in: handle) }
-            if status.kind == .directory { try removeTree(entry) } else { try remove(entry) }
+        var attempts = 0
+        while true {
+            for name in try names(path) {
+                let entry = "\(path)/\(name)"
+                let status = try mappingErrors { () throws(FileError) in try files.status(entry, in: handle) }
+                if status.kind == .directory { try removeTree(entry) } else { try remove(entry) }
+            }
+            do throws(MailboxError) {
+                return try mappingErrors { () throws(FileError) in try files.removeDirectory(path, in: handle) }
+            } catch {
+                // A delivery that had it open may have added a file.
+                attempts += 1
+                guard error == .exists, attempts < 10 else { throw error }
+            }
         }
-        try mappingErrors { () throws(FileError) in try files.removeDirectory(path, in: handle) }
     }
 
     /// Waits until the entries of a directory beneath this one are on stable storage.

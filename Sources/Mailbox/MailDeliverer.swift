@@ -155,6 +155,7 @@ package final class MailDeliverer: Sendable {
     /// Deliveries renamed into one folder.
     private struct Arrival {
         let folder: DeliveryFolder
+        let location: MailboxLocation
         var indices: [Int] = []
         var octets = 0
     }
@@ -170,7 +171,7 @@ package final class MailDeliverer: Sendable {
                 continue
             }
             let known = arrivals.firstIndex { $0.folder === step.folder }
-            if known == nil { arrivals.append(Arrival(folder: step.folder)) }
+            if known == nil { arrivals.append(Arrival(folder: step.folder, location: step.location)) }
             let place = known ?? arrivals.count - 1
             arrivals[place].indices.append(step.index)
             arrivals[place].octets += step.diskOctets
@@ -179,6 +180,8 @@ package final class MailDeliverer: Sendable {
             arrival.folder.maildir.quota.record(octets: arrival.octets, messages: arrival.indices.count)
             do throws(MailboxError) {
                 try arrival.folder.new.sync()
+                // Somebody may have removed the folder or the Maildir meanwhile, and the open directories with it.
+                guard try arrival.folder.isInPlace(arrival.location, in: directory) else { throw .notFound }
             } catch {
                 for index in arrival.indices { results[index] = .failure(error.asUncertain) }
             }

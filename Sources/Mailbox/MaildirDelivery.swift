@@ -6,6 +6,7 @@ struct MaildirDelivery {
     let folder: DeliveryFolder
     /// Its index in the batch.
     let index: Int
+    var location: MailboxLocation { delivery.location }
     private let delivery: Delivery
     /// Its name in `tmp/`, unique to this attempt.
     private let temporary: String

@@ -37,6 +37,8 @@ package final class Connection: @unchecked Sendable {
     private var reader: CheckedContinuation<Void, Never>?
     private var writers: [CheckedContinuation<Void, Never>] = []
     private var hasNews = false
+    /// The session runs within the channel's report of what it has read.
+    private var isReporting = false
     private var atEnd = false
     private var failure: ConnectionError?
     private var isClosing = false
@@ -279,13 +281,25 @@ package final class Connection: @unchecked Sendable {
         channel.flush()
         alarm?.cancel()
         alarm = nil
+        // For octets behind the peer's last word, such as the end of its TLS, the kernel would send a reset, and the peer
+        // might never see our last reply.
+        let hasUnread = input.readableBytes > 0
         input = ByteBuffer()
-        if atEnd || failure == .closed || peerIsDone && isFlushed {
-            channel.close(promise: nil)
+        if atEnd || failure == .closed || peerIsDone && !hasUnread && tls == nil && isFlushed {
+            closeChannel()
         } else {
             channel.close(mode: .output, promise: nil)
             lingering = eventLoop.scheduleTask(in: Self.linger) { [channel] in channel.close(promise: nil) }
             resumeReading()
+        }
+    }
+
+    /// Never in the middle of the channel's report of what it has read.
+    private func closeChannel() {
+        if isReporting {
+            eventLoop.execute { [channel] in channel.close(promise: nil) }
+        } else {
+            channel.close(promise: nil)
         }
     }
 
@@ -296,7 +310,7 @@ package final class Connection: @unchecked Sendable {
     package func abort() {
         eventLoop.assertInEventLoop()
         isClosing = true
-        channel.close(promise: nil)
+        closeChannel()
     }
 
     /// Whether nothing more can come from the peer: it closed, or the connection failed.
@@ -322,7 +336,10 @@ package final class Connection: @unchecked Sendable {
     }
 
     func receivedBatch() {
-        if hasNews { executor.perform(resumeReader) }
+        guard hasNews else { return }
+        isReporting = true
+        executor.perform(resumeReader)
+        isReporting = false
     }
 
     func inputEnded() {

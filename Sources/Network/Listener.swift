@@ -69,10 +69,11 @@ package final class Listener: Sendable {
         refuse: (@Sendable (Connection, Refusal) async -> Void)? = nil,
         session: @escaping @Sendable (Connection) async -> Void
     ) async throws {
-        for (socket, acceptor, sessions) in try Self.acceptors(socket, group) {
+        let acceptors = try Self.acceptors(socket, group)
+        for (socket, acceptor, sessions) in acceptors {
             let bootstrap = ServerBootstrap(group: acceptor, childGroup: sessions)
-                // One at a time: another loop may have time for the next one.
-                .serverChannelOption(.maxMessagesPerRead, value: 1)
+                // One at a time where another loop may have time for the next one.
+                .serverChannelOption(.maxMessagesPerRead, value: UInt(acceptors.count > 1 ? 1 : 16))
                 .childChannelOption(.allowRemoteHalfClosure, value: true)
                 .childChannelOption(.recvAllocator, value: Connection.receiveAllocator)
                 .childChannelInitializer { [self] channel in

@@ -167,6 +167,8 @@ package final class Queue: @unchecked Sendable {
 
     /// The message has left the queue.
     func leave(_ message: QueuedMessage) {
+        // Its place is free for others.
+        defer { schedulePump() }
         dropContent(of: message)
         for job in message.jobs { schedule.withdraw(job, at: clock.now()) }
         guard store.move(message, .left) else { return }
@@ -284,6 +286,7 @@ package final class Queue: @unchecked Sendable {
             for job in message.jobs { schedule.withdraw(job, at: clock.now()) }
         }
         settle(message)
+        schedulePump()
         return false
     }
 

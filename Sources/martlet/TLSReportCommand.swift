@@ -58,14 +58,22 @@ struct TLSReportDocument: Encodable {
     var failed: Int
     var policies: [Policy]
 
+    /// As much as can be told where a report counts what can't be.
+    private static func sum(_ counts: [Int]) -> Int {
+        counts.reduce(0) { sum, count in
+            let (result, overflow) = sum.addingReportingOverflow(count)
+            return overflow ? .max : result
+        }
+    }
+
     init(_ report: TLSReport) {
         organization = report.organization
         contact = report.contact
         reportID = report.reportID
         begin = report.start
         end = report.end
-        sessions = report.policies.reduce(0) { $0 + $1.successfulSessions + $1.failedSessions }
-        failed = report.policies.reduce(0) { $0 + $1.failedSessions }
+        sessions = Self.sum(report.policies.flatMap { [$0.successfulSessions, $0.failedSessions] })
+        failed = Self.sum(report.policies.map(\.failedSessions))
         policies = report.policies.map { policy in
             Policy(
                 type: policy.type,

@@ -34,6 +34,11 @@ import Glibc
         )
     }
 
+    @Test func controlCharacterAloneIsQuoted() {
+        let text = output { $0.info("login", metadata: ["user": "x\u{9b}31mx", "name": "Jürgen"]) }
+        #expect(text == #"level=info msg=login name=Jürgen user="x\x9b31mx""# + "\n")
+    }
+
     /// Lines of one turn of a loop leave together and in order; a warning takes what waits with it. What comes right after
     /// a write waits a little for more.
     @Test func linesOfATurnLeaveTogether() async throws {

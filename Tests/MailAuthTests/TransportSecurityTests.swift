@@ -194,6 +194,13 @@ import Testing
         )
     }
 
+    /// It would be read as UTF-16, in which the search for brackets and commas sees other characters.
+    @Test func otherEncodingsPassNoLimit() {
+        let text = "{\"contact-info\":\"\u{2200}\",\"policies\":[" + String(repeating: "0,", count: 500_000) + "0]}"
+        let octets = text.utf16.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8(truncatingIfNeeded: $0 >> 8)] }
+        #expect(throws: TLSReportError.json(.malformed)) { try TLSReport(reading: octets) }
+    }
+
     @Test func otherDocuments() {
         #expect(throws: TLSReportError.notAReport) { try TLSReport(reading: octets("[]")) }
         #expect(throws: TLSReportError.notAReport) { try TLSReport(reading: octets("{\"policies\":{}}")) }

@@ -1,4 +1,5 @@
 import Files
+import NIOCore
 import SimulatedDisk
 import Testing
 
@@ -51,6 +52,49 @@ import Glibc
         // Another key that begins alike is another message.
         #expect(try deliver("a\r\n", key: "k12", retry: true) == nil)
         #expect(try test.names("alice/new").count == 1)
+    }
+
+    /// Octets that, while they are read, have something done to the mailbox.
+    private struct MeddlingSource: DeliverySource {
+        let text = ByteBuffer(string: "Subject: x\r\n\r\nx\r\n")
+        let meddle: @Sendable () throws -> Void
+
+        var octets: Int { text.readableBytes }
+
+        func read(_ consume: (ByteBuffer) throws(MailboxError) -> Void) throws(MailboxError) {
+            do { try meddle() } catch { throw .corrupt("\(error)") }
+            try consume(text)
+        }
+    }
+
+    /// What goes into directories that were removed or moved meanwhile is not delivered.
+    @Test func folderThatGoesDuringADeliveryTakesNoMailWithIt() throws {
+        let maildir = try test.maildir()
+        let folder = try #require(FolderName("lists"))
+        for isDeleted in [true, false] {
+            if isDeleted { try maildir.create(folder) }
+            let path = test.path
+            let delivery = Delivery(
+                to: try test.location("alice"),
+                folder: folder,
+                key: "k\(isDeleted)",
+                arrived: 1_795_447_200,
+                sender: "",
+                prefix: [],
+                source: MeddlingSource {
+                    if isDeleted {
+                        try maildir.delete(folder)
+                    } else {
+                        try #require(rename("\(path)/alice", "\(path)/moved") == 0)
+                    }
+                },
+                mayBeKnown: false
+            )
+            let error = deliverer.deliver([delivery])[0].error
+            #expect(error != nil)
+            #expect(try deliver("again\r\n", key: "k\(isDeleted)", retry: true) == nil)
+            #expect(try test.names("alice/new").count == 1)
+        }
     }
 
     /// The file has its name, but nobody knows whether a power failure would take it away again.
