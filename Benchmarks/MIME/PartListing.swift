@@ -61,7 +61,7 @@ private struct Listing {
             open.text?.decode(octets, into: &open.words)
             stack.append(open)
         case .partEnd: end()
-        case .field: break
+        case .field, .outside: break
         }
     }
 

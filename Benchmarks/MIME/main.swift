@@ -53,7 +53,7 @@ for path in CommandLine.arguments.dropFirst(2) {
                 decoder?.finish(into: &decoded)
                 totals.octets += decoded.count
                 decoded.removeAll(keepingCapacity: true)
-            case .partBegin, .field: break
+            case .partBegin, .field, .outside: break
             }
         }
         parser.feed(message, to: receive)
