@@ -62,30 +62,44 @@ extension ReportMail {
     }
 }
 
+extension ReportMail {
+    /// The first report among the documents of what arrived.
+    ///
+    /// - Throws: what was wrong with the first document; the last parameter where there is none.
+    fileprivate static func report<Report, Failure: Error>(
+        in octets: [UInt8],
+        most: Int,
+        reading: ([UInt8]) throws(Failure) -> Report,
+        orElse missing: Failure
+    ) throws(Failure) -> Report {
+        var failure: Failure?
+        for document in documents(octets, most: mostOctets(ofReport: most)) {
+            do throws(Failure) { return try reading(document) } catch { failure = failure ?? error }
+        }
+        throw failure ?? missing
+    }
+}
+
 extension DMARCAggregateReport {
     /// Reads a report as it arrived: the mail, or what is attached to it.
     package init(arrived octets: [UInt8]) throws(DMARCReportError) {
-        var failure: DMARCReportError?
-        for document in ReportMail.documents(octets, most: ReportMail.mostOctets(ofReport: Self.maximumOctets)) {
-            do throws(DMARCReportError) {
-                try self.init(reading: document)
-                return
-            } catch { failure = failure ?? error }
-        }
-        throw failure ?? .notAReport
+        self = try ReportMail.report(
+            in: octets,
+            most: Self.maximumOctets,
+            reading: { document throws(DMARCReportError) in try Self(reading: document) },
+            orElse: .notAReport
+        )
     }
 }
 
 extension TLSReport {
     /// Reads a report as it arrived: the mail, or what is attached to it.
     package init(arrived octets: [UInt8]) throws(TLSReportError) {
-        var failure: TLSReportError?
-        for document in ReportMail.documents(octets, most: ReportMail.mostOctets(ofReport: Self.maximumOctets)) {
-            do throws(TLSReportError) {
-                try self.init(reading: document)
-                return
-            } catch { failure = failure ?? error }
-        }
-        throw failure ?? .notAReport
+        self = try ReportMail.report(
+            in: octets,
+            most: Self.maximumOctets,
+            reading: { document throws(TLSReportError) in try Self(reading: document) },
+            orElse: .notAReport
+        )
     }
 }

@@ -84,33 +84,34 @@ package struct FrameParser: Sendable {
     ///
     /// - Parameter head: lines that all have their ends, the empty one last.
     private func parse(_ head: Span<UInt8>) throws(FrameError) -> (Frame, Int) {
-        var frame: Frame?
+        var verb: String?
+        var fields: [Frame.Field] = []
         var size = -1
         var start = 0
         for position in head.indices where head[position] == .lineFeed {
             let end = position > start && head[position - 1] == .carriageReturn ? position - 1 : position
             let line = head.extracting(start..<end)
             start = position + 1
-            if frame == nil {
+            guard verb != nil else {
                 // Empty lines in front of a frame are passed over.
-                if line.isEmpty && end == position { continue }
-                guard let verb = Self.verb(line) else { throw .malformedVerb }
-                frame = Frame(verb)
+                if end == position, line.isEmpty { continue }
+                verb = Self.verb(line)
+                if verb == nil { throw .malformedVerb }
                 continue
             }
             if line.isEmpty { continue }
-            guard frame.map({ $0.fields.count < limits.fields }) ?? false else { throw .tooManyFields }
+            guard fields.count < limits.fields else { throw .tooManyFields }
             guard let field = Self.field(line) else { throw .malformedField }
             guard field.name == "size" else {
-                frame?.fields.append(field)
+                fields.append(field)
                 continue
             }
             guard size < 0, let count = Int(field.value), count >= 0 else { throw .malformedSize }
             guard count <= limits.body else { throw .bodyTooLong }
             size = count
         }
-        guard let frame else { throw .malformedVerb }
-        return (frame, size)
+        guard let verb else { throw .malformedVerb }
+        return (Frame(verb, fields), size)
     }
 
     private static func verb(_ line: Span<UInt8>) -> String? {
@@ -126,7 +127,6 @@ package struct FrameParser: Sendable {
 
     private static func field(_ line: Span<UInt8>) -> Frame.Field? {
         var colon = 0
-        var isCoded = false
         search: while true {
             guard colon < line.count else { return nil }
             switch line[colon] {
@@ -140,6 +140,7 @@ package struct FrameParser: Sendable {
         var start = colon + 1
         if start < line.count, line[start] == UInt8(ascii: " ") { start += 1 }
         let value = line.extracting(droppingFirst: start)
+        var isCoded = false
         for index in value.indices where value[index] == UInt8(ascii: "%") { isCoded = true }
         guard let decoded = isCoded ? decode(value) : text(value) else { return nil }
         return Frame.Field(text(line.extracting(first: colon)), decoded)

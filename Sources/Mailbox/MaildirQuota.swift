@@ -22,8 +22,12 @@ struct MaildirQuota: Sendable {
 
     /// Records what was added or removed, if the file exists.
     func record(octets: Int, messages: Int) {
-        guard let file = try? root.open(Self.path, [.writing, .appending]) else { return }
-        try? file.write(Array("\(octets) \(messages)\n".utf8))
+        do throws(MailboxError) {
+            try root.open(Self.path, [.writing, .appending]).write(Array("\(octets) \(messages)\n".utf8))
+        } catch {
+            // Without this line the sum would be wrong; that there is no file is no failure.
+            if error != .notFound { invalidate() }
+        }
     }
 
     /// Forces a recount at the next check.
