@@ -78,28 +78,40 @@ extension Queue {
         let outcome = RecipientOutcomes(delivery)
         let message = delivery.job.message
         let isWarning = wantsWarning(message, outcome)
-        guard !outcome.failed.isEmpty || isWarning else { return record(delivery, outcome, results, reports: []) }
-        if message.isReport {
-            log.unreported(message.id, why: "it has the null reverse-path")
-            return record(delivery, outcome, results, reports: [])
-        }
+        // What fails while others are on their way is reported with them.
+        let isFailing = !outcome.failed.isEmpty && !mustWait(message, for: delivery.job)
+        guard isFailing || isWarning else { return record(delivery, outcome, results, reports: [], .owed) }
         // At once: other deliveries of the message may come to their end meanwhile.
         if isWarning { message.isWarned = true }
+        if isFailing { beginReport(of: message) }
         withHeader(of: delivery.content) { [self] header in
             if isClosed { return }
+            let envelope = delivery.content.head.envelope
+            let known = isFailing ? message.owed?.recipientsUnderWay ?? [] : []
             do {
                 var reports: [QueueReport] = []
-                if !outcome.failed.isEmpty { reports.append(try report(.failed, outcome.failed, delivery, header)) }
-                if isWarning { reports.append(try report(.delayed, outcome.deferred, delivery, header)) }
-                record(delivery, outcome, results, reports: reports)
+                if isFailing {
+                    let all = known + recipients(outcome.failed, delivery)
+                    reports += try report(.failed, all, about: envelope, header)
+                }
+                if isWarning {
+                    reports += try report(.delayed, recipients(outcome.deferred, delivery), about: envelope, header)
+                }
+                record(delivery, outcome, results, reports: reports, isFailing ? .reported : .owed)
             } catch {
-                // The sender must hear of it: the recipients stay open until a report can be made.
+                // The sender must hear of it: what failed stays in the queue until a report can be made.
                 log.unreportable(message.id, "\(error)")
                 if isWarning { message.isWarned = false }
-                var later = outcome
-                later.deferred += later.failed
-                later.failed = []
-                record(delivery, later, results, reports: [])
+                if isFailing { postponeReport(of: message) }
+                record(delivery, outcome, results, reports: [], .owed)
+            }
+        }
+    }
+
+    private func recipients(_ positions: [Int], _ delivery: Delivery) -> [QueueReport.Recipient] {
+        positions.compactMap { position in
+            delivery.results[position].map {
+                QueueReport.Recipient(recipient: delivery.recipient(position), result: $0)
             }
         }
     }
@@ -111,38 +123,40 @@ extension Queue {
         return clock.now() >= message.arrived * 1000 + settings.delayWarning
     }
 
-    private func report(
-        _ kind: QueueReport.Kind,
-        _ positions: [Int],
-        _ delivery: Delivery,
-        _ header: ByteBuffer
-    ) throws -> QueueReport {
-        let recipients = positions.compactMap { position in
-            delivery.results[position].map {
-                QueueReport.Recipient(recipient: delivery.recipient(position), result: $0)
-            }
-        }
-        return try report(kind, recipients, about: delivery.content.head.envelope, header)
-    }
-
+    /// The report about recipients, if there is somebody to tell.
+    ///
     /// - Throws: `BuildError`.
     func report(
         _ kind: QueueReport.Kind,
         _ recipients: [QueueReport.Recipient],
         about envelope: MessageEnvelope,
         _ header: ByteBuffer
-    ) throws -> QueueReport {
+    ) throws -> [QueueReport] {
+        guard let address = reportAddress(envelope) else {
+            log.dropped(envelope.id)
+            return []
+        }
         let lifetime = envelope.sender.path.address == nil ? settings.bounceLifetime : settings.lifetime
-        return try QueueReport(
+        let report = try QueueReport(
             kind,
             recipients,
             id: spool.makeID(),
+            to: address,
             about: envelope,
             header: header,
             settings: settings,
             expiry: envelope.arrived + lifetime / 1000,
             now: clock.now() / 1000
         )
+        return [report]
+    }
+
+    /// Who hears of failures: the sender; of reports, which have none, postmaster, who is not told of his own.
+    private func reportAddress(_ envelope: MessageEnvelope) -> MailAddress? {
+        if let sender = envelope.sender.path.address { return sender }
+        guard let postmaster = settings.postmaster else { return nil }
+        let isForPostmaster = envelope.recipients.contains { $0.address.localPart.lowercased() == postmaster.localPart }
+        return isForPostmaster ? nil : postmaster
     }
 
     /// Reads the beginning of a message, with the added block in front of it; the block alone where the message can't be
@@ -164,34 +178,61 @@ extension Queue {
         }
     }
 
+    /// What becomes of the failures of a delivery.
+    private enum FailureHandling {
+        /// They are in a report, with what was owed before.
+        case reported
+        /// A report is made later.
+        case owed
+    }
+
     /// Commits what came of a delivery, with the reports about it as one transaction: neither can be without the other.
     private func record(
         _ delivery: Delivery,
         _ outcome: RecipientOutcomes,
         _ results: [DeliveryResult],
-        reports: [QueueReport]
+        reports: [QueueReport],
+        _ failures: FailureHandling
     ) {
         let job = delivery.job
         let message = job.message
         let now = clock.now()
         let next = remainingJobs(delivery, outcome, at: now)
         let jobs = message.jobs.filter { $0 !== job } + next
+        var lines = ""
+        switch failures {
+        case .reported: lines = endReport(of: message)
+        case .owed: for position in outcome.failed { lines += owe(delivery, position) }
+        }
         var operations = put(reports, about: message)
-        if jobs.isEmpty {
+        if jobs.isEmpty, message.owed == nil {
             operations.append(.done(message.id))
         } else {
-            operations += notes(delivery, outcome, warned: reports.contains { $0.kind == .delayed }, next)
+            let isWarned = reports.contains { $0.kind == .delayed }
+            let final = failures == .reported ? outcome.delivered + outcome.failed : outcome.delivered
+            operations += notes(delivery, final, outcome.deferred, lines, warned: isWarned, next)
         }
         commit(operations, reports)
         schedule.ended(job, results, at: now, chance: clock.chance())
         store.setJobs(of: message, jobs)
         store.move(message, .deliveryEnded)
-        if jobs.isEmpty {
+        if jobs.isEmpty, message.owed == nil {
             leave(message)
         } else {
             settle(message, first: !outcome.unanswered.isEmpty)
         }
         schedulePump()
+    }
+
+    /// Notes that the sender is still to be told of a failure; returns the line for the state file.
+    private func owe(_ delivery: Delivery, _ position: Int) -> String {
+        guard let result = delivery.results[position] else { return "" }
+        let recipient = QueueReport.Recipient(recipient: delivery.recipient(position), result: result)
+        owe(
+            OwedReport.Failure(index: Int(delivery.job.recipients[position]), recipient: recipient),
+            delivery.job.message
+        )
+        return line(delivery, position, .unreported(result.status), result.summary)
     }
 
     /// The operations that put reports into the spool.
@@ -258,19 +299,21 @@ extension Queue {
 
     private func notes(
         _ delivery: Delivery,
-        _ outcome: RecipientOutcomes,
+        _ done: [Int],
+        _ deferred: [Int],
+        _ lines: String,
         warned: Bool,
         _ next: [DeliveryJob]
     ) -> [SpoolOperation] {
         let job = delivery.job
-        var final = ""
+        var final = lines
         var attempts = ""
-        for position in outcome.delivered + outcome.failed where !delivery.isRecorded[position] {
+        for position in done where !delivery.isRecorded[position] {
             guard let result = delivery.results[position] else { continue }
             final += finalLine(delivery, position, result)
         }
         let due = (next.first { $0.attempts == job.attempts + 1 }?.due ?? clock.now()) / 1000
-        for position in outcome.deferred {
+        for position in deferred {
             guard let result = delivery.results[position] else { continue }
             let event = StateEntry.Event.deferred(attempts: job.attempts + 1, next: due, status: result.status)
             attempts += line(delivery, position, event, result.summary)

@@ -105,7 +105,8 @@ package final class Queue: @unchecked Sendable {
         let progress = MessageProgress(state)
         message.isWarned = progress.isWarned
         let jobs = makeJobs(of: message, head.envelope, progress, mayBeKnown: content == nil)
-        if jobs.isEmpty {
+        message.owed = owedReport(progress, head.envelope)
+        if jobs.isEmpty, message.owed == nil {
             // Everything had its result, and a power failure took the note that it may go.
             spool.commit([.done(id)])
             return
@@ -115,6 +116,7 @@ package final class Queue: @unchecked Sendable {
             cached += Self.size(content)
         }
         store.insert(message, jobs: jobs)
+        if let owed = message.owed { schedule.remind(of: message, at: owed.due) }
         if let origin = message.origin { origins.insert(origin, id) }
         settle(message)
     }
@@ -190,6 +192,7 @@ package final class Queue: @unchecked Sendable {
             guard message.changes.isEmpty else { return }
             let now = clock.now()
             for job in message.jobs where job.phase == .idle { schedule.add(job, at: now, first: first) }
+            reportIfDue(message)
             schedulePump()
         case .held, .changing, .gone: return
         }
@@ -212,9 +215,10 @@ package final class Queue: @unchecked Sendable {
         timer = nil
         if isClosed { return }
         let now = clock.now()
-        let (expired, isMore) = schedule.timeHasCome(at: now) { now >= expiry(of: $0.message) }
-        for (job, result) in expired { conclude(job, result) }
-        if isMore { loop.execute { [weak self] in self?.timeHasCome() } }
+        let due = schedule.timeHasCome(at: now) { now >= expiry(of: $0.message) }
+        for (job, result) in due.expired { conclude(job, result) }
+        for message in due.reports { reportIfDue(message) }
+        if due.isMore { loop.execute { [weak self] in self?.timeHasCome() } }
         schedulePump()
     }
 
@@ -293,14 +297,21 @@ package final class Queue: @unchecked Sendable {
     private func unreadable(_ job: DeliveryJob, _ error: SpoolError) {
         schedule.ended(job, [], at: clock.now(), chance: 0)
         store.move(job.message, .deliveryEnded)
-        setAside(job.message, job, error)
+        setAside(job.message, error) { [self] in
+            job.due = clock.now() + settings.retryMinimum
+        }
     }
 
     /// A message whose file is not what was written goes to `corrupt/`; one whose file somebody removed is forgotten; any
     /// other may be readable later.
     ///
-    /// - Parameter job: what can't go on because of it.
-    private func setAside(_ message: QueuedMessage, _ job: DeliveryJob, _ error: SpoolError) {
+    /// - Parameter postpone: has what can't go on tried later.
+    func setAside(_ message: QueuedMessage, _ error: SpoolError, postpone: @escaping @Sendable () -> Void) {
+        let retry: @Sendable (SpoolError) -> Void = { [self] error in
+            log.unreadable(message.id, "\(error)")
+            postpone()
+            settle(message)
+        }
         switch error {
         case .missing:
             log.missing(message.id)
@@ -312,16 +323,10 @@ package final class Queue: @unchecked Sendable {
             spool.setCorrupt(message.id) { [self] error in
                 guard let error else { return leave(message) }
                 store.move(message, .changeEnded(isHeld: false))
-                retry(job, error)
+                retry(error)
             }
-        case .corrupt, .full, .failed, .broken, .owned: retry(job, error)
+        case .corrupt, .full, .failed, .broken, .owned: retry(error)
         }
-    }
-
-    private func retry(_ job: DeliveryJob, _ error: SpoolError) {
-        log.unreadable(job.message.id, "\(error)")
-        job.due = clock.now() + settings.retryMinimum
-        settle(job.message)
     }
 
     /// Ends a job that waited for a destination past its message's time: it would fail as the last attempt there did.

@@ -36,6 +36,11 @@ struct QueueLog: Sendable {
 
     func unreported(_ id: MessageID, why: String) { logger.info("\(id) not reported", metadata: ["reason": "\(why)"]) }
 
+    /// Mail is given up, and there is nobody who could be told.
+    func dropped(_ id: MessageID) {
+        logger.warning("\(id) given up without a report: it has the null reverse-path and is for postmaster")
+    }
+
     func unreportable(_ id: MessageID, _ reason: String) {
         logger.error("\(id) cannot be reported now; it is tried again", metadata: ["reason": "\(reason)"])
     }

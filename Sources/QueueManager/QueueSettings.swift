@@ -1,5 +1,6 @@
 import Daemon
 import NIOCore
+import SMTP
 
 #if canImport(Glibc)
 import Glibc
@@ -11,6 +12,8 @@ package struct QueueSettings: Sendable {
     package var hostname: String
     /// Domains whose mail goes to local-deliver, in lower case.
     package var domains: Set<String>
+    /// Who is told of reports that can't be delivered; nil for nobody.
+    package var postmaster: MailAddress?
     /// How long a message is tried. Milliseconds, as all times here.
     package var lifetime: Int64
     /// How long a delivery report is tried.
@@ -56,6 +59,8 @@ package struct QueueSettings: Sendable {
     package init(hostname: String, domains: Set<String>, _ queue: QueueManagerConfiguration) {
         self.hostname = hostname
         self.domains = domains
+        let home = domains.contains(hostname.lowercased()) ? hostname.lowercased() : domains.min()
+        postmaster = home.flatMap { try? MailAddress(parsing: "postmaster@\($0)".utf8) }
         lifetime = queue.lifetime.milliseconds
         bounceLifetime = queue.bounceLifetime.milliseconds
         delayWarning = queue.delayWarning.milliseconds
@@ -76,6 +81,10 @@ package struct QueueSettings: Sendable {
             domains: Set(configuration.domains),
             configuration.queueManager
         )
+        // The first domain is the one that the administrator thinks of first.
+        if !domains.contains(hostname.lowercased()), let first = configuration.domains.first {
+            postmaster = try? MailAddress(parsing: "postmaster@\(first)".utf8)
+        }
         // One limit for all ways in.
         maximumHops = configuration.smtpd.maximumHops
     }

@@ -8,6 +8,8 @@ package struct StateEntry: Equatable, Sendable {
         /// The recipient has the message, or never will; in the latter case the sender was told unless nobody wants to
         /// know. Never `delayed`.
         case final(DeliveryResult.Action, EnhancedStatusCode)
+        /// The recipient will never have the message, and the sender is still to be told: with what fails soon after it.
+        case unreported(EnhancedStatusCode)
         /// An attempt that failed for now: how many there were, and when the next one is due (seconds since 1970).
         case deferred(attempts: Int, next: Int64, status: EnhancedStatusCode)
         /// The sender was told that the message is late.
@@ -44,6 +46,7 @@ package struct StateEntry: Equatable, Sendable {
     private var words: String {
         switch event {
         case .final(let action, let status): "\(action.rawValue) \(status)"
+        case .unreported(let status): "unreported \(status)"
         case .deferred(let attempts, let next, let status): "deferred \(status) \(attempts) \(next)"
         case .warned: "warned"
         case .requeued: "requeued"
@@ -83,6 +86,10 @@ package struct StateEntry: Equatable, Sendable {
         switch verb {
         case "warned": self.init(time: time, recipient: recipient, event: .warned, text: String(rest))
         case "requeued": self.init(time: time, recipient: recipient, event: .requeued, text: String(rest))
+        case "unreported":
+            guard let status = status(words.popFirst()) else { return nil }
+            let text = String(words.popFirst() ?? "")
+            self.init(time: time, recipient: recipient, event: .unreported(status), text: text)
         case "deferred":
             guard words.count >= 3, let status = status(words[0]), let attempts = Int(words[1]),
                 Self.attempts.contains(attempts), let next = Int64(words[2])

@@ -1,5 +1,6 @@
 import Bus
 import Foundation
+import NIOConcurrencyHelpers
 import NIOCore
 import Testing
 
@@ -192,6 +193,30 @@ import Testing
         #expect(try await queue.control("STATISTICS").last?["total-reports"] == "0")
         await queue.stop()
         await deliverer.stop()
+    }
+
+    /// What waits behind a destination that can't be reached says so, although nobody tried it.
+    @Test func listSaysWhyMailWaitsBehindADestination() async throws {
+        let queue = try TestQueue()
+        let relay = try await queue.relay()
+        try await queue.start()
+        _ = try await queue.submit(to: ["<first@example.net>"])
+        try await relay.next().answer(
+            .defer,
+            "4.4.1",
+            [.init("scope", "destination"), .init("text", "connection refused")]
+        )
+        _ = try await queue.list { $0.first?["state"] == "deferred" }
+        for number in 1...20 { _ = try await queue.submit(to: ["<user\(number)@example.net>"]) }
+        let messages = try await queue.list { $0.count == 21 }
+        let next = try #require(messages.first?["next"].flatMap { Int64($0) })
+        #expect(next > queue.now.withLockedValue { $0 } / 1000)
+        for message in messages {
+            #expect(message["reason"] == "4.4.1 connection refused")
+            #expect(message["next"] == String(next))
+        }
+        await queue.stop()
+        await relay.stop()
     }
 
     @Test func listIsByWhatIsAskedFor() async throws {

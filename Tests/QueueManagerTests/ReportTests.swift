@@ -60,9 +60,100 @@ import Testing
         #expect(parts[3].contains("Subject: over\r\n there\r\n"))
         #expect(!text.contains("Secret body"))
         #expect(parts[4] == "--\r\n")
-        // The report itself is never answered.
-        report.answer(.reject, "5.1.1")
+        // A report that can't be delivered goes to postmaster; what he can't get is dropped.
+        report.answer(.reject, "5.1.1", [.init("text", "no alice here")])
+        let second = try await deliverer.next()
+        #expect(second.frame["sender"] == "<>")
+        #expect(second.frame.all("recipient") == ["<postmaster@example.test> NOTIFY=NEVER"])
+        #expect(second.message.contains("Final-Recipient: rfc822; alice@example.test\r\n"))
+        #expect(second.message.contains("no alice here"))
+        second.answer(.reject, "5.1.1")
         _ = try await queue.list { $0.isEmpty }
+        #expect(try await queue.control("STATISTICS").last?["total-reports"] == "2")
+        await queue.stop()
+        await relay.stop()
+        await deliverer.stop()
+    }
+
+    /// The recipients that a report says have failed.
+    private func failed(_ report: DeliveryRequest) -> [String] {
+        report.message.components(separatedBy: "\r\n").compactMap { line in
+            line.hasPrefix("Final-Recipient: rfc822; ") ? String(line.dropFirst(25)) : nil
+        }
+    }
+
+    /// One report for what fails while others are on their way, in whatever deliveries.
+    @Test func failuresOfOneMessageAreReportedTogether() async throws {
+        let queue = try TestQueue()
+        let (relay, deliverer) = (try await queue.relay(), try await queue.deliverer())
+        try await queue.start { $0.deliveryRecipients = 2 }
+        let unknown = (1...5).map { "<nobody\($0)@example.net>" }
+        _ = try await queue.submit(to: unknown + ["<carol@example.org>", "<dave@example.com>"], original)
+        var requests: [DeliveryRequest] = []
+        for _ in 1...5 { requests.append(try await relay.next()) }
+        for request in requests where request.frame["destination"] == "example.net" {
+            request.answer(.reject, "5.1.1", [.init("text", "no such user")])
+        }
+        requests.first { $0.frame["destination"] == "example.org" }?.answer(.ok, "2.0.0")
+        _ = try await queue.list { $0.first?.all("recipient") == ["<dave@example.com>"] }
+        #expect(try await queue.control("STATISTICS").last?["total-reports"] == "0")
+        requests.first { $0.frame["destination"] == "example.com" }?.answer(.reject, "5.2.1")
+        let report = try await deliverer.next()
+        #expect(failed(report) == (1...5).map { "nobody\($0)@example.net" } + ["dave@example.com"])
+        report.answer(.ok, "2.0.0")
+        #expect(try await queue.list { $0.isEmpty }.isEmpty)
+        #expect(try await queue.control("STATISTICS").last?["total-reports"] == "1")
+        await queue.stop()
+        await relay.stop()
+        await deliverer.stop()
+    }
+
+    /// A failure waits a few seconds for others, not for as long as a slow host takes; and a crash doesn't lose it.
+    @Test func failureDoesNotWaitForASlowHost() async throws {
+        let queue = try TestQueue()
+        var (relay, deliverer) = (try await queue.relay(), try await queue.deliverer())
+        try await queue.start()
+        _ = try await queue.submit(to: ["<bob@example.net>", "<carol@example.org>"], original)
+        var requests = [try await relay.next(), try await relay.next()]
+        requests.first { $0.frame["destination"] == "example.net" }?
+            .answer(.reject, "5.1.1", [.init("text", "no such user")])
+        _ = try await queue.list { $0.first?.all("recipient") == ["<carol@example.org>"] }
+        await queue.advance(OwedReport.patience - 1)
+        #expect(try await queue.control("STATISTICS").last?["total-reports"] == "0")
+        // Started again, it has not forgotten.
+        await queue.stop()
+        await relay.stop()
+        await deliverer.stop()
+        (relay, deliverer) = (try await queue.relay(), try await queue.deliverer())
+        try await queue.start()
+        requests = [try await relay.next()]
+        #expect(requests[0].frame.all("recipient") == ["<carol@example.org>"])
+        await queue.advance(OwedReport.patience)
+        let report = try await deliverer.next()
+        #expect(failed(report) == ["bob@example.net"])
+        #expect(report.message.contains("no such user"))
+        report.answer(.ok, "2.0.0")
+        // What fails later is told alone.
+        requests[0].answer(.reject, "5.1.1")
+        #expect(failed(try await deliverer.next()) == ["carol@example.org"])
+        await queue.stop()
+        await relay.stop()
+        await deliverer.stop()
+    }
+
+    @Test func returnedMessageTellsOfWhatFailedBefore() async throws {
+        let queue = try TestQueue()
+        let (relay, deliverer) = (try await queue.relay(), try await queue.deliverer())
+        try await queue.start()
+        _ = try await queue.submit(to: ["<bob@example.net>", "<carol@example.org>"], original)
+        let requests = [try await relay.next(), try await relay.next()]
+        requests.first { $0.frame["destination"] == "example.net" }?.answer(.reject, "5.1.1")
+        let message = try await queue.list { $0.first?.all("recipient") == ["<carol@example.org>"] }
+        let id = try #require(message.first?["id"])
+        _ = try await queue.control("BOUNCE", [.init("id", id)])
+        requests.first { $0.frame["destination"] == "example.org" }?.answer(.defer, "4.2.1")
+        #expect(failed(try await deliverer.next()).sorted() == ["bob@example.net", "carol@example.org"])
+        #expect(try await queue.control("STATISTICS").last?["total-reports"] == "1")
         await queue.stop()
         await relay.stop()
         await deliverer.stop()
@@ -154,6 +245,7 @@ import Testing
                 QueueReport.Recipient(recipient: $0, result: DeliveryResult(.failed, .noSuchMailbox, "no such user"))
             },
             id: MessageID(time: 2, random: 2),
+            to: head.envelope.sender.path.address ?? MailAddress(parsing: "postmaster@example.test".utf8),
             about: head.envelope,
             header: ByteBuffer(string: header),
             settings: QueueSettings(hostname: "mail.example.test", domains: ["example.test"], try .standard),
@@ -178,7 +270,10 @@ import Testing
         #expect(addresses(try report(.failed, recipients, header: "")) == ["c@example.net"])
         #expect(addresses(try report(.delayed, recipients, header: "")) == ["b@example.net", "c@example.net"])
         #expect(try report(.failed, ["<a@example.net> NOTIFY=NEVER"], header: "").file == nil)
-        #expect(try report(.failed, to: "<>", ["<c@example.net>"], header: "").file == nil)
+        // What reports ask for is meant for a sender that they don't have.
+        #expect(
+            addresses(try report(.failed, to: "<>", ["<c@example.net> NOTIFY=NEVER"], header: "")) == ["c@example.net"]
+        )
     }
 
     @Test func headerEndsWhereTheMessagesDoes() {

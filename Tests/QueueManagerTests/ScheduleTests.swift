@@ -118,6 +118,37 @@ import Testing
         #expect(schedule.destinations.isEmpty)
     }
 
+    /// Nothing is kept of destinations that no mail is for, however often they could not be reached.
+    @Test(arguments: [false, true]) func destinationsWithoutMailAreForgotten(isFlushed: Bool) throws {
+        var schedule = try schedule { $0.concurrency = 10_000 }
+        var jobs: [DeliveryJob] = []
+        for number in 1...5000 {
+            for copy in 0...1 {
+                let job = try TestMessages.job(UInt64(number + copy * 10_000), to: "d\(number).example")
+                schedule.add(job, at: 0)
+                jobs.append(job)
+            }
+        }
+        while let job = schedule.next(at: 0, where: { _ in true }) {
+            schedule.ended(job, [unreachable], at: 0, chance: 0.5)
+            job.due = 5000
+            schedule.add(job, at: 0)
+        }
+        #expect(schedule.destinations.count == 5000)
+        if isFlushed {
+            _ = schedule.flush(destination: nil, at: 0)
+            while schedule.step(at: 0) {}
+            while let job = schedule.next(at: 0, where: { _ in true }) {
+                schedule.ended(job, [unreachable], at: 0, chance: 0.5)
+            }
+        }
+        for job in jobs { schedule.withdraw(job, at: 0) }
+        _ = schedule.timeHasCome(at: 9000) { _ in false }
+        while schedule.timeHasCome(at: 9000, isExpired: { _ in false }).isMore {}
+        while schedule.next(at: 9000, where: { _ in true }) != nil {}
+        #expect(schedule.destinations.isEmpty)
+    }
+
     @Test func oneRecipientsDelayIsNotTheDestinations() throws {
         var schedule = try schedule()
         schedule.add(try TestMessages.job(1), at: 0)
@@ -134,10 +165,10 @@ import Testing
         let job = try next(&schedule, at: 0)
         schedule.ended(job, [unreachable], at: 0, chance: 0.5)
         for number in 2...4 { schedule.add(try TestMessages.job(UInt64(number)), at: 0) }
-        let (expired, isMore) = schedule.timeHasCome(at: 1000) { $0.message.id.time == 3 }
-        #expect(!isMore)
-        #expect(expired.map(\.0.message.id.time) == [3])
-        #expect(expired.first?.1 == unreachable)
+        let due = schedule.timeHasCome(at: 1000) { $0.message.id.time == 3 }
+        #expect(!due.isMore)
+        #expect(due.expired.map(\.0.message.id.time) == [3])
+        #expect(due.expired.first?.1 == unreachable)
         #expect(order(&schedule, at: 1000) == [2, 4])
     }
 

@@ -161,7 +161,7 @@ import Testing
         let queue = try TestQueue()
         let relay = try await queue.relay()
         try await queue.start { $0.destinationConcurrency = 1 }
-        _ = try await queue.submit(from: "<>", to: ["<one@example.net>"])
+        _ = try await queue.submit(from: "<>", to: ["<postmaster@example.net>"])
         let request = try await relay.next()
         _ = try await queue.submit(from: "<>", to: ["<two@example.net>"])
         queue.now.withLockedValue { $0 += 6 * 86_400_000 }

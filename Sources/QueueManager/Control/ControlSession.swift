@@ -247,12 +247,21 @@ struct ControlSession {
         add("client", envelope.client)
         add("user", envelope.user)
         add("uid", envelope.uid.map { String($0) })
+        let now = queue.clock.now()
+        let waits = message.jobs.map { queue.schedule.wait(of: $0, at: now) }
+        // Whose turn never came has no words of its own.
+        var reasons = progress.texts
+        for (job, wait) in zip(message.jobs, waits) {
+            guard let failure = wait.failure else { continue }
+            for index in job.recipients where reasons[Int(index)] == nil {
+                reasons[Int(index)] = "\(failure.status) \(failure.summary)"
+            }
+        }
         for (index, recipient) in envelope.recipients.enumerated() where !progress.final.contains(index) {
             add("recipient", recipient.description)
-            add("reason", progress.texts[index] ?? "")
+            add("reason", reasons[index] ?? "")
         }
-        let waiting = message.jobs.filter { $0.phase == .deferred }.map(\.due).min()
-        add("next", waiting.map { String($0 / 1000) })
+        add("next", waits.compactMap(\.until).min().map { String($0 / 1000) })
         add("attempts", message.jobs.map(\.attempts).max().map { String($0) })
         return Frame(verb, fields)
     }

@@ -130,22 +130,19 @@ extension Queue {
         wasHeld: Bool
     ) {
         let envelope = content.head.envelope
-        var reports: [QueueReport] = []
-        if message.isReport {
-            log.unreported(message.id, why: "it has the null reverse-path")
-        } else {
-            let recipients = message.jobs.flatMap(\.recipients).map { index in
-                QueueReport.Recipient(
-                    recipient: envelope.recipients[Int(index)],
-                    result: DeliveryResult(.failed, .failure, text)
-                )
-            }
-            do {
-                reports = [try report(.failed, recipients, about: envelope, header)]
-            } catch {
-                log.unreportable(message.id, "\(error)")
-                return end(requested, message, isHeld: wasHeld, .failed("the report cannot be made", code: 0))
-            }
+        let owed = message.owed?.failures.map(\.recipient) ?? []
+        let recipients = message.jobs.flatMap(\.recipients).map { index in
+            QueueReport.Recipient(
+                recipient: envelope.recipients[Int(index)],
+                result: DeliveryResult(.failed, .failure, text)
+            )
+        }
+        let reports: [QueueReport]
+        do {
+            reports = try report(.failed, owed + recipients, about: envelope, header)
+        } catch {
+            log.unreportable(message.id, "\(error)")
+            return end(requested, message, isHeld: wasHeld, .failed("the report cannot be made", code: 0))
         }
         commit(put(reports, about: message) + [.done(message.id)], reports) { [self] error in
             if let error { return end(requested, message, isHeld: wasHeld, error) }

@@ -18,6 +18,8 @@ struct QueueReport {
     let kind: Kind
     /// Those who were asked about.
     let recipients: [Recipient]
+    /// The original is a report itself, which goes to postmaster now.
+    private let isAboutReport: Bool
     /// The finished queue file; nil where nobody wants to know.
     private(set) var file: (head: QueueFileHead, octets: ByteBuffer)?
 
@@ -27,6 +29,7 @@ struct QueueReport {
     /// Makes the report. Recipients whose `NOTIFY` says that the sender doesn't want to know are left out.
     ///
     /// - Parameters:
+    ///   - address: who is told.
     ///   - header: the beginning of the original message.
     ///   - expiry: when a late message is given up. Seconds since 1970.
     /// - Throws: `BuildError`.
@@ -34,6 +37,7 @@ struct QueueReport {
         _ kind: Kind,
         _ all: [Recipient],
         id: MessageID,
+        to address: MailAddress,
         about original: MessageEnvelope,
         header: ByteBuffer,
         settings: QueueSettings,
@@ -41,9 +45,12 @@ struct QueueReport {
         now: Int64
     ) throws(BuildError) {
         self.kind = kind
+        isAboutReport = original.sender.path.address == nil
         let event = kind == .failed ? RecipientParameters.Notify.failure : .delay
-        recipients = all.filter { $0.recipient.parameters.notify?.contains(event) ?? true }
-        guard !recipients.isEmpty, let address = original.sender.path.address else { return }
+        // What reports themselves ask for is meant for the sender, who has none.
+        let isWanted = { (recipient: Recipient) in recipient.recipient.parameters.notify?.contains(event) ?? true }
+        recipients = isAboutReport ? all : all.filter(isWanted)
+        guard !recipients.isEmpty else { return }
         let status = status(settings, original.sender.parameters.envelopeID, original, expiry: expiry)
         let lines = Self.headerLines(header)
         let built = try message(id, to: address, status, lines, settings, expiry: expiry, now: now)
@@ -82,7 +89,7 @@ struct QueueReport {
         try header.add("To", words: [Array("<\(address)>".utf8)])
         try header.add(
             "Subject",
-            text: kind == .failed ? "Undelivered mail returned to sender" : "Delayed mail (still being tried)"
+            text: subject
         )
         try header.add("Date", words: Self.words(DateTime(secondsSince1970: Int(now)).description))
         try header.add("Message-ID", words: [Array("<\(id)@\(host)>".utf8)])
@@ -94,6 +101,13 @@ struct QueueReport {
         return try builder.build(header, report)
     }
 
+    private var subject: String {
+        switch kind {
+        case .failed: isAboutReport ? "Undeliverable report" : "Undelivered mail returned to sender"
+        case .delayed: "Delayed mail (still being tried)"
+        }
+    }
+
     private static func words(_ text: String) -> [[UInt8]] {
         text.utf8.split(separator: UInt8(ascii: " ")).map { Array($0) }
     }
@@ -101,6 +115,8 @@ struct QueueReport {
     private func explanation(_ settings: QueueSettings, expiry: Int64) -> [String] {
         var lines = ["This is the mail system at \(settings.hostname).", ""]
         switch kind {
+        case .failed where isAboutReport:
+            lines += ["A report about undelivered mail could not be delivered itself. Its sender cannot", "be told."]
         case .failed:
             lines += ["Your message could not be delivered to one or more recipients. It will not be", "tried again."]
         case .delayed:

@@ -36,10 +36,11 @@ final class Destination {
     /// Whether one more delivery may begin.
     var hasRoom: Bool { failures > 0 ? active == 0 : active < Int(window) }
 
+    /// No mail is for it.
+    var isUnused: Bool { line.isEmpty && deferred.isEmpty && active == 0 && !isInLine }
+
     /// Nothing is known about it that a new one would not know, or that still matters.
-    func isForgettable(at now: Int64) -> Bool {
-        line.isEmpty && deferred.isEmpty && active == 0 && !isInLine && (failures == 0 || blockedUntil <= now)
-    }
+    func isForgettable(at now: Int64) -> Bool { isUnused && (failures == 0 || blockedUntil <= now) }
 
     func began() { active += 1 }
 

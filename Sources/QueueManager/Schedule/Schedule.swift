@@ -6,13 +6,14 @@ import SMTP
 /// it is, asks it.
 ///
 /// Jobs that are due stand in the line of their destination, where senders take turns. Destinations that have such jobs,
-/// room and no pause stand in the schedule's line and take turns, too. Jobs and destinations that wait for a time lie in
-/// a heap.
+/// room and no pause stand in the schedule's line and take turns, too. Jobs, destinations and reports that wait for a time
+/// lie in a heap.
 struct Schedule {
     private struct Alarm: Comparable {
         enum Event {
             case job(DeliveryJob)
             case destination(Destination)
+            case report(QueuedMessage)
         }
 
         let time: Int64
@@ -58,7 +59,8 @@ struct Schedule {
         }
     }
 
-    /// Takes a job out that doesn't go on.
+    /// Takes a job out that doesn't go on. What is known about its destination goes with its last job: removed mail leaves
+    /// nothing behind.
     mutating func withdraw(_ job: DeliveryJob, at now: Int64) {
         guard let destination = destinations[job.destination] else { return }
         switch job.phase {
@@ -68,7 +70,7 @@ struct Schedule {
             job.phase = .idle
         case .active, .idle: return
         }
-        forget(destination, at: now)
+        if destination.isUnused { destinations[job.destination] = nil }
     }
 
     private mutating func destination(_ name: String) -> Destination {
@@ -90,6 +92,32 @@ struct Schedule {
         else { return }
         destination.isInLine = true
         line.append(destination)
+    }
+
+    /// When a job that waits is tried next, and the destination's failure where it waits behind that. Milliseconds since
+    /// 1970; nil where it may be tried at any moment or is not in the schedule.
+    func wait(of job: DeliveryJob, at now: Int64) -> (until: Int64?, failure: DeliveryResult?) {
+        let destination = destinations[job.destination]
+        let blocked = destination.flatMap { $0.blockedUntil > now ? $0.blockedUntil : nil }
+        switch job.phase {
+        case .deferred: return (max(job.due, blocked ?? 0), destination?.failure)
+        case .ready: return (blocked, blocked == nil ? nil : destination?.failure)
+        case .active, .idle: return (nil, nil)
+        }
+    }
+
+    /// Whether a job is being delivered, or may be at any moment.
+    func isUnderWay(_ job: DeliveryJob, at now: Int64) -> Bool {
+        switch job.phase {
+        case .active: true
+        case .ready: (destinations[job.destination]?.blockedUntil ?? 0) <= now
+        case .deferred, .idle: false
+        }
+    }
+
+    /// Has `timeHasCome` name a message whose report should be made then.
+    mutating func remind(of message: QueuedMessage, at time: Int64) {
+        alarms.insert(Alarm(time: time, event: .report(message)))
     }
 
     // MARK: Deliveries
@@ -171,19 +199,27 @@ struct Schedule {
     /// When `timeHasCome` should be called next. Milliseconds since 1970.
     var nextAlarm: Int64? { alarms.min?.time }
 
+    /// What is to be done by others because its time has come.
+    struct DueWork {
+        /// Jobs that waited for a destination that can't be reached past their time; they are in no line any more.
+        var expired: [(DeliveryJob, DeliveryResult)] = []
+        /// Messages whose report should be made.
+        var reports: [QueuedMessage] = []
+        /// There is more to do now.
+        var isMore = false
+    }
+
     /// Puts the jobs in line that are due.
     ///
     /// - Parameter isExpired: whether a job is too old to be tried.
-    /// - Returns: jobs that waited for a destination that can't be reached past their time; they are in no line any more. And
-    ///   whether there is more to do now.
-    mutating func timeHasCome(
-        at now: Int64,
-        isExpired: (DeliveryJob) -> Bool
-    ) -> (expired: [(DeliveryJob, DeliveryResult)], isMore: Bool) {
-        var expired: [(DeliveryJob, DeliveryResult)] = []
+    mutating func timeHasCome(at now: Int64, isExpired: (DeliveryJob) -> Bool) -> DueWork {
+        var due = DueWork()
         var steps = 0
         while let alarm = alarms.min, alarm.time <= now {
-            if steps >= Self.stepSize || expired.count >= Self.stepSize { return (expired, true) }
+            if steps >= Self.stepSize || due.expired.count >= Self.stepSize {
+                due.isMore = true
+                return due
+            }
             steps += 1
             alarms.removeMin()
             switch alarm.event {
@@ -195,14 +231,18 @@ struct Schedule {
                 destination.line.append(job)
                 enterLine(destination, at: now)
             case .destination(let destination):
-                guard destination.blockedUntil == alarm.time, let failure = destination.failure else { continue }
+                guard destination.blockedUntil == alarm.time, let failure = destination.failure else {
+                    forget(destination, at: now)
+                    continue
+                }
                 let old = destination.line.removeAll(maximum: Self.stepSize, where: isExpired)
-                expired += old.map { ($0, failure) }
+                due.expired += old.map { ($0, failure) }
                 if old.count == Self.stepSize { alarms.insert(alarm) } else { enterLine(destination, at: now) }
                 forget(destination, at: now)
+            case .report(let message): due.reports.append(message)
             }
         }
-        return (expired, false)
+        return due
     }
 
     // MARK: The administrator
@@ -218,6 +258,7 @@ struct Schedule {
             destination.unblock()
             enterLine(destination, at: now)
             if !destination.deferred.isEmpty { flushing.append(destination) }
+            forget(destination, at: now)
         }
         return count
     }

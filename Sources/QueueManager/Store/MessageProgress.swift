@@ -9,6 +9,8 @@ struct MessageProgress {
     private(set) var attempts: [Int: (count: Int, due: Int64)] = [:]
     /// The last words about each recipient.
     private(set) var texts: [Int: String] = [:]
+    /// Those of them that failed, and of whom the sender doesn't know yet.
+    private(set) var unreported: [Int: DeliveryResult] = [:]
     /// Whether the sender knows that it's late.
     private(set) var isWarned = false
 
@@ -23,7 +25,11 @@ struct MessageProgress {
             switch entry.event {
             case .final(_, let status):
                 final.insert(index)
+                unreported[index] = nil
                 texts[index] = "\(status) \(entry.text)"
+            case .unreported(let status):
+                final.insert(index)
+                unreported[index] = DeliveryResult(.failed, status, entry.text)
             case .deferred(let count, let next, let status):
                 attempts[index] = (count, next.multipliedReportingOverflow(by: 1000).partialValue)
                 texts[index] = "\(status) \(entry.text)"

@@ -33,6 +33,8 @@ final class QueuedMessage: @unchecked Sendable {
     var isPlaceUncertain = false
     /// The sender knows that it's late.
     var isWarned = false
+    /// Failures that the sender is still to be told of; nil where there are none.
+    var owed: OwedReport?
 
     init(_ head: QueueFileHead, state: MessageState = .waiting) {
         let envelope = head.envelope

@@ -1,0 +1,114 @@
+import NIOCore
+import SMTP
+import Spool
+
+/// Failures of a message that its sender is told of in one report.
+extension Queue {
+    /// What the state file says is owed.
+    func owedReport(_ progress: MessageProgress, _ envelope: MessageEnvelope) -> OwedReport? {
+        guard !progress.unreported.isEmpty else { return nil }
+        var owed = OwedReport(at: clock.now())
+        for (index, recipient) in envelope.recipients.enumerated() {
+            guard let result = progress.unreported[index] else { continue }
+            owed.add(
+                OwedReport.Failure(index: index, recipient: QueueReport.Recipient(recipient: recipient, result: result))
+            )
+        }
+        return owed
+    }
+
+    /// Notes a failure that the sender is to be told of.
+    func owe(_ failure: OwedReport.Failure, _ message: QueuedMessage) {
+        if message.owed == nil {
+            let owed = OwedReport(at: clock.now())
+            message.owed = owed
+            schedule.remind(of: message, at: owed.due)
+        }
+        message.owed?.add(failure)
+    }
+
+    /// Whether a failure has to wait: for a report that is being made, or for other recipients, who may fail soon.
+    func mustWait(_ message: QueuedMessage, for job: DeliveryJob? = nil) -> Bool {
+        if let owed = message.owed {
+            if owed.isUnderWay { return true }
+            let now = clock.now()
+            if now < owed.blockedUntil { return true }
+            if now >= owed.due { return false }
+        }
+        let now = clock.now()
+        return message.jobs.contains { $0 !== job && schedule.isUnderWay($0, at: now) }
+    }
+
+    /// A report begins: of all that is owed by now.
+    func beginReport(of message: QueuedMessage) {
+        loop.assertInEventLoop()
+        // So that failures that come meanwhile wait for the next one.
+        if message.owed == nil { message.owed = OwedReport(at: clock.now()) }
+        message.owed?.begin()
+    }
+
+    /// A report is about to be committed; returns the lines for the state file.
+    func endReport(of message: QueuedMessage) -> String {
+        let time = clock.now() / 1000
+        let lines = message.owed?.failuresUnderWay.map { failure in
+            let result = failure.recipient.result
+            let event = StateEntry.Event.final(.failed, result.status)
+            return StateEntry(time: time, recipient: failure.index + 1, event: event, text: result.summary).line
+        }
+        message.owed = message.owed?.reported(at: clock.now())
+        if let owed = message.owed { schedule.remind(of: message, at: owed.due) }
+        return lines?.joined() ?? ""
+    }
+
+    /// A report can't be made now.
+    func postponeReport(of message: QueuedMessage) {
+        let time = clock.now() + settings.retryMinimum
+        message.owed?.postpone(until: time)
+        schedule.remind(of: message, at: time)
+    }
+
+    /// Makes the report that is owed, unless it should wait.
+    func reportIfDue(_ message: QueuedMessage) {
+        loop.assertInEventLoop()
+        guard message.owed?.failures.isEmpty == false, !mustWait(message), message.changes.isEmpty else { return }
+        // A change comes first; afterwards this is called again.
+        guard store.move(message, .deliveryBegan) else { return }
+        beginReport(of: message)
+        let id = message.id
+        spool.perform { (spool) throws(SpoolError) in
+            try spool.content(of: id, verified: true)
+        } done: { [self] result in
+            if isClosed { return }
+            switch result {
+            case .success(let content):
+                withHeader(of: content) { header in
+                    if !self.isClosed { self.report(message, content.head.envelope, header) }
+                }
+            case .failure(let error):
+                postponeReport(of: message)
+                store.move(message, .deliveryEnded)
+                setAside(message, error) {}
+            }
+        }
+    }
+
+    private func report(_ message: QueuedMessage, _ envelope: MessageEnvelope, _ header: ByteBuffer) {
+        do {
+            let reports = try report(.failed, message.owed?.recipientsUnderWay ?? [], about: envelope, header)
+            let lines = endReport(of: message)
+            let isLast = message.jobs.isEmpty && message.owed == nil
+            let rest: SpoolOperation =
+                isLast ? .done(message.id) : .state(message.id, lines: ByteBuffer(string: lines))
+            commit(put(reports, about: message) + [rest], reports)
+        } catch {
+            log.unreportable(message.id, "\(error)")
+            postponeReport(of: message)
+        }
+        reportEnded(message)
+    }
+
+    private func reportEnded(_ message: QueuedMessage) {
+        store.move(message, .deliveryEnded)
+        if message.jobs.isEmpty, message.owed == nil { leave(message) } else { settle(message) }
+    }
+}
