@@ -11,7 +11,7 @@ extension DeliveryResult {
         if let recipient { fields.append(.init("recipient", recipient.description)) }
         fields.append(.init("status", status.description))
         fields.append(.init("action", action.rawValue))
-        if scope == .destination { fields.append(.init("scope", scope.rawValue)) }
+        if scope != .recipient { fields.append(.init("scope", scope.rawValue)) }
         if isUncertain { fields.append(.init("uncertain", "yes")) }
         if let remote { fields.append(.init("remote", remote.description)) }
         if let diagnostic { fields.append(.init("diagnostic", diagnostic)) }

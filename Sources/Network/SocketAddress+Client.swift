@@ -31,6 +31,16 @@ extension SocketAddress {
         return ipAddress
     }
 
+    /// The same address with an IPv4 address mapped into IPv6 (RFC 4291 §2.5.5.2) as the IPv4 address that it stands for:
+    /// that's where a connection goes.
+    package var unmapped: SocketAddress {
+        guard self.protocol == .inet6, let octets = addressOctets, octets.count == 4, let port else { return self }
+        return SocketAddress(octets: octets, port: port) ?? self
+    }
+
+    /// Whether it is of no host: 0.0.0.0 or ::. A connection there stays on this machine.
+    package var isUnspecified: Bool { addressOctets?.allSatisfy { $0 == 0 } ?? false }
+
     /// Whether it is an address of this machine alone (127.0.0.0/8, ::1).
     package var isLoopback: Bool {
         guard let octets = addressOctets else { return false }

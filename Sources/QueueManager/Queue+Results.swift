@@ -13,13 +13,16 @@ extension Queue {
         var deferred: [Int] = []
         /// Nobody said anything about them.
         var unanswered: [Int] = []
+        /// Nothing was tried: others had their turn.
+        var turnedAway: [Int] = []
 
         init(_ delivery: Delivery) {
             for (position, result) in delivery.results.enumerated() {
-                switch result?.action {
-                case .delivered, .relayed, .expanded: delivered.append(position)
-                case .failed: failed.append(position)
-                case .delayed: deferred.append(position)
+                switch result?.nextStep {
+                case .forget: delivered.append(position)
+                case .report: failed.append(position)
+                case .retry, .retryDestination: deferred.append(position)
+                case .waitForTurn: turnedAway.append(position)
                 case nil: unanswered.append(position)
                 }
             }
@@ -34,7 +37,7 @@ extension Queue {
         for position in positions {
             let wasDelayed = delivery.results[position]?.action == .delayed
             if isExpired { delivery.expire(position) }
-            guard let result = delivery.results[position] else { continue }
+            guard let result = delivery.results[position], result.nextStep != .waitForTurn else { continue }
             let word = wasDelayed && isExpired ? "expired" : Self.word(result.action)
             counters.count(word)
             log.result(delivery.job, delivery.recipient(position), result, word)
@@ -271,6 +274,9 @@ extension Queue {
         }
     }
 
+    /// How long a job waits that was turned away because its host is busy. Milliseconds.
+    private static let turnWait: ClosedRange<Int64> = 1000...3000
+
     private func remainingJobs(_ delivery: Delivery, _ outcome: RecipientOutcomes, at now: Int64) -> [DeliveryJob] {
         let job = delivery.job
         var next: [DeliveryJob] = []
@@ -294,6 +300,8 @@ extension Queue {
         make(deferred, attempts: job.attempts + 1, due: due, mayBeKnown: job.mayBeKnown)
         make(uncertain, attempts: job.attempts + 1, due: due, mayBeKnown: true)
         make(outcome.unanswered, attempts: job.attempts, due: 0, mayBeKnown: true)
+        let turn = now + Self.turnWait.lowerBound + Int64(Double(Self.turnWait.count) * clock.chance())
+        make(outcome.turnedAway, attempts: job.attempts, due: turn, mayBeKnown: job.mayBeKnown)
         return next
     }
 

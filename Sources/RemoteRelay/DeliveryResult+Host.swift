@@ -40,6 +40,11 @@ extension DeliveryResult {
         }
     }
 
+    /// The host has all the sessions that it may have.
+    static func busy(_ remote: RemoteHost) -> DeliveryResult {
+        DeliveryResult(.delayed, .hostIsBusy, "the host is busy with other mail", remote: remote, scope: .turn)
+    }
+
     /// No host could be reached.
     static func unreachable(_ status: EnhancedStatusCode, _ text: String) -> DeliveryResult {
         DeliveryResult(.delayed, status, text, scope: .destination)

@@ -40,7 +40,7 @@ final class HostLookup: Sendable {
         do throws(Failure) {
             if let route = settings.routes.route(for: destination) { return .success(try await follow(route)) }
             if let literal = Self.literal(destination, port: settings.port) {
-                guard !settings.isOwn(literal.address) else { throw Self.loop(destination) }
+                guard !leadsBack(literal.address) else { throw Self.loop(destination) }
                 return .success([literal])
             }
             return .success(try await mailExchanges(of: destination))
@@ -65,10 +65,14 @@ final class HostLookup: Sendable {
     }
 
     private func follow(_ route: RouteTable.Route) async throws(Failure) -> [Target] {
-        if let address = try? SocketAddress(ipAddress: route.host, port: route.port) {
+        if let address = try? SocketAddress(ipAddress: route.host, port: route.port).unmapped {
+            guard !settings.isOwn(address) else { throw Self.loop(route) }
             return [Target(host: route.host, address: address)]
         }
-        let found = try await addresses(of: try name(route.host), port: route.port)
+        let host = try name(route.host)
+        if settings.isOwn(host, port: route.port) { throw Self.loop(route) }
+        let found = try await addresses(of: host, port: route.port)
+        if found.contains(where: { settings.isOwn($0.address) }) { throw Self.loop(route) }
         guard !found.isEmpty else {
             throw .temporary(.noRoute, "route host \(route.host) has no address")
         }
@@ -97,8 +101,8 @@ final class HostLookup: Sendable {
         guard !found.isEmpty else {
             throw .permanent(.noMailDomain, "the domain \(domain) has neither MX nor address records")
         }
-        guard !found.contains(where: { settings.isOwn($0.address) }) else { throw Self.loop(Self.text(domain)) }
-        return found
+        guard let elsewhere = elsewhere(found) else { throw Self.loop(Self.text(domain)) }
+        return elsewhere
     }
 
     private func addresses(of hosts: [DomainName], _ destination: String) async throws(Failure) -> [Target] {
@@ -106,9 +110,9 @@ final class HostLookup: Sendable {
         var failure: Failure?
         for host in hosts where targets.count < Self.maximumTargets {
             do throws(Failure) {
-                let found = try await addresses(of: host, port: settings.port)
+                let all = try await addresses(of: host, port: settings.port)
                 // This host and those behind it lead back to us.
-                if found.contains(where: { settings.isOwn($0.address) }) {
+                guard let found = elsewhere(all) else {
                     // A better host whose address is not known now is no reason to send the mail back.
                     guard !targets.isEmpty || failure != nil else { throw Self.loop(destination) }
                     break
@@ -140,7 +144,7 @@ final class HostLookup: Sendable {
             noteAliases(of: host, resolution.answers)
             found.append(
                 resolution.answers.compactMap { $0.type == type ? $0.addressOctets : nil }
-                    .compactMap { SocketAddress(octets: $0, port: port) }
+                    .compactMap { SocketAddress(octets: $0, port: port)?.unmapped }
             )
         }
         if let failure, found.allSatisfy(\.isEmpty) { throw failure }
@@ -185,6 +189,23 @@ final class HostLookup: Sendable {
         .permanent(.routingLoop, "mail for \(destination) loops back to this host")
     }
 
+    /// The administrator's mistake is no reason to lose mail.
+    private static func loop(_ route: RouteTable.Route) -> Failure {
+        .temporary(.routeLoop, "the route to \(route.host), port \(route.port), loops back to this host")
+    }
+
+    /// Whether an address that somebody's DNS or a sender's literal names is here: our own, or this machine's alone.
+    private func leadsBack(_ address: SocketAddress) -> Bool {
+        address.isLoopback || address.isUnspecified || settings.isOwn(address)
+    }
+
+    /// A host's addresses that may be tried; nil where it is this machine.
+    private func elsewhere(_ found: [Target]) -> [Target]? {
+        if found.contains(where: { settings.isOwn($0.address) }) { return nil }
+        let rest = found.filter { !leadsBack($0.address) }
+        return rest.isEmpty && !found.isEmpty ? nil : rest
+    }
+
     private func isOurs(_ name: DomainName) -> Bool { name == settings.ownName }
 
     private static func text(_ name: DomainName) -> String {
@@ -198,7 +219,7 @@ final class HostLookup: Sendable {
         var inner = text.dropFirst().dropLast()
         if inner.lowercased().hasPrefix("ipv6:") { inner = inner.dropFirst(5) }
         guard let address = try? SocketAddress(ipAddress: String(inner), port: port) else { return nil }
-        return Target(host: text, address: address)
+        return Target(host: text, address: address.unmapped)
     }
 }
 
@@ -210,5 +231,9 @@ extension EnhancedStatusCode {
     static let badDestination = EnhancedStatusCode(5, 1, 3)
     static let directoryFailure = EnhancedStatusCode(4, 4, 3)
     static let noRoute = EnhancedStatusCode(4, 4, 4)
+    /// 4.4.6: mail would come back to us, which the administrator can mend.
+    static let routeLoop = EnhancedStatusCode(4, 4, 6)
+    /// 4.4.5: the host has all the sessions that it may have (RFC 3463 §3.5).
+    static let hostIsBusy = EnhancedStatusCode(4, 4, 5)
     static let encryptionNeeded = EnhancedStatusCode(4, 7, 5)
 }

@@ -12,6 +12,7 @@ final class Relay: @unchecked Sendable {
     private let settings: RelaySettings
     private let lookup: HostLookup
     private let idle: IdleConnections
+    private let turns: HostTurns
     private var unreachable: UnreachableHosts
     private let tls: TLSContext?
     private let loop: any EventLoop
@@ -24,6 +25,7 @@ final class Relay: @unchecked Sendable {
         self.tls = settings.tls == .off ? nil : tls
         self.loop = loop
         idle = IdleConnections(time: settings.reuseTime, on: loop)
+        turns = HostTurns(limit: settings.hostConcurrency, on: loop)
         unreachable = UnreachableHosts()
     }
 
@@ -46,6 +48,10 @@ final class Relay: @unchecked Sendable {
         var scope = DeliveryResult.Scope.destination
         for target in targets where !job.open.isEmpty {
             // Recipients without a result are told to wait by the server.
+            if job.isAbandoned { return }
+            // Worse hosts are for when a better one is down, not for when it's busy.
+            guard await turns.enter(target.address) else { return job.report(.busy(target.remote)) }
+            defer { turns.leave(target.address) }
             if job.isAbandoned { return }
             do throws(Fault) {
                 try await attempt(job, target)
@@ -127,7 +133,7 @@ final class Relay: @unchecked Sendable {
             )
         } catch {
             unreachable.note(target.address)
-            throw .connection(SMTPClient.reason(error))
+            throw .connection(SMTPClient.connecting(error))
         }
         unreachable.forget(target.address)
         let client = SMTPClient(target, connection, settings: settings)

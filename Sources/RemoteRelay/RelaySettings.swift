@@ -1,6 +1,7 @@
 import DNS
 import Daemon
 import NIOCore
+import Network
 
 /// When TLS is used towards other hosts.
 package typealias RelayTLSPolicy = RemoteRelayConfiguration.TLSPolicy
@@ -10,7 +11,9 @@ struct RelaySettings: Sendable {
     let hostname: String
     let ownName: DomainName?
     /// Where this host takes mail from others itself.
-    let ownAddresses: [SocketAddress]
+    private let ownAddresses: [SocketAddress]
+    /// This machine's addresses.
+    private let interfaces: [SocketAddress]
     let port: Int
     let routes: RouteTable
     let tls: RelayTLSPolicy
@@ -19,13 +22,15 @@ struct RelaySettings: Sendable {
     let sourceV6: SocketAddress?
     let reuseTime: TimeAmount
     let reuseCount: Int
+    let hostConcurrency: Int
 
     /// - Parameter interfaces: this machine's addresses, for a smtpd that listens on all of them.
     init(_ configuration: Configuration, interfaces: [SocketAddress]) {
         let relay = configuration.remoteRelay
         hostname = configuration.hostname
         ownName = try? DomainName(configuration.hostname)
-        ownAddresses = configuration.smtpd.smtp.flatMap { Self.addresses(meantBy: $0, interfaces) }
+        ownAddresses = configuration.smtpd.smtp.map(\.unmapped)
+        self.interfaces = interfaces.map(\.unmapped)
         port = relay.port
         routes = RouteTable(relay.routes.mapValues { RouteTable.Route(host: $0.host, port: $0.port) })
         tls = relay.tls
@@ -34,16 +39,7 @@ struct RelaySettings: Sendable {
         sourceV6 = relay.sourceV6
         reuseTime = relay.reuseTime
         reuseCount = relay.reuseCount
-    }
-
-    /// A wildcard stands for itself (a connection there stays on this machine, too) and all addresses of its family.
-    private static func addresses(meantBy address: SocketAddress, _ interfaces: [SocketAddress]) -> [SocketAddress] {
-        guard ["0.0.0.0", "::"].contains(address.ipAddress) else { return [address] }
-        return [address]
-            + interfaces.compactMap { own in
-                guard own.protocol == address.protocol, let text = own.ipAddress else { return nil }
-                return try? SocketAddress(ipAddress: text, port: address.port ?? 0)
-            }
+        hostConcurrency = relay.hostConcurrency
     }
 
     /// The addresses that this machine has now.
@@ -52,7 +48,22 @@ struct RelaySettings: Sendable {
     }
 
     /// Whether a connection there would reach our own smtpd.
-    func isOwn(_ address: SocketAddress) -> Bool { ownAddresses.contains(address) }
+    func isOwn(_ address: SocketAddress) -> Bool {
+        let address = address.unmapped
+        let isHere = address.isUnspecified || address.isLoopback
+        return ownAddresses.contains { own in
+            guard own.port == address.port, own.protocol == address.protocol else { return false }
+            if own == address || address.isUnspecified && own.isLoopback { return true }
+            // A wildcard listens on all addresses of its family.
+            return own.isUnspecified
+                && (isHere || interfaces.contains { $0.addressOctets == address.addressOctets })
+        }
+    }
+
+    /// Whether a route's host is this one by name.
+    func isOwn(_ name: DomainName, port: Int) -> Bool {
+        name == ownName && ownAddresses.contains { $0.port == port }
+    }
 
     func source(for address: SocketAddress) -> SocketAddress? {
         address.protocol == .inet6 ? sourceV6 : sourceV4

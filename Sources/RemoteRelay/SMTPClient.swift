@@ -1,4 +1,5 @@
 import Daemon
+import DequeModule
 import NIOCore
 import Network
 import SMTP
@@ -66,6 +67,8 @@ final class SMTPClient {
     /// The most that the way to the first transaction may take, however slowly the host talks.
     private static let maximumGreetingTime = TimeAmount.minutes(30)
     private var parser = ReplyParser()
+    /// What replies are still to come to, in order: commands by their verb.
+    private var awaited: Deque<String> = ["the greeting"]
 
     init(_ target: Target, _ connection: Connection, settings: RelaySettings) {
         self.target = target
@@ -127,13 +130,17 @@ final class SMTPClient {
     func write(_ line: String) {
         connection.write(line)
         connection.write("\r\n")
+        awaited.append("the reply to \(line.prefix { $0 != " " })")
     }
+
+    /// The whole message, with its dot, has gone into what the next `flush` sends.
+    func messageEnds() { awaited.append("the reply to the message") }
 
     func flush() async throws(Failure) {
         do {
             try await connection.flush()
         } catch {
-            throw .connection(Self.reason(error))
+            throw .connection(reason(error))
         }
     }
 
@@ -142,21 +149,22 @@ final class SMTPClient {
         while true {
             do {
                 if let reply = try parser.next(&connection.input) {
+                    _ = awaited.popFirst()
                     if reply.code == .serviceNotAvailable { throw Failure.refused(reply) }
                     return reply
                 }
             } catch let failure as Failure {
                 throw failure
             } catch {
-                throw .connection("malformed reply")
+                throw .connection("\(stage) was malformed")
             }
             let more: Bool
             do {
                 more = try await connection.receive()
             } catch {
-                throw .connection(Self.reason(error))
+                throw .connection(reason(error))
             }
-            guard more else { throw .connection("the connection was closed") }
+            guard more else { throw .connection(reason(.closed)) }
         }
     }
 
@@ -166,13 +174,29 @@ final class SMTPClient {
         connection.close()
     }
 
-    static func reason(_ error: ConnectionError) -> String {
+    /// Where the session stands.
+    private var stage: String { awaited.first ?? "the message" }
+
+    /// Why it ended, and where.
+    private func reason(_ error: ConnectionError) -> String {
+        let isSending = awaited.isEmpty
         switch error {
-        case .closed: return "the connection was closed"
-        case .timedOut: return "timed out"
-        case .lineTooLong: return "a line was too long"
+        case .closed: return "the connection was closed \(isSending ? "in the middle of" : "before") \(stage)"
+        case .timedOut: return "timed out \(isSending ? "sending" : "waiting for") \(stage)"
+        case .lineTooLong: return "\(stage) has a line that is too long"
         case .shuttingDown: return "shutting down"
-        case .tls(let reason), .failed(let reason): return reason
+        case .tls(let reason), .failed(let reason):
+            return "\(reason) \(isSending ? "in the middle of" : "before") \(stage)"
+        }
+    }
+
+    /// Why there is no connection.
+    static func connecting(_ error: ConnectionError) -> String {
+        switch error {
+        case .closed: return "cannot connect: the connection was closed"
+        case .timedOut: return "cannot connect: timed out"
+        case .lineTooLong, .shuttingDown: return "cannot connect"
+        case .tls(let reason), .failed(let reason): return "cannot connect: \(reason)"
         }
     }
 }

@@ -134,6 +134,7 @@ struct Transaction {
             client.connection.write(with: { encoder.encode(&piece, into: &$0) })
         }
         client.connection.write(with: { encoder.finish(into: &$0) })
+        client.messageEnds()
     }
 
     private func next(_ reader: Deliverer.MessageReader) async throws(SMTPClient.Failure) -> ByteBuffer? {

@@ -20,6 +20,8 @@ package struct DeliveryResult: Hashable, Sendable {
         case recipient
         /// The destination as a whole: it could not be reached, so nothing else needs to be tried there now.
         case destination
+        /// The moment: nothing was tried, because others had their turn. It's no attempt.
+        case turn
     }
 
     /// What the queue does next.
@@ -32,6 +34,8 @@ package struct DeliveryResult: Hashable, Sendable {
         case retry
         /// Try nothing at the destination for a while.
         case retryDestination
+        /// Try again in a moment, as if nothing had been.
+        case waitForTurn
     }
 
     package var action: Action
@@ -46,7 +50,7 @@ package struct DeliveryResult: Hashable, Sendable {
     package var diagnostic: String?
     /// How many addresses an alias led to.
     package var expanded: Int?
-    /// Only a delay can be about the destination.
+    /// Only a delay can be about more than the recipient.
     package var scope: Scope
     /// The message may have been delivered, but that isn't certain, such as where a disk failed at the last step: the next
     /// attempt checks first.
@@ -76,6 +80,7 @@ package struct DeliveryResult: Hashable, Sendable {
         case (.delivered, _), (.relayed, _), (.expanded, _): .forget
         case (.delayed, .recipient): .retry
         case (.delayed, .destination): .retryDestination
+        case (.delayed, .turn): .waitForTurn
         case (.failed, _): .report
         }
     }

@@ -12,11 +12,11 @@ package struct CertificateInspection: Sendable {
     /// - Throws: `TLSError.configuration` when there is no certificate in the file.
     package init(file: String) throws(TLSError) {
         guard let bio = BIO_new_file(file, "r") else {
-            throw .configuration("certificate \(file): \(TLSError.lastReason())")
+            throw .configuration("certificate \(file): \(TLSError.reason(loading: file))")
         }
         defer { BIO_free(bio) }
         guard let certificate = PEM_read_bio_X509(bio, nil, nil, nil) else {
-            throw .configuration("certificate \(file): \(TLSError.lastReason())")
+            throw .configuration("certificate \(file): \(TLSError.reason(loading: file))")
         }
         let holder = CertificateHolder(certificate)
         var days: CInt = 0

@@ -1,5 +1,9 @@
 import COpenSSL
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// Why a TLS context could not be made, or a TLS connection not be used.
 package enum TLSError: Error, Equatable, CustomStringConvertible {
     /// A certificate, key or setting could not be loaded; the text names the file and OpenSSL's reason.
@@ -14,6 +18,24 @@ package enum TLSError: Error, Equatable, CustomStringConvertible {
         case .configuration(let text): return text
         case .protocolFailure(let text): return "TLS: \(text)"
         case .unexpectedEnd: return "TLS: connection closed during the handshake"
+        }
+    }
+
+    /// Why a file could not be loaded: the system's reason where it can't be read, else OpenSSL's first one, which says
+    /// most; the error queue of this thread is emptied.
+    static func reason(loading file: String) -> String {
+        let code = ERR_peek_error()
+        ERR_clear_error()
+        let descriptor = open(file, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return String(cString: strerror(errno)) }
+        close(descriptor)
+        guard let text = ERR_reason_error_string(code) else { return "OpenSSL can't load it" }
+        switch String(cString: text) {
+        case "no start line", "unsupported": return "it holds nothing in PEM format that belongs there"
+        case "key values mismatch": return "it does not belong to the certificate"
+        case "interrupted or cancelled", "problems getting password", "bad password read":
+            return "it is encrypted; the key is needed without a passphrase"
+        case let reason: return reason
         }
     }
 
@@ -76,10 +98,12 @@ package final class TLSContext: @unchecked Sendable {
         _ = COpenSSL_session_cache_mode(context, Int(SSL_SESS_CACHE_OFF))
         ERR_clear_error()
         guard SSL_CTX_use_certificate_chain_file(context, certificate) == 1 else {
-            throw .configuration("certificate \(certificate): \(TLSError.lastReason())")
+            throw .configuration("certificate \(certificate): \(TLSError.reason(loading: certificate))")
         }
+        // Nobody is there to type a passphrase.
+        SSL_CTX_set_default_passwd_cb(context) { (_, _, _, _) in -1 }
         guard SSL_CTX_use_PrivateKey_file(context, privateKey, SSL_FILETYPE_PEM) == 1 else {
-            throw .configuration("private key \(privateKey): \(TLSError.lastReason())")
+            throw .configuration("private key \(privateKey): \(TLSError.reason(loading: privateKey))")
         }
         guard SSL_CTX_check_private_key(context) == 1 else {
             throw .configuration("private key \(privateKey) does not belong to certificate \(certificate)")
@@ -110,7 +134,8 @@ package final class TLSContext: @unchecked Sendable {
             ERR_clear_error()
             if let authorities {
                 guard SSL_CTX_load_verify_locations(context, authorities, nil) == 1 else {
-                    throw .configuration("certificates of authorities \(authorities): \(TLSError.lastReason())")
+                    let reason = TLSError.reason(loading: authorities)
+                    throw .configuration("certificates of authorities \(authorities): \(reason)")
                 }
             } else {
                 try loadSystemAuthorities()

@@ -461,6 +461,8 @@ package final class QueueSimulation: @unchecked Sendable {
         case 0..<70 where !isAccepted: result = DeliveryResult(.failed, .failure, "never")
         case 0..<80 where !isReport && !link.isLocal:
             result = DeliveryResult(.delayed, EnhancedStatusCode(4, 4, 1), "not there", scope: .destination)
+        case 80..<82 where !isReport && !link.isLocal:
+            result = DeliveryResult(.delayed, EnhancedStatusCode(4, 4, 5), "others first", scope: .turn)
         case 0..<85:
             var uncertain = DeliveryResult(.delayed, EnhancedStatusCode(4, 2, 0), "perhaps")
             uncertain.isUncertain = true

@@ -149,6 +149,36 @@ import Testing
         #expect(servers[1].messages.count == 1)
     }
 
+    /// What an administrator reads names the point that the session had come to.
+    @Test(arguments: [
+        ("", "the greeting"), ("EHLO", "the reply to EHLO"), ("MAIL", "the reply to MAIL"),
+        ("RCPT", "the reply to RCPT"), ("DATA", "the reply to DATA"), (".", "the reply to the message"),
+    ])
+    func whereTheSessionBrokeIsNamed(verb: String, stage: String) async throws {
+        // One command at a time.
+        let plain = ["EHLO": ["250 sink\r\n"]]
+        let changes = verb.isEmpty ? plain : plain.merging([verb: [""]]) { $1 }
+        let script = verb.isEmpty ? script(changes, greeting: "") : script(changes)
+        let (results, _) = try await deliver([script])
+        #expect(results.first?.action == .delayed)
+        #expect(results.first?.text.hasSuffix("the connection was closed before \(stage)") == true)
+    }
+
+    @Test func silentHostIsNamedWithWhatItOwes() async throws {
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let release = loop.makePromise(of: Void.self)
+        var script = script([:])
+        script.hold = ScriptedServer.Hold(
+            verb: "EHLO",
+            reached: loop.makePromise(),
+            release: release.futureResult,
+            ended: loop.makePromise()
+        )
+        let (results, _) = try await deliver([script], settings: "command-timeout = \"1s\"")
+        #expect(results.first?.text == "timed out waiting for the reply to EHLO")
+        release.succeed(())
+    }
+
     @Test func noHostLeftIsTemporary() async throws {
         let (results, _) = try await deliver([script([:], greeting: "554 5.7.1 go away\r\n")])
         #expect(results.map(\.action) == [.delayed])

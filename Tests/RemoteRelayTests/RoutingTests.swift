@@ -138,7 +138,8 @@ func testSettings(
             data = [UInt8(preference >> 8), UInt8(preference & 0xff)] + host.wire
         default:
             guard let octets = (try? SocketAddress(ipAddress: text, port: 0))?.addressOctets else { return nil }
-            data = octets
+            let isMapped = type == .aaaa && octets.count == 4
+            data = isMapped ? [UInt8](repeating: 0, count: 10) + [0xff, 0xff] + octets : octets
         }
         return try? ResourceRecord(name: name, type: type, class: .internet, timeToLive: 60, wireData: data)
     }
@@ -211,6 +212,67 @@ func testSettings(
         }
         #expect(!settings.isOwn(try SocketAddress(ipAddress: "::1", port: 25)))
         #expect(!settings.isOwn(try SocketAddress(ipAddress: "192.0.2.50", port: 2525)))
+    }
+
+    /// Whoever writes a domain's DNS can't make us talk to ourselves, in whatever form the address comes.
+    @Test(arguments: [
+        "127.0.0.1", "127.8.9.10", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1", "::ffff:0.0.0.0", "::ffff:192.0.2.1",
+        "192.0.2.1",
+    ])
+    func mailOfOthersIsNotForThisMachine(host: String) async throws {
+        let type = host.contains(":") ? "AAAA" : "A"
+        #expect(
+            try await status(lookUp("a.net", ["a.net. MX": ["10 mx.a.net."], "mx.a.net. \(type)": [host]])) == "5.4.6"
+        )
+        #expect(try await status(lookUp("a.net", ["a.net. \(type)": [host]])) == "5.4.6")
+        #expect(try await status(lookUp("[\(host.contains(":") ? "IPv6:" : "")\(host)]", [:])) == "5.4.6")
+        // Better hosts are tried, worse ones are not.
+        let zone = [
+            "a.net. MX": ["10 good.net.", "20 mx.a.net.", "30 worse.net."], "mx.a.net. \(type)": [host],
+            "good.net. A": ["192.0.2.9"], "worse.net. A": ["192.0.2.10"],
+        ]
+        #expect(try await addresses(lookUp("a.net", zone)) == ["good.net 192.0.2.9 25"])
+    }
+
+    @Test func mappedAddressesAreIPv4() async throws {
+        let zone = ["a.net. MX": ["10 mx.a.net."], "mx.a.net. AAAA": ["::ffff:192.0.2.9"]]
+        #expect(try await addresses(lookUp("a.net", zone)) == ["mx.a.net 192.0.2.9 25"])
+        #expect(try await addresses(lookUp("[IPv6:::ffff:192.0.2.9]", [:])) == ["[IPv6:::ffff:192.0.2.9] 192.0.2.9 25"])
+        // One good address among those that are nobody's.
+        let mixed = ["a.net. MX": ["10 mx.a.net."], "mx.a.net. A": ["127.0.0.1", "192.0.2.9"]]
+        #expect(try await addresses(lookUp("a.net", mixed)) == ["mx.a.net 192.0.2.9 25"])
+    }
+
+    /// A route that leads to our own smtpd is the administrator's mistake: mail waits until it's mended.
+    @Test(arguments: [
+        ("127.0.0.1:2525", "127.0.0.1:2525"), ("127.0.0.1:2525", "0.0.0.0:2525"),
+        ("127.0.0.1:2525", "[::ffff:127.0.0.1]:2525"), ("0.0.0.0:2525", "127.9.9.9:2525"),
+        ("0.0.0.0:2525", "192.0.2.50:2525"), ("[::]:2525", "[::1]:2525"), ("192.0.2.1:25", "mail.example.test:25"),
+        ("192.0.2.1:25", "other.example.test:25"),
+    ])
+    func routeToOurselvesIsNotFollowed(smtp: String, route: String) async throws {
+        let interfaces = [try SocketAddress(ipAddress: "192.0.2.50", port: 0)]
+        let settings = try testSettings(routes: "\"a.net\" = \"\(route)\"", smtp: smtp, interfaces: interfaces)
+        let zone = ["mail.example.test. A": ["198.51.100.1"], "other.example.test. A": ["192.0.2.1"]]
+        #expect(try await status(lookUp("a.net", zone, settings: settings)) == "4.4.6")
+    }
+
+    @Test func routesMayLeadToOtherServicesHere() async throws {
+        let settings = try testSettings(routes: "\"a.net\" = \"127.0.0.1:10025\"", smtp: "0.0.0.0:25")
+        #expect(try await addresses(lookUp("a.net", [:], settings: settings)) == ["127.0.0.1 127.0.0.1 10025"])
+    }
+
+    /// As Postfix writes a host whose MX records don't count.
+    @Test(arguments: [("[mx.a.net]:2525", 2525), ("[mx.a.net]", 25)])
+    func routesTakeBrackets(route: String, port: Int) async throws {
+        let settings = try testSettings(routes: "\"a.net\" = \"\(route)\"")
+        let zone = ["mx.a.net. A": ["192.0.2.9"]]
+        #expect(try await addresses(lookUp("a.net", zone, settings: settings)) == ["mx.a.net 192.0.2.9 \(port)"])
+    }
+
+    @Test(arguments: ["[mx.a.net", "mx.a.net]", "[]", "[]:25", "[mx.a.net]x:25", "[[mx.a.net]]:25"])
+    func brokenRoutesAreRefused(route: String) throws {
+        #expect(throws: ConfigurationError.self) { _ = try testSettings(routes: "\"a.net\" = \"\(route)\"") }
     }
 
     @Test func onlyNamesAreToldInTLS() async throws {

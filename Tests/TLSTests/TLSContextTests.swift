@@ -1,3 +1,4 @@
+import Foundation
 import TLS
 import Testing
 
@@ -6,8 +7,52 @@ import Testing
         #expect {
             _ = try TLSContext(serverCertificate: "/nonexistent/certificate.pem", privateKey: "/nonexistent/key.pem")
         } throws: { error in
-            "\(error)".contains("/nonexistent/certificate.pem")
+            "\(error)" == "certificate /nonexistent/certificate.pem: No such file or directory"
         }
+    }
+
+    /// Each with what an administrator can mend.
+    @Test func whatIsWrongWithTheFilesIsSaid() throws {
+        let directory = FileManager.default.temporaryDirectory.appendingPathComponent(
+            "martlet-tls-\(UInt64.random(in: 0 ... .max))"
+        )
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        func path(_ name: String) -> String { directory.appendingPathComponent(name).path }
+        func openssl(_ arguments: [String]) throws {
+            let process = Process()
+            process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
+            process.arguments = arguments
+            process.standardError = FileHandle.nullDevice
+            try process.run()
+            process.waitUntilExit()
+            #expect(process.terminationStatus == 0)
+        }
+        for name in ["one", "two"] {
+            let key = [
+                "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", path("\(name).key"),
+            ]
+            try openssl(["req", "-x509", "-subj", "/CN=mail.example.test", "-out", path("\(name).pem")] + key)
+        }
+        try openssl(["ec", "-in", path("one.key"), "-aes128", "-passout", "pass:secret", "-out", path("locked.key")])
+        try Data("nothing\n".utf8).write(to: URL(fileURLWithPath: path("empty")))
+        func reason(_ certificate: String, _ key: String) -> String {
+            do {
+                _ = try TLSContext(serverCertificate: path(certificate), privateKey: path(key))
+                return ""
+            } catch {
+                return "\(error)".replacingOccurrences(of: directory.path, with: "D")
+            }
+        }
+        #expect(reason("one.pem", "one.key") == "")
+        #expect(reason("one.pem", "absent.key") == "private key D/absent.key: No such file or directory")
+        #expect(reason("one.pem", "two.key") == "private key D/two.key: it does not belong to the certificate")
+        #expect(reason("empty", "one.key") == "certificate D/empty: it holds nothing in PEM format that belongs there")
+        #expect(reason("one.pem", "empty") == "private key D/empty: it holds nothing in PEM format that belongs there")
+        #expect(
+            reason("one.pem", "locked.key")
+                == "private key D/locked.key: it is encrypted; the key is needed without a passphrase"
+        )
     }
 
     @Test func namesOfProtocolsHaveALimit() {

@@ -41,6 +41,8 @@ package struct RemoteRelayConfiguration: Sendable {
     package var reuseTime: TimeAmount
     /// Messages over one connection.
     package var reuseCount: Int
+    /// Sessions with one address of another host at the same time, whatever domains' mail they carry.
+    package var hostConcurrency: Int
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         port = try table.integer("port", default: 25, in: 1...65535)
@@ -55,6 +57,7 @@ package struct RemoteRelayConfiguration: Sendable {
         sourceV6 = try Self.source(table, "source-ipv6")
         reuseTime = try table.duration("reuse-time", default: .seconds(5))
         reuseCount = try table.integer("reuse-count", default: 500, in: 1...1_000_000)
+        hostConcurrency = try table.integer("host-concurrency", default: 20, in: 1...10_000)
         let routes = try table.table("routes")
         for domain in routes.keys {
             guard let text = try routes.string(domain), let route = Self.route(text, port: port) else {
@@ -82,7 +85,10 @@ package struct RemoteRelayConfiguration: Sendable {
             return Route(host: host, port: address.port ?? port)
         }
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        guard let host = parts.first, !host.isEmpty, parts.count <= 2 else { return nil }
+        guard var host = parts.first, parts.count <= 2 else { return nil }
+        // Brackets that mean "no MX lookup" elsewhere; here there is none anyway.
+        if host.first == "[", host.last == "]" { host = host.dropFirst().dropLast() }
+        guard !host.isEmpty, !host.contains(where: { $0 == "[" || $0 == "]" }) else { return nil }
         guard parts.count == 2 else { return Route(host: String(host), port: port) }
         return Int(parts[1]).flatMap { (1...65535).contains($0) ? Route(host: String(host), port: $0) : nil }
     }

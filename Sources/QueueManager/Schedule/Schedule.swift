@@ -170,6 +170,8 @@ struct Schedule {
         at now: Int64,
         _ chance: Double
     ) {
+        // Who was turned away has not tried.
+        let results = results.filter { $0.nextStep != .waitForTurn }
         guard let first = results.first else { return }
         guard results.allSatisfy({ $0.nextStep == .retryDestination }), !destination.isLocal else {
             destination.succeeded()
