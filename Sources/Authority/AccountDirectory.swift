@@ -46,10 +46,9 @@ package struct AccountDirectory: Sendable {
         case .account(let account, let rest): return .mailbox(account, extension: rest)
         case .none: return .unknown
         case .targets(let first):
-            var found: [MailAddress] = []
-            guard expand(first, of: address, into: &found, depth: 1), found.count <= Self.maximumTargets else {
-                return .loop
-            }
+            var expansion = Expansion(self)
+            guard expansion.follow(first, of: address, depth: 1) != nil else { return .loop }
+            let found = expansion.found
             // An alias to just one mailbox of ours is that mailbox.
             if found.count == 1, let only = found.first, case .account(let account, let rest) = step(only) {
                 return .mailbox(account, extension: rest)
@@ -80,25 +79,59 @@ package struct AccountDirectory: Sendable {
         return aliases.catchAll(domain: domain).map { .targets($0) } ?? .none
     }
 
-    /// Adds the addresses that the targets expand to; false where they nest too deep or are too many.
-    private func expand(
-        _ targets: [String],
-        of alias: MailAddress,
-        into found: inout [MailAddress],
-        depth: Int
-    ) -> Bool {
-        for target in targets {
-            let text = target.contains("@") ? target : "\(target)@\(alias.domain)"
-            guard let address = try? MailAddress(parsing: text.utf8, options: .utf8) else { continue }
-            // `team: team, archive` keeps the mailbox of that name; a name that only leads to itself is a loop.
-            if case .targets(let next) = step(address) {
-                guard depth < Self.maximumDepth, AddressKey(address) != AddressKey(alias) else { return false }
-                guard expand(next, of: address, into: &found, depth: depth + 1) else { return false }
-            } else if !found.contains(address) {
-                found.append(address)
-            }
-            if found.count > Self.maximumTargets { return false }
+    /// What an alias leads to. Each alias is followed once, however many lead to it, and each mailbox gets one copy, under
+    /// whichever of its addresses.
+    private struct Expansion {
+        private let directory: AccountDirectory
+        private(set) var found: [MailAddress] = []
+        private var places: Set<Place> = []
+        /// How many aliases in a row begin with one that was followed; nil while it is being followed.
+        private var heights: [AddressKey: Int?] = [:]
+
+        private enum Place: Hashable {
+            case mailbox(String, extension: String?)
+            case elsewhere(MailAddress)
         }
-        return true
+
+        init(_ directory: AccountDirectory) { self.directory = directory }
+
+        /// Adds what an alias leads to.
+        ///
+        /// - Parameter depth: how many aliases in a row this one is the last of.
+        /// - Returns: how many in a row this one is the first of; nil where they loop, are too many in a row, or lead to too
+        ///   many addresses.
+        mutating func follow(_ targets: [String], of alias: MailAddress, depth: Int) -> Int? {
+            let key = AddressKey(alias)
+            heights[key] = .some(nil)
+            var height = 1
+            for target in targets {
+                let text = target.contains("@") ? target : "\(target)@\(alias.domain)"
+                guard let address = try? MailAddress(parsing: text.utf8, options: .utf8) else { continue }
+                switch directory.step(address) {
+                case .targets(let next):
+                    // `team: team, archive` keeps the mailbox of that name; a name that leads to itself is a loop.
+                    guard let below = visit(address, next, depth: depth + 1) else { return nil }
+                    height = max(height, below + 1)
+                case .account(let account, let rest): add(address, .mailbox(account.mailbox, extension: rest))
+                case .none: add(address, .elsewhere(address))
+                }
+                if found.count > AccountDirectory.maximumTargets { return nil }
+            }
+            heights[key] = height
+            return height
+        }
+
+        /// Follows an alias where that wasn't done before.
+        private mutating func visit(_ alias: MailAddress, _ targets: [String], depth: Int) -> Int? {
+            guard let known = heights[AddressKey(alias)] else {
+                return depth <= AccountDirectory.maximumDepth ? follow(targets, of: alias, depth: depth) : nil
+            }
+            guard let height = known, depth + height - 1 <= AccountDirectory.maximumDepth else { return nil }
+            return height
+        }
+
+        private mutating func add(_ address: MailAddress, _ place: Place) {
+            if places.insert(place).inserted { found.append(address) }
+        }
     }
 }

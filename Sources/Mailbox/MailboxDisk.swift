@@ -8,20 +8,33 @@ import Glibc
 /// The file system that mailboxes are on, with the clock and the unique file names that they need.
 package final class MailboxDisk: Sendable {
     /// This machine's file system and clock.
-    package static let kernel = MailboxDisk(KernelFileSystem(), process: getpid(), microseconds: wallClock)
+    package static let kernel = MailboxDisk(
+        KernelFileSystem(),
+        process: getpid(),
+        microseconds: wallClock,
+        uptime: upClock
+    )
 
     let files: any FileSystem
     private let process: pid_t
     private let microseconds: @Sendable () -> Int64
+    private let uptime: @Sendable () -> Int
     private let counter = NIOLockedValueBox<UInt64>(0)
 
     /// - Parameters:
     ///   - process: makes this process's names unique among those of concurrent processes.
     ///   - microseconds: since 1970.
-    package init(_ files: any FileSystem, process: pid_t, microseconds: @escaping @Sendable () -> Int64) {
+    ///   - uptime: how long the machine has been up. Seconds.
+    package init(
+        _ files: any FileSystem,
+        process: pid_t,
+        microseconds: @escaping @Sendable () -> Int64,
+        uptime: @escaping @Sendable () -> Int
+    ) {
         self.files = files
         self.process = process
         self.microseconds = microseconds
+        self.uptime = uptime
     }
 
     private static let wallClock: @Sendable () -> Int64 = {
@@ -30,8 +43,17 @@ package final class MailboxDisk: Sendable {
         return Int64(now.tv_sec) * 1_000_000 + Int64(now.tv_nsec) / 1000
     }
 
+    private static let upClock: @Sendable () -> Int = {
+        var time = timespec()
+        clock_gettime(CLOCK_BOOTTIME, &time)
+        return time.tv_sec
+    }
+
     /// Since 1970.
     var seconds: Int { Int(microseconds() / 1_000_000) }
+
+    /// When the machine was started: seconds since 1970.
+    var startedAt: Int { seconds - uptime() }
 
     /// A unique base name, without sizes: time, process, counter.
     func uniqueName() -> String {

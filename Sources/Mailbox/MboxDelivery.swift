@@ -31,9 +31,10 @@ struct MboxDelivery {
         let before = try lock.file.status().size
         let limit = delivery.location.quota
         if limit > 0, before + delivery.octets > limit { throw .overQuota }
-        try journal.begin(lock.file, at: before, key: delivery.key)
+        let start = try start(lock.file, at: before)
+        try journal.begin(lock.file, at: before, key: delivery.key, start: start)
         do throws(MailboxError) {
-            try append(to: lock.file, at: before)
+            try append(start, to: lock, at: before)
             try lock.file.sync()
             if before == 0 { try store.syncDirectories() }
         } catch {
@@ -47,22 +48,26 @@ struct MboxDelivery {
         do throws(MailboxError) { try journal.end() } catch { throw error.asUncertain }
     }
 
-    private func append(to file: OpenFile, at end: Int) throws(MailboxError) {
-        var start = Array(
-            "From \(delivery.sender.isEmpty ? "MAILER-DAEMON" : delivery.sender) \(Self.date(delivery.arrived))\n".utf8
+    /// The lines that a message begins with here: `From ` and the delivery's key.
+    private func start(_ file: OpenFile, at end: Int) throws(MailboxError) -> [UInt8] {
+        let sender = delivery.sender.isEmpty ? "MAILER-DAEMON" : delivery.sender
+        let start = Array(
+            "From \(sender) \(Self.date(delivery.arrived))\n\(MboxJournal.keyField): \(delivery.key)\n".utf8
         )
+        guard end > 0 else { return start }
         // An mbox that others left without a last empty line would swallow our first line.
-        if end > 0 {
-            let last = try file.read(min(2, end), at: max(0, end - 2))
-            if last.last != 10 { start = [10, 10] + start } else if last != [10, 10] { start = [10] + start }
-        }
-        start += Array("\(MboxJournal.keyField): \(delivery.key)\n".utf8) + delivery.prefix
+        let last = try file.read(min(2, end), at: max(0, end - 2))
+        return last == [10, 10] ? start : last.last == 10 ? [10] + start : [10, 10] + start
+    }
+
+    private func append(_ start: [UInt8], to lock: MboxLock, at end: Int) throws(MailboxError) {
         var position = end
         func put(_ octets: [UInt8]) throws(MailboxError) {
-            try file.write(octets, at: position)
+            try lock.file.write(octets, at: position)
             position += octets.count
+            lock.refresh()
         }
-        try put(start)
+        try put(start + delivery.prefix)
         var encoder = MboxEncoder()
         try delivery.read { piece throws(MailboxError) in
             var output: [UInt8] = []
@@ -76,7 +81,8 @@ struct MboxDelivery {
 
     private func isThere(_ file: OpenFile) throws(MailboxError) -> Bool {
         let size = try file.status().size
-        return try file.contains(Array("\n\(MboxJournal.keyField): \(delivery.key)\n".utf8), from: 0, to: size)
+        let line = Array("\n\(MboxJournal.keyField): \(delivery.key)\n".utf8)
+        return try file.position(of: line, from: 0, to: size) != nil
     }
 
     /// `Mon Nov 23 15:40:35 2026`, in UTC as RFC 4155 asks.

@@ -174,8 +174,10 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
         let mode = try lock.file.status().permissions
         do throws(MailboxError) {
             let copy = try directory.open(temporary, [.reading, .writing, .creating, .exclusive], mode: mode)
-            for entry in kept { try Self.copy(lock.file, entry.start..<entry.end, to: copy) }
+            for entry in kept { try Self.copy(lock, entry.start..<entry.end, to: copy) }
             try copy.sync()
+            // Another program may have appended what isn't in the copy.
+            guard lock.isHeld else { throw .busy }
             try directory.rename(temporary, to: store.name)
             try directory.sync()
             for uid in gone { savedFlags[uid] = nil }
@@ -188,12 +190,13 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
         return uids
     }
 
-    private static func copy(_ source: OpenFile, _ range: Range<Int>, to target: OpenFile) throws(MailboxError) {
+    private static func copy(_ lock: MboxLock, _ range: Range<Int>, to target: OpenFile) throws(MailboxError) {
         var offset = range.lowerBound
         while offset < range.upperBound {
-            let octets = try source.read(min(256 * 1024, range.upperBound - offset), at: offset)
+            let octets = try lock.file.read(min(256 * 1024, range.upperBound - offset), at: offset)
             guard !octets.isEmpty else { throw .corrupt("the mbox became shorter while it was copied") }
             try target.write(octets)
+            lock.refresh()
             offset += octets.count
         }
     }

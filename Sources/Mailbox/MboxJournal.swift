@@ -1,10 +1,12 @@
 import Files
 
 /// The file `NAME.martlet-append` beside an mbox: exists while a message is being appended, and afterwards only if the
-/// append was interrupted. Holds the offset of a message that has not been acknowledged. Every call needs the mbox's lock.
+/// append was interrupted. Says where a message begins that has not been acknowledged, and how. Every call needs the
+/// mbox's lock.
 struct MboxJournal {
     /// The header field that tells a delivery by its key.
     static let keyField = "X-Delivery-Id"
+    private static let maximumOctets = 64 * 1024
 
     private let directory: DirectoryAccess
     private let path: String
@@ -15,9 +17,11 @@ struct MboxJournal {
     }
 
     /// Durably records that a message is about to be appended.
-    func begin(_ file: OpenFile, at offset: Int, key: String) throws(MailboxError) {
+    ///
+    /// - Parameter start: the first octets that will be written there, to the line with the key at least.
+    func begin(_ file: OpenFile, at offset: Int, key: String, start: [UInt8]) throws(MailboxError) {
         let inode = try file.status().inode
-        try directory.replace(path, with: Array("\(offset) \(inode) \(key)\n".utf8))
+        try directory.replace(path, with: Array("\(offset) \(inode) \(key)\n".utf8) + start)
     }
 
     /// Removes the journal once the message is on stable storage or rolled back. Durable: a journal that reappeared after
@@ -27,76 +31,134 @@ struct MboxJournal {
         try directory.sync()
     }
 
-    /// Rolls back what an interrupted delivery left at the end of the mbox. The queue still has the message and retries.
-    func recover(_ file: OpenFile) throws(MailboxError) {
-        guard let octets = try directory.contents(path, maximum: 1024) else { return }
-        let fields = String(decoding: octets, as: UTF8.self).split { $0 == " " || $0 == "\n" }
-        let status = try file.status()
-        let size = status.size
-        if fields.count == 3, let begin = Int(fields[0]), UInt64(fields[1]) == status.inode,
-            (0...size).contains(begin)
-        {
-            if begin == size {
-                // The delivery may have truncated it without getting that onto stable storage.
-                try file.truncate(to: begin)
-                try file.sync()
-                return try end()
+    /// What the file says. `start` is empty where an older version wrote it.
+    private struct Note {
+        let offset: Int
+        let inode: UInt64
+        let key: String
+        let start: [UInt8]
+
+        init?(_ octets: [UInt8]) {
+            guard let end = octets.firstIndex(of: UInt8(ascii: "\n")) else { return nil }
+            let fields = String(decoding: octets[..<end], as: UTF8.self).split(separator: " ")
+            guard fields.count == 3, let offset = Int(fields[0]), offset >= 0, let inode = UInt64(fields[1]) else {
+                return nil
             }
-            let rest = try file.read(min(size - begin, 4096), at: begin)
-            if let key = Self.key(fields[2], in: rest) {
-                try rollBack(file, begin..<size, key: (begin + key.lowerBound)..<(begin + key.upperBound))
-                try file.sync()
-            }
+            self.offset = offset
+            self.inode = inode
+            key = String(fields[2])
+            start = Array(octets[(end + 1)...])
         }
+    }
+
+    /// Takes back what an interrupted delivery left at the end of the mbox. The queue still has the message and retries.
+    ///
+    /// Only what is surely ours is cut off: another program may have appended a message right behind it, since a lock
+    /// doesn't outlive its holder. In doubt all stays, so that a part of ours may be left, but it isn't taken for delivered.
+    func recover(_ file: OpenFile) throws(MailboxError) {
+        guard let octets = try directory.contents(path, maximum: Self.maximumOctets) else { return }
+        guard let note = Note(octets) else { return try end() }
+        let status = try file.status()
+        if note.inode == status.inode, note.offset <= status.size {
+            try rollBack(file, note, note.offset..<status.size)
+        } else {
+            // Another program has written the mbox anew, perhaps with a part of ours.
+            try forget(note.key, in: file, to: status.size)
+        }
+        try file.sync()
         try end()
     }
 
-    private func rollBack(_ file: OpenFile, _ range: Range<Int>, key: Range<Int>) throws(MailboxError) {
-        // Behind at most two empty lines of our own.
-        guard try file.contains(Array("\n\nFrom ".utf8), from: range.lowerBound + 2, to: range.upperBound) else {
-            return try file.truncate(to: range.lowerBound)
-        }
-        // Another program has added a message behind it. It can't be said any more whether ours is whole: it stays, but
-        // is not taken for delivered.
-        try file.write([UInt8](repeating: UInt8(ascii: "-"), count: key.count), at: key.lowerBound)
+    private func rollBack(_ file: OpenFile, _ note: Note, _ range: Range<Int>) throws(MailboxError) {
+        // Also where nothing is there: the delivery may have truncated it without getting that onto stable storage.
+        guard !range.isEmpty else { return try file.truncate(to: range.lowerBound) }
+        let begin = try file.read(min(range.count, note.start.count), at: range.lowerBound)
+        // A power failure leaves NULs in place of octets that were never written.
+        let same = zip(begin, note.start).prefix { $0 == $1 || $0 == 0 }.count
+        let isOurs = same == begin.count && !note.start.isEmpty
+        let known = range.lowerBound + same
+        let other = try FromLineFinder.first(in: file, from: known, to: range.upperBound)
+        if isOurs, other == nil { return try file.truncate(to: range.lowerBound) }
+        try forget(note.key, in: file, to: range.upperBound)
+        // So that the other message begins behind an empty line, as readers want it, whatever ours ended with.
+        guard let other, other - 2 >= range.lowerBound else { return }
+        let between = try file.read(min(3, other - known), at: known)
+        if isOurs || between.count < 3 && between.allSatisfy({ $0 == 10 }) { try file.write([10, 10], at: other - 2) }
     }
 
-    /// Where the key is in the octets at the journal's offset; nil if they are not ours. A prefix of our first lines counts
-    /// as ours, and so do lines with NULs, which a power failure leaves in place of octets that were never written.
-    private static func key(_ key: Substring, in octets: [UInt8]) -> Range<Int>? {
-        let start = octets.prefix(2).prefix { $0 == UInt8(ascii: "\n") }.count
-        let from = Array("From ".utf8)
-        let first = octets[start...].prefix { $0 != UInt8(ascii: "\n") }
-        if first.contains(0) { return start..<start }
-        guard zip(first, from).allSatisfy(==) else { return nil }
-        guard first.endIndex < octets.endIndex else { return start..<start }
-        let end = first.endIndex
-        let field = Array("\(keyField): ".utf8)
-        let second = octets[(end + 1)...]
-        if second.prefix(while: { $0 != UInt8(ascii: "\n") }).contains(0) { return start..<start }
-        guard zip(second, field + Array(key.utf8) + [UInt8(ascii: "\n")]).allSatisfy(==) else { return nil }
-        let keyStart = min(octets.count, end + 1 + field.count)
-        return keyStart..<min(octets.count, keyStart + key.utf8.count)
+    /// Makes a delivery unknown: it can't be said whether it's whole.
+    private func forget(_ key: String, in file: OpenFile, to end: Int) throws(MailboxError) {
+        let field = Array("\n\(Self.keyField): ".utf8)
+        let line = field + Array("\(key)\n".utf8)
+        guard let place = try file.position(of: line, from: 0, to: end) else { return }
+        try file.write([UInt8](repeating: UInt8(ascii: "-"), count: key.utf8.count), at: place + field.count)
+    }
+}
+
+/// Finds what may be the `From ` line of a message that somebody else wrote: `From ` anywhere, also behind the torn end of
+/// a line of ours, and a time of day behind it. Our own messages seldom have that.
+private struct FromLineFinder {
+    private static let from = Array("From ".utf8)
+    private static let time = Array("00:00".utf8)
+
+    private var matched = 0
+    private var matchedOfTime = 0
+    private var start: Int?
+
+    /// Where the first one begins; nil where there is none.
+    static func first(in file: OpenFile, from begin: Int, to end: Int) throws(MailboxError) -> Int? {
+        var finder = FromLineFinder()
+        var position = begin
+        while position < end {
+            let piece = try file.read(min(64 * 1024, end - position), at: position)
+            if piece.isEmpty { break }
+            for (index, octet) in piece.enumerated() {
+                if finder.feed(octet, at: position + index) { return finder.start }
+            }
+            position += piece.count
+        }
+        // A line that ends with the file may have been one.
+        return finder.start
+    }
+
+    /// Returns whether `start` is where one begins.
+    private mutating func feed(_ octet: UInt8, at position: Int) -> Bool {
+        if octet == UInt8(ascii: "\n") {
+            self = FromLineFinder()
+            return false
+        }
+        if start == nil {
+            // No prefix of it is also within it.
+            if octet != Self.from[matched] { matched = 0 }
+            if octet == Self.from[matched] { matched += 1 }
+            if matched == Self.from.count { start = position - matched + 1 }
+            return false
+        }
+        let isDigit = (0x30...0x39).contains(octet)
+        let wantsDigit = Self.time[matchedOfTime] == 0x30
+        if wantsDigit ? isDigit : octet == Self.time[matchedOfTime] {
+            matchedOfTime += 1
+        } else {
+            // Of more than two digits the last two count.
+            matchedOfTime = isDigit ? 2 : 0
+        }
+        return matchedOfTime == Self.time.count
     }
 }
 
 extension OpenFile {
-    /// Whether the octets are somewhere in a range of the file.
-    func contains(
-        _ pattern: [UInt8],
-        from begin: Int,
-        to end: Int
-    ) throws(MailboxError) -> Bool {
+    /// Where the octets begin for the first time in a range of the file; nil where they aren't there.
+    func position(of pattern: [UInt8], from begin: Int, to end: Int) throws(MailboxError) -> Int? {
         var position = begin
         var carried: [UInt8] = []
         while position < end {
             let piece = try read(min(64 * 1024, end - position), at: position)
             if piece.isEmpty { break }
-            position += piece.count
             let window = carried + piece
-            if window.firstRange(of: pattern) != nil { return true }
+            if let found = window.firstRange(of: pattern) { return position - carried.count + found.lowerBound }
+            position += piece.count
             carried = Array(window.suffix(pattern.count - 1))
         }
-        return false
+        return nil
     }
 }

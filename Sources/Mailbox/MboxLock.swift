@@ -10,6 +10,8 @@ import Glibc
 final class MboxLock {
     /// A lock file is stale at this age unless its owner is known to be alive. Seconds.
     private static let staleAfter = 300
+    /// How often the time of a lock file that is held is set anew, for programs that judge by its age. Seconds.
+    private static let refreshedEach = 60
     /// Lock files that this process holds. One with our pid that isn't listed was left by an earlier process.
     private static let held = NIOLockedValueBox<Set<Identity>>([])
 
@@ -46,51 +48,99 @@ final class MboxLock {
         withExtendedLifetime(dotLock) {}
     }
 
+    /// Call now and then in the course of long work.
+    func refresh() { dotLock.refresh() }
+
+    /// Whether nobody has taken the lock file away.
+    var isHeld: Bool { dotLock.isInPlace }
+
+    /// Who made a lock file: `PID` or `PID:HOST`, as Dovecot, liblockfile and we write it.
+    private struct Owner {
+        let process: pid_t
+        /// Nil where it isn't said.
+        let host: Substring?
+
+        init?(_ octets: [UInt8]) {
+            let line = String(decoding: octets.prefix { $0 > UInt8(ascii: " ") }, as: UTF8.self)
+            let parts = line.split(separator: ":", maxSplits: 1)
+            guard let first = parts.first, let process = pid_t(first), process > 0 else { return nil }
+            self.process = process
+            host = parts.count > 1 ? parts[1] : nil
+        }
+
+        static var ours: String { "\(getpid()):\(MaildirFileName.hostName)\n" }
+
+        /// Whether there is such a process; nil where that can't be said from here.
+        var isAlive: Bool? {
+            guard host.map({ $0 == MaildirFileName.hostName }) ?? true else { return nil }
+            // Our own locks are known otherwise.
+            return process != getpid() && (kill(process, 0) == 0 || errno != ESRCH)
+        }
+    }
+
     /// The file `NAME.lock`.
     private final class DotLock {
         private let directory: DirectoryAccess
         private let path: String
         private let identity: Identity
+        /// Kept open, so that it can be told from any other of its name.
+        private let file: OpenFile
+        private var refreshed: Int
 
         /// - Throws: `busy`.
         static func acquire(_ name: String, in directory: DirectoryAccess) throws(MailboxError) -> DotLock {
             let status = try directory.file.status()
             let path = "\(name).lock"
             let identity = Identity(device: status.device, directory: status.inode, name: name)
-            var isOurs = try make(path, identity, in: directory)
-            if !isOurs, try removeStale(path, identity, in: directory) {
-                isOurs = try make(path, identity, in: directory)
+            var file = try make(path, identity, in: directory)
+            if file == nil, try removeStale(path, identity, in: directory) {
+                file = try make(path, identity, in: directory)
             }
-            guard isOurs else { throw .busy }
-            return DotLock(path, identity, in: directory)
+            guard let file else { throw .busy }
+            return DotLock(path, identity, file, in: directory)
         }
 
         /// Adopts the lock file. An init that threw would run deinit and remove someone else's lock file.
-        private init(_ path: String, _ identity: Identity, in directory: DirectoryAccess) {
+        private init(_ path: String, _ identity: Identity, _ file: OpenFile, in directory: DirectoryAccess) {
             self.directory = directory
             self.path = path
             self.identity = identity
+            self.file = file
+            refreshed = directory.disk.seconds
         }
 
         deinit {
             held.withLockedValue { held in
-                try? directory.remove(path)
+                // Whoever took it for stale may have made another.
+                if isInPlace { try? directory.remove(path) }
                 held.remove(identity)
             }
         }
 
-        /// Returns false if it exists.
+        var isInPlace: Bool {
+            guard let named = try? directory.status(path), let ours = try? file.status() else { return false }
+            return named.inode == ours.inode && named.device == ours.device
+        }
+
+        func refresh() {
+            let now = directory.disk.seconds
+            guard now - refreshed >= refreshedEach else { return }
+            refreshed = now
+            try? file.setModified(now)
+        }
+
+        /// Returns nil if it exists.
         private static func make(
             _ path: String,
             _ identity: Identity,
             in directory: DirectoryAccess
-        ) throws(MailboxError) -> Bool {
-            guard !held.withLockedValue({ $0.contains(identity) }) else { return false }
-            // Written under a temporary name and linked, so that a lock file always has its owner's pid.
+        ) throws(MailboxError) -> OpenFile? {
+            guard !held.withLockedValue({ $0.contains(identity) }) else { return nil }
+            // Written under a temporary name and linked, so that a lock file always names its owner.
             let temporary = "\(path).\(directory.disk.uniqueName())"
             let file = try directory.open(temporary, [.writing, .creating, .exclusive], mode: 0o644)
             defer { try? directory.remove(temporary) }
-            try file.write(Array("\(getpid())\n".utf8))
+            try file.write(Array(Owner.ours.utf8))
             let result = held.withLockedValue { held -> Result<Bool, MailboxError> in
                 guard !held.contains(identity) else { return .success(false) }
                 do throws(MailboxError) {
@@ -101,7 +151,7 @@ final class MboxLock {
                     return error == .exists ? .success(false) : .failure(error)
                 }
             }
-            return try result.get()
+            return try result.get() ? file : nil
         }
 
         /// Removes a stale lock file. One process at a time, so that none removes its successor.
@@ -118,11 +168,16 @@ final class MboxLock {
             }
             return held.withLockedValue { held in
                 guard !held.contains(identity), let status = try? directory.status(path) else { return false }
-                let text = (try? directory.contents(path, maximum: 64)) ?? []
-                let pid = pid_t(String(decoding: text.prefix { (0x30...0x39).contains($0) }, as: UTF8.self))
-                let isDead = pid.map { $0 == getpid() || ($0 > 0 && kill($0, 0) != 0 && errno == ESRCH) } ?? false
-                guard isDead || status.modified < Int64(directory.disk.seconds - staleAfter) else { return false }
-                return (try? directory.remove(path)) != nil
+                let owner = Owner((try? directory.contents(path, maximum: 1024)) ?? [])
+                let isOld = status.modified < Int64(directory.disk.seconds - staleAfter)
+                let isStale =
+                    switch owner?.isAlive {
+                    case false?: true
+                    // Of before the machine was started: another process has got the number since.
+                    case true?: isOld && status.modified < Int64(directory.disk.startedAt)
+                    case nil: isOld
+                    }
+                return isStale && (try? directory.remove(path)) != nil
             }
         }
     }

@@ -27,9 +27,4 @@ extension Connection {
             other.close()
         }
     }
-
-    /// Tells the peer that nothing more will come from here.
-    package func endOutput() {
-        if tls != nil { close() } else { channel.close(mode: .output, promise: nil) }
-    }
 }

@@ -42,13 +42,23 @@ package final class Connection: @unchecked Sendable {
     private var atEnd = false
     private var failure: ConnectionError?
     private var isClosing = false
+    private var hasEndedOutput = false
     private var heldRead = false
     /// The session waits for more although `input` is full already, as for the end of a long line.
     private var wantsMore = false
     private var waitUntil: NIODeadline?
     private var alarm: Scheduled<Void>?
     private var alarmTime: NIODeadline?
+    /// Ends a connection that is closing, whatever the peer does.
     private var lingering: Scheduled<Void>?
+    /// Wait until a connection that is closing has sent what was written.
+    private var leavers: [CheckedContinuation<Void, Never>] = []
+    private var isDraining = false
+
+    /// How long `close` waits for a peer that takes nothing of what was written.
+    var drainTime = TimeAmount.seconds(10)
+    /// The longest that `close` waits for one that takes some of it now and then.
+    private static let drainLimit = TimeAmount.seconds(60)
 
     /// The most that is collected in the output buffer before it's handed to the channel. Octets.
     private static let outputChunk = 64 * 1024
@@ -78,7 +88,8 @@ package final class Connection: @unchecked Sendable {
                 hasNews = false
                 return true
             }
-            if let failure { throw failure }
+            // When both directions have ended, the channel closes as a whole.
+            if let failure, !(hasEndedOutput && failure == .closed) { throw failure }
             if atEnd { return false }
             if input.readableBytes == 0 { input = ByteBuffer() }
             resumeReading()
@@ -272,7 +283,8 @@ package final class Connection: @unchecked Sendable {
 
     // MARK: Ending
 
-    /// Sends what was written and closes. Lets the peer take the last reply before the socket goes.
+    /// Sends what was written and closes. Returns at once; the socket stays until the peer has taken what was written, or
+    /// takes nothing for `drainTime`, and lets it take the last reply before it goes.
     package func close() {
         eventLoop.assertInEventLoop()
         guard !isClosing else { return }
@@ -283,15 +295,68 @@ package final class Connection: @unchecked Sendable {
         alarm = nil
         // For octets behind the peer's last word, such as the end of its TLS, the kernel would send a reset, and the peer
         // might never see our last reply.
-        let hasUnread = input.readableBytes > 0
+        if input.readableBytes > 0 { peerIsDone = false }
         input = ByteBuffer()
-        if atEnd || failure == .closed || peerIsDone && !hasUnread && tls == nil && isFlushed {
+        if unsent == 0 { part() } else { startDraining() }
+    }
+
+    /// Tells the peer that nothing more will come from here, behind what was written. What it still says is received.
+    package func endOutput() {
+        eventLoop.assertInEventLoop()
+        // Where both directions are over, a channel closes as a whole, and throws away what wasn't sent.
+        guard !atEnd else { return close() }
+        guard !hasEndedOutput else { return }
+        hasEndedOutput = true
+        passOutput()
+        channel.flush()
+        channel.close(mode: .output, promise: nil)
+    }
+
+    /// Ends the connection when all that was written is with the kernel.
+    private func part() {
+        if atEnd || failure == .closed || peerIsDone && tls == nil {
             closeChannel()
         } else {
             channel.close(mode: .output, promise: nil)
             lingering = eventLoop.scheduleTask(in: Self.linger) { [channel] in channel.close(promise: nil) }
             resumeReading()
         }
+    }
+
+    /// Waits until the kernel has all that was written: closing a channel throws away what it still holds.
+    private func startDraining() {
+        isDraining = true
+        limitDrain(unsent, until: .now() + Self.drainLimit)
+        let sent = eventLoop.makePromise(of: Void.self)
+        sent.futureResult.whenComplete { [self] _ in drained() }
+        channel.writeAndFlush(ByteBuffer(), promise: sent)
+        resumeReading()
+    }
+
+    private func drained() {
+        eventLoop.assertInEventLoop()
+        isDraining = false
+        lingering?.cancel()
+        lingering = nil
+        if channel.isActive { part() }
+        let waiting = leavers
+        leavers = []
+        for leaver in waiting { leaver.resume() }
+    }
+
+    /// Closes when the peer has taken nothing since `before` was left.
+    private func limitDrain(_ before: Int, until end: NIODeadline) {
+        lingering = eventLoop.scheduleTask(in: drainTime) { [self] in
+            guard unsent < before, .now() < end else { return channel.close(promise: nil) }
+            limitDrain(unsent, until: end)
+        }
+    }
+
+    /// After `close`: waits until the peer has taken what was written, or the connection is over.
+    func finishSending() async {
+        eventLoop.assertInEventLoop()
+        guard isDraining else { return }
+        await withCheckedContinuation { leavers.append($0) }
     }
 
     /// Never in the middle of the channel's report of what it has read.
@@ -303,8 +368,8 @@ package final class Connection: @unchecked Sendable {
         }
     }
 
-    /// Whether the kernel has all that was written.
-    private var isFlushed: Bool { (try? channel.syncOptions?.getOption(.bufferedWritableBytes)) == 0 }
+    /// What the channel holds and the kernel hasn't taken. Octets.
+    private var unsent: Int { (try? channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0 }
 
     /// Closes at once, without sending what was written.
     package func abort() {
@@ -345,7 +410,7 @@ package final class Connection: @unchecked Sendable {
     func inputEnded() {
         eventLoop.assertInEventLoop()
         atEnd = true
-        if isClosing { channel.close(promise: nil) }
+        if isClosing, !isDraining { closeChannel() }
         resumeReader()
     }
 

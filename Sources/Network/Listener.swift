@@ -123,6 +123,8 @@ package final class Listener: Sendable {
                 await session(connection)
             }
             connection.close()
+            // It has its place until it holds nothing of ours any more.
+            await connection.finishSending()
             if refusal == nil { unregister(connection, client: client) }
         }
     }

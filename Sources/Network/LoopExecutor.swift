@@ -52,7 +52,8 @@ package final class LoopExecutor: TaskExecutor, @unchecked Sendable {
         }
     }
 
-    /// Those that are ready now. What they make ready waits for the loop's next turn: a task that yields lets others go first.
+    /// Those that are ready now. What they make ready comes behind what the loop has to run; its sockets come behind both
+    /// (`EventLoop.letOthersGo`).
     private func runReady() {
         var left = ready.count
         while left > 0, let job = ready.popFirst() {

@@ -7,7 +7,7 @@ import Network
 /// order in which their answers come (RFC 1035 §4.2.2, RFC 7766 §6.2.1.1).
 final class StreamSession: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread, which debug builds check.
-    private let connection: Connection
+    let connection: Connection
     private let engine: QueryEngine
     private let client: QueryEngine.Client
 

@@ -3,6 +3,9 @@ import NIOCore
 
 /// TLS on a channel: records on the network's side, plain octets on the other. One handler for one connection.
 ///
+/// The peer's close_notify ends its direction only (RFC 8446 §6.1): it's reported as `ChannelEvent.inputClosed`, as a TCP
+/// connection that is half closed, and what is written goes on being sent until we close.
+///
 /// OpenSSL works on two memory BIOs; nothing here touches a socket. A failure closes the channel after an alert was
 /// sent where there is one, and fails `handshake` or is fired through the pipeline as `TLSError`.
 package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
@@ -27,6 +30,8 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     /// Plain octets that were written before the handshake ended.
     private var waiting: CircularBuffer<(ByteBuffer, EventLoopPromise<Void>?)> = []
     private var closing = false
+    /// The peer has sent close_notify: what comes behind it is ignored.
+    private var peerHasEnded = false
 
     /// One record's plain octets at most (RFC 8446 §5.1), and so the size of one read.
     private static let recordOctets = 16 * 1024
@@ -77,7 +82,7 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard state != .closed else { return }
+        guard state != .closed, !peerHasEnded else { return }
         let buffer = unwrapInboundIn(data)
         buffer.withUnsafeReadableBytes { octets in
             // A memory BIO takes all or fails for want of memory, which the next SSL call reports.
@@ -93,6 +98,7 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
             finish(with: .unexpectedEnd)
             context.close(promise: nil)
         }
+        if peerHasEnded, let event = event as? ChannelEvent, event == .inputClosed { return }
         context.fireUserInboundEventTriggered(event)
     }
 
@@ -171,8 +177,8 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
                 switch reason {
                 case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: return
                 case SSL_ERROR_ZERO_RETURN:
-                    state = .closed
-                    context.close(promise: nil)
+                    peerHasEnded = true
+                    context.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
                 default: fail(context: context)
                 }
                 return
@@ -199,7 +205,8 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private func sendRecords(context: ChannelHandlerContext, promise: EventLoopPromise<Void>? = nil) {
         let pending = COpenSSL_pending(toNetwork)
         guard pending > 0 else {
-            promise?.succeed(())
+            // Whoever waits for an empty write waits for what was written before it.
+            if let promise { context.write(wrapOutboundOut(ByteBuffer()), promise: promise) }
             return
         }
         var records = context.channel.allocator.buffer(capacity: pending)

@@ -113,6 +113,11 @@ final class HTTPSExchange: ChannelInboundHandler {
         context.fireErrorCaught(error)
     }
 
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if let event = event as? ChannelEvent, event == .inputClosed { fail("the server closed") }
+        context.fireUserInboundEventTriggered(event)
+    }
+
     func channelInactive(context: ChannelHandlerContext) {
         fail("the server closed")
         context.fireChannelInactive()
@@ -132,6 +137,11 @@ private final class HTTP2End: ChannelInboundHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         exchange.fail("what the server answers is no HTTP (\(error))")
         context.fireErrorCaught(error)
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if let event = event as? ChannelEvent, event == .inputClosed { exchange.fail("the server closed") }
+        context.fireUserInboundEventTriggered(event)
     }
 
     func channelInactive(context: ChannelHandlerContext) {

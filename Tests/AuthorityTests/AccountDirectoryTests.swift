@@ -105,4 +105,53 @@ import Testing
             return
         }
     }
+
+    private func directory(aliases: String) throws -> AccountDirectory {
+        AccountDirectory(
+            accounts: try AccountTable(text: accounts, file: "users"),
+            aliases: try AliasTable(text: aliases, file: "aliases"),
+            domains: ["example.test"]
+        )
+    }
+
+    /// Each alias leads to the next one many times, which makes as many ways as there are atoms in a tree.
+    @Test(.timeLimit(.minutes(1))) func aliasesThatLeadToOneAnotherAgainAndAgainAreFollowedOnce() throws {
+        let next = { (number: Int) in Array(repeating: "a\(number)", count: 1000).joined(separator: ", ") }
+        let chain = (0..<9).map { "a\($0): \(next($0 + 1))" }.joined(separator: "\n") + "\na9: alice, bob\n"
+        let directory = try directory(aliases: chain)
+        let expected = AccountDirectory.Destination.forward([
+            try address("alice@example.test"), try address("bob@example.test"),
+        ])
+        #expect(directory.destination(of: try address("a0@example.test")) == expected)
+    }
+
+    /// Also where the shorter way to it comes first.
+    @Test(arguments: ["low: a1, a3", "low: a3, a1"]) func theLongestWayCounts(_ text: String) throws {
+        let chain = (1..<10).map { "a\($0): a\($0 + 1)" }.joined(separator: "\n")
+        let directory = try directory(aliases: "\(text)\nhigh: low\n\(chain)\na10: alice\n")
+        // a1 to a10 are as many as may be in a row.
+        guard case .mailbox = directory.destination(of: try address("a1@example.test")) else {
+            Issue.record("ten in a row are allowed")
+            return
+        }
+        #expect(directory.destination(of: try address("low@example.test")) == .loop)
+        #expect(directory.destination(of: try address("high@example.test")) == .loop)
+    }
+
+    @Test func aLoopBehindOthersIsALoop() throws {
+        let directory = try directory(aliases: "a: alice, b, c\nb: c\nc: d, alice\nd: bob, b\n")
+        for name in ["a", "b", "c", "d"] {
+            #expect(directory.destination(of: try address("\(name)@example.test")) == .loop)
+        }
+    }
+
+    @Test func aMailboxGetsOneCopy() throws {
+        let directory = try directory(
+            aliases:
+                "all: alice, Alice@EXAMPLE.test, staff, alice+x, alice+x@example.test, X@far.test, x@far.test\nstaff: ALICE, bob\n"
+        )
+        let expected = ["alice@example.test", "bob@example.test", "alice+x@example.test", "X@far.test", "x@far.test"]
+        let addresses = try expected.map { try address($0) }
+        #expect(directory.destination(of: try address("all@example.test")) == .forward(addresses))
+    }
 }

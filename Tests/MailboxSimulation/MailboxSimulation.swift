@@ -39,6 +39,8 @@ package final class MailboxSimulation: @unchecked Sendable {
     private final class Clock: @unchecked Sendable {
         // Unchecked: one thread.
         var microseconds: Int64 = 1_795_447_200_000_000
+        /// When the machine was.
+        var started: Int64 = 1_795_447_200_000_000
     }
 
     package init(seed: UInt64) {
@@ -88,10 +90,15 @@ package final class MailboxSimulation: @unchecked Sendable {
 
     /// A process.
     private func start() throws(MailboxError) -> (mail: MailDirectory, deliverer: MailDeliverer) {
-        let mailDisk = MailboxDisk(disk, process: Int32(life)) { [clock] in
-            clock.microseconds += 1
-            return clock.microseconds
-        }
+        let mailDisk = MailboxDisk(
+            disk,
+            process: Int32(life),
+            microseconds: { [clock] in
+                clock.microseconds += 1
+                return clock.microseconds
+            },
+            uptime: { [clock] in Int((clock.microseconds - clock.started) / 1_000_000) }
+        )
         let mail = try MailDirectory(Self.root, on: mailDisk)
         return (mail, MailDeliverer(mail))
     }
@@ -108,19 +115,23 @@ package final class MailboxSimulation: @unchecked Sendable {
                 case 0..<16: try deliver(someOfThem(), deliverer)
                 case 16..<18: openSession(mail)
                 case 18: if random.flip() { createFolder(mail) } else { toggleLock() }
-                default:
-                    clock.microseconds += Int64(1 + random.below(20)) * 3_600_000_000
-                    // Locks this old are stale.
-                    locked = []
+                default: clock.microseconds += Int64(1 + random.below(20)) * 3_600_000_000
                 }
                 try checkLocks()
             }
         }
+        if random.below(4) == 0 {
+            disk.kill()
+            // Not the other program, which goes on.
+            for path in locked.sorted() { try? disk.remove("\(Self.root)/\(path).lock", in: nil) }
+        } else {
+            disk.powerCut()
+            clock.started = clock.microseconds
+        }
         locked = []
-        if random.below(4) == 0 { disk.kill() } else { disk.powerCut() }
-        counts.cuts += 1
-        // A lock file whose content was lost is stale after five minutes.
+        // A lock file whose content was lost, or whose owner died with the machine, is stale after five minutes.
         clock.microseconds += 360_000_000
+        counts.cuts += 1
     }
 
     private func faults() -> [FaultPlan.Fault] {

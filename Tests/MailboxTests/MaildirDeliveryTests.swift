@@ -101,7 +101,7 @@ import Glibc
     @Test func failedSyncOfADirectoryLeavesItUncertainAndNothingIsThereTwice() throws {
         let disk = SimulatedFileSystem(seed: 1)
         try disk.makeDirectory("mail", in: nil, mode: 0o700)
-        let mailDisk = MailboxDisk(disk, process: 1) { 1_800_000_000_000_000 }
+        let mailDisk = MailboxDisk(disk, process: 1, microseconds: { 1_800_000_000_000_000 }, uptime: { 0 })
         let deliverer = MailDeliverer(try MailDirectory("mail", on: mailDisk))
         func deliver(key: String, retry: Bool) throws -> MailboxError? {
             let delivery = try test.delivery("a\r\n", to: test.location("alice"), key: key, retry: retry)

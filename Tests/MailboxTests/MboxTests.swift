@@ -1,4 +1,5 @@
 import Files
+import NIOConcurrencyHelpers
 import Testing
 
 @testable import Mailbox
@@ -26,8 +27,18 @@ import Glibc
     /// As a process leaves it that is killed while it adds a message: the journal, and a part of the message.
     private func tear(_ part: String, key: String) throws {
         let file = try test.mail.directory.open("alice", [.reading, .writing, .appending])
-        try MboxJournal("alice", in: test.mail.directory).begin(file, at: file.status().size, key: key)
+        let start = Array("\(part.hasPrefix("\n") ? "\n" : "")\(Self.start(key))".utf8)
+        try MboxJournal("alice", in: test.mail.directory).begin(file, at: file.status().size, key: key, start: start)
         try file.write(Array(part.utf8))
+    }
+
+    private static func start(_ key: String) -> String { "From b Mon Nov 23 15:40:35 2026\nX-Delivery-Id: \(key)\n" }
+
+    /// A message that another program adds.
+    private static let other = "From c@example.net Tue Nov 24 16:00:00 2026\nSubject: other\n\nother\n\n"
+
+    private func append(_ text: String) throws {
+        try test.mail.directory.open("alice", [.writing, .appending, .creating]).write(Array(text.utf8))
     }
 
     @Test func fromLinesComeBackAsTheyWere() throws {
@@ -40,7 +51,12 @@ import Glibc
         #expect(try folder.text(2).hasSuffix("Subject: y\r\n\r\nsecond\r\n"))
     }
 
-    @Test(arguments: ["F", "From b\n", "From b\nX-Deliv", "From b\nX-Delivery-Id: k2\nA: b\n\n", "\nFrom b\nX-De"])
+    @Test(arguments: [
+        "F", "From b Mon Nov 23 15:40:35 2026\n", "From b Mon Nov 23 15:40:35 2026\nX-Deliv",
+        "\nFrom b Mon Nov 23 15:40:35 2026\nX-De", "\(start("k2"))A: b\n\n",
+        "\(start("k2"))\nFrom: me\nFrom me\n>From you\n\n",
+        "\0\0\0\0", "From b \0\0\0\0\0\0\0\0", "\(start("k2"))\0\0\0torn",
+    ])
     func tornAppendIsTakenBack(_ part: String) throws {
         #expect(try deliver("Subject: 1\r\n\r\none\r\n", key: "k1") == nil)
         let before = try test.text("alice")
@@ -55,22 +71,69 @@ import Glibc
 
     @Test func sessionTakesTornAppendBack() throws {
         #expect(try deliver("one\r\n", key: "k1") == nil)
-        try tear("From b\nX-Delivery-Id: k2\nSubj", key: "k2")
+        try tear("\(Self.start("k2"))Subj", key: "k2")
         #expect(try test.mail.open(place).usage().messages == 1)
         #expect(!test.exists("alice.martlet-append"))
     }
 
-    @Test func othersMailBehindATornAppendStays() throws {
+    /// A program that doesn't know of the journal adds a message where ours broke off: as its own, behind an empty line or in
+    /// the middle of our last line.
+    @Test(arguments: [
+        "", "F", "From b Mon N", "\(start("k2"))", "\(start("k2"))\ntorn\n\n", "\(start("k2"))\ntorn\n",
+        "\(start("k2"))\nto",
+        "\(start("k2"))\nFrom", "\0\0\0\0", "\0\0\0\0\n\n", "From b Mon Nov 23 15:40:35 2026\n\0\0\0\0\0\0",
+        "From b \0\0\n",
+    ])
+    func othersMailBehindATornAppendStays(_ torn: String) throws {
         #expect(try deliver("one\r\n", key: "k1") == nil)
-        try tear("From b\nX-Delivery-Id: k2\n\ntorn\n\nFrom c\nSubject: other\n\nother\n\n", key: "k2")
+        let before = try test.text("alice")
+        try tear(torn, key: "k2")
+        try append(Self.other)
         #expect(try deliver("\r\nwhole\r\n", key: "k2", retry: true) == nil)
         let text = try test.text("alice")
-        #expect(text.contains("\nFrom c\nSubject: other\n\nother\n\n"))
-        #expect(text.contains("X-Delivery-Id: --\n"))
-        #expect(text.contains("X-Delivery-Id: k2\n") && text.hasSuffix("\nwhole\n\n"))
+        #expect(text.hasPrefix(before))
+        #expect(text.contains(Self.other))
+        #expect(text.components(ofKey: "k2") == 1)
+        #expect(text.hasSuffix("\nwhole\n\n"))
+        #expect(!test.exists("alice.martlet-append"))
     }
 
-    @Test(arguments: ["0 1 k1\n", "nonsense", ""]) func strangeJournalIsNotBelieved(_ journal: String) throws {
+    @Test(arguments: ["\(start("k2"))\nto", "\(start("k2"))\ntorn\n", "\0\0\0\0\0\0"])
+    func othersMailIsSeenBehindATornAppend(_ torn: String) throws {
+        try append("From a@example.net Mon Nov 23 10:00:00 2026\nSubject: first\n\nfirst\n\n")
+        try tear(torn, key: "k2")
+        try append(Self.other)
+        let folder = try test.mail.open(place).open(.inbox, readOnly: false)
+        let last = try #require(folder.uids.last)
+        #expect(try folder.text(last) == "Subject: other\r\n\r\nother\r\n")
+        #expect(try folder.text(1).hasPrefix("Subject: first\r\n\r\nfirst\r\n"))
+    }
+
+    /// Another program has put a new file into the mbox's place, with a part of a message of ours.
+    @Test func tornMessageInAnMboxWrittenAnewIsNotTakenForDelivered() throws {
+        #expect(try deliver("one\r\n", key: "k1") == nil)
+        try tear("\(Self.start("k2"))\ntorn", key: "k2")
+        let text = try test.text("alice")
+        try test.write(Self.other + text, to: "new")
+        try test.mail.directory.rename("new", to: "alice")
+        #expect(try deliver("\r\nwhole\r\n", key: "k2", retry: true) == nil)
+        let after = try test.text("alice")
+        #expect(after.hasPrefix(Self.other) && after.hasSuffix("\nwhole\n\n"))
+    }
+
+    /// As an older version wrote it, without the message's first lines.
+    @Test func olderJournalKeepsAllButTheKey() throws {
+        #expect(try deliver("one\r\n", key: "k1") == nil)
+        let before = try test.text("alice")
+        try tear("\(Self.start("k2"))\ntorn\n\n", key: "k2")
+        let inode = try test.mail.directory.status("alice").inode
+        try test.write("\(before.utf8.count) \(inode) k2\n", to: "alice.martlet-append")
+        #expect(try deliver("\r\nwhole\r\n", key: "k2", retry: true) == nil)
+        let after = try test.text("alice")
+        #expect(after.hasPrefix(before) && after.components(ofKey: "k2") == 1 && after.hasSuffix("\nwhole\n\n"))
+    }
+
+    @Test(arguments: ["0 1 k9\n", "nonsense", ""]) func strangeJournalIsNotBelieved(_ journal: String) throws {
         #expect(try deliver("one\r\n", key: "k1") == nil)
         let before = try test.text("alice")
         try test.write(journal, to: "alice.martlet-append")
@@ -127,14 +190,74 @@ import Glibc
         withExtendedLifetime(lock) {}
     }
 
+    private func setAge(ofLock seconds: Int) throws {
+        let file = try test.mail.directory.open("alice.lock", [.writing])
+        try file.setModified(time(nil) - seconds)
+    }
+
     @Test func lockOfADeadProgramIsRemoved() throws {
-        try test.write("\(getpid())\n", to: "alice.lock")
+        for text in ["\(getpid())\n", "\(getpid()):\(MaildirFileName.hostName)\n", "4194303\n"] {
+            try test.write(text, to: "alice.lock")
+            #expect(try deliver("one\r\n", key: "k1") == nil)
+            #expect(!test.exists("alice.lock"))
+        }
+    }
+
+    /// However old its lock file is.
+    @Test func lockOfALiveProgramStays() throws {
+        let program = getppid()
+        for text in ["\(program)\n", "\(program):\(MaildirFileName.hostName)\n"] {
+            try test.write(text, to: "alice.lock")
+            for age in [0, 301] {
+                try setAge(ofLock: age)
+                #expect(try deliver("two\r\n", key: "k2") == .busy)
+            }
+            #expect(test.exists("alice.lock"))
+        }
+        // Of before the machine was started: that program is another.
+        try setAge(ofLock: 100 * 365 * 86400)
+        #expect(try deliver("two\r\n", key: "k2") == nil)
+    }
+
+    /// Its process can't be asked after: only its age counts.
+    @Test(arguments: ["4194303:elsewhere.example.test\n", "\n", "mutt\n"])
+    func lockOfWhoKnowsWhomIsStaleInTime(_ text: String) throws {
+        try test.write(text, to: "alice.lock")
+        try setAge(ofLock: 290)
+        #expect(try deliver("one\r\n", key: "k1") == .busy)
+        try setAge(ofLock: 310)
         #expect(try deliver("one\r\n", key: "k1") == nil)
-        #expect(!test.exists("alice.lock"))
-        // Of process 1, which is alive.
-        try test.write("1\n", to: "alice.lock")
-        for _ in 0..<2 { #expect(try deliver("two\r\n", key: "k2") == .busy) }
-        #expect(test.exists("alice.lock"))
+    }
+
+    @Test func lockOfSomebodyElseOutlivesOurs() throws {
+        do {
+            let lock = try MboxLock.acquire("alice", in: test.mail.directory)
+            #expect(lock.isHeld)
+            try test.mail.directory.remove("alice.lock")
+            try test.write("1\n", to: "alice.lock")
+            #expect(!lock.isHeld)
+        }
+        #expect(try test.text("alice.lock") == "1\n")
+    }
+
+    /// Programs that judge by its age see that it's held.
+    @Test func lockIsRefreshedWhileItIsHeld() throws {
+        let now = NIOLockedValueBox<Int64>(1_800_000_000)
+        let disk = MailboxDisk(
+            KernelFileSystem(),
+            process: 1,
+            microseconds: { now.withLockedValue { $0 } * 1_000_000 },
+            uptime: { 0 }
+        )
+        let directory = try DirectoryAccess(test.path, on: disk)
+        let lock = try MboxLock.acquire("alice", in: directory)
+        try setAge(ofLock: 1000)
+        let old = try directory.status("alice.lock").modified
+        lock.refresh()
+        #expect(try directory.status("alice.lock").modified == old)
+        now.withLockedValue { $0 += 60 }
+        lock.refresh()
+        #expect(try directory.status("alice.lock").modified == 1_800_000_060)
     }
 
     @Test func uidsOutliveExpunge() throws {
@@ -147,5 +270,12 @@ import Glibc
         #expect(again.uids == [1, 3] && again.uidValidity == folder.uidValidity)
         #expect(again.message(3)?.flags == .flagged)
         #expect(try again.text(3).contains("Subject: 3\r\n"))
+    }
+}
+
+extension String {
+    /// How many messages in an mbox have a key.
+    fileprivate func components(ofKey key: String) -> Int {
+        split(separator: "\n").count { $0 == "X-Delivery-Id: \(key)" }
     }
 }

@@ -35,6 +35,31 @@ struct Pair {
     }
 }
 
+/// The last eighth doesn't wait for the peer.
+private func send(_ total: Int, on connection: Connection) async {
+    let chunk = ByteBuffer(repeating: 7, count: 64 * 1024)
+    let count = total / chunk.readableBytes
+    for number in 0..<count {
+        connection.write(chunk)
+        guard number < count - count / 8 else {
+            connection.flushSoon()
+            continue
+        }
+        do { try await connection.flush() } catch { return }
+    }
+}
+
+/// Counts all octets up to the end, with a rest after each piece.
+private func readSlowly(_ connection: Connection) async throws -> Int {
+    var count = 0
+    while try await connection.receive() {
+        count += connection.input.readableBytes
+        connection.input.clear()
+        await connection.eventLoop.pause(.milliseconds(2))
+    }
+    return count
+}
+
 @Suite struct ConnectionTests {
     @Test func linesComeWithoutTheirEnds() async throws {
         let lines = try await Pair.run { connection in
@@ -147,6 +172,86 @@ struct Pair {
             return count
         }
         #expect(received == total)
+    }
+
+    /// A peer that half-closes behind its last request and takes its time to read gets all of the answer.
+    @Test func slowReaderThatHasClosedItsSideGetsEverything() async throws {
+        let total = 8 * 1024 * 1024
+        let received = try await Pair.run { connection in
+            while let more = try? await connection.receive(), more { connection.input.clear() }
+            await send(total, on: connection)
+        } client: { connection in
+            connection.write("all of it\n")
+            try await connection.flush()
+            connection.endOutput()
+            return try await readSlowly(connection)
+        }
+        #expect(received == total)
+    }
+
+    /// Longer than a closed connection lingers.
+    @Test(.timeLimit(.minutes(1))) func slowReaderGetsEverythingBehindQuit() async throws {
+        let total = 8 * 1024 * 1024
+        let received = try await Pair.run { connection in
+            connection.write([UInt8](repeating: 7, count: total))
+            connection.flushSoon()
+        } client: { connection in
+            await connection.eventLoop.pause(.seconds(3))
+            return try await readSlowly(connection)
+        }
+        #expect(received == total)
+    }
+
+    @Test func relayEndsWhenTheSlowerSideHasEverything() async throws {
+        let total = 8 * 1024 * 1024
+        let received = try await Pair.run { connection in
+            let path = "/tmp/martlet-relay-\(UInt64.random(in: 0 ... .max)).sock"
+            defer { unlink(path) }
+            guard let socket = try? UnixSocket.listen(path) else { return }
+            let far = Listener(group: connection.eventLoop)
+            try? await far.accept(on: socket) { other in
+                while let more = try? await other.receive(), more { other.input.clear() }
+                await send(total, on: other)
+            }
+            guard let other = try? await Connection.connect(unix: path, on: connection.eventLoop) else { return }
+            await connection.relay(to: other)
+            await far.shutDown(grace: .seconds(1))
+        } client: { connection in
+            connection.write("all of it\n")
+            try await connection.flush()
+            connection.endOutput()
+            return try await readSlowly(connection)
+        }
+        #expect(received == total)
+    }
+
+    /// It has its place until then, and no longer.
+    @Test func peerThatReadsNothingIsNotWaitedForForLong() async throws {
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let socket = try InternetSocket.listen(try SocketAddress(ipAddress: "127.0.0.1", port: 0))
+        let address = try SocketAddress(ipAddress: "127.0.0.1", port: try #require(InternetSocket.port(of: socket)))
+        let listener = Listener(group: loop)
+        let over = loop.makePromise(of: Void.self)
+        try await listener.accept(on: socket) { connection in
+            connection.drainTime = .milliseconds(100)
+            connection.write([UInt8](repeating: 0x61, count: 32 * 1024 * 1024))
+            connection.flushSoon()
+            connection.channel.closeFuture.cascade(to: over)
+        }
+        let counts = try await Task(executorPreference: LoopExecutor.of(loop)) {
+            let connection = try await Connection.connect(to: address, on: loop, timeout: .seconds(5))
+            // Takes some, but not all.
+            _ = try await connection.receive()
+            await loop.pause(.milliseconds(30))
+            let during = listener.count
+            try await over.futureResult.get()
+            await loop.pause(.milliseconds(30))
+            let after = listener.count
+            connection.close()
+            return [during, after]
+        }.value
+        #expect(counts == [1, 0])
+        await listener.shutDown(grace: .seconds(1))
     }
 
     @Test func relayPassesBothWays() async throws {

@@ -73,6 +73,57 @@ import Glibc
         #expect(answer == "echo mine")
     }
 
+    /// The end of the client's TLS (close_notify) is the end of what it sends, not of what it's sent.
+    @Test func whatWasAskedIsAnsweredAfterThePeersEnd() async throws {
+        let server = try #require(Self.server)
+        let client = try TLSContext(clientVerifying: false)
+        let answers = try await Pair.run { connection in
+            do { try await connection.startTLS(server: server, reply: nil) } catch { return }
+            while let line = try? await connection.readLine(maximum: 100) {
+                await connection.eventLoop.pause(.milliseconds(30))
+                connection.write("echo ")
+                connection.write(line)
+                connection.write("\n")
+                do { try await connection.flush() } catch { return }
+            }
+            connection.write("bye\n")
+        } client: { connection in
+            try await connection.startTLS(client: client, serverName: nil)
+            connection.write("one\ntwo\n")
+            try await connection.flush()
+            connection.endOutput()
+            var answers: [String] = []
+            while let line = try await connection.readLine(maximum: 100) { answers.append(String(buffer: line)) }
+            return answers
+        }
+        #expect(answers == ["echo one", "echo two", "bye"])
+    }
+
+    @Test func slowReaderWhoseSideHasEndedGetsEverything() async throws {
+        let server = try #require(Self.server)
+        let client = try TLSContext(clientVerifying: false)
+        let total = 8 * 1024 * 1024
+        let received = try await Pair.run { connection in
+            do { try await connection.startTLS(server: server, reply: nil) } catch { return }
+            while let more = try? await connection.receive(), more { connection.input.clear() }
+            for _ in 0..<(total / 65536) {
+                connection.write([UInt8](repeating: 0x61, count: 65536))
+                do { try await connection.flush() } catch { return }
+            }
+        } client: { connection in
+            try await connection.startTLS(client: client, serverName: nil)
+            connection.endOutput()
+            var count = 0
+            while try await connection.receive() {
+                count += connection.input.readableBytes
+                connection.input.clear()
+                await connection.eventLoop.pause(.milliseconds(2))
+            }
+            return count
+        }
+        #expect(received == total)
+    }
+
     @Test func selfSignedCertificateIsRefusedWhereItIsVerified() async throws {
         let server = try #require(Self.server)
         let client = try TLSContext(clientVerifying: true)

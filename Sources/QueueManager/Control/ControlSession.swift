@@ -154,7 +154,7 @@ struct ControlSession {
                 if connection.hasOutput { try await connection.flush() }
             }
             // Mail comes in on the same loop.
-            await Task.yield()
+            await connection.eventLoop.letOthersGo()
         }
         connection.write(Frame.ok(tag: tag, [.init("count", String(count))]))
     }

@@ -66,6 +66,8 @@ final class HTTPSSession: @unchecked Sendable {
         watchForSilence()
         do {
             while try await connection.receive() { connection.input.clear() }
+            // What the client asked for before it closed its side is answered still.
+            await finish(false)
         } catch .shuttingDown {
             await finish(isHTTP2)
         } catch .timedOut {

@@ -80,7 +80,7 @@ struct PrimarySession {
                 return outcome
             }
             // Others have their turn on the event loop, however fast the primary is.
-            await Task.yield()
+            await connection.eventLoop.letOthersGo()
         }
     }
 

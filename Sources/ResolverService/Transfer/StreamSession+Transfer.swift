@@ -1,5 +1,6 @@
 import DNS
 import NIOCore
+import Network
 import ZoneTransfer
 
 extension StreamSession {
@@ -13,7 +14,7 @@ extension StreamSession {
                 // Who takes a little now and then holds a place that others want.
                 guard .now() < deadline else { return abandon() }
                 // Others have their turn on the event loop, however fast the client is.
-                await Task.yield()
+                await connection.eventLoop.letOthersGo()
             }
         } catch {
             // An end without the last SOA record tells the client that this is not all.
