@@ -25,6 +25,11 @@ extension DMARCAggregateReport {
         } catch {
             throw .packing(error)
         }
+        try self.init(document: document)
+    }
+
+    /// Reads a report that is unpacked.
+    init(document: [UInt8]) throws(DMARCReportError) {
         self.init()
         var hasMetadata = false
         var hasPolicy = false

@@ -50,14 +50,28 @@ package enum Gzip {
     ///
     /// - Parameter most: the most octets to unpack.
     package static func unpacked(_ octets: [UInt8], most: Int) throws(GzipError) -> [UInt8] {
-        if octets.starts(with: [0x1F, 0x8B]) { return try inflated(octets[...], windowBits: 15 + 16, most: most) }
-        if octets.starts(with: [0x50, 0x4B, 3, 4]) { return try firstFile(octets, most: most) }
-        guard octets.count <= most else { throw .tooLong }
-        return octets
+        var left = most
+        return try unpacked(octets, left: &left)
+    }
+
+    /// The same for one of several that share what may be unpacked.
+    ///
+    /// - Parameter left: the most octets to unpack; those that were are taken off, also where it fails.
+    static func unpacked(_ octets: [UInt8], left: inout Int) throws(GzipError) -> [UInt8] {
+        if octets.starts(with: [0x1F, 0x8B]) { return try inflated(octets[...], windowBits: 15 + 16, left: &left) }
+        if octets.starts(with: [0x50, 0x4B, 3, 4]) { return try firstFile(octets, left: &left) }
+        return try taken(octets[...], left: &left)
+    }
+
+    /// Octets that are as they are.
+    private static func taken(_ octets: ArraySlice<UInt8>, left: inout Int) throws(GzipError) -> [UInt8] {
+        guard octets.count <= left else { throw .tooLong }
+        left -= octets.count
+        return Array(octets)
     }
 
     /// The first file of a ZIP archive, stored or deflated.
-    private static func firstFile(_ octets: [UInt8], most: Int) throws(GzipError) -> [UInt8] {
+    private static func firstFile(_ octets: [UInt8], left: inout Int) throws(GzipError) -> [UInt8] {
         guard octets.count >= 30 else { throw .malformed }
         let number = { (at: Int) in Int(octets[at]) | Int(octets[at + 1]) << 8 }
         let start = 30 + number(26) + number(28)
@@ -66,9 +80,8 @@ package enum Gzip {
         case 0:
             let size = number(18) | number(20) << 16
             guard size <= octets.count - start else { throw .malformed }
-            guard size <= most else { throw .tooLong }
-            return Array(octets[start..<(start + size)])
-        case 8: return try inflated(octets[start...], windowBits: -15, most: most)
+            return try taken(octets[start..<(start + size)], left: &left)
+        case 8: return try inflated(octets[start...], windowBits: -15, left: &left)
         default: throw .malformed
         }
     }
@@ -76,7 +89,7 @@ package enum Gzip {
     private static func inflated(
         _ octets: ArraySlice<UInt8>,
         windowBits: CInt,
-        most: Int
+        left: inout Int
     ) throws(GzipError) -> [UInt8] {
         let stream = newStream()
         defer { stream.deallocate() }
@@ -84,7 +97,9 @@ package enum Gzip {
             throw .malformed
         }
         defer { inflateEnd(stream) }
+        let most = left
         var result: [UInt8] = []
+        defer { left -= min(most, result.count) }
         var input = Array(octets)
         guard input.count <= 1 << 30 else { throw .tooLong }
         let status = input.withUnsafeMutableBufferPointer { input in

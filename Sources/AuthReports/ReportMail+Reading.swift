@@ -19,8 +19,10 @@ extension ReportMail {
 
     private static func isDocument(_ octets: ArraySlice<UInt8>) -> Bool {
         if isPacked(octets) { return true }
-        let start = octets.starts(with: [0xEF, 0xBB, 0xBF]) ? octets.dropFirst(3) : octets
-        let first = start.first { !ASCII.isWhitespace($0) }
+        // Of UTF-16, which XML may be in, without its zeros.
+        let marks: [[UInt8]] = [[0xEF, 0xBB, 0xBF], [0xFE, 0xFF], [0xFF, 0xFE]]
+        let start = marks.first { octets.starts(with: $0) }.map { octets.dropFirst($0.count) } ?? octets
+        let first = start.first { !ASCII.isWhitespace($0) && $0 != 0 }
         return first == UInt8(ascii: "<") || first == UInt8(ascii: "{")
     }
 
@@ -65,16 +67,27 @@ extension ReportMail {
 extension ReportMail {
     /// The first report among the documents of what arrived.
     ///
+    /// - Parameter most: octets that are unpacked of all documents together, so that many which grow when they are cost no
+    ///   more than one.
     /// - Throws: what was wrong with the first document; the last parameter where there is none.
     fileprivate static func report<Report, Failure: Error>(
         in octets: [UInt8],
         most: Int,
         reading: ([UInt8]) throws(Failure) -> Report,
+        packing: (GzipError) -> Failure,
         orElse missing: Failure
     ) throws(Failure) -> Report {
         var failure: Failure?
-        for document in documents(octets, most: mostOctets(ofReport: most)) {
-            do throws(Failure) { return try reading(document) } catch { failure = failure ?? error }
+        var left = most
+        for document in documents(octets, most: mostOctets(ofReport: most)) where left > 0 {
+            let unpacked: [UInt8]
+            do throws(GzipError) {
+                unpacked = try Gzip.unpacked(document, left: &left)
+            } catch {
+                failure = failure ?? packing(error)
+                continue
+            }
+            do throws(Failure) { return try reading(unpacked) } catch { failure = failure ?? error }
         }
         throw failure ?? missing
     }
@@ -86,7 +99,8 @@ extension DMARCAggregateReport {
         self = try ReportMail.report(
             in: octets,
             most: Self.maximumOctets,
-            reading: { document throws(DMARCReportError) in try Self(reading: document) },
+            reading: { document throws(DMARCReportError) in try Self(document: document) },
+            packing: { .packing($0) },
             orElse: .notAReport
         )
     }
@@ -98,7 +112,8 @@ extension TLSReport {
         self = try ReportMail.report(
             in: octets,
             most: Self.maximumOctets,
-            reading: { document throws(TLSReportError) in try Self(reading: document) },
+            reading: { document throws(TLSReportError) in try Self(document: document) },
+            packing: { .packing($0) },
             orElse: .notAReport
         )
     }

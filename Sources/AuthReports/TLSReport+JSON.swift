@@ -39,6 +39,11 @@ extension TLSReport {
         } catch {
             throw .packing(error)
         }
+        try self.init(document: document)
+    }
+
+    /// Reads a report that is unpacked.
+    init(document: [UInt8]) throws(TLSReportError) {
         // JSON is UTF-8 (RFC 8259 §8.1) without NULs: what looks like UTF-16 would be read as that, and pass the limits by.
         guard !document.contains(0) else { throw .json(.malformed) }
         guard Self.isWithinLimits(document) else { throw .json(.tooLarge) }

@@ -94,19 +94,20 @@ extension ResponseWriter {
         space()
         string(content.transferEncoding.flatMap { $0.isEmpty ? nil : $0 } ?? Array("7bit".utf8))
         raw(" \(part.body.count)")
-        if part.isEmbeddedMessage, let message = part.children.first, let envelope = message.envelope {
+        if !ASCII.equal(content.type.value, "message/rfc822") {
+            // To IMAP4rev1 message/global is a type as any other (RFC 9755 §6).
+            if content.isText || content.isMultipart { raw(" \(part.lines)") }
+        } else if part.isEmbeddedMessage, let message = part.children.first, let envelope = message.envelope {
             space()
             self.envelope(envelope)
             space()
             structure(message, isExtended: isExtended)
             raw(" \(part.lines)")
-        } else if content.isMessage {
+        } else {
             // It was not parsed: an empty envelope and body keep to the grammar.
             raw(
                 " (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) (\"text\" \"plain\" NIL NIL NIL \"7bit\" 0 0) \(part.lines)"
             )
-        } else if content.isText || content.isMultipart {
-            raw(" \(part.lines)")
         }
     }
 

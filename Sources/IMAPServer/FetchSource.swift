@@ -10,7 +10,8 @@ struct FetchSource {
     private let folder: any MailFolder
     private(set) var reader: MessageReader?
     private(set) var structure: MessagePart?
-    private var headerOctets: [UInt8]?
+    /// The message's own.
+    private var knownHeader: (end: Int, octets: [UInt8])?
 
     init(_ message: StoredMessage, flags: [Flag], folder: any MailFolder, structure: MessagePart?) {
         self.message = message
@@ -33,7 +34,7 @@ struct FetchSource {
         case .size: writer.raw("RFC822.SIZE \(try octets())")
         case .envelope:
             writer.raw("ENVELOPE ")
-            writer.envelope(EnvelopeFields(HeaderBlock(try header())))
+            writer.envelope(EnvelopeFields(HeaderBlock(try header().octets)))
         case .body, .bodyStructure:
             writer.raw(item == .body ? "BODY " : "BODYSTRUCTURE ")
             writer.structure(try parts(), isExtended: item == .bodyStructure)
@@ -114,12 +115,12 @@ struct FetchSource {
         let reader = try opened()
         switch text {
         case .content: return .range(0..<reader.octets)
-        case .header: return .range(0..<(try MessageContent.headerEnd(reader)))
-        case .text: return .range(try MessageContent.headerEnd(reader)..<reader.octets)
+        case .header: return .range(0..<(try header().end))
+        case .text: return .range(try header().end..<reader.octets)
         case .headerFields(let names):
-            return .octets(MessageContent.fields(try header(), named: names, excluded: false))
+            return .octets(MessageContent.fields(try header().octets, named: names, excluded: false))
         case .headerFieldsNot(let names):
-            return .octets(MessageContent.fields(try header(), named: names, excluded: true))
+            return .octets(MessageContent.fields(try header().octets, named: names, excluded: true))
         case .mime: return nil
         }
     }
@@ -136,11 +137,16 @@ struct FetchSource {
         return opened
     }
 
-    private mutating func header() throws(MailboxError) -> [UInt8] {
-        if let headerOctets { return headerOctets }
+    private mutating func header() throws(MailboxError) -> (end: Int, octets: [UInt8]) {
+        if let knownHeader { return knownHeader }
         let reader = try opened()
-        let header = try MessageContent.header(reader, in: 0..<reader.octets)
-        headerOctets = header
+        let header =
+            if let range = structure?.header {
+                (end: range.upperBound, octets: try MessageContent.header(reader, in: range))
+            } else {
+                try MessageContent.header(reader)
+            }
+        knownHeader = header
         return header
     }
 

@@ -42,56 +42,31 @@ enum MessageContent {
         return parser.finish()
     }
 
-    /// The octets of a header from its start, with the empty line; cut at the limit.
+    /// The octets of a header whose place is known, with the empty line; cut at the limit.
     static func header(_ reader: MessageReader, in range: Range<Int>) throws(MailboxError) -> [UInt8] {
         let limit = min(range.count, maximumHeader)
         var octets: [UInt8] = []
         while octets.count < limit {
-            let count = min(octets.isEmpty ? 4096 : chunk, limit - octets.count)
-            let piece = try reader.read(at: range.lowerBound + octets.count, count: count)
+            let piece = try reader.read(at: range.lowerBound + octets.count, count: min(chunk, limit - octets.count))
             guard piece.readableBytes > 0 else { break }
-            let before = max(0, octets.count - 3)
             octets.append(contentsOf: piece.readableBytesView)
-            if let end = end(of: octets, from: before) { return Array(octets[..<end]) }
         }
         return octets
     }
 
-    /// Where the empty line ends that ends the header.
-    static func end(of octets: [UInt8], from start: Int) -> Int? {
-        if octets.starts(with: [ASCII.carriageReturn, ASCII.lineFeed]) { return 2 }
-        var index = start
-        while index + 3 < octets.count {
-            if octets[index] == ASCII.carriageReturn, octets[index + 1] == ASCII.lineFeed,
-                octets[index + 2] == ASCII.carriageReturn, octets[index + 3] == ASCII.lineFeed
-            {
-                return index + 4
-            }
-            index += 1
-        }
-        return nil
-    }
-
-    /// Where the message's header ends, however long it is.
-    static func headerEnd(_ reader: MessageReader) throws(MailboxError) -> Int {
-        var tail: [UInt8] = []
+    /// The message's own header: where it ends, however long it is, and its octets, cut at the limit.
+    static func header(_ reader: MessageReader) throws(MailboxError) -> (end: Int, octets: [UInt8]) {
+        var finder = HeaderFinder()
         var offset = 0
-        while offset < reader.octets {
+        while finder.header == nil, offset < reader.octets {
             let piece = try reader.read(at: offset, count: offset == 0 ? 4096 : chunk)
             guard piece.readableBytes > 0 else { break }
-            let octets = tail + piece.readableBytesView
-            let start = offset - tail.count
-            if start > 0 || octets.first != ASCII.carriageReturn {
-                if let end = end(of: start == 0 ? octets : [0] + octets, from: 0) {
-                    return start == 0 ? end : start + end - 1
-                }
-            } else if let end = end(of: octets, from: 0) {
-                return end
-            }
+            finder.feed(piece)
             offset += piece.readableBytes
-            tail = octets.suffix(3)
         }
-        return reader.octets
+        if finder.header == nil { finder.finish() }
+        let header = finder.header ?? (0, [])
+        return header.octets.count == header.end ? header : (header.end, try Self.header(reader, in: 0..<header.end))
     }
 
     /// Fields of a header by their names, with the empty line (RFC 3501 §6.4.5).

@@ -25,7 +25,7 @@ struct SearchCandidate {
     mutating func headerBlock() throws(MailboxError) -> HeaderBlock {
         if let header { return header }
         let reader = try folder.open(message.uid)
-        let block = HeaderBlock(try MessageContent.header(reader, in: 0..<reader.octets))
+        let block = HeaderBlock(try MessageContent.header(reader).octets)
         header = block
         return block
     }
@@ -128,7 +128,7 @@ struct MessageSearch: Sendable {
             let values = try candidate.headerBlock().all(name)
             let wanted = TextMatcher.fold(text)
             return values.contains {
-                TextMatcher.contains(TextMatcher.fold(Charset.guess(EncodedWords.decode($0))), wanted)
+                TextMatcher.contains(TextMatcher.fold(EncodedWords.decode($0)), wanted)
             }
         case .body(let text): return try TextSearch(text).matches(candidate, includingHeader: false)
         case .text(let text): return try TextSearch(text).matches(candidate, includingHeader: true)

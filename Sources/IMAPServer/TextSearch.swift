@@ -63,7 +63,7 @@ struct TextSearch {
     private func header(_ reader: MessageReader, _ range: Range<Int>) throws(MailboxError) -> Bool {
         let block = HeaderBlock(try MessageContent.header(reader, in: range))
         return block.fields.contains { field in
-            let value = Charset.guess(EncodedWords.decode(block.value(of: field)))
+            let value = EncodedWords.decode(block.value(of: field))
             let text = block.name(of: field) + [UInt8(ascii: ":"), ASCII.space] + value
             return TextMatcher.contains(TextMatcher.fold(Array(text)), wanted)
         }

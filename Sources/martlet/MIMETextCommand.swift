@@ -58,6 +58,8 @@ private struct MIMETextReader {
         numbering.take(event)
         switch event {
         case .partBegin:
+            // What came before the first part was so long that it was shown, and ends here.
+            if text != nil { end() }
             // What had a header turned out to hold parts.
             text = nil
             unread = nil

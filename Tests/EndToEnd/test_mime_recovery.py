@@ -195,6 +195,37 @@ def test_nothing_readable_is_lost_in_search(client):
     assert ok(client.search(None, "BODY", '"only words"')) == [b" ".join(b"%d" % n for n in range(1, len(UNREADABLE) + 1))]
 
 
+def test_octets_beside_encoded_words(client):
+    """Octets that no encoded word holds are guessed apart from what they hold."""
+    message = b"Subject: caf\xe9 =?utf-8?q?na=C3=AFve?=\r\n" + f"{START}\r\nx\r\n".encode()
+    assert "Subject: café naïve\n" in mime("text", message)
+    assert "Subject: café naïve\n" in mime("headers", message)
+    append(client, message)
+    client.literal = "café naïve".encode()
+    assert ok(client.search("UTF-8", "SUBJECT")) == [b"1"]
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["plain", "json"])
+def test_a_long_text_before_the_first_part(options):
+    """What comes before the first part is text where it is long, and ends before that part."""
+    message = f"{MIXED}{'words ' * 20_000}end\r\n--b\r\n\r\npart\r\n--b--\r\n"
+    shown = mime("text", message, *options)
+    if options:
+        assert [text["text"].split()[-1] for text in json.loads(shown)["texts"]] == ["end", "part"]
+    else:
+        assert shown.splitlines()[-2:] == ["words " * 20_000 + "end", "part"]
+
+
+def test_headers_end_in_one_place(client):
+    """A message that begins with text has no header, whatever is asked for."""
+    message = "Hello Ann,\r\n\r\nSubject: no field\r\n\r\nBye\r\n"
+    append(client, message)
+    assert fetch(client, 1, "(BODY.PEEK[TEXT])").count(message.encode()) == 1
+    assert b"BODY[HEADER] {0}" in fetch(client, 1, "(BODY.PEEK[HEADER])")
+    assert b"Subject" not in fetch(client, 1, "(ENVELOPE)")
+    assert f'"7bit" {len(message)} '.encode() in fetch(client, 1, "(BODY)")
+
+
 def test_base64_ends_at_its_padding(client):
     message = f"{START}Content-Transfer-Encoding: base64\r\n\r\nSGVsbG8uCg== ignored\r\naWdub3JlZA==\r\n"
     assert mime("extract", message, "--part", "1") == "Hello.\n"

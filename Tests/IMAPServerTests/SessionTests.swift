@@ -179,6 +179,40 @@ private func append(_ client: TestClient, _ text: String = message, to folder: S
         }
     }
 
+    /// One rule says where the header ends, whichever item is asked for first.
+    @Test(
+        arguments: [
+            ("Hello Ann,\r\n\r\nSubject: no field\r\n\r\nBye\r\n", 0, nil),
+            ("Hello Ann, how are you?\r\n", 0, nil),
+            ("One line.\r\nSubject: more\r\nwith junk\r\n\r\nx\r\n", 39, "more"),
+            ("\r\nbody\r\n", 2, nil), ("Subject: all\r\n", 14, "all"),
+            ("From a@b Thu Jan  1 00:00:00 2026\r\nSubject: mbox\r\n\r\nbody\r\n", 52, "mbox"),
+            ("X: \(String(repeating: "x ", count: 3000))\r\nSubject: end\r\n\r\nbody\r\n", 6021, "end"),
+        ] as [(String, Int, String?)]
+    ) func headersEndInOnePlace(message: String, end: Int, subject: String?) async throws {
+        let whole = message.utf8.count
+        try await TestSystem.run { system in
+            let client = try await system.client()
+            try await client.append(Array(message.utf8))
+            for isStructureKnown in [false, true] {
+                _ = try await client.command("SELECT INBOX")
+                if isStructureKnown {
+                    let structure = try await client.command("FETCH 1 BODY")[0]
+                    #expect(structure.contains("\"7bit\" \(whole - end) "), "\(structure)")
+                }
+                let header = try await client.command("FETCH 1 BODY.PEEK[HEADER]")[0]
+                #expect(header == "* 1 FETCH (BODY[HEADER] {\(end)}")
+                let text = try await client.command("FETCH 1 BODY.PEEK[TEXT]")[0]
+                #expect(text == "* 1 FETCH (BODY[TEXT] {\(whole - end)}")
+                let envelope = try await client.command("FETCH 1 ENVELOPE")[0]
+                #expect(envelope.hasPrefix("* 1 FETCH (ENVELOPE (NIL NIL NIL") == (subject == nil), "\(envelope)")
+                #expect(envelope.contains("\(subject ?? "NIL")\" NIL") == (subject != nil), "\(envelope)")
+                let found = try await client.command("SEARCH HEADER SUBJECT \"\(subject ?? "")\"")[0]
+                #expect(found == (subject == nil ? "* SEARCH" : "* SEARCH 1"))
+            }
+        }
+    }
+
     /// ENVELOPE reads addresses by the rules of recovery.
     @Test func envelopesOfBrokenAddresses() async throws {
         try await TestSystem.run { system in

@@ -70,6 +70,32 @@ private func written(_ write: (inout ResponseWriter) -> Void) -> String {
         )
     }
 
+    /// The form of a message with its envelope is message/rfc822's alone (RFC 3501 §9, media-message).
+    @Test func structuresOfAttachedMessages() {
+        func structure(_ type: String, _ encoding: String, isExtended: Bool) -> String {
+            var parser = StructureParser()
+            let fields = "Content-Type: \(type)\r\nContent-Transfer-Encoding: \(encoding)\r\n\r\n"
+            parser.feed(ByteBuffer(string: "\(fields)Subject: x\r\n\r\nhello\r\n"))
+            let part = parser.finish()
+            return written { $0.structure(part, isExtended: isExtended) }
+        }
+        let inner = "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 7 1)"
+        let envelope = "(NIL \"x\" \(String(repeating: "NIL ", count: 7))NIL)"
+        #expect(
+            structure("message/rfc822", "8bit", isExtended: false)
+                == "(\"message\" \"rfc822\" NIL NIL NIL \"8bit\" 21 \(envelope) \(inner) 3)"
+        )
+        for encoding in ["8bit", "base64"] {
+            let start = "(\"message\" \"global\" NIL NIL NIL \"\(encoding)\" 21"
+            #expect(structure("message/global", encoding, isExtended: false) == "\(start))")
+            #expect(structure("message/global", encoding, isExtended: true) == "\(start) NIL NIL NIL NIL)")
+        }
+        #expect(
+            structure("message/partial", "7bit", isExtended: false)
+                == "(\"message\" \"partial\" NIL NIL NIL \"7bit\" 21)"
+        )
+    }
+
     /// RFC 3501 §9: literals have no NUL.
     @Test func noNULInLiterals() {
         var writer = ResponseWriter()

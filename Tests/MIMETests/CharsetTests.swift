@@ -110,6 +110,16 @@ private func text(_ octets: some Collection<UInt8>) -> String { String(decoding:
         #expect(EncodedWords.text(Array("für =?utf-8?q?=C3=A4?=".utf8)) == "für ä")
     }
 
+    /// What no encoded word holds is guessed apart from what they hold.
+    @Test func rawOctetsBesideEncodedWordsAreGuessed() {
+        let word = Array("=?utf-8?q?=C3=A4=E2=82=AC?=".utf8)
+        #expect(EncodedWords.text([0xFC, 0x20] + word + [0x20, 0xE9]) == "ü ä€ é")
+        #expect(EncodedWords.text(Array("€ ".utf8) + word + [0x20, 0x78, 0xE9]) == "€ ä€ xé")
+        #expect(EncodedWords.text(word + [0x20] + word + [0xFF, 0x20] + word) == "ä€ä€ÿ ä€")
+        #expect(EncodedWords.text([0xFC] + Array("=?x-none?q?=C3?=?".utf8)) == "ü=?x-none?q?=C3?=?")
+        #expect(text(EncodedWords.decode([0xFC])) == "ü")
+    }
+
     @Test func manyStartsTakeLinearTime() {
         for start in ["=?", "=?a?q?", "=?utf-8?q?x", "=?utf-8?q?x ?"] {
             let field = Array(String(repeating: start, count: 50_000 / start.utf8.count).utf8)

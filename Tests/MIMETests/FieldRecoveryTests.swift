@@ -66,6 +66,14 @@ private func tree(_ message: String) -> MessagePart {
             ("multipart/mixed; boundary=a=b?c:d/e", ["boundary=a=b?c:d/e"]),
             ("multipart/mixed; boundary=\"b", ["boundary=b"]),
             ("multipart/mixed (boundary=x) boundary=b", ["boundary=b"]),
+            ("application/pdf; name=My file size=3; charset=utf-8", ["name=My file", "size=3", "charset=utf-8"]),
+            ("application/pdf; name=a.pdf type=b.pdf", ["name=a.pdf", "type=b.pdf"]),
+            ("application/pdf; name=My file type=\"b.pdf\"", ["name=My file", "type=b.pdf"]),
+            ("multipart/mixed; name=x boundary=b.pdf", ["name=x", "boundary=b.pdf"]),
+            ("application/pdf; name=a size=3 filename=c.pdf", ["name=a", "size=3", "filename=c.pdf"]),
+            ("application/pdf; name=a type=b.pdf charset = x", ["name=a type=b.pdf", "charset=x"]),
+            ("text/plain; name=\"a.pdf; charset=utf-8", ["name=a.pdf", "charset=utf-8"]),
+            ("text/plain; x=\"; y=\\\"; boundary=\"b; z=1", ["x=; y=\"; boundary=", "z=1"]),
             ("charset=utf-8", ["charset=utf-8"]), ("text; charset=utf-8", ["charset=utf-8"]),
             ("text/plain; title=a b=c; charset=utf-8", ["title=a b=c", "charset=utf-8"]),
         ] as [(String, [String])]
@@ -94,7 +102,12 @@ private func tree(_ message: String) -> MessagePart {
             ("a [draft] <2>.pdf", "a [draft] <2>.pdf"), ("a, b.pdf", "a, b.pdf"), ("a\n b.pdf", "a b.pdf"),
             ("\"Garden (plan 4).pdf\"", "Garden (plan 4).pdf"), ("\"The \"best\" plan.pdf\"", "The \"best\" plan.pdf"),
             ("\"a\\\"b.pdf\"", "a\"b.pdf"), ("\"a.pdf\" size=3", "a.pdf"), ("\"a.pdf\"", "a.pdf"),
-            ("a.pdf size=3", "a.pdf"), ("x (1) (2).tar.gz", "x (1) (2).tar.gz"), ("((.pdf", "((.pdf"), ("\"\"", ""),
+            ("a.pdf size=3", "a.pdf"), ("My file type=A4.pdf", "My file type=A4.pdf"),
+            ("My paper size = A4 (2).pdf", "My paper size = A4 (2).pdf"), ("size=A4.pdf", "size=A4.pdf"),
+            ("a=b c=d.pdf", "a=b c=d.pdf"), ("x type=a size=b.pdf", "x type=a size=b.pdf"),
+            ("\"My file.pdf", "My file.pdf"),
+            ("=?utf-8?q?a;b.pdf?=", "a;b.pdf"), ("=?utf-8?b?YSA=?= =?utf-8?b?Yi5wZGY=?=", "a b.pdf"),
+            ("x (1) (2).tar.gz", "x (1) (2).tar.gz"), ("((.pdf", "((.pdf"), ("\"\"", ""),
         ]
     )
     func fileNames(value: String, name: String) {

@@ -112,6 +112,64 @@ private func octets(_ lines: [String]) -> [UInt8] { Array((lines.joined(separato
         #expect(DeliveryReport(reading: try report.written()) == report)
     }
 
+    private static let everyField = [
+        "X-Before: 1", "Remote-MTA: dns; mx.other", "Final-Recipient: rfc822; a@x", "Action: failed", "Status: 5.1.1",
+        "Diagnostic-Code: smtp; 550 no", "Last-Attempt-Date: Thu, 1 Jan 2026 00:00:00 +0000",
+    ]
+
+    /// Fields before the one that names the recipient are the recipient's, and an empty line anywhere takes none away.
+    @Test(arguments: 1..<everyField.count) func noFieldOfARecipientIsLost(emptyLine: Int) throws {
+        var lines = Self.everyField
+        let whole = try #require(DeliveryReport(reading: octets(["Reporting-MTA: dns; mx.example", ""] + lines)))
+        #expect(whole.recipients.count == 1 && whole.recipients[0].remoteMTA?.value == "mx.other")
+        #expect(whole.recipients[0].extensions == [ReportField("X-Before", "1")] && whole.extensions == [])
+        #expect(whole.recipients[0].status == "5.1.1" && whole.recipients[0].diagnostic?.value == "550 no")
+        // An empty line more, behind the field that names the recipient, and then one behind each field.
+        guard emptyLine > 2 else { return }
+        lines.insert("", at: emptyLine)
+        #expect(DeliveryReport(reading: octets(["Reporting-MTA: dns; mx.example", ""] + lines)) == whole)
+        lines = Self.everyField
+        for index in (3...emptyLine).reversed() { lines.insert("", at: index) }
+        #expect(DeliveryReport(reading: octets(["Reporting-MTA: dns; mx.example", ""] + lines)) == whole)
+    }
+
+    @Test func anEmptyLineTooManyBehindTheFirstBlock() throws {
+        let lines = ["Reporting-MTA: dns; mx", "Final-Recipient: rfc822; a@x", "Action: failed", "", "Status: 5.1.1"]
+        let report = try #require(DeliveryReport(reading: octets(lines)))
+        #expect(report.recipients.map(\.status) == ["5.1.1"] && report.recipients[0].action == .failed)
+        let two = Array(lines[..<3]) + ["Final-Recipient: rfc822; b@x", "Action: delayed", "", "Status: 4.1.1"]
+        let several = try #require(DeliveryReport(reading: octets(two)))
+        #expect(several.recipients.map(\.status) == [nil, "4.1.1"])
+    }
+
+    /// The message's own fields, with an empty line among them.
+    @Test(arguments: [true, false]) func anEmptyLineWithinTheMessagesFields(isBeforeRecipient: Bool) throws {
+        let end = isBeforeRecipient ? ["", "Final-Recipient: rfc822; a@x"] : ["Final-Recipient: rfc822; a@x"]
+        let lines = ["Original-Envelope-Id: 7", "", "Reporting-MTA: dns; mx", "X-Queue: 9"] + end
+        let report = try #require(DeliveryReport(reading: octets(lines)))
+        #expect(report.envelopeID == "7" && report.reportingMTA?.value == "mx")
+        #expect(report.extensions == [ReportField("X-Queue", "9")])
+        #expect(report.recipients.count == 1 && report.recipients[0].extensions == [])
+    }
+
+    /// Without any empty line.
+    @Test(arguments: [60, 10_001]) func manyRecipientsInOneBlock(count: Int) throws {
+        let recipients = (0..<count).flatMap {
+            ["Final-Recipient: rfc822; \($0)@x", "Action: failed", "Status: 5.1.1", "X: 1"]
+        }
+        let report = try #require(DeliveryReport(reading: octets(["Reporting-MTA: dns; mx"] + recipients)))
+        #expect(report.recipients.count == min(count, 10_000) && report.hasMoreRecipients == (count > 10_000))
+        #expect(report.recipients.last?.final?.value == "\(min(count, 10_000) - 1)@x")
+        #expect(report.recipients.allSatisfy { $0.extensions == [ReportField("X", "1")] })
+    }
+
+    @Test func fieldsBeyondAllLimitsAreTold() throws {
+        let lines = ["Final-Recipient: rfc822; a@x"] + [String](repeating: "X: 1", count: 100_000)
+        let report = try #require(DeliveryReport(reading: octets(lines + ["Final-Recipient: rfc822; b@x"])))
+        #expect(report.recipients.count == 1 && report.hasMoreRecipients)
+        #expect(report.recipients[0].extensions.count == 199)
+    }
+
     /// An empty block would vanish, and the next one be taken for it.
     @Test func reportsWithEmptyBlocksAreNotWritten() throws {
         let body = Array("Arrival-Date: never\n\nFinal-Recipient: rfc822; a@b\n".utf8)

@@ -93,6 +93,48 @@ import Testing
         }
     }
 
+    /// XML may be in UTF-16, with its mark or without.
+    @Test(arguments: [([0xFF, 0xFE], false), ([0xFE, 0xFF], true), ([], false), ([], true)] as [([UInt8], Bool)])
+    func reportsInUTF16(mark: [UInt8], isBigEndian: Bool) throws {
+        var report = DMARCAggregateReport()
+        report.metadata.organization = "Grüße"
+        let xml = String(decoding: report.xml(), as: UTF8.self).replacing("UTF-8", with: "UTF-16")
+        let wide =
+            mark
+            + xml.utf16.flatMap { unit in
+                let octets = [UInt8(truncatingIfNeeded: unit), UInt8(truncatingIfNeeded: unit >> 8)]
+                return isBigEndian ? octets.reversed() : octets
+            }
+        #expect(try DMARCAggregateReport(arrived: wide) == report)
+        #expect(try DMARCAggregateReport(arrived: mail(wide, type: "text/xml", isAlone: false)) == report)
+        #expect(try DMARCAggregateReport(arrived: Gzip.compress(wide) ?? []) == report)
+    }
+
+    /// What many documents in one mail may grow to is what one may.
+    @Test func manyDocumentsThatGrowCostNoMoreThanOne() throws {
+        let start = octets("From: <r@r.test>\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n")
+        func part(_ document: [UInt8]) -> [UInt8] {
+            octets("--b\r\nContent-Transfer-Encoding: base64\r\n\r\n\(Base64.text(document))\r\n")
+        }
+        var report = DMARCAggregateReport()
+        report.metadata.reportID = "7"
+        let good = part(try #require(Gzip.compress(report.xml())))
+        // Each alone is within the limit; the second's end is damaged.
+        let blanks = [UInt8](repeating: UInt8(ascii: " "), count: DMARCAggregateReport.maximumOctets / 5 * 2)
+        let large = try #require(Gzip.compress(blanks))
+        let damaged = Array(large.dropLast(8)) + [UInt8](repeating: 0, count: 8)
+        #expect(try DMARCAggregateReport(arrived: start + part(large) + part(damaged) + good) == report)
+        let bombs = part(large) + part(damaged)
+        let clock = ContinuousClock()
+        let one = clock.measure { _ = try? DMARCAggregateReport(arrived: start + bombs) }
+        let many = clock.measure {
+            #expect(throws: DMARCReportError.xml(.malformed)) {
+                try DMARCAggregateReport(arrived: start + [[UInt8]](repeating: bombs, count: 10).joined() + good)
+            }
+        }
+        #expect(many < one * 4 + .milliseconds(500), "\(many) for twenty, \(one) for two")
+    }
+
     /// What we send, and what others forward of it.
     @Test func reportsReadBack() throws {
         var report = DMARCAggregateReport()

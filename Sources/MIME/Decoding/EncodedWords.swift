@@ -12,9 +12,10 @@ package enum EncodedWords {
     private static let limit = 1000
 
     /// The unfolded value in UTF-8. Words that follow each other in one character set are joined before they are converted,
-    /// since many are cut inside a character. Words in character sets that aren't known stay as they are.
+    /// since many are cut inside a character. Words in character sets that aren't known stay as they are. Other octets beyond
+    /// ASCII, from one encoded word to the next, are taken for UTF-8 (RFC 6532) or Latin-1.
     package static func decode(_ value: [UInt8]) -> [UInt8] {
-        guard value.contains(UInt8(ascii: "?")) else { return value }
+        guard value.contains(UInt8(ascii: "?")) else { return Charset.guess(value) }
         var text: [UInt8] = []
         var pending: Word?
         var plainStart = 0  // where the text began that is no encoded word
@@ -37,18 +38,16 @@ package enum EncodedWords {
                 text += open.charset.utf8(open.content)
             } else {
                 if let open = pending { text += open.charset.utf8(open.content) }
-                text += between
+                text += Charset.guess(Array(between))
             }
             pending = word
         }
         if let open = pending { text += open.charset.utf8(open.content) }
-        return text + value[plainStart...]
+        return text + Charset.guess(Array(value[plainStart...]))
     }
 
-    /// The value as text: encoded words decoded, and other octets beyond ASCII taken for UTF-8 (RFC 6532) or Latin-1.
-    package static func text(_ value: [UInt8]) -> String {
-        String(decoding: Charset.guess(decode(value)), as: UTF8.self)
-    }
+    /// The value as text: see `decode`.
+    package static func text(_ value: [UInt8]) -> String { String(decoding: decode(value), as: UTF8.self) }
 
     /// What is wrong with the words of an unfolded value: too long, in a set that isn't known, or begun and not ended.
     package static func defects(of value: [UInt8]) -> Defects {

@@ -7,6 +7,8 @@ struct FieldScanner {
     /// Whether names in quotes are looked through for quotes in them: not after one whose end wasn't found, so that none is
     /// looked at twice.
     private var hasNames = true
+    /// Whether quoted strings may have an end: not behind one that has none, so that none is looked at twice.
+    private var hasQuotes = true
     /// Whether a quoted string was read that nothing closes, or that has quotes in it.
     private(set) var hasWrongQuotes = false
 
@@ -30,19 +32,20 @@ struct FieldScanner {
     /// The text of a quoted string, where one begins here.
     mutating func quoted() -> [UInt8]? {
         skipBlanks()
-        return takeQuoted()
+        return takeQuoted()?.text
     }
 
-    private mutating func takeQuoted() -> [UInt8]? {
+    private mutating func takeQuoted() -> (text: [UInt8], hasEnd: Bool)? {
         guard rest.first == ASCII.quote else { return nil }
         rest.removeFirst()
         var text: [UInt8] = []
         while let octet = rest.popFirst() {
-            if octet == ASCII.quote { return text }
+            if octet == ASCII.quote { return (text, true) }
             text.append(octet == ASCII.backslash ? rest.popFirst() ?? octet : octet)
         }
         hasWrongQuotes = true
-        return text
+        hasQuotes = false
+        return (text, false)
     }
 
     /// The first word of a field, such as of Content-Transfer-Encoding, in quotes or not; the whole field where it has
@@ -103,7 +106,14 @@ struct FieldScanner {
         // Before a name nobody quoted, parentheses are a part of it.
         if kind == .fileName, rest.first != ASCII.quote { self = before }
         if kind == .fileName, let name = quotedName() { return name }
-        return takeQuoted() ?? unquoted(kind)
+        if hasQuotes {
+            let before = rest
+            if let quoted = takeQuoted(), quoted.hasEnd { return quoted.text }
+            rest = before
+        }
+        // Without an end, it's as if it had no beginning.
+        if take(ASCII.quote) { hasWrongQuotes = true }
+        return unquoted(kind)
     }
 
     /// A file's name in quotes with quotes in it that should have been escaped; nil where it's a quoted string as others,
@@ -145,9 +155,21 @@ struct FieldScanner {
     private mutating func unquoted(_ kind: Kind) -> [UInt8] {
         var text: [UInt8] = []
         var lastComment: Int?
+        /// Where what looks like a parameter and is the rest of a name ends.
+        var nameEnd: Int?
         while let octet = rest.first, octet != UInt8(ascii: ";") {
             let isBehindBlank = text.last.map(ASCII.isWhitespace) ?? false
-            if isBehindBlank, Self.beginsParameter(rest) { break }
+            if isBehindBlank, rest.startIndex >= nameEnd ?? 0, Self.beginsParameter(rest) {
+                guard kind == .fileName, nameEnd == nil, !Self.hasExtension(ASCII.trim(text[...])) else { break }
+                nameEnd = Self.endOfName(rest)
+                guard nameEnd != nil else { break }
+            }
+            // An encoded word is one, whatever is in it.
+            if octet == UInt8(ascii: "="), let length = EncodedWords.length(rest) {
+                text += rest.prefix(length)
+                rest = rest.dropFirst(length)
+                continue
+            }
             let before = rest
             if octet == UInt8(ascii: "("), skipComment() {
                 let isKept =
@@ -194,11 +216,38 @@ struct FieldScanner {
         ].map { Array($0.utf8) }
     )
 
+    /// Those of them that are words, which names of files have too.
+    private static let words: Set<[UInt8]> = Set(
+        ["format", "method", "protocol", "size", "start", "type"].map { Array($0.utf8) }
+    )
+
     private static func beginsParameter(_ text: ArraySlice<UInt8>) -> Bool {
+        parameterName(text).map { known.contains($0) } ?? false
+    }
+
+    /// The name of what looks like a parameter here, in lower case.
+    private static func parameterName(_ text: ArraySlice<UInt8>) -> [UInt8]? {
         let token = text.prefix(24).prefix(while: isTokenCharacter)
         let name = token.prefix { $0 != UInt8(ascii: "*") }
-        guard !name.isEmpty, text[token.endIndex...].first == UInt8(ascii: "=") else { return false }
-        return known.contains(name.map(ASCII.lower))
+        let next = text[token.endIndex...].prefix(24).first { !ASCII.isWhitespace($0) }
+        return name.isEmpty || next != UInt8(ascii: "=") ? nil : name.map(ASCII.lower)
+    }
+
+    /// Where a file's name ends within which a parameter seems to begin here: `My file type=A4.pdf`. nil where it's a
+    /// parameter indeed.
+    private static func endOfName(_ text: ArraySlice<UInt8>) -> Int? {
+        guard let name = parameterName(text), words.contains(name) else { return nil }
+        var end = text.startIndex
+        var isBehindBlank = false
+        for octet in text.prefix(300) {
+            if octet == UInt8(ascii: ";") || octet == ASCII.quote { break }
+            if isBehindBlank, let name = parameterName(text[end...]), known.contains(name), !words.contains(name) {
+                break
+            }
+            isBehindBlank = ASCII.isWhitespace(octet)
+            end += 1
+        }
+        return hasExtension(ASCII.trim(text[..<end])) ? end : nil
     }
 
     // MARK: What is between

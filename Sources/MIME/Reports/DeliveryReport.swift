@@ -39,71 +39,30 @@ package struct DeliveryReport: Sendable, Equatable {
 
     /// The most recipients that are kept.
     private static let maximum = 10_000
+    /// The most fields of a block that are looked at: without empty lines it may hold all recipients.
+    private static let maximumFields = 100_000
 
     package init() {}
 
     /// Reads the decoded body of the part; nil for one without fields. Lenient: fields that make no sense count as missing.
     package init?(reading body: [UInt8]) {
-        let fields = ReportFields(body, maximum: Self.maximum + 1)
-        guard let start = fields.blocks.first else { return nil }
-        let (first, others) = Self.split(start)
-        envelopeID = first.text("original-envelope-id")
-        reportingMTA = first.reportValue("reporting-mta")
-        gateway = first.reportValue("dsn-gateway")
-        receivedFrom = first.reportValue("received-from-mta")
-        arrival = first.date("arrival-date")
-        extensions = first.others(than: [
-            "original-envelope-id", "reporting-mta", "dsn-gateway", "received-from-mta", "arrival-date",
-        ])
-        var blocks = others
-        var hasOne = false
-        for block in fields.blocks.dropFirst() {
-            let (message, recipients) = Self.split(block)
-            // Many reports have an empty line too many, within what they say of a recipient.
-            if hasOne, recipients.isEmpty, let last = blocks.popLast() {
-                blocks.append(Self.joined(last, message))
-                hasOne = false
-                continue
-            }
-            blocks += recipients
-            hasOne = recipients.count == 1
+        let fields = ReportFields(body, maximum: Self.maximum + 1, maximumFields: Self.maximumFields)
+        guard let first = fields.blocks.first else { return nil }
+        var sorting = DeliveryReportSorting(first)
+        hasMoreRecipients = fields.hasMore || first.hasMoreFields
+        for block in fields.blocks.dropFirst() where sorting.recipients.count <= Self.maximum {
+            sorting.take(block)
+            hasMoreRecipients = hasMoreRecipients || block.hasMoreFields
         }
-        recipients = blocks.prefix(Self.maximum).map { Recipient($0) }
-        hasMoreRecipients = fields.hasMore || blocks.count > Self.maximum
-    }
-
-    private static let recipientFields: [StaticString] = ["original-recipient", "final-recipient", "action", "status"]
-
-    /// What of a block is about the message and about each recipient: the empty lines between are often missing. Without
-    /// a field that names a recipient there is none.
-    private static func split(_ block: HeaderBlock) -> (message: HeaderBlock, recipients: [HeaderBlock]) {
-        var starts: [Int] = []
-        var seen: Set<Int> = []
-        var firstKind = 0
-        for field in block.fields {
-            let name = block.name(of: field)
-            guard let kind = recipientFields.firstIndex(where: { ASCII.equal(name, $0) }) else { continue }
-            // The first two name the recipient, in any order; one of them again is another's, as is what began this one's.
-            if starts.isEmpty || seen.contains(kind) && (kind < 2 || kind == firstKind) {
-                starts.append(field.whole.lowerBound)
-                seen = []
-                firstKind = kind
-            }
-            seen.insert(kind)
-        }
-        guard let first = starts.first else { return (block, []) }
-        let ends = starts.dropFirst() + [block.octets.count]
-        let blocks = zip(starts, ends).map { HeaderBlock(Array(block.octets[$0..<$1])) }
-        let recipients = blocks.filter { $0.text("final-recipient") != nil || $0.text("original-recipient") != nil }
-        return (recipients.isEmpty ? block : HeaderBlock(Array(block.octets[..<first])), recipients)
-    }
-
-    /// The fields of both, where the second has none that the first has.
-    private static func joined(_ block: HeaderBlock, _ other: HeaderBlock) -> HeaderBlock {
-        let names = Set(block.fields.map { block.name(of: $0).map(ASCII.lower) })
-        guard other.fields.allSatisfy({ !names.contains(other.name(of: $0).map(ASCII.lower)) }) else { return block }
-        let end = block.octets.last == ASCII.lineFeed ? [] : [ASCII.lineFeed]
-        return HeaderBlock(block.octets + end + other.octets)
+        let message = sorting.message.block
+        envelopeID = message.text("original-envelope-id")
+        reportingMTA = message.reportValue("reporting-mta")
+        gateway = message.reportValue("dsn-gateway")
+        receivedFrom = message.reportValue("received-from-mta")
+        arrival = message.date("arrival-date")
+        extensions = message.others(than: DeliveryReportSorting.messageFields)
+        recipients = sorting.recipients.prefix(Self.maximum).map { Recipient($0.block) }
+        hasMoreRecipients = hasMoreRecipients || sorting.recipients.count > Self.maximum
     }
 
     /// The part's body. Throws for line breaks in a value, and where there is nothing about the message or a recipient: the

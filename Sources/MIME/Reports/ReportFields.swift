@@ -4,13 +4,15 @@ package struct ReportFields: Sendable {
     /// Whether there are more blocks than are kept.
     package let hasMore: Bool
 
-    /// The most fields of a block that are kept.
-    private static let maximumFields = 200
+    /// The most fields of a block that are kept where nothing else is asked for.
+    package static let maximumFields = 200
 
     /// Reads the decoded body. Takes time in proportion to the octets.
     ///
-    /// - Parameter maximum: blocks that are kept.
-    package init(_ body: [UInt8], maximum: Int) {
+    /// - Parameters:
+    ///   - maximum: blocks that are kept.
+    ///   - maximumFields: fields of a block that are kept.
+    package init(_ body: [UInt8], maximum: Int, maximumFields: Int = ReportFields.maximumFields) {
         var blocks: [HeaderBlock] = []
         var start: Int?
         var position = 0
@@ -22,7 +24,7 @@ package struct ReportFields: Sendable {
                 hasMore = true
                 return
             }
-            blocks.append(HeaderBlock(Array(body[from..<place]), maximumFields: Self.maximumFields))
+            blocks.append(HeaderBlock(Array(body[from..<place]), maximumFields: maximumFields))
         }
         while position < body.count, !hasMore {
             let next = body[position...].firstIndex(of: ASCII.lineFeed).map { $0 + 1 } ?? body.count
