@@ -30,9 +30,13 @@ package struct DataDecoder: Sendable {
 
     /// Whether a CR or LF on its own was found. From then on no octets are given, only the end.
     package private(set) var hasBareLineEnd = false
+    /// Whether the line before the last dot ended with CR CR LF, which not everybody takes for the end of a line.
+    package private(set) var isEndDoubtful = false
     /// The octets of the longest line so far, without its end and as it was sent.
     package private(set) var longestLine = 0
     private var currentLine = 0
+    /// The last octets were CR CR, or CR CR LF.
+    private var isReturnDoubled = false
 
     /// A decoder before the first octet of a message.
     package init() {}
@@ -66,6 +70,7 @@ package struct DataDecoder: Sendable {
                 return (start, offset - start, false)
             case .lineStart, .text:
                 state = .text
+                isReturnDoubled = false
                 let lineEnd = LineEndScan.firstLineEnd(in: bytes, from: offset)
                 currentLine += lineEnd - offset
                 longestLine = max(longestLine, currentLine)
@@ -96,6 +101,7 @@ package struct DataDecoder: Sendable {
         case (.dotReturn, .lineFeed):
             offset += 1
             state = .lineStart
+            isEndDoubtful = isReturnDoubled
             return true
         case (.dotReturn, _):
             // The CR was bare; what it begins is looked at again as after any CR.
@@ -115,6 +121,7 @@ package struct DataDecoder: Sendable {
             return offset + 1
         case .carriageReturn:
             hasBareLineEnd = true
+            isReturnDoubled = true
             return offset + 1
         default:
             hasBareLineEnd = true

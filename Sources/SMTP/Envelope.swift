@@ -16,7 +16,7 @@ package struct EnvelopeSender: Hashable, Sendable, CustomStringConvertible {
     /// Reads the text form, all of `bytes`.
     package init(
         parsing bytes: some Sequence<UInt8>,
-        options: MailAddress.ParsingOptions = .utf8
+        options: MailAddress.ParsingOptions = .envelope
     ) throws(EnvelopeError) {
         var scanner = ByteScanner(bytes)
         try self.init(&scanner, options: options)
@@ -53,7 +53,7 @@ package struct EnvelopeRecipient: Hashable, Sendable, CustomStringConvertible {
     /// Reads the text form, all of `bytes`.
     package init(
         parsing bytes: some Sequence<UInt8>,
-        options: MailAddress.ParsingOptions = .utf8
+        options: MailAddress.ParsingOptions = .envelope
     ) throws(EnvelopeError) {
         var scanner = ByteScanner(bytes)
         guard case .mailbox(let address) = try ForwardPath(&scanner, options: options) else {

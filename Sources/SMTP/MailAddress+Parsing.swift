@@ -9,34 +9,39 @@ extension MailAddress {
 
     init(_ scanner: inout ByteScanner, options: ParsingOptions) throws(EnvelopeError) {
         let start = scanner.position
-        let localPart = try Self.localPart(&scanner, options: options)
+        let (localPart, isIrregular) = try Self.localPart(&scanner, options: options)
         guard scanner.position - start <= Self.maximumLocalPart else { throw .localPartTooLong }
         guard scanner.take(UInt8(ascii: "@")) else { throw .malformedAddress }
         let domain = try Self.domain(&scanner, options: options)
         guard scanner.position - start <= Self.maximumAddress else { throw .pathTooLong }
-        self.init(checkedLocalPart: localPart, domain: domain)
+        self.init(checkedLocalPart: localPart, isIrregular: isIrregular, domain: domain)
     }
 
     /// `Local-part = Dot-string / Quoted-string` (RFC 5321 §4.1.2).
-    static func localPart(
+    ///
+    /// - Returns: it, and whether its dots are not where a Dot-string has them.
+    private static func localPart(
         _ scanner: inout ByteScanner,
         options: ParsingOptions
-    ) throws(EnvelopeError) -> String {
+    ) throws(EnvelopeError) -> (String, isIrregular: Bool) {
         scanner.peek == UInt8(ascii: "\"")
-            ? try quotedString(&scanner, options: options) : try dotString(&scanner, options: options)
+            ? (try quotedString(&scanner, options: options), false) : try dotString(&scanner, options: options)
     }
 
     private static func dotString(
         _ scanner: inout ByteScanner,
         options: ParsingOptions
-    ) throws(EnvelopeError) -> String {
+    ) throws(EnvelopeError) -> (String, isIrregular: Bool) {
         let utf8 = options.contains(.utf8)
         let bytes = scanner.take { $0.isAtomText || $0 == .dot || (utf8 && $0 > 0x7F) }
-        guard let first = bytes.first, first != .dot, bytes.last != .dot else { throw .malformedAddress }
-        guard !zip(bytes, bytes.dropFirst()).contains(where: { $0 == .dot && $1 == .dot }) else {
+        guard let first = bytes.first else { throw .malformedAddress }
+        let isIrregular =
+            first == .dot || bytes.last == .dot
+            || zip(bytes, bytes.dropFirst()).contains { $0 == .dot && $1 == .dot }
+        guard !isIrregular || options.contains(.irregularDots) && !bytes.allSatisfy({ $0 == .dot }) else {
             throw .malformedAddress
         }
-        return try text(bytes)
+        return (try text(bytes), isIrregular)
     }
 
     private static func quotedString(
@@ -70,11 +75,12 @@ extension MailAddress {
         if scanner.peek == UInt8(ascii: "[") { return try addressLiteral(&scanner) }
         let utf8 = options.contains(.utf8)
         // The underscore is not RFC 5321's, but is found in names that receive mail.
-        let bytes = scanner.take {
+        var bytes = scanner.take {
             $0.isLetterOrDigit || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") || $0 == .dot
                 || (utf8 && $0 > 0x7F)
         }
         guard bytes.count <= maximumDomain else { throw .domainTooLong }
+        if options.contains(.irregularDots), bytes.last == .dot { bytes = bytes.dropLast() }
         for label in bytes.split(separator: .dot, omittingEmptySubsequences: false) {
             guard let first = label.first, first != UInt8(ascii: "-"), label.last != UInt8(ascii: "-") else {
                 throw .malformedAddress

@@ -6,6 +6,8 @@ package struct MailAddress: Hashable, Sendable {
     package let localPart: String
     /// The domain as it was written, or an address literal with its brackets. At most 255 octets.
     package let domain: String
+    /// The local part was written without quotes, although its dots would need them: it's passed on as it came.
+    private let isIrregular: Bool
 
     /// What a parser accepts beyond RFC 5321.
     package struct ParsingOptions: OptionSet, Sendable {
@@ -17,6 +19,13 @@ package struct MailAddress: Hashable, Sendable {
 
         /// UTF-8 in local parts and domains (RFC 6531 §3.3).
         package static let utf8 = ParsingOptions(rawValue: 1)
+        /// Dots that stand first, last or beside each other in a local part without quotes, and one behind the domain: such
+        /// addresses exist, and their mail would be lost.
+        package static let irregularDots = ParsingOptions(rawValue: 2)
+        /// Paths without their angle brackets, as some programs send them.
+        package static let unbracketedPaths = ParsingOptions(rawValue: 4)
+        /// What envelopes may hold between daemons.
+        package static let envelope: ParsingOptions = [.utf8, .irregularDots]
     }
 
     /// Reads `local-part@domain`, all of `bytes`, without angle brackets.
@@ -34,8 +43,9 @@ package struct MailAddress: Hashable, Sendable {
         try self.init(parsing: Self.text(localPart: localPart, domain: domain).utf8, options: .utf8)
     }
 
-    init(checkedLocalPart localPart: String, domain: String) {
+    init(checkedLocalPart localPart: String, isIrregular: Bool = false, domain: String) {
         self.localPart = localPart
+        self.isIrregular = isIrregular
         self.domain = domain
     }
 
@@ -72,7 +82,9 @@ package struct MailAddress: Hashable, Sendable {
 
 extension MailAddress: CustomStringConvertible {
     /// `local-part@domain` with the local part quoted where it needs to be.
-    package var description: String { Self.text(localPart: localPart, domain: domain) }
+    package var description: String {
+        isIrregular ? "\(localPart)@\(domain)" : Self.text(localPart: localPart, domain: domain)
+    }
 
     private static func text(localPart: String, domain: String) -> String {
         isDotString(localPart.utf8) ? "\(localPart)@\(domain)" : "\(quoted(localPart))@\(domain)"

@@ -22,7 +22,11 @@ package struct ReversePath: Hashable, Sendable, CustomStringConvertible {
     }
 
     init(_ scanner: inout ByteScanner, options: MailAddress.ParsingOptions) throws(EnvelopeError) {
-        guard scanner.take(UInt8(ascii: "<")) else { throw .malformedAddress }
+        guard scanner.take(UInt8(ascii: "<")) else {
+            guard options.contains(.unbracketedPaths) else { throw .malformedAddress }
+            self.init(try MailAddress(&scanner, options: options))
+            return
+        }
         if scanner.take(UInt8(ascii: ">")) {
             self.init(nil)
             return
@@ -54,7 +58,11 @@ package enum ForwardPath: Hashable, Sendable, CustomStringConvertible {
     }
 
     init(_ scanner: inout ByteScanner, options: MailAddress.ParsingOptions) throws(EnvelopeError) {
-        guard scanner.take(UInt8(ascii: "<")) else { throw .malformedAddress }
+        guard scanner.take(UInt8(ascii: "<")) else {
+            guard options.contains(.unbracketedPaths) else { throw .malformedAddress }
+            self = try Self.unbracketed(&scanner, options: options)
+            return
+        }
         if scanner.take(word: "POSTMASTER>") {
             self = .postmaster
             return
@@ -62,6 +70,18 @@ package enum ForwardPath: Hashable, Sendable, CustomStringConvertible {
         try SourceRoute.drop(&scanner, options: options)
         self = .mailbox(try MailAddress(&scanner, options: options))
         guard scanner.take(UInt8(ascii: ">")) else { throw .malformedAddress }
+    }
+
+    private static func unbracketed(
+        _ scanner: inout ByteScanner,
+        options: MailAddress.ParsingOptions
+    ) throws(EnvelopeError) -> ForwardPath {
+        var alone = scanner
+        if alone.take(word: "POSTMASTER"), alone.isAtEnd || alone.peek == .space {
+            scanner = alone
+            return .postmaster
+        }
+        return .mailbox(try MailAddress(&scanner, options: options))
     }
 
     /// With its brackets.

@@ -13,6 +13,8 @@ struct HeaderScanner {
     private var state = State.name
     private var name: [UInt8] = []
     private var isFirstLine = true
+    /// There was space after the name: only the colon may follow.
+    private var isNameOver = false
 
     /// Received fields so far.
     private(set) var hops = 0
@@ -24,6 +26,9 @@ struct HeaderScanner {
     private(set) var hasFrom = false
     /// Whether the message has no header at all, not even the empty line after it.
     private(set) var lacksHeader = false
+
+    /// Whether the first line is one that an mbox puts in front of each message (`From alice@example.test Mon …`).
+    private(set) var startsWithMailboxLine = false
 
     /// Whether the end of the header was seen.
     var isComplete: Bool { state == .body }
@@ -54,6 +59,7 @@ struct HeaderScanner {
             if state == .name { endHeader(isEmptyLine: name.isEmpty || name == [UInt8(ascii: "\r")]) }
             if state != .body { state = .name }
             isFirstLine = false
+            isNameOver = false
             name.removeAll(keepingCapacity: true)
             return
         }
@@ -65,6 +71,19 @@ struct HeaderScanner {
             // A line that starts with space continues a field; spaces before the colon are obsolete but allowed.
             if name.isEmpty {
                 if isFirstLine { endHeader(isEmptyLine: false) } else { state = .value }
+            }
+            isNameOver = true
+        case UInt8(ascii: "\r"):
+            // Before the line's end; anywhere else the message is refused.
+            if name.count <= Self.longestName { name.append(byte) }
+        case _ where isNameOver:
+            // A name has no space within (RFC 5322 §2.2): this is text, which stands where the header should be.
+            let isMailboxLine = name.drop { $0 == UInt8(ascii: ">") }.elementsEqual("from".utf8)
+            if isFirstLine, isMailboxLine {
+                startsWithMailboxLine = true
+                state = .value
+            } else {
+                endHeader(isEmptyLine: false)
             }
         default:
             if name.count <= Self.longestName { name.append(byte >= 0x41 && byte <= 0x5A ? byte | 0x20 : byte) }

@@ -32,6 +32,9 @@ struct MessageIntake {
     /// Whether the message is so far over the limit that the connection is closed instead of reading to the message's end.
     var shouldDisconnect: Bool { octets / 2 > max(limits.message, 1024 * 1024) }
 
+    /// Whether some would say that the message did not end there.
+    var isEndDoubtful: Bool { decoder.isEndDoubtful }
+
     /// Takes what has arrived of the message off the connection's input; true at the end of the message.
     ///
     /// More may arrive while queue-manager is waited for, so the input is never held over a wait.

@@ -1,5 +1,6 @@
 import CoreMetrics
 import Logging
+import NIOCore
 import Network
 import SMTP
 import Submission
@@ -95,9 +96,19 @@ extension Session {
 
     private func address(of path: ForwardPath) -> MailAddress? {
         switch path {
+        case .mailbox(let address) where isOurLiteral(address):
+            try? MailAddress(localPart: address.localPart, domain: settings.postmasterDomain)
         case .mailbox(let address): address
         case .postmaster: try? MailAddress(localPart: "postmaster", domain: settings.postmasterDomain)
         }
+    }
+
+    /// Whether the domain is the address that the client has connected to (RFC 5321 §4.1.3, §4.5.1).
+    private func isOurLiteral(_ address: MailAddress) -> Bool {
+        guard address.isAddressLiteral, let here = connection.localAddress?.addressOctets else { return false }
+        var text = address.domain.dropFirst().dropLast()
+        if text.lowercased().hasPrefix("ipv6:") { text = text.dropFirst(5) }
+        return (try? SocketAddress(ipAddress: String(text), port: 0))?.addressOctets == here
     }
 
     private func accept(_ address: MailAddress) -> Next {

@@ -51,6 +51,8 @@ extension Session {
         }
         if let fault = intake.fault {
             conclude(transaction, intake, Verdict(fault))
+            // Others may see more messages or commands in what follows than we do.
+            if intake.isEndDoubtful { return .close }
         } else {
             let added = added(to: intake.header, transaction, id: submission.id, date: date)
             let result = await submission.finish(added: added)
@@ -102,6 +104,8 @@ extension Session {
         ).write(date: date, to: &buffer)
         if kind.isSubmission { complete(transaction, id: id, date: date, header: header, &buffer) }
         if header.lacksHeader { buffer.writeStaticString("\r\n") }
+        // The line becomes a field, so that the header doesn't end there.
+        if header.startsWithMailboxLine { buffer.writeStaticString("X-Mailbox-Line: ") }
         return buffer
     }
 

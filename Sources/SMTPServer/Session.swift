@@ -135,7 +135,7 @@ final class Session {
         }
         let command: Command
         do throws(CommandError) {
-            command = try Command(parsing: line.readableBytesView)
+            command = try Command(parsing: line.readableBytesView, options: [.irregularDots, .unbracketedPaths])
         } catch {
             return try await refuse(error)
         }

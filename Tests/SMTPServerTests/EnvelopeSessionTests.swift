@@ -42,7 +42,12 @@ import Testing
             ("", "500 5.5.2"),
             ("DATA", "503 5.5.1"),
             ("RCPT TO:<bob@example.test>", "503 5.5.1"),
-            ("MAIL FROM:carol@example.net", "501 5.1.7"),
+            ("MAIL FROM:carol", "501 5.1.7"),
+            ("MAIL FROM:", "501 5.1.7"),
+            ("MAIL FROM:<carol@example.net", "501 5.1.7"),
+            ("MAIL FROM:carol@example.net>", "501"),
+            ("MAIL FROM:<...@example.net>", "501 5.1.7"),
+            ("MAIL FROM:<carol@example..net>", "501 5.1.7"),
             ("MAIL FROM:<carol@example.net> FOO=1", "555 5.5.4"),
             ("MAIL FROM:<carol@example.net> RET=FULL", "555 5.5.4"),
             ("MAIL FROM:<carol@example.net> SMTPUTF8", "555 5.5.4"),
@@ -91,6 +96,49 @@ import Testing
             let message = try #require(server.queue.messages.first)
             #expect(message.envelope.all("recipient") == ["<bob@example.test>", "<postmaster@example.test>"])
             #expect(!message.text.contains("\tfor <"))
+        }
+    }
+
+    /// What RFC 5321 forbids and people have all the same: their mail is taken, and nothing is changed about them.
+    @Test(arguments: [
+        ("<ken..ito@example.net>", "<ken..ito@example.net>"), ("<ken.@example.net>", "<ken.@example.net>"),
+        ("<.ken@example.net>", "<.ken@example.net>"), ("<\"ken..ito\"@example.net>", "<\"ken..ito\"@example.net>"),
+        ("carol@example.net", "<carol@example.net>"), (" carol@example.net SIZE=100", "<carol@example.net>"),
+        ("ken..ito@example.net BODY=8BITMIME", "<ken..ito@example.net> BODY=8BITMIME"),
+        ("<carol@example.net.>", "<carol@example.net>"),
+    ])
+    func irregularAddressesAreTaken(sender: String, kept: String) async throws {
+        try await TestServer.run { server in
+            let client = try await server.greetedClient()
+            #expect(try await client.say("MAIL FROM:\(sender)") == "250 2.1.0 ok")
+            #expect(try await client.say("RCPT TO:bob@example.test") == "250 2.1.5 ok")
+            #expect(try await client.say("RCPT TO: <b..b.@example.test>") == "250 2.1.5 ok")
+            #expect(try await client.say("RCPT TO:postmaster") == "250 2.1.5 ok")
+            _ = try await client.command("DATA")
+            #expect(try await client.say("Subject: x\r\n\r\nx\r\n.").hasPrefix("250 2.0.0"))
+            let envelope = try #require(server.queue.messages.first?.envelope)
+            #expect(envelope["sender"] == kept)
+            let recipients = ["<bob@example.test>", "<b..b.@example.test>", "<postmaster@example.test>"]
+            #expect(envelope.all("recipient") == recipients)
+            // What was written can be read again.
+            #expect(try EnvelopeSender(parsing: kept.utf8).description == kept)
+            for recipient in recipients {
+                #expect(try EnvelopeRecipient(parsing: recipient.utf8).description == recipient)
+            }
+        }
+    }
+
+    @Test func addressThatTheClientConnectedToIsOurs() async throws {
+        try await TestServer.run { server in
+            let client = try await server.greetedClient()
+            _ = try await client.command("MAIL FROM:<carol@example.net>")
+            #expect(try await client.say("RCPT TO:<postmaster@[127.0.0.1]>") == "250 2.1.5 ok")
+            #expect(try await client.say("RCPT TO:<bob@[IPv6:::ffff:127.0.0.1]>") == "250 2.1.5 ok")
+            #expect(try await client.say("RCPT TO:<postmaster@[127.0.0.2]>") == "550 5.7.1 relaying denied")
+            _ = try await client.command("DATA")
+            _ = try await client.say("Subject: x\r\n\r\nx\r\n.")
+            let message = try #require(server.queue.messages.first)
+            #expect(message.envelope.all("recipient") == ["<postmaster@example.test>", "<bob@example.test>"])
         }
     }
 

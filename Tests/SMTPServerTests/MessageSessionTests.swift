@@ -114,6 +114,42 @@ import Testing
         }
     }
 
+    /// Where others may see the end of a message that we don't see, or the other way round, nothing that follows is obeyed.
+    @Test(arguments: ["a\r\r\n.\r\n", "a\r\n\r\r\n.\r\n", "\r\r\r\n.\r\n"])
+    func doubtfulEndEndsTheSession(text: String) async throws {
+        try await TestServer.run { server in
+            let client = try await server.greetedClient()
+            try await client.startMessage()
+            try await client.send(text + "MAIL FROM:<evil@example.net>\r\n")
+            #expect(try await client.reply().description.hasPrefix("554 5.6.0"))
+            await #expect(throws: (any Error).self) { try await client.reply() }
+            #expect(server.queue.messages.isEmpty)
+        }
+    }
+
+    /// Text whose first line only looks like a field, and an mbox's own first line.
+    @Test(arguments: [
+        ("My address today: 192.0.2.44\r\nBye\r\n", "\r\nMy address"), ("Note to self: x\r\n", "\r\nNote to"),
+        ("Subject : x\r\n\r\ny\r\n", "\tSubject"), ("Subject: x\r\n\r\ny\r\n", "\tSubject"),
+        ("From alice@example.net Mon Nov 23 10:00:00 2026\r\nSubject: x\r\n\r\ny\r\n", "X-Mailbox-Line: From alice"),
+        (">From alice Mon Nov 23 10:00:00 2026\r\nSubject: x\r\n\r\ny\r\n", "X-Mailbox-Line: >From alice"),
+        ("From : a\r\n\r\ny\r\n", "\tFrom : a"),
+    ])
+    func whatIsNoFieldIsText(text: String, joint: String) async throws {
+        try await TestServer.run { server in
+            let client = try await server.greetedClient()
+            try await client.startMessage()
+            #expect(try await client.say(text + ".").hasPrefix("250"))
+            let message = try #require(server.queue.messages.first)
+            #expect(String(buffer: message.octets) == text)
+            let start = joint.hasPrefix("\t") ? "\r\n" + joint.dropFirst() : joint
+            let added = String(buffer: message.added)
+            #expect(added.hasPrefix("Received: "))
+            #expect(message.text.contains(start))
+            #expect(added.hasSuffix("\r\n\r\n") == joint.hasPrefix("\r\n"))
+        }
+    }
+
     @Test func limitsOfTheMessage() async throws {
         try await TestServer.run({
             $0.settings.limits.message = 1000

@@ -46,6 +46,24 @@ import Testing
         #expect(throws: EnvelopeError.malformedAddress) { try MailAddress(parsing: text.utf8) }
     }
 
+    @Test(arguments: [
+        ("ken..ito@x", "ken..ito"), (".ken@x", ".ken"), ("ken.@x", "ken."), ("k...@x", "k..."),
+        ("ken.ito@x", "ken.ito"),
+    ])
+    func irregularDots(text: String, localPart: String) throws {
+        let address = try MailAddress(parsing: text.utf8, options: .irregularDots)
+        #expect(address.localPart == localPart)
+        #expect(address.description == text)
+        #expect(try MailAddress(parsing: "\"\(localPart)\"@x".utf8, options: .irregularDots) == address)
+    }
+
+    @Test(arguments: [".@x", "..@x", "@x", "a b@x", "a@x..y", "a@.x", "a@.", "a@x.."])
+    func otherIrregularitiesAreRefused(text: String) {
+        #expect(throws: EnvelopeError.malformedAddress) {
+            try MailAddress(parsing: text.utf8, options: .irregularDots)
+        }
+    }
+
     @Test func limits() throws {
         let local = String(repeating: "a", count: 64)
         let label = String(repeating: "b", count: 63)
