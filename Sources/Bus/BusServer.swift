@@ -34,8 +34,12 @@ package struct BusServer: Sendable {
     }
 
     /// Accepts on a listening socket and gives each connection to the session, once the peer's uid was checked.
-    package func accept(on socket: CInt, session: @escaping @Sendable (Connection) async -> Void) async throws {
-        try await listener.accept(on: socket) { connection in
+    package func accept(
+        on socket: CInt,
+        sessions: Listener.Sessions = .short,
+        session: @escaping @Sendable (Connection) async -> Void
+    ) async throws {
+        try await listener.accept(on: socket, sessions: sessions) { connection in
             if let allowed, !(connection.peerUser.map(allowed.contains) ?? false) {
                 connection.write(Frame.reply(.reject, status: .notAuthorized, text: "not allowed for this user"))
                 try? await connection.flush()

@@ -33,6 +33,7 @@ package final class FrontServer<Service: FrontService>: Sendable {
             let role = endpoint.role
             try await listener.accept(
                 on: endpoint.socket,
+                sessions: service.sessions,
                 refuse: { await self.refuse($0, $1, role) },
                 session: { await self.serve($0, role) }
             )

@@ -13,6 +13,9 @@ package protocol FrontService: Sendable {
 
     var front: FrontSettings { get }
 
+    /// How long clients stay.
+    var sessions: Listener.Sessions { get }
+
     /// The reply to a client over a limit, in place of a greeting.
     func refusal(_ reason: Listener.Refusal) -> ByteBuffer
 

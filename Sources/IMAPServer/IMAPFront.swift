@@ -16,6 +16,7 @@ package enum IMAPListener: ListenerRole, CaseIterable {
 /// imapd before login.
 package struct IMAPFront: FrontService {
     package let front: FrontSettings
+    package var sessions: Listener.Sessions { .long }
     let handover: LoginHandover
     /// Octets of a command before login, and of a SASL response.
     let maximumCommand = 8192

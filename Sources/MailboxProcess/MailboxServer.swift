@@ -62,7 +62,7 @@ package final class MailboxServer<Service: MailboxService>: Sendable {
 
     /// Starts to accept the front's connections; the socket belongs to the server from now on.
     package func start(on socket: CInt) async throws {
-        try await server.accept(on: socket) { await self.serve($0) }
+        try await server.accept(on: socket, sessions: .long) { await self.serve($0) }
     }
 
     private func serve(_ connection: Connection) async {

@@ -28,6 +28,15 @@ package final class Listener: Sendable {
         case tooManyFromClient
     }
 
+    /// How long sessions are, which decides on which loop each runs.
+    package enum Sessions: Sendable {
+        /// Soon over: each runs on the loop that accepts it, which is the first that has time.
+        case short
+        /// Open for minutes or hours, mostly idle: dealt out to the loops in turn. Whoever accepts first on an idle system is
+        /// always the same loop, which would have all of them when they become busy.
+        case long
+    }
+
     private struct Live {
         var connections: [ObjectIdentifier: Connection] = [:]
         var clients: [[UInt8]: Int] = [:]
@@ -62,14 +71,16 @@ package final class Listener: Sendable {
     ///
     /// - Parameters:
     ///   - socket: a descriptor that `listen` was called on; it belongs to the listener from now on.
+    ///   - sessions: how long they are.
     ///   - refuse: what to do with a connection over a limit before it's closed.
     ///   - session: runs on the connection's loop; the connection is closed when it returns.
     package func accept(
         on socket: CInt,
+        sessions: Sessions = .short,
         refuse: (@Sendable (Connection, Refusal) async -> Void)? = nil,
         session: @escaping @Sendable (Connection) async -> Void
     ) async throws {
-        let acceptors = try Self.acceptors(socket, group)
+        let acceptors = try Self.acceptors(socket, group, sessions, maximum: Self.maximumAcceptors)
         for (socket, acceptor, sessions) in acceptors {
             let bootstrap = ServerBootstrap(group: acceptor, childGroup: sessions)
                 // One at a time where another loop may have time for the next one.
@@ -86,14 +97,16 @@ package final class Listener: Sendable {
         }
     }
 
-    /// Who accepts, and where the sessions run: each loop for itself, so that no connection passes from thread to thread.
-    /// Where there are many loops, one of them accepts for all: each new connection would wake each of them.
-    private static func acceptors(
+    /// Who accepts, and where the sessions run. Short ones: each loop for itself, so that no connection passes from thread to
+    /// thread. Where they are long, or there are many loops, which each new connection would wake, one accepts for all.
+    static func acceptors(
         _ socket: CInt,
-        _ group: any EventLoopGroup
+        _ group: any EventLoopGroup,
+        _ sessions: Sessions,
+        maximum: Int
     ) throws(SocketError) -> [(socket: CInt, acceptor: any EventLoopGroup, sessions: any EventLoopGroup)] {
         let loops = Array(group.makeIterator())
-        guard loops.count > 1, loops.count <= maximumAcceptors else { return [(socket, group, group)] }
+        guard sessions == .short, loops.count > 1, loops.count <= maximum else { return [(socket, group, group)] }
         var acceptors: [(CInt, any EventLoopGroup, any EventLoopGroup)] = []
         for (index, loop) in loops.enumerated() {
             let own = index == 0 ? socket : fcntl(socket, F_DUPFD_CLOEXEC, 0)

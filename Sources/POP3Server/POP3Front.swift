@@ -16,6 +16,7 @@ package enum POP3Listener: ListenerRole, CaseIterable {
 /// pop3d before login.
 package struct POP3Front: FrontService {
     package let front: FrontSettings
+    package var sessions: Listener.Sessions { .long }
     let handover: LoginHandover
 
     /// - Parameter mailboxSocket: the path of the mailbox process's socket.

@@ -34,6 +34,7 @@ package struct SMTPFront: FrontService {
     }
 
     package var front: FrontSettings { settings.front }
+    package var sessions: Listener.Sessions { .short }
 
     package func refusal(_ reason: Listener.Refusal) -> ByteBuffer {
         let text =

@@ -25,6 +25,7 @@ enum EchoRole: ListenerRole {
 /// A protocol of four commands: `TLS`, `AUTH mechanism [response]`, `QUIT`; anything else is a fault.
 struct EchoFront: FrontService {
     let front: FrontSettings
+    var sessions: Listener.Sessions { .short }
 
     func refusal(_ reason: Listener.Refusal) -> ByteBuffer { ByteBuffer(string: "\(reason)\n") }
 

@@ -303,4 +303,50 @@ private func readSlowly(_ connection: Connection) async throws -> Int {
         #expect(lines == ["welcome", "refused tooManyFromClient"])
         await listener.shutDown(grace: .seconds(1))
     }
+
+    /// Whatever loop has time to accept.
+    @Test func longSessionsAreDealtOutToTheLoops() async throws {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
+        let socket = try InternetSocket.listen(try SocketAddress(ipAddress: "127.0.0.1", port: 0))
+        let address = try SocketAddress(ipAddress: "127.0.0.1", port: try #require(InternetSocket.port(of: socket)))
+        let listener = Listener(group: group)
+        try await listener.accept(on: socket, sessions: .long) { connection in
+            connection.write("\(ObjectIdentifier(connection.eventLoop).hashValue)\n")
+            try? await connection.flush()
+            _ = try? await connection.receive()
+        }
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let counts = try await Task(executorPreference: LoopExecutor.of(loop)) {
+            var counts: [String: Int] = [:]
+            var clients: [Connection] = []
+            for _ in 0..<10 {
+                let client = try await Connection.connect(to: address, on: loop, timeout: .seconds(5))
+                clients.append(client)
+                counts[try await client.readLine(maximum: 100).map { String(buffer: $0) } ?? "", default: 0] += 1
+            }
+            for client in clients { client.close() }
+            return counts
+        }.value
+        #expect(counts.values.sorted() == [5, 5])
+        await listener.shutDown(grace: .seconds(1))
+        try await group.shutdownGracefully()
+    }
+
+    @Test(arguments: [
+        (Listener.Sessions.short, 2, 4, 2), (.short, 4, 4, 4), (.short, 5, 4, 1), (.long, 2, 4, 1), (.long, 1, 4, 1),
+        (.short, 1, 4, 1),
+    ])
+    func loopsAcceptForThemselvesWhereSessionsAreShort(
+        _ sessions: Listener.Sessions,
+        _ loops: Int,
+        _ maximum: Int,
+        _ expected: Int
+    ) async throws {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: loops)
+        let socket = try InternetSocket.listen(try SocketAddress(ipAddress: "127.0.0.1", port: 0))
+        let acceptors = try Listener.acceptors(socket, group, sessions, maximum: maximum)
+        #expect(acceptors.count == expected)
+        for acceptor in acceptors { #expect(close(acceptor.socket) == 0) }
+        try await group.shutdownGracefully()
+    }
 }
