@@ -46,7 +46,7 @@ package enum Gzip {
         }
     }
 
-    /// What a gzip file or the first file of a ZIP archive holds; octets that are neither, as they are.
+    /// What a gzip file holds, or the report in a ZIP archive; octets that are neither, as they are.
     ///
     /// - Parameter most: the most octets to unpack.
     package static func unpacked(_ octets: [UInt8], most: Int) throws(GzipError) -> [UInt8] {
@@ -59,7 +59,7 @@ package enum Gzip {
     /// - Parameter left: the most octets to unpack; those that were are taken off, also where it fails.
     static func unpacked(_ octets: [UInt8], left: inout Int) throws(GzipError) -> [UInt8] {
         if octets.starts(with: [0x1F, 0x8B]) { return try inflated(octets[...], windowBits: 15 + 16, left: &left) }
-        if octets.starts(with: [0x50, 0x4B, 3, 4]) { return try firstFile(octets, left: &left) }
+        if ZIPArchive.isOne(octets[...]) { return try report(in: ZIPArchive(octets), octets, left: &left) }
         return try taken(octets[...], left: &left)
     }
 
@@ -70,18 +70,15 @@ package enum Gzip {
         return Array(octets)
     }
 
-    /// The first file of a ZIP archive, stored or deflated.
-    private static func firstFile(_ octets: [UInt8], left: inout Int) throws(GzipError) -> [UInt8] {
-        guard octets.count >= 30 else { throw .malformed }
-        let number = { (at: Int) in Int(octets[at]) | Int(octets[at + 1]) << 8 }
-        let start = 30 + number(26) + number(28)
-        guard start <= octets.count, octets[6] & 1 == 0 else { throw .malformed }
-        switch number(8) {
+    /// The report in a ZIP archive, stored or deflated.
+    private static func report(in archive: ZIPArchive, _ octets: [UInt8], left: inout Int) throws(GzipError) -> [UInt8]
+    {
+        guard let file = archive.report, !file.isEncrypted else { throw .malformed }
+        switch file.method {
         case 0:
-            let size = number(18) | number(20) << 16
-            guard size <= octets.count - start else { throw .malformed }
-            return try taken(octets[start..<(start + size)], left: &left)
-        case 8: return try inflated(octets[start...], windowBits: -15, left: &left)
+            guard file.packedOctets <= octets.count - file.start else { throw .malformed }
+            return try taken(octets[file.start..<(file.start + file.packedOctets)], left: &left)
+        case 8: return try inflated(octets[file.start...], windowBits: -15, left: &left)
         default: throw .malformed
         }
     }
@@ -108,12 +105,20 @@ package enum Gzip {
             var status = Z_OK
             while status == Z_OK, result.count <= most {
                 status = step(stream, &result, most: most) { inflate($0, Z_NO_FLUSH) }
+                // A gzip file may be several, one behind the other (RFC 1952 §2.2).
+                if status == Z_STREAM_END, isFollowed(stream) { status = inflateReset(stream) }
             }
             return status
         }
         guard result.count <= most else { throw .tooLong }
         guard status == Z_STREAM_END else { throw .malformed }
         return result
+    }
+
+    /// Whether another gzip file follows the one that has ended.
+    private static func isFollowed(_ stream: UnsafeMutablePointer<z_stream>) -> Bool {
+        let rest = UnsafeBufferPointer(start: stream.pointee.next_in, count: Int(stream.pointee.avail_in))
+        return rest.starts(with: [0x1F, 0x8B])
     }
 
     /// One call of zlib with room for a chunk, which is appended; one octet more than `most` is enough to see it.

@@ -27,7 +27,7 @@ extension ReportMail {
     }
 
     private static func isPacked(_ octets: ArraySlice<UInt8>) -> Bool {
-        octets.starts(with: [0x1F, 0x8B]) || octets.starts(with: [0x50, 0x4B, 3, 4])
+        octets.starts(with: [0x1F, 0x8B]) || ZIPArchive.isOne(octets)
     }
 
     /// The bodies of parts that may be reports.

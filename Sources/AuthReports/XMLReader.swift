@@ -52,11 +52,12 @@ final class XMLReader {
 
     /// Gives each child of the document's root.
     ///
-    /// - Parameter document: at most 2 GiB.
+    /// - Parameter document: at most 512 MiB: in UTF-8 it may be several times as long.
     static func read(_ document: [UInt8], _ receive: (XMLElement) -> Void) throws(XMLError) {
-        guard document.count <= Int(Int32.max) else { throw .tooLarge }
+        guard document.count <= Int(Int32.max / 4) else { throw .tooLarge }
         let failure = withoutActuallyEscaping(receive) { receive -> XMLError? in
-            guard let parser = XML_ParserCreate(nil) else { return .tooLarge }
+            // Whatever the document says of it, it's in UTF-8 by now.
+            guard let parser = XML_ParserCreate("UTF-8") else { return .tooLarge }
             defer { XML_ParserFree(parser) }
             let reader = XMLReader(parser, receive)
             return withExtendedLifetime(reader) { reader.run(document) }
@@ -79,7 +80,6 @@ final class XMLReader {
         )
         XML_SetCharacterDataHandler(parser) { reader, text, count in XMLReader.of(reader)?.add(text, Int(count)) }
         XML_SetStartDoctypeDeclHandler(parser) { reader, _, _, _, _ in XMLReader.of(reader)?.stop(.unsupported) }
-        XML_SetUnknownEncodingHandler(parser, { _, name, encoding in XMLReader.describe(name, encoding) }, nil)
         let status = Self.mended(document).withUnsafeBytes { octets in
             XML_Parse(parser, octets.baseAddress?.assumingMemoryBound(to: CChar.self), CInt(octets.count), 1)
         }
@@ -88,12 +88,10 @@ final class XMLReader {
         return XML_GetErrorCode(parser) == XML_ERROR_UNDEFINED_ENTITY ? .unsupported : .malformed
     }
 
-    /// Some documents begin with an empty line, which XML doesn't allow before its declaration, or carry control characters
-    /// that a stranger wrote; in UTF-16 those stay as they are, and are refused.
+    /// In UTF-8. Some documents begin with an empty line, which XML doesn't allow before its declaration, or carry control
+    /// characters that a stranger wrote.
     private static func mended(_ document: [UInt8]) -> [UInt8] {
-        let isWide = document.prefix(2).contains { $0 == 0 || $0 >= 0xFE }
-        var octets = Array(document.drop(while: ASCII.isWhitespace))
-        guard !isWide else { return octets }
+        var octets = Array(utf8(document).drop(while: ASCII.isWhitespace))
         for index in octets.indices where octets[index] < 0x20 && !ASCII.isWhitespace(octets[index]) {
             octets[index] = UInt8(ascii: "?")
         }
@@ -150,25 +148,31 @@ final class XMLReader {
 
     // MARK: Character sets
 
-    /// Sets of one octet a character that expat doesn't know.
-    private static func describe(
-        _ name: UnsafePointer<CChar>?,
-        _ encoding: UnsafeMutablePointer<XML_Encoding>?
-    ) -> CInt {
-        guard let name, let encoding, let charset = Charset(String(cString: name).utf8) else {
-            return CInt(XML_STATUS_ERROR.rawValue)
+    /// UTF-16 shows itself (XML 1.0, appendix F); other sets are told by the declaration. Many documents aren't in the set
+    /// that theirs tells, or that it doesn't tell: what isn't UTF-8 is Latin-1 then.
+    private static func utf8(_ document: [UInt8]) -> [UInt8] {
+        let wide: [(mark: [UInt8], octets: Int, name: String)] = [
+            ([0xFF, 0xFE], 2, "utf-16le"), ([0xFE, 0xFF], 2, "utf-16be"), ([0x3C, 0], 0, "utf-16le"),
+            ([0, 0x3C], 0, "utf-16be"),
+        ]
+        if let (_, octets, name) = wide.first(where: { document.starts(with: $0.mark) }) {
+            return Charset(name.utf8)?.utf8(Array(document.dropFirst(octets))) ?? document
         }
-        encoding.pointee.data = nil
-        encoding.pointee.convert = nil
-        encoding.pointee.release = nil
-        return withUnsafeMutableBytes(of: &encoding.pointee.map) { room in
-            let map = room.assumingMemoryBound(to: CInt.self)
-            for octet in UInt8.min...UInt8.max {
-                let scalars = String(decoding: charset.utf8([octet]), as: UTF8.self).unicodeScalars
-                let character = scalars.count == 1 ? scalars.first : nil
-                map[Int(octet)] = character.map { $0 == "\u{FFFD}" ? -1 : CInt($0.value) } ?? -1
-            }
-            return CInt(XML_STATUS_OK.rawValue)
+        if document.starts(with: [0xEF, 0xBB, 0xBF]) { return Charset.utf8.utf8(Array(document.dropFirst(3))) }
+        // Where the declaration can be read as it is, its octets are ASCII's, whatever form of Unicode it tells.
+        guard let charset = declared(document).flatMap({ Charset($0) }), !charset.name.hasPrefix("UTF-") else {
+            return Charset.guess(document)
         }
+        return charset.utf8(document)
+    }
+
+    /// The label in `<?xml version="1.0" encoding="…"?>`.
+    private static func declared(_ document: [UInt8]) -> ArraySlice<UInt8>? {
+        let start = document.drop(while: ASCII.isWhitespace).prefix(200)
+        guard start.starts(with: "<?xml".utf8), let end = start.firstIndex(of: UInt8(ascii: ">")) else { return nil }
+        guard let name = start[..<end].firstRange(of: Array("encoding".utf8)) else { return nil }
+        let rest = start[name.upperBound..<end].drop { ASCII.isWhitespace($0) || $0 == UInt8(ascii: "=") }
+        guard let quote = rest.first, quote == ASCII.quote || quote == UInt8(ascii: "'") else { return nil }
+        return rest.dropFirst().prefix { $0 != quote }
     }
 }

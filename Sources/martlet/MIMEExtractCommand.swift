@@ -66,6 +66,7 @@ private struct MIMEExtraction {
     private var octets = LastOctets()
     /// Where the multipart is wanted that is the body of a message: what it has besides parts, until it has one.
     private var outside: [UInt8]?
+    private var outsideEncoding = TransferDecoder.Encoding.identity
     private var files: EnclosedFileReader?
     private var file: MIMEOutput?
     private var fileCount = 0
@@ -147,7 +148,9 @@ private struct MIMEExtraction {
         }
         if content.isMultipart {
             // Its first part has the number, unless it has none.
-            if number == part { outside = [] }
+            guard number == part else { return }
+            outside = []
+            outsideEncoding = content.encoding
             return
         }
         output = try output(number, content)
@@ -231,7 +234,7 @@ private struct MIMEExtraction {
         if let outside, !outside.isEmpty {
             output = try output(number, ContentFields())
             isFound = true
-            try outside.withUnsafeBytes { try output?.write($0) }
+            try TransferDecoder.decode(outside, outsideEncoding).withUnsafeBytes { try output?.write($0) }
         }
         outside = nil
         tell(output, number, type)

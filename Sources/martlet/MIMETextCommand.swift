@@ -46,6 +46,8 @@ private struct MIMETextReader {
     /// What a multipart has besides parts, until it has one; more than a few words for old programs is text.
     private var outside: [UInt8]?
     private var outsideDecoder: BodyDecoder?
+    /// Of the part whose header came last.
+    private var content = ContentFields()
     private var written: [UInt8] = []
     private var failure: (any Error)?
 
@@ -67,6 +69,7 @@ private struct MIMETextReader {
             outsideDecoder = nil
         case .headerEnd(_, let header, let content):
             number = numbering.bodyNumber
+            self.content = content
             for line in Self.lines(header, content, isMessage: numbering.number == nil) { add(line) }
             if content.isText { begin(content) } else if content.isReadable { unread = content }
             if content.isMultipart { outside = [] }
@@ -114,7 +117,7 @@ private struct MIMETextReader {
     private mutating func showOutside() {
         guard let octets = outside else { return }
         if let unread { begin(unread) }
-        var decoder = outsideDecoder ?? BodyDecoder(ContentFields(), toUTF8: true)
+        var decoder = outsideDecoder ?? BodyDecoder(content, toUTF8: true)
         var decoded: [UInt8] = []
         decoder.decode(octets, into: &decoded)
         outsideDecoder = decoder

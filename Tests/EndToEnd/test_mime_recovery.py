@@ -145,7 +145,8 @@ def test_a_missing_semicolon(client):
     "written, name",
     [
         ("Garden (plan 4).pdf", "Garden (plan 4).pdf"), ("(4) plan.pdf", "(4) plan.pdf"), ("plan(1).pdf", "plan(1).pdf"),
-        ("plan.pdf (a comment)", "plan.pdf"), ('"The "best" plan.pdf"', 'The "best" plan.pdf'),
+        ("My plan type=A4.pdf", "My plan type=A4.pdf"), ("Plan; May.pdf", "Plan; May.pdf"), ('"plan.pdf; size=3', "plan.pdf"),
+        ('"C:\\dir\\plan.pdf"', "C:\\dir\\plan.pdf"), ("plan.pdf (a comment)", "plan.pdf"), ('"The "best" plan.pdf"', 'The "best" plan.pdf'),
     ],
 )
 def test_file_names(written, name, tmp_path):
@@ -178,6 +179,10 @@ UNREADABLE = [
     ("only words\r\n", {"no-header", "no-from", "no-date"}),
     ("first\r\n\r\nonly words\r\n", {"no-header", "no-from", "no-date"}),
     (f"{MIXED}--b\r\nonly words\r\n--b--\r\n", {"header-without-end"}),
+    (
+        f"{START}Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: base64\r\n\r\nb25seSB3b3Jkcw==\r\n",
+        {"encoded-composite", "no-part"},
+    ),
 ]
 
 
@@ -338,7 +343,20 @@ def zipped(octets: bytes) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("pack", [lambda octets: octets, gzip.compress, zipped], ids=["plain", "gzip", "zip"])
+def archived(octets: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.mkdir("d")
+        archive.writestr("d/README", b"Hello")
+        archive.writestr("d/report." + ("xml" if octets.startswith(b"<") else "json"), octets)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [lambda octets: octets, gzip.compress, lambda octets: gzip.compress(octets[:50]) + gzip.compress(octets[50:]), zipped, archived],
+    ids=["plain", "gzip", "gzip twice", "zip", "archive"],
+)
 @pytest.mark.parametrize("type", ["application/gzip", "application/octet-stream", "text/plain; name=report.xml"])
 def test_reports_as_they_arrive(pack, type):
     def mail(document: bytes) -> str:

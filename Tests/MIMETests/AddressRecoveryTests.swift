@@ -76,13 +76,24 @@ private func shown(_ field: String) -> [String] {
                     "-|Team|-", "Roe, Jane|j|x.example", "-|-|-", "-|b|x.example",
                 ]
             ),
-            ("<mailto:a@x.example>", ["-|a|x.example"]), ("@x.example", ["-|-|x.example"]), ("a@", ["-|a|"]),
+            ("<mailto:a@x.example>", ["-|a|x.example"]), ("mailto:a@x.example", ["-|a|x.example"]),
+            ("Ann [mailto:a@x.example]", ["Ann|a|x.example"]), ("Ann [a.b@x.example]", ["Ann|a.b|x.example"]),
+            ("[mailto:a@x.example] <a@x.example>", ["[mailto:a@x.example]|a|x.example"]),
+            ("MAILTO:a@x.example, b@x.example", ["-|a|x.example", "-|b|x.example"]),
+            ("G: mailto:a@x.example;", ["-|G|-", "-|a|x.example", "-|-|-"]),
+            ("a@x.example]", ["-|a|x.example]"]), ("[a@x.example", ["-|[a|x.example"]),
+            ("[a@[192.0.2.1]", ["-|[a|[192.0.2.1]"]), ("@x.example", ["-|-|x.example"]), ("a@", ["-|a|"]),
             ("\"\"@x.example", ["-||x.example"]), ("\"\" <a@x.example>", ["-|a|x.example"]),
             ("a@b@c", ["-|a|b@c"]), ("<a@b c>", ["-|a|b c"]), ("", []), (", ,", []),
         ] as [(String, [String])]
     )
     func recovery(field: String, entries: [String]) {
         #expect(shown(field) == entries)
+    }
+
+    @Test func whatIsShownIsGuessed() {
+        let addresses = AddressListParser.parse([0x4A, 0xFC, 0x20, 0x3C, 0x6A, 0xFC, 0x40, 0x78, 0x2E, 0x79, 0x3E])
+        #expect(addresses.map(\.shown) == ["Jü <jü@x.y>"])
     }
 
     /// What nothing closes is looked at a bounded number of times.

@@ -106,6 +106,10 @@ private func tree(_ message: String) -> MessagePart {
             ("My paper size = A4 (2).pdf", "My paper size = A4 (2).pdf"), ("size=A4.pdf", "size=A4.pdf"),
             ("a=b c=d.pdf", "a=b c=d.pdf"), ("x type=a size=b.pdf", "x type=a size=b.pdf"),
             ("\"My file.pdf", "My file.pdf"),
+            ("My file.pdf\"", "My file.pdf"), ("Invoice; May 2026.pdf", "Invoice; May 2026.pdf"),
+            ("a;b.pdf", "a;b.pdf"),
+            ("a.pdf; b.pdf", "a.pdf"), ("a; x=b.pdf", "a"), ("a; b; c.pdf", "a"),
+            ("\"C:\\dir\\a.pdf\"", "C:\\dir\\a.pdf"), ("\"a\\\\b\\\"c.pdf\"", "a\\b\"c.pdf"),
             ("=?utf-8?q?a;b.pdf?=", "a;b.pdf"), ("=?utf-8?b?YSA=?= =?utf-8?b?Yi5wZGY=?=", "a b.pdf"),
             ("x (1) (2).tar.gz", "x (1) (2).tar.gz"), ("((.pdf", "((.pdf"), ("\"\"", ""),
         ]

@@ -116,11 +116,18 @@ import Testing
         #expect(try DMARCAggregateReport(reading: wide).metadata.organization == "aäb")
     }
 
-    @Test func unknownCharacterSets() {
-        for name in ["x-none", "gb2312"] {
-            let document = Array("<?xml version=\"1.0\" encoding=\"\(name)\"?><feedback>\u{E4}</feedback>".utf8)
-            #expect(throws: DMARCReportError.xml(.malformed)) { try DMARCAggregateReport(reading: document) }
-        }
+    /// Sets of several octets a character are read too, those that aren't known guessed.
+    @Test(
+        arguments: [
+            ("gb2312", [0xC4, 0xE3, 0xBA, 0xC3], "你好"), ("x-none", [0xC3, 0xA4], "ä"), ("x-none", [0xE4], "ä"),
+            ("utf-7", [0x2B, 0x41, 0x44, 0x77, 0x2D], "+ADw-"),
+        ] as [(String, [UInt8], String)]
+    )
+    func otherCharacterSets(label: String, name: [UInt8], meaning: String) throws {
+        let document =
+            octets("<?xml version='1.0' encoding = '\(label)'?><feedback><report_metadata><org_name>") + name
+            + octets("</org_name></report_metadata><policy_published/></feedback>")
+        #expect(try DMARCAggregateReport(reading: document).metadata.organization == meaning)
     }
 
     /// A tag as long as a report may be is looked at once.

@@ -110,6 +110,80 @@ import Testing
         #expect(try DMARCAggregateReport(arrived: Gzip.compress(wide) ?? []) == report)
     }
 
+    /// Sets that aren't what is declared, or are declared in other words.
+    @Test(
+        arguments: [
+            ("UTF-8", .utf8), ("utf8", .utf8), ("us-ascii", .utf8), ("UTF-8", .latin1), ("us-ascii", .latin1),
+            ("ISO-8859-1", .latin1), ("windows-1252", .latin1), ("x-unknown", .utf8), ("UTF-16", .utf8),
+        ] as [(String, Charset)]
+    )
+    func declaredSets(label: String, charset: Charset) throws {
+        var report = DMARCAggregateReport()
+        report.metadata.organization = "Grüße"
+        let xml = String(decoding: report.xml(), as: UTF8.self).replacing("UTF-8", with: label)
+        let document =
+            charset == .utf8 ? Array(xml.utf8) : xml.unicodeScalars.map { UInt8(truncatingIfNeeded: $0.value) }
+        for start in [[], octets("\n\n"), charset == .utf8 ? [0xEF, 0xBB, 0xBF, 0x0A] : []] {
+            #expect(try DMARCAggregateReport(arrived: start + document) == report)
+        }
+    }
+
+    /// A gzip file may be several, one behind the other.
+    @Test func gzipFilesInARow() throws {
+        var report = DMARCAggregateReport()
+        report.metadata.reportID = "7"
+        let xml = report.xml()
+        let pieces = try [xml.prefix(100), xml.dropFirst(100)].map { try #require(Gzip.compress(Array($0))) }
+        #expect(try DMARCAggregateReport(arrived: Array(pieces.joined())) == report)
+        #expect(try DMARCAggregateReport(arrived: Array(pieces.joined()) + [0, 0, 0]) == report)
+        #expect(throws: GzipError.tooLong) { try Gzip.unpacked(Array(pieces.joined()), most: xml.count - 1) }
+    }
+
+    /// The files of an archive, with a directory of them at its end.
+    private func archive(_ files: [(name: String, octets: [UInt8])], hasSizes: Bool = true) -> [UInt8] {
+        func number(_ value: Int, _ count: Int) -> [UInt8] {
+            (0..<count).map { UInt8(truncatingIfNeeded: value >> ($0 * 8)) }
+        }
+        var octets: [UInt8] = []
+        var directory: [UInt8] = []
+        for (name, content) in files {
+            let size = number(content.count, 4) + number(content.count, 4)
+            let start = number(20, 2) + number(hasSizes ? 0 : 8, 2) + number(0, 2) + number(0, 4) + number(0, 4)
+            let names = number(name.utf8.count, 2) + number(0, 2)
+            directory += [0x50, 0x4B, 1, 2] + number(20, 2) + start + size + names + number(0, 10)
+            directory += number(octets.count, 4) + Array(name.utf8)
+            octets +=
+                [0x50, 0x4B, 3, 4] + start + (hasSizes ? size : number(0, 8)) + names + Array(name.utf8) + content
+            if !hasSizes { octets += [0x50, 0x4B, 7, 8] + number(0, 4) + size }
+        }
+        let end = [0x50, 0x4B, 5, 6] + number(0, 4) + number(files.count, 2) + number(files.count, 2)
+        return octets + directory + end + number(directory.count, 4) + number(octets.count, 4) + number(0, 2)
+    }
+
+    @Test(arguments: [true, false]) func reportsAmongFilesOfAnArchive(hasSizes: Bool) throws {
+        var report = DMARCAggregateReport()
+        report.metadata.reportID = "7"
+        let xml = report.xml()
+        let others = [("d/", []), ("__MACOSX/._r.xml", [0, 1]), ("README.txt", octets("Hello"))]
+        for files in [others, [others[0]], []] {
+            #expect(
+                try DMARCAggregateReport(arrived: archive(files + [("d/R.XML", xml)], hasSizes: hasSizes)) == report
+            )
+        }
+        #expect(
+            try DMARCAggregateReport(arrived: archive([("report", xml), ("x.txt", [1])], hasSizes: hasSizes)) == report
+        )
+        #expect(throws: DMARCReportError.packing(.malformed)) {
+            try DMARCAggregateReport(arrived: archive([("d/", [])]))
+        }
+        // Without the directory at the end.
+        let start = archive(others + [("r.xml", xml)])
+        let cut = try #require(start.firstRange(of: [0x50, 0x4B, 1, 2])?.lowerBound)
+        #expect(try DMARCAggregateReport(arrived: Array(start[..<cut])) == report)
+        var generator = FixedGenerator(17)
+        for _ in 0..<2000 { _ = try? Gzip.unpacked(mutated(start, &generator), most: 1 << 20) }
+    }
+
     /// What many documents in one mail may grow to is what one may.
     @Test func manyDocumentsThatGrowCostNoMoreThanOne() throws {
         let start = octets("From: <r@r.test>\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n")

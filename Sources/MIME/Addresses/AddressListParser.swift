@@ -49,8 +49,7 @@ package struct AddressListParser {
             case .special(UInt8(ascii: "<")): angle()
             case .special(UInt8(ascii: ",")): endEntry(token)
             case .special(UInt8(ascii: ";")): endList()
-            case .special(UInt8(ascii: ":")) where !isInGroup && addresses.count == entryStart && !entryHasAt:
-                beginGroup()
+            case .special(UInt8(ascii: ":")) where beginsGroup: beginGroup()
             // Closes nothing.
             case .special(UInt8(ascii: ">")): continue
             default:
@@ -59,6 +58,17 @@ package struct AddressListParser {
             }
         }
         endList()
+    }
+
+    /// Whether a colon here ends the name of a group.
+    private var beginsGroup: Bool {
+        !isInGroup && addresses.count == entryStart && !entryHasAt && !(pending.last.map { isScheme($0) } ?? false)
+    }
+
+    /// Whether the word is that of an address written as a URI (RFC 6068), in brackets or not.
+    private func isScheme(_ token: Token) -> Bool {
+        let word = lexer.value(token)
+        return ASCII.equal(word, "mailto") || ASCII.equal(word, "[mailto")
     }
 
     /// The next token but for comments, of which the last is kept.
@@ -167,9 +177,20 @@ package struct AddressListParser {
         while let at = rest.firstIndex(where: { $0.isSpecial(UInt8(ascii: "@")) }) {
             guard !isFull else { return }
             let local = Self.localStart(rest, before: at)
-            let (host, end) = domain(rest, behind: at)
-            let name = lexer.text(rest[..<local])
-            addresses.append(ListedAddress(name: nil, mailbox: self.local(rest[local..<at]), host: host))
+            var (host, end) = domain(rest, behind: at)
+            var mailbox = self.local(rest[local..<at])
+            var nameEnd = local
+            // `[a@b.test]`, `[mailto:a@b.test]`.
+            let closes = host.last == UInt8(ascii: "]") && host.first != UInt8(ascii: "[")
+            var isInBrackets = closes && mailbox?.first == UInt8(ascii: "[")
+            if isInBrackets { mailbox?.removeFirst() }
+            if local >= rest.startIndex + 2, rest[local - 1].isSpecial(UInt8(ascii: ":")), isScheme(rest[local - 2]) {
+                nameEnd = local - 2
+                isInBrackets = lexer.value(rest[nameEnd]).first == UInt8(ascii: "[")
+            }
+            if isInBrackets, closes { host.removeLast() }
+            let name = lexer.text(rest[..<nameEnd])
+            addresses.append(ListedAddress(name: nil, mailbox: mailbox, host: host))
             // What stands between two of them may be of either.
             if last == nil { nameLast(name) }
             last = addresses.count - 1

@@ -6,7 +6,7 @@ extension ListedAddress {
     package var shown: String {
         let host = host ?? []
         let octets = (mailbox ?? []) + (host.isEmpty ? [] : [UInt8(ascii: "@")] + host)
-        let address = String(decoding: octets, as: UTF8.self)
+        let address = String(decoding: Charset.guess(octets), as: UTF8.self)
         guard let displayName else { return address }
         return address.isEmpty ? displayName : "\(displayName) <\(address)>"
     }

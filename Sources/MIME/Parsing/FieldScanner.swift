@@ -35,13 +35,15 @@ struct FieldScanner {
         return takeQuoted()?.text
     }
 
-    private mutating func takeQuoted() -> (text: [UInt8], hasEnd: Bool)? {
+    /// - Parameter isPath: whether backslashes stand for themselves, but before quotes and other backslashes.
+    private mutating func takeQuoted(isPath: Bool = false) -> (text: [UInt8], hasEnd: Bool)? {
         guard rest.first == ASCII.quote else { return nil }
         rest.removeFirst()
         var text: [UInt8] = []
         while let octet = rest.popFirst() {
             if octet == ASCII.quote { return (text, true) }
-            text.append(octet == ASCII.backslash ? rest.popFirst() ?? octet : octet)
+            let isEscape = octet == ASCII.backslash && (!isPath || Self.isEscaped(rest.first))
+            text.append(isEscape ? rest.popFirst() ?? octet : octet)
         }
         hasWrongQuotes = true
         hasQuotes = false
@@ -108,7 +110,7 @@ struct FieldScanner {
         if kind == .fileName, let name = quotedName() { return name }
         if hasQuotes {
             let before = rest
-            if let quoted = takeQuoted(), quoted.hasEnd { return quoted.text }
+            if let quoted = takeQuoted(isPath: kind == .fileName), quoted.hasEnd { return quoted.text }
             rest = before
         }
         // Without an end, it's as if it had no beginning.
@@ -133,13 +135,17 @@ struct FieldScanner {
                 }
                 hasQuotes = true
             }
-            text.append(octet == ASCII.backslash ? end.popFirst() ?? octet : octet)
+            let isEscape = octet == ASCII.backslash && Self.isEscaped(end.first)
+            text.append(isEscape ? end.popFirst() ?? octet : octet)
         }
         hasNames = false
         return nil
     }
 
     private static let longestName = 4096
+
+    /// Whether a backslash before it is one of MIME and none of a path that somebody forgot to escape.
+    private static func isEscaped(_ octet: UInt8?) -> Bool { octet == ASCII.quote || octet == ASCII.backslash }
 
     /// Whether nothing of a value stands here any more, but another parameter or nothing does.
     private static func endsValue(_ rest: ArraySlice<UInt8>) -> Bool {
@@ -157,7 +163,11 @@ struct FieldScanner {
         var lastComment: Int?
         /// Where what looks like a parameter and is the rest of a name ends.
         var nameEnd: Int?
-        while let octet = rest.first, octet != UInt8(ascii: ";") {
+        while let octet = rest.first {
+            if octet == UInt8(ascii: ";") {
+                guard kind == .fileName, !Self.hasExtension(ASCII.trim(text[...])), Self.isRestOfName(rest.dropFirst())
+                else { break }
+            }
             let isBehindBlank = text.last.map(ASCII.isWhitespace) ?? false
             if isBehindBlank, rest.startIndex >= nameEnd ?? 0, Self.beginsParameter(rest) {
                 guard kind == .fileName, nameEnd == nil, !Self.hasExtension(ASCII.trim(text[...])) else { break }
@@ -191,6 +201,11 @@ struct FieldScanner {
             text.removeLast(text.count - lastComment)
         }
         var trimmed = ASCII.trim(text[...])
+        // The quote at the beginning is missing.
+        if kind == .fileName, trimmed.last == ASCII.quote, trimmed.dropLast().allSatisfy({ $0 != ASCII.quote }) {
+            hasWrongQuotes = true
+            trimmed.removeLast()
+        }
         // A comma in the place of the semicolon.
         if trimmed.last == UInt8(ascii: ","), let next = rest.first, next != UInt8(ascii: ";") {
             trimmed = ASCII.trim(trimmed.dropLast())
@@ -231,6 +246,12 @@ struct FieldScanner {
         let name = token.prefix { $0 != UInt8(ascii: "*") }
         let next = text[token.endIndex...].prefix(24).first { !ASCII.isWhitespace($0) }
         return name.isEmpty || next != UInt8(ascii: "=") ? nil : name.map(ASCII.lower)
+    }
+
+    /// Whether what stands behind a semicolon is no parameter but ends a file's name: `Invoice; May.pdf`.
+    private static func isRestOfName(_ text: ArraySlice<UInt8>) -> Bool {
+        let piece = ASCII.trim(text.prefix(300).prefix { $0 != UInt8(ascii: ";") })
+        return parameterName(piece) == nil && hasExtension(piece)
     }
 
     /// Where a file's name ends within which a parameter seems to begin here: `My file type=A4.pdf`. nil where it's a
