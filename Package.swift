@@ -141,7 +141,7 @@ let package = Package(
         library("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
 
         // Clients of other daemons that more than one daemon needs.
-        library("Accounts", ["Bus", "SMTP", nioCore]),
+        library("Accounts", ["Bus", "Network", "SMTP", nioCore, logging]),
         library("Submission", ["Bus", "Network", "SMTP", nioCore]),
         library("Deliverer", ["Bus", "Network", "SMTP", nioCore, logging, coreMetrics]),
         library("Resolution", ["DNS", "Network", nioCore, nioPosix, nioConcurrency]),
@@ -163,7 +163,7 @@ let package = Package(
         library("SMTPServer", daemonBase + ["SMTP", "MIME", "SASL", "Accounts", "Front", "Submission", "TLS"]),
         library(
             "QueueManager",
-            daemonBase + ["Deliverer", "Files", "Spool", "Submission", "SMTP", "MIME", collections]
+            daemonBase + ["Accounts", "Deliverer", "Files", "Spool", "Submission", "SMTP", "MIME", collections]
         ),
         library("RemoteRelay", daemonBase + ["SMTP", "SASL", "Deliverer", "Resolution", "DNS", "TLS", collections]),
         library("LocalDelivery", daemonBase + ["Mailbox", "SMTP", "MIME", "Accounts", "Deliverer", "Submission"]),
@@ -191,7 +191,8 @@ let package = Package(
         executable(
             "martlet",
             [
-                "Daemon", "Bus", "Network", "TLS", "Authority", "DNS", "DNSSEC", "Resolution", "SMTP", "MIME",
+                "Accounts", "Daemon", "Bus", "Network", "TLS", "Authority", "DNS", "DNSSEC", "Resolution", "SMTP",
+                "MIME",
                 "MailAuth", "AuthReports",
                 "Encodings", "Mailbox", "ZoneKeys", "Cryptography", "CLinux", nioCore, nioPosix, nioHTTP1, nioHTTP2,
             ]

@@ -52,15 +52,33 @@ package final class AccountsClient: Sendable {
         }
     }
 
+    /// The address of our postmaster, for mail to `<Postmaster>` without a domain (RFC 5321 §4.5.1).
+    ///
+    /// - Throws: `refused` where there is none.
+    package func postmaster() async throws(AccountsError) -> String {
+        try Self.required("address", try await request(Frame("RECIPIENT", ["address": "postmaster"])))
+    }
+
     /// Follows aliases to a mailbox, or to the addresses that mail is forwarded to.
     ///
-    /// - Parameter address: without brackets.
+    /// - Parameters:
+    ///   - address: without brackets.
+    ///   - isExpanded: whether it's one of the addresses that `expand` gave for another: its own mailbox is meant.
     /// - Throws: `refused` with 5.1.1 when there is no such address, 5.4.6 when aliases loop.
-    package func expand(_ address: String) async throws(AccountsError) -> Expansion {
-        let reply = try await request(Frame("EXPAND", ["address": address]))
+    package func expand(_ address: String, isExpanded: Bool = false) async throws(AccountsError) -> Expansion {
+        var question = Frame("EXPAND", ["address": address])
+        if isExpanded { question["expanded"] = "yes" }
+        let reply = try await request(question)
         let targets = reply.all("forward")
         guard targets.isEmpty else { return .forward(targets) }
         return .mailbox(try Self.mailbox(reply), extension: reply["extension"])
+    }
+
+    /// Says that mail doesn't fit into a mailbox, so that for a minute no more is taken for it.
+    ///
+    /// - Parameter address: of the account.
+    package func isFull(_ address: String) async throws(AccountsError) {
+        _ = try await request(Frame("FULL", ["address": address]))
     }
 
     /// Closes the connection to authd; requests without an answer fail as unavailable.

@@ -28,6 +28,7 @@ package struct Account: Sendable, Equatable {
 
     /// Reads a line; nil with a reason where it can't be understood.
     static func parse(_ line: Substring) -> Result<Account, TableFault> {
+        if let reason = TableLines.fault(of: line) { return .failure(TableFault(reason)) }
         let fields = line.split(separator: ":", omittingEmptySubsequences: false)
         guard (2...5).contains(fields.count) else {
             return .failure(TableFault("expected address:hash:mailbox:format:quota"))
@@ -57,36 +58,12 @@ package struct Account: Sendable, Equatable {
         return "\(address.lowercasedDomain)/\(local.first == "." ? "_" + local.dropFirst() : local)"
     }
 
-    /// Whether a path stays below the mail directory.
+    /// Whether a path stays below the mail directory, and leaves room for the names of files beside it.
     package static func isMailbox(_ path: String) -> Bool {
         let parts = path.split(separator: "/", omittingEmptySubsequences: false)
         return path.utf8.count <= 1024
-            && parts.allSatisfy { !$0.isEmpty && $0 != "." && $0 != ".." }
-            && path.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f && $0 != UInt8(ascii: ":") }
-    }
-}
-
-/// Why a line of a table can't be understood.
-package struct TableFault: Error, Equatable {
-    package let reason: String
-
-    init(_ reason: String) { self.reason = reason }
-}
-
-/// A table that can't be used: the file, the line counted from 1, and the reason.
-package struct TableError: Error, Equatable, CustomStringConvertible {
-    package let file: String
-    package let line: Int?
-    package let reason: String
-
-    package var description: String { line.map { "\(file):\($0): \(reason)" } ?? "\(file): \(reason)" }
-}
-
-extension String {
-    /// The lines of a table; they end in LF or CRLF.
-    var tableLines: [Substring] {
-        // CRLF is one character to Swift.
-        split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }
+            && parts.allSatisfy { !$0.isEmpty && $0 != "." && $0 != ".." && $0.utf8.count <= 200 }
+            && path.unicodeScalars.allSatisfy { $0 != ":" && $0.properties.generalCategory != .control }
     }
 }
 

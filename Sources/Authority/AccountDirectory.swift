@@ -5,12 +5,8 @@ package struct AccountDirectory: Sendable {
     package let accounts: AccountTable
     package let aliases: AliasTable
     package let domains: Set<String>
-    private let firstDomain: String?
-
-    /// How deep aliases of aliases may nest.
-    private static let maximumDepth = 10
-    /// The most addresses that one alias may expand to.
-    private static let maximumTargets = 1000
+    /// The domain of names without one.
+    let firstDomain: String?
 
     package init(accounts: AccountTable, aliases: AliasTable, domains: [String]) {
         self.accounts = accounts
@@ -23,10 +19,11 @@ package struct AccountDirectory: Sendable {
     package enum Destination: Sendable, Equatable {
         /// One mailbox here. The extension is what stood behind `+`.
         case mailbox(Account, extension: String?)
-        /// Addresses that an alias leads to.
+        /// Addresses that an alias leads to; those of ours are mailboxes, or nobody's.
         case forward([MailAddress])
         /// The domain is not ours.
         case foreign
+        /// There is no such address, or it's an alias and no address that it leads to exists.
         case unknown
         /// The aliases loop, or expand to too many addresses.
         case loop
@@ -34,104 +31,116 @@ package struct AccountDirectory: Sendable {
 
     /// The account of a login name. A name without a domain belongs to the first domain.
     package func account(user: String) -> Account? {
-        let text = user.contains("@") ? user : firstDomain.map { "\(user)@\($0)" } ?? user
-        guard let address = try? MailAddress(parsing: text.utf8, options: .utf8) else { return nil }
+        guard let address = try? MailAddress(parsing: full(user).utf8, options: .utf8) else { return nil }
         return accounts[address]
     }
 
-    /// Follows accounts, extensions, aliases and catch-alls.
-    package func destination(of address: MailAddress) -> Destination {
+    /// What logins as one user have in common, whether there is such an account or not.
+    func loginName(_ user: String) -> String {
+        String(full(String(user.prefix(400))).lowercased().prefix(400))
+    }
+
+    private func full(_ user: String) -> String {
+        user.contains("@") ? user : firstDomain.map { "\(user)@\($0)" } ?? user
+    }
+
+    /// Follows aliases, extensions and catch-alls. An alias wins over an account of its name.
+    ///
+    /// - Parameter isExpanded: whether it's one of the addresses that an alias led to before: its mailbox is meant, if it has
+    ///   one.
+    package func destination(of address: MailAddress, isExpanded: Bool = false) -> Destination {
         guard domains.contains(address.lowercasedDomain) else { return .foreign }
+        if isExpanded, let (account, rest) = mailbox(of: address) { return .mailbox(account, extension: rest) }
         switch step(address) {
-        case .account(let account, let rest): return .mailbox(account, extension: rest)
+        case .mailbox(let account, let rest): return .mailbox(account, extension: rest)
         case .none: return .unknown
-        case .targets(let first):
-            var expansion = Expansion(self)
-            guard expansion.follow(first, of: address, depth: 1) != nil else { return .loop }
-            let found = expansion.found
+        case .alias(let use):
+            var expansion = AliasExpansion(self)
+            guard expansion.follow(use) else { return .loop }
+            guard expansion.hasTarget else { return expansion.targets.isEmpty ? .loop : .unknown }
             // An alias to just one mailbox of ours is that mailbox.
-            if found.count == 1, let only = found.first, case .account(let account, let rest) = step(only) {
+            if expansion.targets.count == 1, case .mailbox(let account, let rest) = expansion.targets[0] {
                 return .mailbox(account, extension: rest)
             }
-            return found.isEmpty ? .loop : .forward(found)
+            return .forward(expansion.targets.map(\.address))
         }
     }
 
-    private enum Step {
-        case account(Account, extension: String?)
-        case targets([String])
+    /// Addresses in our domains to which an alias leads and that don't exist.
+    package func missingTargets(of entry: AliasTable.Entry) -> [MailAddress] {
+        let domain = entry.name.split(separator: "@").last.map(String.init)
+        let places = entry.name.contains("@") ? domains.filter { $0 == domain } : domains
+        var missing: Set<MailAddress> = []
+        for place in places {
+            for target in entry.targets {
+                guard let address = Self.address(target, domain: place), domains.contains(address.lowercasedDomain)
+                else { continue }
+                if case .none = step(address) { missing.insert(address) }
+            }
+        }
+        return missing.sorted { $0.description < $1.description }
+    }
+
+    // MARK: Steps
+
+    /// An alias as one address uses it.
+    struct AliasUse {
+        let entry: AliasTable.Entry
+        /// Whose list it is: the address that the alias stands for. A catch-all has no local part.
+        let key: AddressKey
+        /// The domain of targets without one.
+        let domain: String
+        /// What stood behind `+`.
+        let rest: String?
+    }
+
+    enum Step {
+        case mailbox(Account, extension: String?)
+        case alias(AliasUse)
         case none
     }
 
-    private func step(_ address: MailAddress) -> Step {
+    /// What an address is, without following an alias.
+    func step(_ address: MailAddress) -> Step {
         let domain = address.lowercasedDomain
         guard domains.contains(domain) else { return .none }
-        if let account = accounts[address] { return .account(account, extension: nil) }
-        if let targets = aliases.targets(localPart: address.localPart, domain: domain) { return .targets(targets) }
-        if let plus = address.localPart.firstIndex(of: "+"), plus != address.localPart.startIndex {
-            let base = address.localPart[..<plus]
-            let rest = String(address.localPart[address.localPart.index(after: plus)...])
-            if let account = accounts[AddressKey(localPart: base, domain: domain)] {
-                return .account(account, extension: rest)
-            }
-            if let targets = aliases.targets(localPart: String(base), domain: domain) { return .targets(targets) }
+        func alias(_ localPart: some StringProtocol, _ rest: String?) -> Step? {
+            guard let entry = aliases.entry(localPart: localPart, domain: domain) else { return nil }
+            let key = AddressKey(localPart: localPart, domain: domain)
+            return .alias(AliasUse(entry: entry, key: key, domain: domain, rest: rest))
         }
-        return aliases.catchAll(domain: domain).map { .targets($0) } ?? .none
+        if let exact = alias(address.localPart, nil) { return exact }
+        if let account = accounts[address] { return .mailbox(account, extension: nil) }
+        if let (base, rest) = Self.parts(address.localPart) {
+            if let known = alias(base, rest) { return known }
+            if let account = accounts[AddressKey(localPart: base, domain: domain)] {
+                return .mailbox(account, extension: rest)
+            }
+        }
+        guard let entry = aliases.catchAll(domain: domain) else { return .none }
+        return .alias(
+            AliasUse(entry: entry, key: AddressKey(localPart: "", domain: domain), domain: domain, rest: nil)
+        )
     }
 
-    /// What an alias leads to. Each alias is followed once, however many lead to it, and each mailbox gets one copy, under
-    /// whichever of its addresses.
-    private struct Expansion {
-        private let directory: AccountDirectory
-        private(set) var found: [MailAddress] = []
-        private var places: Set<Place> = []
-        /// How many aliases in a row begin with one that was followed; nil while it is being followed.
-        private var heights: [AddressKey: Int?] = [:]
+    /// The mailbox that an address has itself, whatever aliases say.
+    private func mailbox(of address: MailAddress) -> (Account, extension: String?)? {
+        if let account = accounts[address] { return (account, nil) }
+        guard let (base, rest) = Self.parts(address.localPart),
+            let account = accounts[AddressKey(localPart: base, domain: address.domain)]
+        else { return nil }
+        return (account, rest)
+    }
 
-        private enum Place: Hashable {
-            case mailbox(String, extension: String?)
-            case elsewhere(MailAddress)
-        }
+    /// `user+extension` in its parts.
+    private static func parts(_ localPart: String) -> (base: Substring, rest: String)? {
+        guard let plus = localPart.firstIndex(of: "+"), plus != localPart.startIndex else { return nil }
+        return (localPart[..<plus], String(localPart[localPart.index(after: plus)...]))
+    }
 
-        init(_ directory: AccountDirectory) { self.directory = directory }
-
-        /// Adds what an alias leads to.
-        ///
-        /// - Parameter depth: how many aliases in a row this one is the last of.
-        /// - Returns: how many in a row this one is the first of; nil where they loop, are too many in a row, or lead to too
-        ///   many addresses.
-        mutating func follow(_ targets: [String], of alias: MailAddress, depth: Int) -> Int? {
-            let key = AddressKey(alias)
-            heights[key] = .some(nil)
-            var height = 1
-            for target in targets {
-                let text = target.contains("@") ? target : "\(target)@\(alias.domain)"
-                guard let address = try? MailAddress(parsing: text.utf8, options: .utf8) else { continue }
-                switch directory.step(address) {
-                case .targets(let next):
-                    // `team: team, archive` keeps the mailbox of that name; a name that leads to itself is a loop.
-                    guard let below = visit(address, next, depth: depth + 1) else { return nil }
-                    height = max(height, below + 1)
-                case .account(let account, let rest): add(address, .mailbox(account.mailbox, extension: rest))
-                case .none: add(address, .elsewhere(address))
-                }
-                if found.count > AccountDirectory.maximumTargets { return nil }
-            }
-            heights[key] = height
-            return height
-        }
-
-        /// Follows an alias where that wasn't done before.
-        private mutating func visit(_ alias: MailAddress, _ targets: [String], depth: Int) -> Int? {
-            guard let known = heights[AddressKey(alias)] else {
-                return depth <= AccountDirectory.maximumDepth ? follow(targets, of: alias, depth: depth) : nil
-            }
-            guard let height = known, depth + height - 1 <= AccountDirectory.maximumDepth else { return nil }
-            return height
-        }
-
-        private mutating func add(_ address: MailAddress, _ place: Place) {
-            if places.insert(place).inserted { found.append(address) }
-        }
+    /// A target of an alias.
+    static func address(_ target: String, domain: String) -> MailAddress? {
+        let text = target.contains("@") ? target : "\(target)@\(domain)"
+        return try? MailAddress(parsing: text.utf8, options: .utf8)
     }
 }

@@ -17,6 +17,8 @@ package struct AccountFileEditor {
         case exists(String)
         case missing(String)
         case unreadable(TableError)
+        /// The mailbox can't be used: why.
+        case mailbox(String)
         /// The account has something that a line of the table cannot hold.
         case unwritable(String)
         case system(String)
@@ -26,6 +28,7 @@ package struct AccountFileEditor {
             case .exists(let address): return "\(address) exists already"
             case .missing(let address): return "there is no \(address)"
             case .unreadable(let error): return error.description
+            case .mailbox(let reason): return "\(reason); give the user another one by --mailbox"
             case .unwritable(let address):
                 return "\(address) or what belongs to it cannot be written in a line of the table"
             case .system(let reason): return reason
@@ -36,6 +39,7 @@ package struct AccountFileEditor {
     package func add(_ account: Account) throws(Fault) {
         try edit { lines, table throws(Fault) in
             guard table[account.address] == nil else { throw .exists(account.address.description) }
+            if let reason = table.objection(to: account) { throw .mailbox(reason) }
             lines.append(Array(account.line.utf8))
             return (account.address, account)
         }

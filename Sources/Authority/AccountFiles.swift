@@ -6,10 +6,24 @@ import NIOCore
 import Glibc
 #endif
 
-/// Keeps the directory in step with `etc/users` and `etc/aliases`: a changed file is read again at the next question. A
-/// file that can't be understood is reported, and the former table stays in use. Belongs to one event loop.
+/// Keeps the directory in step with `etc/users`, `etc/aliases` and the domains in `etc/martlet.toml`: a changed file is read
+/// again. A file that can't be read or understood is reported, and what was read before stays in use; where there is
+/// nothing, nobody knows what the file would say. Belongs to one event loop.
 final class AccountFiles: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread, which debug builds check.
+
+    /// A file as it was when it was looked at last.
+    private struct WatchedFile {
+        let path: String
+        var stamp: Stamp?
+        /// `errno` of the last attempt to read it, where that failed.
+        var failure: CInt?
+        /// Why what it says now is not in use.
+        var trouble: String?
+        /// Whether something was ever read from it.
+        var isKnown = false
+    }
+
     private struct Stamp: Equatable {
         var inode: UInt64 = 0
         var size: Int64 = -1
@@ -21,84 +35,129 @@ final class AccountFiles: @unchecked Sendable {
     }
 
     private let loop: any EventLoop
-    private let users: String
-    private let aliases: String
-    private let domains: [String]
     private let logger: Logger
-    private var stamps: [String: Stamp] = [:]
-    /// Files that could not be read the last time, with `errno`.
-    private var unreadable: [String: CInt] = [:]
-    private var directory: AccountDirectory?
+    private var users: WatchedFile
+    private var aliases: WatchedFile
+    private var configuration: WatchedFile?
     private var accountTable = AccountTable()
     private var aliasTable = AliasTable()
+    private var directory: AccountDirectory?
+    /// Whose mailboxes are here, in lower case.
+    private(set) var domains: [String]
+    /// Told when an address may lead elsewhere than before.
+    var onChange: () -> Void = {}
 
     /// Files of more octets than this are not tables of ours.
     private static let maximumOctets = 256 << 20
 
-    init(_ configuration: Configuration, on loop: any EventLoop, logger: Logger) {
+    /// - Parameter file: the configuration's file, whose domains are followed; nil for those that were read at the start.
+    init(_ configuration: Configuration, file: String?, on loop: any EventLoop, logger: Logger) {
         self.loop = loop
-        users = configuration.authd.users
-        aliases = configuration.authd.aliases
-        domains = configuration.domains
         self.logger = logger
+        users = WatchedFile(path: configuration.authd.users)
+        aliases = WatchedFile(path: configuration.authd.aliases)
+        self.configuration = file.map { WatchedFile(path: $0, isKnown: true) }
+        domains = configuration.domains
     }
 
-    /// The tables as they are now; nil as long as `etc/users` could never be read.
+    /// Why what files say now is not in use, a line each.
+    var troubles: [String] { [users.trouble, aliases.trouble, configuration?.trouble].compactMap(\.self) }
+
+    /// The tables as they are now; nil as long as one of them could never be read.
     func current() -> AccountDirectory? {
-        loop.assertInEventLoop()
-        let usersChanged = hasChanged(users)
-        let aliasesChanged = hasChanged(aliases)
-        if usersChanged, let table = read(users, AccountTable.init(text:file:)) {
-            accountTable = table
-            directory = AccountDirectory(accounts: accountTable, aliases: aliasTable, domains: domains)
-        }
-        if aliasesChanged {
-            if let table = read(aliases, AliasTable.init(text:file:)) { aliasTable = table }
-            if directory != nil {
-                directory = AccountDirectory(accounts: accountTable, aliases: aliasTable, domains: domains)
-            }
-        }
+        refresh()
         return directory
     }
 
-    private func hasChanged(_ file: String) -> Bool {
-        var status = stat()
-        var stamp = Stamp()
-        if stat(file, &status) == 0 {
-            stamp = Stamp(
-                inode: UInt64(status.st_ino),
-                size: Int64(status.st_size),
-                seconds: status.st_mtim.tv_sec,
-                nanoseconds: status.st_mtim.tv_nsec,
-                changeSeconds: status.st_ctim.tv_sec,
-                changeNanoseconds: status.st_ctim.tv_nsec
-            )
+    /// Looks whether a file has changed.
+    func refresh() {
+        loop.assertInEventLoop()
+        var isChanged = false
+        if let table = read(&users, AccountTable.init(text:file:)) {
+            accountTable = table
+            isChanged = true
         }
-        defer { stamps[file] = stamp }
-        return stamps[file] != stamp
+        if let table = read(&aliases, AliasTable.init(text:file:)) {
+            aliasTable = table
+            isChanged = true
+        }
+        if let fresh = readDomains(), fresh != domains {
+            logger.info("local domains changed", metadata: ["domains": "\(fresh.joined(separator: " "))"])
+            domains = fresh
+            isChanged = true
+        }
+        guard isChanged else { return }
+        if users.isKnown, aliases.isKnown {
+            directory = AccountDirectory(accounts: accountTable, aliases: aliasTable, domains: domains)
+        }
+        onChange()
     }
 
-    private func read<Table>(_ file: String, _ parse: (String, String) throws(TableError) -> Table) -> Table? {
-        guard let text = WholeFile.read(file, maximum: Self.maximumOctets) else {
+    private func readDomains() -> [String]? {
+        guard var file = configuration else { return nil }
+        defer { configuration = file }
+        return read(&file) { (text, path) throws(ConfigurationError) in
+            try Configuration(text: text, file: path).domains
+        }
+    }
+
+    /// What a file says, if it has changed and can be understood.
+    private func read<Value, Fault: Error>(
+        _ file: inout WatchedFile,
+        _ parse: (String, String) throws(Fault) -> Value
+    ) -> Value? {
+        let stamp = Self.stamp(of: file.path)
+        guard file.stamp != stamp else { return nil }
+        file.stamp = stamp
+        guard let text = WholeFile.read(file.path, maximum: Self.maximumOctets) else {
             let code = errno
+            file.trouble = "\(file.path): \(String(cString: strerror(code)))"
             // What stood in the way need not have changed the file: tried again at the next question, reported once.
-            stamps[file] = nil
-            if unreadable.updateValue(code, forKey: file) != code {
+            file.stamp = nil
+            if file.failure != code {
+                file.failure = code
                 logger.error(
-                    "cannot read table",
-                    metadata: ["file": "\(file)", "reason": "\(String(cString: strerror(code)))"]
+                    "cannot read file",
+                    metadata: [
+                        "file": "\(file.path)", "reason": "\(String(cString: strerror(code)))",
+                        "until-then": "\(Self.consequence(file))",
+                    ]
                 )
             }
             return nil
         }
-        unreadable[file] = nil
+        file.failure = nil
         do {
-            let table = try parse(text, file)
-            logger.info("table read", metadata: ["file": "\(file)"])
-            return table
+            let value = try parse(text, file.path)
+            file.isKnown = true
+            file.trouble = nil
+            logger.info("file read", metadata: ["file": "\(file.path)"])
+            return value
         } catch {
-            logger.error("table refused, the former one stays in use", metadata: ["reason": "\(error)"])
+            file.trouble = "\(error)"
+            logger.error(
+                "file refused",
+                metadata: ["reason": "\(error)", "until-then": "\(Self.consequence(file))"]
+            )
             return nil
         }
+    }
+
+    /// What goes on until the file is as it should be.
+    private static func consequence(_ file: WatchedFile) -> String {
+        file.isKnown ? "what it said before stays in use" : "logins and mail are put off"
+    }
+
+    private static func stamp(of path: String) -> Stamp {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return Stamp() }
+        return Stamp(
+            inode: UInt64(status.st_ino),
+            size: Int64(status.st_size),
+            seconds: status.st_mtim.tv_sec,
+            nanoseconds: status.st_mtim.tv_nsec,
+            changeSeconds: status.st_ctim.tv_sec,
+            changeNanoseconds: status.st_ctim.tv_nsec
+        )
     }
 }

@@ -8,24 +8,31 @@ package struct AccountTable: Sendable {
 
     package init() {}
 
-    /// - Throws: `TableError` for the first line that can't be understood, or that names an address again.
+    /// - Throws: `TableError` with every line that can't be understood, names an address again, or has a mailbox that another
+    ///   account has to do with.
     package init(text: String, file: String) throws(TableError) {
         var schemes: [Substring: (count: Int, hash: String)] = [:]
-        for (index, line) in text.tableLines.enumerated() {
-            if line.isEmpty || line.first == "#" { continue }
+        var places = MailboxPlaces()
+        var faults = TableFaults(file: file)
+        for (number, line) in TableLines(text) {
             let account: Account
             switch Account.parse(line) {
             case .success(let parsed): account = parsed
-            case .failure(let fault): throw TableError(file: file, line: index + 1, reason: fault.reason)
+            case .failure(let fault):
+                faults.add(line: number, reason: fault.reason)
+                continue
             }
             guard accounts.updateValue(account, forKey: AddressKey(account.address)) == nil else {
-                throw TableError(file: file, line: index + 1, reason: "\(account.address) is there already")
+                faults.add(line: number, reason: "\(account.address) is there already")
+                continue
             }
+            if let reason = places.add(account) { faults.add(line: number, reason: reason) }
             let scheme = account.hash.prefix { $0 != "," }.split(separator: "$").first ?? ""
             if PasswordHash.isKnown(account.hash) {
                 schemes[scheme] = ((schemes[scheme]?.count ?? 0) + 1, account.hash)
             }
         }
+        try faults.check()
         typicalHash = schemes.values.max { $0.count < $1.count }?.hash
     }
 
@@ -36,4 +43,11 @@ package struct AccountTable: Sendable {
 
     /// The account with exactly this address, but for case.
     package subscript(address: MailAddress) -> Account? { accounts[AddressKey(address)] }
+
+    /// Why a new account can't have the mailbox that it should have; nil where nothing is against it.
+    func objection(to account: Account) -> String? {
+        var places = MailboxPlaces()
+        for known in accounts.values { _ = places.add(known) }
+        return places.objection(to: account)
+    }
 }

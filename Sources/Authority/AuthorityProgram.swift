@@ -21,7 +21,8 @@ package struct AuthorityProgram: DaemonProgram {
 
     package func prepare(_ setup: Setup) throws -> Prepared {
         let settings = setup.configuration.authd
-        for directory in Set([settings.users, settings.aliases].map(Self.directory)) {
+        // The domains are followed in the configuration itself.
+        for directory in Set([settings.users, settings.aliases, setup.configurationFile].map(Self.directory)) {
             setup.rights.allowReading(beneath: try setup.directory(directory), listing: false)
         }
         return Prepared(
@@ -30,7 +31,8 @@ package struct AuthorityProgram: DaemonProgram {
                 logins: setup.uids(of: [.smtpd, .pop3d, .imapd]),
                 mailboxes: setup.uids(of: [.pop3dMailbox, .imapdMailbox]),
                 recipients: setup.uids(of: [.smtpd]),
-                deliveries: setup.uids(of: [.localDeliver])
+                deliveries: setup.uids(of: [.localDeliver]),
+                watchers: setup.uids(of: [.smtpd, .queueManager, .localDeliver])
             )
         )
     }
@@ -42,6 +44,7 @@ package struct AuthorityProgram: DaemonProgram {
         pool.start()
         let verifier = PasswordVerifier(
             pool: pool,
+            threads: settings.threads,
             loop: loop,
             maximumWaiting: settings.maximumWaiting,
             throttle: LoginThrottle(first: settings.failureDelay, longest: settings.maximumFailureDelay),
@@ -49,7 +52,12 @@ package struct AuthorityProgram: DaemonProgram {
         )
         let service = AuthorityService(
             on: loop,
-            files: AccountFiles(context.configuration, on: loop, logger: context.logger),
+            files: AccountFiles(
+                context.configuration,
+                file: context.configurationFile,
+                on: loop,
+                logger: context.logger
+            ),
             verifier: verifier,
             access: prepared.access,
             ownUser: getuid(),
@@ -57,8 +65,10 @@ package struct AuthorityProgram: DaemonProgram {
         )
         let server = BusServer(group: loop, logger: context.logger)
         try await server.answer(on: prepared.socket) { frame, connection in service.answer(frame, connection) }
+        service.start()
         context.announceReadiness()
         await context.untilShutdown()
+        service.stop()
         await server.shutDown(grace: .seconds(2))
     }
 

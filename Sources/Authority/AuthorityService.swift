@@ -16,13 +16,15 @@ final class AuthorityService: @unchecked Sendable {
         var mailboxes: Set<UInt32>
         var recipients: Set<UInt32>
         var deliveries: Set<UInt32>
+        var watchers: Set<UInt32>
 
         func allows(_ verb: Verb, _ uid: UInt32) -> Bool {
             switch verb {
             case .verify: logins.contains(uid)
             case .redeem: mailboxes.contains(uid)
             case .recipient: recipients.contains(uid)
-            case .expand: deliveries.contains(uid)
+            case .expand, .full: deliveries.contains(uid)
+            case .watch: watchers.contains(uid)
             }
         }
     }
@@ -33,12 +35,23 @@ final class AuthorityService: @unchecked Sendable {
         case redeem = "REDEEM"
         case recipient = "RECIPIENT"
         case expand = "EXPAND"
+        case full = "FULL"
+        case watch = "WATCH"
+    }
+
+    /// Who wants to hear of changes, and under which tag.
+    private struct Watcher {
+        let connection: Connection
+        let tag: String?
     }
 
     private let loop: any EventLoop
     private let files: AccountFiles
     private let verifier: PasswordVerifier
     private var tickets = TicketStore()
+    private var fullMailboxes = FullMailboxes()
+    private var watchers: [ObjectIdentifier: Watcher] = [:]
+    private var look: RepeatedTask?
     private let access: Access
     private let ownUser: UInt32
     private let logger: Logger
@@ -59,6 +72,7 @@ final class AuthorityService: @unchecked Sendable {
         self.access = access
         self.ownUser = ownUser
         self.logger = logger
+        files.onChange = { [weak self] in self?.tellWatchers() }
     }
 
     func answer(_ frame: Frame, _ connection: Connection) {
@@ -73,8 +87,9 @@ final class AuthorityService: @unchecked Sendable {
             connection.write(Self.rejection(frame, .notAuthorized, "not allowed for this user"))
             return
         }
+        if verb == .watch { return watch(frame, connection) }
         guard let directory = files.current() else {
-            connection.write(Self.deferral(frame, .systemTrouble, "the table of users cannot be read"))
+            connection.write(Self.deferral(frame, .systemTrouble, "users and aliases cannot be read now"))
             return
         }
         switch verb {
@@ -82,7 +97,48 @@ final class AuthorityService: @unchecked Sendable {
         case .redeem: connection.write(redeem(frame, directory))
         case .recipient: connection.write(recipient(frame, directory))
         case .expand: connection.write(expand(frame, directory))
+        case .full: connection.write(full(frame, directory))
+        case .watch: return
         }
+    }
+
+    // MARK: Changes
+
+    /// Looks for changed files from now on, also while nobody asks.
+    ///
+    /// - Parameter interval: how late a watcher hears of a change at most.
+    func start(interval: TimeAmount = .seconds(1)) {
+        loop.assertInEventLoop()
+        files.refresh()
+        look = loop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { [weak self] _ in
+            self?.watchers = self?.watchers.filter { !$0.value.connection.hasEnded } ?? [:]
+            self?.files.refresh()
+        }
+    }
+
+    func stop() {
+        look?.cancel()
+        look = nil
+    }
+
+    private func watch(_ frame: Frame, _ connection: Connection) {
+        files.refresh()
+        let watcher = Watcher(connection: connection, tag: frame["tag"])
+        watchers[ObjectIdentifier(connection)] = watcher
+        connection.write(domains(watcher))
+    }
+
+    private func tellWatchers() {
+        for watcher in watchers.values where !watcher.connection.hasEnded {
+            watcher.connection.write(domains(watcher))
+            watcher.connection.flushSoon()
+        }
+    }
+
+    private func domains(_ watcher: Watcher) -> Frame {
+        var frame = Frame.ok(tag: watcher.tag, files.troubles.map { .init("trouble", $0) })
+        frame.body = ByteBuffer(string: files.domains.map { "\($0)\n" }.joined())
+        return frame
     }
 
     // MARK: Logins
@@ -101,6 +157,7 @@ final class AuthorityService: @unchecked Sendable {
         Task(executorPreference: LoopExecutor.of(connection.eventLoop)) { [self] in
             let verdict = await verifier.verify(
                 password,
+                user: directory.loginName(user),
                 account,
                 typicalHash: directory.accounts.typicalHash,
                 client: key
@@ -149,11 +206,16 @@ final class AuthorityService: @unchecked Sendable {
     // MARK: Addresses
 
     private func recipient(_ frame: Frame, _ directory: AccountDirectory) -> Frame {
-        guard let address = Self.address(frame) else {
+        guard let address = Self.address(frame, directory) else {
             return Self.rejection(frame, .badRecipientSyntax, "malformed address")
         }
         switch directory.destination(of: address) {
-        case .mailbox, .forward: return .ok(tag: frame["tag"], [.init("kind", "local")])
+        case .mailbox(let account, _) where fullMailboxes.contains(account.address, now: loop.now):
+            return Self.deferral(frame, .mailboxFull, "the mailbox is full")
+        case .mailbox, .forward:
+            var fields = [Frame.Field("kind", "local")]
+            if Self.isPostmaster(frame["address"]) { fields.append(.init("address", address.description)) }
+            return .ok(tag: frame["tag"], fields)
         case .foreign: return .ok(tag: frame["tag"], [.init("kind", "foreign")])
         case .unknown: return Self.rejection(frame, .noSuchMailbox, "no such mailbox")
         case .loop: return Self.rejection(frame, .routingLoop, "the alias loops")
@@ -161,19 +223,30 @@ final class AuthorityService: @unchecked Sendable {
     }
 
     private func expand(_ frame: Frame, _ directory: AccountDirectory) -> Frame {
-        guard let address = Self.address(frame) else {
+        guard let address = Self.address(frame, directory) else {
             return Self.rejection(frame, .badRecipientSyntax, "malformed address")
         }
-        switch directory.destination(of: address) {
+        switch directory.destination(of: address, isExpanded: frame["expanded"] == "yes") {
         case .mailbox(let account, let rest):
             var fields = Self.fields(account)
             if let rest { fields.append(.init("extension", rest)) }
             return .ok(tag: frame["tag"], fields)
         case .forward(let targets):
             return .ok(tag: frame["tag"], targets.map { .init("forward", $0.description) })
-        case .foreign, .unknown: return Self.rejection(frame, .noSuchMailbox, "no such mailbox")
+        case .foreign:
+            // Whoever asks took it for ours, and will soon know better: no reason for a bounce.
+            return Self.deferral(frame, .systemTrouble, "\(address.domain) is no domain of ours now")
+        case .unknown: return Self.rejection(frame, .noSuchMailbox, "no such mailbox")
         case .loop: return Self.rejection(frame, .routingLoop, "the alias loops")
         }
+    }
+
+    private func full(_ frame: Frame, _ directory: AccountDirectory) -> Frame {
+        guard let address = Self.address(frame, directory), let account = directory.accounts[address] else {
+            return Self.rejection(frame, .noSuchMailbox, "no such mailbox")
+        }
+        fullMailboxes.add(account.address, now: loop.now)
+        return .ok(tag: frame["tag"])
     }
 
     private static func fields(_ account: Account) -> [Frame.Field] {
@@ -185,8 +258,17 @@ final class AuthorityService: @unchecked Sendable {
         ]
     }
 
-    private static func address(_ frame: Frame) -> MailAddress? {
-        frame["address"].flatMap { try? MailAddress(parsing: $0.utf8, options: .utf8) }
+    /// `postmaster` alone is that of the first domain (RFC 5321 §4.5.1).
+    private static func address(_ frame: Frame, _ directory: AccountDirectory) -> MailAddress? {
+        guard let text = frame["address"] else { return nil }
+        if isPostmaster(text), let domain = directory.firstDomain {
+            return try? MailAddress(localPart: "postmaster", domain: domain)
+        }
+        return try? MailAddress(parsing: text.utf8, options: .utf8)
+    }
+
+    private static func isPostmaster(_ text: String?) -> Bool {
+        text.map { $0.utf8.count == 10 && $0.lowercased() == "postmaster" } ?? false
     }
 
     private static func rejection(_ frame: Frame, _ status: EnhancedStatusCode, _ text: String) -> Frame {

@@ -1,60 +1,124 @@
 import NIOCore
 
-/// Remembers failed logins by client and decides how long the next one is delayed.
+/// Remembers failed logins and decides how long the next one waits. Failures count against the client and against the account;
+/// only a login to that very account takes the client's failures at it back. Who has logged in to an account before is
+/// not held up by what others do to it.
 struct LoginThrottle {
-    private struct Failures {
-        var count: Int
-        var last: NIODeadline
+    /// Who wants to log in as whom.
+    struct Attempt: Hashable {
+        /// What counts as one client (`SocketAddress.clientKey`).
+        let client: [UInt8]
+        /// The account, or what was given for one.
+        let account: String
     }
 
-    private var clients: [[UInt8]: Failures] = [:]
+    private var attempts: FailureCounts<Attempt>
+    private var clients: FailureCounts<[UInt8]>
+    private var accounts: FailureCounts<String>
+    /// Where a login went well, and when last.
+    private var friends: [Attempt: NIODeadline] = [:]
     private let first: TimeAmount
     private let longest: TimeAmount
-    private let memory: TimeAmount
     private let capacity: Int
+
+    /// No account's owner waits longer because of others, wherever he comes from.
+    private static let longestForAccount = TimeAmount.seconds(4)
 
     /// - Parameters:
     ///   - first: the wait after one failure; it doubles with each.
     ///   - longest: no wait is longer.
     ///   - memory: failures are forgotten when so much time went by without another one.
-    ///   - capacity: clients that are remembered; the one that failed longest ago makes room.
+    ///   - capacity: how many clients, accounts and pairs of them are remembered; those of long ago make room.
     init(first: TimeAmount, longest: TimeAmount, memory: TimeAmount = .minutes(15), capacity: Int = 10_000) {
         self.first = first
         self.longest = longest
+        self.capacity = capacity
+        attempts = FailureCounts(memory: memory, capacity: capacity)
+        clients = FailureCounts(memory: memory, capacity: capacity)
+        accounts = FailureCounts(memory: memory, capacity: capacity)
+    }
+
+    /// The most entries of one kind that are remembered now.
+    var count: Int { max(attempts.count, clients.count, accounts.count, friends.count) }
+
+    /// Whether the client has logged in to this account before.
+    func isFriend(_ attempt: Attempt) -> Bool { friends[attempt] != nil }
+
+    func pause(for attempt: Attempt, now: NIODeadline) -> TimeAmount {
+        if isFriend(attempt) { return pause(after: attempts.count(of: attempt, now: now)) }
+        return max(
+            pause(after: clients.count(of: attempt.client, now: now)),
+            min(pause(after: accounts.count(of: attempt.account, now: now)), Self.longestForAccount)
+        )
+    }
+
+    private func pause(after failures: Int) -> TimeAmount {
+        guard failures > 0 else { return .zero }
+        let (pause, overflow) = first.nanoseconds.multipliedReportingOverflow(by: 1 << Int64(min(failures - 1, 16)))
+        return overflow ? longest : min(longest, .nanoseconds(pause))
+    }
+
+    mutating func failed(_ attempt: Attempt, now: NIODeadline) {
+        attempts.add(attempt, now: now)
+        clients.add(attempt.client, now: now)
+        accounts.add(attempt.account, now: now)
+    }
+
+    mutating func succeeded(_ attempt: Attempt, now: NIODeadline) {
+        let forgiven = attempts.remove(attempt)
+        clients.take(forgiven, from: attempt.client)
+        accounts.take(forgiven, from: attempt.account)
+        friends[attempt] = now
+        if friends.count > capacity { friends = friends.filterLater(\.self) }
+    }
+}
+
+/// How often something failed lately.
+private struct FailureCounts<Key: Hashable> {
+    private struct Failures {
+        var count: Int
+        var last: NIODeadline
+    }
+
+    private var known: [Key: Failures] = [:]
+    private let memory: TimeAmount
+    private let capacity: Int
+
+    /// A count means no more from here on.
+    private static var maximumCount: Int { 1 << 20 }
+
+    init(memory: TimeAmount, capacity: Int) {
         self.memory = memory
         self.capacity = capacity
     }
 
-    /// How many clients are remembered.
-    var count: Int { clients.count }
+    var count: Int { known.count }
 
-    mutating func pause(for client: [UInt8], now: NIODeadline) -> TimeAmount {
-        guard let failures = clients[client] else { return .zero }
-        guard now - failures.last < memory else {
-            clients[client] = nil
-            return .zero
+    func count(of key: Key, now: NIODeadline) -> Int {
+        known[key].map { now - $0.last < memory ? $0.count : 0 } ?? 0
+    }
+
+    mutating func add(_ key: Key, now: NIODeadline) {
+        if known[key] == nil, known.count >= capacity {
+            known = known.filter { now - $0.value.last < memory }
+            if known.count >= capacity { known = known.filterLater(\.last) }
         }
-        let (pause, overflow) = first.nanoseconds.multipliedReportingOverflow(
-            by: 1 << Int64(min(failures.count - 1, 16))
-        )
-        return overflow ? longest : min(longest, .nanoseconds(pause))
+        known[key] = Failures(count: min(count(of: key, now: now) + 1, Self.maximumCount), last: now)
     }
 
-    mutating func failed(_ client: [UInt8], now: NIODeadline) {
-        if clients[client] == nil, clients.count >= capacity { makeRoom(now: now) }
-        let former = clients[client].flatMap { now - $0.last < memory ? $0.count : nil }
-        let count = (former ?? 0) + 1
-        clients[client] = Failures(count: min(count, 64), last: now)
+    mutating func remove(_ key: Key) -> Int { known.removeValue(forKey: key)?.count ?? 0 }
+
+    mutating func take(_ count: Int, from key: Key) {
+        guard let failures = known[key] else { return }
+        known[key] = failures.count > count ? Failures(count: failures.count - count, last: failures.last) : nil
     }
+}
 
-    mutating func succeeded(_ client: [UInt8]) { clients[client] = nil }
-
-    /// Forgets what is old; where nothing is, the older half, so that this isn't done at every failure.
-    private mutating func makeRoom(now: NIODeadline) {
-        clients = clients.filter { now - $0.value.last < memory }
-        guard clients.count >= capacity else { return }
-        let times = clients.values.map(\.last).sorted()
+extension Dictionary {
+    /// The later half, so that room isn't made one by one.
+    fileprivate func filterLater(_ time: (Value) -> NIODeadline) -> Self {
+        let times = values.map(time).sorted()
         let middle = times[times.count / 2]
-        clients = clients.filter { $0.value.last > middle }
+        return filter { time($0.value) > middle }
     }
 }

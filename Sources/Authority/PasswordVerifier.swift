@@ -2,8 +2,8 @@ import NIOCore
 import NIOPosix
 import Network
 
-/// Verifies passwords on threads of their own, a bounded number at a time, and slows down clients that guess.
-/// Belongs to one event loop.
+/// Verifies passwords on threads of their own, a bounded number at a time, and slows down who guesses. Belongs to one event
+/// loop.
 final class PasswordVerifier: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     enum Verdict: Equatable {
@@ -15,21 +15,20 @@ final class PasswordVerifier: @unchecked Sendable {
 
     private let pool: NIOThreadPool
     private let loop: any EventLoop
-    private let maximumWaiting: Int
-    private var waiting = 0
     private var throttle: LoginThrottle
-    /// Logins of one client that are being slowed down.
-    private var paused: [[UInt8]: Int] = [:]
+    private let slowed: SlowedLogins
+    private let places: LoginPlaces
     /// What an unknown user's password is compared with while there is no account.
     private let dummyHash: String
     /// Whether a password has a hash.
     private let matches: @Sendable (_ password: String, _ hash: String) -> Bool
 
-    /// One client that guesses must not take all the waiting slots.
-    private static let maximumPaused = 8
-
+    /// - Parameters:
+    ///   - threads: passwords that are verified at the same time.
+    ///   - maximumWaiting: logins that may wait for that. Those that are slowed down don't count yet.
     init(
         pool: NIOThreadPool,
+        threads: Int = 1,
         loop: any EventLoop,
         maximumWaiting: Int,
         throttle: LoginThrottle,
@@ -38,22 +37,38 @@ final class PasswordVerifier: @unchecked Sendable {
     ) {
         self.pool = pool
         self.loop = loop
-        self.maximumWaiting = maximumWaiting
         self.throttle = throttle
+        slowed = SlowedLogins(on: loop)
+        places = LoginPlaces(on: loop, places: threads, maximumWaiting: maximumWaiting)
         self.dummyHash = dummyHash
         self.matches = matches
     }
 
+    /// Logins that are being slowed down.
+    var slowedLogins: Int { slowed.count }
+
     /// - Parameters:
+    ///   - user: what failures are counted by where there is no account.
     ///   - account: nil for an unknown user, which takes as long.
     ///   - typicalHash: of the kind that most accounts have.
     ///   - client: what counts as one client (`SocketAddress.clientKey`).
-    func verify(_ password: String, _ account: Account?, typicalHash: String?, client: [UInt8]) async -> Verdict {
+    func verify(
+        _ password: String,
+        user: String,
+        _ account: Account?,
+        typicalHash: String?,
+        client: [UInt8]
+    ) async -> Verdict {
         loop.assertInEventLoop()
-        guard waiting < maximumWaiting else { return .busy }
-        waiting += 1
-        defer { waiting -= 1 }
-        guard await pause(client) else { return .busy }
+        let name = account.map { AddressKey($0.address).text } ?? user
+        let attempt = LoginThrottle.Attempt(client: client, account: name)
+        let isFriend = throttle.isFriend(attempt)
+        let pause = throttle.pause(for: attempt, now: loop.now)
+        if pause > .zero {
+            guard await slowed.wait(pause, attempt, isFriend: isFriend) else { return .busy }
+        }
+        guard await places.enter(client, isFriend: isFriend) else { return .busy }
+        defer { places.leave() }
         let known = account.flatMap { PasswordHash.isKnown($0.hash) ? $0.hash : nil }
         let hash = known ?? typicalHash ?? dummyHash
         let matches = matches
@@ -61,23 +76,10 @@ final class PasswordVerifier: @unchecked Sendable {
         loop.assertInEventLoop()
         guard let isRight else { return .busy }
         if known != nil, isRight {
-            throttle.succeeded(client)
+            throttle.succeeded(attempt, now: loop.now)
             return .verified
         }
-        throttle.failed(client, now: .now())
+        throttle.failed(attempt, now: loop.now)
         return .refused
-    }
-
-    /// Delays a client that guessed before; false when too many of its logins wait already.
-    private func pause(_ client: [UInt8]) async -> Bool {
-        let pause = throttle.pause(for: client, now: .now())
-        guard pause > .zero else { return true }
-        let count = paused[client] ?? 0
-        guard count < Self.maximumPaused else { return false }
-        paused[client] = count + 1
-        await loop.pause(pause)
-        let left = (paused[client] ?? 1) - 1
-        paused[client] = left > 0 ? left : nil
-        return true
     }
 }

@@ -18,16 +18,28 @@ package struct BusServer: Sendable {
     /// Uids that may connect; nil for anybody.
     private let allowed: Set<UInt32>?
     private let limits: FrameLimits
+    private let idleTimeout: TimeAmount?
+    private let exempt: Set<UInt32>
 
-    /// - Parameter allowed: uids that may connect beside root and our own; nil for anybody.
+    /// - Parameters:
+    ///   - allowed: uids that may connect beside root and our own; nil for anybody.
+    ///   - connections: at the same time, and `perUser` of one uid.
+    ///   - exempt: uids for which neither these limits nor the time hold, beside root and our own.
+    ///   - idleTimeout: how long a peer may be silent; nil for no limit.
     package init(
         group: any EventLoopGroup,
         allowed: Set<UInt32>? = nil,
         limits: FrameLimits = FrameLimits(),
         connections: Int = 10_000,
+        perUser: Int = .max,
+        exempt: Set<UInt32> = [],
+        idleTimeout: TimeAmount? = nil,
         logger: Logger
     ) {
-        listener = Listener(group: group, limits: Listener.Limits(connections: connections))
+        let places = Listener.Limits(connections: connections, perClient: perUser, exempt: exempt)
+        listener = Listener(group: group, limits: places)
+        self.exempt = places.exempt
+        self.idleTimeout = idleTimeout
         self.allowed = allowed.map { $0.union([0, getuid()]) }
         self.limits = limits
         self.logger = logger
@@ -39,7 +51,12 @@ package struct BusServer: Sendable {
         sessions: Listener.Sessions = .short,
         session: @escaping @Sendable (Connection) async -> Void
     ) async throws {
-        try await listener.accept(on: socket, sessions: sessions) { connection in
+        let refuse: @Sendable (Connection, Listener.Refusal) async -> Void = { connection, _ in
+            connection.write(Frame.reply(.defer, status: .refusedForNow, text: "too many connections"))
+            try? await connection.flush()
+        }
+        try await listener.accept(on: socket, sessions: sessions, refuse: refuse) { connection in
+            if !(connection.peerUser.map(exempt.contains) ?? false) { connection.idleTimeout = idleTimeout }
             if let allowed, !(connection.peerUser.map(allowed.contains) ?? false) {
                 connection.write(Frame.reply(.reject, status: .notAuthorized, text: "not allowed for this user"))
                 try? await connection.flush()

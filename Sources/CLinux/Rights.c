@@ -2,9 +2,12 @@
 #include "CLinux.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -46,6 +49,32 @@ int CLinux_become(uid_t uid, gid_t gid) {
         errno = EPERM;
         return -1;
     }
+    return 0;
+}
+
+int CLinux_reaches(uid_t uid, gid_t gid, const char *path, bool reads) {
+    gid_t groups[NGROUPS_MAX];
+    int count = getgroups(NGROUPS_MAX, groups);
+    // By the system call itself: the C library would change all threads.
+    if (count < 0 || syscall(SYS_setgroups, 0, NULL) != 0) return -1;
+    setfsgid(gid);
+    setfsuid(uid);
+    int descriptor = -1;
+    int error = EPERM;
+    // Only the second call tells whether the first one was allowed.
+    if ((uid_t)setfsuid((uid_t)-1) == uid && (gid_t)setfsgid((gid_t)-1) == gid) {
+        descriptor = open(path, (reads ? O_RDONLY | O_NONBLOCK : O_PATH) | O_CLOEXEC);
+        error = errno;
+    }
+    setfsuid(geteuid());
+    setfsgid(getegid());
+    // Without its groups the thread could do less than before, never more.
+    syscall(SYS_setgroups, (size_t)count, groups);
+    if (descriptor < 0) {
+        errno = error;
+        return -1;
+    }
+    close(descriptor);
     return 0;
 }
 

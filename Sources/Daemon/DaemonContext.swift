@@ -5,6 +5,8 @@ import NIOPosix
 /// What a daemon has while it serves.
 package struct DaemonContext: Sendable {
     package let configuration: Configuration
+    /// Where it was read, relative to the instance directory.
+    package let configurationFile: String
     package let logger: Logger
     package let group: MultiThreadedEventLoopGroup
     /// Whether `run/` has become the root.

@@ -84,7 +84,7 @@ extension DaemonProgram {
         MetricsSystem.bootstrap(counters)
 
         let isProbe = !options.probeRights.isEmpty
-        let setup = Setup(configuration: configuration, daemon: name, isProbe: isProbe)
+        let setup = Setup(configuration: configuration, file: options.config, daemon: name, isProbe: isProbe)
         let readiness = Readiness(descriptor: options.readyFd)
         let statusSocket = try setup.listen(unix: name.statusSocket)
         let prepared = try prepare(setup)
@@ -102,6 +102,7 @@ extension DaemonProgram {
         let signals = ProcessSignals()
         let context = DaemonContext(
             configuration: configuration,
+            configurationFile: options.config,
             logger: logger,
             group: group,
             isRooted: isRooted,

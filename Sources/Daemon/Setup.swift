@@ -10,6 +10,8 @@ import Glibc
 /// the working directory is the instance directory.
 package final class Setup {
     package let configuration: Configuration
+    /// Where the configuration was read, relative to the instance directory.
+    package let configurationFile: String
     package let daemon: DaemonName
     /// What the daemon may do to files afterwards; by default, nothing.
     package var rights = Rights()
@@ -17,8 +19,9 @@ package final class Setup {
     /// A probe of the rights binds no sockets: it must not disturb a running daemon.
     private let isProbe: Bool
 
-    init(configuration: Configuration, daemon: DaemonName, isProbe: Bool = false) {
+    init(configuration: Configuration, file: String, daemon: DaemonName, isProbe: Bool = false) {
         self.configuration = configuration
+        configurationFile = file
         self.daemon = daemon
         self.isProbe = isProbe
     }

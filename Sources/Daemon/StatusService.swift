@@ -19,7 +19,13 @@ struct StatusService: Sendable {
     }
 
     func serve(on socket: CInt, group: any EventLoopGroup, logger: Logger) async throws {
-        let server = BusServer(group: group, connections: 20, logger: logger)
+        let server = BusServer(
+            group: group,
+            connections: 20,
+            perUser: 5,
+            idleTimeout: .seconds(30),
+            logger: logger
+        )
         try await server.answer(on: socket) { frame, connection in
             guard frame.verb == "STATUS" else {
                 connection.write(Frame.reply(.reject, status: .invalidCommand, text: "unknown verb", tag: frame["tag"]))

@@ -24,6 +24,9 @@ package struct DeliverRequest: Sendable, Equatable {
     /// The message, where it came with the request; otherwise it's read in pieces (`READ`).
     package var message: ByteBuffer?
 
+    /// Whether the recipients are what an alias led to: their own mailboxes are meant.
+    package var isExpanded: Bool
+
     /// Messages up to this size come with the request. Octets.
     package static let inlineLimit = 64 * 1024
     /// What one `READ` may ask for. Octets.
@@ -41,7 +44,8 @@ package struct DeliverRequest: Sendable, Equatable {
         destination: String?,
         added: ByteBuffer,
         octets: Int,
-        message: ByteBuffer?
+        message: ByteBuffer?,
+        isExpanded: Bool = false
     ) {
         self.id = id
         self.attempt = attempt
@@ -53,6 +57,7 @@ package struct DeliverRequest: Sendable, Equatable {
         self.added = added
         self.octets = octets
         self.message = message
+        self.isExpanded = isExpanded
     }
 
     /// Why a frame is no request. The message is not to blame: it is answered with `DEFER`.
@@ -93,7 +98,8 @@ package struct DeliverRequest: Sendable, Equatable {
             destination: frame["destination"],
             added: added,
             octets: octets,
-            message: body.readableBytes == octets ? body : nil
+            message: body.readableBytes == octets ? body : nil,
+            isExpanded: frame["expanded"] == "yes"
         )
     }
 
@@ -106,13 +112,14 @@ package struct DeliverRequest: Sendable, Equatable {
     /// The frame, without its tag.
     package var frame: Frame {
         var fields: [Frame.Field] = []
-        fields.reserveCapacity(recipients.count + 10)
+        fields.reserveCapacity(recipients.count + 11)
         fields.append(.init("id", id))
         fields.append(.init("attempt", String(attempt)))
         fields.append(.init("arrived", String(arrived)))
         if mayBeKnown { fields.append(.init("retry", "yes")) }
         fields.append(.init("sender", sender.description))
         for recipient in recipients { fields.append(.init("recipient", recipient.description)) }
+        if isExpanded { fields.append(.init("expanded", "yes")) }
         if let destination { fields.append(.init("destination", destination)) }
         fields.append(.init("added", String(added.readableBytes)))
         fields.append(.init("octets", String(octets)))

@@ -136,6 +136,7 @@ extension FrontClient {
 
     private func logLogin(_ login: VerifiedLogin) {
         counters.logins.increment()
+        connection.note(.known)
         logger.info("login", metadata: ["client": "\(address)", "user": "\(login.address)"])
     }
 

@@ -1,6 +1,7 @@
 import Accounts
 import CoreMetrics
 import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import Network
 import TLS
@@ -10,7 +11,9 @@ import TLS
 package final class FrontServer<Service: FrontService>: Sendable {
     private let service: Service
     private let tlsContext: TLSContext?
-    private let listener: Listener
+    /// One for each role, so that no port takes the places of another.
+    private let listeners = NIOLockedValueBox<[Service.Role: Listener]>([:])
+    private let group: any EventLoopGroup
     private let accounts: PerLoop<AccountsClient>
     private let counters = FrontCounters()
     private let logger: Logger
@@ -20,8 +23,8 @@ package final class FrontServer<Service: FrontService>: Sendable {
         self.service = service
         self.tlsContext = tlsContext
         self.logger = logger
+        self.group = group
         let settings = service.front
-        listener = Listener(group: group, limits: settings.connections)
         accounts = PerLoop { loop in
             AccountsClient(path: settings.authoritySocket, on: loop, timeout: settings.authorityTimeout)
         }
@@ -31,12 +34,22 @@ package final class FrontServer<Service: FrontService>: Sendable {
     package func start(_ endpoints: [FrontEndpoint<Service.Role>]) async throws {
         for endpoint in endpoints {
             let role = endpoint.role
+            let listener = listener(for: role)
             try await listener.accept(
                 on: endpoint.socket,
                 sessions: service.sessions,
                 refuse: { await self.refuse($0, $1, role) },
                 session: { await self.serve($0, role) }
             )
+        }
+    }
+
+    private func listener(for role: Service.Role) -> Listener {
+        listeners.withLockedValue { listeners in
+            if let known = listeners[role] { return known }
+            let listener = Listener(group: group, limits: service.front.connections)
+            listeners[role] = listener
+            return listener
         }
     }
 
@@ -77,5 +90,11 @@ package final class FrontServer<Service: FrontService>: Sendable {
     }
 
     /// Accepts nobody any more and lets the sessions end, no longer than the grace.
-    package func shutDown(grace: TimeAmount) async { await listener.shutDown(grace: grace) }
+    package func shutDown(grace: TimeAmount) async {
+        await withTaskGroup(of: Void.self) { group in
+            for listener in listeners.withLockedValue({ Array($0.values) }) {
+                group.addTask { await listener.shutDown(grace: grace) }
+            }
+        }
+    }
 }

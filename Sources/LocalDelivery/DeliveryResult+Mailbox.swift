@@ -30,8 +30,6 @@ extension DeliveryResult {
 extension EnhancedStatusCode {
     /// 4.2.0: another program has the mailbox for itself.
     static let mailboxBusy = EnhancedStatusCode(4, 2, 0)
-    /// 4.2.2: the mailbox holds as much as it may.
-    static let mailboxFull = EnhancedStatusCode(4, 2, 2)
     /// 4.3.5: the system is configured so that it can't work.
     static let misconfigured = EnhancedStatusCode(4, 3, 5)
 }

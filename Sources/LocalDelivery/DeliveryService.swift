@@ -8,12 +8,20 @@ import SMTP
 /// to one event loop.
 final class DeliveryService: Sendable {
     private let expansions: ExpansionCache
+    private let fullMailboxes: FullMailboxReports
     private let batcher: DeliveryBatcher
     private let forwarder: Forwarder
     private let usesExtensionFolders: Bool
 
-    init(expansions: ExpansionCache, batcher: DeliveryBatcher, forwarder: Forwarder, usesExtensionFolders: Bool) {
+    init(
+        expansions: ExpansionCache,
+        fullMailboxes: FullMailboxReports,
+        batcher: DeliveryBatcher,
+        forwarder: Forwarder,
+        usesExtensionFolders: Bool
+    ) {
         self.expansions = expansions
+        self.fullMailboxes = fullMailboxes
         self.batcher = batcher
         self.forwarder = forwarder
         self.usesExtensionFolders = usesExtensionFolders
@@ -55,7 +63,7 @@ final class DeliveryService: Sendable {
         case .forward(let targets): await forward(job, at: place, to: targets)
         case .put(let delivery, let mailbox):
             guard let result = await batcher.deliver(delivery, isWanted: { !job.isAbandoned }) else { return }
-            job.report(Self.report(of: result, mailbox), at: place)
+            job.report(report(of: result, job, mailbox), at: place)
         }
     }
 
@@ -71,7 +79,7 @@ final class DeliveryService: Sendable {
         }
         guard !puts.isEmpty, !job.isAbandoned else { return }
         let results = await batcher.deliverApart(puts.map(\.delivery))
-        for (put, result) in zip(puts, results) { job.report(Self.report(of: result, put.mailbox), at: put.place) }
+        for (put, result) in zip(puts, results) { job.report(report(of: result, job, put.mailbox), at: put.place) }
     }
 
     private func forward(_ job: DeliveryJob, at place: Int, to targets: [MailAddress]) async {
@@ -88,11 +96,11 @@ final class DeliveryService: Sendable {
         let recipient = job.request.recipients[place]
         let expansion: Expansion
         do throws(AccountsError) {
-            expansion = try await expansions.expand(recipient.address)
+            expansion = try await expansions.expand(recipient.address, isExpanded: job.request.isExpanded)
         } catch {
             return .nothing(DeliveryResult(error))
         }
-        guard !earlier.contains(recipient.address) else {
+        guard !earlier.contains(recipient.address) || isOwnCopy(job.request, expansion) else {
             let text = "mail for \(recipient.address) is looping"
             return .nothing(DeliveryResult(.failed, .routingLoop, text))
         }
@@ -125,10 +133,22 @@ final class DeliveryService: Sendable {
         }
     }
 
-    private static func report(of result: Result<Void, MailboxError>, _ mailbox: AccountMailbox) -> DeliveryResult {
+    /// Whether an alias led to the mailbox of its own name. It goes no further from there.
+    private func isOwnCopy(_ request: DeliverRequest, _ expansion: Expansion) -> Bool {
+        guard request.isExpanded, case .mailbox = expansion else { return false }
+        return true
+    }
+
+    private func report(
+        of result: Result<Void, MailboxError>,
+        _ job: DeliveryJob,
+        _ mailbox: AccountMailbox
+    ) -> DeliveryResult {
         switch result {
-        case .success: DeliveryResult(.delivered, .success, "delivered to \(mailbox.address)")
-        case .failure(let error): DeliveryResult(error)
+        case .success: return DeliveryResult(.delivered, .success, "delivered to \(mailbox.address)")
+        case .failure(let error):
+            if error == .overQuota { fullMailboxes.report(mailbox.address, octets: job.message.totalOctets) }
+            return DeliveryResult(error)
         }
     }
 }

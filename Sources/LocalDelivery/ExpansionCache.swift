@@ -2,16 +2,23 @@ import Accounts
 import NIOCore
 import SMTP
 
-/// Asks authd where the mail of an address goes; answers are cached for a moment, for mail often comes in bursts. Belongs
-/// to one event loop.
+/// Asks authd where the mail of an address goes; answers are cached for a moment, for mail often comes in bursts, and
+/// forgotten when authd says that something changed. Belongs to one event loop.
 final class ExpansionCache: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     private static let maximumCount = 4096
 
+    private struct Question: Hashable {
+        let address: MailAddress
+        let isExpanded: Bool
+    }
+
     private let accounts: AccountsClient
     private let loop: any EventLoop
     private let lifetime: TimeAmount
-    private var known: [MailAddress: (expansion: Expansion, until: NIODeadline)] = [:]
+    private var known: [Question: (expansion: Expansion, until: NIODeadline)] = [:]
+    /// Counts the times that everything was forgotten.
+    private var generation = 0
 
     init(accounts: AccountsClient, on loop: any EventLoop, lifetime: TimeAmount) {
         self.accounts = accounts
@@ -20,14 +27,25 @@ final class ExpansionCache: @unchecked Sendable {
     }
 
     /// Where the mail of an address goes.
-    func expand(_ address: MailAddress) async throws(AccountsError) -> Expansion {
+    ///
+    /// - Parameter isExpanded: whether an alias led to the address: its own mailbox is meant.
+    func expand(_ address: MailAddress, isExpanded: Bool) async throws(AccountsError) -> Expansion {
         loop.assertInEventLoop()
-        if let entry = known[address], entry.until > .now() { return entry.expansion }
-        let expansion = try await accounts.expand(address.description)
-        guard lifetime > .zero else { return expansion }
+        let question = Question(address: address, isExpanded: isExpanded)
+        if let entry = known[question], entry.until > .now() { return entry.expansion }
+        let asked = generation
+        let expansion = try await accounts.expand(address.description, isExpanded: isExpanded)
         loop.assertInEventLoop()
+        guard lifetime > .zero, asked == generation else { return expansion }
         if known.count >= Self.maximumCount { known.removeAll(keepingCapacity: true) }
-        known[address] = (expansion, .now() + lifetime)
+        known[question] = (expansion, .now() + lifetime)
         return expansion
+    }
+
+    /// Any address may lead elsewhere now.
+    func forget() {
+        loop.assertInEventLoop()
+        generation += 1
+        known.removeAll(keepingCapacity: true)
     }
 }

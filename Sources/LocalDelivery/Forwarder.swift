@@ -21,6 +21,8 @@ final class Forwarder: Sendable {
         )
         envelope.client = "local"
         envelope.origin = job.request.key(of: recipient)
+        // Among them may be the address itself, whose mailbox keeps a copy.
+        envelope.isExpanded = true
         let submission: MessageSubmission
         do throws(SubmissionError) {
             submission = try await submissions.begin(envelope)

@@ -44,8 +44,12 @@ package struct LocalDeliveryProgram: DaemonProgram {
         let slowPool = NIOThreadPool(numberOfThreads: settings.threads)
         slowPool.start()
         let accounts = AccountsClient(path: context.socket("auth.sock"), on: loop)
+        let expansions = ExpansionCache(accounts: accounts, on: loop, lifetime: settings.expansionTime)
+        let watch = DirectoryWatch(path: context.socket("auth.sock"), on: loop) { expansions.forget() }
+        watch.start()
         let service = DeliveryService(
-            expansions: ExpansionCache(accounts: accounts, on: loop, lifetime: settings.expansionTime),
+            expansions: expansions,
+            fullMailboxes: FullMailboxReports(accounts, on: loop),
             batcher: DeliveryBatcher(
                 deliverer: MailDeliverer(prepared.mail),
                 pool: pool,
@@ -67,6 +71,7 @@ package struct LocalDeliveryProgram: DaemonProgram {
         try await server.accept(on: prepared.socket)
         context.announceReadiness()
         await context.untilShutdown()
+        watch.close()
         await server.shutDown(grace: .seconds(5))
     }
 }

@@ -6,6 +6,8 @@ package final class MailDeliverer: Sendable {
     /// Deliveries in progress. A duplicate, from a queue manager that lost its connection, has to wait.
     private let underWay = NIOLockedValueBox<Set<Identity>>([])
     private let open = NIOLockedValueBox<[Place: DeliveryFolder]>([:])
+    /// Octets of deliveries into each Maildir that its quota doesn't count yet, whichever call they belong to.
+    private let pending = NIOLockedValueBox<[MailboxLocation: Int]>([:])
 
     /// Folders kept open; each takes three descriptors.
     private static let maximumOpen = 200
@@ -29,8 +31,6 @@ package final class MailDeliverer: Sendable {
     private struct Batch {
         /// Open folders whose paths were verified in this batch.
         var folders: [Place: DeliveryFolder] = [:]
-        /// Octets written for each Maildir and not yet counted in its quota.
-        var pending: [MailboxLocation: Int] = [:]
         /// Written to `tmp/`, not yet renamed.
         var steps: [MaildirDelivery] = []
     }
@@ -82,14 +82,37 @@ package final class MailDeliverer: Sendable {
     private func attempt(_ delivery: Delivery, _ index: Int, _ batch: inout Batch) throws(MailboxError) {
         var step = MaildirDelivery(delivery, index: index, try folder(for: delivery, &batch))
         if try step.wasPlaced() { return }
+        // Before the quota is looked at: a large message may take minutes to arrive, and others must know of it.
+        let before = claim(delivery.octets, in: delivery.location)
         do throws(MailboxError) {
-            try step.write(pending: batch.pending[delivery.location] ?? 0)
+            try step.write(pending: before)
         } catch {
+            release(delivery.octets, in: delivery.location)
             step.undo()
             throw error
         }
-        batch.pending[delivery.location, default: 0] += step.diskOctets
         batch.steps.append(step)
+    }
+
+    /// Takes room in a Maildir for octets that its quota doesn't count yet.
+    ///
+    /// - Returns: what others took before.
+    private func claim(_ octets: Int, in location: MailboxLocation) -> Int {
+        guard location.quota > 0 else { return 0 }
+        return pending.withLockedValue { pending in
+            let before = pending[location] ?? 0
+            pending[location] = before + octets
+            return before
+        }
+    }
+
+    /// Gives the room back: the message is counted now, or there is none.
+    private func release(_ octets: Int, in location: MailboxLocation) {
+        guard location.quota > 0 else { return }
+        pending.withLockedValue { pending in
+            let left = (pending[location] ?? 0) - octets
+            pending[location] = left > 0 ? left : nil
+        }
     }
 
     /// The delivery's preferred folder if it exists, otherwise the inbox.
@@ -146,6 +169,7 @@ package final class MailDeliverer: Sendable {
                 return false
             } catch {
                 results[step.index] = .failure(error)
+                release(step.octets, in: step.location)
                 step.undo()
                 return true
             }
@@ -158,6 +182,8 @@ package final class MailDeliverer: Sendable {
         let location: MailboxLocation
         var indices: [Int] = []
         var octets = 0
+        /// What its messages have claimed.
+        var claimed = 0
     }
 
     private func place(_ steps: [MaildirDelivery], _ results: inout [Result<Void, MailboxError>]) {
@@ -167,6 +193,7 @@ package final class MailDeliverer: Sendable {
                 try step.place()
             } catch {
                 results[step.index] = .failure(error.asUncertain)
+                release(step.octets, in: step.location)
                 step.undo()
                 continue
             }
@@ -175,9 +202,11 @@ package final class MailDeliverer: Sendable {
             let place = known ?? arrivals.count - 1
             arrivals[place].indices.append(step.index)
             arrivals[place].octets += step.diskOctets
+            arrivals[place].claimed += step.octets
         }
         for arrival in arrivals {
             arrival.folder.maildir.quota.record(octets: arrival.octets, messages: arrival.indices.count)
+            release(arrival.claimed, in: arrival.location)
             do throws(MailboxError) {
                 try arrival.folder.new.sync()
                 // Somebody may have removed the folder or the Maildir meanwhile, and the open directories with it.

@@ -7,6 +7,8 @@ struct MaildirDelivery {
     /// Its index in the batch.
     let index: Int
     var location: MailboxLocation { delivery.location }
+    /// Of the message, as it claims room in the mailbox.
+    var octets: Int { delivery.octets }
     private let delivery: Delivery
     /// Its name in `tmp/`, unique to this attempt.
     private let temporary: String
@@ -45,7 +47,7 @@ struct MaildirDelivery {
 
     /// Writes the file in `tmp/`.
     ///
-    /// - Parameter pending: octets that the batch adds to the Maildir before this message.
+    /// - Parameter pending: octets that are being added to the Maildir before this message.
     mutating func write(pending: Int) throws(MailboxError) {
         try folder.maildir.quota.check(adding: delivery.octets + pending)
         let file = try folder.tmp.open(temporary, [.writing, .creating, .exclusive])

@@ -17,6 +17,8 @@ package final class Connection: @unchecked Sendable {
     package let localAddress: SocketAddress?
     /// The peer's uid, for Unix-domain sockets.
     package internal(set) var peerUser: UInt32?
+    /// Who accepted it.
+    var listener: Listener?
     /// What TLS agreed on; nil without TLS.
     package internal(set) var tls: TLSInfo?
 
@@ -188,7 +190,7 @@ package final class Connection: @unchecked Sendable {
             startWaiting()
             await withCheckedContinuation { writers.append($0) }
         }
-        if let failure, failure != .shuttingDown { throw failure }
+        if let failure, failure != .shuttingDown, failure != .dismissed { throw failure }
     }
 
     /// Sends what was written, and what else is written in this turn of the loop, at the turn's end. Waits for nobody: for
@@ -383,6 +385,12 @@ package final class Connection: @unchecked Sendable {
 
     /// Makes the session's next wait (or the one it is in) throw `shuttingDown`; writing goes on working. Call on the loop.
     package func announceShutdown() { fail(.shuttingDown) }
+
+    /// Likewise with `dismissed`: another needs the place.
+    func dismiss() { fail(.dismissed) }
+
+    /// Says how much the connection has to lose, for when its listener has no place left.
+    package func note(_ standing: ConnectionStanding) { listener?.note(standing, of: self) }
 
     // MARK: What the channel reports
 

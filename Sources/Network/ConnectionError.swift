@@ -8,6 +8,8 @@ package enum ConnectionError: Error, Equatable {
     case lineTooLong
     /// The process is about to end; there is time for a last reply.
     case shuttingDown
+    /// There are too many connections, and others have more to lose; there is time for a last reply.
+    case dismissed
     /// The TLS handshake or a record failed; the reason.
     case tls(String)
     /// Connecting, reading or writing failed; the system's reason.
@@ -20,7 +22,7 @@ extension ConnectionError {
         switch self {
         case .tls(let reason), .failed(let reason): reason
         case .timedOut: "it did not answer in time"
-        case .closed, .lineTooLong, .shuttingDown: "it closed the connection"
+        case .closed, .lineTooLong, .shuttingDown, .dismissed: "it closed the connection"
         }
     }
 }

@@ -11,14 +11,18 @@ import Glibc
 package final class Listener: Sendable {
     /// How many connections a listener admits.
     package struct Limits: Sendable {
-        /// Connections at the same time.
+        /// Connections at the same time. When there are so many, one goes for each that comes, if there is one with nothing to
+        /// lose (`ConnectionStanding`).
         package var connections: Int
-        /// Connections at the same time from one client: an IPv4 address, or an IPv6 /64.
+        /// Connections at the same time from one client: an IPv4 address, an IPv6 /64, or a local user.
         package var perClient: Int
+        /// Local users for whom there is no limit: root, who must always get in, and daemons.
+        package var exempt: Set<UInt32>
 
-        package init(connections: Int = 10_000, perClient: Int = .max) {
+        package init(connections: Int = 10_000, perClient: Int = .max, exempt: Set<UInt32> = []) {
             self.connections = connections
             self.perClient = perClient
+            self.exempt = exempt.union([0, getuid()])
         }
     }
 
@@ -38,8 +42,7 @@ package final class Listener: Sendable {
     }
 
     private struct Live {
-        var connections: [ObjectIdentifier: Connection] = [:]
-        var clients: [[UInt8]: Int] = [:]
+        var connections: AdmittedConnections
         var isClosed = false
         var idle: [EventLoopPromise<Void>] = []
     }
@@ -56,12 +59,13 @@ package final class Listener: Sendable {
 
     private let group: any EventLoopGroup
     private let limits: Limits
-    private let live = NIOLockedValueBox(Live())
+    private let live: NIOLockedValueBox<Live>
     private let channels = NIOLockedValueBox<[any Channel]>([])
 
     package init(group: any EventLoopGroup, limits: Limits = Limits()) {
         self.group = group
         self.limits = limits
+        live = NIOLockedValueBox(Live(connections: AdmittedConnections(limits)))
     }
 
     /// Connections that are open now.
@@ -127,8 +131,8 @@ package final class Listener: Sendable {
         if connection.remoteAddress == nil {
             connection.peerUser = Self.onSocket(of: connection) { UInt32(exactly: CLinux_peer_uid($0)) }
         }
-        let client = connection.remoteAddress?.clientKey
-        let refusal = register(connection, client: client)
+        connection.listener = self
+        let refusal = register(connection, client: client(of: connection))
         Task(executorPreference: LoopExecutor.of(connection.eventLoop)) { [self] in
             if let refusal {
                 await refuse?(connection, refusal)
@@ -138,34 +142,43 @@ package final class Listener: Sendable {
             connection.close()
             // It has its place until it holds nothing of ours any more.
             await connection.finishSending()
-            if refusal == nil { unregister(connection, client: client) }
+            if refusal == nil { unregister(connection) }
         }
+    }
+
+    /// Who a connection is from; nil for whom there is no limit.
+    private func client(of connection: Connection) -> [UInt8]? {
+        if let address = connection.remoteAddress { return address.clientKey }
+        let user = connection.peerUser ?? .max
+        // Of another length than any address.
+        return limits.exempt.contains(user) ? nil : withUnsafeBytes(of: user) { [0] + Array($0) }
     }
 
     private func register(_ connection: Connection, client: [UInt8]?) -> Refusal? {
-        live.withLockedValue { live in
-            if live.isClosed || live.connections.count >= limits.connections { return .tooManyConnections }
-            if let client {
-                let count = live.clients[client, default: 0]
-                if count >= limits.perClient { return .tooManyFromClient }
-                live.clients[client] = count + 1
-            }
-            live.connections[ObjectIdentifier(connection)] = connection
+        let admission: AdmittedConnections.Admission = live.withLockedValue { live in
+            live.isClosed ? .refused(.tooManyConnections) : live.connections.admit(connection, client: client)
+        }
+        switch admission {
+        case .admitted: return nil
+        case .inPlaceOf(let other):
+            other.eventLoop.execute { other.dismiss() }
             return nil
+        case .refused(let refusal): return refusal
         }
     }
 
-    private func unregister(_ connection: Connection, client: [UInt8]?) {
+    private func unregister(_ connection: Connection) {
         let idle: [EventLoopPromise<Void>] = live.withLockedValue { live in
-            live.connections[ObjectIdentifier(connection)] = nil
-            if let client, let count = live.clients[client] {
-                live.clients[client] = count > 1 ? count - 1 : nil
-            }
-            guard live.connections.isEmpty else { return [] }
+            live.connections.remove(connection)
+            guard live.connections.count == 0 else { return [] }
             defer { live.idle = [] }
             return live.idle
         }
         for promise in idle { promise.succeed(()) }
+    }
+
+    func note(_ standing: ConnectionStanding, of connection: Connection) {
+        live.withLockedValue { $0.connections.note(standing, of: connection) }
     }
 
     /// Accepts no more, tells every session that the process ends, and waits until all are over, but no longer than
@@ -176,8 +189,8 @@ package final class Listener: Sendable {
         let done = loop.makePromise(of: Void.self)
         let open: [Connection] = live.withLockedValue { live in
             live.isClosed = true
-            if live.connections.isEmpty { done.succeed(()) } else { live.idle.append(done) }
-            return Array(live.connections.values)
+            if live.connections.count == 0 { done.succeed(()) } else { live.idle.append(done) }
+            return live.connections.connections
         }
         for connection in open { connection.eventLoop.execute { connection.announceShutdown() } }
         let timer = loop.scheduleTask(in: grace) { done.succeed(()) }

@@ -31,8 +31,22 @@ package final class QueueManager: Sendable {
         host.onLate = { id, error in log.unfiled(id, "\(error)") }
         spool = try Spool(path: path, options: options, host: host, onFailure: onFailure)
         queue = Queue(settings: settings, spool: spool, loop: loop, clock: clock, logger: logger)
-        submissions = BusServer(group: loop, connections: 2000, logger: logger)
-        control = BusServer(group: loop, connections: 100, logger: logger)
+        submissions = BusServer(
+            group: loop,
+            connections: 2000,
+            perUser: settings.connectionsPerUser,
+            exempt: settings.trusted,
+            idleTimeout: settings.localIdleTimeout,
+            logger: logger
+        )
+        control = BusServer(
+            group: loop,
+            connections: 100,
+            perUser: 20,
+            exempt: settings.administrators,
+            idleTimeout: settings.localIdleTimeout,
+            logger: logger
+        )
         self.loop = loop
         self.logger = logger
     }

@@ -42,6 +42,10 @@ package struct QueueSettings: Sendable {
     package var administrators: Set<UInt32> = [0, getuid()]
     /// The group whose members may look at the queue.
     package var readers: UInt32?
+    /// Connections of one local user to queue.sock at the same time.
+    package var connectionsPerUser = 100
+    /// How long a local user's program may be silent between two requests.
+    package var localIdleTimeout = TimeAmount.minutes(1)
     /// How long a peer may be silent in the middle of a message.
     package var idleTimeout = TimeAmount.minutes(5)
     /// Received fields of a message, with those that are added here; more are a loop (RFC 5321 §6.3).

@@ -184,7 +184,7 @@ final class SMTPClient {
         case .closed: return "the connection was closed \(isSending ? "in the middle of" : "before") \(stage)"
         case .timedOut: return "timed out \(isSending ? "sending" : "waiting for") \(stage)"
         case .lineTooLong: return "\(stage) has a line that is too long"
-        case .shuttingDown: return "shutting down"
+        case .shuttingDown, .dismissed: return "shutting down"
         case .tls(let reason), .failed(let reason):
             return "\(reason) \(isSending ? "in the middle of" : "before") \(stage)"
         }
@@ -195,7 +195,7 @@ final class SMTPClient {
         switch error {
         case .closed: return "cannot connect: the connection was closed"
         case .timedOut: return "cannot connect: timed out"
-        case .lineTooLong, .shuttingDown: return "cannot connect"
+        case .lineTooLong, .shuttingDown, .dismissed: return "cannot connect"
         case .tls(let reason), .failed(let reason): return "cannot connect: \(reason)"
         }
     }

@@ -30,6 +30,8 @@ package final class ResolverServer: Sendable {
 
     /// How many connections the Unix-domain socket takes.
     private static let maximumLocalConnections = 1000
+    /// How many of them one local user has.
+    private static let maximumLocalPerUser = 200
     /// How many connections the control socket takes.
     private static let maximumControls = 100
     /// How long a connection there may be silent: those are daemons that keep theirs.
@@ -92,7 +94,10 @@ package final class ResolverServer: Sendable {
                 perClient: settings.maximumConnectionsPerClient
             )
         )
-        local = Listener(group: group, limits: .init(connections: Self.maximumLocalConnections))
+        local = Listener(
+            group: group,
+            limits: .init(connections: Self.maximumLocalConnections, perClient: Self.maximumLocalPerUser)
+        )
     }
 
     /// Loads the zones and starts to answer.

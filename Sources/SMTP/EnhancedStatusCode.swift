@@ -50,6 +50,8 @@ extension EnhancedStatusCode {
     package static let recipientValid = EnhancedStatusCode(2, 1, 5)
     /// 2.7.0: authentication succeeded (RFC 4954 §6).
     package static let authenticated = EnhancedStatusCode(2, 7, 0)
+    /// 4.2.2: the mailbox holds as much as it may.
+    package static let mailboxFull = EnhancedStatusCode(4, 2, 2)
     /// 4.3.0: other or undefined mail system status.
     package static let systemTrouble = EnhancedStatusCode(4, 3, 0)
     /// 4.3.1: mail system full.

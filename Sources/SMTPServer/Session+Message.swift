@@ -25,6 +25,8 @@ extension Session {
             return .command
         }
         reply(.startMailInput, nil, "end with a dot on a line of its own")
+        if user == nil { connection.note(.atWork) }
+        defer { if user == nil { connection.note(.stranger) } }
         do throws(ConnectionError) {
             return try await receive(transaction, submission)
         } catch {

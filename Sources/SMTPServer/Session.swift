@@ -100,6 +100,8 @@ final class Session {
             reply(.serviceNotAvailable, .badConnection, "\(settings.hostname) timeout, closing connection")
         case .shuttingDown:
             reply(.serviceNotAvailable, .notAccepting, "\(settings.hostname) going down, try again later")
+        case .dismissed:
+            reply(.serviceNotAvailable, .refusedForNow, "too many connections, try again later")
         case .closed, .lineTooLong, .failed, .tls:
             front.logEnd(error)
         }

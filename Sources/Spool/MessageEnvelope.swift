@@ -23,6 +23,8 @@ package struct MessageEnvelope: Equatable, Sendable {
     package var uid: UInt32?
     /// What makes the submission idempotent.
     package var origin: String?
+    /// Whether the recipients are what an alias led to: their own mailboxes are meant.
+    package var isExpanded = false
 
     /// An envelope of what every message has.
     package init(id: MessageID, arrived: Int64, sender: EnvelopeSender, recipients: [EnvelopeRecipient]) {
@@ -52,6 +54,7 @@ package struct MessageEnvelope: Equatable, Sendable {
         if let user { add("user", user) }
         if let uid { add("uid", String(uid)) }
         if let origin { add("origin", origin) }
+        if isExpanded { add("expanded", "yes") }
         return lines
     }
 

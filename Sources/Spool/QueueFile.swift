@@ -125,6 +125,7 @@ package enum QueueFile {
             envelope.user = extra["user"]
             envelope.uid = extra["uid"].flatMap { UInt32($0) }
             envelope.origin = extra["origin"]
+            envelope.isExpanded = extra["expanded"] == "yes"
             var head = QueueFileHead(envelope, offset: offset, octets: octets, added: added)
             head.checksum = checksum.value
             head.coveredHead = checksum.position

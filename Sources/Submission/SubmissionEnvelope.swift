@@ -15,6 +15,8 @@ package struct SubmissionEnvelope: Sendable, Equatable {
     package var user: String?
     /// What makes the submission idempotent.
     package var origin: String?
+    /// Whether the recipients are what an alias led to: their own mailboxes are meant.
+    package var isExpanded = false
 
     package init(sender: EnvelopeSender, recipients: [EnvelopeRecipient]) {
         self.sender = sender
@@ -52,12 +54,13 @@ package struct SubmissionEnvelope: Sendable, Equatable {
         protocolName = frame["protocol"]
         user = frame["user"]
         origin = frame["origin"]
+        isExpanded = frame["expanded"] == "yes"
     }
 
     /// The frame, without the message.
     package var frame: Frame {
         var fields: [Frame.Field] = []
-        fields.reserveCapacity(recipients.count + 6)
+        fields.reserveCapacity(recipients.count + 7)
         fields.append(.init("sender", sender.description))
         for recipient in recipients { fields.append(.init("recipient", recipient.description)) }
         if let client { fields.append(.init("client", client)) }
@@ -65,6 +68,7 @@ package struct SubmissionEnvelope: Sendable, Equatable {
         if let protocolName { fields.append(.init("protocol", protocolName)) }
         if let user { fields.append(.init("user", user)) }
         if let origin { fields.append(.init("origin", origin)) }
+        if isExpanded { fields.append(.init("expanded", "yes")) }
         return Frame("SUBMIT", fields)
     }
 }

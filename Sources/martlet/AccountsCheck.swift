@@ -1,16 +1,30 @@
+import Accounts
 import Authority
 import Daemon
 import SMTP
 
-/// Whether the tables of users and aliases can be read, and have what the standards ask for.
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// Whether authd can read the tables of users and aliases, whether they say what was meant, and whether authd uses them as
+/// they are.
 struct AccountsCheck {
     private let configuration: Configuration
+    private let configurationFile: String
 
-    init(_ configuration: Configuration) { self.configuration = configuration }
+    /// So many faulty lines are named.
+    private static let maximumLines = 20
 
-    func findings() -> [Finding] {
+    init(_ configuration: Configuration, file: String) {
+        self.configuration = configuration
+        configurationFile = file
+    }
+
+    func findings() async -> [Finding] {
         let settings = configuration.authd
-        var findings: [Finding] = []
+        var findings = reachFaults()
+        findings += await running()
         let users = table(settings.users, into: &findings, AccountTable.init(text:file:))
         let aliases = table(settings.aliases, into: &findings, AliasTable.init(text:file:))
         guard let users, let aliases else { return findings }
@@ -18,8 +32,64 @@ struct AccountsCheck {
         findings.append(.fine("accounts", "\(users.all.count) users in \(configuration.domains.count) domains"))
         findings += configuration.domains.compactMap { missingPostmaster(of: $0, directory) }
         findings += users.all.compactMap(foreignUser)
+        findings += users.all.compactMap(unusableHash)
+        findings += aliases.all.compactMap { missingTarget(of: $0, directory) }
         return findings
     }
+
+    // MARK: authd's view
+
+    /// Whether authd, with its own rights, may read what it reads.
+    private func reachFaults() -> [Finding] {
+        let user = configuration.systemUsers[.authd]
+        // Where the user is missing, that was said already.
+        guard let reach = FileReach(user: user) else { return [] }
+        return [configuration.authd.users, configuration.authd.aliases, configurationFile].compactMap { file in
+            switch reach.obstacle(to: file) {
+            case nil: return nil
+            case .missing(let path):
+                return .wrong("accounts", "there is no \(path)", mend: "make it; scripts/install makes \(file) empty")
+            case .directory(let path):
+                return .wrong("accounts", "authd (\(user)) may not look into \(path)", mend: "chmod o+x \(path)")
+            case .file(let path):
+                return .wrong(
+                    "accounts",
+                    "authd (\(user)) may not read \(path)",
+                    mend: "chgrp \(user) \(path) && chmod 640 \(path)"
+                )
+            case .other(let path, let code):
+                return .wrong(
+                    "accounts",
+                    "authd (\(user)) cannot open \(path): \(String(cString: strerror(code)))",
+                    mend: "mend that first; logins and mail may be put off"
+                )
+            }
+        }
+    }
+
+    /// What the authd that runs says about its files. One that doesn't run says nothing.
+    private func running() async -> [Finding] {
+        guard let state = try? await DirectoryWatch.ask("run/auth.sock") else { return [] }
+        var findings = state.troubles.map { trouble in
+            Finding.wrong(
+                "authd",
+                "does not use what is on disk: \(trouble)",
+                mend: "mend the file; if nothing is wrong with it, restart authd"
+            )
+        }
+        if state.troubles.isEmpty, state.domains != configuration.domains {
+            findings.append(
+                .wrong(
+                    "authd",
+                    "has other domains than \(configurationFile): \(state.domains.joined(separator: ", "))",
+                    mend: "restart authd"
+                )
+            )
+        }
+        return findings
+    }
+
+    // MARK: The tables
 
     private func table<Table>(
         _ file: String,
@@ -27,15 +97,30 @@ struct AccountsCheck {
         _ parse: (String, String) throws(TableError) -> Table
     ) -> Table? {
         guard let text = WholeFile.read(file, maximum: 256 << 20) else {
-            findings.append(.wrong("accounts", "\(file) cannot be read", mend: "make it, and run this as root"))
+            if findings.allSatisfy({ $0.grade != .wrong }) {
+                findings.append(.wrong("accounts", "\(file) cannot be read", mend: "run this as root"))
+            }
             return nil
         }
         do {
             return try parse(text, file)
         } catch {
-            findings.append(
-                .wrong("accounts", "\(error)", mend: "correct the line; authd uses the former table so long")
-            )
+            findings += error.lines.prefix(Self.maximumLines).map { line in
+                .wrong(
+                    "accounts",
+                    "\(error.file):\(line.number): \(line.reason)",
+                    mend: "correct the line; until then authd uses what it read before, or puts off logins and mail"
+                )
+            }
+            if error.count > Self.maximumLines {
+                findings.append(
+                    .wrong(
+                        "accounts",
+                        "\(error.file) has \(error.count) faulty lines in all",
+                        mend: "correct those above and run this again"
+                    )
+                )
+            }
             return nil
         }
     }
@@ -58,6 +143,26 @@ struct AccountsCheck {
             "accounts",
             "\(account.address) is in no domain of ours and gets no mail",
             mend: "add the domain to \"domains\", or remove the user"
+        )
+    }
+
+    private func unusableHash(_ account: Account) -> Finding? {
+        if PasswordHash.isKnown(account.hash) || account.hash.first == "!" { return nil }
+        return .wrong(
+            "accounts",
+            "\(account.address) has a password hash of no kind that authd knows, and can't log in",
+            mend: "martlet user password \(account.address), or put ! in front of the hash to lock the account"
+        )
+    }
+
+    private func missingTarget(of entry: AliasTable.Entry, _ directory: AccountDirectory) -> Finding? {
+        let missing = directory.missingTargets(of: entry)
+        guard let first = missing.first else { return nil }
+        let more = missing.count > 1 ? " and \(missing.count - 1) more" : ""
+        return .wrong(
+            "accounts",
+            "\(configuration.authd.aliases):\(entry.line): \(entry.name) leads to \(first)\(more), which does not exist",
+            mend: "correct the address, or make it: martlet user add \(first)"
         )
     }
 }

@@ -15,16 +15,17 @@ struct CheckCommand: AsyncParsableCommand {
     func run() async throws {
         try instance.enter()
         let configuration: Configuration
+        let file = "etc/martlet.toml"
         do {
-            configuration = try Configuration.load("etc/martlet.toml")
+            configuration = try Configuration.load(file)
         } catch {
             try show([.wrong("configuration", "\(error)", mend: "correct the file and run this again")])
             throw ExitCode(DaemonExit.configuration.rawValue)
         }
-        var findings = [Finding.fine("configuration", "etc/martlet.toml is understood")]
+        var findings = [Finding.fine("configuration", "\(file) is understood")]
         findings += PermissionCheck(configuration).findings()
         findings += TLSCheck(configuration).findings()
-        findings += AccountsCheck(configuration).findings()
+        findings += await AccountsCheck(configuration, file: file).findings()
         findings += await PortCheck(configuration).findings()
         findings += await DNSCheck(configuration).findings()
         try show(findings)

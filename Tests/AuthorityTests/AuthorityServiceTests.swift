@@ -30,6 +30,44 @@ import Testing
         }
     }
 
+    /// 27 addresses with five wrong passwords each, then eight at a time: 216 logins for 200 places.
+    @Test(.timeLimit(.minutes(1))) func guessersHoldNobodyUp() async throws {
+        let throttle = LoginThrottle(first: .seconds(20), longest: .seconds(20))
+        try await TestAuthority.run(throttle: throttle, matches: { password, _ in password == "U*U" }) {
+            (authority) async throws in
+            await withTaskGroup(of: Void.self) { group in
+                for number in 0..<135 {
+                    group.addTask {
+                        let reply = try? await authority.verify(
+                            "user\(number % 27)",
+                            "wrong",
+                            client: "198.51.100.\(number % 27)"
+                        )
+                        #expect(reply?.replyKind == .reject)
+                    }
+                }
+                await group.waitForAll()
+                for number in 0..<216 {
+                    group.addTask {
+                        _ = try? await authority.verify(
+                            "user\(number % 27)",
+                            "wrong",
+                            client: "198.51.100.\(number % 27)"
+                        )
+                    }
+                }
+                while authority.client.requestsInFlight < 216 { await Task.yield() }
+                let begin = NIODeadline.now()
+                for service in ["smtp", "pop3", "imap"] {
+                    let reply = try? await authority.verify("alice", service: service, client: "203.0.113.1")
+                    #expect(reply?.replyKind == .ok)
+                }
+                #expect(NIODeadline.now() - begin < .seconds(5))
+                authority.client.close()
+            }
+        }
+    }
+
     @Test func ticketsOfRemovedAccountsAreVoid() async throws {
         try await TestAuthority.run { (authority) async throws in
             let ticket = try #require(try await authority.verify("bob")["ticket"])
@@ -95,7 +133,7 @@ import Testing
                     "address=bob@example.test mailbox=bob.mbox format=mbox quota=0 extension=x"
                 ),
                 ("EXPAND", "team@example.test", "forward=alice@example.test forward=carol@example.net"),
-                ("EXPAND", "a@example.net", "REJECT 5.1.1"), ("EXPAND", "nobody@example.test", "REJECT 5.1.1"),
+                ("EXPAND", "a@example.net", "DEFER 4.3.0"), ("EXPAND", "nobody@example.test", "REJECT 5.1.1"),
                 ("EXPAND", "round@example.test", "REJECT 5.4.6"),
             ] {
                 #expect(try await authority.ask(verb, address) == answer, "\(verb) \(address)")
@@ -146,11 +184,19 @@ import Testing
     }
 
     @Test func eachVerbHasItsUsers() {
-        let access = AuthorityService.Access(logins: [1], mailboxes: [2], recipients: [3], deliveries: [4])
-        let users: [(UInt32, AuthorityService.Verb)] = [(1, .verify), (2, .redeem), (3, .recipient), (4, .expand)]
+        let access = AuthorityService.Access(
+            logins: [1],
+            mailboxes: [2],
+            recipients: [3],
+            deliveries: [4],
+            watchers: [5]
+        )
+        let users: [(UInt32, AuthorityService.Verb)] = [
+            (1, .verify), (2, .redeem), (3, .recipient), (4, .expand), (4, .full), (5, .watch),
+        ]
         #expect(users.map(\.1) == AuthorityService.Verb.allCases)
         for (uid, verb) in users {
-            for other in UInt32(1)...5 { #expect(access.allows(verb, other) == (other == uid)) }
+            for other in UInt32(1)...6 { #expect(access.allows(verb, other) == (other == uid)) }
         }
     }
 }

@@ -50,6 +50,29 @@ import Glibc
         }
     }
 
+    /// No table alone says that an address doesn't exist, and no log that a table stays in use which never was.
+    @Test(arguments: ["users", "aliases"], [nil, "rubbish\n"])
+    func withoutOneOfTheTablesAllIsPutOff(_ file: String, _ content: String?) async throws {
+        let users = file == "users" ? content : TestAuthority.users
+        let aliases = file == "aliases" ? content : TestAuthority.aliases
+        try await TestAuthority.run(users: users, aliases: aliases) { (authority) async throws in
+            #expect(try await authority.verify("alice")["status"] == "4.3.0")
+            for address in ["alice@example.test", "team@example.test", "nobody@example.test"] {
+                #expect(try await authority.ask("RECIPIENT", address) == "DEFER 4.3.0")
+                #expect(try await authority.ask("EXPAND", address) == "DEFER 4.3.0")
+            }
+            #expect(authority.log.lines(with: "stays in use").isEmpty)
+            #expect(authority.log.lines(with: "logins and mail are put off").count == 1)
+            let mended = file == "users" ? TestAuthority.users : TestAuthority.aliases
+            authority.directory.write(file, mended.utf8)
+            #expect(try await authority.ask("RECIPIENT", "team@example.test") == "kind=local")
+            #expect(try await authority.ask("RECIPIENT", "nobody@example.test") == "REJECT 5.1.1")
+            authority.directory.write(file, "rubbish\n".utf8)
+            #expect(try await authority.ask("RECIPIENT", "team@example.test") == "kind=local")
+            #expect(authority.log.lines(with: "stays in use").count == 1)
+        }
+    }
+
     /// What stood in the way may be gone without a change of the file, such as a directory in its place here.
     @Test func whatCouldNotBeReadIsTriedAgain() async throws {
         try await TestAuthority.run(users: nil) { (authority) async throws in

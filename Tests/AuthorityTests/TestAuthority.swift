@@ -1,6 +1,7 @@
 import Bus
 import Daemon
 import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Network
@@ -32,71 +33,82 @@ struct TestAuthority: Sendable {
     let directory: TemporaryDirectory
     let loop: any EventLoop
     let client: BusClient
+    let log: LogRecord
 
     /// - Parameter matches: whether a password has a hash.
     static func run(
         users: String? = Self.users,
+        aliases: String? = Self.aliases,
+        throttle: LoginThrottle = LoginThrottle(first: .zero, longest: .zero),
         matches: @escaping @Sendable (String, String) -> Bool = { PasswordHash.verify($0, $1) },
         _ body: @escaping @Sendable (TestAuthority) async throws -> Void
     ) async throws {
         try await TemporaryDirectory.with { directory in
             if let users { directory.write("users", users.utf8) }
-            directory.write("aliases", aliases.utf8)
+            if let aliases { directory.write("aliases", aliases.utf8) }
+            directory.write("martlet.toml", configuration(directory).utf8)
             let loop = MultiThreadedEventLoopGroup.singleton.next()
             let pool = NIOThreadPool(numberOfThreads: 2)
             pool.start()
-            let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+            let log = LogRecord()
+            let logger = Logger(label: "test") { _ in log }
+            let file = directory.file("martlet.toml")
             let service = AuthorityService(
                 on: loop,
-                files: AccountFiles(try configuration(directory), on: loop, logger: logger),
+                files: AccountFiles(try Configuration.load(file), file: file, on: loop, logger: logger),
                 verifier: PasswordVerifier(
                     pool: pool,
                     loop: loop,
-                    maximumWaiting: 100,
-                    throttle: LoginThrottle(first: .zero, longest: .zero),
+                    maximumWaiting: 200,
+                    throttle: throttle,
                     dummyHash: hash,
                     matches: matches
                 ),
-                access: .init(logins: [], mailboxes: [], recipients: [], deliveries: []),
+                access: .init(logins: [], mailboxes: [], recipients: [], deliveries: [], watchers: []),
                 ownUser: getuid(),
                 logger: logger
             )
             let server = BusServer(group: loop, logger: logger)
             let socket = try UnixSocket.listen(directory.file("auth.sock"))
             try await server.answer(on: socket) { frame, connection in service.answer(frame, connection) }
+            try await loop.submit { service.start(interval: .milliseconds(20)) }.get()
             let failure = await Task(executorPreference: LoopExecutor.of(loop)) { () -> (any Error)? in
                 let client = BusClient(path: directory.file("auth.sock"), on: loop, timeout: .seconds(20))
                 defer { client.close() }
                 do {
-                    try await body(TestAuthority(directory: directory, loop: loop, client: client))
+                    try await body(TestAuthority(directory: directory, loop: loop, client: client, log: log))
                     return nil
                 } catch {
                     return error
                 }
             }.value
+            try await loop.submit { service.stop() }.get()
             await server.shutDown(grace: .seconds(5))
             try await pool.shutdownGracefully()
             if let failure { throw failure }
         }
     }
 
-    private static func configuration(_ directory: TemporaryDirectory) throws -> Configuration {
-        try Configuration(
-            text: """
-                hostname = "mail.example.test"
-                domains = ["example.test"]
-                [authd]
-                users = "\(directory.file("users"))"
-                aliases = "\(directory.file("aliases"))"
+    /// The text of a configuration file.
+    static func configuration(_ directory: TemporaryDirectory, domains: String = "\"example.test\"") -> String {
+        """
+        hostname = "mail.example.test"
+        domains = [\(domains)]
+        [authd]
+        users = "\(directory.file("users"))"
+        aliases = "\(directory.file("aliases"))"
 
-                """,
-            file: "martlet.toml"
-        )
+        """
     }
 
-    func verify(_ user: String, _ password: String = "U*U", service: String = "pop3") async throws -> Frame {
+    func verify(
+        _ user: String,
+        _ password: String = "U*U",
+        service: String = "pop3",
+        client address: String = "192.0.2.7"
+    ) async throws -> Frame {
         try await client.request(
-            Frame("VERIFY", ["service": service, "user": user, "password": password, "client": "192.0.2.7"])
+            Frame("VERIFY", ["service": service, "user": user, "password": password, "client": address])
         )
     }
 
@@ -111,4 +123,24 @@ struct TestAuthority: Sendable {
         return reply.fields.filter { !["tag", "status"].contains($0.name) }.map { "\($0.name)=\($0.value)" }
             .joined(separator: " ")
     }
+}
+
+/// Keeps what was logged, a line each.
+struct LogRecord: LogHandler {
+    private let kept = NIOLockedValueBox<[String]>([])
+    var metadata: Logger.Metadata = [:]
+    var logLevel = Logger.Level.info
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        let fields = (event.metadata ?? [:]).sorted { $0.key < $1.key }.map { " \($0.key)=\($0.value)" }
+        kept.withLockedValue { $0.append("\(event.level) \(event.message)\(fields.joined())") }
+    }
+
+    /// Lines with this in them.
+    func lines(with text: String) -> [String] { kept.withLockedValue { $0.filter { $0.contains(text) } } }
 }

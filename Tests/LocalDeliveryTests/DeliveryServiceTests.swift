@@ -88,6 +88,7 @@ import Glibc
             #expect(submission.sender == "<carol@example.net>")
             #expect(submission.recipients == ["<bob@example.test>", "<x@example.net>"])
             #expect(submission.origin.hasPrefix("aa11"))
+            #expect(submission.isExpanded)
             #expect(submission.message == "Delivered-To: team@example.test\r\n" + long)
         }
     }
@@ -114,6 +115,68 @@ import Glibc
             let fine = try await system.deliver(quoted, id: "aa12", to: ["bob@example.test"]).values.first
             #expect(fine?.verb == "OK")
             #expect(try system.messages("bob").count == 1)
+        }
+    }
+
+    /// Keep and forward: what an alias of a mailbox's own name led to is put into the mailbox, and that is the end of it.
+    @Test func aCopyForTheOwnMailboxIsKept() async throws {
+        try await TestSystem.run { system in
+            try await system.startQueue()
+            system.addMailbox("bob")
+            system.answers.withLockedValue {
+                $0["bob@example.test expanded"] = $0["bob@example.test"]
+                $0["bob@example.test"] = .ok(
+                    tag: nil,
+                    [.init("forward", "bob@example.test"), .init("forward", "away@example.net")]
+                )
+            }
+            let first = try await system.deliver(Self.message, to: ["bob@example.test"]).values.first
+            #expect(first?["expanded"] == "2")
+            let submission = try #require(system.submissions.withLockedValue { $0.first })
+            let second = try await system.deliver(submission.message, id: "aa12", to: ["bob@example.test"]) {
+                $0["expanded"] = "yes"
+            }
+            #expect(second.values.map { $0["action"] } == ["delivered"])
+            #expect(try system.messages("bob").count == 1)
+            // From elsewhere it's a loop all the same.
+            let third = try await system.deliver(submission.message, id: "aa13", to: ["bob@example.test"])
+            #expect(third.values.map { $0["status"] } == ["5.4.6"])
+        }
+    }
+
+    /// authd says when; nothing is restarted.
+    @Test(.timeLimit(.minutes(1))) func whatAuthdSaidIsForgottenWhenItChanges() async throws {
+        try await TestSystem.run { system in
+            system.addMailbox("bob")
+            _ = try await system.deliver(Self.message, to: ["bob@example.test"])
+            system.addMailbox("dave")
+            system.answers.withLockedValue { $0["bob@example.test"] = $0["dave@example.test"] }
+            _ = try await system.deliver(Self.message, id: "aa12", to: ["bob@example.test"])
+            #expect(try system.messages("bob").count == 2)
+            system.announceChange()
+            var number = 13
+            while try system.messages("dave").isEmpty {
+                _ = try await system.deliver(Self.message, id: "aa\(number)", to: ["bob@example.test"])
+                number += 1
+            }
+        }
+    }
+
+    /// So that smtpd takes no more mail for it.
+    @Test(.timeLimit(.minutes(1))) func authdHearsOfAFullMailbox() async throws {
+        try await TestSystem.run { system in
+            for name in ["bob", "dave"] { system.addMailbox(name, quota: 150) }
+            let large = Self.message + String(repeating: "0123456789abcdef\r\n", count: 40_000)
+            // One that is too large for most mailboxes says nothing of others.
+            let first = try await system.deliver(large, to: ["dave@example.test"]).values.first
+            #expect(first?["status"] == "4.2.2")
+            let long = Self.message + String(repeating: "x", count: 200) + "\r\n"
+            for id in ["aa12", "aa13", "aa14"] {
+                let reply = try await system.deliver(long, id: id, to: ["bob@example.test"]).values.first
+                #expect(reply?["status"] == "4.2.2")
+            }
+            while system.full.withLockedValue({ $0.isEmpty }) { await Task.yield() }
+            #expect(system.full.withLockedValue { $0 } == ["bob@example.test"])
         }
     }
 

@@ -24,6 +24,7 @@ final class TestSystem: Sendable {
         var sender = ""
         var recipients: [String] = []
         var origin = ""
+        var isExpanded = false
         var message = ""
     }
 
@@ -34,12 +35,17 @@ final class TestSystem: Sendable {
     /// What authd says about an address; it says 5.1.1 about others.
     let answers = NIOLockedValueBox<[String: Frame]>([:])
     let questions = NIOLockedValueBox<[String]>([])
+    /// Mailboxes that authd was told to be full.
+    let full = NIOLockedValueBox<[String]>([])
     let submissions = NIOLockedValueBox<[Submitted]>([])
     private let loop = MultiThreadedEventLoopGroup.singleton.next()
     private let pool = NIOThreadPool(numberOfThreads: 2)
     private let slowPool = NIOThreadPool(numberOfThreads: 2)
     private let service = NIOLockedValueBox<DeliveryServer?>(nil)
     private let servers = NIOLockedValueBox<[BusServer]>([])
+    private let watch = NIOLockedValueBox<DirectoryWatch?>(nil)
+    /// Connections that want to hear of changes, with their tags.
+    private let watchers = NIOLockedValueBox<[(connection: Connection, tag: String?)]>([])
 
     private init() throws {
         for part in ["", "/mail"] { try #require(mkdir(path + part, 0o700) == 0) }
@@ -68,6 +74,7 @@ final class TestSystem: Sendable {
     }
 
     private func end() async {
+        watch.withLockedValue { $0 }?.close()
         await service.withLockedValue { $0 }?.shutDown(grace: .zero)
         for server in servers.withLockedValue({ $0 }) { await server.shutDown(grace: .zero) }
         try? await pool.shutdownGracefully()
@@ -94,8 +101,13 @@ final class TestSystem: Sendable {
 
     private func startService(extensionFolders: Bool) async throws {
         let accounts = AccountsClient(path: "\(path)/auth.sock", on: loop)
+        let expansions = ExpansionCache(accounts: accounts, on: loop, lifetime: .seconds(60))
+        let watch = DirectoryWatch(path: "\(path)/auth.sock", on: loop) { expansions.forget() }
+        watch.start()
+        self.watch.withLockedValue { $0 = watch }
         let service = DeliveryService(
-            expansions: ExpansionCache(accounts: accounts, on: loop, lifetime: .seconds(60)),
+            expansions: expansions,
+            fullMailboxes: FullMailboxReports(accounts, on: loop),
             batcher: DeliveryBatcher(
                 deliverer: MailDeliverer(mail),
                 pool: pool,
@@ -117,9 +129,17 @@ final class TestSystem: Sendable {
 
     private func startAuthority() async throws {
         let server = BusServer(group: loop, logger: Self.logger)
-        let (answers, questions) = (answers, questions)
+        let (answers, questions, watchers, full) = (answers, questions, watchers, full)
         try await server.answer(on: try UnixSocket.listen("\(path)/auth.sock")) { frame, connection in
-            let address = frame["address"] ?? ""
+            if frame.verb == "WATCH" {
+                watchers.withLockedValue { $0.append((connection, frame["tag"])) }
+                return connection.write(Frame.ok(tag: frame["tag"]))
+            }
+            if frame.verb == "FULL" {
+                full.withLockedValue { $0.append(frame["address"] ?? "") }
+                return connection.write(Frame.ok(tag: frame["tag"]))
+            }
+            let address = (frame["address"] ?? "") + (frame["expanded"] == "yes" ? " expanded" : "")
             questions.withLockedValue { $0.append(address) }
             var reply =
                 answers.withLockedValue { $0[address] }
@@ -128,6 +148,14 @@ final class TestSystem: Sendable {
             connection.write(reply)
         }
         servers.withLockedValue { $0.append(server) }
+    }
+
+    /// authd says that something changed.
+    func announceChange() {
+        for (connection, tag) in watchers.withLockedValue({ $0 }) {
+            connection.write(Frame.ok(tag: tag))
+            connection.flushSoon()
+        }
     }
 
     /// Starts a queue-manager that answers each message so.
@@ -145,7 +173,8 @@ final class TestSystem: Sendable {
                     submitted = Submitted(
                         sender: frame["sender"] ?? "",
                         recipients: frame.all("recipient"),
-                        origin: frame["origin"] ?? ""
+                        origin: frame["origin"] ?? "",
+                        isExpanded: frame["expanded"] == "yes"
                     )
                 }
                 guard frame.verb == "END" else {

@@ -56,7 +56,7 @@ import Glibc
 
     /// Octets that, while they are read, have something done to the mailbox.
     private struct MeddlingSource: DeliverySource {
-        let text = ByteBuffer(string: "Subject: x\r\n\r\nx\r\n")
+        var text = ByteBuffer(string: "Subject: x\r\n\r\nx\r\n")
         let meddle: @Sendable () throws -> Void
 
         var octets: Int { text.readableBytes }
@@ -172,6 +172,44 @@ import Glibc
         #expect(folder.messages.count == 1)
         #expect(try folder.expunge(folder.uids).count == 1)
         #expect(deliverer.deliver([try test.delivery(text, to: place, key: "k9")])[0].error == nil)
+    }
+
+    /// More mail than fits, all of it at once.
+    @Test func oneBatchFillsAMailboxAndNoMore() throws {
+        let place = try test.location("alice", quota: 1 << 20)
+        let text = String(repeating: String(repeating: "x", count: 998) + "\r\n", count: 60)
+        let results = deliverer.deliver(
+            try (0..<200).map { try test.delivery(text, to: place, key: "k\($0)") }
+        )
+        #expect(results.prefix(17).allSatisfy { $0.error == nil })
+        #expect(results.dropFirst(17).allSatisfy { $0.error == .overQuota })
+        #expect(try test.names("alice/new").count == 17)
+    }
+
+    /// While one message still arrives in pieces, another one comes that fits, but not beside it.
+    @Test func batchesOfSeveralThreadsCountEachOther() throws {
+        let place = try test.location("alice", quota: 1000)
+        let deliverer = deliverer
+        let text = String(repeating: "x", count: 598) + "\r\n"
+        let second = try test.delivery(text, to: place, key: "second")
+        let source = MeddlingSource(text: ByteBuffer(string: text)) {
+            #expect(deliverer.deliver([second])[0].error == .overQuota)
+        }
+        let first = Delivery(
+            to: place,
+            key: "first",
+            arrived: 1_795_447_200,
+            sender: "",
+            prefix: [],
+            source: source,
+            mayBeKnown: false
+        )
+        #expect(deliverer.deliver([first])[0].error == nil)
+        #expect(try test.names("alice/new").count == 1)
+        // What it claimed is free again once it's gone.
+        let folder = try test.maildir(quota: 1000).open(.inbox)
+        #expect(try folder.expunge(folder.uids).count == 1)
+        #expect(deliverer.deliver([second])[0].error == nil)
     }
 
     @Test func maildirThatWasMovedAwayIsMadeAgain() throws {

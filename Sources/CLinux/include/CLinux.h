@@ -22,6 +22,9 @@ bool CLinux_no_new_privs(void);
 
 /// Drops all groups but gid, then becomes gid and uid for good (real, effective, saved). 0, or -1 with errno.
 int CLinux_become(uid_t uid, gid_t gid);
+/// Whether a user with this one group and no capabilities finds a file, and may read it; for root to ask. Only the calling
+/// thread is concerned. 0, or -1 with errno.
+int CLinux_reaches(uid_t uid, gid_t gid, const char *path, bool reads);
 /// Empties the bounding set, as far as this process may. 0, or -1 with errno.
 int CLinux_drop_bounding_set(void);
 /// Empties the effective, permitted, inheritable and ambient capability sets. 0, or -1 with errno.

@@ -35,7 +35,7 @@ package struct IMAPDConfiguration: Sendable {
         maximumConnections = try table.integer("maximum-connections", default: 2000, in: 1...1_000_000)
         maximumConnectionsPerClient = try table.integer(
             "maximum-connections-per-client",
-            default: 2000,
+            default: 200,
             in: 1...1_000_000
         )
         maximumCommand = try table.octets("maximum-command", default: 64 << 10, in: 8192...(16 << 20))

@@ -59,6 +59,7 @@ struct SubmissionPolicy {
             envelope.protocolName = submission.protocolName
             envelope.user = submission.user
             envelope.origin = submission.origin
+            envelope.isExpanded = submission.isExpanded
         } else {
             envelope.client = "local"
         }

@@ -19,6 +19,7 @@ struct SubmissionSession {
 
     /// Serves until the peer closes the connection or breaks the protocol.
     mutating func run() async {
+        let idleTimeout = connection.idleTimeout
         do {
             answer(.ok())
             try await connection.flush()
@@ -26,7 +27,7 @@ struct SubmissionSession {
                 guard frame.verb == "SUBMIT" else { throw FrameError.malformedVerb }
                 connection.idleTimeout = queue.settings.idleTimeout
                 guard let reply = try await receive(frame) else { continue }
-                connection.idleTimeout = nil
+                connection.idleTimeout = idleTimeout
                 nextID = queue.spool.makeID()
                 answer(reply)
                 try await connection.flush()

@@ -54,7 +54,8 @@ final class Delivery: @unchecked Sendable {
             destination: job.destination.isEmpty ? nil : job.destination,
             added: content.added,
             octets: content.head.octets,
-            message: content.message
+            message: content.message,
+            isExpanded: envelope.isExpanded
         )
     }
 

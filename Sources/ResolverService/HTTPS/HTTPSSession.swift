@@ -70,7 +70,7 @@ final class HTTPSSession: @unchecked Sendable {
             await finish(false)
         } catch .shuttingDown {
             await finish(isHTTP2)
-        } catch .timedOut {
+        } catch .timedOut, .dismissed {
             await finish(isHTTP2)
         } catch {}
         isEnding = true
