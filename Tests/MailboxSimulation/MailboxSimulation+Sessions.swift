@@ -191,7 +191,14 @@ extension MailboxSimulation {
         let moved = names.filter { $0 == name || $0.isBelow(name) }.compactMap { old in
             FolderName(new.description + old.description.dropFirst(name.description.count)).map { (old, $0) }
         }
-        guard !moved.contains(where: { names.contains($0.1) }) else { return }
+        if moved.contains(where: { names.contains($0.1) }) {
+            // One of those below has no room: nothing happens.
+            do throws(MailboxError) { try store.rename(name, to: new) } catch {
+                if error == .exists { return }
+                throw error
+            }
+            return fail("\(mailbox.path): \(name) was renamed to \(new), in the place of other folders")
+        }
         for folder in moved.flatMap({ [$0, $1] }) { folders[path(folder, mailbox)] = nil }
         try store.rename(name, to: new)
         guard !disk.hasEnded else { return }
