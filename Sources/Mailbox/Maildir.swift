@@ -86,8 +86,9 @@ package final class Maildir: MailStore {
         let aside = "tmp/\(root.disk.uniqueName()).deleted"
         try root.rename(name.directory, to: aside)
         try root.sync()
-        try root.removeTree(aside)
         quota.invalidate()
+        // It's deleted. What of it can't be removed now goes with other old files in `tmp/`.
+        try? root.removeTree(aside)
     }
 
     package func rename(_ name: FolderName, to new: FolderName) throws(MailboxError) {
@@ -96,12 +97,24 @@ package final class Maildir: MailStore {
         let existing = try folders().filter(\.isSelectable).map(\.name)
         guard existing.contains(where: { $0 == name || $0.isBelow(name) }) else { throw .notFound }
         guard !existing.contains(new) else { throw .exists }
+        var moves: [(from: FolderName, to: FolderName)] = []
         for folder in existing where folder == name || folder.isBelow(name) {
             guard let target = folder.replacing(name, by: new) else { throw .invalidName }
             guard !existing.contains(target) else { throw .exists }
-            try root.rename(folder.directory, to: target.directory)
+            moves.append((folder, target))
         }
-        try root.sync()
+        var done = 0
+        do throws(MailboxError) {
+            for move in moves {
+                try root.rename(move.from.directory, to: move.to.directory)
+                done += 1
+            }
+            try root.sync()
+        } catch {
+            // All of them, or none.
+            for move in moves[..<done].reversed() { try? root.rename(move.to.directory, to: move.from.directory) }
+            throw error
+        }
     }
 
     private func moveInbox(to new: FolderName) throws(MailboxError) {

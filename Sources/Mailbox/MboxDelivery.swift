@@ -36,7 +36,7 @@ struct MboxDelivery {
         do throws(MailboxError) {
             try append(start, to: lock, at: before)
             try lock.file.sync()
-            if before == 0 { try store.syncDirectories() }
+            try store.syncDirectories(isNew: before == 0)
         } catch {
             // Leave nothing half-written.
             guard (try? lock.file.truncate(to: before)) != nil, (try? lock.file.sync()) != nil else {

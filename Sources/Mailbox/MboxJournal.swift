@@ -80,10 +80,16 @@ struct MboxJournal {
         let other = try FromLineFinder.first(in: file, from: known, to: range.upperBound)
         if isOurs, other == nil { return try file.truncate(to: range.lowerBound) }
         try forget(note.key, in: file, to: range.upperBound)
-        // So that the other message begins behind an empty line, as readers want it, whatever ours ended with.
-        guard let other, other - 2 >= range.lowerBound else { return }
-        let between = try file.read(min(3, other - known), at: known)
-        if isOurs || between.count < 3 && between.allSatisfy({ $0 == 10 }) { try file.write([10, 10], at: other - 2) }
+        // The other message shall begin behind an empty line, as readers want it, whatever ours ended with.
+        guard let other else { return }
+        if isOurs {
+            if other - 2 >= range.lowerBound { try file.write([10, 10], at: other - 2) }
+        } else {
+            // Of ours there is only a part of the first lines, which would look like a message of its own.
+            let between = try file.read(min(3, other - known), at: known)
+            guard between.count < 3, between.allSatisfy({ $0 == 10 }) else { return }
+            try file.write([UInt8](repeating: 10, count: other - range.lowerBound), at: range.lowerBound)
+        }
     }
 
     /// Makes a delivery unknown: it can't be said whether it's whole.
@@ -95,15 +101,23 @@ struct MboxJournal {
     }
 }
 
-/// Finds what may be the `From ` line of a message that somebody else wrote: `From ` anywhere, also behind the torn end of
-/// a line of ours, and a time of day behind it. Our own messages seldom have that.
+/// Finds what looks like the `From ` line of a message that somebody else wrote: `From ` anywhere, also behind the torn end of
+/// a line of ours, and a date as all programs write it there: `Mon Nov 23 15:40:35 2026`.
 private struct FromLineFinder {
     private static let from = Array("From ".utf8)
-    private static let time = Array("00:00".utf8)
+    private static let days = Set(["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"].map { Array("\($0) ".utf8) })
+    private static let months = Set(
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"].map {
+            Array("\($0) ".utf8)
+        }
+    )
+    /// An address and a date are shorter than that. Octets.
+    private static let maximum = 1024
 
     private var matched = 0
-    private var matchedOfTime = 0
     private var start: Int?
+    /// What stands behind `From `.
+    private var rest: [UInt8] = []
 
     /// Where the first one begins; nil where there is none.
     static func first(in file: OpenFile, from begin: Int, to end: Int) throws(MailboxError) -> Int? {
@@ -117,32 +131,32 @@ private struct FromLineFinder {
             }
             position += piece.count
         }
-        // A line that ends with the file may have been one.
-        return finder.start
+        return nil
     }
 
     /// Returns whether `start` is where one begins.
     private mutating func feed(_ octet: UInt8, at position: Int) -> Bool {
         if octet == UInt8(ascii: "\n") {
+            if start != nil, hasDate { return true }
             self = FromLineFinder()
-            return false
-        }
-        if start == nil {
+        } else if start != nil {
+            if rest.count < Self.maximum { rest.append(octet) }
+        } else {
             // No prefix of it is also within it.
             if octet != Self.from[matched] { matched = 0 }
             if octet == Self.from[matched] { matched += 1 }
             if matched == Self.from.count { start = position - matched + 1 }
-            return false
         }
-        let isDigit = (0x30...0x39).contains(octet)
-        let wantsDigit = Self.time[matchedOfTime] == 0x30
-        if wantsDigit ? isDigit : octet == Self.time[matchedOfTime] {
-            matchedOfTime += 1
-        } else {
-            // Of more than two digits the last two count.
-            matchedOfTime = isDigit ? 2 : 0
+        return false
+    }
+
+    private var hasDate: Bool {
+        rest.indices.dropLast(12).contains { place in
+            guard Self.days.contains(Array(rest[place..<(place + 4)])),
+                Self.months.contains(Array(rest[(place + 4)..<(place + 8)]))
+            else { return false }
+            return rest[(place + 8)...].contains(UInt8(ascii: ":"))
         }
-        return matchedOfTime == Self.time.count
     }
 }
 

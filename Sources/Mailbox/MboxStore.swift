@@ -1,4 +1,5 @@
 import Files
+import NIOConcurrencyHelpers
 
 /// A mailbox that is one file in mbox format: an INBOX and nothing else.
 package final class MboxStore: MailStore {
@@ -18,8 +19,22 @@ package final class MboxStore: MailStore {
         directory = above.isEmpty ? mailDirectory : try DirectoryAccess(above, in: mailDirectory)
     }
 
-    /// Syncs the directory entries of the mbox and of the directories above it.
-    func syncDirectories() throws(MailboxError) {
+    private struct Identity: Hashable {
+        let device: UInt64
+        let inode: UInt64
+    }
+
+    /// Directories whose names this process knows to be on stable storage, and those above them.
+    private static let durable = NIOLockedValueBox<Set<Identity>>([])
+    private static let maximumDurable = 10_000
+
+    /// Syncs the names of the mbox and of the directories above it: whoever made them may have died before he did.
+    ///
+    /// - Parameter isNew: the mbox was made just now, so that nothing is known.
+    func syncDirectories(isNew: Bool) throws(MailboxError) {
+        let status = try directory.file.status()
+        let identity = Identity(device: status.device, inode: status.inode)
+        guard isNew || !Self.durable.withLockedValue({ $0.contains(identity) }) else { return }
         try directory.sync()
         var above = location.path[...]
         while let slash = above.lastIndex(of: "/") {
@@ -27,6 +42,10 @@ package final class MboxStore: MailStore {
             if let slash = above.lastIndex(of: "/") { try mailDirectory.sync(String(above[..<slash])) }
         }
         if location.path.contains("/") { try mailDirectory.sync() }
+        Self.durable.withLockedValue { durable in
+            if durable.count >= Self.maximumDurable { durable = [] }
+            durable.insert(identity)
+        }
     }
 
     package func folders() throws(MailboxError) -> [FolderEntry] {

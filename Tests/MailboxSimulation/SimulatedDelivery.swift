@@ -1,31 +1,32 @@
 import Mailbox
 import NIOCore
 
-/// A message for one mailbox as the queue knows it, and what must hold for it given the replies so far.
-///
-/// One thread at a time.
-final class SimulatedDelivery: @unchecked Sendable {
+/// A message for one mailbox as the queue knows it.
+final class SimulatedDelivery: SimulatedMessage, @unchecked Sendable {
     // Unchecked: the simulation has one thread.
 
-    let mailbox: MailboxLocation
     let folder: FolderName?
-    let key: String
     let arrived: Int
-    let prefix: [UInt8]
+    private let prefix: [UInt8]
     /// With CRLF line ends.
-    let message: [UInt8]
+    private let message: [UInt8]
     /// Whether an earlier attempt may have succeeded without being acknowledged; the queue passes it to the next one.
     var mayBeKnown = false
     /// Acknowledged.
-    var isDelivered = false
+    private(set) var isDelivered = false
 
     init(to mailbox: MailboxLocation, _ folder: FolderName?, key: String, arrived: Int, message: [UInt8]) {
-        self.mailbox = mailbox
         self.folder = folder
-        self.key = key
         self.arrived = arrived
         self.message = message
-        prefix = Array("Return-Path: <s@example.test>\nDelivered-To: \(key)@example.test\n".utf8)
+        prefix = Array(Self.start(key).utf8)
+        super.init(
+            mailbox,
+            key: key,
+            maildirOctets: prefix + message.filter { $0 != UInt8(ascii: "\r") },
+            mboxOctets: Array(Self.start(key).replacing("\n", with: "\r\n").utf8) + message
+        )
+        maximum = 1
     }
 
     /// The request for the next attempt.
@@ -42,13 +43,15 @@ final class SimulatedDelivery: @unchecked Sendable {
         )
     }
 
-    /// The content of its file in a Maildir.
-    var maildirOctets: [UInt8] { prefix + message.filter { $0 != UInt8(ascii: "\r") } }
-
-    /// Its content in an mbox, behind the header field with the key.
-    var mboxOctets: [UInt8] {
-        String(decoding: prefix, as: UTF8.self).replacing("\n", with: "\r\n").utf8 + message
+    func acknowledge() {
+        isDelivered = true
+        minimum = 1
     }
+
+    override var allowed: ClosedRange<Int> { isDelivered || mayBeKnown ? super.allowed : 0...0 }
+
+    /// What isn't acknowledged is tried again.
+    override func settle(_ found: Int) { if isDelivered { super.settle(found) } }
 
     private struct Source: DeliverySource {
         let message: [UInt8]

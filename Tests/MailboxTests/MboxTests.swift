@@ -56,6 +56,7 @@ import Glibc
         "\nFrom b Mon Nov 23 15:40:35 2026\nX-De", "\(start("k2"))A: b\n\n",
         "\(start("k2"))\nFrom: me\nFrom me\n>From you\n\n",
         "\0\0\0\0", "From b \0\0\0\0\0\0\0\0", "\(start("k2"))\0\0\0torn",
+        "\(start("k2"))\nIt came From me on Mon at 10:30\nFrom Mon Nov",
     ])
     func tornAppendIsTakenBack(_ part: String) throws {
         #expect(try deliver("Subject: 1\r\n\r\none\r\n", key: "k1") == nil)
@@ -98,7 +99,9 @@ import Glibc
         #expect(!test.exists("alice.martlet-append"))
     }
 
-    @Test(arguments: ["\(start("k2"))\nto", "\(start("k2"))\ntorn\n", "\0\0\0\0\0\0"])
+    @Test(arguments: [
+        "\(start("k2"))\nto", "\(start("k2"))\ntorn\n", "\0\0\0\0\0\0", "F", "From b Mon N", "\nFrom b\n", "\0\0\n\n",
+    ])
     func othersMailIsSeenBehindATornAppend(_ torn: String) throws {
         try append("From a@example.net Mon Nov 23 10:00:00 2026\nSubject: first\n\nfirst\n\n")
         try tear(torn, key: "k2")
@@ -107,6 +110,8 @@ import Glibc
         let last = try #require(folder.uids.last)
         #expect(try folder.text(last) == "Subject: other\r\n\r\nother\r\n")
         #expect(try folder.text(1).hasPrefix("Subject: first\r\n\r\nfirst\r\n"))
+        // And what is left of ours where all of its first lines are there.
+        #expect(folder.uids.count == (torn.contains("X-Delivery-Id") ? 3 : 2))
     }
 
     /// Another program has put a new file into the mbox's place, with a part of a message of ours.

@@ -1,4 +1,6 @@
+import Files
 import NIOCore
+import SimulatedDisk
 import Testing
 
 @testable import Mailbox
@@ -46,6 +48,43 @@ import Glibc
         #expect(throws: MailboxError.notFound) { _ = try store.open(try name("C.D"), readOnly: false) }
         #expect(throws: MailboxError.invalidName) { try store.delete(.inbox) }
         #expect(try fixture.names("tmp").isEmpty)
+    }
+
+    @Test func foldersAreRenamedTogetherOrNotAtAll() throws {
+        let fixture = try MaildirFixture()
+        let store = try fixture.store()
+        for text in ["A", "A.B", "A.C", "D.C"] { try store.create(try name(text)) }
+        let before = try list(store)
+        #expect(throws: MailboxError.exists) { try store.rename(try name("A"), to: try name("D")) }
+        #expect(try list(store) == before)
+    }
+
+    @Test func renameThatFailsHalfwayIsTakenBack() throws {
+        let (disk, store) = try simulated()
+        for text in ["A", "A.B", "A.C"] { try store.create(try name(text)) }
+        let before = try list(store)
+        disk.start(FaultPlan(faults: [.init(.rename, code: EIO, times: 1, path: { $0.hasSuffix("/.A.B") })]))
+        #expect(throws: (any Error).self) { try store.rename(try name("A"), to: try name("D")) }
+        #expect(try list(store) == before)
+    }
+
+    /// What of it can't be removed is no folder any more.
+    @Test func deletedFolderIsDeletedWhateverBecomesOfItsFiles() throws {
+        let (disk, store) = try simulated()
+        try store.create(try name("A"))
+        _ = try store.open(try name("A"), readOnly: false).add("a\r\n")
+        disk.start(FaultPlan(faults: [.init(.remove, code: EIO)]))
+        try store.delete(try name("A"))
+        #expect(try list(store) == ["INBOX"])
+        #expect(try disk.names("mail/alice/tmp", in: nil).count == 1)
+    }
+
+    private func simulated() throws -> (disk: SimulatedFileSystem, store: any MailStore) {
+        let disk = SimulatedFileSystem(seed: 1)
+        try disk.makeDirectory("mail", in: nil, mode: 0o700)
+        let mailDisk = MailboxDisk(disk, process: 1, microseconds: { 1_800_000_000_000_000 }, uptime: { 0 })
+        let location = try #require(MailboxLocation(path: "alice", format: .maildir))
+        return (disk, try MailDirectory("mail", on: mailDisk).open(location))
     }
 
     @Test func folderThatIsMadeAgainHasAnotherUIDValidity() throws {

@@ -153,6 +153,34 @@ struct EncryptedServerTests {
         }
     }
 
+    /// The end of a client's TLS ends what it asks, not what it's answered.
+    @Test func aClientThatHasClosedItsSideIsAnswered() async throws {
+        try await with { (_, client) async throws in
+            let answer = try await client.talk { connection in
+                let octets = try Self.query("mail.example.test").encode()
+                connection.write { $0.writeInteger(UInt16(octets.count)) }
+                connection.write(octets)
+                try await connection.flush()
+                connection.endOutput()
+                var length = try await connection.readExactly(2)
+                let answer = try await connection.readExactly(Int(length.readInteger(as: UInt16.self) ?? 0))
+                return try DNSMessage(decoding: answer)
+            }
+            #expect(answer.answers.count == 1)
+        }
+        try await with(path: "/dns-query", protocols: ["http/1.1"]) { (_, client) async throws in
+            let status = try await client.talk { connection in
+                let octets = try Self.query("mail.example.test").encode()
+                connection.write(Self.post(octets, close: false))
+                connection.write(octets)
+                try await connection.flush()
+                connection.endOutput()
+                return try await Client.response(connection).status
+            }
+            #expect(status == 200)
+        }
+    }
+
     // MARK: HTTPS
 
     private static func post(_ octets: [UInt8], _ fields: String = "", close: Bool = true) -> String {

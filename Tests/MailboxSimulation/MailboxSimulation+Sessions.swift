@@ -1,0 +1,223 @@
+import Mailbox
+import NIOCore
+import SimulatedDisk
+import SpoolSimulation
+
+/// What users do in sessions, and what must be true of it.
+extension MailboxSimulation {
+    /// The names that folders get. The first one is where some of the deliveries go.
+    static let folderNames = ["lists", "work", "work.old", "old"]
+
+    /// A message as a session sees it.
+    private struct Seen {
+        let uid: UInt32
+        /// Nil where it isn't one of those that are checked.
+        let message: SimulatedMessage?
+    }
+
+    /// A user opens a mailbox and does some things. What fails is not tried again.
+    func runSession(_ mail: MailDirectory) {
+        let mailbox = mailboxes[random.below(mailboxes.count)]
+        var left = 1 + random.below(4)
+        do throws(MailboxError) {
+            let store = try mail.open(mailbox)
+            while left > 0, !disk.hasEnded {
+                left -= 1
+                switch mailbox.format {
+                case .maildir: try changeMaildir(store, mailbox)
+                case .mbox: try changeMbox(store, mailbox)
+                }
+            }
+        } catch {
+            let isReason = error == .overQuota && mailbox.quota > 0 || error == .busy && locked.contains(mailbox.path)
+            if !isReason, trouble == .none, !disk.hasEnded {
+                fail("a session in \(mailbox.path) fails without a reason: \(error)")
+            }
+        }
+    }
+
+    private func changeMaildir(_ store: any MailStore, _ mailbox: MailboxLocation) throws(MailboxError) {
+        let names = try store.folders().filter(\.isSelectable).map(\.name)
+        let name = names[random.below(names.count)]
+        switch random.below(16) {
+        case 0..<2: try changeFlags(try open(store, name, mailbox))
+        case 2..<6: try append(to: try store.open(name, readOnly: false), mailbox)
+        case 6..<9:
+            let target = try store.open(names[random.below(names.count)], readOnly: random.flip())
+            try copy(try open(store, name, mailbox), to: target)
+        case 9..<11: try expunge(try open(store, name, mailbox))
+        case 11..<13: try create(store, mailbox, names)
+        case 13: if !name.isInbox { try delete(store, name, mailbox) }
+        default: try rename(store, name, mailbox, names)
+        }
+    }
+
+    private func changeMbox(_ store: any MailStore, _ mailbox: MailboxLocation) throws(MailboxError) {
+        let opened = try open(store, .inbox, mailbox)
+        if random.flip() { try changeFlags(opened) } else { try expunge(opened) }
+    }
+
+    // MARK: Messages
+
+    /// Opens a folder, which moves new mail to `cur/` and takes back interrupted appends, and sees which messages are there.
+    private func open(
+        _ store: any MailStore,
+        _ name: FolderName,
+        _ mailbox: MailboxLocation
+    ) throws(MailboxError) -> (folder: any MailFolder, seen: [Seen]) {
+        let folder = try store.open(name, readOnly: false)
+        var seen: [Seen] = []
+        for message in folder.messages {
+            let reader = try folder.open(message.uid)
+            let octets = try reader.read(at: 0, count: 300)
+            guard let key = SimulatedMessage.key(in: octets.readableBytesView) else {
+                fail("\(mailbox.path): what \(name) has as \(message.uid) is a message of nobody")
+                continue
+            }
+            let identity = "\(mailbox.path) \(folder.uidValidity) \(message.uid)"
+            if let known = uids.updateValue(key, forKey: identity), known != key {
+                fail("\(identity) was \(known) and is \(key)")
+            }
+            seen.append(Seen(uid: message.uid, message: messages[key]))
+        }
+        return (folder, seen)
+    }
+
+    /// Up to three messages whose deliveries are over: what the queue tries again would be looked for where it was.
+    private func some(_ seen: [Seen]) -> [Seen] {
+        let settled = seen.filter { ($0.message as? SimulatedDelivery)?.isDelivered ?? true }
+        return Array(settled.shuffled(using: &random).prefix(1 + random.below(3)))
+    }
+
+    private func changeFlags(_ opened: (folder: any MailFolder, seen: [Seen])) throws(MailboxError) {
+        let flags: MessageFlags = [[.seen], [.flagged, .answered], [.deleted]][random.below(3)]
+        let mode: FlagChange.Mode = [.add, .remove, .replace][random.below(3)]
+        _ = try opened.folder.store(FlagChange(mode, flags), to: some(opened.seen).map(\.uid))
+    }
+
+    private func append(to folder: any MailFolder, _ mailbox: MailboxLocation) throws(MailboxError) {
+        let message = makeAppended(to: mailbox)
+        let append = try folder.append()
+        var rest = ByteBuffer(bytes: message.maildirOctets)
+        while let piece = rest.readSlice(length: min(50_000, rest.readableBytes)), piece.readableBytes > 0 {
+            try append.write(piece)
+        }
+        message.maximum = 1
+        _ = try append.finish(flags: random.flip() ? [] : .seen, keywords: [], internalDate: nil)
+        guard !disk.hasEnded else { return }
+        message.minimum = 1
+        acknowledged()
+    }
+
+    private func copy(
+        _ opened: (folder: any MailFolder, seen: [Seen]),
+        to target: any MailFolder
+    ) throws(MailboxError) {
+        let chosen = some(opened.seen)
+        for seen in chosen { seen.message?.maximum += 1 }
+        let copies = try opened.folder.copy(chosen.map(\.uid), to: target)
+        guard !disk.hasEnded else { return }
+        if copies.map(\.source) != chosen.map(\.uid) { fail("not all that was copied has a UID") }
+        for seen in chosen { seen.message?.minimum += 1 }
+        acknowledged()
+    }
+
+    private func expunge(_ opened: (folder: any MailFolder, seen: [Seen])) throws(MailboxError) {
+        let chosen = some(opened.seen)
+        willRemove(chosen)
+        _ = try opened.folder.expunge(chosen.map(\.uid))
+        if !disk.hasEnded { removed(chosen) }
+    }
+
+    private func willRemove(_ seen: [Seen]) {
+        for message in seen.compactMap(\.message) { message.minimum = max(0, message.minimum - 1) }
+    }
+
+    private func removed(_ seen: [Seen]) {
+        for message in seen.compactMap(\.message) where (message as? SimulatedDelivery)?.isDelivered ?? true {
+            message.maximum -= 1
+        }
+        acknowledged()
+    }
+
+    // MARK: Folders
+
+    private func path(_ name: FolderName, _ mailbox: MailboxLocation) -> String { "\(mailbox.path)/.\(name)" }
+
+    /// What is done to folders may hide from the queue that an attempt has succeeded: it delivers once more.
+    private func willChangeFolders(_ mailbox: MailboxLocation) {
+        for case let delivery as SimulatedDelivery in messages.values
+        where delivery.mailbox == mailbox && !delivery.isDelivered {
+            delivery.maximum += 1
+        }
+    }
+
+    private func unusedName(_ names: [FolderName]) -> FolderName? {
+        let unused = Self.folderNames.compactMap { FolderName($0) }.filter { !names.contains($0) }
+        return unused.isEmpty ? nil : unused[random.below(unused.count)]
+    }
+
+    private func create(
+        _ store: any MailStore,
+        _ mailbox: MailboxLocation,
+        _ names: [FolderName]
+    ) throws(MailboxError) {
+        guard let name = unusedName(names) else { return }
+        folders[path(name, mailbox)] = nil
+        try store.create(name)
+        if !disk.hasEnded { folders[path(name, mailbox)] = true }
+    }
+
+    private func delete(_ store: any MailStore, _ name: FolderName, _ mailbox: MailboxLocation) throws(MailboxError) {
+        let seen = try open(store, name, mailbox).seen
+        willRemove(seen)
+        willChangeFolders(mailbox)
+        folders[path(name, mailbox)] = nil
+        try store.delete(name)
+        guard !disk.hasEnded else { return }
+        folders[path(name, mailbox)] = false
+        removed(seen)
+    }
+
+    private func rename(
+        _ store: any MailStore,
+        _ name: FolderName,
+        _ mailbox: MailboxLocation,
+        _ names: [FolderName]
+    ) throws(MailboxError) {
+        guard let new = unusedName(names), !new.isBelow(name) else { return }
+        willChangeFolders(mailbox)
+        guard !name.isInbox else { return try moveInbox(store, to: new, mailbox) }
+        let moved = names.filter { $0 == name || $0.isBelow(name) }.compactMap { old in
+            FolderName(new.description + old.description.dropFirst(name.description.count)).map { (old, $0) }
+        }
+        if moved.contains(where: { names.contains($0.1) }) {
+            // One of those below has no room: nothing happens.
+            do throws(MailboxError) { try store.rename(name, to: new) } catch {
+                if error == .exists { return }
+                throw error
+            }
+            return fail("\(mailbox.path): \(name) was renamed to \(new), in the place of other folders")
+        }
+        for folder in moved.flatMap({ [$0, $1] }) { folders[path(folder, mailbox)] = nil }
+        try store.rename(name, to: new)
+        guard !disk.hasEnded else { return }
+        for (old, _) in moved { folders[path(old, mailbox)] = false }
+        for (_, new) in moved { folders[path(new, mailbox)] = true }
+    }
+
+    /// Renaming INBOX moves its messages, which may be in both places for a moment.
+    private func moveInbox(
+        _ store: any MailStore,
+        to new: FolderName,
+        _ mailbox: MailboxLocation
+    ) throws(MailboxError) {
+        let seen = try open(store, .inbox, mailbox).seen
+        for message in seen.compactMap(\.message) { message.maximum += 1 }
+        folders[path(new, mailbox)] = nil
+        try store.rename(.inbox, to: new)
+        guard !disk.hasEnded else { return }
+        folders[path(new, mailbox)] = true
+        removed(seen)
+    }
+}
