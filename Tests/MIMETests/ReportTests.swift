@@ -283,6 +283,22 @@ private func octets(_ lines: [String]) -> [UInt8] { Array((lines.joined(separato
         )
     }
 
+    /// Reports of one block that an empty line cuts.
+    @Test(arguments: 1...3) func emptyLinesWithinReportsOfOneBlock(place: Int) throws {
+        var lines = [
+            "Reporting-UA: a", "Final-Recipient: rfc822; a@x", "Disposition: manual-action/MDN-sent-manually; deleted",
+        ]
+        lines.insert("", at: place)
+        let notification = try #require(DispositionReport(reading: octets(lines + ["", "Error: e"])))
+        #expect(notification.kind == .deleted && notification.finalRecipient?.value == "a@x")
+        #expect(notification.errors == ["e"] && notification.reportingUA == "a")
+        lines = ["Feedback-Type: Auth-Failure (x)", "Auth-Failure: DKIM (y)", "Source-IP: 192.0.2.1", "Version: 1"]
+        lines.insert("", at: place)
+        let feedback = try #require(FeedbackReport(reading: octets(lines)))
+        #expect(feedback.kind == "auth-failure" && feedback.authFailure == "dkim")
+        #expect(feedback.sourceIP == "192.0.2.1" && feedback.version == "1" && feedback.extensions == [])
+    }
+
     @Test func reportsAreBuiltAndRead() throws {
         var status = DeliveryReport()
         status.reportingMTA = ReportValue("dns", "mx.example")
