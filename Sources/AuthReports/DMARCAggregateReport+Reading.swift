@@ -1,11 +1,19 @@
 import MIME
 
 /// Why a report could not be read.
-package enum DMARCReportError: Error, Sendable, Equatable {
+package enum DMARCReportError: Error, Sendable, Equatable, CustomStringConvertible {
     case packing(GzipError)
     case xml(XMLError)
     /// Another document, or without metadata or policy.
     case notAReport
+
+    package var description: String {
+        switch self {
+        case .packing(let error): error.description
+        case .xml(let error): error.description
+        case .notAReport: "there is no aggregate report in it"
+        }
+    }
 }
 
 extension DMARCAggregateReport {

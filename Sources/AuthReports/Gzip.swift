@@ -1,11 +1,18 @@
 import CZlib
 
 /// Why octets could not be unpacked.
-package enum GzipError: Error, Sendable, Equatable {
+package enum GzipError: Error, Sendable, Equatable, CustomStringConvertible {
     /// Not gzip or ZIP, or damaged.
     case malformed
     /// More octets than the caller takes.
     case tooLong
+
+    package var description: String {
+        switch self {
+        case .malformed: "the gzip or ZIP file is damaged, or of a kind that isn't read"
+        case .tooLong: "more octets than are unpacked"
+        }
+    }
 }
 
 /// Compressed reports: gzip (RFC 1952), and ZIP as some senders still use it.

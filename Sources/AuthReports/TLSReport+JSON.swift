@@ -2,19 +2,34 @@ import FoundationEssentials
 import MIME
 
 /// Why a document is not JSON that is taken here.
-package enum JSONError: Error, Sendable, Equatable {
+package enum JSONError: Error, Sendable, Equatable, CustomStringConvertible {
     /// Not JSON (RFC 8259).
     case malformed
     /// Deeper or more than is taken.
     case tooLarge
+
+    package var description: String {
+        switch self {
+        case .malformed: "the JSON is not well-formed"
+        case .tooLarge: "the JSON is deeper or has more values than a report's"
+        }
+    }
 }
 
 /// Why a report could not be read.
-package enum TLSReportError: Error, Sendable, Equatable {
+package enum TLSReportError: Error, Sendable, Equatable, CustomStringConvertible {
     case packing(GzipError)
     case json(JSONError)
     /// Another document.
     case notAReport
+
+    package var description: String {
+        switch self {
+        case .packing(let error): error.description
+        case .json(let error): error.description
+        case .notAReport: "there is no TLS report in it"
+        }
+    }
 }
 
 extension TLSReport {

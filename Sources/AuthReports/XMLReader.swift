@@ -2,13 +2,21 @@ import CExpat
 import MIME
 
 /// Why a document could not be read.
-package enum XMLError: Error, Sendable, Equatable {
-    /// Not well-formed, or in a character set that isn't known.
+package enum XMLError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// Not well-formed.
     case malformed
     /// A document type, whose entities could grow without end, or an entity that none declares.
     case unsupported
     /// Deeper, or longer names or texts, or more elements than a report has.
     case tooLarge
+
+    package var description: String {
+        switch self {
+        case .malformed: "the XML is not well-formed"
+        case .unsupported: "the XML has a document type or entities"
+        case .tooLarge: "the XML is deeper or longer than a report's"
+        }
+    }
 }
 
 /// One element with its text and children; attributes and prefixes of namespaces are left out.

@@ -11,7 +11,7 @@ struct FetchSource {
     private(set) var reader: MessageReader?
     private(set) var structure: MessagePart?
     /// The message's own.
-    private var knownHeader: (end: Int, octets: [UInt8])?
+    private var knownHeader: (end: Int, block: HeaderBlock)?
 
     init(_ message: StoredMessage, flags: [Flag], folder: any MailFolder, structure: MessagePart?) {
         self.message = message
@@ -34,7 +34,7 @@ struct FetchSource {
         case .size: writer.raw("RFC822.SIZE \(try octets())")
         case .envelope:
             writer.raw("ENVELOPE ")
-            writer.envelope(EnvelopeFields(HeaderBlock(try header().octets)))
+            writer.envelope(EnvelopeFields(try header().block))
         case .body, .bodyStructure:
             writer.raw(item == .body ? "BODY " : "BODYSTRUCTURE ")
             writer.structure(try parts(), isExtended: item == .bodyStructure)
@@ -118,9 +118,9 @@ struct FetchSource {
         case .header: return .range(0..<(try header().end))
         case .text: return .range(try header().end..<reader.octets)
         case .headerFields(let names):
-            return .octets(MessageContent.fields(try header().octets, named: names, excluded: false))
+            return .octets(MessageContent.fields(try header().block, named: names, excluded: false))
         case .headerFieldsNot(let names):
-            return .octets(MessageContent.fields(try header().octets, named: names, excluded: true))
+            return .octets(MessageContent.fields(try header().block, named: names, excluded: true))
         case .mime: return nil
         }
     }
@@ -137,12 +137,12 @@ struct FetchSource {
         return opened
     }
 
-    private mutating func header() throws(MailboxError) -> (end: Int, octets: [UInt8]) {
+    private mutating func header() throws(MailboxError) -> (end: Int, block: HeaderBlock) {
         if let knownHeader { return knownHeader }
         let reader = try opened()
         let header =
             if let range = structure?.header {
-                (end: range.upperBound, octets: try MessageContent.header(reader, in: range))
+                (end: range.upperBound, block: try MessageContent.header(reader, in: range))
             } else {
                 try MessageContent.header(reader)
             }

@@ -42,8 +42,8 @@ enum MessageContent {
         return parser.finish()
     }
 
-    /// The octets of a header whose place is known, with the empty line; cut at the limit.
-    static func header(_ reader: MessageReader, in range: Range<Int>) throws(MailboxError) -> [UInt8] {
+    /// A header whose place is known, with the empty line; cut at the limit.
+    static func header(_ reader: MessageReader, in range: Range<Int>) throws(MailboxError) -> HeaderBlock {
         let limit = min(range.count, maximumHeader)
         var octets: [UInt8] = []
         while octets.count < limit {
@@ -51,11 +51,11 @@ enum MessageContent {
             guard piece.readableBytes > 0 else { break }
             octets.append(contentsOf: piece.readableBytesView)
         }
-        return octets
+        return HeaderBlock(octets)
     }
 
-    /// The message's own header: where it ends, however long it is, and its octets, cut at the limit.
-    static func header(_ reader: MessageReader) throws(MailboxError) -> (end: Int, octets: [UInt8]) {
+    /// The message's own header: where it ends, however long it is, and what is in it, cut at the limit.
+    static func header(_ reader: MessageReader) throws(MailboxError) -> (end: Int, block: HeaderBlock) {
         var finder = HeaderFinder()
         var offset = 0
         while finder.header == nil, offset < reader.octets {
@@ -65,17 +65,17 @@ enum MessageContent {
             offset += piece.readableBytes
         }
         if finder.header == nil { finder.finish() }
-        let header = finder.header ?? (0, [])
-        return header.octets.count == header.end ? header : (header.end, try Self.header(reader, in: 0..<header.end))
+        guard let (end, block) = finder.header else { return (0, HeaderBlock([])) }
+        let isWhole = block.octets.count == end && !block.hasMoreFields
+        return (end, isWhole ? block : try header(reader, in: 0..<end))
     }
 
     /// Fields of a header by their names, with the empty line (RFC 3501 §6.4.5).
-    static func fields(_ header: [UInt8], named names: [[UInt8]], excluded: Bool) -> [UInt8] {
+    static func fields(_ block: HeaderBlock, named names: [[UInt8]], excluded: Bool) -> [UInt8] {
         let wanted = Set(names.map { $0.map(ASCII.lower) })
-        let block = HeaderBlock(header)
         var octets: [UInt8] = []
         for field in block.fields where wanted.contains(block.name(of: field).map(ASCII.lower)) != excluded {
-            octets += header[field.whole]
+            octets += block.octets[field.whole]
             if octets.last != ASCII.lineFeed { octets += [ASCII.carriageReturn, ASCII.lineFeed] }
         }
         return octets + [ASCII.carriageReturn, ASCII.lineFeed]

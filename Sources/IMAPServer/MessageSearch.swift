@@ -25,7 +25,7 @@ struct SearchCandidate {
     mutating func headerBlock() throws(MailboxError) -> HeaderBlock {
         if let header { return header }
         let reader = try folder.open(message.uid)
-        let block = HeaderBlock(try MessageContent.header(reader).octets)
+        let block = try MessageContent.header(reader).block
         header = block
         return block
     }
@@ -126,10 +126,8 @@ struct MessageSearch: Sendable {
         case .smaller(let size): return try candidate.octets() < size
         case .header(let name, let text):
             let values = try candidate.headerBlock().all(name)
-            let wanted = TextMatcher.fold(text)
-            return values.contains {
-                TextMatcher.contains(TextMatcher.fold(EncodedWords.decode($0)), wanted)
-            }
+            let wanted = TextMatcher.foldField(text)
+            return values.contains { TextMatcher.contains(TextMatcher.foldField(EncodedWords.decode($0)), wanted) }
         case .body(let text): return try TextSearch(text).matches(candidate, includingHeader: false)
         case .text(let text): return try TextSearch(text).matches(candidate, includingHeader: true)
         case .all: return true

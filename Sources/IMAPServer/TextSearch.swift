@@ -45,13 +45,22 @@ struct TextMatcher {
         guard text.contains(where: { $0 >= 0x80 }) else { return text.map(ASCII.lower) }
         return Array(String(decoding: text, as: UTF8.self).lowercased().utf8)
     }
+
+    /// The same for the text of a field: where it's folded, some have a tab for the blank.
+    static func foldField(_ text: [UInt8]) -> [UInt8] {
+        fold(text.map { $0 == ASCII.tab ? ASCII.space : $0 })
+    }
 }
 
 /// BODY and TEXT of SEARCH: searches the decoded text of text parts and the headers of parts.
 struct TextSearch {
     private let wanted: [UInt8]
+    private let wantedInFields: [UInt8]
 
-    init(_ text: [UInt8]) { wanted = TextMatcher.fold(text) }
+    init(_ text: [UInt8]) {
+        wanted = TextMatcher.fold(text)
+        wantedInFields = TextMatcher.foldField(text)
+    }
 
     func matches(_ candidate: SearchCandidate, includingHeader: Bool) throws(MailboxError) -> Bool {
         let reader = try candidate.folder.open(candidate.message.uid)
@@ -61,11 +70,11 @@ struct TextSearch {
     }
 
     private func header(_ reader: MessageReader, _ range: Range<Int>) throws(MailboxError) -> Bool {
-        let block = HeaderBlock(try MessageContent.header(reader, in: range))
+        let block = try MessageContent.header(reader, in: range)
         return block.fields.contains { field in
             let value = EncodedWords.decode(block.value(of: field))
             let text = block.name(of: field) + [UInt8(ascii: ":"), ASCII.space] + value
-            return TextMatcher.contains(TextMatcher.fold(Array(text)), wanted)
+            return TextMatcher.contains(TextMatcher.foldField(Array(text)), wantedInFields)
         }
     }
 

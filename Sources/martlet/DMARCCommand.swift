@@ -145,7 +145,7 @@ struct DMARCReportCommand: AsyncParsableCommand {
         do {
             report = try DMARCAggregateReport(arrived: octets)
         } catch {
-            throw ValidationError("\(file): not a report that can be read (\(error))")
+            throw ValidationError("\(file): not a report that can be read: \(error)")
         }
         let document = DMARCReportDocument(report)
         if json { try JSONOutput.print(document) } else { document.show() }

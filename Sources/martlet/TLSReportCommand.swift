@@ -19,7 +19,7 @@ struct TLSReportCommand: ParsableCommand {
         do {
             report = try TLSReport(arrived: octets)
         } catch {
-            throw ValidationError("\(file): not a report that can be read (\(error))")
+            throw ValidationError("\(file): not a report that can be read: \(error)")
         }
         let document = TLSReportDocument(report)
         if json { try JSONOutput.print(document) } else { document.show() }

@@ -80,6 +80,7 @@ private func shown(_ field: String) -> [String] {
             ("Ann [mailto:a@x.example]", ["Ann|a|x.example"]), ("Ann [a.b@x.example]", ["Ann|a.b|x.example"]),
             ("[mailto:a@x.example] <a@x.example>", ["[mailto:a@x.example]|a|x.example"]),
             ("MAILTO:a@x.example, b@x.example", ["-|a|x.example", "-|b|x.example"]),
+            ("\"mailto\": a@x.example;", ["-|mailto|-", "-|a|x.example", "-|-|-"]),
             ("G: mailto:a@x.example;", ["-|G|-", "-|a|x.example", "-|-|-"]),
             ("a@x.example]", ["-|a|x.example]"]), ("[a@x.example", ["-|[a|x.example"]),
             ("[a@[192.0.2.1]", ["-|[a|[192.0.2.1]"]), ("@x.example", ["-|-|x.example"]), ("a@", ["-|a|"]),
@@ -89,6 +90,17 @@ private func shown(_ field: String) -> [String] {
     )
     func recovery(field: String, entries: [String]) {
         #expect(shown(field) == entries)
+    }
+
+    @Test(arguments: ["mailto", "x mailto", "[mailto"]) func groupsOfThatNameAreWritten(name: String) throws {
+        let group = [
+            ListedAddress(name: nil, mailbox: Array(name.utf8), host: nil),
+            ListedAddress(name: nil, mailbox: [0x61], host: Array("b.test".utf8)),
+            ListedAddress(name: nil, mailbox: nil, host: nil),
+        ]
+        var header = HeaderBuilder()
+        try header.add("To", addresses: group)
+        #expect(AddressListParser.parse(HeaderBlock(header.octets).first("to") ?? []) == group)
     }
 
     @Test func whatIsShownIsGuessed() {

@@ -118,6 +118,9 @@ private func text(_ octets: some Collection<UInt8>) -> String { String(decoding:
         #expect(EncodedWords.text(word + [0x20] + word + [0xFF, 0x20] + word) == "ä€ä€ÿ ä€")
         #expect(EncodedWords.text([0xFC] + Array("=?x-none?q?=C3?=?".utf8)) == "ü=?x-none?q?=C3?=?")
         #expect(text(EncodedWords.decode([0xFC])) == "ü")
+        // What is labelled as ASCII and has more is guessed, as in bodies.
+        #expect(EncodedWords.text(Array("=?us-ascii?q?=FC?= x =?ASCII*en?q?=C3?= =?us-ascii?q?=A4?=".utf8)) == "ü x ä")
+        #expect(EncodedWords.text(Array("=?utf-8?q?=FC?=".utf8)) == "\u{FFFD}")
     }
 
     @Test func manyStartsTakeLinearTime() {

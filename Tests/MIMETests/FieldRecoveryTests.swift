@@ -120,6 +120,23 @@ private func tree(_ message: String) -> MessagePart {
         #expect(content("Content-Type: application/pdf; name=\(value)").fileName == name)
     }
 
+    /// What nothing closes, and what may be a parameter or not, is looked at a bounded number of times.
+    @Test(
+        arguments: [
+            "\"", "\\\"", "(", "name=\"", "name=a type=", "name=a; b ", "size=a.b ", "=?a?q?", "x;", "name=\"a\"b",
+            "name=(", "a=(\"",
+            "\\", "type =", "name = \"\\\" type=",
+        ]
+    )
+    func hostileFieldsTakeLinearTime(piece: String) {
+        for start in ["text/plain; name=", "text/plain; name=\"", "text/plain; a="] {
+            let field = Array((start + String(repeating: piece, count: 200_000 / piece.utf8.count)).utf8)
+            let time = ContinuousClock().measure { _ = ParameterizedValue(field: field) }
+            // Quadratic time would be minutes.
+            #expect(time < .seconds(5))
+        }
+    }
+
     @Test func extendedParameters() {
         #expect(content("Content-Disposition: attachment; filename*=utf-8''a%20(b).pdf").fileName == "a (b).pdf")
         let start = "Content-Type: multipart/mixed; boundary*=utf-8''b%20c\r\n\r\n"

@@ -152,6 +152,31 @@ private func octets(_ lines: [String]) -> [UInt8] { Array((lines.joined(separato
         #expect(report.recipients.count == 1 && report.recipients[0].extensions == [])
     }
 
+    /// Any order of fields and empty lines: what is written reads the same, and each recipient is told once.
+    @Test func fieldsInAnyOrder() throws {
+        let lines = [
+            "", "", "Reporting-MTA: dns; mx", "Original-Envelope-Id: 7", "X-Note: 1", "Final-Recipient: rfc822; a@x",
+            "Original-Recipient: rfc822; o@x", "Action: failed", "Action: unheard-of", "Status: 5.1.1",
+            "Remote-MTA: dns; m",
+            "Status:", "no field",
+        ]
+        var state: UInt64 = 1
+        for _ in 0..<3000 {
+            let body = (0..<12).map { _ in
+                state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+                return lines[Int(state >> 33) % lines.count]
+            }
+            guard let report = DeliveryReport(reading: octets(body)) else { continue }
+            #expect(report.recipients.allSatisfy { $0.final != nil || $0.original != nil }, "\(body)")
+            #expect(
+                report.recipients.count { $0.final != nil } == body.count { $0.hasPrefix("Final-Recipient: ") },
+                "\(body)"
+            )
+            guard let written = try? report.written() else { continue }
+            #expect(DeliveryReport(reading: written) == report, "\(body)")
+        }
+    }
+
     /// Without any empty line.
     @Test(arguments: [60, 10_001]) func manyRecipientsInOneBlock(count: Int) throws {
         let recipients = (0..<count).flatMap {
@@ -256,6 +281,22 @@ private func octets(_ lines: [String]) -> [UInt8] { Array((lines.joined(separato
         #expect(
             again.extensions == report.extensions && again.recipients == report.recipients && again.kind == report.kind
         )
+    }
+
+    /// Reports of one block that an empty line cuts.
+    @Test(arguments: 1...3) func emptyLinesWithinReportsOfOneBlock(place: Int) throws {
+        var lines = [
+            "Reporting-UA: a", "Final-Recipient: rfc822; a@x", "Disposition: manual-action/MDN-sent-manually; deleted",
+        ]
+        lines.insert("", at: place)
+        let notification = try #require(DispositionReport(reading: octets(lines + ["", "Error: e"])))
+        #expect(notification.kind == .deleted && notification.finalRecipient?.value == "a@x")
+        #expect(notification.errors == ["e"] && notification.reportingUA == "a")
+        lines = ["Feedback-Type: Auth-Failure (x)", "Auth-Failure: DKIM (y)", "Source-IP: 192.0.2.1", "Version: 1"]
+        lines.insert("", at: place)
+        let feedback = try #require(FeedbackReport(reading: octets(lines)))
+        #expect(feedback.kind == "auth-failure" && feedback.authFailure == "dkim")
+        #expect(feedback.sourceIP == "192.0.2.1" && feedback.version == "1" && feedback.extensions == [])
     }
 
     @Test func reportsAreBuiltAndRead() throws {

@@ -67,6 +67,7 @@ package struct AddressListParser {
 
     /// Whether the word is that of an address written as a URI (RFC 6068), in brackets or not.
     private func isScheme(_ token: Token) -> Bool {
+        guard token.kind == .atom else { return false }
         let word = lexer.value(token)
         return ASCII.equal(word, "mailto") || ASCII.equal(word, "[mailto")
     }

@@ -52,7 +52,12 @@ package struct HeaderBuilder: Sendable {
         for address in addresses {
             var words: [[UInt8]] = []
             if address.host == nil, let group = address.mailbox {
-                words = ListedAddress.phrase(try text(group, name))
+                let shown = try text(group, name)
+                words = ListedAddress.phrase(shown)
+                // With a colon behind it, this would be no group's name.
+                if words.last.map({ ASCII.equal($0, "mailto") }) ?? false {
+                    words = [ListedAddress.quoted(Array(shown.utf8))]
+                }
                 if words.isEmpty { words = [[]] }
                 words[words.count - 1].append(UInt8(ascii: ":"))
                 isAfterGroupStart = true

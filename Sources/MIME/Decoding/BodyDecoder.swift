@@ -22,8 +22,7 @@ package struct BodyDecoder {
         hasUnknownCharset = label != nil && known == nil
         guard content.isReadable, toUTF8 else { return }
         // The default is ASCII, and what is more is anything; UTF-8 shows itself as such.
-        let isNamed = known != .utf8 || label?.lowercased().contains("utf") == true
-        if let known, isNamed { charset = CharsetDecoder(known) } else { unsure = [] }
+        if let label, let known, !Charset.isASCII(label.utf8) { charset = CharsetDecoder(known) } else { unsure = [] }
     }
 
     /// Decodes the next piece and appends what it means.

@@ -39,6 +39,11 @@ package struct Charset: Sendable, Equatable {
         }
     }
 
+    /// Whether the label is one of ASCII, which text in any set is sent with.
+    static func isASCII(_ label: some Collection<UInt8>) -> Bool {
+        Charset(label) == .utf8 && label.map(ASCII.lower).firstRange(of: Array("utf".utf8)) == nil
+    }
+
     /// The text in UTF-8, with U+FFFD for what means nothing.
     package func utf8(_ text: [UInt8]) -> [UInt8] {
         var decoder = CharsetDecoder(self)

@@ -3,9 +3,12 @@ import Encodings
 /// Encoded words in header fields (RFC 2047, with the language of RFC 2231 §5).
 package enum EncodedWords {
     private struct Word {
-        var charset: Charset
+        /// nil for ASCII, which octets of any set are labelled as.
+        var charset: Charset?
         var content: [UInt8]
         var length: Int
+
+        var text: [UInt8] { charset?.utf8(content) ?? Charset.guess(content) }
     }
 
     /// How long an encoded word may be that is looked at; RFC 2047 §2 allows 75. Octets.
@@ -35,14 +38,14 @@ package enum EncodedWords {
                     pending = open
                     continue
                 }
-                text += open.charset.utf8(open.content)
+                text += open.text
             } else {
-                if let open = pending { text += open.charset.utf8(open.content) }
+                if let open = pending { text += open.text }
                 text += Charset.guess(Array(between))
             }
             pending = word
         }
-        if let open = pending { text += open.charset.utf8(open.content) }
+        if let open = pending { text += open.text }
         return text + Charset.guess(Array(value[plainStart...]))
     }
 
@@ -103,16 +106,21 @@ package enum EncodedWords {
         let mark = UInt8(ascii: "?")
         guard octets.count > 7, octets[octets.startIndex + 1] == mark else { return nil }
         let label = octets.dropFirst(2).prefix(80).prefix { isTokenCharacter($0) }
+        let set = label.prefix { $0 != UInt8(ascii: "*") }
         let kind = label.endIndex + 1
         guard kind + 1 < octets.endIndex, octets[label.endIndex] == mark, octets[kind + 1] == mark,
-            let charset = Charset(label.prefix { $0 != UInt8(ascii: "*") })
+            let charset = Charset(set)
         else { return nil }
         let start = kind + 2
         var end = start
         // `?=` right at the start of Q may be a question mark before an escape.
         while end + 1 < octets.endIndex, octets[end] != mark || octets[end + 1] != UInt8(ascii: "=") { end += 1 }
         guard end + 1 < octets.endIndex, let content = content(octets[kind], octets[start..<end]) else { return nil }
-        return Word(charset: charset, content: content, length: end + 2 - octets.startIndex)
+        return Word(
+            charset: Charset.isASCII(set) ? nil : charset,
+            content: content,
+            length: end + 2 - octets.startIndex
+        )
     }
 
     private static func isTokenCharacter(_ octet: UInt8) -> Bool {

@@ -80,7 +80,8 @@ struct DeliveryReportSorting {
         var pieces: [Fields] = []
         var seen: Set<Int> = []
         var firstKind = 0
-        for field in block.fields {
+        // Fields without a value say nothing.
+        for field in block.fields where !block.value(of: field).isEmpty {
             let name = block.name(of: field)
             if let kind = recipientFields.firstIndex(where: { ASCII.equal(name, $0) }) {
                 // The first two name the recipient, in any order; one of them again is another's, as is what began this

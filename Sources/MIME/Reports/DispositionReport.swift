@@ -28,7 +28,7 @@ package struct DispositionReport: Sendable, Equatable {
 
     /// Reads the decoded body of the part; nil for one without fields. Lenient: fields that make no sense count as missing.
     package init?(reading body: [UInt8]) {
-        guard let block = ReportFields(body, maximum: 1).blocks.first else { return nil }
+        guard let block = ReportFields.whole(body) else { return nil }
         reportingUA = block.text("reporting-ua")
         gateway = block.reportValue("mdn-gateway")
         originalRecipient = block.reportValue("original-recipient")

@@ -24,10 +24,8 @@ package struct FeedbackReport: Sendable, Equatable {
 
     /// Reads the decoded body of the part; nil for one without its kind.
     package init?(reading body: [UInt8]) {
-        guard let block = ReportFields(body, maximum: 1).blocks.first, let kind = block.first("feedback-type"),
-            !kind.isEmpty
-        else { return nil }
-        self.kind = String(decoding: kind.map(ASCII.lower), as: UTF8.self)
+        guard let block = ReportFields.whole(body), let kind = block.word("feedback-type") else { return nil }
+        self.kind = kind
         userAgent = block.text("user-agent")
         version = block.text("version")
         envelopeID = block.text("original-envelope-id")
@@ -38,7 +36,7 @@ package struct FeedbackReport: Sendable, Equatable {
         sourceIP = block.text("source-ip")
         authenticationResults = block.all("authentication-results".utf8).map { EncodedWords.text($0) }
         domains = block.all("reported-domain".utf8).map { EncodedWords.text($0) }
-        authFailure = block.first("auth-failure").map { String(decoding: $0.map(ASCII.lower), as: UTF8.self) }
+        authFailure = block.word("auth-failure")
         extensions = block.others(than: [
             "feedback-type", "user-agent", "version", "original-envelope-id", "original-mail-from", "original-rcpt-to",
             "arrival-date", "received-date", "reporting-mta", "source-ip", "authentication-results", "reported-domain",

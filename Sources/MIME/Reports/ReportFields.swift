@@ -42,6 +42,15 @@ package struct ReportFields: Sendable {
     }
 }
 
+extension ReportFields {
+    /// The fields of a report that is one block, also where empty lines cut it; nil without any.
+    static func whole(_ body: [UInt8]) -> HeaderBlock? {
+        let blocks = ReportFields(body, maximum: maximumFields).blocks
+        return blocks.isEmpty
+            ? nil : HeaderBlock(Array(blocks.map(\.octets).joined()), maximumFields: maximumFields)
+    }
+}
+
 /// A field's name and its value in UTF-8.
 package struct ReportField: Sendable, Equatable {
     package var name: String
@@ -133,6 +142,12 @@ extension HeaderBlock {
     func text(_ name: StaticString) -> String? {
         guard let value = first(name), !value.isEmpty else { return nil }
         return EncodedWords.text(value)
+    }
+
+    /// The first word of the first field of that name, in lower case, without comments; nil where there is none.
+    func word(_ name: StaticString) -> String? {
+        guard let value = first(name), !value.isEmpty else { return nil }
+        return String(decoding: FieldScanner.word(value).word.map(ASCII.lower), as: UTF8.self)
     }
 
     func reportValue(_ name: StaticString) -> ReportValue? { text(name).map { ReportValue(field: $0) } }
