@@ -73,10 +73,13 @@ extension Session {
             reply(.insufficientStorage, .tooManyRecipients, "too many recipients")
             return .command
         }
-        guard let address = address(of: path) else {
-            return try await refuseRecipient(path, .mailboxUnavailable, .noSuchMailbox, "no postmaster here")
+        let address: MailAddress?
+        let kind: RecipientKind
+        switch path {
+        case .mailbox(let mailbox): (address, kind) = (mailbox, await resources.recipients.kind(of: mailbox))
+        case .postmaster: (address, kind) = await resources.recipients.postmaster()
         }
-        switch await resources.recipients.kind(of: address) {
+        switch kind {
         case .local:
             return accept(address)
         case .foreign where user != nil || mayRelayByAddress:
@@ -85,6 +88,11 @@ extension Session {
             return try await refuseRecipient(path, .mailboxUnavailable, .notAuthorized, "relaying denied")
         case .unknown(let status, let text):
             return try await refuseRecipient(path, .mailboxUnavailable, status, text)
+        case .full:
+            logger.info("recipient deferred", metadata: ["recipient": "\(path)", "reason": "the mailbox is full"])
+            counters.recipientsDeferred.increment()
+            reply(.insufficientStorage, .mailboxFull, "the mailbox is full, try again later")
+            return .command
         case .deferred(let reason):
             logger.error("recipient deferred", metadata: ["recipient": "\(path)", "reason": "\(reason)"])
             counters.recipientsDeferred.increment()
@@ -93,15 +101,8 @@ extension Session {
         }
     }
 
-    private func address(of path: ForwardPath) -> MailAddress? {
-        switch path {
-        case .mailbox(let address): address
-        case .postmaster: try? MailAddress(localPart: "postmaster", domain: settings.postmasterDomain)
-        }
-    }
-
-    private func accept(_ address: MailAddress) -> Next {
-        transaction?.add(EnvelopeRecipient(address))
+    private func accept(_ address: MailAddress?) -> Next {
+        if let address { transaction?.add(EnvelopeRecipient(address)) }
         reply(.ok, .recipientValid, "ok")
         return .command
     }
