@@ -27,12 +27,10 @@ package final class DirectoryWatch: @unchecked Sendable {
     private let loop: any EventLoop
     private let logger: Logger?
     /// Is told of every change, and of every return of authd, for it may have changed meanwhile.
-    private let onChange: () -> Void
+    private let onChange: (State) -> Void
     private var isClosed = false
     /// Whether the log says that authd is away.
     private var isAway = false
-    /// nil as long as authd has never said anything.
-    package private(set) var state: State?
 
     /// Milliseconds.
     private static let firstWait: Int64 = 20
@@ -42,7 +40,7 @@ package final class DirectoryWatch: @unchecked Sendable {
     /// - Parameters:
     ///   - path: of authd's socket, as this process sees it.
     ///   - logger: for one who waits for authd's word; others hear of its absence when they ask it.
-    package init(path: String, on loop: any EventLoop, logger: Logger? = nil, onChange: @escaping () -> Void) {
+    package init(path: String, on loop: any EventLoop, logger: Logger? = nil, onChange: @escaping (State) -> Void) {
         self.path = path
         self.loop = loop
         self.logger = logger
@@ -114,8 +112,7 @@ package final class DirectoryWatch: @unchecked Sendable {
         }
         if isAway { logger?.info("authd is back", metadata: ["socket": "\(path)"]) }
         isAway = false
-        self.state = state
-        onChange()
+        onChange(state)
     }
 
     /// Whether to try again.

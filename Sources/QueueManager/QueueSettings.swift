@@ -9,8 +9,8 @@ import Glibc
 package struct QueueSettings: Sendable {
     /// Our name in Received fields and delivery reports.
     package var hostname: String
-    /// Domains whose mail goes to local-deliver, in lower case.
-    package var domains: Set<String>
+    /// Domains whose mail goes to local-deliver, in lower case; nil where authd is asked.
+    package var domains: Set<String>?
     /// How long a message is tried. Milliseconds, as all times here.
     package var lifetime: Int64
     /// How long a delivery report is tried.
@@ -49,11 +49,13 @@ package struct QueueSettings: Sendable {
     package var deliverSocket = "run/deliver.sock"
     /// remote-relay's socket.
     package var relaySocket = "run/relay.sock"
+    /// authd's socket.
+    package var authoritySocket = "run/auth.sock"
 
     /// - Parameters:
     ///   - hostname: our name in Received fields and delivery reports.
-    ///   - domains: whose mail goes to local-deliver, in lower case.
-    package init(hostname: String, domains: Set<String>, _ queue: QueueManagerConfiguration) {
+    ///   - domains: whose mail goes to local-deliver, in lower case; nil where authd is asked.
+    package init(hostname: String, domains: Set<String>?, _ queue: QueueManagerConfiguration) {
         self.hostname = hostname
         self.domains = domains
         lifetime = queue.lifetime.milliseconds
@@ -71,11 +73,7 @@ package struct QueueSettings: Sendable {
 
     /// The values of a configuration.
     package init(_ configuration: Configuration) {
-        self.init(
-            hostname: configuration.hostname,
-            domains: Set(configuration.domains),
-            configuration.queueManager
-        )
+        self.init(hostname: configuration.hostname, domains: nil, configuration.queueManager)
         // One limit for all ways in.
         maximumHops = configuration.smtpd.maximumHops
     }

@@ -21,7 +21,7 @@ struct LoopResources: Sendable {
         submissions = SubmissionClient(path: settings.queueSocket, on: loop, timeout: settings.queueTimeout)
         let recipients = RecipientDirectory(accounts: accounts, on: loop, lifetime: settings.recipientCache)
         self.recipients = recipients
-        watch = DirectoryWatch(path: settings.front.authoritySocket, on: loop) { recipients.forget() }
+        watch = DirectoryWatch(path: settings.front.authoritySocket, on: loop) { _ in recipients.forget() }
         watch.start()
     }
 }
