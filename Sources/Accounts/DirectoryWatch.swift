@@ -48,7 +48,7 @@ package final class DirectoryWatch: @unchecked Sendable {
         authority = BusClient(path: path, on: loop)
     }
 
-    /// Begins, from any thread. Ends by `close`, or when nobody has a reference to it any more.
+    /// Begins, from any thread. Ends by `close`.
     package func start() {
         let (loop, authority) = (loop, authority)
         Task(executorPreference: LoopExecutor.of(loop)) { [weak self] in
@@ -92,6 +92,11 @@ package final class DirectoryWatch: @unchecked Sendable {
             authority.start(Frame(request)) { result in
                 switch result {
                 case .success(let frame):
+                    guard frame.replyKind == .ok else {
+                        let reason = BusError.malformed("authd: \(frame["text"] ?? frame.verb)")
+                        continuation.resume(returning: End(reason: reason))
+                        return true
+                    }
                     wasThere = true
                     heard(frame)
                     return false
@@ -105,11 +110,7 @@ package final class DirectoryWatch: @unchecked Sendable {
 
     private func heard(_ frame: Frame) {
         loop.assertInEventLoop()
-        guard !isClosed else { return }
-        guard let state = State(frame) else {
-            logger?.error("authd does not say what it knows", metadata: ["reason": "\(frame["text"] ?? frame.verb)"])
-            return
-        }
+        guard !isClosed, let state = State(frame) else { return }
         if isAway { logger?.info("authd is back", metadata: ["socket": "\(path)"]) }
         isAway = false
         onChange(state)
