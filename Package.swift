@@ -275,7 +275,7 @@ let package = Package(
         ),
         tests("RemoteRelay", daemonBase + ["Deliverer", "SMTP", "DNS", "TLS", "Resolution"]),
         tests("LocalDelivery", daemonBase + ["Accounts", "Deliverer", "Mailbox", "SMTP", "Submission"]),
-        tests("Authority", daemonBase + ["SMTP", nioEmbedded]),
+        tests("Authority", daemonBase + ["Accounts", "SMTP", nioEmbedded]),
         tests("POP3Server", daemonBase + ["Accounts", "Front", "MailboxProcess", "POP3", "Mailbox", "TLS"]),
         tests(
             "IMAPServer",

@@ -27,12 +27,10 @@ package final class DirectoryWatch: @unchecked Sendable {
     private let loop: any EventLoop
     private let logger: Logger?
     /// Is told of every change, and of every return of authd, for it may have changed meanwhile.
-    private let onChange: () -> Void
+    private let onChange: (State) -> Void
     private var isClosed = false
     /// Whether the log says that authd is away.
     private var isAway = false
-    /// nil as long as authd has never said anything.
-    package private(set) var state: State?
 
     /// Milliseconds.
     private static let firstWait: Int64 = 20
@@ -42,7 +40,7 @@ package final class DirectoryWatch: @unchecked Sendable {
     /// - Parameters:
     ///   - path: of authd's socket, as this process sees it.
     ///   - logger: for one who waits for authd's word; others hear of its absence when they ask it.
-    package init(path: String, on loop: any EventLoop, logger: Logger? = nil, onChange: @escaping () -> Void) {
+    package init(path: String, on loop: any EventLoop, logger: Logger? = nil, onChange: @escaping (State) -> Void) {
         self.path = path
         self.loop = loop
         self.logger = logger
@@ -50,7 +48,7 @@ package final class DirectoryWatch: @unchecked Sendable {
         authority = BusClient(path: path, on: loop)
     }
 
-    /// Begins, from any thread. Ends by `close`, or when nobody has a reference to it any more.
+    /// Begins, from any thread. Ends by `close`.
     package func start() {
         let (loop, authority) = (loop, authority)
         Task(executorPreference: LoopExecutor.of(loop)) { [weak self] in
@@ -94,6 +92,11 @@ package final class DirectoryWatch: @unchecked Sendable {
             authority.start(Frame(request)) { result in
                 switch result {
                 case .success(let frame):
+                    guard frame.replyKind == .ok else {
+                        let reason = BusError.malformed("authd: \(frame["text"] ?? frame.verb)")
+                        continuation.resume(returning: End(reason: reason))
+                        return true
+                    }
                     wasThere = true
                     heard(frame)
                     return false
@@ -107,15 +110,10 @@ package final class DirectoryWatch: @unchecked Sendable {
 
     private func heard(_ frame: Frame) {
         loop.assertInEventLoop()
-        guard !isClosed else { return }
-        guard let state = State(frame) else {
-            logger?.error("authd does not say what it knows", metadata: ["reason": "\(frame["text"] ?? frame.verb)"])
-            return
-        }
+        guard !isClosed, let state = State(frame) else { return }
         if isAway { logger?.info("authd is back", metadata: ["socket": "\(path)"]) }
         isAway = false
-        self.state = state
-        onChange()
+        onChange(state)
     }
 
     /// Whether to try again.

@@ -45,7 +45,7 @@ package struct LocalDeliveryProgram: DaemonProgram {
         slowPool.start()
         let accounts = AccountsClient(path: context.socket("auth.sock"), on: loop)
         let expansions = ExpansionCache(accounts: accounts, on: loop, lifetime: settings.expansionTime)
-        let watch = DirectoryWatch(path: context.socket("auth.sock"), on: loop) { expansions.forget() }
+        let watch = DirectoryWatch(path: context.socket("auth.sock"), on: loop) { _ in expansions.forget() }
         watch.start()
         let service = DeliveryService(
             expansions: expansions,

@@ -157,7 +157,7 @@ extension Queue {
     /// Who hears of failures: the sender; of reports, which have none, postmaster, who is not told of his own.
     private func reportAddress(_ envelope: MessageEnvelope) -> MailAddress? {
         if let sender = envelope.sender.path.address { return sender }
-        guard let postmaster = settings.postmaster else { return nil }
+        guard let postmaster = localDomains.postmaster(hostname: settings.hostname) else { return nil }
         let isForPostmaster = envelope.recipients.contains { $0.address.localPart.lowercased() == postmaster.localPart }
         return isForPostmaster ? nil : postmaster
     }

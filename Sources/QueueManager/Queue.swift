@@ -23,6 +23,7 @@ package final class Queue: @unchecked Sendable {
     /// Of messages that are being received.
     var comingOrigins: Set<String> = []
     var arrivals = Arrivals()
+    var localDomains: LocalDomains
     private var runner: Runner?
     private(set) var timer: (time: Int64, task: Scheduled<Void>)?
     private var isPumpScheduled = false
@@ -40,6 +41,7 @@ package final class Queue: @unchecked Sendable {
         self.clock = clock
         log = QueueLog(logger)
         schedule = Schedule(settings)
+        localDomains = LocalDomains(known: settings.domains)
     }
 
     deinit { store.release() }
@@ -117,6 +119,7 @@ package final class Queue: @unchecked Sendable {
         }
         store.insert(message, jobs: jobs)
         if let owed = message.owed { schedule.remind(of: message, at: owed.due) }
+        if localDomains.known == nil { localDomains.undecided[id] = head.envelope }
         if let origin = message.origin { origins.insert(origin, id) }
         settle(message)
     }
@@ -146,9 +149,9 @@ package final class Queue: @unchecked Sendable {
         var jobs: [DeliveryJob] = []
         var open: [Key: DeliveryJob] = [:]
         for (index, recipient) in envelope.recipients.enumerated() where !progress.final.contains(index) {
-            let domain = recipient.address.lowercasedDomain
+            let destination = localDomains.destination(of: recipient.address.lowercasedDomain)
             let (attempts, due) = progress.attempts[index] ?? (0, 0)
-            let key = Key(destination: settings.domains.contains(domain) ? "" : domain, attempts: attempts, due: due)
+            let key = Key(destination: destination, attempts: attempts, due: due)
             if let job = open[key], job.recipients.count < settings.deliveryRecipients {
                 job.recipients.append(Int32(clamping: index))
                 continue
@@ -242,7 +245,10 @@ package final class Queue: @unchecked Sendable {
     /// Begins as many deliveries as there is room for.
     private func pump() {
         guard let runner, !isClosed else { return }
-        while runner.hasRoom, let job = schedule.next(at: clock.now(), where: { runner.isThere($0) }) {
+        let isThere = { (destination: Destination) in
+            destination.name != LocalDomains.unknown && runner.isThere(destination)
+        }
+        while runner.hasRoom, let job = schedule.next(at: clock.now(), where: isThere) {
             guard job.message.changes.isEmpty, store.move(job.message, .deliveryBegan) else {
                 // A change comes first; what is open is scheduled behind it.
                 schedule.ended(job, [], at: clock.now(), chance: 0)

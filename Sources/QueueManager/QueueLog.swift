@@ -53,6 +53,12 @@ struct QueueLog: Sendable {
 
     func administered(_ id: MessageID, _ what: String) { logger.notice("\(id) \(what) by the administrator") }
 
+    func domainsChanged(messages: Int) {
+        logger.notice("local domains changed", metadata: ["messages": "\(messages)"])
+    }
+
+    func rerouted(_ id: MessageID) { logger.notice("\(id) goes elsewhere: the local domains changed") }
+
     func unchanged(_ id: MessageID, _ what: String, _ reason: String) {
         logger.error("\(id) cannot be \(what)", metadata: ["reason": "\(reason)"])
     }

@@ -1,3 +1,4 @@
+import Accounts
 import Bus
 import Logging
 import NIOCore
@@ -11,6 +12,8 @@ package final class QueueManager: Sendable {
     private let submissions: BusServer
     private let control: BusServer
     private let spool: Spool
+    /// nil where the settings say which domains are ours.
+    private let watch: DirectoryWatch?
     private let loop: any EventLoop
     private let logger: Logger
 
@@ -31,6 +34,13 @@ package final class QueueManager: Sendable {
         host.onLate = { id, error in log.unfiled(id, "\(error)") }
         spool = try Spool(path: path, options: options, host: host, onFailure: onFailure)
         queue = Queue(settings: settings, spool: spool, loop: loop, clock: clock, logger: logger)
+        let queue = queue
+        watch =
+            settings.domains != nil
+            ? nil
+            : DirectoryWatch(path: settings.authoritySocket, on: loop, logger: logger) {
+                queue.learn(domains: $0.domains)
+            }
         submissions = BusServer(
             group: loop,
             connections: 2000,
@@ -66,6 +76,7 @@ package final class QueueManager: Sendable {
                 return SocketLink(path: path, on: loop, logger: logger, onReturn: onReturn)
             }
         }.get()
+        watch?.start()
         try await submissions.accept(on: queueSocket) { connection in
             var session = SubmissionSession(connection, queue)
             await session.run()
@@ -84,7 +95,10 @@ package final class QueueManager: Sendable {
     package func shutDown(grace: TimeAmount) async {
         await submissions.shutDown(grace: grace)
         await control.shutDown(grace: grace)
-        try? await loop.submit { [queue] in queue.close() }.get()
+        try? await loop.submit { [queue, watch] in
+            watch?.close()
+            queue.close()
+        }.get()
         await spool.close()
     }
 }

@@ -1,6 +1,5 @@
 import Daemon
 import NIOCore
-import SMTP
 
 #if canImport(Glibc)
 import Glibc
@@ -10,10 +9,8 @@ import Glibc
 package struct QueueSettings: Sendable {
     /// Our name in Received fields and delivery reports.
     package var hostname: String
-    /// Domains whose mail goes to local-deliver, in lower case.
-    package var domains: Set<String>
-    /// Who is told of reports that can't be delivered; nil for nobody.
-    package var postmaster: MailAddress?
+    /// Domains whose mail goes to local-deliver, in lower case; nil where authd is asked.
+    package var domains: Set<String>?
     /// How long a message is tried. Milliseconds, as all times here.
     package var lifetime: Int64
     /// How long a delivery report is tried.
@@ -56,15 +53,15 @@ package struct QueueSettings: Sendable {
     package var deliverSocket = "run/deliver.sock"
     /// remote-relay's socket.
     package var relaySocket = "run/relay.sock"
+    /// authd's socket.
+    package var authoritySocket = "run/auth.sock"
 
     /// - Parameters:
     ///   - hostname: our name in Received fields and delivery reports.
-    ///   - domains: whose mail goes to local-deliver, in lower case.
-    package init(hostname: String, domains: Set<String>, _ queue: QueueManagerConfiguration) {
+    ///   - domains: whose mail goes to local-deliver, in lower case; nil where authd is asked.
+    package init(hostname: String, domains: Set<String>?, _ queue: QueueManagerConfiguration) {
         self.hostname = hostname
         self.domains = domains
-        let home = domains.contains(hostname.lowercased()) ? hostname.lowercased() : domains.min()
-        postmaster = home.flatMap { try? MailAddress(parsing: "postmaster@\($0)".utf8) }
         lifetime = queue.lifetime.milliseconds
         bounceLifetime = queue.bounceLifetime.milliseconds
         delayWarning = queue.delayWarning.milliseconds
@@ -80,15 +77,7 @@ package struct QueueSettings: Sendable {
 
     /// The values of a configuration.
     package init(_ configuration: Configuration) {
-        self.init(
-            hostname: configuration.hostname,
-            domains: Set(configuration.domains),
-            configuration.queueManager
-        )
-        // The first domain is the one that the administrator thinks of first.
-        if !domains.contains(hostname.lowercased()), let first = configuration.domains.first {
-            postmaster = try? MailAddress(parsing: "postmaster@\(first)".utf8)
-        }
+        self.init(hostname: configuration.hostname, domains: nil, configuration.queueManager)
         // One limit for all ways in.
         maximumHops = configuration.smtpd.maximumHops
     }

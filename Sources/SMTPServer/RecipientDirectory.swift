@@ -10,12 +10,23 @@ enum RecipientKind: Equatable {
     case foreign
     /// One of our domains has no such mailbox.
     case unknown(status: EnhancedStatusCode, text: String)
+    /// Its mailbox takes nothing more for now.
+    case full
     /// authd has no answer for now; the reason.
     case deferred(String)
+
+    init(_ error: AccountsError) {
+        switch error {
+        case .refused(let status, let text): self = .unknown(status: status, text: text)
+        case .deferred(.mailboxFull, _): self = .full
+        case .deferred(_, let text): self = .deferred(text)
+        case .unavailable(let reason): self = .deferred(reason)
+        }
+    }
 }
 
 /// Asks authd about recipients, for the sessions of one event loop. Positive answers are cached for a short time, as mail
-/// for one recipient tends to come in bursts.
+/// for one recipient tends to come in bursts, and forgotten when authd says that something changed.
 final class RecipientDirectory: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     private static let maximumCached = 4096
@@ -24,6 +35,8 @@ final class RecipientDirectory: @unchecked Sendable {
     private let loop: any EventLoop
     private let lifetime: TimeAmount
     private var cache: [MailAddress: (kind: RecipientKind, until: NIODeadline)] = [:]
+    /// Counts the times that everything was forgotten.
+    private var generation = 0
 
     init(accounts: AccountsClient, on loop: any EventLoop, lifetime: TimeAmount) {
         self.accounts = accounts
@@ -35,12 +48,43 @@ final class RecipientDirectory: @unchecked Sendable {
     func kind(of address: MailAddress) async -> RecipientKind {
         loop.assertInEventLoop()
         if let known = cache[address], known.until > .now() { return known.kind }
+        let asked = generation
         let kind = await ask(address)
-        guard lifetime > .zero, kind == .local || kind == .foreign else { return kind }
-        if cache.count >= Self.maximumCached { cache.removeAll(keepingCapacity: true) }
         loop.assertInEventLoop()
+        guard lifetime > .zero, asked == generation, kind == .local || kind == .foreign else { return kind }
+        if cache.count >= Self.maximumCached { cache.removeAll(keepingCapacity: true) }
         cache[address] = (kind, .now() + lifetime)
         return kind
+    }
+
+    /// The address that `<Postmaster>` stands for, or why there is none now.
+    func postmaster() async -> (address: MailAddress?, kind: RecipientKind) {
+        do throws(AccountsError) {
+            let text = try await accounts.postmaster()
+            guard let address = try? MailAddress(parsing: text.utf8, options: .utf8) else {
+                return (nil, .deferred("authd: \(text) is no address"))
+            }
+            return (address, .local)
+        } catch {
+            return (nil, RecipientKind(error))
+        }
+    }
+
+    /// The address that a local part has in Postmaster's domain, which mail for this host by its IP address is for.
+    func homeAddress(localPart: String) async -> (address: MailAddress?, kind: RecipientKind) {
+        let (postmaster, kind) = await postmaster()
+        guard let postmaster else { return (nil, kind) }
+        guard let address = try? MailAddress(localPart: localPart, domain: postmaster.domain) else {
+            return (nil, .unknown(status: .badRecipientSyntax, text: "malformed address"))
+        }
+        return (address, await self.kind(of: address))
+    }
+
+    /// Anything may have changed.
+    func forget() {
+        loop.assertInEventLoop()
+        generation += 1
+        cache.removeAll(keepingCapacity: true)
     }
 
     private func ask(_ address: MailAddress) async -> RecipientKind {
@@ -50,11 +94,7 @@ final class RecipientDirectory: @unchecked Sendable {
             case .foreign: return .foreign
             }
         } catch {
-            switch error {
-            case .refused(let status, let text): return .unknown(status: status, text: text)
-            case .deferred(_, let text): return .deferred(text)
-            case .unavailable(let reason): return .deferred(reason)
-            }
+            return RecipientKind(error)
         }
     }
 }

@@ -37,10 +37,7 @@ package struct SMTPDProgram: FrontProgram {
 extension ServerSettings {
     init(_ configuration: Configuration) {
         let smtpd = configuration.smtpd
-        self.init(
-            hostname: configuration.hostname,
-            postmasterDomain: configuration.domains.first ?? configuration.hostname
-        )
+        self.init(hostname: configuration.hostname)
         relayFrom = smtpd.relayFrom
         enforcesSender = smtpd.enforceSender
         recipientCache = smtpd.recipientCache

@@ -10,6 +10,7 @@ import Submission
 struct LoopResources: Sendable {
     let submissions: SubmissionClient
     let recipients: RecipientDirectory
+    private let watch: DirectoryWatch
 
     init(_ settings: ServerSettings, on loop: any EventLoop) {
         let accounts = AccountsClient(
@@ -18,7 +19,10 @@ struct LoopResources: Sendable {
             timeout: settings.front.authorityTimeout
         )
         submissions = SubmissionClient(path: settings.queueSocket, on: loop, timeout: settings.queueTimeout)
-        recipients = RecipientDirectory(accounts: accounts, on: loop, lifetime: settings.recipientCache)
+        let recipients = RecipientDirectory(accounts: accounts, on: loop, lifetime: settings.recipientCache)
+        self.recipients = recipients
+        watch = DirectoryWatch(path: settings.front.authoritySocket, on: loop) { _ in recipients.forget() }
+        watch.start()
     }
 }
 

@@ -6,8 +6,6 @@ import Network
 package struct ServerSettings: Sendable {
     /// The settings that all fronts have.
     package var front: FrontSettings
-    /// The domain of `<Postmaster>` without one.
-    package var postmasterDomain: String
     /// Networks whose clients may relay without logging in.
     package var relayFrom: [AddressRange] = []
     /// Whether the reverse-path of a logged-in client must be its own address.
@@ -22,10 +20,7 @@ package struct ServerSettings: Sendable {
     package var queueSocket = "run/queue.sock"
 
     /// Settings with default limits.
-    package init(hostname: String, postmasterDomain: String) {
-        front = FrontSettings(hostname: hostname)
-        self.postmasterDomain = postmasterDomain
-    }
+    package init(hostname: String) { front = FrontSettings(hostname: hostname) }
 
     /// The name in the greeting and in Received fields.
     package var hostname: String { front.hostname }

@@ -74,10 +74,15 @@ extension Session {
             reply(.insufficientStorage, .tooManyRecipients, "too many recipients")
             return .command
         }
-        guard let address = address(of: path) else {
-            return try await refuseRecipient(path, .mailboxUnavailable, .noSuchMailbox, "no postmaster here")
+        let address: MailAddress?
+        let kind: RecipientKind
+        switch path {
+        case .mailbox(let mailbox) where isOurLiteral(mailbox):
+            (address, kind) = await resources.recipients.homeAddress(localPart: mailbox.localPart)
+        case .mailbox(let mailbox): (address, kind) = (mailbox, await resources.recipients.kind(of: mailbox))
+        case .postmaster: (address, kind) = await resources.recipients.postmaster()
         }
-        switch await resources.recipients.kind(of: address) {
+        switch kind {
         case .local:
             return accept(address)
         case .foreign where user != nil || mayRelayByAddress:
@@ -86,20 +91,16 @@ extension Session {
             return try await refuseRecipient(path, .mailboxUnavailable, .notAuthorized, "relaying denied")
         case .unknown(let status, let text):
             return try await refuseRecipient(path, .mailboxUnavailable, status, text)
+        case .full:
+            logger.info("recipient deferred", metadata: ["recipient": "\(path)", "reason": "the mailbox is full"])
+            counters.recipientsDeferred.increment()
+            reply(.insufficientStorage, .mailboxFull, "the mailbox is full, try again later")
+            return .command
         case .deferred(let reason):
             logger.error("recipient deferred", metadata: ["recipient": "\(path)", "reason": "\(reason)"])
             counters.recipientsDeferred.increment()
             reply(.localError, .systemTrouble, "cannot look up the recipient now, try again later")
             return .command
-        }
-    }
-
-    private func address(of path: ForwardPath) -> MailAddress? {
-        switch path {
-        case .mailbox(let address) where isOurLiteral(address):
-            try? MailAddress(localPart: address.localPart, domain: settings.postmasterDomain)
-        case .mailbox(let address): address
-        case .postmaster: try? MailAddress(localPart: "postmaster", domain: settings.postmasterDomain)
         }
     }
 
@@ -111,8 +112,8 @@ extension Session {
         return (try? SocketAddress(ipAddress: String(text), port: 0))?.addressOctets == here
     }
 
-    private func accept(_ address: MailAddress) -> Next {
-        transaction?.add(EnvelopeRecipient(address))
+    private func accept(_ address: MailAddress?) -> Next {
+        if let address { transaction?.add(EnvelopeRecipient(address)) }
         reply(.ok, .recipientValid, "ok")
         return .command
     }

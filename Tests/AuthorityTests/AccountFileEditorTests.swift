@@ -42,6 +42,25 @@ import Glibc
         #expect(after == text + "dave@example.test:!:example.test/dave:maildir:0\n")
     }
 
+    /// `martlet user add` never gives a user what is another's mailbox, or lies in it or beside it.
+    @Test(arguments: [
+        ("a/b@example.test", "a_b@example.test"), ("bob.mbox", "x@example.test"), ("bob.mbox.lock", "x@example.test"),
+        ("BOB.mbox/below", "x@example.test"), ("example.test", "x@example.test"),
+    ])
+    func mailboxesOfOthersAreRefused(_ mailbox: String, _ address: String) async throws {
+        let octets = Array((text + "a_b@example.test:!:example.test/a_b:maildir:0\n").utf8)
+        let after = try await edited(octets) { editor in
+            var fresh = try account(mailbox.contains("@") ? mailbox : address)
+            if !mailbox.contains("@") { fresh.mailbox = mailbox }
+            #expect {
+                try editor.add(fresh)
+            } throws: {
+                if case AccountFileEditor.Fault.mailbox = $0 { true } else { false }
+            }
+        }
+        #expect(Array(after.utf8) == octets)
+    }
+
     @Test func aMissingLastLineEndIsAdded() async throws {
         let after = try await edited(Array("bob@example.test:!:b:mbox:0".utf8)) { try $0.add(try account("d@b.test")) }
         #expect(after == "bob@example.test:!:b:mbox:0\nd@b.test:!:b.test/d:maildir:0\n")

@@ -2,6 +2,7 @@ import Bus
 import NIOConcurrencyHelpers
 import NIOCore
 import Network
+import SMTP
 import Testing
 
 @testable import Authority
@@ -56,7 +57,7 @@ import Testing
                         )
                     }
                 }
-                while authority.client.requestsInFlight < 216 { await Task.yield() }
+                while authority.client.requestsInFlight < 216 { await authority.loop.pause(.milliseconds(5)) }
                 let begin = NIODeadline.now()
                 for service in ["smtp", "pop3", "imap"] {
                     let reply = try? await authority.verify("alice", service: service, client: "203.0.113.1")
@@ -138,6 +139,50 @@ import Testing
             ] {
                 #expect(try await authority.ask(verb, address) == answer, "\(verb) \(address)")
             }
+        }
+    }
+
+    /// local-deliver says so, and smtpd takes nothing more for a while.
+    @Test func fullMailboxesTakeNoMail() async throws {
+        try await TestAuthority.run { (authority) async throws in
+            #expect(try await authority.ask("RECIPIENT", "alice@example.test") == "kind=local")
+            #expect(try await authority.ask("FULL", "nobody@example.test") == "REJECT 5.1.1")
+            #expect(try await authority.ask("FULL", "alice@example.test") == "")
+            for address in ["alice@example.test", "Alice+x@example.test", "boss@example.test"] {
+                #expect(try await authority.ask("RECIPIENT", address) == "DEFER 4.2.2")
+            }
+            // An alias for others as well takes it: they have room.
+            #expect(try await authority.ask("RECIPIENT", "team@example.test") == "kind=local")
+            #expect(try await authority.ask("RECIPIENT", "bob@example.test") == "kind=local")
+            #expect(try await authority.ask("EXPAND", "alice@example.test").hasPrefix("address=alice@example.test"))
+        }
+    }
+
+    @Test func fullMailboxesAreTriedAgain() throws {
+        let start = NIODeadline.uptimeNanoseconds(1_000_000_000)
+        var full = FullMailboxes(capacity: 10)
+        let alice = try MailAddress(parsing: "Alice@example.test".utf8)
+        full.add(alice, now: start)
+        #expect(full.contains(alice, now: start + .seconds(59)))
+        #expect(!full.contains(alice, now: start + .seconds(60)))
+        for number in 0..<20 {
+            full.add(try MailAddress(parsing: "user\(number)@example.test".utf8), now: start + .seconds(90))
+        }
+        let known = try (0..<20).filter {
+            full.contains(try MailAddress(parsing: "user\($0)@example.test".utf8), now: start + .seconds(91))
+        }
+        #expect(known.count == 10)
+    }
+
+    /// What an alias of an account's name leads to is asked for once more, as what it led to.
+    @Test func anAliasKeepsACopy() async throws {
+        try await TestAuthority.run(aliases: "bob: bob, away@example.net\n") { (authority) async throws in
+            let first = try await authority.ask("EXPAND", "bob@example.test")
+            #expect(first == "forward=bob@example.test forward=away@example.net")
+            let second = try await authority.client.request(
+                Frame("EXPAND", ["address": "bob@example.test", "expanded": "yes"])
+            )
+            #expect(second["mailbox"] == "bob.mbox" && second["forward"] == nil)
         }
     }
 

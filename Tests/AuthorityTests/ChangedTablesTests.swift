@@ -1,4 +1,8 @@
+import Accounts
 import Bus
+import NIOConcurrencyHelpers
+import NIOCore
+import Network
 import Testing
 
 @testable import Authority
@@ -70,6 +74,53 @@ import Glibc
             authority.directory.write(file, "rubbish\n".utf8)
             #expect(try await authority.ask("RECIPIENT", "team@example.test") == "kind=local")
             #expect(authority.log.lines(with: "stays in use").count == 1)
+        }
+    }
+
+    /// Domains come and go without a restart, and whoever watches hears of them.
+    @Test(.timeLimit(.minutes(1))) func domainsAreFollowedInTheConfiguration() async throws {
+        try await TestAuthority.run { (authority) async throws in
+            let told = NIOLockedValueBox<[[String]]>([])
+            let watch = DirectoryWatch(path: authority.directory.file("auth.sock"), on: authority.loop) { state in
+                told.withLockedValue { $0.append(state.domains) }
+            }
+            watch.start()
+            while told.withLockedValue({ $0.isEmpty }) { await authority.loop.pause(.milliseconds(5)) }
+            #expect(try await authority.ask("RECIPIENT", "boss@other.test") == "kind=foreign")
+            #expect(try await authority.ask("RECIPIENT", "postmaster") == "REJECT 5.1.1")
+            let domains = "\"Other.test\", \"example.test\""
+            let fresh = TestAuthority.configuration(authority.directory, domains: domains)
+            authority.directory.write("aliases", "postmaster: alice@example.test\nboss: alice@example.test\n".utf8)
+            authority.directory.write("martlet.toml", fresh.utf8)
+            while told.withLockedValue({ $0.last != ["other.test", "example.test"] }) {
+                await authority.loop.pause(.milliseconds(5))
+            }
+            #expect(try await authority.ask("RECIPIENT", "boss@other.test") == "kind=local")
+            #expect(try await authority.ask("RECIPIENT", "Postmaster") == "kind=local address=postmaster@other.test")
+            // A broken file changes nothing.
+            authority.directory.write("martlet.toml", (fresh + "nonsense\n").utf8)
+            #expect(try await authority.ask("RECIPIENT", "boss@other.test") == "kind=local")
+            #expect(authority.log.lines(with: "stays in use").count == 1)
+            let state = try #require(try await DirectoryWatch.ask(authority.directory.file("auth.sock")))
+            #expect(state.domains == ["other.test", "example.test"] && state.troubles.count == 1)
+            watch.close()
+        }
+    }
+
+    /// Also without a question: a table that changes empties what others remember.
+    @Test(.timeLimit(.minutes(1))) func whoWatchesHearsOfEveryChange() async throws {
+        try await TestAuthority.run { (authority) async throws in
+            let count = NIOLockedValueBox(0)
+            let watch = DirectoryWatch(path: authority.directory.file("auth.sock"), on: authority.loop) { _ in
+                count.withLockedValue { $0 += 1 }
+            }
+            watch.start()
+            while count.withLockedValue({ $0 }) < 1 { await authority.loop.pause(.milliseconds(5)) }
+            authority.directory.write("aliases", "dave: bob\n".utf8)
+            while count.withLockedValue({ $0 }) < 2 { await authority.loop.pause(.milliseconds(5)) }
+            authority.directory.write("users", TestAuthority.users.utf8)
+            while count.withLockedValue({ $0 }) < 3 { await authority.loop.pause(.milliseconds(5)) }
+            watch.close()
         }
     }
 

@@ -102,7 +102,7 @@ final class TestSystem: Sendable {
     private func startService(extensionFolders: Bool) async throws {
         let accounts = AccountsClient(path: "\(path)/auth.sock", on: loop)
         let expansions = ExpansionCache(accounts: accounts, on: loop, lifetime: .seconds(60))
-        let watch = DirectoryWatch(path: "\(path)/auth.sock", on: loop) { expansions.forget() }
+        let watch = DirectoryWatch(path: "\(path)/auth.sock", on: loop) { _ in expansions.forget() }
         watch.start()
         self.watch.withLockedValue { $0 = watch }
         let service = DeliveryService(

@@ -383,7 +383,7 @@ package final class QueueSimulation: @unchecked Sendable {
         case .hold, .release: post.isHeld = nil
         case .remove: post.isRemovalWanted = true
         case .bounce: post.isBounceWanted = true
-        case .requeue: break
+        case .requeue, .reroute: break
         }
         process.queue.request(change, of: post.id) { [self] result in
             trace("\(change) of \(post.id): \(result)")
@@ -392,7 +392,7 @@ package final class QueueSimulation: @unchecked Sendable {
             case (.hold, .done): if post.changes == 0 { post.isHeld = true }
             case (.release, .done): if post.changes == 0 { post.isHeld = false }
             case (.remove, .done), (.bounce, .done): post.presence = .gone
-            case (.requeue, .done), (_, .missing): break
+            case (.requeue, .done), (.reroute, .done), (_, .missing): break
             case (_, .failed(let error)):
                 if trouble == .none, !disk.hasEnded { ledger.fail("\(change) of \(post.id) fails: \(error)") }
             }

@@ -34,7 +34,6 @@ import Testing
             )
         )
         #expect(settings.hostname == "mail.example.test")
-        #expect(settings.postmasterDomain == "example.test")
         #expect(settings.limits.message == 1 << 20)
         #expect(settings.limits.recipients == 7)
         #expect(settings.limits.hops == 8)

@@ -9,6 +9,34 @@ import Testing
 @testable import SMTPServer
 
 @Suite struct EnvelopeSessionTests {
+    /// Addresses come and go while smtpd runs.
+    @Test(.timeLimit(.minutes(1))) func recipientsAreForgottenWhenAuthdSaysSo() async throws {
+        try await TestServer.run {
+            $0.settings.recipientCache = .minutes(5)
+        } _: { server in
+            let client = try await server.greetedClient()
+            #expect(try await client.say("MAIL FROM:<carol@example.net>") == "250 2.1.0 ok")
+            #expect(try await client.say("RCPT TO:<bob@example.test>") == "250 2.1.5 ok")
+            server.answers.withLockedValue {
+                $0["bob@example.test"] = { .reply(.reject, status: "5.1.1", text: "gone", tag: $0["tag"]) }
+            }
+            #expect(try await client.say("RCPT TO:<bob@example.test>") == "250 2.1.5 ok")
+            server.announceChange()
+            while try await client.say("RCPT TO:<bob@example.test>") != "550 5.1.1 gone" {}
+        }
+    }
+
+    /// Without authd nobody knows whose mail `<Postmaster>` reads.
+    @Test func postmasterIsAuthdsToKnow() async throws {
+        try await TestServer.run {
+            $0.hasAuthority = false
+        } _: { server in
+            let client = try await server.greetedClient()
+            #expect(try await client.say("MAIL FROM:<carol@example.net>") == "250 2.1.0 ok")
+            #expect(try await client.say("RCPT TO:<Postmaster>").hasPrefix("451 4.3.0"))
+        }
+    }
+
     @Test func offersWhatItCan() async throws {
         try await TestServer.run { server in
             let client = try await server.connect()
@@ -86,6 +114,7 @@ import Testing
             #expect(try await client.say("RCPT TO:<nobody@example.test>") == "550 5.1.1 no such mailbox")
             #expect(try await client.say("RCPT TO:<dave@example.com>") == "550 5.7.1 relaying denied")
             #expect(try await client.say("RCPT TO:<later@example.test>").hasPrefix("451 4.3.0"))
+            #expect(try await client.say("RCPT TO:<full@example.test>").hasPrefix("452 4.2.2"))
             #expect(try await client.say("RCPT TO:<>").hasPrefix("501 5.1.3"))
             #expect(try await client.say("RCPT TO:<bob@example.test> NOTIFY=NEVER").hasPrefix("555 5.5.4"))
             #expect(try await client.say("RCPT TO:<@relay.example:bob@example.test>") == "250 2.1.5 ok")

@@ -18,7 +18,7 @@ import Glibc
 /// smtpd's service on loopback ports, with a pretended queue-manager and authd behind Unix-domain sockets.
 final class TestServer: Sendable {
     struct Options: Sendable {
-        var settings = ServerSettings(hostname: "mail.example.test", postmasterDomain: "example.test")
+        var settings = ServerSettings(hostname: "mail.example.test")
         var hasQueue = true
         var hasAuthority = true
 
@@ -31,6 +31,10 @@ final class TestServer: Sendable {
     let ports: [ListenerKind: Int]
     /// What authd was asked.
     let questions = NIOLockedValueBox<[Frame]>([])
+    /// What authd says about an address, where that is not what it says of itself.
+    let answers = NIOLockedValueBox<[String: @Sendable (Frame) -> Frame]>([:])
+    /// Connections that want to hear of changes, with their tags.
+    private let watchers = NIOLockedValueBox<[(connection: Connection, tag: String?)]>([])
     private let queueListener = NIOLockedValueBox<Listener?>(nil)
     private let queuePath: String
     private let authority: BusServer
@@ -89,10 +93,14 @@ final class TestServer: Sendable {
         try await service.start(endpoints)
         if options.hasQueue { try await startQueue() }
         if options.hasAuthority {
-            let questions = questions
+            let (questions, watchers, answers) = (questions, watchers, answers)
             try await authority.answer(on: try UnixSocket.listen(settings.front.authoritySocket)) { frame, connection in
+                if frame.verb == "WATCH" {
+                    watchers.withLockedValue { $0.append((connection, frame["tag"])) }
+                    return connection.write(Frame.ok(tag: frame["tag"]))
+                }
                 questions.withLockedValue { $0.append(frame) }
-                connection.write(Self.answer(frame))
+                connection.write(answers.withLockedValue { $0[frame["address"] ?? ""] }?(frame) ?? Self.answer(frame))
             }
         }
     }
@@ -102,6 +110,14 @@ final class TestServer: Sendable {
         let queue = queue
         try await listener.accept(on: try UnixSocket.listen(queuePath)) { await queue.serve($0) }
         queueListener.withLockedValue { $0 = listener }
+    }
+
+    /// authd says that something changed.
+    func announceChange() {
+        for (connection, tag) in watchers.withLockedValue({ $0 }) {
+            connection.write(Frame.ok(tag: tag))
+            connection.flushSoon()
+        }
     }
 
     func stopQueue() async {
@@ -131,6 +147,10 @@ final class TestServer: Sendable {
         switch (frame.verb, frame["address"]?.lowercased()) {
         case ("RECIPIENT", "later@example.test"):
             return .reply(.defer, status: "4.3.0", text: "not now", tag: tag)
+        case ("RECIPIENT", "full@example.test"):
+            return .reply(.defer, status: "4.2.2", text: "the mailbox is full", tag: tag)
+        case ("RECIPIENT", "postmaster"):
+            return .ok(tag: tag, [.init("kind", "local"), .init("address", "postmaster@example.test")])
         case ("RECIPIENT", "nobody@example.test"):
             return .reply(.reject, status: "5.1.1", text: "no such mailbox", tag: tag)
         case ("RECIPIENT", let address?):

@@ -11,6 +11,7 @@ extension MessageChange {
         case .remove: "removed"
         case .bounce: "returned"
         case .requeue: "requeued"
+        case .reroute: "rerouted"
         }
     }
 }
@@ -52,7 +53,7 @@ extension Queue {
         case .release: move(message, toHold: false, requested, wasHeld: wasHeld)
         case .remove: remove(message, requested, wasHeld: wasHeld)
         case .bounce(let text): bounce(message, requested, text, wasHeld: wasHeld)
-        case .requeue: requeue(message, requested, wasHeld: wasHeld)
+        case .requeue, .reroute: requeue(message, requested, wasHeld: wasHeld)
         }
     }
 
@@ -64,7 +65,7 @@ extension Queue {
             log.unchanged(message.id, what, "\(error)")
             requested.done(.failed(error))
         } else {
-            log.administered(message.id, what)
+            if requested.change == .reroute { log.rerouted(message.id) } else { log.administered(message.id, what) }
             requested.done(.done)
         }
         settle(message)

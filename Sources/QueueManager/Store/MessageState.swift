@@ -10,6 +10,8 @@ package enum MessageChange: Equatable, Sendable {
     case bounce(text: String)
     /// Tried as if it had just come.
     case requeue
+    /// The same, because the local domains changed.
+    case reroute
 }
 
 /// Where a message stands. Every way from one state to another is in `after(_:)`.

@@ -1,0 +1,125 @@
+import DequeModule
+import NIOCore
+import SMTP
+import Spool
+
+/// Which domains have their mailboxes here, as authd says.
+struct LocalDomains {
+    /// In lower case; nil as long as authd has never said.
+    var known: Set<String>?
+    /// The first of them in the configuration, which the administrator thinks of first.
+    private(set) var first: String?
+    /// Messages that came before it had, whose jobs are for the destination `unknown`.
+    var undecided: [MessageID: MessageEnvelope] = [:]
+    /// Messages that go elsewhere than before, and those of them that are being worked on.
+    var rerouted: Deque<MessageID> = []
+    var underWay: Set<MessageID> = []
+
+    init(known: Set<String>?) {
+        self.known = known
+        first = known?.min()
+    }
+
+    /// Stands for the destination of mail as long as nobody knows whether it's ours. No domain has this name.
+    static let unknown = "?"
+
+    mutating func learn(_ domains: [String]) {
+        known = Set(domains)
+        first = domains.first
+    }
+
+    /// Where postmaster of this host is: in the domain of its name, if that is one of ours.
+    func postmaster(hostname: String) -> MailAddress? {
+        let name = hostname.lowercased()
+        let home = known?.contains(name) == true ? name : first
+        return home.flatMap { try? MailAddress(parsing: "postmaster@\($0)".utf8) }
+    }
+
+    /// The destination of mail for a domain in lower case.
+    func destination(of domain: String) -> String {
+        guard let known else { return Self.unknown }
+        return known.contains(domain) ? "" : domain
+    }
+}
+
+extension Queue {
+    /// How many messages one turn of the loop decides on, and how many are read again at the same time.
+    private static let stepSize = 500
+    private static let maximumUnderWay = 100
+    /// After a failure to read a message again.
+    private static let pause = TimeAmount.minutes(1)
+
+    /// Takes in which domains are ours. What goes elsewhere for it is tried anew.
+    package func learn(domains: [String]) {
+        loop.assertInEventLoop()
+        let fresh = Set(domains)
+        guard let former = localDomains.known else {
+            localDomains.learn(domains)
+            return decide()
+        }
+        guard fresh != former else { return }
+        localDomains.learn(domains)
+        var messages = fresh.subtracting(former).sorted().flatMap { store.messages(destination: $0) }
+        if !former.isSubset(of: fresh) { messages += store.messages(destination: "") }
+        log.domainsChanged(messages: messages.count)
+        localDomains.rerouted.append(contentsOf: messages.map(\.id))
+        reroute()
+    }
+
+    /// Gives jobs of messages that came before anything was known their destinations.
+    private func decide() {
+        var left = Self.stepSize
+        while left > 0, let (id, envelope) = localDomains.undecided.popFirst() {
+            left -= 1
+            if let message = store[id] { decide(message, envelope) }
+        }
+        schedulePump()
+        if !localDomains.undecided.isEmpty { loop.execute { [weak self] in self?.decide() } }
+    }
+
+    private func decide(_ message: QueuedMessage, _ envelope: MessageEnvelope) {
+        var jobs: [DeliveryJob] = []
+        for job in message.jobs {
+            schedule.withdraw(job, at: clock.now())
+            var open: [String: DeliveryJob] = [:]
+            for recipient in job.recipients {
+                let domain = envelope.recipients[Int(recipient)].address.lowercasedDomain
+                let destination = localDomains.destination(of: domain)
+                if let known = open[destination], known.recipients.count < settings.deliveryRecipients {
+                    known.recipients.append(recipient)
+                    continue
+                }
+                let fresh = DeliveryJob(message, to: destination, recipients: [recipient], mayBeKnown: job.mayBeKnown)
+                fresh.attempts = job.attempts
+                fresh.due = job.due
+                open[destination] = fresh
+                jobs.append(fresh)
+            }
+        }
+        store.setJobs(of: message, jobs)
+        settle(message)
+    }
+
+    /// Works out anew where messages go, a few at a time.
+    private func reroute() {
+        while localDomains.underWay.count < Self.maximumUnderWay, !isClosed, let id = localDomains.rerouted.popFirst() {
+            localDomains.underWay.insert(id)
+            let waits = request(.reroute, of: id) { [self] result in
+                loop.execute { [self] in rerouted(id, result) }
+            }
+            // One that waits for the end of a delivery holds nobody up.
+            if waits { localDomains.underWay.remove(id) }
+        }
+    }
+
+    private func rerouted(_ id: MessageID, _ result: ChangeResult) {
+        localDomains.underWay.remove(id)
+        if case .failed = result {
+            loop.scheduleTask(in: Self.pause) { [weak self] in
+                self?.localDomains.rerouted.append(id)
+                self?.reroute()
+            }
+        }
+        reroute()
+    }
+}
