@@ -56,6 +56,7 @@ package final class Connection: @unchecked Sendable {
     /// Wait until a connection that is closing has sent what was written.
     private var leavers: [CheckedContinuation<Void, Never>] = []
     private var isDraining = false
+    private var isShakingHands = false
 
     /// How long `close` waits for a peer that takes nothing of what was written.
     var drainTime = TimeAmount.seconds(10)
@@ -235,6 +236,8 @@ package final class Connection: @unchecked Sendable {
     }
 
     private func addTLS(_ context: TLSContext, serverName: String?) async throws(ConnectionError) {
+        isShakingHands = true
+        defer { isShakingHands = false }
         let promise = eventLoop.makePromise(of: TLSInfo.self)
         do {
             guard !atEnd else { throw TLSError.unexpectedEnd }
@@ -254,7 +257,8 @@ package final class Connection: @unchecked Sendable {
         do {
             tls = try await promise.futureResult.get()
         } catch {
-            let reason = failure == .timedOut ? ConnectionError.timedOut : .tls(String(describing: error))
+            let reason =
+                failure == .timedOut || failure == .dismissed ? failure ?? .timedOut : .tls(String(describing: error))
             failure = reason
             channel.close(promise: nil)
             throw reason
@@ -387,7 +391,11 @@ package final class Connection: @unchecked Sendable {
     package func announceShutdown() { fail(.shuttingDown) }
 
     /// Likewise with `dismissed`: another needs the place.
-    func dismiss() { fail(.dismissed) }
+    func dismiss() {
+        fail(.dismissed)
+        // Nothing can be said in the middle of a handshake.
+        if isShakingHands { channel.close(promise: nil) }
+    }
 
     /// Says how much the connection has to lose, for when its listener has no place left.
     package func note(_ standing: ConnectionStanding) { listener?.note(standing, of: self) }
