@@ -67,6 +67,7 @@ extension MailboxSimulation {
     ) throws(MailboxError) -> (folder: any MailFolder, seen: [Seen]) {
         let folder = try store.open(name, readOnly: false)
         var seen: [Seen] = []
+        var seenAs: [String: [UInt32]] = [:]
         for message in folder.messages {
             let reader = try folder.open(message.uid)
             let octets = try reader.read(at: 0, count: 300)
@@ -74,13 +75,27 @@ extension MailboxSimulation {
                 fail("\(mailbox.path): what \(name) has as \(message.uid) is a message of nobody")
                 continue
             }
-            let identity = "\(mailbox.path) \(folder.uidValidity) \(message.uid)"
-            if let known = uids.updateValue(key, forKey: identity), known != key {
-                fail("\(identity) was \(known) and is \(key)")
-            }
+            seenAs[key, default: []].append(message.uid)
             seen.append(Seen(uid: message.uid, message: messages[key]))
         }
+        checkUIDs("\(mailbox.path) \(folder.uidValidity)", seenAs)
         return (folder, seen)
+    }
+
+    /// A UID means the same message for ever, and a message keeps its UID.
+    private func checkUIDs(_ validity: String, _ seen: [String: [UInt32]]) {
+        for (key, numbers) in seen.sorted(by: { $0.key < $1.key }) {
+            for number in numbers {
+                if let known = keys.updateValue(key, forKey: "\(validity) \(number)"), known != key {
+                    fail("\(validity): \(number) was \(known) and is \(key)")
+                }
+            }
+            // Where it was copied or may be delivered again, it isn't known which one this is.
+            guard numbers.count == 1, let number = numbers.first, let message = messages[key] else { continue }
+            if let known = message.uids.updateValue(number, forKey: validity), known != number {
+                fail("\(validity): \(key) was \(known) and is \(number)")
+            }
+        }
     }
 
     /// Up to three messages whose deliveries are over: what the queue tries again would be looked for where it was.
@@ -114,7 +129,10 @@ extension MailboxSimulation {
         to target: any MailFolder
     ) throws(MailboxError) {
         let chosen = some(opened.seen)
-        for seen in chosen { seen.message?.maximum += 1 }
+        for seen in chosen {
+            seen.message?.maximum += 1
+            seen.message?.uids = [:]
+        }
         let copies = try opened.folder.copy(chosen.map(\.uid), to: target)
         guard !disk.hasEnded else { return }
         if copies.map(\.source) != chosen.map(\.uid) { fail("not all that was copied has a UID") }
@@ -149,6 +167,7 @@ extension MailboxSimulation {
         for case let delivery as SimulatedDelivery in messages.values
         where delivery.mailbox == mailbox && !delivery.isDelivered {
             delivery.maximum += 1
+            delivery.uids = [:]
         }
     }
 
@@ -213,7 +232,10 @@ extension MailboxSimulation {
         _ mailbox: MailboxLocation
     ) throws(MailboxError) {
         let seen = try open(store, .inbox, mailbox).seen
-        for message in seen.compactMap(\.message) { message.maximum += 1 }
+        for message in seen.compactMap(\.message) {
+            message.maximum += 1
+            message.uids = [:]
+        }
         folders[path(new, mailbox)] = nil
         try store.rename(.inbox, to: new)
         guard !disk.hasEnded else { return }

@@ -35,7 +35,7 @@ package final class MailboxSimulation: @unchecked Sendable {
     /// What is known of folders, by their paths below the mail directory: whether they are there.
     var folders: [String: Bool] = [:]
     /// The keys of messages by what clients know them by: mailbox, UIDVALIDITY, UID.
-    var uids: [String: String] = [:]
+    var keys: [String: String] = [:]
     private var life = 0
     private var number = 0
 
@@ -216,11 +216,9 @@ package final class MailboxSimulation: @unchecked Sendable {
         return message
     }
 
-    /// Other programs add messages to mboxes before anybody has looked what the power cut has left. Some see to an empty line
+    /// Other programs add messages to mboxes before anybody has looked what the life before has left. Some see to an empty line
     /// in front of theirs, and some leave that to whoever was before them.
     private func appendAsAnotherProgram() throws(SimulationFinding) {
-        // They rely on the name of what they find to be durable.
-        guard isSettled else { return }
         for mailbox in mailboxes where mailbox.format == .mbox && random.below(3) == 0 {
             let path = "\(Self.root)/\(mailbox.path)"
             guard messages.count < Self.maximumMessages, (try? disk.status(path, in: nil)) != nil else { continue }
@@ -241,7 +239,9 @@ package final class MailboxSimulation: @unchecked Sendable {
             } catch {
                 throw finding("another program can't append to \(mailbox.path): \(error)")
             }
-            message.settle(1)
+            // They rely on the name of what they find to be durable, which after a kill it may not be.
+            message.minimum = isSettled ? 1 : 0
+            message.maximum = 1
             messages[message.key] = message
         }
     }

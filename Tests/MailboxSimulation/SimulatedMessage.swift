@@ -17,6 +17,8 @@ class SimulatedMessage: @unchecked Sendable {
     var minimum = 0
     /// In no more places than this it may be.
     var maximum = 0
+    /// The UIDs that clients have seen it with, by mailbox and UIDVALIDITY, where it's the only one of its key there.
+    var uids: [String: UInt32] = [:]
 
     init(_ mailbox: MailboxLocation, key: String, maildirOctets: [UInt8], mboxOctets: [UInt8]) {
         self.mailbox = mailbox
@@ -34,7 +36,8 @@ class SimulatedMessage: @unchecked Sendable {
         let text = String(decoding: octets.prefix(300).filter { $0 != UInt8(ascii: "\r") }, as: UTF8.self)
         var lines = text.split(separator: "\n", maxSplits: 4, omittingEmptySubsequences: false)[...]
         if let first = lines.first, first.hasPrefix("X-Delivery-Id: ") {
-            if first.dropFirst(15).allSatisfy({ $0 == "-" }) { return "-" }
+            // Perhaps only a part of the key was overwritten before the power went.
+            if first.dropFirst(15).contains("-") { return "-" }
             lines = lines.dropFirst()
         }
         guard let field = lines.dropFirst().first, field.hasPrefix("Delivered-To: ") else { return nil }
