@@ -62,7 +62,7 @@ struct MIMEContents {
 
     private mutating func inspect(_ body: inout Body, _ decoded: [UInt8]) {
         guard body.files != nil else {
-            body.kept += decoded.prefix(MessageReport.limit - body.kept.count)
+            body.kept += decoded.prefix(MessageReport.limit + 1 - body.kept.count)
             return
         }
         let start = starts.last ?? 0
@@ -79,7 +79,7 @@ struct MIMEContents {
             body.files?.finish { add($0, start) }
             return
         }
-        body.kept += decoded.prefix(MessageReport.limit - body.kept.count)
+        body.kept += decoded.prefix(MessageReport.limit + 1 - body.kept.count)
         let report = MessageReport(body.content, body: body.kept)
         let external = ExternalBody(body.content, body: body.kept)
         if report != nil || external != nil { found[start] = Found(report: report, external: external) }
@@ -161,6 +161,7 @@ enum MIMENotes {
             }
             let rest = status.recipients.count - shown.count
             return shown + (rest > 0 ? ["and \(rest) more recipients"] : [])
+                + (status.hasMoreRecipients ? ["and perhaps others: not all of the report is read"] : [])
         case .disposition(let notification):
             let words =
                 [notification.finalRecipient?.value ?? "?", notification.kind?.rawValue ?? "?"] + notification.modifiers

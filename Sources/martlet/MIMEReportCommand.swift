@@ -19,6 +19,8 @@ struct MIMEReportCommand: ParsableCommand {
         let kind: String
         var message: [Field] = []
         var recipients: [[Field]] = []
+        /// Whether there may be recipients that weren't read.
+        var hasMoreRecipients = false
     }
 
     @OptionGroup var input: MIMEInput
@@ -38,6 +40,7 @@ struct MIMEReportCommand: ParsableCommand {
                     print("  recipient")
                     for field in recipient { print("    \(field.name): \(field.value)") }
                 }
+                if document.hasMoreRecipients { print("  there may be more recipients: not all of the report is read") }
             }
         }
         if documents.isEmpty { throw ExitCode(1) }
@@ -52,7 +55,7 @@ struct MIMEReportCommand: ParsableCommand {
     }
 
     private static func delivery(_ status: DeliveryReport) -> Document {
-        var document = Document(kind: "delivery")
+        var document = Document(kind: "delivery", hasMoreRecipients: status.hasMoreRecipients)
         document.message = fields(
             [
                 ("envelope id", status.envelopeID), ("reporting MTA", status.reportingMTA?.value),

@@ -309,12 +309,29 @@ DELIVERY = f"{START}Content-Type: multipart/report; report-type=delivery-status;
         (["Reporting-MTA: dns; x.test", "", "Action: failed", "Status: 5.0.0"], []),
         (["Reporting-MTA: dns; x.test", "", "Final-Recipient: rfc822; kim@y.test", "Action: on-hold"],
          [["kim@y.test", "on-hold"]]),
+        (["Reporting-MTA: dns; x.test", "", "X-Queue: 7", "Final-Recipient: rfc822; kim@y.test", "Action: failed", "", "Status: 5.4.4"],
+         [["kim@y.test", "failed", "5.4.4", "7"]]),
+        (["Final-Recipient: rfc822; kim@y.test", "Action: failed", "", "Status: 5.4.4"], [["kim@y.test", "failed", "5.4.4"]]),
+        (["Reporting-MTA: dns; x.test", *["Final-Recipient: rfc822; kim@y.test", "Action: failed"] * 300], [["kim@y.test", "failed"]] * 300),
     ],
 )
 def test_delivery_reports(fields, recipients):
     message = DELIVERY + "\r\n".join(fields) + "\r\n--b--\r\n"
     (report,) = json.loads(mime("report", message, "--json"))
     assert [[field["value"] for field in recipient] for recipient in report["recipients"]] == recipients
+
+
+@pytest.mark.parametrize("count, length", [(10_001, 1), (3000, 400)])
+def test_delivery_reports_of_many(count, length):
+    """What isn't read of a long report is told."""
+    recipient = f"Final-Recipient: rfc822; {'k' * length}@y.test\r\nAction: failed\r\n\r\n"
+    message = f"{DELIVERY}Reporting-MTA: dns; x.test\r\n\r\n{recipient * count}--b--\r\n"
+    (report,) = json.loads(mime("report", message, "--json"))
+    assert report["hasMoreRecipients"] and len(report["recipients"]) < count
+    assert "there may be more recipients" in mime("report", message)
+    assert "perhaps others" in mime("show", message)
+    (short,) = json.loads(mime("report", f"{DELIVERY}{recipient * 3}--b--\r\n", "--json"))
+    assert not short["hasMoreRecipients"] and len(short["recipients"]) == 3
 
 
 XML = b"""<?xml version="1.0"?><feedback><report_metadata><org_name>r.test</org_name><report_id>7</report_id></report_metadata>

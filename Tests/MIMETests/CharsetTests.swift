@@ -110,6 +110,31 @@ private func text(_ octets: some Collection<UInt8>) -> String { String(decoding:
         #expect(EncodedWords.text(Array("für =?utf-8?q?=C3=A4?=".utf8)) == "für ä")
     }
 
+    /// ISO-2022-JP and EUC-JP with what the standards don't have and mail does; the same word in all sets.
+    @Test(arguments: [1, 2, 3, 100]) func japaneseAsItIsSent(size: Int) throws {
+        let words: [(String, [UInt8], String, Bool)] = [
+            (
+                "iso-2022-jp", [0x1B, 0x24, 0x42, 0x2D, 0x21, 0x2D, 0x6A, 0x21, 0x41, 0x1B, 0x28, 0x42, 0x61], "①㈱～a",
+                false
+            ),
+            ("euc-jp", [0xAD, 0xA1, 0xAD, 0xEA, 0xA1, 0xC1, 0x61], "①㈱～a", false),
+            ("shift_jis", [0x87, 0x40, 0x87, 0x8A, 0x81, 0x60, 0x61], "①㈱～a", false),
+            ("iso-2022-jp", [0x1B, 0x28, 0x49, 0x31, 0x32, 0x0A, 0x1B, 0x28, 0x4A, 0x41], "ｱｲ\nA", false),
+            ("iso-2022-jp-ms", [0x1B, 0x24, 0x40, 0x46, 0x7C, 0x0D, 0x0A, 0x4B, 0x5C], "日\r\n本", false),
+            ("iso-2022-jp", [0x1B, 0x24, 0x28, 0x44, 0x30, 0x21], "丂", false),
+            ("iso-2022-jp", [0x61, 0x1B, 0x24, 0x62, 0xE4, 0x63], "a\u{FFFD}$b\u{FFFD}c", true),
+            ("iso-2022-jp", [0x1B, 0x24, 0x42, 0x46, 0x0A, 0x46, 0x7C, 0x46], "\u{FFFD}\n日\u{FFFD}", true),
+            ("iso-2022-jp", [0x61, 0x1B, 0x28], "a\u{FFFD}", true),
+        ]
+        for (label, octets, wanted, isReplaced) in words {
+            var decoder = CharsetDecoder(try #require(Charset(label.utf8)))
+            var result: [UInt8] = []
+            for piece in pieces(octets, size) { decoder.decode(piece, into: &result) }
+            decoder.finish(into: &result)
+            #expect(text(result) == wanted && decoder.hasReplaced == isReplaced && !decoder.isUnavailable)
+        }
+    }
+
     /// What no encoded word holds is guessed apart from what they hold.
     @Test func rawOctetsBesideEncodedWordsAreGuessed() {
         let word = Array("=?utf-8?q?=C3=A4=E2=82=AC?=".utf8)

@@ -188,6 +188,16 @@ private func octets(_ lines: [String]) -> [UInt8] { Array((lines.joined(separato
         #expect(report.recipients.allSatisfy { $0.extensions == [ReportField("X", "1")] })
     }
 
+    /// Of a report only so many octets are looked at.
+    @Test(arguments: [0, 1]) func longReportsMayHaveMoreRecipients(beyond: Int) throws {
+        let start = "Final-Recipient: rfc822; a@x\n\nFinal-Recipient: rfc822; b@x\nX: "
+        let body =
+            Array(start.utf8) + noise(MessageReport.limit + beyond - start.utf8.count, seed: 1).map { 0x61 + $0 % 26 }
+        let content = ContentFields(HeaderBlock(Array("Content-Type: message/delivery-status\r\n\r\n".utf8)))
+        guard case .delivery(let report) = try #require(MessageReport(content, body: body)) else { return }
+        #expect(report.recipients.count == 2 && report.hasMoreRecipients == (beyond > 0))
+    }
+
     @Test func fieldsBeyondAllLimitsAreTold() throws {
         let lines = ["Final-Recipient: rfc822; a@x"] + [String](repeating: "X: 1", count: 100_000)
         let report = try #require(DeliveryReport(reading: octets(lines + ["Final-Recipient: rfc822; b@x"])))

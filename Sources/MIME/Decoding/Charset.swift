@@ -2,7 +2,7 @@
 ///
 /// Only the sets of a fixed list are handed to iconv: some of its rarer converters have had faults that a message could
 /// reach. Labels mean what mail readers take them for, as the Encoding Standard lists them: Latin-1 is read as
-/// windows-1252, GB 2312 as GB 18030, KS C 5601 as its superset, Shift_JIS as Microsoft's.
+/// windows-1252, GB 2312 as GB 18030, KS C 5601 as its superset, Shift_JIS, EUC-JP and ISO-2022-JP as Microsoft's.
 package struct Charset: Sendable, Equatable {
     enum Converter: Equatable, Sendable {
         case utf8
@@ -16,6 +16,10 @@ package struct Charset: Sendable, Equatable {
     let converter: Converter
 
     package static let utf8 = Charset(name: "UTF-8", converter: .utf8)
+    /// EUC-JP as Microsoft extends it.
+    static let japanese = "EUC-JP-MS"
+    /// Which iconv reads without what others put into it: see `ISO2022JP`.
+    static let shiftedJapanese = "ISO-2022-JP"
     /// Latin-1 with Microsoft's characters in the place of controls.
     package static let latin1 = Charset(name: "WINDOWS-1252", converter: .table(windows1252))
     private static let latin9 = Charset(name: "ISO-8859-15", converter: .table(iso885915))
@@ -98,7 +102,7 @@ enum CharsetLabels {
     /// The sets that iconv converts.
     static var systemNames: [String] {
         lists.compactMap { $0.split(separator: " ").first.map { String($0) } }
-            .filter { !["UTF-8", "WINDOWS-1252", "ISO-8859-15"].contains($0) }
+            .filter { !["UTF-8", "WINDOWS-1252", "ISO-8859-15", Charset.shiftedJapanese].contains($0) }
     }
 
     /// The name for iconv, then what else it's called.
@@ -119,8 +123,9 @@ enum CharsetLabels {
         "MAC-CYRILLIC x-mac-cyrillic x-mac-ukrainian", "CP437 ibm437", "CP850 ibm850", "CP852 ibm852",
         "CP866 ibm866 csibm866",
         "GB18030 gb2312 gb_2312-80 gbk x-gbk cp936 windows-936 chinese euc-cn gb_2312 iso-ir-58 x-euc-cn",
-        "BIG5-HKSCS big5 big5hkscs cn-big5 x-x-big5 big5-eten cp950 windows-950", "EUC-JP x-euc-jp eucjp x-eucjp",
-        "ISO-2022-JP csiso2022jp", "ISO-2022-JP-2 iso-2022-jp-1",
+        "BIG5-HKSCS big5 big5hkscs cn-big5 x-x-big5 big5-eten cp950 windows-950",
+        "EUC-JP-MS euc-jp x-euc-jp eucjp x-eucjp",
+        "ISO-2022-JP csiso2022jp iso-2022-jp-ms cp50220 cp50221", "ISO-2022-JP-2 iso-2022-jp-1",
         "CP932 shift_jis shift-jis sjis x-sjis ms_kanji ms932 windows-31j cswindows31j",
         "UHC euc-kr ks_c_5601 ks_c_5601-1987 ks_c_5601-1989 ksc5601 ksc_5601 korean cp949 windows-949 iso-ir-149 x-windows-949",
         "ISO-2022-KR csiso2022kr", "UTF-7 unicode-1-1-utf-7 x-unicode-1-1-utf-7", "UTF-16 utf16 unicode",

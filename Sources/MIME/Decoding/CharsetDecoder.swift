@@ -10,6 +10,7 @@ package struct CharsetDecoder {
 
     private let charset: Charset
     private let system: SystemConverter?
+    private var japanese: ISO2022JP?
     /// The start of a character that isn't complete.
     private var held: [UInt8] = []
 
@@ -17,7 +18,12 @@ package struct CharsetDecoder {
 
     package init(_ charset: Charset) {
         self.charset = charset
-        system = charset.converter == .system ? SystemConverter(charset.name) : nil
+        if charset.name == Charset.shiftedJapanese {
+            japanese = ISO2022JP()
+            system = SystemConverter(Charset.japanese)
+        } else {
+            system = charset.converter == .system ? SystemConverter(charset.name) : nil
+        }
     }
 
     /// Converts the next piece and appends it.
@@ -35,7 +41,11 @@ package struct CharsetDecoder {
         case .table(let table): Self.convert(text, table, into: &result)
         case .system:
             guard let system else { return replaceBeyondASCII(text, into: &result) }
-            if held.isEmpty {
+            if japanese != nil {
+                var octets = held
+                japanese?.convert(text, into: &octets)
+                octets.withUnsafeBufferPointer { convert($0, system, into: &result) }
+            } else if held.isEmpty {
                 convert(text, system, into: &result)
             } else {
                 (held + text).withUnsafeBufferPointer { convert($0, system, into: &result) }
@@ -47,11 +57,12 @@ package struct CharsetDecoder {
     package mutating func finish(into result: inout [UInt8]) {
         if charset.converter == .utf8 {
             appendUTF8(held[...], into: &result)
-        } else if !held.isEmpty {
+        } else if !held.isEmpty || japanese?.isIncomplete == true {
             hasReplaced = true
             result += Self.replacement
         }
         held = []
+        if japanese != nil { japanese = ISO2022JP() }
         system?.finish(into: &result)
     }
 

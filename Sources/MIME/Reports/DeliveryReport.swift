@@ -34,8 +34,8 @@ package struct DeliveryReport: Sendable, Equatable {
     /// All other fields about the message.
     package var extensions: [ReportField] = []
     package var recipients: [Recipient] = []
-    /// Whether there are more recipients than are kept.
-    package private(set) var hasMoreRecipients = false
+    /// Whether there are more recipients than are kept, or may be: not all was looked at.
+    package internal(set) var hasMoreRecipients = false
 
     /// The most recipients that are kept.
     private static let maximum = 10_000

@@ -4,7 +4,7 @@ package enum MessageReport: Sendable, Equatable {
     case disposition(DispositionReport)
     case feedback(FeedbackReport)
 
-    /// Octets of such a part that are looked at.
+    /// Octets of such a part that are looked at. Who gives one more tells that there are more.
     package static let limit = 1024 * 1024
 
     /// Whether a part of this type holds a report.
@@ -14,6 +14,9 @@ package enum MessageReport: Sendable, Equatable {
     package init?(_ content: ContentFields, body: [UInt8]) {
         guard let report = Self.reader(content)?(Array(body.prefix(Self.limit))) else { return nil }
         self = report
+        guard body.count > Self.limit, case .delivery(var delivery) = report else { return }
+        delivery.hasMoreRecipients = true
+        self = .delivery(delivery)
     }
 
     /// The part's body. Throws for line breaks in a value.
