@@ -260,7 +260,7 @@ let package = Package(
             ["Files", "MailboxSimulation", "SimulatedDisk", "SpoolSimulation", nioCore, nioPosix, nioConcurrency]
         ),
         tests("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
-        tests("Accounts", ["SMTP", "Bus", "Network", nioCore, nioPosix, logging]),
+        tests("Accounts", ["SMTP", "Bus", "Network", nioCore, nioPosix, nioConcurrency, logging]),
         tests(
             "Front",
             ["Accounts", "Bus", "Daemon", "Encodings", "Network", "SASL", "SMTP", "TLS", nioCore, nioPosix, logging]

@@ -49,6 +49,9 @@ struct AccountsCheck {
             case nil: return nil
             case .missing(let path):
                 return .wrong("accounts", "there is no \(path)", mend: "make it; scripts/install makes \(file) empty")
+            case .directory(let path) where getuid() != 0, .file(let path) where getuid() != 0:
+                let mend = "run this as root, or as the user that the daemons run as"
+                return .wrong("accounts", "\(path) keeps you from reading \(file)", mend: mend)
             case .directory(let path):
                 return .wrong("accounts", "authd (\(user)) may not look into \(path)", mend: "chmod o+x \(path)")
             case .file(let path):

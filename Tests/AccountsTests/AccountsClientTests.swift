@@ -64,6 +64,27 @@ import Glibc
         }
     }
 
+    @Test func questionsSayWhatTheyAreAbout() async throws {
+        let answers = try await withAuthority { frame in
+            switch (frame.verb, frame["address"], frame["expanded"]) {
+            case ("RECIPIENT", "postmaster", nil):
+                .ok(tag: nil, [.init("kind", "local"), .init("address", "postmaster@example.test")])
+            case ("EXPAND", "bob@example.test", "yes"): .ok(tag: nil, [.init("forward", "kept@example.test")])
+            case ("EXPAND", "bob@example.test", nil): .ok(tag: nil, [.init("forward", "away@example.net")])
+            case ("FULL", "bob@example.test", nil): .ok(tag: nil)
+            default: .reply(.reject, status: "5.5.4")
+            }
+        } _: { client in
+            try await client.isFull("bob@example.test")
+            return (
+                try await client.postmaster(), try await client.expand("bob@example.test"),
+                try await client.expand("bob@example.test", isExpanded: true)
+            )
+        }
+        #expect(answers.0 == "postmaster@example.test")
+        #expect(answers.1 == .forward(["away@example.net"]) && answers.2 == .forward(["kept@example.test"]))
+    }
+
     @Test func nonsenseIsUnavailable() async throws {
         for reply in [
             Frame("MAYBE"), .ok(), .ok(tag: nil, [.init("address", "a@b"), .init("quota", "-1")]),
