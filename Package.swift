@@ -150,7 +150,8 @@ let package = Package(
         library(
             "Front",
             [
-                "Accounts", "Bus", "Daemon", "Encodings", "Network", "SASL", "SMTP", "TLS", nioCore, logging,
+                "Accounts", "Bus", "Daemon", "Encodings", "Network", "SASL", "SMTP", "TLS", nioCore, nioConcurrency,
+                logging,
                 coreMetrics,
             ]
         ),

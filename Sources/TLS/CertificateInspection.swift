@@ -4,6 +4,8 @@ import COpenSSL
 package struct CertificateInspection: Sendable {
     /// Days until the first certificate in the file expires; negative when it has.
     package let daysLeft: Int
+    /// SHA-256 of the first certificate.
+    package let fingerprint: [UInt8]
     private let names: @Sendable (String) -> Bool
 
     /// Whether the certificate is for that host name.
@@ -19,11 +21,21 @@ package struct CertificateInspection: Sendable {
             throw .configuration("certificate \(file): \(TLSError.reason(loading: file))")
         }
         let holder = CertificateHolder(certificate)
+        fingerprint = Self.fingerprint(of: certificate)
         var days: CInt = 0
         var seconds: CInt = 0
         _ = ASN1_TIME_diff(&days, &seconds, nil, X509_get0_notAfter(certificate))
         daysLeft = days == 0 && seconds < 0 ? -1 : Int(days)
         names = { X509_check_host(holder.certificate, $0, $0.utf8.count, 0, nil) == 1 }
+    }
+}
+
+extension CertificateInspection {
+    static func fingerprint(of certificate: OpaquePointer) -> [UInt8] {
+        var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
+        var length: CUnsignedInt = 0
+        guard X509_digest(certificate, EVP_sha256(), &digest, &length) == 1 else { return [] }
+        return Array(digest.prefix(Int(length)))
     }
 }
 

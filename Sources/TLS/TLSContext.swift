@@ -191,10 +191,18 @@ package struct TLSInfo: Sendable, Equatable {
     package let cipher: String
     /// The application protocol negotiated by ALPN (RFC 7301), such as `h2`; nil where the client offered none.
     package let applicationProtocol: String?
+    /// SHA-256 of the certificate that a server has shown; nil for clients, which show none to us.
+    package let serverFingerprint: [UInt8]?
 
-    package init(version: String, cipher: String, applicationProtocol: String? = nil) {
+    package init(
+        version: String,
+        cipher: String,
+        applicationProtocol: String? = nil,
+        serverFingerprint: [UInt8]? = nil
+    ) {
         self.version = version
         self.cipher = cipher
         self.applicationProtocol = applicationProtocol
+        self.serverFingerprint = serverFingerprint
     }
 }

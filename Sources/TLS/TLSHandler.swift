@@ -149,8 +149,15 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
         TLSInfo(
             version: SSL_get_version(ssl).map { String(cString: $0) } ?? "",
             cipher: SSL_CIPHER_get_name(SSL_get_current_cipher(ssl)).map { String(cString: $0) } ?? "",
-            applicationProtocol: applicationProtocol()
+            applicationProtocol: applicationProtocol(),
+            serverFingerprint: context.isServer ? nil : serverFingerprint()
         )
+    }
+
+    private func serverFingerprint() -> [UInt8]? {
+        guard let certificate = SSL_get1_peer_certificate(ssl) else { return nil }
+        defer { X509_free(certificate) }
+        return CertificateInspection.fingerprint(of: certificate)
     }
 
     private func applicationProtocol() -> String? {

@@ -5,12 +5,14 @@ import Daemon
 struct CheckCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
-        abstract: "Checks configuration, permissions, ports and DNS, and says how to mend what is wrong.",
+        abstract:
+            "Checks configuration, permissions, disks, certificates, accounts, daemons, routes and DNS, and says how to mend what is wrong.",
         discussion: "Exits with 1 when something is wrong, with 78 when the configuration can't be read."
     )
 
     @OptionGroup var instance: InstanceOptions
     @Flag(help: "For programs: one JSON document.") var json = false
+    @Flag(help: "Sets the owners and modes that are wrong, all the way down.") var mend = false
 
     func run() async throws {
         try instance.enter()
@@ -23,10 +25,13 @@ struct CheckCommand: AsyncParsableCommand {
             throw ExitCode(DaemonExit.configuration.rawValue)
         }
         var findings = [Finding.fine("configuration", "\(file) is understood")]
-        findings += PermissionCheck(configuration).findings()
-        findings += TLSCheck(configuration).findings()
+        findings += PermissionCheck(configuration).findings(mending: mend)
+        findings += DiskCheck(configuration).findings()
+        findings += await TLSCheck(configuration).findings()
         findings += await AccountsCheck(configuration, file: file).findings()
+        findings += await DaemonCheck().findings()
         findings += await PortCheck(configuration).findings()
+        findings += await RelayCheck(configuration).findings()
         findings += await DNSCheck(configuration).findings()
         try show(findings)
         if findings.contains(where: { $0.grade == .wrong }) { throw ExitCode(1) }
@@ -51,12 +56,15 @@ struct Finding: Encodable {
         /// Works, but is probably not what was meant.
         case doubtful
         case wrong
+        /// Was wrong, and was set right.
+        case mended
 
         var label: String {
             switch self {
             case .fine: return "ok    "
             case .doubtful: return "check "
             case .wrong: return "WRONG "
+            case .mended: return "mended"
             }
         }
     }
@@ -69,6 +77,10 @@ struct Finding: Encodable {
 
     static func fine(_ subject: String, _ text: String) -> Finding {
         Finding(grade: .fine, subject: subject, text: text)
+    }
+
+    static func mended(_ subject: String, _ text: String) -> Finding {
+        Finding(grade: .mended, subject: subject, text: text)
     }
 
     static func doubtful(_ subject: String, _ text: String, mend: String) -> Finding {

@@ -13,6 +13,8 @@ struct PermissionCheck {
         /// Permission bits that must not be there.
         let forbidden: mode_t
         let isDirectory: Bool
+        /// All that is in it belongs to the owner as well.
+        var isTree = false
     }
 
     private let configuration: Configuration
@@ -24,21 +26,27 @@ struct PermissionCheck {
             Rule(path: "etc", owner: nil, forbidden: 0o022, isDirectory: true),
             Rule(path: "run", owner: nil, forbidden: 0o022, isDirectory: true),
             Rule(path: "run/status", owner: nil, forbidden: 0o022, isDirectory: true),
-            Rule(path: "spool", owner: .queueManager, forbidden: 0o077, isDirectory: true),
+            Rule(path: "spool", owner: .queueManager, forbidden: 0o077, isDirectory: true, isTree: true),
+            Rule(path: "dns", owner: .resolverd, forbidden: 0o077, isDirectory: true, isTree: true),
+            Rule(path: "etc/tls", owner: nil, forbidden: 0o077, isDirectory: true),
             Rule(
                 path: configuration.localDeliver.mailDirectory,
                 owner: .localDeliver,
                 forbidden: 0o077,
-                isDirectory: true
+                isDirectory: true,
+                isTree: true
             ),
             Rule(path: configuration.authd.users, owner: nil, forbidden: 0o027, isDirectory: false),
             Rule(path: configuration.tls.privateKey, owner: nil, forbidden: 0o077, isDirectory: false),
         ]
     }
 
-    func findings() -> [Finding] {
-        var findings = missingUsers()
-        let faults = rules.compactMap(fault)
+    /// - Parameter mending: sets right what is wrong, and says so.
+    func findings(mending: Bool = false) -> [Finding] {
+        var findings = missingUsers() + sharedUsers()
+        let faults =
+            rules.compactMap { fault($0, mending) } + rules.compactMap { treeFault($0, mending) }
+            + readableKeys(mending)
         findings += faults
         if faults.isEmpty { findings.append(.fine("permissions", "owners and modes are as they should be")) }
         return findings
@@ -56,7 +64,25 @@ struct PermissionCheck {
         }
     }
 
-    private func fault(_ rule: Rule) -> Finding? {
+    /// Users that are root by another name, or each other.
+    private func sharedUsers() -> [Finding] {
+        guard getuid() == 0 else { return [] }
+        var findings: [Finding] = []
+        var owners: [uid_t: String] = [:]
+        for name in Set(DaemonName.allCases.map { configuration.systemUsers[$0] }).sorted() {
+            guard let uid = getpwnam(name)?.pointee.pw_uid else { continue }
+            if uid == 0 {
+                findings.append(.wrong("system users", "\(name) is root", mend: "give it a uid of its own"))
+            } else if let other = owners.updateValue(name, forKey: uid) {
+                findings.append(
+                    .wrong("system users", "\(name) and \(other) are one uid", mend: "give each a uid of its own")
+                )
+            }
+        }
+        return findings
+    }
+
+    private func fault(_ rule: Rule, _ mending: Bool) -> Finding? {
         var status = stat()
         guard stat(rule.path, &status) == 0 else {
             let reason = String(cString: strerror(errno))
@@ -69,6 +95,9 @@ struct PermissionCheck {
         let mode = status.st_mode & 0o7777
         if mode & rule.forbidden != 0 {
             let wanted = String(mode & ~rule.forbidden, radix: 8)
+            if mending, chmod(rule.path, mode & ~rule.forbidden) == 0 {
+                return .mended(rule.path, "mode \(String(mode, radix: 8)) is \(wanted) now")
+            }
             return .wrong(
                 rule.path,
                 "mode \(String(mode, radix: 8)) lets others in",
@@ -79,6 +108,81 @@ struct PermissionCheck {
         guard getuid() == 0 else { return nil }
         let name = rule.owner.map { configuration.systemUsers[$0] } ?? "root"
         guard let uid = getpwnam(name)?.pointee.pw_uid, uid != status.st_uid else { return nil }
+        if mending, chown(rule.path, uid, status.st_gid) == 0 {
+            return .mended(rule.path, "belongs to \(name) now")
+        }
         return .wrong(rule.path, "belongs to uid \(status.st_uid), not to \(name)", mend: "chown \(name) \(rule.path)")
+    }
+
+    /// What lies in a directory and belongs to others, as after a restore: its daemon can't work with it.
+    private func treeFault(_ rule: Rule, _ mending: Bool) -> Finding? {
+        guard rule.isTree, getuid() == 0, let owner = rule.owner,
+            let user = getpwnam(configuration.systemUsers[owner])?.pointee
+        else { return nil }
+        let name = configuration.systemUsers[owner]
+        let tree = OwnedTree(path: rule.path, user: user.pw_uid, group: user.pw_gid)
+        let result = tree.look(mending: mending)
+        if let failure = result.failure {
+            return .wrong(
+                failure.path,
+                String(cString: strerror(failure.code)),
+                mend: "mend that first, then run this again"
+            )
+        }
+        guard let first = result.first else { return nil }
+        let others =
+            result.count > 1 ? " and \(result.count - 1) more below \(rule.path) do not belong" : " does not belong"
+        if mending { return .mended(rule.path, "\(result.count) files and directories belong to \(name) now") }
+        return .wrong(
+            first.path,
+            "belongs to uid \(first.user): it\(others) to \(name), and mail in it waits",
+            mend: "martlet check --mend, or chown -R -h \(name): \(rule.path)"
+        )
+    }
+
+    /// Private keys that others than their daemon may read.
+    private func readableKeys(_ mending: Bool) -> [Finding] {
+        var findings: [Finding] = []
+        for directory in ["etc", "etc/tls", "dns/keys"] {
+            for name in Self.names(in: directory) {
+                let path = "\(directory)/\(name)"
+                var status = stat()
+                guard path != configuration.tls.privateKey, lstat(path, &status) == 0,
+                    status.st_mode & S_IFMT == S_IFREG, status.st_mode & 0o007 != 0, Self.holdsKey(path)
+                else { continue }
+                let wanted = status.st_mode & 0o7770
+                if mending, chmod(path, wanted) == 0 {
+                    findings.append(.mended(path, "mode is \(String(wanted, radix: 8)) now"))
+                    continue
+                }
+                findings.append(
+                    .wrong(
+                        path,
+                        "a private key that everybody may read",
+                        mend: "chmod \(String(wanted, radix: 8)) \(path), and make a new key if strangers were here"
+                    )
+                )
+            }
+        }
+        return findings
+    }
+
+    private static func names(in directory: String) -> [String] {
+        guard let stream = opendir(directory) else { return [] }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            names.append(
+                withUnsafePointer(to: &entry.pointee.d_name) {
+                    $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+                }
+            )
+        }
+        return names.sorted()
+    }
+
+    private static func holdsKey(_ path: String) -> Bool {
+        guard let text = WholeFile.read(path, maximum: 1 << 20) else { return false }
+        return text.contains("PRIVATE KEY-----") || text.contains("Private-key-format:")
     }
 }

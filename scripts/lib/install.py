@@ -25,6 +25,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--destdir", type=Path, help="put everything below this directory, for packaging")
     parser.add_argument("--hostname", default=socket.getfqdn(), help="this mail server's name")
     parser.add_argument("--domain", help="the domain whose mail is here (else the hostname's)")
+    parser.add_argument("--postmaster", help="who reads mail for postmaster and root (else a mailbox of their own)")
     parser.add_argument(
         "--resolver",
         nargs="?",
@@ -47,6 +48,8 @@ def arguments() -> argparse.Namespace:
     for name in (options.hostname, options.domain):
         if not DOMAIN.fullmatch(name):
             parser.error(f"{name} is not a domain name")
+    if options.postmaster and not re.fullmatch(r"[^\s@,:\"|/]+@" + DOMAIN.pattern, options.postmaster):
+        parser.error(f"{options.postmaster} is not an address")
     return options
 
 
@@ -59,6 +62,7 @@ class Installation:
         self.destination = options.destdir
         self.hostname = options.hostname
         self.domain = options.domain
+        self.postmaster = options.postmaster
         self.programs = self.prefix / "libexec" / "martlet"
         self.documents = self.prefix / "share" / "doc" / "martlet"
 
@@ -95,14 +99,25 @@ class Installation:
         root.mkdir(parents=True, exist_ok=True)
         layout.make_directories(root)
         self.write_once(root / "etc" / "martlet.toml", self.configuration())
+        tables = self.tables()
         for table in ("users", "aliases"):
             path = root / "etc" / table
-            path.touch()
+            if not path.exists():
+                path.write_text(tables[table])
             layout.own(path, "root", 0o640, "mlt-auth")
         certificate = root / "etc" / "tls" / "certificate.pem"
         if not certificate.exists() and not self.destination:
             configuration.make_certificate(certificate.parent, self.hostname)
             print(f"made a self-signed certificate in {certificate.parent}; replace it with a real one")
+
+    def tables(self) -> dict[str, str]:
+        """The first users and aliases: mail for postmaster and root must reach somebody."""
+        postmaster = f"postmaster@{self.domain}"
+        aliases = "root: postmaster\nmailer-daemon: postmaster\nabuse: postmaster\n"
+        if self.postmaster:
+            return {"users": "", "aliases": f"postmaster: {self.postmaster}\n" + aliases}
+        users = f"# Reads mail for postmaster and root, after: martlet user password {postmaster}\n{postmaster}:!\n"
+        return {"users": users, "aliases": aliases}
 
     def configuration(self) -> str:
         text = (layout.REPOSITORY / "etc" / "martlet.toml").read_text()

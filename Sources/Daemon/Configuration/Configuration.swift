@@ -113,8 +113,16 @@ package struct SystemUsers: Sendable {
     ]
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
+        var owners: [String: String] = [:]
         for entry in Self.standard {
             let name = try table.string(entry.key, default: entry.name)
+            // What keeps the daemons apart is that each has a user of its own, which is nobody else's.
+            guard name != "root" else {
+                throw table.error(entry.key, "root may do everything: give \(entry.key) a user of its own")
+            }
+            if let owner = owners.updateValue(entry.key, forKey: name) {
+                throw table.error(entry.key, "\"\(name)\" is the user of \(owner) already: give each its own")
+            }
             for daemon in entry.daemons { names[daemon] = name }
         }
     }

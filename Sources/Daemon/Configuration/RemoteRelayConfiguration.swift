@@ -66,7 +66,9 @@ package struct RemoteRelayConfiguration: Sendable {
                     "must be a host with a port such as \"mx.example.net:25\" or \"[2001:db8::1]:25\""
                 )
             }
-            self.routes[domain.lowercased()] = route
+            guard self.routes.updateValue(route, forKey: domain.lowercased()) == nil else {
+                throw routes.error(domain, "there is a route for this domain already")
+            }
         }
     }
 

@@ -1,0 +1,81 @@
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// A directory with all that is in it, which one system user has to own. Goes by descriptors and never through a symbolic
+/// link, for the user who owns it may be hostile.
+struct OwnedTree {
+    let path: String
+    let user: uid_t
+    let group: gid_t
+
+    /// What was found.
+    struct Result {
+        /// The first that belongs to somebody else, and how many do.
+        var first: (path: String, user: uid_t)?
+        var count = 0
+        /// What could not be looked at or mended: the path and `errno`.
+        var failure: (path: String, code: CInt)?
+    }
+
+    private static let maximumDepth = 32
+    /// So much is looked at.
+    private static let maximumEntries = 1_000_000
+
+    /// Looks for what belongs to others.
+    ///
+    /// - Parameter mending: gives it to the owner. Files with several names are left alone: they may be somebody else's.
+    func look(mending: Bool) -> Result {
+        var result = Result()
+        var left = Self.maximumEntries
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            result.failure = (path, errno)
+            return result
+        }
+        look(descriptor, path, mending, depth: 0, &left, &result)
+        return result
+    }
+
+    /// Takes the descriptor over.
+    private func look(
+        _ descriptor: CInt,
+        _ path: String,
+        _ mending: Bool,
+        depth: Int,
+        _ left: inout Int,
+        _ result: inout Result
+    ) {
+        guard let directory = fdopendir(descriptor) else {
+            result.failure = result.failure ?? (path, errno)
+            close(descriptor)
+            return
+        }
+        defer { closedir(directory) }
+        while left > 0, let entry = readdir(directory) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name == "." || name == ".." { continue }
+            left -= 1
+            var status = stat()
+            guard fstatat(descriptor, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { continue }
+            let isDirectory = status.st_mode & S_IFMT == S_IFDIR
+            if status.st_uid != user {
+                if result.first == nil { result.first = ("\(path)/\(name)", status.st_uid) }
+                result.count += 1
+                let isSafe = isDirectory || status.st_mode & S_IFMT == S_IFREG && status.st_nlink == 1
+                if mending, isSafe, fchownat(descriptor, name, user, group, AT_SYMLINK_NOFOLLOW) != 0 {
+                    result.failure = result.failure ?? ("\(path)/\(name)", errno)
+                }
+            }
+            guard isDirectory, depth < Self.maximumDepth else { continue }
+            let inner = openat(descriptor, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+            guard inner >= 0 else {
+                result.failure = result.failure ?? ("\(path)/\(name)", errno)
+                continue
+            }
+            look(inner, "\(path)/\(name)", mending, depth: depth + 1, &left, &result)
+        }
+    }
+}

@@ -1,0 +1,64 @@
+import Daemon
+import NIOCore
+import NIOPosix
+import Network
+
+/// Whether strangers can relay through us, and whether routes lead to somebody.
+struct RelayCheck {
+    private let configuration: Configuration
+
+    /// Routes that are tried at most.
+    private static let maximumRoutes = 50
+
+    init(_ configuration: Configuration) { self.configuration = configuration }
+
+    func findings() async -> [Finding] {
+        var findings = configuration.smtpd.relayFrom.compactMap(openRelay)
+        let routes = configuration.remoteRelay.routes.sorted { $0.key < $1.key }
+        for (domain, route) in routes.prefix(Self.maximumRoutes) {
+            if let finding = await finding(domain, route) { findings.append(finding) }
+        }
+        return findings
+    }
+
+    private func openRelay(_ range: AddressRange) -> Finding? {
+        let isIPv4 = range.octets.count == 4
+        let address = SocketAddress(octets: range.octets, port: 0)?.ipAddress ?? ""
+        let network = "\(address)/\(range.bits)"
+        if range.bits == 0 {
+            return .wrong(
+                "relay-from",
+                "\(network) lets everybody relay through this host",
+                mend: "name only your own networks in [smtpd] relay-from, or let people log in"
+            )
+        }
+        guard range.bits < (isIPv4 ? 8 : 16) else { return nil }
+        return .doubtful(
+            "relay-from",
+            "\(network) is a large part of the internet",
+            mend: "name only your own networks in [smtpd] relay-from"
+        )
+    }
+
+    private func finding(_ domain: String, _ route: RemoteRelayConfiguration.Route) async -> Finding? {
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let reason: String? = await Task(executorPreference: LoopExecutor.of(loop)) {
+            do {
+                let address = try SocketAddress.makeAddressResolvingHost(route.host, port: route.port)
+                let connection = try await Connection.connect(to: address, on: loop, timeout: .seconds(3))
+                connection.abort()
+                return nil
+            } catch let error as ConnectionError {
+                return error.reason
+            } catch {
+                return "it has no address"
+            }
+        }.value
+        guard let reason else { return nil }
+        return .wrong(
+            "route",
+            "\(domain) goes to \(route.host), port \(route.port): \(reason)",
+            mend: "correct [remote-relay.routes], or start the server there; until then mail waits"
+        )
+    }
+}
