@@ -7,6 +7,8 @@ struct MboxJournal {
     /// The header field that tells a delivery by its key.
     static let keyField = "X-Delivery-Id"
     private static let maximumOctets = 64 * 1024
+    /// What a key is overwritten with.
+    private static let noKey = UInt8(ascii: "-")
 
     private let directory: DirectoryAccess
     private let path: String
@@ -49,6 +51,17 @@ struct MboxJournal {
             key = String(fields[2])
             start = Array(octets[(end + 1)...])
         }
+
+        /// Whether an octet of the start, whose last line ends with the key, belongs to that.
+        func isOfKey(_ place: Int) -> Bool { place < start.count - 1 && place >= start.count - 1 - key.utf8.count }
+
+        /// How many of the octets that are there now are those of the start. A power failure leaves NULs in place of what was
+        /// never written, and the key may have been overwritten here before one.
+        func matching(_ octets: [UInt8]) -> Int {
+            zip(octets.indices, octets).prefix { place, octet in
+                octet == start[place] || octet == 0 || octet == MboxJournal.noKey && isOfKey(place)
+            }.count
+        }
     }
 
     /// Takes back what an interrupted delivery left at the end of the mbox. The queue still has the message and retries.
@@ -70,21 +83,24 @@ struct MboxJournal {
     }
 
     private func rollBack(_ file: OpenFile, _ note: Note, _ range: Range<Int>) throws(MailboxError) {
-        // Also where nothing is there: the delivery may have truncated it without getting that onto stable storage.
-        guard !range.isEmpty else { return try file.truncate(to: range.lowerBound) }
         let begin = try file.read(min(range.count, note.start.count), at: range.lowerBound)
-        // A power failure leaves NULs in place of octets that were never written.
-        let same = zip(begin, note.start).prefix { $0 == $1 || $0 == 0 }.count
-        let isOurs = same == begin.count && !note.start.isEmpty
+        let same = note.matching(begin)
+        let isOurs = same == begin.count && !note.start.isEmpty || range.isEmpty
         let known = range.lowerBound + same
         let other = try FromLineFinder.first(in: file, from: known, to: range.upperBound)
-        if isOurs, other == nil { return try file.truncate(to: range.lowerBound) }
-        try forget(note.key, in: file, to: range.upperBound)
-        // The other message shall begin behind an empty line, as readers want it, whatever ours ended with.
-        guard let other else { return }
-        if isOurs {
-            if other - 2 >= range.lowerBound { try file.write([10, 10], at: other - 2) }
-        } else {
+        // Also where the length is that already: the delivery may have truncated it without getting that onto stable storage.
+        try file.truncate(to: isOurs && other == nil ? range.lowerBound : range.upperBound)
+        // Another message shall begin behind an empty line, as readers want it, whatever ours ended with.
+        switch (isOurs, other) {
+        case (true, nil): break
+        case (true, let other?):
+            // NULs in place of our first lines would belong to the message before them.
+            let start = note.start.indices.map { note.isOfKey($0) ? Self.noKey : note.start[$0] }
+            try file.write(start, at: range.lowerBound)
+            try file.write([10, 10], at: max(other - 2, range.lowerBound))
+        case (false, let other):
+            try forget(note.key, in: file, to: range.upperBound)
+            guard let other else { return }
             // Of ours there is only a part of the first lines, which would look like a message of its own.
             let between = try file.read(min(3, other - known), at: known)
             guard between.count < 3, between.allSatisfy({ $0 == 10 }) else { return }
@@ -97,7 +113,7 @@ struct MboxJournal {
         let field = Array("\n\(Self.keyField): ".utf8)
         let line = field + Array("\(key)\n".utf8)
         guard let place = try file.position(of: line, from: 0, to: end) else { return }
-        try file.write([UInt8](repeating: UInt8(ascii: "-"), count: key.utf8.count), at: place + field.count)
+        try file.write([UInt8](repeating: Self.noKey, count: key.utf8.count), at: place + field.count)
     }
 }
 

@@ -2,7 +2,7 @@ import MailboxSimulation
 import SpoolSimulation
 import Testing
 
-/// Power cuts at random calls of deliveries; `scripts/simulate` makes many more of them.
+/// Power cuts at random calls of deliveries and sessions; `scripts/simulate` makes many more of them.
 @Suite struct SimulationTests {
     @Test(arguments: 0..<4 as Range<UInt64>) func nothingIsLostTornOrThereTwice(_ part: UInt64) throws {
         var counts = SimulationCounts()
@@ -12,6 +12,6 @@ import Testing
             counts += simulation.counts
         }
         #expect(counts.cuts == 100)
-        #expect(counts.acknowledged > 100)
+        #expect(counts.acknowledged > 50)
     }
 }
