@@ -176,6 +176,17 @@ import Testing
         #expect(try lookUp("a@example.test", aliases: aliases) == expected)
     }
 
+    @Test func targetsThatAreMissingAreKnown() throws {
+        let aliases = "a: nobody, alice, x@example.net\nb@other.test: alice, bob@example.test\nc: a, +x, lost@other.test\n"
+        let directory = try directory(aliases)
+        let missing = directory.aliases.all.map { directory.missingTargets(of: $0).map(\.description) }
+        #expect(
+            missing == [
+                ["nobody@example.test"], ["alice@other.test"], ["+x@example.test", "lost@other.test"],
+            ]
+        )
+    }
+
     /// Each of these aliases leads to the next one ten times over.
     @Test(.timeLimit(.minutes(1))) func aliasesThatNestRepeatedlyCostWhatTheyAre() throws {
         let nested = (0..<9).map { level in
