@@ -77,6 +77,16 @@ package struct AccountDirectory: Sendable {
         }
     }
 
+    /// The alias that keeps all mail from an account of its name; nil where the account gets its mail.
+    package func aliasInstead(of account: Account) -> AliasTable.Entry? {
+        guard case .alias(let use) = step(account.address) else { return nil }
+        switch destination(of: account.address) {
+        case .mailbox(account, _): return nil
+        case .forward(let targets) where targets.contains(account.address): return nil
+        case .mailbox, .forward, .foreign, .unknown, .loop: return use.entry
+        }
+    }
+
     private func isMissing(_ address: MailAddress) -> Bool {
         guard domains.contains(address.lowercasedDomain), case .none = step(address) else { return false }
         return true

@@ -176,6 +176,17 @@ import Testing
         #expect(try lookUp("a@example.test", aliases: aliases) == expected)
     }
 
+    @Test(arguments: [
+        ("bob: away@example.net\n", 1), ("# x\nbob@example.test: alice\n", 2), ("bob: bob, away@example.net\n", nil),
+        ("bob: BOB@example.test\n", nil), ("bob: team\nteam: bob, alice\n", nil), ("bob@other.test: alice\n", nil),
+        ("bob: nobody\n", 1), ("@example.test: alice\n", nil),
+    ])
+    func accountsBehindAnAliasAreKnown(aliases: String, line: Int?) throws {
+        let directory = try directory(aliases)
+        let bob = try #require(directory.account(user: "bob"))
+        #expect(directory.aliasInstead(of: bob)?.line == line)
+    }
+
     @Test func targetsThatAreMissingAreKnown() throws {
         let aliases = "a: nobody, alice, x@example.net\nb@other.test: alice, bob@example.test\nc: a, +x, lost@other.test\n"
         let directory = try directory(aliases)

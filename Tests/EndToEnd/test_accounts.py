@@ -134,6 +134,8 @@ def test_check_names_every_faulty_line(tables):
         code, said = check(tables)
         assert code == 1
         assert "lost leads to nobody.here@example.test" in said
+        path.write_text(text + f"bob: {ALICE}\n")
+        assert f"{BOB} gets no mail: etc/aliases:{first} leads elsewhere" in check(tables)[1]
         path.write_text(text)
         users = tables.directory / "etc" / "users"
         known = users.read_text()
