@@ -188,7 +188,12 @@ import Testing
     }
 
     @Test func targetsThatAreMissingAreKnown() throws {
-        let aliases = "a: nobody, alice, x@example.net\nb@other.test: alice, bob@example.test\nc: a, +x, lost@other.test\n"
+        let aliases = """
+            a: nobody, alice, x@example.net
+            b@other.test: alice, bob@example.test
+            c: a, +x, lost@other.test
+
+            """
         let directory = try directory(aliases)
         let missing = directory.aliases.all.map { directory.missingTargets(of: $0).map(\.description) }
         #expect(
