@@ -66,19 +66,30 @@ package struct AccountDirectory: Sendable {
         }
     }
 
-    /// Addresses in our domains to which an alias leads and that don't exist.
+    /// Addresses in our domains to which an alias leads and that don't exist. Of an alias that is there in every domain, targets
+    /// without a domain are missing where none of the domains has them.
     package func missingTargets(of entry: AliasTable.Entry) -> [MailAddress] {
         let domain = entry.name.split(separator: "@").last.map(String.init)
-        let places = entry.name.contains("@") ? domains.filter { $0 == domain } : domains
-        var missing: Set<MailAddress> = []
-        for place in places {
-            for target in entry.targets {
-                guard let address = Self.address(target, domain: place), domains.contains(address.lowercasedDomain)
-                else { continue }
-                if case .none = step(address) { missing.insert(address) }
-            }
+        let places = entry.name.contains("@") ? domains.filter { $0 == domain }.sorted() : domains.sorted()
+        return entry.targets.compactMap { target in
+            let addresses = places.compactMap { Self.address(target, domain: $0) }
+            return addresses.allSatisfy(isMissing) ? addresses.first : nil
         }
-        return missing.sorted { $0.description < $1.description }
+    }
+
+    /// The alias that keeps all mail from an account of its name; nil where the account gets its mail.
+    package func aliasInstead(of account: Account) -> AliasTable.Entry? {
+        guard case .alias(let use) = step(account.address) else { return nil }
+        switch destination(of: account.address) {
+        case .mailbox(account, _): return nil
+        case .forward(let targets) where targets.contains(account.address): return nil
+        case .mailbox, .forward, .foreign, .unknown, .loop: return use.entry
+        }
+    }
+
+    private func isMissing(_ address: MailAddress) -> Bool {
+        guard domains.contains(address.lowercasedDomain), case .none = step(address) else { return false }
+        return true
     }
 
     // MARK: Steps

@@ -33,6 +33,7 @@ struct AccountsCheck {
         findings += configuration.domains.compactMap { missingPostmaster(of: $0, directory) }
         findings += users.all.compactMap(foreignUser)
         findings += users.all.compactMap(unusableHash)
+        findings += users.all.compactMap { hiddenUser($0, directory) }
         findings += aliases.all.compactMap { missingTarget(of: $0, directory) }
         return findings
     }
@@ -146,6 +147,16 @@ struct AccountsCheck {
             "accounts",
             "\(account.address) is in no domain of ours and gets no mail",
             mend: "add the domain to \"domains\", or remove the user"
+        )
+    }
+
+    /// An alias wins over an account of its name.
+    private func hiddenUser(_ account: Account, _ directory: AccountDirectory) -> Finding? {
+        guard let entry = directory.aliasInstead(of: account) else { return nil }
+        return .doubtful(
+            "accounts",
+            "\(account.address) gets no mail: \(configuration.authd.aliases):\(entry.line) leads elsewhere",
+            mend: "add \(account.address) to the list of \(entry.name) to keep a copy, or take the alias out"
         )
     }
 

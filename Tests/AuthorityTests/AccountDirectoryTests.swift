@@ -176,6 +176,33 @@ import Testing
         #expect(try lookUp("a@example.test", aliases: aliases) == expected)
     }
 
+    @Test(arguments: [
+        ("bob: away@example.net\n", 1), ("# x\nbob@example.test: alice\n", 2), ("bob: bob, away@example.net\n", nil),
+        ("bob: BOB@example.test\n", nil), ("bob: team\nteam: bob, alice\n", nil), ("bob@other.test: alice\n", nil),
+        ("bob: nobody\n", 1), ("@example.test: alice\n", nil),
+    ])
+    func accountsBehindAnAliasAreKnown(aliases: String, line: Int?) throws {
+        let directory = try directory(aliases)
+        let bob = try #require(directory.account(user: "bob"))
+        #expect(directory.aliasInstead(of: bob)?.line == line)
+    }
+
+    @Test func targetsThatAreMissingAreKnown() throws {
+        let aliases = """
+            a: nobody, alice, x@example.net
+            b@other.test: alice, bob@example.test
+            c: a, +x, lost@other.test
+
+            """
+        let directory = try directory(aliases)
+        let missing = directory.aliases.all.map { directory.missingTargets(of: $0).map(\.description) }
+        #expect(
+            missing == [
+                ["nobody@example.test"], ["alice@other.test"], ["+x@example.test", "lost@other.test"],
+            ]
+        )
+    }
+
     /// Each of these aliases leads to the next one ten times over.
     @Test(.timeLimit(.minutes(1))) func aliasesThatNestRepeatedlyCostWhatTheyAre() throws {
         let nested = (0..<9).map { level in

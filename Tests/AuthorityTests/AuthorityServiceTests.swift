@@ -69,6 +69,22 @@ import Testing
         }
     }
 
+    /// Twelve addresses share the guessing at one account, and log in to one of their own between guesses.
+    @Test func guessesAtOneAccountWait() async throws {
+        let throttle = LoginThrottle(first: .milliseconds(20), longest: .milliseconds(40))
+        try await TestAuthority.run(throttle: throttle, matches: { password, _ in password == "U*U" }) {
+            (authority) async throws in
+            let begin = NIODeadline.now()
+            for number in 1...12 {
+                let client = "198.51.100.\(number)"
+                #expect(try await authority.verify("alice", "wrong", client: client).replyKind == .reject)
+                #expect(try await authority.verify("bob", client: client).replyKind == .ok)
+            }
+            // 20 ms once, then 40 ms for each: as if it were one client.
+            #expect(NIODeadline.now() - begin >= .milliseconds(20 + 10 * 40))
+        }
+    }
+
     @Test func ticketsOfRemovedAccountsAreVoid() async throws {
         try await TestAuthority.run { (authority) async throws in
             let ticket = try #require(try await authority.verify("bob")["ticket"])

@@ -34,6 +34,7 @@ import Testing
         request.mayBeKnown = false
         request.added = ByteBuffer()
         #expect(try DeliverRequest(request.frame) == request)
+        request.isExpanded = true
         request.octets = 0
         request.message = ByteBuffer()
         #expect(try DeliverRequest(request.frame) == request)

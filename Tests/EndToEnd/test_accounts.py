@@ -20,6 +20,7 @@ from mail import (
     pop3,
     queue,
     receive,
+    smtp,
     submission,
     trust,
     wait_for,
@@ -133,6 +134,19 @@ def test_check_names_every_faulty_line(tables):
         code, said = check(tables)
         assert code == 1
         assert "lost leads to nobody.here@example.test" in said
+        path.write_text(text + f"bob: {ALICE}\n")
+        assert f"{BOB} gets no mail: etc/aliases:{first} leads elsewhere" in check(tables)[1]
+        path.write_text(text)
+        users = tables.directory / "etc" / "users"
+        known = users.read_text()
+        try:
+            users.write_text(known + "old@example.test:{MD5}none\nlocked@example.test:!\n")
+            code, said = check(tables)
+            assert code == 1
+            assert "old@example.test has a password hash of no kind that authd knows" in said
+            assert "locked@example.test" not in said
+        finally:
+            users.write_text(known)
     finally:
         path.write_text(text)
 
@@ -194,6 +208,27 @@ def test_a_full_mailbox_is_refused_at_the_door(make_instance):
     wait_until(lambda: reply_to_recipient(instance, BOB).startswith("452 4.2.2"), what="452 for a full mailbox")
     assert reply_to_recipient(instance, ALICE).startswith("250")
     assert len(messages_on_disk(instance, BOB)) == 2
+
+
+@pytest.mark.parametrize("lines", [400, 2000])
+def test_a_burst_fills_a_mailbox_and_no_more(make_instance, lines):
+    """Messages that come with the request, and those that come in pieces."""
+    instance = make_instance({"queue-manager": {"retry-minimum": "10m"}}, users=(ALICE,), start=False)
+    quota = 1024 * 1024
+    instance.add_user(BOB, None, "--quota", str(quota))
+    instance.start()
+    text = compose(ALICE, BOB, body=("y" * 70 + "\n") * lines)
+    message = text.as_bytes(policy=text.policy.clone(linesep="\r\n"))
+    with smtp(instance) as client:
+        for _ in range(quota // len(message) * 3):
+            try:
+                client.sendmail("someone@example.org", [BOB], message)
+            except smtplib.SMTPRecipientsRefused as refused:
+                assert refused.recipients[BOB][0] == 452
+                break
+    wait_until(lambda: all(entry["state"] == "deferred" for entry in queue(instance)))
+    octets = sum(path.stat().st_size for path in messages_on_disk(instance, BOB))
+    assert quota - 3 * len(message) < octets <= quota
 
 
 # Domains

@@ -118,6 +118,23 @@ import Glibc
         await authority.stop()
     }
 
+    /// What an alias led to is known as such to whoever delivers it, also after a restart. Only our own daemons say so.
+    @Test func expandedRecipientsStayExpanded() async throws {
+        let queue = try TestQueue()
+        try await queue.start()
+        let expanded = [Frame.Field("expanded", "yes"), .init("protocol", "ESMTP")]
+        #expect(try await queue.submit(to: ["<bob@example.test>"], fields: expanded).replyKind == .ok)
+        await queue.stop()
+        let local = try await queue.deliverer()
+        try await queue.start { $0.trusted = [] }
+        let first = try await local.next()
+        #expect(first.frame["expanded"] == "yes")
+        first.answer(.ok, "2.0.0")
+        #expect(try await queue.submit(to: ["<bob@example.test>"], fields: expanded).replyKind == .ok)
+        #expect(try await local.next().frame["expanded"] == nil)
+        await queue.stop()
+    }
+
     /// authd that went away has said enough for now.
     @Test func theFormerListStaysWhileAuthdIsAway() async throws {
         let queue = try TestQueue()

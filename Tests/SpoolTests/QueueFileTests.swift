@@ -22,6 +22,7 @@ import Testing
         envelope.user = "alice@example.test"
         envelope.uid = 1000
         envelope.origin = "key"
+        envelope.isExpanded = true
         return envelope
     }
 

@@ -18,6 +18,7 @@ import Testing
         envelope.protocolName = "ESMTPSA"
         envelope.user = "alice@example.test"
         envelope.origin = "key"
+        envelope.isExpanded = true
         #expect(try SubmissionEnvelope(envelope.frame) == envelope)
         #expect(envelope.frame.verb == "SUBMIT")
         #expect(envelope.recipients[1].address.domain == "example.test")

@@ -78,8 +78,10 @@ extension Queue {
     }
 
     private func decide(_ message: QueuedMessage, _ envelope: MessageEnvelope) {
-        var jobs: [DeliveryJob] = []
-        for job in message.jobs {
+        // A change may have worked out anew where it goes.
+        guard message.jobs.contains(where: { $0.destination == LocalDomains.unknown }) else { return }
+        var jobs = message.jobs.filter { $0.destination != LocalDomains.unknown }
+        for job in message.jobs where job.destination == LocalDomains.unknown {
             schedule.withdraw(job, at: clock.now())
             var open: [String: DeliveryJob] = [:]
             for recipient in job.recipients {
