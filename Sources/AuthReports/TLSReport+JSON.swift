@@ -62,18 +62,39 @@ extension TLSReport {
         // JSON is UTF-8 (RFC 8259 §8.1) without NULs: what looks like UTF-16 would be read as that, and pass the limits by.
         guard !document.contains(0) else { throw .json(.malformed) }
         guard Self.isWithinLimits(document) else { throw .json(.tooLarge) }
-        // Octets that aren't UTF-8 become U+FFFD; a byte order mark is none of the document (RFC 8259 §8.1).
-        let text = String(
-            decoding: document.starts(with: [0xEF, 0xBB, 0xBF]) ? document[3...] : document[...],
-            as: UTF8.self
-        )
+        // A byte order mark is none of the document (RFC 8259 §8.1).
+        let start = document.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
         do {
-            self = try JSONDecoder().decode(TLSReport.self, from: Data(text.utf8))
+            self = try JSONDecoder().decode(
+                TLSReport.self,
+                from: Data(Charset.guess(Self.mended(document[start...])))
+            )
         } catch DecodingError.dataCorrupted {
             throw .json(.malformed)
         } catch {
             throw .notAReport
         }
+    }
+
+    /// Without control characters in strings, which JSON doesn't allow and strangers' words have.
+    private static func mended(_ document: ArraySlice<UInt8>) -> [UInt8] {
+        var octets = Array(document)
+        var isString = false
+        var isEscaped = false
+        for index in octets.indices {
+            let octet = octets[index]
+            if isString, octet < 0x20 {
+                octets[index] = ASCII.isWhitespace(octet) ? ASCII.space : UInt8(ascii: "?")
+                isEscaped = false
+            } else if isEscaped {
+                isEscaped = false
+            } else if octet == ASCII.quote {
+                isString.toggle()
+            } else {
+                isEscaped = isString && octet == ASCII.backslash
+            }
+        }
+        return octets
     }
 
     /// Looks at brackets and commas outside of strings, before anything is made of the document.

@@ -97,13 +97,39 @@ final class XMLReader {
     }
 
     /// In UTF-8. Some documents begin with an empty line, which XML doesn't allow before its declaration, or carry control
-    /// characters that a stranger wrote.
+    /// characters that a stranger wrote, or `&` without more, as in `A & B`.
     private static func mended(_ document: [UInt8]) -> [UInt8] {
         var octets = Array(utf8(document).drop(while: ASCII.isWhitespace))
         for index in octets.indices where octets[index] < 0x20 && !ASCII.isWhitespace(octets[index]) {
             octets[index] = UInt8(ascii: "?")
         }
-        return octets
+        return withReferences(octets)
+    }
+
+    /// With `&amp;` for each `&` that begins no reference (XML 1.0, §4.1), unless some text is marked as none of markup.
+    private static func withReferences(_ octets: [UInt8]) -> [UInt8] {
+        let ampersand = UInt8(ascii: "&")
+        var wrong: [Int] = []
+        var position = 0
+        while let index = octets[position...].firstIndex(of: ampersand) {
+            position = index + 1
+            if !beginsReference(octets[position...]) { wrong.append(index) }
+        }
+        guard !wrong.isEmpty, octets.firstRange(of: Array("<![CDATA[".utf8)) == nil else { return octets }
+        var result: [UInt8] = []
+        result.reserveCapacity(octets.count + 4 * wrong.count)
+        var start = 0
+        for index in wrong {
+            result += octets[start...index]
+            result += Array("amp;".utf8)
+            start = index + 1
+        }
+        return result + octets[start...]
+    }
+
+    private static func beginsReference(_ text: ArraySlice<UInt8>) -> Bool {
+        let name = text.prefix(32).prefix { ASCII.isLetter($0) || ASCII.isDigit($0) || $0 == UInt8(ascii: "#") }
+        return !name.isEmpty && text[name.endIndex...].first == UInt8(ascii: ";")
     }
 
     private static func of(_ pointer: UnsafeMutableRawPointer?) -> XMLReader? {

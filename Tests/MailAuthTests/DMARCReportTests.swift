@@ -116,6 +116,23 @@ import Testing
         #expect(try DMARCAggregateReport(reading: wide).metadata.organization == "aäb")
     }
 
+    /// `&` without more.
+    @Test(
+        arguments: [
+            ("A & B", "A & B"), ("A&B;", "A&B;"), ("&", "&"), ("A &amp; B &#38; &#x26; & &;", "A & B & & & &;"),
+            ("A &lt;& B", "A <& B"), ("<![CDATA[A & B &amp;]]>", "A & B &amp;"),
+        ]
+    )
+    func ampersands(name: String, meaning: String) throws {
+        let document =
+            "<feedback><report_metadata><org_name>\(name)</org_name></report_metadata><policy_published/></feedback>"
+        guard meaning != "A&B;" else {
+            #expect(throws: DMARCReportError.xml(.unsupported)) { try DMARCAggregateReport(reading: octets(document)) }
+            return
+        }
+        #expect(try DMARCAggregateReport(reading: octets(document)).metadata.organization == meaning)
+    }
+
     /// Sets of several octets a character are read too, those that aren't known guessed.
     @Test(
         arguments: [

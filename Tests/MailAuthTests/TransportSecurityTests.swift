@@ -167,6 +167,20 @@ import Testing
         #expect(report.policies.map(\.failedSessions) == [7])
     }
 
+    /// Words of strangers with control characters, and in Latin-1.
+    @Test(
+        arguments: [
+            (Array("a\u{1}\n\tb \\\"\u{2}".utf8), "a?  b \"?"), ([0x47, 0x72, 0xFC, 0xDF, 0x65], "Grüße"),
+            (Array("Grüße\\\\".utf8), "Grüße\\"),
+        ] as [([UInt8], String)]
+    )
+    func wordsAsTheyCome(name: [UInt8], meaning: String) throws {
+        let document =
+            octets("{\n\t\"organization-name\":\"") + name + octets("\",\r\n\"report-id\":\"7\",\"policies\":[]}")
+        let report = try TLSReport(reading: document)
+        #expect(report.organization == meaning && report.reportID == "7")
+    }
+
     @Test(arguments: [
         "", "{", "{}x", "{\"a\":01}", "{\"a\":+1}", "{\"a\":1.}", "{\"a\":.5}", "{\"a\":1e}", "{\"a\" 1}", "{a:1}",
         "[1,]", "{\"a\":1,}",
