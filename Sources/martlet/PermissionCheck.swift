@@ -45,7 +45,7 @@ struct PermissionCheck {
     func findings(mending: Bool = false) -> [Finding] {
         var findings = missingUsers() + sharedUsers()
         let faults =
-            rules.compactMap { fault($0, mending) } + rules.compactMap { treeFault($0, mending) }
+            rules.flatMap { faults($0, mending) } + rules.compactMap { treeFault($0, mending) }
             + readableKeys(mending)
         findings += faults
         if faults.isEmpty { findings.append(.fine("permissions", "owners and modes are as they should be")) }
@@ -82,35 +82,35 @@ struct PermissionCheck {
         return findings
     }
 
-    private func fault(_ rule: Rule, _ mending: Bool) -> Finding? {
+    private func faults(_ rule: Rule, _ mending: Bool) -> [Finding] {
         var status = stat()
         guard stat(rule.path, &status) == 0 else {
             let reason = String(cString: strerror(errno))
-            return .wrong(
-                rule.path,
-                reason,
-                mend: rule.isDirectory ? "mkdir -p \(rule.path)" : "make the file; see docs/operations.md"
-            )
+            let mend = rule.isDirectory ? "mkdir -p \(rule.path)" : "make the file; see docs/operations.md"
+            return [.wrong(rule.path, reason, mend: mend)]
         }
-        let mode = status.st_mode & 0o7777
-        if mode & rule.forbidden != 0 {
-            let wanted = String(mode & ~rule.forbidden, radix: 8)
-            if mending, chmod(rule.path, mode & ~rule.forbidden) == 0 {
-                return .mended(rule.path, "mode \(String(mode, radix: 8)) is \(wanted) now")
-            }
-            return .wrong(
-                rule.path,
-                "mode \(String(mode, radix: 8)) lets others in",
-                mend: "chmod \(wanted) \(rule.path)"
-            )
+        return [modeFault(rule, status.st_mode & 0o7777, mending), ownerFault(rule, status, mending)].compactMap { $0 }
+    }
+
+    private func modeFault(_ rule: Rule, _ mode: mode_t, _ mending: Bool) -> Finding? {
+        guard mode & rule.forbidden != 0 else { return nil }
+        let wanted = String(mode & ~rule.forbidden, radix: 8)
+        if mending, chmod(rule.path, mode & ~rule.forbidden) == 0 {
+            return .mended(rule.path, "mode \(String(mode, radix: 8)) is \(wanted) now")
         }
+        return .wrong(
+            rule.path,
+            "mode \(String(mode, radix: 8)) lets others in",
+            mend: "chmod \(wanted) \(rule.path)"
+        )
+    }
+
+    private func ownerFault(_ rule: Rule, _ status: stat, _ mending: Bool) -> Finding? {
         // Without root everything belongs to the caller.
         guard getuid() == 0 else { return nil }
         let name = rule.owner.map { configuration.systemUsers[$0] } ?? "root"
         guard let uid = getpwnam(name)?.pointee.pw_uid, uid != status.st_uid else { return nil }
-        if mending, chown(rule.path, uid, status.st_gid) == 0 {
-            return .mended(rule.path, "belongs to \(name) now")
-        }
+        if mending, chown(rule.path, uid, status.st_gid) == 0 { return .mended(rule.path, "belongs to \(name) now") }
         return .wrong(rule.path, "belongs to uid \(status.st_uid), not to \(name)", mend: "chown \(name) \(rule.path)")
     }
 

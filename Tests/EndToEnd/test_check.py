@@ -115,14 +115,14 @@ BREAKAGES = {
     "dns of root": (lambda i: replaced(i.directory / "dns", user="root"), "not to mlt-dns"),
     "certificate missing": (lambda i: replaced(i.certificate), "No such file or directory"),
     "certificate empty": (lambda i: replaced(i.certificate, ""), "nothing in PEM format"),
-    "key missing": (lambda i: replaced(i.certificate.with_name("key.pem")), "No such file or directory"),
-    "key for everybody": (lambda i: replaced(i.certificate.with_name("key.pem"), mode=0o644), "lets others in"),
+    "key missing": (lambda i: replaced(i.certificate.with_name("private-key.pem")), "No such file or directory"),
+    "key for everybody": (lambda i: replaced(i.certificate.with_name("private-key.pem"), mode=0o644), "lets others in"),
     "key of another certificate": (
-        lambda i: replaced(i.certificate.with_name("key.pem"), another_key()),
+        lambda i: replaced(i.certificate.with_name("private-key.pem"), another_key()),
         "does not belong to the certificate",
     ),
     "another key for everybody": (
-        lambda i: added(i.directory / "dns/keys/example.key", another_key()),
+        lambda i: added(i.directory / "dns/keys/example.key", another_key().decode()),
         "private key that everybody may read",
     ),
     "everybody may relay": (
