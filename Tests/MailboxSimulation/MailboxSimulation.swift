@@ -293,8 +293,12 @@ package final class MailboxSimulation: @unchecked Sendable {
         if locked.contains(path) {
             if (try? disk.remove(lockFile, in: nil)) != nil { locked.remove(path) }
         } else if let file = try? disk.open(lockFile, in: nil, [.writing, .creating, .exclusive], mode: 0o600) {
-            try? disk.write(ByteBuffer(string: Self.otherProgram), to: file)
-            disk.close(file)
+            defer { disk.close(file) }
+            // Without content its age alone counts.
+            guard (try? disk.write(ByteBuffer(string: Self.otherProgram), to: file)) != nil else {
+                try? disk.remove(lockFile, in: nil)
+                return
+            }
             locked.insert(path)
         }
     }

@@ -1,5 +1,7 @@
 import Files
 import NIOConcurrencyHelpers
+import NIOCore
+import SimulatedDisk
 import Testing
 
 @testable import Mailbox
@@ -265,6 +267,27 @@ import Glibc
         now.withLockedValue { $0 += 60 }
         lock.refresh()
         #expect(try directory.status("alice.lock").modified == 1_800_000_060)
+    }
+
+    /// Another program has made the mbox and its directory, and has synced its message but not their names.
+    @Test(arguments: 0..<20 as Range<UInt64>) func directoriesThatOthersMadeAreSynced(_ seed: UInt64) throws {
+        let disk = SimulatedFileSystem(seed: seed)
+        try disk.makeDirectory("mail", in: nil, mode: 0o700)
+        let root = try disk.open(".", in: nil, [.reading, .directory], mode: 0)
+        try disk.syncAll(of: root)
+        try disk.makeDirectory("mail/boxes", in: nil, mode: 0o700)
+        let file = try disk.open("mail/boxes/erin", in: nil, [.writing, .creating], mode: 0o600)
+        try disk.write(ByteBuffer(string: Self.other), to: file)
+        try disk.sync(file)
+        let mailDisk = MailboxDisk(disk, process: 1, microseconds: { 1_800_000_000_000_000 }, uptime: { 0 })
+        let deliverer = MailDeliverer(try MailDirectory("mail", on: mailDisk))
+        for key in ["k1", "k2"] {
+            let delivery = try test.delivery("a\r\n", to: test.location("boxes/erin", .mbox), key: key)
+            #expect(deliverer.deliver([delivery])[0].error == nil)
+        }
+        disk.powerCut()
+        let text = String(buffer: try disk.contents(of: "mail/boxes/erin", in: nil, maximum: 10_000))
+        #expect(text.hasPrefix(Self.other) && text.components(ofKey: "k1") == 1 && text.components(ofKey: "k2") == 1)
     }
 
     @Test func uidsOutliveExpunge() throws {

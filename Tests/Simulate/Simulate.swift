@@ -7,7 +7,7 @@ import Glibc
 #endif
 
 /// simulate [CUTS] [--seed N] [--only spool|queue|mailbox]: cuts the power of simulated spools, of queues that work on them
-/// (docs/queue.md) and of mailboxes that are delivered to (docs/delivery.md), a third of the time each. With a seed, of that
+/// (docs/queue.md) and of mailboxes that are delivered to and used (docs/delivery.md), a third of the time each. With a seed, of that
 /// one alone.
 @main struct Simulate {
     /// A disk lives so often; then there is a new one.
