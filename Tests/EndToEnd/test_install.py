@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import system_resolver
+from instance import PROGRAMS
 from layout import COMMANDS, DAEMONS, DIRECTORIES, REPOSITORY, SERVICE_NAMES
 
 
@@ -33,6 +34,34 @@ def test_programs(installed):
     done = subprocess.run([installed / "usr/bin/martlet", "version"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout
     assert set(COMMANDS) == {"martlet", "sendmail"}
+
+
+def test_programs_are_stripped_and_their_symbols_kept(installed):
+    for path in ("libexec/martlet/smtpd", "bin/martlet", "sbin/sendmail"):
+        program, symbols = installed / "usr" / path, installed / "usr/lib/debug" / f"{path}.debug"
+        built = PROGRAMS / program.name
+        assert program.stat().st_size < 0.6 * built.stat().st_size
+        sections = subprocess.run(["readelf", "-SW", program], capture_output=True, text=True, check=True).stdout
+        assert ".gnu_debuglink" in sections and ".symtab" not in sections
+        names = subprocess.run(["nm", symbols], capture_output=True, text=True, check=True).stdout
+        assert "main" in names
+
+
+def test_root_and_postmaster_reach_somebody(tmp_path):
+    names = ("--hostname", "mail.example.test", "--domain", "example.test")
+    done = install("--prefix", tmp_path / "usr", "--instance", tmp_path / "one", *names)
+    assert done.returncode == 0, done.stderr
+    assert "postmaster@example.test:!" in (tmp_path / "one/etc/users").read_text().splitlines()
+    assert "root: postmaster" in (tmp_path / "one/etc/aliases").read_text().splitlines()
+    options = (*names, "--postmaster", "alice@example.com")
+    assert install("--prefix", tmp_path / "usr", "--instance", tmp_path / "two", *options).returncode == 0
+    assert (tmp_path / "two/etc/users").read_text() == ""
+    assert "postmaster: alice@example.com" in (tmp_path / "two/etc/aliases").read_text().splitlines()
+    # What is there stays.
+    assert install("--prefix", tmp_path / "usr", "--instance", tmp_path / "two", *names).returncode == 0
+    assert "alice@example.com" in (tmp_path / "two/etc/aliases").read_text()
+    for bad in ("alice", "alice@", 'a"b@example.com', "a b@example.com"):
+        assert install("--prefix", tmp_path / "usr", "--instance", tmp_path / "three", "--postmaster", bad).returncode == 2
 
 
 @pytest.mark.root

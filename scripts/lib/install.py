@@ -5,7 +5,9 @@ import pwd
 import re
 import shutil
 import socket
+import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -79,6 +81,17 @@ class Installation:
         fresh.chmod(mode)
         fresh.rename(target)
 
+    def put_program(self, source: Path, target: Path) -> None:
+        """Installs a program without its symbols, which take half of it; debuggers find them below lib/debug."""
+        symbols = self.prefix / "lib" / "debug" / target.relative_to(self.prefix).with_name(target.name + ".debug")
+        with tempfile.TemporaryDirectory() as directory:
+            apart = Path(directory) / symbols.name
+            stripped = Path(directory) / target.name
+            subprocess.run(["objcopy", "--only-keep-debug", source, apart], check=True)
+            subprocess.run(["objcopy", "--strip-all", f"--add-gnu-debuglink={apart}", source, stripped], check=True)
+            self.put(apart, symbols, 0o644)
+            self.put(stripped, target, 0o755)
+
     def link(self, target: str, path: Path) -> None:
         path = self.staged(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,9 +100,9 @@ class Installation:
 
     def install_programs(self) -> None:
         for name in layout.DAEMONS:
-            self.put(PROGRAMS / name, self.programs / name, 0o755)
-        self.put(PROGRAMS / "martlet", self.prefix / "bin" / "martlet", 0o755)
-        self.put(PROGRAMS / "sendmail", self.prefix / "sbin" / "sendmail", 0o755)
+            self.put_program(PROGRAMS / name, self.programs / name)
+        self.put_program(PROGRAMS / "martlet", self.prefix / "bin" / "martlet")
+        self.put_program(PROGRAMS / "sendmail", self.prefix / "sbin" / "sendmail")
         self.link("../sbin/sendmail", self.prefix / "bin" / "mailq")
         for page in sorted((layout.REPOSITORY / "docs").glob("*.md")):
             self.put(page, self.documents / page.name, 0o644)
