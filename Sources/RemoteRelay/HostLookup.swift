@@ -85,34 +85,40 @@ final class HostLookup: Sendable {
         if resolution.responseCode == .nameError {
             throw .permanent(.noSuchDomain, "the domain \(destination) does not exist")
         }
+        // In our own zones loopback addresses are the administrator's word; from others they are a trap.
+        let isOurWord = resolution.isFromOurZone
         let exchanges = resolution.answers.compactMap { $0.type == .mx ? MailExchange($0) : nil }
-        guard !exchanges.isEmpty else { return try await implicitExchange(domain) }
+        guard !exchanges.isEmpty else { return try await implicitExchange(domain, isOurWord: isOurWord) }
         var generator = SystemRandomNumberGenerator()
         switch MailExchangeList.order(exchanges, isOurs: isOurs, using: &generator) {
         case .null: throw .permanent(.noMailDomain, "the domain \(destination) takes no mail (null MX)")
         case .loop: throw Self.loop(destination)
-        case .hosts(let hosts): return try await addresses(of: hosts, destination)
+        case .hosts(let hosts): return try await addresses(of: hosts, destination, isOurWord: isOurWord)
         }
     }
 
     /// No MX record: the domain itself is the host (RFC 5321 §5.1).
-    private func implicitExchange(_ domain: DomainName) async throws(Failure) -> [Target] {
+    private func implicitExchange(_ domain: DomainName, isOurWord: Bool) async throws(Failure) -> [Target] {
         let found = try await addresses(of: domain, port: settings.port)
         guard !found.isEmpty else {
             throw .permanent(.noMailDomain, "the domain \(domain) has neither MX nor address records")
         }
-        guard let elsewhere = elsewhere(found) else { throw Self.loop(Self.text(domain)) }
+        guard let elsewhere = elsewhere(found, isOurWord) else { throw Self.loop(Self.text(domain)) }
         return elsewhere
     }
 
-    private func addresses(of hosts: [DomainName], _ destination: String) async throws(Failure) -> [Target] {
+    private func addresses(
+        of hosts: [DomainName],
+        _ destination: String,
+        isOurWord: Bool
+    ) async throws(Failure) -> [Target] {
         var targets: [Target] = []
         var failure: Failure?
         for host in hosts where targets.count < Self.maximumTargets {
             do throws(Failure) {
                 let all = try await addresses(of: host, port: settings.port)
                 // This host and those behind it lead back to us.
-                guard let found = elsewhere(all) else {
+                guard let found = elsewhere(all, isOurWord) else {
                     // A better host whose address is not known now is no reason to send the mail back.
                     guard !targets.isEmpty || failure != nil else { throw Self.loop(destination) }
                     break
@@ -200,8 +206,9 @@ final class HostLookup: Sendable {
     }
 
     /// A host's addresses that may be tried; nil where it is this machine.
-    private func elsewhere(_ found: [Target]) -> [Target]? {
+    private func elsewhere(_ found: [Target], _ isOurWord: Bool) -> [Target]? {
         if found.contains(where: { settings.isOwn($0.address) }) { return nil }
+        if isOurWord { return found }
         let rest = found.filter { !leadsBack($0.address) }
         return rest.isEmpty && !found.isEmpty ? nil : rest
     }

@@ -8,11 +8,19 @@ package struct Resolution: Sendable {
     package let answers: [ResourceRecord]
     /// AD: resolverd validated the answer (RFC 4035 §3.2.3).
     package let isAuthentic: Bool
+    /// AA: it's from a zone that resolverd serves itself (RFC 1035 §4.1.1).
+    package let isFromOurZone: Bool
 
-    package init(responseCode: ResponseCode, answers: [ResourceRecord], isAuthentic: Bool = false) {
+    package init(
+        responseCode: ResponseCode,
+        answers: [ResourceRecord],
+        isAuthentic: Bool = false,
+        isFromOurZone: Bool = false
+    ) {
         self.responseCode = responseCode
         self.answers = answers
         self.isAuthentic = isAuthentic
+        self.isFromOurZone = isFromOurZone
     }
 }
 
@@ -114,7 +122,8 @@ package final class StubResolver: @unchecked Sendable {
                 Resolution(
                     responseCode: message.responseCode,
                     answers: message.answers,
-                    isAuthentic: message.flags.isAuthenticData
+                    isAuthentic: message.flags.isAuthenticData,
+                    isFromOurZone: message.flags.isAuthoritative
                 )
             )
         )

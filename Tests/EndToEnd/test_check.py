@@ -11,6 +11,8 @@ import configuration
 import layout
 import pytest
 from conftest import ALICE
+from mail import queue, wait_for_log, wait_until
+from test_commands import sendmail
 
 pytestmark = pytest.mark.root
 
@@ -244,3 +246,18 @@ def test_mend_sets_owners_all_the_way_down(instance):
     assert victim.stat().st_uid == 0
     (instance.directory / "spool/hold/link").unlink()
     victim.unlink()
+
+
+def test_queue_that_belongs_to_root_is_told_and_lists_its_mail(make_instance):
+    """Mail is accepted, for the journal has it; that its file can't be made is in the log and in check, and it's listed."""
+    instance = make_instance()
+    for path in (instance.directory / "spool/queue", *(instance.directory / "spool/queue").iterdir()):
+        os.chown(path, 0, 0)
+    instance.supervisor.down("remote-relay")
+    assert sendmail(instance, "-f", ALICE, "someone@example.net", input="Subject: x\n\nx\n").returncode == 0
+    (entry,) = queue(instance)
+    wait_for_log(instance, "queue-manager", f"{entry['id']} cannot be filed now")
+    assert [fault for fault in wrong(instance) if fault["subject"].startswith("spool/queue")]
+    code, found = findings(instance, "--mend")
+    assert any(finding["grade"] == "mended" and finding["subject"] == "spool" for finding in found), found
+    wait_until(lambda: list((instance.directory / "spool/queue").rglob(entry["id"])), what="the queue file")

@@ -109,7 +109,8 @@ func testSettings(
         _ zone: [String: [String]],
         codes: [String: ResponseCode] = [:],
         routes: String = "",
-        settings: RelaySettings? = nil
+        settings: RelaySettings? = nil,
+        isFromOurZone: Bool = false
     ) async throws -> Result<[Target], HostLookup.Failure> {
         let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
         let lookup = HostLookup(settings: try settings ?? testSettings(routes: routes), logger: logger) {
@@ -121,7 +122,7 @@ func testSettings(
                 guard let record = Self.record(name, type, text) else { throw .malformed }
                 answers.append(record)
             }
-            return Resolution(responseCode: .noError, answers: answers)
+            return Resolution(responseCode: .noError, answers: answers, isFromOurZone: isFromOurZone)
         }
         return await lookup.targets(of: destination)
     }
@@ -232,6 +233,19 @@ func testSettings(
             "good.net. A": ["192.0.2.9"], "worse.net. A": ["192.0.2.10"],
         ]
         #expect(try await addresses(lookUp("a.net", zone)) == ["good.net 192.0.2.9 25"])
+    }
+
+    /// What the administrator has put into a zone of ours is meant.
+    @Test func ourOwnZonesMayLeadToThisMachine() async throws {
+        let zone = ["a.net. MX": ["10 mx.a.net."], "mx.a.net. A": ["127.0.0.9"]]
+        #expect(try await addresses(lookUp("a.net", zone, isFromOurZone: true)) == ["mx.a.net 127.0.0.9 25"])
+        #expect(
+            try await addresses(lookUp("a.net", ["a.net. A": ["127.0.0.9"]], isFromOurZone: true)) == [
+                "a.net 127.0.0.9 25"
+            ]
+        )
+        let own = ["a.net. MX": ["10 mx.a.net."], "mx.a.net. A": ["192.0.2.1"]]
+        #expect(try await status(lookUp("a.net", own, isFromOurZone: true)) == "5.4.6")
     }
 
     @Test func mappedAddressesAreIPv4() async throws {
