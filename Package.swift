@@ -166,7 +166,10 @@ let package = Package(
             "QueueManager",
             daemonBase + ["Accounts", "Deliverer", "Files", "Spool", "Submission", "SMTP", "MIME", collections]
         ),
-        library("RemoteRelay", daemonBase + ["SMTP", "SASL", "Deliverer", "Resolution", "DNS", "TLS", collections]),
+        library(
+            "RemoteRelay",
+            daemonBase + ["SMTP", "MIME", "SASL", "Deliverer", "Resolution", "DNS", "TLS", collections]
+        ),
         library("LocalDelivery", daemonBase + ["Mailbox", "SMTP", "MIME", "Accounts", "Deliverer", "Submission"]),
         library("Authority", daemonBase + ["SMTP", "CPasswordHash"]),
         library("POP3Server", daemonBase + ["POP3", "SASL", "Mailbox", "Accounts", "Front", "MailboxProcess"]),
@@ -274,7 +277,7 @@ let package = Package(
             "QueueManager",
             daemonBase + ["Deliverer", "Files", "QueueSimulation", "Spool", "SpoolSimulation", "SMTP", "MIME"]
         ),
-        tests("RemoteRelay", daemonBase + ["Deliverer", "SMTP", "DNS", "TLS", "Resolution"]),
+        tests("RemoteRelay", daemonBase + ["Deliverer", "MIME", "SMTP", "DNS", "TLS", "Resolution"]),
         tests("LocalDelivery", daemonBase + ["Accounts", "Deliverer", "Mailbox", "SMTP", "Submission"]),
         tests("Authority", daemonBase + ["Accounts", "SMTP", nioEmbedded]),
         tests("POP3Server", daemonBase + ["Accounts", "Front", "MailboxProcess", "POP3", "Mailbox", "TLS"]),

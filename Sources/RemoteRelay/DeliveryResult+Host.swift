@@ -36,6 +36,7 @@ extension DeliveryResult {
         // One host's refusal of the session is not the destination's: others may accept, or this one later.
         case .refused(let reply): self = DeliveryResult(reply, from: remote, after: "the session").delayed()
         case .unreadable(let reason): self.init(.delayed, .systemTrouble, reason)
+        case .longLine: self.init(.delayed, .systemTrouble, "the message has a line that is too long")
         case .interrupted: self.init(.delayed, .notAccepting, "interrupted")
         }
     }

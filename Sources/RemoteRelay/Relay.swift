@@ -1,6 +1,7 @@
 import CoreMetrics
 import Daemon
 import Deliverer
+import Logging
 import NIOCore
 import Network
 import SMTP
@@ -16,14 +17,16 @@ final class Relay: @unchecked Sendable {
     private var unreachable: UnreachableHosts
     private let tls: TLSContext?
     private let loop: any EventLoop
+    private let logger: Logger
     private let connections = Counter(label: "connections")
     private let reused = Counter(label: "connections-reused")
 
-    init(settings: RelaySettings, lookup: HostLookup, tls: TLSContext?, loop: any EventLoop) {
+    init(settings: RelaySettings, lookup: HostLookup, tls: TLSContext?, loop: any EventLoop, logger: Logger) {
         self.settings = settings
         self.lookup = lookup
         self.tls = settings.tls == .off ? nil : tls
         self.loop = loop
+        self.logger = logger
         idle = IdleConnections(time: settings.reuseTime, on: loop)
         turns = HostTurns(limit: settings.hostConcurrency, on: loop)
         unreachable = UnreachableHosts()
@@ -44,6 +47,7 @@ final class Relay: @unchecked Sendable {
     /// Tries the targets in the order given.
     func deliver(_ job: DeliveryJob, to targets: [Target]) async {
         loop.assertInEventLoop()
+        let message = OutgoingMessage(job, hostname: settings.hostname, logger: logger)
         var last = DeliveryResult.unreachable(.noAnswer, "there is no host to try")
         var scope = DeliveryResult.Scope.destination
         for target in targets where !job.open.isEmpty {
@@ -54,7 +58,7 @@ final class Relay: @unchecked Sendable {
             defer { turns.leave(target.address) }
             if job.isAbandoned { return }
             do throws(Fault) {
-                try await attempt(job, target)
+                try await attempt(job, message, target)
             } catch {
                 if case .interrupted = error.failure { return }
                 if error.wasReached { scope = .recipient }
@@ -72,13 +76,23 @@ final class Relay: @unchecked Sendable {
         let wasReached: Bool
     }
 
+    /// Tries one host; once more where the message turned out to need other lines.
+    private func attempt(_ job: DeliveryJob, _ message: OutgoingMessage, _ target: Target) async throws(Fault) {
+        do throws(Fault) {
+            try await attemptOnce(job, message, target)
+        } catch {
+            guard case .longLine = error.failure else { throw error }
+            try await attemptOnce(job, message, target)
+        }
+    }
+
     /// Tries one host. An idle session may have ended unnoticed: then the same host is tried again on a new one.
-    private func attempt(_ job: DeliveryJob, _ target: Target) async throws(Fault) {
+    private func attemptOnce(_ job: DeliveryJob, _ message: OutgoingMessage, _ target: Target) async throws(Fault) {
         let places = job.open
         while let client = idle.acquire(target.address) {
             reused.increment()
             do throws(SMTPClient.Failure) {
-                return try await transaction(client, job, places)
+                return try await transaction(client, job, message, places)
             } catch {
                 guard job.open == places, error.newSessionMayHelp else { throw Fault(failure: error, wasReached: true) }
             }
@@ -91,7 +105,7 @@ final class Relay: @unchecked Sendable {
             throw Fault(failure: error, wasReached: true)
         }
         do throws(SMTPClient.Failure) {
-            try await transaction(client, job, places)
+            try await transaction(client, job, message, places)
         } catch {
             throw Fault(failure: error, wasReached: true)
         }
@@ -100,10 +114,11 @@ final class Relay: @unchecked Sendable {
     private func transaction(
         _ client: SMTPClient,
         _ job: DeliveryJob,
+        _ message: OutgoingMessage,
         _ places: [Int]
     ) async throws(SMTPClient.Failure) {
         do throws(SMTPClient.Failure) {
-            try await Transaction(client: client, job: job, settings: settings).run(for: places)
+            try await Transaction(client: client, job: job, message: message, settings: settings).run(for: places)
         } catch {
             // Never end a message that is not whole.
             client.connection.abort()

@@ -38,7 +38,7 @@ package struct RelayProgram: DaemonProgram {
         let lookup = HostLookup(settings: settings, logger: context.logger) {
             (name, type) async throws(ResolutionError) in try await resolver.query(name, type)
         }
-        let relay = Relay(settings: settings, lookup: lookup, tls: prepared.tls, loop: loop)
+        let relay = Relay(settings: settings, lookup: lookup, tls: prepared.tls, loop: loop, logger: context.logger)
         let server = DeliveryServer(
             group: loop,
             allowed: prepared.allowed,

@@ -39,6 +39,8 @@ final class SMTPClient {
         case notEncrypted
         /// The message can't be read from queue-manager: no other host helps.
         case unreadable(String)
+        /// The message has a line that is too long, and was broken off: it goes again in other lines.
+        case longLine
         /// Nobody waits for the result any more, and nothing more should be sent.
         case interrupted
 
@@ -46,7 +48,7 @@ final class SMTPClient {
         var newSessionMayHelp: Bool {
             switch self {
             case .connection, .refused: return true
-            case .tls, .notEncrypted, .unreadable, .interrupted: return false
+            case .tls, .notEncrypted, .unreadable, .longLine, .interrupted: return false
             }
         }
 
@@ -54,7 +56,7 @@ final class SMTPClient {
         var otherHostMayHelp: Bool {
             switch self {
             case .connection, .tls, .refused, .notEncrypted: return true
-            case .unreadable, .interrupted: return false
+            case .unreadable, .longLine, .interrupted: return false
             }
         }
     }

@@ -8,6 +8,7 @@ import SMTP
 struct Transaction {
     let client: SMTPClient
     let job: DeliveryJob
+    let message: OutgoingMessage
     let settings: RelaySettings
 
     /// The most that a transaction may take, however slowly the host talks.
@@ -25,6 +26,10 @@ struct Transaction {
     func run(for places: [Int]) async throws(SMTPClient.Failure) {
         client.connection.deadline = .now() + Self.maximumTime
         if let refusal = refusalByExtensions() {
+            report(refusal, places)
+            return
+        }
+        if let refusal = try await prepare() {
             report(refusal, places)
             return
         }
@@ -122,29 +127,46 @@ struct Transaction {
 
     /// Sends the message but for its last octets, which go with the dot.
     private func send() async throws(SMTPClient.Failure) {
-        let reader = job.message.reader()
+        var pieces = message.pieces()
         var encoder = DataEncoder()
         var unsent = 0
-        while var piece = try await next(reader) {
+        while var piece = try await next(&pieces) {
             if unsent >= Self.flushThreshold {
                 try await client.flush()
                 unsent = 0
             }
             unsent += piece.readableBytes
             client.connection.write(with: { encoder.encode(&piece, into: &$0) })
+            guard encoder.longestLine <= DataEncoder.lineLimit else { throw tooLong() }
         }
         client.connection.write(with: { encoder.finish(into: &$0) })
         client.messageEnds()
     }
 
-    private func next(_ reader: Deliverer.MessageReader) async throws(SMTPClient.Failure) -> ByteBuffer? {
+    /// A line is too long: nothing ends this message, and the session is of no use any more.
+    private func tooLong() -> SMTPClient.Failure {
+        guard message.isRewritten else {
+            message.noteLongLine()
+            return .longLine
+        }
+        let refusal = message.refuseForGood()
+        job.report(refusal)
+        return .unreadable(refusal.text)
+    }
+
+    private func next(_ pieces: inout OutgoingMessage.Pieces) async throws(SMTPClient.Failure) -> ByteBuffer? {
         do throws(MessageSourceError) {
-            return try await reader.next()
+            return try await pieces.next()
         } catch {
-            switch error {
-            case .abandoned: throw .interrupted
-            case .refused, .timedOut, .malformed: throw .unreadable("\(error)")
-            }
+            throw SMTPClient.Failure(error)
+        }
+    }
+
+    private func prepare() async throws(SMTPClient.Failure) -> DeliveryResult? {
+        do throws(MessageSourceError) {
+            return try await message.prepare()
+        } catch {
+            throw SMTPClient.Failure(error)
         }
     }
 
@@ -171,7 +193,7 @@ struct Transaction {
 
     private var senderText: String {
         var parameters = MailParameters()
-        if client.extensions.has("SIZE") { parameters.size = job.message.totalOctets }
+        if client.extensions.has("SIZE"), !message.isRewritten { parameters.size = job.message.totalOctets }
         if client.extensions.has("8BITMIME") { parameters.body = request.sender.parameters.body }
         if client.extensions.has("DSN") {
             parameters.ret = request.sender.parameters.ret
@@ -184,6 +206,15 @@ struct Transaction {
     private func recipientText(_ recipient: EnvelopeRecipient) -> String {
         client.extensions.has("DSN")
             ? recipient.description : EnvelopeRecipient(recipient.address).description
+    }
+}
+
+extension SMTPClient.Failure {
+    fileprivate init(_ error: MessageSourceError) {
+        switch error {
+        case .abandoned: self = .interrupted
+        case .refused, .timedOut, .malformed: self = .unreadable("\(error)")
+        }
     }
 }
 

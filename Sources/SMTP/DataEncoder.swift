@@ -13,6 +13,12 @@ package struct DataEncoder: Sendable {
     }
 
     private var state = State.lineStart
+    private var currentLine = 0
+    /// The octets of the longest line so far, without its end and without a dot that was doubled (RFC 5321 §4.5.3.1.6).
+    package private(set) var longestLine = 0
+
+    /// The most octets that a line may have, without its end (RFC 5321 §4.5.3.1.6).
+    package static let lineLimit = 998
 
     /// An encoder before the first octet of a message.
     package init() {}
@@ -31,10 +37,11 @@ package struct DataEncoder: Sendable {
                 if bytes[offset] == .lineFeed {
                     output.writeInteger(0x0D0A as UInt16)
                     state = .lineStart
+                    currentLine = 0
                     offset += 1
                     continue
                 }
-                output.writeInteger(UInt8.space)
+                write(.space, into: &output)
                 state = .text
             }
             if state == .lineStart, bytes[offset] == .dot {
@@ -42,16 +49,25 @@ package struct DataEncoder: Sendable {
             }
             let end = LineEndScan.firstLineEnd(in: bytes, from: offset)
             output.writeBytes(UnsafeRawBufferPointer(rebasing: bytes[offset..<end]))
+            currentLine += end - offset
+            longestLine = max(longestLine, currentLine)
             offset = end
             state = .text
             guard offset < bytes.count else { return }
             if bytes[offset] == .carriageReturn {
                 state = .textReturn
             } else {
-                output.writeInteger(UInt8.space)
+                write(.space, into: &output)
             }
             offset += 1
         }
+    }
+
+    /// An octet in the place of a line end that is none.
+    private mutating func write(_ octet: UInt8, into output: inout ByteBuffer) {
+        output.writeInteger(octet)
+        currentLine += 1
+        longestLine = max(longestLine, currentLine)
     }
 
     /// Ends the message: completes an unfinished last line, then writes the dot on its own. The encoder is as new.
@@ -60,6 +76,6 @@ package struct DataEncoder: Sendable {
         case .lineStart: output.writeString(".\r\n")
         case .text, .textReturn: output.writeString("\r\n.\r\n")
         }
-        state = .lineStart
+        self = DataEncoder()
     }
 }

@@ -57,7 +57,7 @@ import Testing
             let lookup = HostLookup(settings: settings, logger: logger) { (_, _) async throws(ResolutionError) in
                 throw .unavailable("no DNS here")
             }
-            let relay = Relay(settings: settings, lookup: lookup, tls: tls, loop: loop)
+            let relay = Relay(settings: settings, lookup: lookup, tls: tls, loop: loop, logger: logger)
             var results: [Int: DeliveryResult] = [:]
             for _ in 0..<times {
                 results = [:]
@@ -112,6 +112,53 @@ import Testing
             // Dots are doubled on the wire (RFC 5321 §4.5.2).
             #expect(servers[0].messages == ["Subject: x\n\n..dot\n...dots\nend"])
         }
+    }
+
+    /// A line of 5,000 octets at the end: of a message in memory, and of one in pieces whose end nobody has seen before it is
+    /// sent.
+    @Test func longLinesAreNotSent() async throws {
+        let long = String(repeating: "0123456789", count: 500)
+        let lines = String(repeating: "short\r\n", count: 20_000)
+        for (text, inPieces) in [("", false), ("", true), (lines, true)] {
+            let (results, servers) = try await deliver(
+                [script(["EHLO": ["250-sink\r\n250 SIZE\r\n"]])],
+                added: "Received: here\r\n",
+                message: "Subject: x\r\n\r\n\(text)\(long)\r\n",
+                inPieces: inPieces
+            )
+            #expect(results.map(\.action) == [.relayed])
+            #expect(servers[0].messages.count == 1)
+            let sent = try #require(servers[0].messages.first)
+            #expect(sent.split(separator: "\n").allSatisfy { $0.utf8.count <= 998 })
+            #expect(
+                sent.hasPrefix(
+                    "Received: here\nSubject: x\nMIME-Version: 1.0\nContent-Transfer-Encoding: quoted-printable\n"
+                )
+            )
+            #expect(sent.replacing("=\n", with: "").hasSuffix("\(text.replacing("\r\n", with: "\n"))\(long)"))
+            // The size is told where it's known, and never a wrong one.
+            #expect(servers[0].commands.last { $0.hasPrefix("MAIL") } == "MAIL FROM:<a@example.test>")
+            #expect(servers[0].connections == (text.isEmpty ? 1 : 2))
+        }
+    }
+
+    @Test func longLinesInSignedPartsComeBack() async throws {
+        let long = String(repeating: "0123456789", count: 500)
+        let message =
+            "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n\(long)\r\n--b\r\n\r\ns\r\n--b--\r\n"
+        let (results, servers) = try await deliver([script([:])], message: message)
+        #expect(results.map(\.status.description) == ["5.6.2"])
+        #expect(results.map(\.action) == [.failed])
+        #expect(servers[0].messages.isEmpty)
+    }
+
+    /// What can't be found when the message is looked at is found when it's sent: the dot never comes.
+    @Test func linesThatNobodyFoundAreNotSent() async throws {
+        let blanks = String(repeating: " ", count: 1500)
+        let message = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\(blanks)\r\n\r\nx\r\n--b--\r\n"
+        let (results, servers) = try await deliver([script([:]), script([:])], message: message)
+        #expect(results.map(\.status.description) == ["5.6.2"])
+        #expect(servers.allSatisfy { $0.messages.isEmpty })
     }
 
     @Test func eachRecipientHasItsOwnResult() async throws {

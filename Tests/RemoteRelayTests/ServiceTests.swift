@@ -54,7 +54,7 @@ import Glibc
         let lookup = HostLookup(settings: settings, logger: logger) { (_, _) async throws(ResolutionError) in
             throw .unavailable("no DNS here")
         }
-        let relay = Relay(settings: settings, lookup: lookup, tls: nil, loop: loop)
+        let relay = Relay(settings: settings, lookup: lookup, tls: nil, loop: loop, logger: logger)
         let server = DeliveryServer(
             group: loop,
             settings: .init(event: "relay", successCounter: "relayed"),

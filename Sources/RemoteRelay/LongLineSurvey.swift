@@ -1,0 +1,280 @@
+import MIME
+import NIOCore
+import SMTP
+
+/// What has to be changed in a message so that no line has more than 998 octets (RFC 5321 §4.5.3.1.6).
+struct LongLineSurvey {
+    /// One change.
+    struct Edit {
+        enum Change {
+            /// Other octets stand there: fields that say how a body is encoded.
+            case replace([UInt8])
+            /// A header field is folded.
+            case fold
+            /// A body is encoded as quoted-printable.
+            case encode
+            /// A body in quoted-printable gets shorter lines.
+            case encodeAgain
+            /// A body in base64 gets lines of 76 characters.
+            case rewrap
+            /// Lines get line ends with a space behind them, where nothing says what they mean.
+            case breakLines
+        }
+
+        /// Octets from the start of the message.
+        let range: Range<Int>
+        let change: Change
+    }
+
+    /// Why it can't be done.
+    enum Obstacle {
+        /// Within what is signed (RFC 1847 §2.1: not to be changed by anybody).
+        case signed
+        case field(String)
+        case encoding(String)
+
+        var text: String {
+            let limit = "a line of more than \(DataEncoder.lineLimit) octets, which SMTP doesn't carry"
+            switch self {
+            case .signed: return "the signed part has \(limit), and to break it would break the signature"
+            case .field(let name): return "the header field \(name) has \(limit), and it can't be folded"
+            case .encoding(let name): return "a part has \(limit), and it can't be encoded anew: \(name)"
+            }
+        }
+    }
+
+    /// A part whose end has not come.
+    private struct Open {
+        let start: Int
+        let isMessage: Bool
+        /// Whether it's what a signature is over, or within that.
+        let isSigned: Bool
+        var content = ContentFields()
+        /// Parts within it so far.
+        var children = 0
+        /// The body's lines.
+        var lines = LineLengths()
+        /// What lies around its parts.
+        var surroundings = LineLengths()
+        var surroundingsStart: Int?
+        var surroundingsEnd = 0
+        var hasMIMEVersion = false
+        var encodingFields: [Range<Int>] = []
+        var folds: [Range<Int>] = []
+        /// Where fields may be added.
+        var fieldsEnd = 0
+        /// Whether not even an empty line stands where the header should.
+        var hasNoHeader = false
+    }
+
+    /// What is no encoding (RFC 2045 §6.2), and a field without a word.
+    private static let plainEncodings: [StaticString] = ["7bit", "8bit", "binary", ""]
+
+    private var parser = MessageParser()
+    private var stack: [Open] = []
+    private let hostname: String
+    private(set) var edits: [Edit] = []
+    private(set) var obstacle: Obstacle?
+    /// Whether the message has a signature over header and body (DKIM, ARC).
+    private(set) var isSealed = false
+    /// Whether such a signature doesn't hold any more.
+    private(set) var breaksSeal = false
+    private(set) var foldedFields = 0
+    private(set) var changedBodies = 0
+
+    /// - Parameter hostname: names us where a body was encoded.
+    init(hostname: String) { self.hostname = hostname }
+
+    mutating func feed(_ piece: ByteBuffer) {
+        var parser = parser
+        self.parser = MessageParser()
+        piece.withUnsafeReadableBytes { octets in parser.feed(octets) { receive($0) } }
+        self.parser = parser
+    }
+
+    /// The end: what is to be changed, in the message's order.
+    mutating func finish() {
+        var parser = parser
+        self.parser = MessageParser()
+        parser.finish { receive($0) }
+        edits.sort { ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound) }
+    }
+
+    private mutating func receive(_ event: MessageEvent) {
+        switch event {
+        case .partBegin(let start, let isMessage): begin(at: start, isMessage: isMessage)
+        case .field(let range, let name, let value): field(range, name, value)
+        case .headerEnd(let position, let header, let content):
+            guard let last = stack.indices.last else { return }
+            stack[last].content = content
+            stack[last].hasNoHeader = position == stack[last].start
+            betweenFields(last, header)
+        case .body(_, let octets):
+            guard let last = stack.indices.last else { return }
+            stack[last].lines.feed(octets)
+        case .outside(let start, let octets):
+            guard let last = stack.indices.last else { return }
+            surroundings(last, at: start, octets)
+        case .partEnd(let body, _, _): end(body)
+        }
+    }
+
+    private mutating func begin(at start: Int, isMessage: Bool) {
+        var isSigned = false
+        if let parent = stack.indices.last {
+            closeSurroundings(parent)
+            // The signature is over the first part (RFC 1847 §2.1).
+            let isFirst = stack[parent].children == 0
+            let isMultipartSigned = ASCII.equal(stack[parent].content.type.value, "multipart/signed")
+            isSigned = stack[parent].isSigned || isMultipartSigned && isFirst
+            stack[parent].children += 1
+        }
+        var open = Open(start: start, isMessage: isMessage, isSigned: isSigned)
+        open.fieldsEnd = start
+        stack.append(open)
+    }
+
+    private mutating func field(_ range: Range<Int>, _ name: ArraySlice<UInt8>, _ value: ArraySlice<UInt8>) {
+        guard let last = stack.indices.last else { return }
+        stack[last].fieldsEnd = range.upperBound
+        if ASCII.equal(name, "mime-version") { stack[last].hasMIMEVersion = true }
+        if ASCII.equal(name, "content-transfer-encoding") { stack[last].encodingFields.append(range) }
+        if stack.count == 1, ASCII.equal(name, "dkim-signature") || ASCII.equal(name, "arc-message-signature") {
+            isSealed = true
+        }
+        guard range.count > DataEncoder.lineLimit else { return }
+        let field = Array(name) + [UInt8(ascii: ":")] + Array(value)
+        var lines = LineLengths()
+        field.withUnsafeBytes { lines.feed($0) }
+        guard lines.longest > DataEncoder.lineLimit else { return }
+        if stack[last].isSigned { return block(.signed) }
+        guard let folded = FieldFolding.fold(field) else {
+            return block(.field(String(decoding: name, as: UTF8.self)))
+        }
+        breaksSeal = breaksSeal || folded.isChanged || stack.count > 1
+        foldedFields += 1
+        stack[last].folds.append(range)
+    }
+
+    /// Lines of a header that are no fields' are broken: nobody knows what they mean.
+    private mutating func betweenFields(_ last: Int, _ header: HeaderBlock) {
+        var start = 0
+        for field in header.fields.map(\.whole) + [header.octets.count..<header.octets.count] {
+            let gap = start..<field.lowerBound
+            start = field.upperBound
+            guard gap.count > DataEncoder.lineLimit else { continue }
+            var lines = LineLengths()
+            header.octets[gap].withUnsafeBytes { lines.feed($0) }
+            guard lines.longest > DataEncoder.lineLimit else { continue }
+            if stack[last].isSigned { return block(.signed) }
+            breaksSeal = true
+            let begin = stack[last].start
+            edits.append(Edit(range: (begin + gap.lowerBound)..<(begin + gap.upperBound), change: .breakLines))
+        }
+    }
+
+    private mutating func block(_ obstacle: Obstacle) { self.obstacle = self.obstacle ?? obstacle }
+
+    // MARK: Bodies
+
+    private mutating func end(_ body: Range<Int>) {
+        if let last = stack.indices.last { closeSurroundings(last) }
+        guard let open = stack.popLast() else { return }
+        defer { edits += open.folds.map { Edit(range: $0, change: .fold) } }
+        guard open.lines.longest > DataEncoder.lineLimit else { return }
+        if open.isSigned { return block(.signed) }
+        breaksSeal = true
+        changedBodies += 1
+        let encoding = open.content.transferEncoding ?? Array("7bit".utf8)
+        switch open.content.encoding {
+        case .base64: edits.append(Edit(range: body, change: .rewrap))
+        case .quotedPrintable: edits.append(Edit(range: body, change: .encodeAgain))
+        case .uuencode, .yEnc: block(.encoding(String(decoding: encoding, as: UTF8.self)))
+        case .identity:
+            guard Self.plainEncodings.contains(where: { ASCII.equal(encoding, $0) }) else {
+                return block(.encoding(String(decoding: encoding, as: UTF8.self)))
+            }
+            if open.content.isMultipart || ASCII.equal(open.content.mainType, "message") {
+                // These types may not be encoded (RFC 2045 §6.4).
+                edits.append(Edit(range: body, change: .breakLines))
+            } else {
+                encode(open, body, from: encoding)
+            }
+        }
+    }
+
+    /// Makes the part quoted-printable, and says so as sendmail and others do.
+    private mutating func encode(_ open: Open, _ body: Range<Int>, from encoding: [UInt8]) {
+        let former = encoding.isEmpty ? "7bit" : String(decoding: encoding.map(ASCII.lower), as: UTF8.self)
+        var fields = ""
+        if open.isMessage, !open.hasMIMEVersion { fields += "MIME-Version: 1.0\r\n" }
+        fields += "Content-Transfer-Encoding: quoted-printable\r\n"
+        fields += "X-MIME-Autoconverted: from \(former) to quoted-printable by \(hostname)\r\n"
+        if open.hasNoHeader { fields += "\r\n" }
+        for range in open.encodingFields { edits.append(Edit(range: range, change: .replace([]))) }
+        edits.append(Edit(range: open.fieldsEnd..<open.fieldsEnd, change: .replace(Array(fields.utf8))))
+        edits.append(Edit(range: body, change: .encode))
+    }
+
+    // MARK: Around parts
+
+    private mutating func surroundings(_ last: Int, at start: Int, _ octets: UnsafeRawBufferPointer) {
+        if stack[last].surroundingsStart == nil { stack[last].surroundingsStart = start }
+        stack[last].surroundingsEnd = start + octets.count
+        stack[last].surroundings.feed(octets)
+    }
+
+    private mutating func closeSurroundings(_ last: Int) {
+        defer {
+            stack[last].surroundings = LineLengths()
+            stack[last].surroundingsStart = nil
+        }
+        guard let start = stack[last].surroundingsStart,
+            stack[last].surroundings.longest > DataEncoder.lineLimit
+        else { return }
+        if stack[last].isSigned { return block(.signed) }
+        breaksSeal = true
+        edits.append(Edit(range: start..<stack[last].surroundingsEnd, change: .breakLines))
+    }
+}
+
+/// The lengths of lines as SMTP has them: only CRLF ends one (RFC 5321 §2.3.8).
+struct LineLengths {
+    private var current = 0
+    private var last: UInt8 = 0
+    /// Octets, without the line's end.
+    private(set) var longest = 0
+
+    mutating func feed(_ octets: UnsafeRawBufferPointer) {
+        for octet in octets {
+            if octet == ASCII.lineFeed, last == ASCII.carriageReturn {
+                current = 0
+            } else {
+                // A CR counts when it turns out to end no line.
+                if last == ASCII.carriageReturn { current += 1 }
+                if octet != ASCII.carriageReturn { current += 1 }
+                longest = max(longest, current)
+            }
+            last = octet
+        }
+    }
+
+    /// Whether whole lines, or the beginning of the last one, have one that is too long. Looks at a fraction of the octets
+    /// where lines are short.
+    static func areTooLong(_ octets: ByteBufferView) -> Bool {
+        var start = octets.startIndex
+        while octets.endIndex - start > DataEncoder.lineLimit {
+            // The last line end that still ends a line in time.
+            var end = min(start + DataEncoder.lineLimit + 1, octets.endIndex - 1)
+            while end > start, octets[end] != ASCII.lineFeed || octets[end - 1] != ASCII.carriageReturn { end -= 1 }
+            if end == start { return !isEndPending(octets, from: start) }
+            start = end + 1
+        }
+        return false
+    }
+
+    /// Whether what is left is a line of 998 octets whose end hasn't come.
+    private static func isEndPending(_ octets: ByteBufferView, from start: Int) -> Bool {
+        octets.endIndex - start == DataEncoder.lineLimit + 1 && octets.last == ASCII.carriageReturn
+    }
+}

@@ -1,0 +1,145 @@
+import Deliverer
+import Logging
+import NIOCore
+import SMTP
+
+/// A message on its way to the hosts of its destination. Knows whether it goes as it is, or in shorter lines, because one
+/// has more octets than SMTP carries (RFC 5321 §4.5.3.1.6). Belongs to its source's event loop.
+///
+/// Mail without such lines costs nothing for it: of a message in memory, and of the first piece of others, only the octets
+/// around line ends are looked at; of the rest, lines are counted while they are sent. A long line that comes up there ends
+/// the session before the dot, and the message goes again after it was read as a whole.
+final class OutgoingMessage {
+    private enum Lines {
+        case unknown
+        /// No line of a message in memory is too long.
+        case short
+        /// One is; what is to be done about it, nobody has looked yet.
+        case long
+        case rewritten([LongLineSurvey.Edit])
+        case refused(DeliveryResult)
+    }
+
+    let source: MessageSource
+    private let id: String
+    private let hostname: String
+    private let logger: Logger
+    private var lines = Lines.unknown
+    /// What was read to look at it, for the first that sends it.
+    private var begun: (reader: Deliverer.MessageReader, pieces: CircularBuffer<ByteBuffer>)?
+
+    /// - Parameter hostname: names us where a part was encoded.
+    init(_ job: DeliveryJob, hostname: String, logger: Logger) {
+        source = job.message
+        id = job.request.id
+        self.hostname = hostname
+        self.logger = logger
+    }
+
+    /// Whether it goes in other lines than it came in: its size is not known then.
+    var isRewritten: Bool {
+        switch lines {
+        case .rewritten: true
+        case .unknown, .short, .long, .refused: false
+        }
+    }
+
+    /// A line turned out to be too long.
+    func noteLongLine() { lines = .long }
+
+    /// Looks at the message, as far as that must be before it's sent; the result for all recipients where it can't be sent
+    /// at all.
+    func prepare() async throws(MessageSourceError) -> DeliveryResult? {
+        switch lines {
+        case .short, .rewritten: return nil
+        case .refused(let result): return result
+        case .unknown: if try await !beginsWithLongLine() { return nil }
+        case .long: break
+        }
+        lines = try await survey()
+        if case .refused(let result) = lines { return result }
+        return nil
+    }
+
+    private func beginsWithLongLine() async throws(MessageSourceError) -> Bool {
+        if LineLengths.areTooLong(source.added.readableBytesView) { return true }
+        if let whole = source.whole {
+            if LineLengths.areTooLong(whole.readableBytesView) { return true }
+            lines = .short
+            return false
+        }
+        guard begun == nil else { return false }
+        let reader = source.reader()
+        var pieces: CircularBuffer<ByteBuffer> = []
+        while pieces.count < (source.added.readableBytes > 0 ? 2 : 1), let piece = try await reader.next() {
+            pieces.append(piece)
+        }
+        guard !(pieces.last.map { LineLengths.areTooLong($0.readableBytesView) } ?? false) else { return true }
+        begun = (reader, pieces)
+        return false
+    }
+
+    /// Reads all of it and finds out what is to be changed.
+    private func survey() async throws(MessageSourceError) -> Lines {
+        begun = nil
+        var survey = LongLineSurvey(hostname: hostname)
+        let reader = source.reader()
+        while let piece = try await reader.next() { survey.feed(piece) }
+        survey.finish()
+        if let obstacle = survey.obstacle { return .refused(Self.refusal(obstacle.text)) }
+        logger.notice(
+            "message rewritten: it has lines of more than \(DataEncoder.lineLimit) octets",
+            metadata: [
+                "id": "\(id)", "fields": "\(survey.foldedFields)", "bodies": "\(survey.changedBodies)",
+                "dkim": survey.isSealed ? survey.breaksSeal ? "broken" : "kept" : "none",
+            ]
+        )
+        return .rewritten(survey.edits)
+    }
+
+    /// What is sent has a line that is too long all the same.
+    func refuseForGood() -> DeliveryResult {
+        let text = "the message has a line of more than \(DataEncoder.lineLimit) octets that can't be broken"
+        let result = Self.refusal(text)
+        lines = .refused(result)
+        return result
+    }
+
+    private static func refusal(_ text: String) -> DeliveryResult {
+        DeliveryResult(.failed, .conversionProhibited, text)
+    }
+
+    /// Reads it from its beginning, as it's to be sent.
+    func pieces() -> Pieces {
+        defer { begun = nil }
+        let changes: [LongLineSurvey.Edit]? = if case .rewritten(let edits) = lines { edits } else { nil }
+        return Pieces(
+            reader: begun?.reader ?? source.reader(),
+            read: begun?.pieces ?? [],
+            rewriter: changes.map { LongLineRewriter($0) }
+        )
+    }
+
+    /// The pieces of the message as it's to be sent.
+    struct Pieces {
+        fileprivate let reader: Deliverer.MessageReader
+        fileprivate var read: CircularBuffer<ByteBuffer>
+        fileprivate var rewriter: LongLineRewriter?
+
+        /// The next one; nil at the end.
+        mutating func next() async throws(MessageSourceError) -> ByteBuffer? {
+            var next = read.popFirst()
+            if next == nil { next = try await reader.next() }
+            guard let piece = next, rewriter != nil else { return next }
+            var octets: [UInt8] = []
+            octets.reserveCapacity(piece.readableBytes)
+            piece.withUnsafeReadableBytes { rewriter?.feed($0, into: &octets) }
+            return ByteBuffer(bytes: octets)
+        }
+    }
+}
+
+extension EnhancedStatusCode {
+    /// 5.6.2: the message would have to be converted, and may not or can't be (RFC 3463 §3.7).
+    static let conversionProhibited = EnhancedStatusCode(5, 6, 2)
+}
