@@ -45,7 +45,7 @@ struct PermissionCheck {
     func findings(mending: Bool = false) -> [Finding] {
         var findings = missingUsers() + sharedUsers()
         let faults =
-            rules.flatMap { faults($0, mending) } + rules.compactMap { treeFault($0, mending) }
+            rules.flatMap { pathFaults($0, mending) } + rules.compactMap { treeFault($0, mending) }
             + readableKeys(mending)
         findings += faults
         if faults.isEmpty { findings.append(.fine("permissions", "owners and modes are as they should be")) }
@@ -82,7 +82,7 @@ struct PermissionCheck {
         return findings
     }
 
-    private func faults(_ rule: Rule, _ mending: Bool) -> [Finding] {
+    private func pathFaults(_ rule: Rule, _ mending: Bool) -> [Finding] {
         var status = stat()
         guard stat(rule.path, &status) == 0 else {
             let reason = String(cString: strerror(errno))
