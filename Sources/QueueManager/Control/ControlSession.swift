@@ -10,6 +10,8 @@ struct ControlSession {
 
     /// How many messages are read from the spool at a time for a list.
     private static let listed = 50
+    /// How long a list may go on before other connections have their turn: mail comes in on the same loop.
+    private static let turn = TimeAmount.milliseconds(2)
 
     /// Answers one request, with as many replies as it takes.
     func answer(_ request: Frame, on connection: Connection) async throws {
@@ -142,6 +144,7 @@ struct ControlSession {
     private func list(_ request: Frame, on connection: Connection) async throws {
         let tag = request["tag"]
         var count = 0
+        var began = NIODeadline.now()
         for part in parts(request) {
             var rest = part.filter { matches($0, request) }[...]
             while !rest.isEmpty {
@@ -153,8 +156,9 @@ struct ControlSession {
                 }
                 if connection.hasOutput { try await connection.flush() }
             }
-            // Mail comes in on the same loop.
+            guard .now() - began >= Self.turn else { continue }
             await connection.eventLoop.letOthersGo()
+            began = .now()
         }
         connection.write(Frame.ok(tag: tag, [.init("count", String(count))]))
     }
