@@ -46,6 +46,8 @@ struct FieldFolding {
     private static let width = 78
     /// White space of more octets than this counts as so much.
     private static let blankLimit = 64
+    /// Names can't be folded; real ones are far shorter. Octets.
+    private static let nameLimit = 900
 
     private let name: ArraySlice<UInt8>
     private let kind: Kind
@@ -67,7 +69,7 @@ struct FieldFolding {
     ///
     /// - Parameter field: with its line ends.
     static func fold(_ field: [UInt8]) -> (octets: [UInt8], isChanged: Bool)? {
-        guard let colon = field.firstIndex(of: UInt8(ascii: ":")) else { return nil }
+        guard let colon = field.firstIndex(of: UInt8(ascii: ":")), colon <= nameLimit else { return nil }
         var end = colon
         while end > 0, ASCII.isBlank(field[end - 1]) { end -= 1 }
         var folding = FieldFolding(field[..<end])
@@ -106,6 +108,8 @@ struct FieldFolding {
     private mutating func fold(_ line: [UInt8], text: Int) -> [UInt8]? {
         let isLong = line.count > DataEncoder.lineLimit
         let line = isLong ? Self.withShortBlanks(line) : line
+        // Nothing but white space: an empty line would end the header.
+        if line.isEmpty { return [] }
         let places = places(in: line, text: text)
         guard isLong else { return line + [ASCII.carriageReturn, ASCII.lineFeed] }
         var result: [UInt8] = []

@@ -149,7 +149,7 @@ struct LongLineSurvey {
         guard lines.longest > DataEncoder.lineLimit else { return }
         if stack[last].isSigned { return block(.signed) }
         guard let folded = FieldFolding.fold(field) else {
-            return block(.field(String(decoding: name, as: UTF8.self)))
+            return block(.field(Self.shown(name)))
         }
         breaksSeal = breaksSeal || folded.isChanged || stack.count > 1
         foldedFields += 1
@@ -173,6 +173,11 @@ struct LongLineSurvey {
         }
     }
 
+    /// As the sender is told of it.
+    private static func shown(_ octets: ArraySlice<UInt8>) -> String {
+        String(decoding: octets.prefix(60), as: UTF8.self)
+    }
+
     private mutating func block(_ obstacle: Obstacle) { self.obstacle = self.obstacle ?? obstacle }
 
     // MARK: Bodies
@@ -189,10 +194,10 @@ struct LongLineSurvey {
         switch open.content.encoding {
         case .base64: edits.append(Edit(range: body, change: .rewrap))
         case .quotedPrintable: edits.append(Edit(range: body, change: .encodeAgain))
-        case .uuencode, .yEnc: block(.encoding(String(decoding: encoding, as: UTF8.self)))
+        case .uuencode, .yEnc: block(.encoding(Self.shown(encoding[...])))
         case .identity:
             guard Self.plainEncodings.contains(where: { ASCII.equal(encoding, $0) }) else {
-                return block(.encoding(String(decoding: encoding, as: UTF8.self)))
+                return block(.encoding(Self.shown(encoding[...])))
             }
             if open.content.isMultipart || ASCII.equal(open.content.mainType, "message") {
                 // These types may not be encoded (RFC 2045 §6.4).
