@@ -9,6 +9,8 @@ package final class MailDeliverer: Sendable {
     /// Octets of deliveries into each Maildir that its quota doesn't count yet, whichever call they belong to.
     private let pending = NIOLockedValueBox<[MailboxLocation: Int]>([:])
 
+    private let mboxKeys = MboxKeys()
+
     /// Folders kept open; each takes three descriptors.
     private static let maximumOpen = 200
     /// How long a folder is kept open, in seconds. Opening it removes old files from its `tmp/`.
@@ -57,7 +59,7 @@ package final class MailDeliverer: Sendable {
             do throws(MailboxError) {
                 switch delivery.location.format {
                 case .maildir: try write(delivery, index, &batch)
-                case .mbox: try MboxDelivery(delivery, try MboxStore(delivery.location, in: directory)).run()
+                case .mbox: try MboxDelivery(delivery, try MboxStore(delivery.location, in: directory), mboxKeys).run()
                 }
             } catch {
                 results[index] = .failure(error)
