@@ -283,7 +283,9 @@ let package = Package(
         tests("POP3Server", daemonBase + ["Accounts", "Front", "MailboxProcess", "POP3", "Mailbox", "TLS"]),
         tests(
             "IMAPServer",
-            daemonBase + ["Accounts", "Encodings", "Front", "MailboxProcess", "IMAP", "Mailbox", "TLS"]
+            daemonBase + [
+                "Accounts", "Encodings", "Files", "Front", "MailboxProcess", "IMAP", "Mailbox", "SimulatedDisk", "TLS",
+            ]
         ),
         tests(
             "ResolverService",

@@ -178,10 +178,16 @@ package struct ResponseWriter {
     }
 
     /// Announces a literal; its octets must follow.
+    package mutating func literalHead(_ count: Int) { raw("{\(count)}\r\n") }
+
     /// What stands in a literal. NUL can't (RFC 3501 §9, CHAR8), and strangers' messages have it; it becomes 0x80, as other
     /// servers have it: no text has that, and the length stays.
-    package mutating func literalOctets(_ octets: some Sequence<UInt8>) {
-        raw(octets.lazy.map { $0 == ASCII.nul ? 0x80 : $0 })
+    package mutating func literalOctets(_ octets: some Collection<UInt8>) {
+        if octets.contains(ASCII.nul) {
+            raw(octets.lazy.map { $0 == ASCII.nul ? 0x80 : $0 })
+        } else {
+            raw(octets)
+        }
     }
 
     /// As `literalOctets`, of what is sent by itself.
@@ -189,8 +195,6 @@ package struct ResponseWriter {
         guard octets.readableBytesView.contains(ASCII.nul) else { return octets }
         return ByteBuffer(bytes: octets.readableBytesView.map { $0 == ASCII.nul ? 0x80 : $0 })
     }
-
-    package mutating func literalHead(_ count: Int) { raw("{\(count)}\r\n") }
 
     /// `"17-Jul-1996 02:44:25 -0700"`; the day has two places.
     package mutating func dateTime(_ date: DateTime) {

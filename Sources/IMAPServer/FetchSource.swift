@@ -3,15 +3,29 @@ import MIME
 import Mailbox
 import NIOCore
 
-/// One message while FETCH answers for it: opened and parsed only as far as the items need. Every call may block.
-struct FetchSource {
+/// One message while FETCH answers for it: opened and parsed only as far as the items need, each header read once. Every
+/// call may block, and does little enough that others have their turns between calls.
+final class FetchSource: @unchecked Sendable {
+    // Unchecked: a session has one call at a time under way.
     private let message: StoredMessage
     private let flags: [Flag]
     private let folder: any MailFolder
     private(set) var reader: MessageReader?
     private(set) var structure: MessagePart?
+    private var scan: StructureScan?
+    private var internalDate: Int?
+    private var size: Int?
     /// The message's own.
     private var knownHeader: (end: Int, block: HeaderBlock)?
+    /// Of messages within this one, by where they begin.
+    private var embeddedHeaders: [Int: HeaderBlock] = [:]
+    /// Octets of headers that were gone through since the last piece.
+    private var work = 0
+
+    /// How much is written, or gone through, before others have their turn. Octets.
+    private static let turn = 64 * 1024
+    /// What is kept of `embeddedHeaders`. Octets.
+    private static let maximumEmbedded = 2 * 1024 * 1024
 
     init(_ message: StoredMessage, flags: [Flag], folder: any MailFolder, structure: MessagePart?) {
         self.message = message
@@ -20,9 +34,80 @@ struct FetchSource {
         self.structure = structure
     }
 
+    /// Opens and parses what the items need, so that a message that is gone, or can't be read, is found out before the
+    /// response has begun.
+    ///
+    /// - Returns: false as long as it has to be called again.
+    func prepare(for items: [FetchItem]) throws(MailboxError) -> Bool {
+        for item in items {
+            switch item {
+            case .flags, .uid: break
+            case .internalDate: _ = try arrival()
+            case .size: _ = try octets()
+            case .envelope: guard try prepareHeader() else { return false }
+            case .body, .bodyStructure: guard try prepareStructure() else { return false }
+            case .rfc822: _ = try opened()
+            case .rfc822Header, .rfc822Text: guard try prepareHeader() else { return false }
+            case .section(let section, _, _):
+                _ = try opened()
+                if !section.part.isEmpty {
+                    guard try prepareStructure() else { return false }
+                } else if section.text != .content {
+                    guard try prepareHeader() else { return false }
+                }
+            }
+        }
+        return true
+    }
+
+    private func prepareHeader() throws(MailboxError) -> Bool {
+        guard knownHeader == nil else { return true }
+        let reader = try opened()
+        if structure == nil, scan == nil, let found = try MessageContent.header(reader) {
+            knownHeader = found
+            return true
+        }
+        guard try prepareStructure(), let range = structure?.header else { return false }
+        knownHeader = (end: range.upperBound, block: try MessageContent.header(reader, in: range))
+        return true
+    }
+
+    private func prepareStructure() throws(MailboxError) -> Bool {
+        guard structure == nil else { return true }
+        let reader = try opened()
+        var scan = self.scan ?? StructureScan(reader)
+        structure = try scan.advance()
+        self.scan = structure == nil ? scan : nil
+        return structure != nil
+    }
+
+    /// Part of a response.
+    struct Piece: Sendable {
+        var octets: ByteBuffer
+        /// Octets of the message that follow.
+        var stream: Range<Int>?
+        /// The first item that isn't in it.
+        var next: Int
+    }
+
+    /// Writes items from one on, as many as there is time for; at least one. They are prepared.
+    func piece(of items: [FetchItem], from first: Int) throws(MailboxError) -> Piece {
+        var writer = ResponseWriter()
+        var next = first
+        work = 0
+        while next < items.count {
+            if next > 0 { writer.space() }
+            let range = try write(items[next], to: &writer)
+            next += 1
+            if let range { return Piece(octets: writer.buffer, stream: range, next: next) }
+            if writer.buffer.readableBytes + work >= Self.turn { break }
+        }
+        return Piece(octets: writer.buffer, stream: nil, next: next)
+    }
+
     /// Writes an item with its value; or its name and the head of a literal, whose octets are the range that is
     /// returned.
-    mutating func write(_ item: FetchItem, to writer: inout ResponseWriter) throws(MailboxError) -> Range<Int>? {
+    private func write(_ item: FetchItem, to writer: inout ResponseWriter) throws(MailboxError) -> Range<Int>? {
         switch item {
         case .flags:
             writer.raw("FLAGS ")
@@ -30,11 +115,11 @@ struct FetchSource {
         case .uid: writer.raw("UID \(message.uid)")
         case .internalDate:
             writer.raw("INTERNALDATE ")
-            writer.dateTime(DateTime(secondsSince1970: try folder.internalDate(of: message.uid)))
+            writer.dateTime(DateTime(secondsSince1970: try arrival()))
         case .size: writer.raw("RFC822.SIZE \(try octets())")
         case .envelope:
             writer.raw("ENVELOPE ")
-            writer.envelope(EnvelopeFields(try header().block))
+            writer.envelope(EnvelopeFields(try ownHeader().block))
         case .body, .bodyStructure:
             writer.raw(item == .body ? "BODY " : "BODYSTRUCTURE ")
             writer.structure(try parts(), isExtended: item == .bodyStructure)
@@ -51,7 +136,7 @@ struct FetchSource {
         case octets([UInt8])
     }
 
-    private mutating func content(
+    private func content(
         _ section: Section,
         _ partial: Partial?,
         _ name: String?,
@@ -84,7 +169,7 @@ struct FetchSource {
         return start..<(start + min(partial.count, range.upperBound - start))
     }
 
-    private mutating func find(_ section: Section) throws(MailboxError) -> Content? {
+    private func find(_ section: Section) throws(MailboxError) -> Content? {
         if section.part.isEmpty { return try findInMessage(section.text) }
         guard let part = try parts().part(section.part[...]) else { return nil }
         switch section.text {
@@ -101,59 +186,75 @@ struct FetchSource {
         part.isEmbeddedMessage ? part.children.first : nil
     }
 
-    private mutating func embeddedFields(
+    private func embeddedFields(
         _ part: MessagePart,
         _ names: [[UInt8]],
         excluded: Bool
     ) throws(MailboxError) -> Content? {
         guard let message = Self.embeddedMessage(part) else { return nil }
-        let header = try MessageContent.header(opened(), in: message.header)
+        let header = try embeddedHeader(message.header)
+        work += header.octets.count
         return .octets(MessageContent.fields(header, named: names, excluded: excluded))
     }
 
-    private mutating func findInMessage(_ text: Section.Text) throws(MailboxError) -> Content? {
+    private func embeddedHeader(_ range: Range<Int>) throws(MailboxError) -> HeaderBlock {
+        if let known = embeddedHeaders[range.lowerBound] { return known }
+        let header = try MessageContent.header(opened(), in: range)
+        let kept = embeddedHeaders.values.reduce(header.octets.count) { $0 + $1.octets.count }
+        if kept > Self.maximumEmbedded { embeddedHeaders = [:] }
+        embeddedHeaders[range.lowerBound] = header
+        return header
+    }
+
+    private func findInMessage(_ text: Section.Text) throws(MailboxError) -> Content? {
         let reader = try opened()
         switch text {
         case .content: return .range(0..<reader.octets)
-        case .header: return .range(0..<(try header().end))
-        case .text: return .range(try header().end..<reader.octets)
+        case .header: return .range(0..<(try ownHeader().end))
+        case .text: return .range(try ownHeader().end..<reader.octets)
         case .headerFields(let names):
-            return .octets(MessageContent.fields(try header().block, named: names, excluded: false))
+            return .octets(MessageContent.fields(try ownHeader().block, named: names, excluded: false))
         case .headerFieldsNot(let names):
-            return .octets(MessageContent.fields(try header().block, named: names, excluded: true))
+            return .octets(MessageContent.fields(try ownHeader().block, named: names, excluded: true))
         case .mime: return nil
         }
     }
 
     private func octets() throws(MailboxError) -> Int {
-        if let known = message.octets { return known }
-        return try folder.octets(of: message.uid)
+        if let known = message.octets ?? size { return known }
+        let found = try folder.octets(of: message.uid)
+        size = found
+        return found
     }
 
-    private mutating func opened() throws(MailboxError) -> MessageReader {
+    private func arrival() throws(MailboxError) -> Int {
+        if let internalDate { return internalDate }
+        let found = try folder.internalDate(of: message.uid)
+        internalDate = found
+        return found
+    }
+
+    private func opened() throws(MailboxError) -> MessageReader {
         if let reader { return reader }
         let opened = try folder.open(message.uid)
         reader = opened
         return opened
     }
 
-    private mutating func header() throws(MailboxError) -> (end: Int, block: HeaderBlock) {
-        if let knownHeader { return knownHeader }
-        let reader = try opened()
-        let header =
-            if let range = structure?.header {
-                (end: range.upperBound, block: try MessageContent.header(reader, in: range))
-            } else {
-                try MessageContent.header(reader)
+    private func ownHeader() throws(MailboxError) -> (end: Int, block: HeaderBlock) {
+        while true {
+            if let knownHeader {
+                work += knownHeader.block.octets.count
+                return knownHeader
             }
-        knownHeader = header
-        return header
+            _ = try prepareHeader()
+        }
     }
 
-    private mutating func parts() throws(MailboxError) -> MessagePart {
-        if let structure { return structure }
-        let found = try MessageContent.structure(try opened())
-        structure = found
-        return found
+    private func parts() throws(MailboxError) -> MessagePart {
+        while true {
+            if let structure { return structure }
+            _ = try prepareStructure()
+        }
     }
 }

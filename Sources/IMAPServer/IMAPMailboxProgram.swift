@@ -26,7 +26,8 @@ package struct IMAPMailboxProgram: MailboxProgram {
         return settings
     }
 
-    package func diskThreads(_ configuration: Configuration) -> Int { 4 }
+    /// An account has two of them at most.
+    package func diskThreads(_ configuration: Configuration) -> Int { 8 }
 
     package func shutdownGrace(_ configuration: Configuration) -> TimeAmount { configuration.imapd.shutdownGrace }
 

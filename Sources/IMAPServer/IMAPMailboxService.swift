@@ -39,7 +39,7 @@ package struct IMAPMailboxService: MailboxService {
             connection,
             mailbox,
             settings: settings,
-            disk: pool,
+            disk: pool.line(mailbox.location.path),
             watcher: watcher,
             counters: counters,
             logger: logger

@@ -1,11 +1,18 @@
 import MIME
 
 /// A pattern of LIST (RFC 3501 §6.3.8): `*` stands for anything, `%` for anything within one level.
-struct ListPattern {
+struct ListPattern: Sendable {
     private let pattern: [UInt8]
     private let delimiter: UInt8
+    /// Places in it that a name is compared with.
+    var length: Int { pattern.count + 1 }
     /// Octets of the pattern that are no wildcards: no shorter name matches.
     private let literals: Int
+
+    /// The longest pattern, with its reference, and what all patterns of a command may have together. No name is longer
+    /// than a file's name. Octets.
+    static let maximumLength = 1024
+    static let maximumTotal = 8192
 
     /// `INBOX` at the start matches in any case. Wildcards in a row count as one.
     init(_ text: [UInt8], delimiter: UInt8) {

@@ -32,6 +32,12 @@ extension MailboxSession {
             guard let octets = connection.input.readSlice(length: count) else { continue }
             missing -= count
             guard refusal == nil, let append = message?.append else { continue }
+            guard !octets.readableBytesView.contains(0) else {
+                // Its file goes with it.
+                message = nil
+                refusal = Refusal(code: nil, text: "a message in a literal has no NUL")
+                continue
+            }
             do throws(Refusal) {
                 try await onDisk { () throws(MailboxError) in try append.write(octets) }
             } catch {

@@ -12,11 +12,11 @@ extension MailboxSession {
         guard let selected else { return }
         let folder = selected.folder
         _ = try await onDisk { () throws(MailboxError) in try folder.refresh() }
-        report(selected, expunges: expunges)
+        try await report(selected, expunges: expunges)
     }
 
     /// Writes the difference between what the client knows and the folder's list.
-    func report(_ selected: SelectedFolder, expunges: Bool) {
+    func report(_ selected: SelectedFolder, expunges: Bool) async throws(ConnectionError) {
         let current = selected.folder.messages
         announceKeywords(selected)
         guard selected.known != current else { return announceRecent(selected, current) }
@@ -48,7 +48,10 @@ extension MailboxSession {
         // The same list as the folder's shares its memory.
         selected.known = merged.count == current.count ? current : merged
         announceRecent(selected, selected.known)
-        for place in changed { announceFlags(selected, place, withUID: false) }
+        for place in changed {
+            announceFlags(selected, place, withUID: false)
+            try await flushBatch()
+        }
     }
 
     private func announceRecent(_ selected: SelectedFolder, _ messages: [StoredMessage]) {

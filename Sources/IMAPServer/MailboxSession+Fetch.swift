@@ -16,12 +16,8 @@ extension MailboxSession {
         for place in places {
             var own = items
             if flagged.contains(place), !own.contains(.flags) { own.append(.flags) }
-            do throws(MailboxError) {
-                try await fetch(selected, place, own)
-            } catch {
-                // A message that is gone has no answer; its EXPUNGE comes later.
-                guard error == .notFound else { throw refusal(error) }
-            }
+            guard let source = try await source(selected, place, own) else { continue }
+            try await answer(place, own, from: source)
             try await flushBatch()
         }
     }
@@ -44,69 +40,73 @@ extension MailboxSession {
         return Set(unseen)
     }
 
-    /// What an item is answered with.
-    private enum Answer: Sendable {
-        case written(ByteBuffer)
-        /// Octets of the message, behind a name.
-        case stream(ByteBuffer, Range<Int>)
-    }
-
-    private func fetch(
+    /// A message that is ready to be answered for; nil where it's gone: it has no answer then, and its EXPUNGE comes later.
+    private func source(
         _ selected: SelectedFolder,
         _ place: Int,
         _ items: [FetchItem]
-    ) async throws(MailboxError) {
+    ) async throws -> FetchSource? {
         let message = selected.known[place]
-        let folder = selected.folder
-        let flags = selected.flags(of: message)
         let cached = selected.structures[message.uid]
-        let (answers, reader, structure) = try await disk.runWhenFree(on: connection.eventLoop) {
-            () throws(MailboxError) -> ([Answer], MessageReader?, MessagePart?) in
-            var source = FetchSource(message, flags: flags, folder: folder, structure: cached)
-            var answers: [Answer] = []
-            for item in items {
-                var writer = ResponseWriter()
-                let range = try source.write(item, to: &writer)
-                answers.append(range.map { .stream(writer.buffer, $0) } ?? .written(writer.buffer))
+        let source = FetchSource(
+            message,
+            flags: selected.flags(of: message),
+            folder: selected.folder,
+            structure: cached
+        )
+        do throws(MailboxError) {
+            while try await !disk.runWhenFree(
+                on: connection.eventLoop,
+                { () throws(MailboxError) in try source.prepare(for: items) }
+            ) {
+                if connection.hasEnded { return nil }
             }
-            return (answers, source.reader, source.structure)
+        } catch {
+            guard error == .notFound else { throw refusal(error) }
+            return nil
         }
-        if cached == nil, let structure { selected.structures.add(structure, for: message.uid) }
+        if cached == nil, let structure = source.structure { selected.structures.add(structure, for: message.uid) }
+        return source
+    }
+
+    /// Writes the response piece by piece, as fast as the client takes it. What was begun can't be taken back: when the
+    /// message can't be read to its end, the connection is lost.
+    private func answer(_ place: Int, _ items: [FetchItem], from source: FetchSource) async throws(ConnectionError) {
         connection.write("* \(place + 1) FETCH (")
-        for (index, answer) in answers.enumerated() {
-            if index > 0 { connection.write(" ") }
-            switch answer {
-            case .written(let octets):
-                unflushed += octets.readableBytes
-                connection.write(octets)
-            case .stream(let head, let range):
-                connection.write(head)
-                if let reader { await stream(reader, range) }
+        var next = 0
+        do {
+            while next < items.count {
+                let first = next
+                let piece = try await disk.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
+                    try source.piece(of: items, from: first)
+                }
+                unflushed += piece.octets.readableBytes
+                connection.write(piece.octets)
+                if let range = piece.stream, let reader = source.reader { try await stream(reader, range) }
+                next = piece.next
+                try await flushBatch()
             }
+        } catch let error as ConnectionError {
+            throw error
+        } catch {
+            logger.warning("message not sent whole", metadata: ["mailbox": "\(location.path)", "reason": "\(error)"])
+            connection.abort()
+            throw .closed
         }
         connection.write(")\r\n")
     }
 
-    /// Sends octets of a message. The literal was announced: when they can't be read, the connection is lost.
-    private func stream(_ reader: MessageReader, _ range: Range<Int>) async {
+    /// Sends octets of a message, whose literal was announced.
+    private func stream(_ reader: MessageReader, _ range: Range<Int>) async throws {
         var offset = range.lowerBound
         while offset < range.upperBound {
             let start = offset
             let count = min(MessageContent.chunk, range.upperBound - offset)
-            do {
-                let piece = try await disk.run { () throws(MailboxError) in try reader.read(at: start, count: count) }
-                guard piece.readableBytes > 0 else { throw MailboxError.corrupt("message shorter than it was") }
-                connection.write(ResponseWriter.withoutNUL(piece))
-                try await connection.flush()
-                offset += piece.readableBytes
-            } catch {
-                logger.warning(
-                    "message not sent whole",
-                    metadata: ["mailbox": "\(location.path)", "reason": "\(error)"]
-                )
-                connection.abort()
-                return
-            }
+            let piece = try await disk.run { () throws(MailboxError) in try reader.read(at: start, count: count) }
+            guard piece.readableBytes > 0 else { throw MailboxError.corrupt("message shorter than it was") }
+            connection.write(ResponseWriter.withoutNUL(piece))
+            try await connection.flush()
+            offset += piece.readableBytes
         }
     }
 }

@@ -71,25 +71,37 @@ extension MailboxSession {
     func status(_ name: MailboxName, _ items: [StatusItem]) async throws {
         let path = try folderName(name)
         let store = store
-        let values = try await onDisk { () throws(MailboxError) -> [(StatusItem, Int)] in
-            let folder = try store.open(path, readOnly: true)
-            var values: [(StatusItem, Int)] = []
-            for item in items { values.append((item, try Self.value(item, of: folder))) }
-            return values
-        }
-        respond { $0.status(name, values) }
+        let folder = try await onDisk { () throws(MailboxError) in try store.open(path, readOnly: true) }
+        var values: [(StatusItem, Int)] = []
+        for item in items { values.append((item, try await value(item, of: folder))) }
+        respond { [values] in $0.status(name, values) }
     }
 
-    private static func value(_ item: StatusItem, of folder: any MailFolder) throws(MailboxError) -> Int {
+    private func value(_ item: StatusItem, of folder: any MailFolder) async throws(Refusal) -> Int {
         switch item {
         case .messages: return folder.messages.count
-        case .recent: return folder.messages.filter(\.isRecent).count
+        case .recent: return folder.messages.count(where: \.isRecent)
         case .uidNext: return Int(folder.uidNext)
         case .uidValidity: return Int(folder.uidValidity)
-        case .unseen: return folder.messages.filter { !$0.flags.contains(.seen) }.count
+        case .unseen: return folder.messages.count { !$0.flags.contains(.seen) }
         case .size:
+            let messages = folder.messages
             var size = 0
-            for message in folder.messages { size += try folder.octets(of: message.uid) }
+            // Some must be read to be counted.
+            for start in stride(from: 0, to: messages.count, by: 100) {
+                let some = messages[start..<min(start + 100, messages.count)]
+                size += try await onDisk { () throws(MailboxError) in
+                    var size = 0
+                    for message in some {
+                        if let known = message.octets {
+                            size += known
+                        } else {
+                            size += try folder.octets(of: message.uid)
+                        }
+                    }
+                    return size
+                }
+            }
             return size
         }
     }
@@ -102,13 +114,16 @@ extension MailboxSession {
             respond { $0.list("LIST", attributes: ["\\Noselect"], delimiter: FolderName.delimiter, name: []) }
             return
         }
+        let patterns = try Self.patterns(list.patterns, reference: list.reference)
         let store = store
         let wantsSubscriptions = (list.selection + list.returns).contains("SUBSCRIBED")
         let entries = try await onDisk { () throws(MailboxError) in try store.folders() }
         let subscribed =
             wantsSubscriptions ? try await onDisk { () throws(MailboxError) in try store.subscriptions() } : []
-        let patterns = list.patterns.map { ListPattern(list.reference + $0, delimiter: FolderName.delimiter) }
-        var shown = entries.filter { entry in patterns.contains { $0.matches(entry.name.description.utf8) } }
+        let matches = await inTurns(entries, patterns) { entry in
+            patterns.contains { $0.matches(entry.name.description.utf8) }
+        }
+        var shown = zip(entries, matches).filter(\.1).map(\.0)
         if list.selection.contains("SUBSCRIBED") { shown = shown.filter { subscribed.contains($0.name) } }
         if list.selection.contains("SPECIAL-USE") { shown = shown.filter { SpecialUse.attribute($0.name) != nil } }
         for entry in shown {
@@ -129,29 +144,42 @@ extension MailboxSession {
             {
                 try await status(name, list.status)
             }
+            try await flushBatch()
         }
+    }
+
+    private static func patterns(_ texts: [[UInt8]], reference: [UInt8]) throws(SyntaxError) -> [ListPattern] {
+        let lengths = texts.map { reference.count + $0.count }
+        guard lengths.allSatisfy({ $0 <= ListPattern.maximumLength }),
+            lengths.reduce(0, +) <= ListPattern.maximumTotal
+        else { throw SyntaxError("pattern too long") }
+        return texts.map { ListPattern(reference + $0, delimiter: FolderName.delimiter) }
+    }
+
+    /// What a body makes of each element; a few milliseconds of work are a turn.
+    private func inTurns<Element: Sendable, Value: Sendable>(
+        _ elements: [Element],
+        _ patterns: [ListPattern],
+        _ body: @escaping @Sendable (Element) -> Value
+    ) async -> [Value] {
+        // A name has some 250 octets at most, each of which is compared with all places in the patterns.
+        let count = max(1, 4096 / max(1, patterns.reduce(0) { $0 + $1.length }))
+        var values: [Value] = []
+        while values.count < elements.count {
+            let next = elements[values.count..<min(values.count + count, elements.count)]
+            values += await disk.run { next.map(body) }
+        }
+        return values
     }
 
     /// LSUB (RFC 3501 §6.3.9). Where only names below match, and the pattern ends in `%`, their parent is shown.
     func lsub(_ reference: [UInt8], _ pattern: [UInt8]) async throws {
+        let patterns = try Self.patterns([pattern], reference: reference)
         let store = store
         let names = try await onDisk { () throws(MailboxError) in try store.subscriptions() }
-        let pattern = ListPattern(reference + pattern, delimiter: FolderName.delimiter)
+        let matches = await inTurns(names, patterns) { Self.match($0, patterns[0]) }
         var shown: [String: Bool] = [:]
-        for name in names {
-            if pattern.matches(name.description.utf8) {
-                shown[name.description] = true
-                continue
-            }
-            let parts = name.description.split(separator: ".")
-            for count in (1..<max(1, parts.count)).reversed() {
-                let parent = parts.prefix(count).joined(separator: ".")
-                if pattern.matches(parent.utf8) {
-                    if shown[parent] == nil { shown[parent] = false }
-                    break
-                }
-            }
-        }
+        for (name, isSubscribed) in matches.compactMap(\.self) where shown[name] != true { shown[name] = isSubscribed }
         for (name, isSubscribed) in shown.sorted(by: { $0.key < $1.key }) {
             respond {
                 $0.list(
@@ -161,7 +189,19 @@ extension MailboxSession {
                     name: Array(name.utf8)
                 )
             }
+            try await flushBatch()
         }
+    }
+
+    /// A subscribed name, or the one above it that matches.
+    private static func match(_ name: FolderName, _ pattern: ListPattern) -> (name: String, isSubscribed: Bool)? {
+        if pattern.matches(name.description.utf8) { return (name.description, true) }
+        let parts = name.description.split(separator: ".")
+        for count in (1..<max(1, parts.count)).reversed() {
+            let parent = parts.prefix(count).joined(separator: ".")
+            if pattern.matches(parent.utf8) { return (parent, false) }
+        }
+        return nil
     }
 }
 

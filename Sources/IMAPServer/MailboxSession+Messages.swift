@@ -22,7 +22,7 @@ extension MailboxSession {
         }.map(\.uid)
         guard !uids.isEmpty else { return }
         _ = try await onDisk { () throws(MailboxError) in try folder.expunge(uids) }
-        report(selected, expunges: true)
+        try await report(selected, expunges: true)
     }
 
     /// STORE (RFC 3501 §6.4.6).
@@ -88,7 +88,7 @@ extension MailboxSession {
         respond { $0.status(.ok, code: copied.code, "moved") }
         let folder = selected.folder
         _ = try await onDisk { () throws(MailboxError) in try folder.expunge(copied.uids) }
-        report(selected, expunges: true)
+        try await report(selected, expunges: true)
         return OKResponse(text: "moved")
     }
 

@@ -10,32 +10,11 @@ extension MailboxSession {
         if let charset = command.charset, !ASCII.equal(charset, "UTF-8"), !ASCII.equal(charset, "US-ASCII") {
             throw Refusal(code: .badCharset(["US-ASCII", "UTF-8"]), text: "unknown character set")
         }
-        let last = (number: UInt32(clamping: selected.known.count), uid: selected.known.last?.uid)
-        let search = MessageSearch(command.key, last: last)
-        var found: [UInt32] = []
-        for place in selected.known.indices {
+        let run = SearchRun(command.key, in: selected.folder, selected.known)
+        while try await !onDisk({ () throws(MailboxError) in try run.advance() }) {
             guard !connection.hasEnded else { throw ConnectionError.closed }
-            let message = selected.known[place]
-            let number = UInt32(clamping: place + 1)
-            let flags = search.usesKeywords ? Set(selected.flags(of: message)) : []
-            let isMatch: Bool
-            if search.needsDisk {
-                let folder = selected.folder
-                do throws(MailboxError) {
-                    isMatch = try await disk.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
-                        var candidate = SearchCandidate(message, number: number, flags: flags, folder: folder)
-                        return try search.matches(&candidate)
-                    }
-                } catch {
-                    guard error == .notFound else { throw refusal(error) }
-                    continue
-                }
-            } else {
-                var candidate = SearchCandidate(message, number: number, flags: flags, folder: selected.folder)
-                isMatch = try search.matches(&candidate)
-            }
-            if isMatch { found.append(byUID ? message.uid : number) }
         }
+        let found = run.found.map { byUID ? selected.known[$0].uid : UInt32(clamping: $0 + 1) }
         if let results = command.results {
             respond { $0.extendedSearch(tag: tag, results, found, byUID: byUID) }
         } else {

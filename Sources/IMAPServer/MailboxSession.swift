@@ -25,7 +25,8 @@ final class MailboxSession: @unchecked Sendable {
     let location: MailboxLocation
     let store: any MailStore
     let settings: MailboxSettings
-    let disk: BlockingPool
+    /// All that waits for the disk or takes long; the account's sessions wait for their turns together.
+    let disk: BlockingPool.Line
     let watcher: FolderWatcher?
     let counters: MailboxCounters
     let logger: Logger
@@ -43,7 +44,7 @@ final class MailboxSession: @unchecked Sendable {
         _ connection: Connection,
         _ mailbox: UserMailbox,
         settings: MailboxSettings,
-        disk: BlockingPool,
+        disk: BlockingPool.Line,
         watcher: FolderWatcher?,
         counters: MailboxCounters,
         logger: Logger

@@ -29,19 +29,6 @@ enum MessageContent {
     /// The most of a header that is read. Octets.
     static let maximumHeader = 1024 * 1024
 
-    /// The whole message's parts.
-    static func structure(_ reader: MessageReader) throws(MailboxError) -> MessagePart {
-        var parser = StructureParser()
-        var offset = 0
-        while offset < reader.octets {
-            let piece = try reader.read(at: offset, count: chunk)
-            guard piece.readableBytes > 0 else { break }
-            parser.feed(piece)
-            offset += piece.readableBytes
-        }
-        return parser.finish()
-    }
-
     /// A header whose place is known, with the empty line; cut at the limit.
     static func header(_ reader: MessageReader, in range: Range<Int>) throws(MailboxError) -> HeaderBlock {
         let limit = min(range.count, maximumHeader)
@@ -54,11 +41,13 @@ enum MessageContent {
         return HeaderBlock(octets)
     }
 
-    /// The message's own header: where it ends, however long it is, and what is in it, cut at the limit.
-    static func header(_ reader: MessageReader) throws(MailboxError) -> (end: Int, block: HeaderBlock) {
+    /// The message's own header: where it ends and what is in it; nil where it doesn't end within the limit. The structure
+    /// says where that is.
+    static func header(_ reader: MessageReader) throws(MailboxError) -> (end: Int, block: HeaderBlock)? {
         var finder = HeaderFinder()
         var offset = 0
         while finder.header == nil, offset < reader.octets {
+            guard offset <= maximumHeader else { return nil }
             let piece = try reader.read(at: offset, count: offset == 0 ? 4096 : chunk)
             guard piece.readableBytes > 0 else { break }
             finder.feed(piece)
@@ -72,12 +61,42 @@ enum MessageContent {
 
     /// Fields of a header by their names, with the empty line (RFC 3501 §6.4.5).
     static func fields(_ block: HeaderBlock, named names: [[UInt8]], excluded: Bool) -> [UInt8] {
-        let wanted = Set(names.map { $0.map(ASCII.lower) })
+        // A few names are compared faster than looked up.
+        let wanted = names.count > 4 ? Set(names.map { $0.map(ASCII.lower) }) : nil
         var octets: [UInt8] = []
-        for field in block.fields where wanted.contains(block.name(of: field).map(ASCII.lower)) != excluded {
+        for field in block.fields {
+            let name = block.name(of: field)
+            let isNamed =
+                wanted?.contains(name.map(ASCII.lower))
+                ?? names.contains { $0.count == name.count && ASCII.equal(name, $0) }
+            guard isNamed != excluded else { continue }
             octets += block.octets[field.whole]
             if octets.last != ASCII.lineFeed { octets += [ASCII.carriageReturn, ASCII.lineFeed] }
         }
         return octets + [ASCII.carriageReturn, ASCII.lineFeed]
+    }
+}
+
+/// Parses a message in short steps, so that others have their turns between them.
+struct StructureScan {
+    private let reader: MessageReader
+    private var parser = StructureParser()
+    private var offset = 0
+
+    /// The octets of a step.
+    static let step = 256 * 1024
+
+    init(_ reader: MessageReader) { self.reader = reader }
+
+    /// Goes on by a step; the message's parts once it has come to the end.
+    mutating func advance() throws(MailboxError) -> MessagePart? {
+        let end = offset + Self.step
+        while offset < min(end, reader.octets) {
+            let piece = try reader.read(at: offset, count: MessageContent.chunk)
+            guard piece.readableBytes > 0 else { return parser.finish() }
+            parser.feed(piece)
+            offset += piece.readableBytes
+        }
+        return offset < reader.octets ? nil : parser.finish()
     }
 }

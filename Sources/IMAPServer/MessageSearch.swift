@@ -2,13 +2,20 @@ import IMAP
 import MIME
 import Mailbox
 
-/// A message that SEARCH tests; its header is read once, when a key first needs it.
+/// A message that SEARCH tests. What was read and answered is kept, so that the test can be broken off and taken up again.
 struct SearchCandidate {
     let message: StoredMessage
     let number: UInt32
     let flags: Set<Flag>
     let folder: any MailFolder
+    /// What keys that cost something have answered.
+    fileprivate var answers: [Int: Bool] = [:]
+    /// The text key that is being searched for.
+    fileprivate var text: TextScan?
+    private var reader: MessageReader?
     private var header: HeaderBlock?
+    private var structure: MessagePart?
+    private var scan: StructureScan?
 
     init(_ message: StoredMessage, number: UInt32, flags: Set<Flag>, folder: any MailFolder) {
         self.message = message
@@ -22,19 +29,49 @@ struct SearchCandidate {
         return try folder.octets(of: message.uid)
     }
 
-    mutating func headerBlock() throws(MailboxError) -> HeaderBlock {
+    mutating func opened(_ budget: inout Int) throws(MailboxError) -> MessageReader {
+        if let reader { return reader }
+        let opened = try folder.open(message.uid)
+        budget -= 4096
+        reader = opened
+        return opened
+    }
+
+    /// The header; nil as long as it has to be called again.
+    mutating func headerBlock(_ budget: inout Int) throws(MailboxError) -> HeaderBlock? {
         if let header { return header }
-        let reader = try folder.open(message.uid)
-        let block = try MessageContent.header(reader).block
+        let reader = try opened(&budget)
+        if structure == nil, scan == nil, let block = try MessageContent.header(reader)?.block {
+            budget -= block.octets.count
+            header = block
+            return block
+        }
+        guard let root = try parts(&budget) else { return nil }
+        let block = try MessageContent.header(reader, in: root.header)
+        budget -= block.octets.count
         header = block
         return block
     }
+
+    /// The message's parts; nil as long as it has to be called again.
+    mutating func parts(_ budget: inout Int) throws(MailboxError) -> MessagePart? {
+        if let structure { return structure }
+        let reader = try opened(&budget)
+        var scan = self.scan ?? StructureScan(reader)
+        structure = try scan.advance()
+        budget -= min(StructureScan.step, reader.octets)
+        self.scan = structure == nil ? scan : nil
+        return structure
+    }
 }
 
-/// A search key ready to be applied: sets are resolved.
+/// A search key ready to be applied: sets are resolved, texts prepared.
 struct MessageSearch: Sendable {
     private indirect enum Test: Sendable {
         case key(SearchKey)
+        /// One that costs something, with its place among these.
+        case costly(Int, SearchKey)
+        case text(Int, TextSearch)
         case numbers([ClosedRange<UInt32>])
         case uids([ClosedRange<UInt32>])
         case not(Test)
@@ -42,105 +79,220 @@ struct MessageSearch: Sendable {
         case all([Test])
     }
 
+    /// What is found out about a key while it is resolved.
+    private struct Needs {
+        var last: (number: UInt32, uid: UInt32?)
+        var costly = 0
+        var usesKeywords = false
+    }
+
     private let test: Test
-    /// Whether anything must be read from the disk.
-    let needsDisk: Bool
     let usesKeywords: Bool
 
     init(_ key: SearchKey, last: (number: UInt32, uid: UInt32?)) {
-        var needsDisk = false
-        var usesKeywords = false
-        test = Self.resolve(key, last: last, &needsDisk, &usesKeywords)
-        self.needsDisk = needsDisk
-        self.usesKeywords = usesKeywords
+        var needs = Needs(last: last)
+        test = Self.resolve(key, &needs)
+        usesKeywords = needs.usesKeywords
     }
 
-    private static func resolve(
-        _ key: SearchKey,
-        last: (number: UInt32, uid: UInt32?),
-        _ needsDisk: inout Bool,
-        _ usesKeywords: inout Bool
-    ) -> Test {
+    private static func resolve(_ key: SearchKey, _ needs: inout Needs) -> Test {
         switch key {
-        case .sequence(let set): return .numbers(set.ranges(last: last.number > 0 ? last.number : nil))
-        case .uid(let set): return .uids(set.ranges(last: last.uid))
-        case .not(let key): return .not(resolve(key, last: last, &needsDisk, &usesKeywords))
-        case .or(let one, let other):
-            return .or(
-                resolve(one, last: last, &needsDisk, &usesKeywords),
-                resolve(other, last: last, &needsDisk, &usesKeywords)
-            )
+        case .sequence(let set): return .numbers(set.ranges(last: needs.last.number > 0 ? needs.last.number : nil))
+        case .uid(let set): return .uids(set.ranges(last: needs.last.uid))
+        case .not(let key): return .not(resolve(key, &needs))
+        case .or(let one, let other): return .or(resolve(one, &needs), resolve(other, &needs))
         case .and(let keys):
             // What costs nothing comes first.
             var cheap: [Test] = []
             var costly: [Test] = []
             for key in keys {
-                var isCostly = false
-                let test = resolve(key, last: last, &isCostly, &usesKeywords)
-                if isCostly { costly.append(test) } else { cheap.append(test) }
-                needsDisk = needsDisk || isCostly
+                let before = needs.costly
+                let test = resolve(key, &needs)
+                if needs.costly > before { costly.append(test) } else { cheap.append(test) }
             }
             return .all(cheap + costly)
         case .flag:
-            usesKeywords = true
+            needs.usesKeywords = true
             return .key(key)
         case .all, .new, .recent: return .key(key)
-        case .before, .on, .since, .sentBefore, .sentOn, .sentSince, .larger, .smaller, .header, .body, .text:
-            needsDisk = true
-            return .key(key)
+        case .body(let text), .text(let text):
+            needs.costly += 1
+            let includesHeader = if case .text = key { true } else { false }
+            return .text(needs.costly, TextSearch(text, includingHeader: includesHeader))
+        case .before, .on, .since, .sentBefore, .sentOn, .sentSince, .larger, .smaller, .header:
+            needs.costly += 1
+            return .costly(needs.costly, key)
         }
     }
 
-    func matches(_ candidate: inout SearchCandidate) throws(MailboxError) -> Bool {
-        try Self.matches(test, &candidate)
+    /// Tests a message as far as the budget goes.
+    ///
+    /// - Parameter budget: octets that may still be read; is lowered.
+    /// - Returns: nil where the budget didn't suffice: it has to be called again.
+    func matches(_ candidate: inout SearchCandidate, _ budget: inout Int) throws(MailboxError) -> Bool? {
+        try Self.matches(test, &candidate, &budget)
     }
 
-    private static func matches(_ test: Test, _ candidate: inout SearchCandidate) throws(MailboxError) -> Bool {
+    private static func matches(
+        _ test: Test,
+        _ candidate: inout SearchCandidate,
+        _ budget: inout Int
+    ) throws(MailboxError) -> Bool? {
+        // A test costs something, whatever it is.
+        budget -= 64
         switch test {
         case .numbers(let ranges): return ranges.contains { $0.contains(candidate.number) }
         case .uids(let ranges): return ranges.contains { $0.contains(candidate.message.uid) }
-        case .not(let test): return try !matches(test, &candidate)
+        case .not(let test): return try matches(test, &candidate, &budget).map { !$0 }
         case .or(let one, let other):
-            if try matches(one, &candidate) { return true }
-            return try matches(other, &candidate)
+            guard let isFirst = try matches(one, &candidate, &budget) else { return nil }
+            return try isFirst ? true : matches(other, &candidate, &budget)
         case .all(let tests):
-            for test in tests where try !matches(test, &candidate) { return false }
+            for test in tests {
+                guard let isMatch = try matches(test, &candidate, &budget) else { return nil }
+                guard isMatch else { return false }
+            }
             return true
-        case .key(let key): return try matches(key, &candidate)
+        case .key(let key): return matches(key, candidate)
+        case .costly(let number, let key):
+            if let known = candidate.answers[number] { return known }
+            guard let answer = try matches(costly: key, &candidate, &budget) else { return nil }
+            candidate.answers[number] = answer
+            return budget > 0 ? answer : nil
+        case .text(let number, let search):
+            if let known = candidate.answers[number] { return known }
+            guard let answer = try matches(search, &candidate, &budget) else { return nil }
+            candidate.answers[number] = answer
+            return budget > 0 ? answer : nil
         }
     }
 
-    private static func matches(_ key: SearchKey, _ candidate: inout SearchCandidate) throws(MailboxError) -> Bool {
+    private static func matches(_ key: SearchKey, _ candidate: SearchCandidate) -> Bool {
         let message = candidate.message
         switch key {
         case .flag(let flag): return candidate.flags.contains(flag)
         case .new: return message.isRecent && !message.flags.contains(.seen)
         case .recent: return message.isRecent
+        case .all: return true
+        // Tests of other kinds (`resolve`).
+        case .sequence, .uid, .not, .or, .and, .before, .on, .since, .sentBefore, .sentOn, .sentSince, .larger,
+            .smaller,
+            .header, .body, .text:
+            return false
+        }
+    }
+
+    private static func matches(
+        costly key: SearchKey,
+        _ candidate: inout SearchCandidate,
+        _ budget: inout Int
+    ) throws(MailboxError) -> Bool? {
+        budget -= 1024
+        switch key {
         case .before(let day): return try arrival(candidate) < day
         case .on(let day): return try arrival(candidate) == day
         case .since(let day): return try arrival(candidate) >= day
-        case .sentBefore(let day): return try sent(&candidate).map { $0 < day } ?? false
-        case .sentOn(let day): return try sent(&candidate).map { $0 == day } ?? false
-        case .sentSince(let day): return try sent(&candidate).map { $0 >= day } ?? false
+        case .sentBefore(let day): return try sent(&candidate, &budget) { $0 < day }
+        case .sentOn(let day): return try sent(&candidate, &budget) { $0 == day }
+        case .sentSince(let day): return try sent(&candidate, &budget) { $0 >= day }
         case .larger(let size): return try candidate.octets() > size
         case .smaller(let size): return try candidate.octets() < size
         case .header(let name, let text):
-            let values = try candidate.headerBlock().all(name)
+            guard let header = try candidate.headerBlock(&budget) else { return nil }
+            budget -= header.octets.count
             let wanted = TextMatcher.foldField(text)
-            return values.contains { TextMatcher.contains(TextMatcher.foldField(EncodedWords.decode($0)), wanted) }
-        case .body(let text): return try TextSearch(text).matches(candidate, includingHeader: false)
-        case .text(let text): return try TextSearch(text).matches(candidate, includingHeader: true)
-        case .all: return true
-        // Not keys any more, but tests of their own (`resolve`).
-        case .sequence, .uid, .not, .or, .and: return false
+            return header.all(name).contains {
+                TextMatcher.contains(TextMatcher.foldField(EncodedWords.decode($0)), wanted)
+            }
+        // Tests of other kinds (`resolve`).
+        case .all, .flag, .new, .recent, .sequence, .uid, .not, .or, .and, .body, .text: return false
         }
+    }
+
+    private static func matches(
+        _ search: TextSearch,
+        _ candidate: inout SearchCandidate,
+        _ budget: inout Int
+    ) throws(MailboxError) -> Bool? {
+        if candidate.text == nil {
+            guard let root = try candidate.parts(&budget) else { return nil }
+            candidate.text = search.scan(try candidate.opened(&budget), root)
+            guard budget > 0 else { return nil }
+        }
+        guard let answer = try candidate.text?.advance(&budget) else { return nil }
+        candidate.text = nil
+        return answer
     }
 
     private static func arrival(_ candidate: SearchCandidate) throws(MailboxError) -> Int {
         DateTime(secondsSince1970: try candidate.folder.internalDate(of: candidate.message.uid)).dayNumber
     }
 
-    private static func sent(_ candidate: inout SearchCandidate) throws(MailboxError) -> Int? {
-        try candidate.headerBlock().first("date").flatMap { DateTime(field: $0)?.dayNumber }
+    private static func sent(
+        _ candidate: inout SearchCandidate,
+        _ budget: inout Int,
+        _ test: (Int) -> Bool
+    ) throws(MailboxError) -> Bool? {
+        guard let header = try candidate.headerBlock(&budget) else { return nil }
+        budget -= header.octets.count
+        return header.first("date").flatMap { DateTime(field: $0)?.dayNumber }.map(test) ?? false
+    }
+}
+
+/// A SEARCH that goes on in short steps, so that others have their turns between them. Every call may block on the disk.
+final class SearchRun: @unchecked Sendable {
+    // Unchecked: a session has one call at a time under way.
+    private let search: MessageSearch
+    private let folder: any MailFolder
+    private let messages: [StoredMessage]
+    private let keywords: [String]
+    private var next = 0
+    private var candidate: SearchCandidate?
+
+    /// The places of messages that match, ascending.
+    private(set) var found: [Int] = []
+
+    /// What is read, or has as much work, before others have their turn. Octets.
+    static let turn = 128 * 1024
+
+    init(_ key: SearchKey, in folder: any MailFolder, _ messages: [StoredMessage]) {
+        search = MessageSearch(key, last: (number: UInt32(clamping: messages.count), uid: messages.last?.uid))
+        self.folder = folder
+        self.messages = messages
+        keywords = folder.keywords
+    }
+
+    /// Goes on for a turn; true when all messages were tested. A message that is gone matches nothing.
+    func advance() throws(MailboxError) -> Bool {
+        var budget = Self.turn
+        while next < messages.count {
+            guard budget > 0 else { return false }
+            var candidate = self.candidate ?? candidate(at: next)
+            self.candidate = nil
+            let isMatch: Bool?
+            do throws(MailboxError) {
+                isMatch = try search.matches(&candidate, &budget)
+            } catch {
+                guard error == .notFound else {
+                    // A mailbox that is busy is tried again.
+                    self.candidate = candidate
+                    throw error
+                }
+                isMatch = false
+            }
+            guard let isMatch else {
+                self.candidate = candidate
+                return false
+            }
+            if isMatch { found.append(next) }
+            next += 1
+        }
+        return true
+    }
+
+    private func candidate(at place: Int) -> SearchCandidate {
+        let message = messages[place]
+        let flags = search.usesKeywords ? Set(SystemFlags.flags(of: message, keywords: keywords)) : []
+        return SearchCandidate(message, number: UInt32(clamping: place + 1), flags: flags, folder: folder)
     }
 }

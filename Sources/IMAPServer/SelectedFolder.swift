@@ -55,12 +55,7 @@ final class SelectedFolder {
 
     /// The flags of a message as IMAP names them.
     func flags(of message: StoredMessage) -> [Flag] {
-        var flags: [Flag] = []
-        for (flag, bit) in SystemFlags.all where message.flags.contains(bit) { flags.append(flag) }
-        if message.isRecent { flags.append(.recent) }
-        let names = folder.keywords
-        for index in message.keywords.indices where names.indices.contains(index) { flags.append(Flag(names[index])) }
-        return flags
+        SystemFlags.flags(of: message, keywords: folder.keywords)
     }
 }
 
@@ -69,6 +64,15 @@ enum SystemFlags {
     static let all: [(flag: Flag, bit: MessageFlags)] = [
         (.answered, .answered), (.flagged, .flagged), (.deleted, .deleted), (.seen, .seen), (.draft, .draft),
     ]
+
+    /// A message's flags; its keywords by their names in the folder.
+    static func flags(of message: StoredMessage, keywords names: [String]) -> [Flag] {
+        var flags: [Flag] = []
+        for (flag, bit) in all where message.flags.contains(bit) { flags.append(flag) }
+        if message.isRecent { flags.append(.recent) }
+        for index in message.keywords.indices where names.indices.contains(index) { flags.append(Flag(names[index])) }
+        return flags
+    }
 
     /// Flags and names of keywords; \Recent and unknown system flags are left out.
     static func split(_ flags: [Flag]) -> (flags: MessageFlags, keywords: [String]) {

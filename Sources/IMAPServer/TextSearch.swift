@@ -3,7 +3,7 @@ import Mailbox
 import NIOCore
 
 /// Finds text in octets that come in pieces, in linear time (Knuth, Morris and Pratt).
-struct TextMatcher {
+struct TextMatcher: Sendable {
     private let wanted: [UInt8]
     private let fallback: [Int]
     private var matched = 0
@@ -53,60 +53,110 @@ struct TextMatcher {
 }
 
 /// BODY and TEXT of SEARCH: searches the decoded text of text parts and the headers of parts.
-struct TextSearch {
-    private let wanted: [UInt8]
-    private let wantedInFields: [UInt8]
+struct TextSearch: Sendable {
+    fileprivate let matcher: TextMatcher
+    fileprivate let fieldMatcher: TextMatcher
+    fileprivate let includesHeader: Bool
 
-    init(_ text: [UInt8]) {
-        wanted = TextMatcher.fold(text)
-        wantedInFields = TextMatcher.foldField(text)
+    init(_ text: [UInt8], includingHeader: Bool) {
+        matcher = TextMatcher(TextMatcher.fold(text))
+        fieldMatcher = TextMatcher(TextMatcher.foldField(text))
+        includesHeader = includingHeader
     }
 
-    func matches(_ candidate: SearchCandidate, includingHeader: Bool) throws(MailboxError) -> Bool {
-        let reader = try candidate.folder.open(candidate.message.uid)
-        let root = try MessageContent.structure(reader)
-        if includingHeader, try header(reader, root.header) { return true }
-        return try content(reader, root)
+    /// Begins to search a message.
+    func scan(_ reader: MessageReader, _ root: MessagePart) -> TextScan { TextScan(self, reader, root) }
+}
+
+/// A text search in one message, in short steps, so that others have their turns between them.
+struct TextScan {
+    private enum Place {
+        case header(Range<Int>)
+        case text(MessagePart)
     }
 
-    private func header(_ reader: MessageReader, _ range: Range<Int>) throws(MailboxError) -> Bool {
+    /// A part that is being searched. One decoder for the whole part: characters and shifts of a set go on from piece to
+    /// piece.
+    private struct Part {
+        var decoder: BodyDecoder
+        var matcher: TextMatcher
+        var offset: Int
+        let end: Int
+    }
+
+    private let search: TextSearch
+    private let reader: MessageReader
+    /// Where to look, the last one first.
+    private var places: [Place] = []
+    private var part: Part?
+
+    fileprivate init(_ search: TextSearch, _ reader: MessageReader, _ root: MessagePart) {
+        self.search = search
+        self.reader = reader
+        if search.includesHeader { places.append(.header(root.header)) }
+        addContent(of: root)
+        places.reverse()
+    }
+
+    private mutating func addContent(of part: MessagePart) {
+        if part.children.isEmpty, part.content.isReadable { places.append(.text(part)) }
+        for child in part.children {
+            places.append(.header(child.header))
+            addContent(of: child)
+        }
+    }
+
+    /// Goes on until the work is done or the budget used up.
+    ///
+    /// - Parameter budget: octets that may still be read; is lowered.
+    /// - Returns: nil as long as it has to be called again.
+    mutating func advance(_ budget: inout Int) throws(MailboxError) -> Bool? {
+        while true {
+            if part != nil {
+                if try advancePart(&budget) { return true }
+            } else {
+                switch places.popLast() {
+                case nil: return false
+                case .header(let range): if try isIn(header: range, &budget) { return true }
+                case .text(let found):
+                    part = Part(
+                        decoder: BodyDecoder(found.content, toUTF8: true),
+                        matcher: search.matcher,
+                        offset: found.body.lowerBound,
+                        end: found.body.upperBound
+                    )
+                }
+            }
+            if budget <= 0, part != nil || !places.isEmpty { return nil }
+        }
+    }
+
+    private func isIn(header range: Range<Int>, _ budget: inout Int) throws(MailboxError) -> Bool {
         let block = try MessageContent.header(reader, in: range)
+        budget -= block.octets.count
         return block.fields.contains { field in
             let value = EncodedWords.decode(block.value(of: field))
             let text = block.name(of: field) + [UInt8(ascii: ":"), ASCII.space] + value
-            return TextMatcher.contains(TextMatcher.foldField(Array(text)), wantedInFields)
+            var matcher = search.fieldMatcher
+            matcher.feed(TextMatcher.foldField(Array(text)))
+            return matcher.isFound
         }
     }
 
-    private func content(_ reader: MessageReader, _ part: MessagePart) throws(MailboxError) -> Bool {
-        guard part.children.isEmpty else {
-            for child in part.children {
-                if try header(reader, child.header) { return true }
-                if try content(reader, child) { return true }
-            }
-            return false
-        }
-        guard part.content.isReadable else { return false }
-        return try text(reader, part)
-    }
-
-    private func text(_ reader: MessageReader, _ part: MessagePart) throws(MailboxError) -> Bool {
-        // One decoder for the whole part: characters and shifts of a set go on from piece to piece.
-        var decoder = BodyDecoder(part.content, toUTF8: true)
-        var matcher = TextMatcher(wanted)
-        var offset = part.body.lowerBound
+    private mutating func advancePart(_ budget: inout Int) throws(MailboxError) -> Bool {
+        guard var part else { return false }
+        self.part = nil
+        let piece = try reader.read(at: part.offset, count: min(MessageContent.chunk, part.end - part.offset))
         var text: [UInt8] = []
-        while offset < part.body.upperBound, !matcher.isFound {
-            let piece = try reader.read(at: offset, count: min(MessageContent.chunk, part.body.upperBound - offset))
-            guard piece.readableBytes > 0 else { break }
-            offset += piece.readableBytes
-            text.removeAll(keepingCapacity: true)
-            decoder.decode(piece.readableBytesView, into: &text)
-            matcher.feed(TextMatcher.fold(text))
+        if piece.readableBytes > 0 {
+            part.offset += piece.readableBytes
+            budget -= piece.readableBytes
+            part.decoder.decode(piece.readableBytesView, into: &text)
+        } else {
+            part.decoder.finish(into: &text)
         }
-        text.removeAll(keepingCapacity: true)
-        decoder.finish(into: &text)
-        matcher.feed(TextMatcher.fold(text))
-        return matcher.isFound
+        part.matcher.feed(TextMatcher.fold(text))
+        if piece.readableBytes > 0, !part.matcher.isFound { self.part = part }
+        return part.matcher.isFound
     }
 }

@@ -16,8 +16,8 @@ final class DeliveryBatcher: @unchecked Sendable {
     private let deliverer: MailDeliverer
     private let pool: NIOThreadPool
     /// For slow deliveries, which must not hold up the others: into an mbox, which may be large, or of a message that is still
-    /// arriving in pieces.
-    private let slowPool: NIOThreadPool
+    /// arriving in pieces. Mailboxes have their turns in it.
+    private let slowPool: BlockingPool
     private let eventLoop: any EventLoop
     private let maximumBatch: Int
     /// Batches at the same time. One: while it waits for the disk, the next one grows.
@@ -31,7 +31,7 @@ final class DeliveryBatcher: @unchecked Sendable {
     init(
         deliverer: MailDeliverer,
         pool: NIOThreadPool,
-        slowPool: NIOThreadPool,
+        slowPool: BlockingPool,
         loop: any EventLoop,
         maximumBatch: Int
     ) {
@@ -62,7 +62,7 @@ final class DeliveryBatcher: @unchecked Sendable {
         for delivery in deliveries {
             let result: Result<Void, MailboxError>? =
                 switch delivery.location.format {
-                case .maildir: await run([delivery], on: slowPool).first
+                case .maildir: await deliverSlowly(delivery)
                 case .mbox: await deliver(toMbox: delivery, isWanted: { true })
                 }
             results.append(result ?? Self.failure)
@@ -76,7 +76,7 @@ final class DeliveryBatcher: @unchecked Sendable {
         await enter(delivery.location)
         defer { leave(delivery.location) }
         while isWanted() {
-            let result = await run([delivery], on: slowPool).first ?? Self.failure
+            let result = await deliverSlowly(delivery)
             guard case .failure(.busy) = result, let pause = wait.next() else { return result }
             await eventLoop.pause(pause)
         }
@@ -123,11 +123,12 @@ final class DeliveryBatcher: @unchecked Sendable {
         }
     }
 
-    private func run(_ deliveries: [Delivery], on pool: NIOThreadPool) async -> [Result<Void, MailboxError>] {
-        (try? await start(deliveries, on: pool).get()) ?? []
+    private func deliverSlowly(_ delivery: Delivery) async -> Result<Void, MailboxError> {
+        let deliverer = deliverer
+        let results = await slowPool.line(delivery.location.path).run { deliverer.deliver([delivery]) }
+        return results.first ?? Self.failure
     }
 
-    /// The one way from the loop to the disk.
     private func start(
         _ deliveries: [Delivery],
         on pool: NIOThreadPool

@@ -5,6 +5,7 @@ import Logging
 import Mailbox
 import NIOCore
 import NIOPosix
+import Network
 import Submission
 
 #if canImport(Glibc)
@@ -41,8 +42,6 @@ package struct LocalDeliveryProgram: DaemonProgram {
         let loop = context.group.next()
         let pool = NIOThreadPool(numberOfThreads: settings.threads)
         pool.start()
-        let slowPool = NIOThreadPool(numberOfThreads: settings.threads)
-        slowPool.start()
         let accounts = AccountsClient(path: context.socket("auth.sock"), on: loop)
         let expansions = ExpansionCache(accounts: accounts, on: loop, lifetime: settings.expansionTime)
         let watch = DirectoryWatch(path: context.socket("auth.sock"), on: loop) { _ in expansions.forget() }
@@ -53,7 +52,7 @@ package struct LocalDeliveryProgram: DaemonProgram {
             batcher: DeliveryBatcher(
                 deliverer: MailDeliverer(prepared.mail),
                 pool: pool,
-                slowPool: slowPool,
+                slowPool: BlockingPool(threads: settings.threads),
                 loop: loop,
                 maximumBatch: settings.batch
             ),

@@ -1,4 +1,8 @@
 import Files
+import NIOConcurrencyHelpers
+
+/// Tells one batch of deliveries from another.
+final class BatchToken: Sendable {}
 
 /// A Maildir folder kept open for deliveries: its directories are open, so deliveries need no path lookups.
 final class DeliveryFolder: Sendable {
@@ -11,6 +15,7 @@ final class DeliveryFolder: Sendable {
     private let identity: FileStatus
     /// Seconds since 1970.
     let opened: Int
+    private let listing = NIOLockedValueBox<Listing?>(nil)
 
     /// Opens the inbox or a folder. Creates the Maildir if it's missing, but no folder.
     ///
@@ -37,6 +42,84 @@ final class DeliveryFolder: Sendable {
     }
 
     var device: UInt64 { identity.device }
+
+    /// The beginnings of the names that were in `new` and `cur` once, and of what this process has delivered since. Only
+    /// earlier deliveries leave names of their kind, so one that isn't among them need not be looked for again.
+    private struct Listing {
+        /// In which batch the directories were read.
+        let batch: BatchToken
+        /// How many dots the beginnings have.
+        let dots: Int
+        var beginnings: Set<EntryDigest> = []
+        /// Whether the directories were synced after they were read.
+        var isSynced = false
+    }
+
+    /// Whether an earlier attempt has left a message whose name begins so; if so, it's on stable storage when this returns.
+    /// The directories are read for the first question, and once a batch when the answer may be yes: the message may have been
+    /// removed since.
+    ///
+    /// - Parameter beginning: ends in a dot.
+    func hasMessage(_ beginning: String, batch: BatchToken) throws(MailboxError) -> Bool {
+        let dots = beginning.utf8.count { $0 == UInt8(ascii: ".") }
+        let digest = EntryDigest(beginning.utf8)
+        // The lock is held while the directories are read: what is delivered meanwhile is added behind that.
+        return try listing.withLockedValue { listing in
+            Result { () throws(MailboxError) in
+                if let listing, listing.dots == dots, !listing.beginnings.contains(digest) { return false }
+                var known: Listing
+                if let listing, listing.dots == dots, listing.batch === batch {
+                    known = listing
+                } else {
+                    known = try list(dots: dots, batch: batch)
+                    listing = known
+                }
+                guard known.beginnings.contains(digest) else { return false }
+                guard !known.isSynced else { return true }
+                // That attempt may not have got to the sync, and a session may have moved the file since.
+                try maildir.root.sync("\(place)new")
+                try maildir.root.sync("\(place)cur")
+                known.isSynced = true
+                listing = known
+                return true
+            }
+        }.get()
+    }
+
+    private func list(dots: Int, batch: BatchToken) throws(MailboxError) -> Listing {
+        var listing = Listing(batch: batch, dots: dots)
+        // In this order, since sessions move files from new to cur.
+        for part in ["new", "cur"] {
+            for name in try maildir.root.names(place + part) {
+                var left = dots
+                guard
+                    let end = name.utf8.firstIndex(where: { octet in
+                        if octet == UInt8(ascii: ".") { left -= 1 }
+                        return left == 0
+                    })
+                else { continue }
+                listing.beginnings.insert(EntryDigest(name.utf8[...end]))
+            }
+        }
+        return listing
+    }
+
+    /// Notes a message that was delivered for certain.
+    func add(_ beginning: String) {
+        listing.withLockedValue { listing in
+            if listing?.dots == beginning.utf8.count(where: { $0 == UInt8(ascii: ".") }) {
+                listing?.beginnings.insert(EntryDigest(beginning.utf8))
+            } else {
+                listing = nil
+            }
+        }
+    }
+
+    /// Has the directories read again for the next question.
+    func forgetListing() { listing.withLockedValue { $0 = nil } }
+
+    /// Names that are remembered.
+    var remembered: Int { listing.withLockedValue { $0?.beginnings.count ?? 0 } }
 
     /// Whether the path still leads to the open directory: Maildirs may be removed, moved or restored at any time.
     func isInPlace(_ location: MailboxLocation, in mailDirectory: DirectoryAccess) throws(MailboxError) -> Bool {

@@ -9,10 +9,14 @@ package final class MailDeliverer: Sendable {
     /// Octets of deliveries into each Maildir that its quota doesn't count yet, whichever call they belong to.
     private let pending = NIOLockedValueBox<[MailboxLocation: Int]>([:])
 
+    private let mboxKeys = MboxKeys()
+
     /// Folders kept open; each takes three descriptors.
     private static let maximumOpen = 200
     /// How long a folder is kept open, in seconds. Opening it removes old files from its `tmp/`.
     private static let maximumAge = 12 * 3600
+    /// Names in `new` and `cur` that are remembered of all folders together; the folder in use has as many as it has.
+    private static let maximumRemembered = 1_000_000
     /// For this many files or more, one syncfs is faster than syncing each file.
     private static let syncAllFrom = 3
 
@@ -33,6 +37,7 @@ package final class MailDeliverer: Sendable {
         var folders: [Place: DeliveryFolder] = [:]
         /// Written to `tmp/`, not yet renamed.
         var steps: [MaildirDelivery] = []
+        let token = BatchToken()
     }
 
     package init(_ directory: MailDirectory) { self.directory = directory.directory }
@@ -54,7 +59,7 @@ package final class MailDeliverer: Sendable {
             do throws(MailboxError) {
                 switch delivery.location.format {
                 case .maildir: try write(delivery, index, &batch)
-                case .mbox: try MboxDelivery(delivery, try MboxStore(delivery.location, in: directory)).run()
+                case .mbox: try MboxDelivery(delivery, try MboxStore(delivery.location, in: directory), mboxKeys).run()
                 }
             } catch {
                 results[index] = .failure(error)
@@ -81,7 +86,7 @@ package final class MailDeliverer: Sendable {
 
     private func attempt(_ delivery: Delivery, _ index: Int, _ batch: inout Batch) throws(MailboxError) {
         var step = MaildirDelivery(delivery, index: index, try folder(for: delivery, &batch))
-        if try step.wasPlaced() { return }
+        if step.mayBeKnown, try wasPlaced(step, &batch) { return }
         // Before the quota is looked at: a large message may take minutes to arrive, and others must know of it.
         let before = claim(delivery.octets, in: delivery.location)
         do throws(MailboxError) {
@@ -92,6 +97,24 @@ package final class MailDeliverer: Sendable {
             throw error
         }
         batch.steps.append(step)
+    }
+
+    /// Whether an earlier attempt delivered it; if so, it's on stable storage when this returns. Searches the inbox too, as
+    /// the folder may have been created since.
+    private func wasPlaced(_ step: MaildirDelivery, _ batch: inout Batch) throws(MailboxError) -> Bool {
+        limitMemory(for: step.folder)
+        if try step.folder.hasMessage(step.beginning, batch: batch.token) { return true }
+        guard !step.folder.place.isEmpty else { return false }
+        let inbox = try folder(Place(location: step.location, folder: .inbox), &batch)
+        return try inbox.hasMessage(step.beginning, batch: batch.token)
+    }
+
+    /// Forgets what other folders had, where that is too much.
+    private func limitMemory(for folder: DeliveryFolder) {
+        guard folder.remembered == 0 else { return }
+        let others = open.withLockedValue { Array($0.values) }.filter { $0 !== folder }
+        guard others.reduce(0, { $0 + $1.remembered }) > Self.maximumRemembered else { return }
+        for other in others { other.forgetListing() }
     }
 
     /// Takes room in a Maildir for octets that its quota doesn't count yet.
@@ -181,6 +204,7 @@ package final class MailDeliverer: Sendable {
         let folder: DeliveryFolder
         let location: MailboxLocation
         var indices: [Int] = []
+        var beginnings: [String] = []
         var octets = 0
         /// What its messages have claimed.
         var claimed = 0
@@ -193,6 +217,7 @@ package final class MailDeliverer: Sendable {
                 try step.place()
             } catch {
                 results[step.index] = .failure(error.asUncertain)
+                step.folder.forgetListing()
                 release(step.octets, in: step.location)
                 step.undo()
                 continue
@@ -201,6 +226,7 @@ package final class MailDeliverer: Sendable {
             if known == nil { arrivals.append(Arrival(folder: step.folder, location: step.location)) }
             let place = known ?? arrivals.count - 1
             arrivals[place].indices.append(step.index)
+            arrivals[place].beginnings.append(step.beginning)
             arrivals[place].octets += step.diskOctets
             arrivals[place].claimed += step.octets
         }
@@ -211,7 +237,9 @@ package final class MailDeliverer: Sendable {
                 try arrival.folder.new.sync()
                 // Somebody may have removed the folder or the Maildir meanwhile, and the open directories with it.
                 guard try arrival.folder.isInPlace(arrival.location, in: directory) else { throw .notFound }
+                for beginning in arrival.beginnings { arrival.folder.add(beginning) }
             } catch {
+                arrival.folder.forgetListing()
                 for index in arrival.indices { results[index] = .failure(error.asUncertain) }
             }
         }

@@ -25,25 +25,11 @@ struct MaildirDelivery {
         temporary = folder.tmp.disk.uniqueName()
     }
 
-    /// Whether an earlier attempt delivered it; if so, it's on stable storage when this returns. Searches the inbox too, as
-    /// the folder may have been created since.
-    func wasPlaced() throws(MailboxError) -> Bool {
-        guard delivery.mayBeKnown else { return false }
-        let root = folder.maildir.root
-        // Without the host name, which may have changed.
-        let begin = "\(delivery.arrived).Q\(delivery.key)."
-        for place in folder.place.isEmpty ? [""] : [folder.place, ""] {
-            // In this order, since sessions move files from new to cur.
-            for part in ["\(place)new", "\(place)cur"] {
-                guard try root.names(part).contains(where: { $0.hasPrefix(begin) }) else { continue }
-                // That attempt may not have got to the sync, and a session may have moved the file since.
-                try root.sync("\(place)new")
-                try root.sync("\(place)cur")
-                return true
-            }
-        }
-        return false
-    }
+    /// How its name begins. The host's name, which may change, comes behind it, and what depends on the content.
+    var beginning: String { "\(delivery.arrived).Q\(delivery.key)." }
+
+    /// Whether an earlier attempt may have delivered it.
+    var mayBeKnown: Bool { delivery.mayBeKnown }
 
     /// Writes the file in `tmp/`.
     ///
@@ -75,7 +61,7 @@ struct MaildirDelivery {
     /// Moves the file into `new/`. Its content must be on stable storage.
     func place() throws(MailboxError) {
         let host = MaildirFileName.hostName
-        let name = "\(delivery.arrived).Q\(delivery.key).\(host),S=\(diskOctets),W=\(wireOctets)"
+        let name = "\(beginning)\(host),S=\(diskOctets),W=\(wireOctets)"
         try folder.tmp.rename(temporary, to: name, in: folder.new)
     }
 

@@ -10,16 +10,27 @@ import Glibc
 struct MboxDelivery {
     private let delivery: Delivery
     private let store: MboxStore
+    private let keys: MboxKeys
 
-    init(_ delivery: Delivery, _ store: MboxStore) {
+    init(_ delivery: Delivery, _ store: MboxStore, _ keys: MboxKeys) {
         self.delivery = delivery
         self.store = store
+        self.keys = keys
     }
 
     /// Returns when the message is on stable storage.
     ///
     /// - Throws: `busy` if the mbox is locked; nothing was done.
     func run() throws(MailboxError) {
+        do throws(MailboxError) {
+            try deliver()
+        } catch {
+            if error != .busy, error != .overQuota { keys.forget(delivery.location) }
+            throw error
+        }
+    }
+
+    private func deliver() throws(MailboxError) {
         let lock = try MboxLock.acquire(store.name, in: store.directory)
         defer { withExtendedLifetime(lock) {} }
         let journal = MboxJournal(store.name, in: store.directory)
@@ -46,6 +57,7 @@ struct MboxDelivery {
             throw error
         }
         do throws(MailboxError) { try journal.end() } catch { throw error.asUncertain }
+        keys.add(delivery.key, delivery.location)
     }
 
     /// The lines that a message begins with here: `From ` and the delivery's key.
@@ -80,6 +92,8 @@ struct MboxDelivery {
     }
 
     private func isThere(_ file: OpenFile) throws(MailboxError) -> Bool {
+        guard try keys.mayHave(delivery.key, delivery.location, file) else { return false }
+        // It may have been removed since.
         let size = try file.status().size
         let line = Array("\n\(MboxJournal.keyField): \(delivery.key)\n".utf8)
         return try file.position(of: line, from: 0, to: size) != nil

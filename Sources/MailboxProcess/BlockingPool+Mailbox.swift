@@ -2,9 +2,9 @@ import Mailbox
 import NIOCore
 import Network
 
-extension BlockingPool {
-    /// Runs a mailbox operation on a thread of the pool, and retries while the mailbox is busy. Between attempts the loop's
-    /// timer waits, not a thread.
+extension BlockingPool.Line {
+    /// Runs a mailbox operation when the account has its turn, and retries while the mailbox is busy. Between attempts the loop's
+    /// timer waits, and others have the threads.
     ///
     /// - Throws: what the body throws; `busy` after `BusyWait`'s limit.
     package func runWhenFree<Value: Sendable>(

@@ -94,7 +94,7 @@ package final class MailboxServer<Service: MailboxService>: Sendable {
             let location = MailboxLocation(path: account.mailbox, format: format, quota: account.quota)
         else { throw .invalidName }
         let (service, directory) = (service, directory)
-        return try await pool.runWhenFree(on: loop) { () throws(MailboxError) in
+        return try await pool.line(location.path).runWhenFree(on: loop) { () throws(MailboxError) in
             try service.open(try directory.open(location), at: location)
         }
     }

@@ -16,13 +16,22 @@ final class MailboxSession {
     private let connection: Connection
     private let maildrop: Maildrop
     private let service: POP3MailboxService
+    /// The account's sessions wait for their turns together.
+    private let disk: BlockingPool.Line
     private let arrival: LoginArrival
     private var errors = 0
 
-    init(_ connection: Connection, _ maildrop: Maildrop, service: POP3MailboxService, arrival: LoginArrival) {
+    init(
+        _ connection: Connection,
+        _ maildrop: Maildrop,
+        service: POP3MailboxService,
+        disk: BlockingPool.Line,
+        arrival: LoginArrival
+    ) {
         self.connection = connection
         self.maildrop = maildrop
         self.service = service
+        self.disk = disk
         self.arrival = arrival
     }
 
@@ -136,7 +145,7 @@ final class MailboxSession {
         let maildrop = maildrop
         let reader: MessageReader
         do throws(MailboxError) {
-            reader = try await service.pool.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
+            reader = try await disk.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
                 try maildrop.open(entry)
             }
         } catch {
@@ -157,7 +166,7 @@ final class MailboxSession {
             let position = offset
             let octets: ByteBuffer
             do throws(MailboxError) {
-                octets = try await service.pool.run { () throws(MailboxError) in
+                octets = try await disk.run { () throws(MailboxError) in
                     try reader.read(at: position, count: Self.chunk)
                 }
                 if octets.readableBytes == 0 { throw .corrupt("the message is shorter than it was") }
@@ -185,7 +194,7 @@ final class MailboxSession {
     private func quit() async -> Bool {
         let maildrop = maildrop
         do throws(MailboxError) {
-            let count = try await service.pool.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
+            let count = try await disk.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
                 try maildrop.commit()
             }
             service.messagesDeleted.increment(by: count)

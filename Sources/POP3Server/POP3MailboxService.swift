@@ -1,3 +1,4 @@
+import Accounts
 import CoreMetrics
 import Front
 import Logging
@@ -8,7 +9,7 @@ import Network
 /// pop3d after login: a locked maildrop for each session.
 package struct POP3MailboxService: MailboxService {
     let settings: MailboxSettings
-    let pool: BlockingPool
+    private let pool: BlockingPool
     let logger: Logger
     let messagesRead = Counter(label: "messages-read")
     let messagesDeleted = Counter(label: "messages-deleted")
@@ -25,6 +26,7 @@ package struct POP3MailboxService: MailboxService {
     }
 
     package func serve(_ connection: Connection, _ mailbox: Maildrop, for arrival: LoginArrival) async {
-        await MailboxSession(connection, mailbox, service: self, arrival: arrival).run()
+        let disk = pool.line(arrival.mailbox.mailbox)
+        await MailboxSession(connection, mailbox, service: self, disk: disk, arrival: arrival).run()
     }
 }

@@ -26,11 +26,14 @@ final class TestSystem: Sendable {
     private let authority: BusServer
 
     /// Runs the body on the event loop of a system, then shuts it down and removes its files.
-    static func run(_ body: @escaping @Sendable (TestSystem) async throws -> Void) async throws {
+    static func run(
+        pool: BlockingPool = .shared,
+        _ body: @escaping @Sendable (TestSystem) async throws -> Void
+    ) async throws {
         let directory = "/tmp/martlet-imap-\(UInt64.random(in: 0 ... .max))"
         #expect(mkdir(directory, 0o700) == 0 && mkdir("\(directory)/mail", 0o700) == 0)
         defer { remove(directory) }
-        let system = try await TestSystem(directory)
+        let system = try await TestSystem(directory, pool)
         let failure = await Task(executorPreference: LoopExecutor.of(system.loop)) { () -> (any Error)? in
             do {
                 try await body(system)
@@ -45,13 +48,13 @@ final class TestSystem: Sendable {
         if let failure { throw failure }
     }
 
-    private init(_ directory: String) async throws {
+    private init(_ directory: String, _ pool: BlockingPool) async throws {
         self.directory = directory
         let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         self.loop = loop
         authority = BusServer(group: loop, logger: logger)
-        let tickets = NIOLockedValueBox(Set<String>())
+        let tickets = NIOLockedValueBox([String: String]())
         try await authority.answer(on: try UnixSocket.listen("\(directory)/auth.sock")) { frame, connection in
             connection.write(Self.answer(frame, tickets))
         }
@@ -60,10 +63,10 @@ final class TestSystem: Sendable {
         var server = MailboxServerSettings(login: .imap)
         server.authoritySocket = "\(directory)/auth.sock"
         mailbox = MailboxServer(
-            IMAPMailboxService(settings: settings, pool: .shared, logger: logger),
+            IMAPMailboxService(settings: settings, pool: pool, logger: logger),
             settings: server,
             directory: try MailDirectory("\(directory)/mail"),
-            pool: .shared,
+            pool: pool,
             group: loop,
             logger: logger
         )
@@ -83,18 +86,21 @@ final class TestSystem: Sendable {
         try await front.start([FrontEndpoint(.imap, socket: socket)])
     }
 
-    private static func answer(_ frame: Frame, _ tickets: NIOLockedValueBox<Set<String>>) -> Frame {
+    private static func answer(_ frame: Frame, _ tickets: NIOLockedValueBox<[String: String]>) -> Frame {
         switch frame.verb {
         case "VERIFY" where frame["password"] == "secret":
             let ticket = "\(UInt64.random(in: 0 ... .max))"
-            tickets.withLockedValue { _ = $0.insert(ticket) }
+            tickets.withLockedValue { $0[ticket] = frame["user"] ?? "" }
             return .ok(tag: frame["tag"], [.init("address", frame["user"] ?? ""), .init("ticket", ticket)])
-        case "REDEEM" where tickets.withLockedValue({ $0.remove(frame["ticket"] ?? "") }) != nil:
+        case "REDEEM":
+            guard let user = tickets.withLockedValue({ $0.removeValue(forKey: frame["ticket"] ?? "") }) else {
+                return .reply(.reject, status: "5.7.8", text: "no", tag: frame["tag"])
+            }
             return .ok(
                 tag: frame["tag"],
                 [
-                    .init("address", "alice@example.test"), .init("mailbox", "alice"), .init("format", "maildir"),
-                    .init("quota", "0"),
+                    .init("address", "\(user)@example.test"), .init("mailbox", user),
+                    .init("format", user == "mbox" ? "mbox" : "maildir"), .init("quota", "0"),
                 ]
             )
         default: return .reply(.reject, status: "5.7.8", text: "no", tag: frame["tag"])
@@ -119,12 +125,12 @@ final class TestSystem: Sendable {
         }
     }
 
-    /// A client that was greeted, and has logged in where asked to.
-    func client(loggedIn: Bool = true) async throws -> TestClient {
+    /// A client that was greeted, and has logged in where asked to. The user `mbox` has an mbox.
+    func client(loggedIn: Bool = true, as user: String = "alice") async throws -> TestClient {
         let address = try SocketAddress(ipAddress: "127.0.0.1", port: port)
         let client = TestClient(try await Connection.connect(to: address, on: loop, timeout: .seconds(5)))
         #expect(try await client.line().hasPrefix("* OK [CAPABILITY IMAP4rev1"))
-        if loggedIn { #expect(try await client.command("LOGIN alice secret").last?.contains(" OK ") == true) }
+        if loggedIn { #expect(try await client.command("LOGIN \(user) secret").last?.contains(" OK ") == true) }
         return client
     }
 }

@@ -40,7 +40,7 @@ final class TestSystem: Sendable {
     let submissions = NIOLockedValueBox<[Submitted]>([])
     private let loop = MultiThreadedEventLoopGroup.singleton.next()
     private let pool = NIOThreadPool(numberOfThreads: 2)
-    private let slowPool = NIOThreadPool(numberOfThreads: 2)
+    private static let slowPool = BlockingPool(threads: 2)
     private let service = NIOLockedValueBox<DeliveryServer?>(nil)
     private let servers = NIOLockedValueBox<[BusServer]>([])
     private let watch = NIOLockedValueBox<DirectoryWatch?>(nil)
@@ -51,7 +51,6 @@ final class TestSystem: Sendable {
         for part in ["", "/mail"] { try #require(mkdir(path + part, 0o700) == 0) }
         mail = try MailDirectory("\(path)/mail")
         pool.start()
-        slowPool.start()
     }
 
     /// Runs the body against a running service.
@@ -78,7 +77,6 @@ final class TestSystem: Sendable {
         await service.withLockedValue { $0 }?.shutDown(grace: .zero)
         for server in servers.withLockedValue({ $0 }) { await server.shutDown(grace: .zero) }
         try? await pool.shutdownGracefully()
-        try? await slowPool.shutdownGracefully()
         Self.remove(path)
     }
 
@@ -111,7 +109,7 @@ final class TestSystem: Sendable {
             batcher: DeliveryBatcher(
                 deliverer: MailDeliverer(mail),
                 pool: pool,
-                slowPool: slowPool,
+                slowPool: Self.slowPool,
                 loop: loop,
                 maximumBatch: 50
             ),

@@ -1,4 +1,5 @@
 import Files
+import NIOConcurrencyHelpers
 import NIOCore
 import SimulatedDisk
 import Testing
@@ -210,6 +211,66 @@ import Glibc
         let folder = try test.maildir(quota: 1000).open(.inbox)
         #expect(try folder.expunge(folder.uids).count == 1)
         #expect(deliverer.deliver([second])[0].error == nil)
+    }
+
+    /// After a restart each request says that its message may be there: the directories are not read for each of them.
+    @Test func retriesReadDirectoriesOnceABatch() throws {
+        let disk = SimulatedFileSystem(seed: 1)
+        try disk.makeDirectory("mail", in: nil, mode: 0o700)
+        let mailDisk = MailboxDisk(disk, process: 1, microseconds: { 1_800_000_000_000_000 }, uptime: { 0 })
+        let listings = NIOLockedValueBox(0)
+        let counting = FaultPlan.Fault(.names, code: EIO) { path in
+            if path.hasSuffix("new") || path.hasSuffix("cur") { listings.withLockedValue { $0 += 1 } }
+            return false
+        }
+        func deliver(_ numbers: Range<Int>, by deliverer: MailDeliverer, retry: Bool = true) throws -> Int {
+            let deliveries = try numbers.map {
+                try test.delivery("\($0)\r\n", to: test.location("alice"), key: "7.\($0)", retry: retry)
+            }
+            listings.withLockedValue { $0 = 0 }
+            #expect(deliverer.deliver(deliveries).allSatisfy { $0.error == nil })
+            return listings.withLockedValue { $0 }
+        }
+        func count() throws -> Int {
+            try ["new", "cur"].reduce(0) { try $0 + disk.names("mail/alice/\($1)", in: nil).count }
+        }
+        _ = try deliver(0..<50, by: MailDeliverer(try MailDirectory("mail", on: mailDisk)), retry: false)
+        disk.start(FaultPlan(faults: [counting]))
+        let deliverer = MailDeliverer(try MailDirectory("mail", on: mailDisk))
+        // The first batch has some that are there and some that aren't.
+        #expect(try deliver(40..<60, by: deliverer) == 2)
+        #expect(try count() == 60)
+        for start in stride(from: 60, to: 200, by: 20) {
+            #expect(try deliver(start..<start + 20, by: deliverer) == 0)
+        }
+        #expect(try count() == 200)
+        // Of a batch of messages that are there, whoever has delivered them.
+        #expect(try deliver(0..<20, by: deliverer) == 2)
+        #expect(try deliver(180..<200, by: deliverer) == 2)
+        #expect(try count() == 200)
+        // What a user has removed is delivered once more.
+        let name = try #require(try disk.names("mail/alice/new", in: nil).first)
+        try disk.remove("mail/alice/new/\(String(decoding: name, as: UTF8.self))", in: nil)
+        #expect(try deliver(0..<200, by: deliverer) == 2)
+        #expect(try count() == 200)
+    }
+
+    /// What was left open by a failure is looked for again.
+    @Test func whatIsUncertainIsReadAgain() throws {
+        let disk = SimulatedFileSystem(seed: 1)
+        try disk.makeDirectory("mail", in: nil, mode: 0o700)
+        let mailDisk = MailboxDisk(disk, process: 1, microseconds: { 1_800_000_000_000_000 }, uptime: { 0 })
+        let deliverer = MailDeliverer(try MailDirectory("mail", on: mailDisk))
+        func deliver(_ key: String) throws -> MailboxError? {
+            deliverer.deliver([try test.delivery("a\r\n", to: test.location("alice"), key: key, retry: true)])[0].error
+        }
+        #expect(try deliver("k1") == nil)
+        for (number, operation) in [SimulatedOperation.sync, .rename].enumerated() {
+            disk.start(FaultPlan(faults: [.init(operation, code: EIO, times: 1)]))
+            #expect(try deliver("k2\(number)")?.isUncertain == true)
+            #expect(try deliver("k2\(number)") == nil)
+        }
+        #expect(try disk.names("mail/alice/new", in: nil).count == 3)
     }
 
     @Test func maildirThatWasMovedAwayIsMadeAgain() throws {

@@ -290,6 +290,34 @@ import Glibc
         #expect(text.hasPrefix(Self.other) && text.components(ofKey: "k1") == 1 && text.components(ofKey: "k2") == 1)
     }
 
+    /// After a restart each request says that its message may be there: the file is not read for each of them.
+    @Test func retriesReadTheFileOnce() throws {
+        let disk = SimulatedFileSystem(seed: 1)
+        try disk.makeDirectory("mail", in: nil, mode: 0o700)
+        let mailDisk = MailboxDisk(disk, process: 1, microseconds: { 1_800_000_000_000_000 }, uptime: { 0 })
+        let reads = NIOLockedValueBox(0)
+        let counting = FaultPlan.Fault(.read, code: EIO) { _ in
+            reads.withLockedValue { $0 += 1 }
+            return false
+        }
+        func deliver(_ key: String, by deliverer: MailDeliverer, octets: Int = 2) throws -> Int {
+            let text = String(repeating: "x", count: octets) + "\r\n"
+            reads.withLockedValue { $0 = 0 }
+            #expect(deliverer.deliver([try test.delivery(text, to: place, key: key, retry: true)])[0].error == nil)
+            return reads.withLockedValue { $0 }
+        }
+        let first = MailDeliverer(try MailDirectory("mail", on: mailDisk))
+        for number in 0..<20 { _ = try deliver("k\(number)", by: first, octets: 64 * 1024) }
+        disk.start(FaultPlan(faults: [counting]))
+        let deliverer = MailDeliverer(try MailDirectory("mail", on: mailDisk))
+        #expect(try deliver("new", by: deliverer) >= 20)
+        for number in 0..<20 { #expect(try deliver("new\(number)", by: deliverer) < 10) }
+        let size = try disk.status("mail/alice", in: nil, followingLinks: true).size
+        // What is there is found, whoever has delivered it.
+        for key in ["k0", "k19", "new", "new19"] { _ = try deliver(key, by: deliverer) }
+        #expect(try disk.status("mail/alice", in: nil, followingLinks: true).size == size)
+    }
+
     @Test func uidsOutliveExpunge() throws {
         for index in 1...3 { #expect(try deliver("Subject: \(index)\r\n\r\nx\r\n", key: "k\(index)") == nil) }
         let store = try test.mail.open(place)

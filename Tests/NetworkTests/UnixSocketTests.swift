@@ -127,6 +127,68 @@ import Glibc
         }
     }
 
+    /// Calls that wait until they are let go.
+    private final class Gate: Sendable {
+        private let lock = ConditionLock(value: false)
+
+        func wait() {
+            lock.lock(whenValue: true)
+            lock.unlock()
+        }
+
+        func open() {
+            lock.lock()
+            lock.unlock(withValue: true)
+        }
+    }
+
+    /// However much one line has waiting, the next call is another's.
+    @Test func linesTakeTurns() async throws {
+        let pool = BlockingPool(threads: 1)
+        let gate = Gate()
+        let order = NIOLockedValueBox<[String]>([])
+        // On one loop, so that the calls come in this order, and the gate is opened behind them.
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        await Task(executorPreference: LoopExecutor.of(loop)) {
+            await withDiscardingTaskGroup { group in
+                group.addTask { await pool.line("a").run { gate.wait() } }
+                for (name, count) in [("a", 50), ("b", 2), ("c", 2)] {
+                    for number in 0..<count {
+                        group.addTask {
+                            await pool.line(name).run { order.withLockedValue { $0.append("\(name)\(number)") } }
+                        }
+                    }
+                }
+                group.addTask { gate.open() }
+            }
+        }.value
+        let names = order.withLockedValue { $0 }
+        #expect(names.prefix(8) == ["b0", "c0", "a0", "b1", "c1", "a1", "a2", "a3"])
+        #expect(names.filter { $0.hasPrefix("a") } == (0..<50).map { "a\($0)" })
+    }
+
+    /// A line whose calls hang has its share of the threads, and no more.
+    @Test func aLineNeverHasAllThreads() async throws {
+        let pool = BlockingPool(threads: 4, share: 2)
+        let gate = Gate()
+        let running = NIOLockedValueBox((now: 0, most: 0))
+        await withDiscardingTaskGroup { group in
+            for _ in 0..<20 {
+                group.addTask {
+                    await pool.line("a").run {
+                        running.withLockedValue { $0 = ($0.now + 1, max($0.most, $0.now + 1)) }
+                        gate.wait()
+                        running.withLockedValue { $0.now -= 1 }
+                    }
+                }
+            }
+            for number in 0..<100 { #expect(await pool.line("b").run { number } == number) }
+            #expect(await pool.run { 7 } == 7)
+            gate.open()
+        }
+        #expect(running.withLockedValue { $0.now == 0 && (1...2).contains($0.most) })
+    }
+
     @Test func theCallerGoesOnOnItsLoop() async throws {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let pool = BlockingPool.shared
