@@ -58,9 +58,7 @@ extension MailboxSession {
             while try await !disk.runWhenFree(
                 on: connection.eventLoop,
                 { () throws(MailboxError) in try source.prepare(for: items) }
-            ) {
-                if connection.hasEnded { return nil }
-            }
+            ) {}
         } catch {
             guard error == .notFound else { throw refusal(error) }
             return nil

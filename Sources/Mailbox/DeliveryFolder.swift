@@ -7,6 +7,7 @@ final class BatchToken: Sendable {}
 /// A Maildir folder kept open for deliveries: its directories are open, so deliveries need no path lookups.
 final class DeliveryFolder: Sendable {
     let maildir: Maildir
+    let name: FolderName
     /// The prefix of its paths below the Maildir: empty for the inbox, `.folder/` for a folder.
     let place: String
     let tmp: DirectoryAccess
@@ -27,6 +28,7 @@ final class DeliveryFolder: Sendable {
     ) throws(MailboxError) {
         maildir = try Maildir(location, in: mailDirectory)
         let root = maildir.root
+        name = folder
         place = folder.isInbox ? "" : folder.directory + "/"
         new = try DirectoryAccess("\(place)new", in: root)
         tmp = try DirectoryAccess("\(place)tmp", in: root)

@@ -238,6 +238,10 @@ package final class MailDeliverer: Sendable {
                 // Somebody may have removed the folder or the Maildir meanwhile, and the open directories with it.
                 guard try arrival.folder.isInPlace(arrival.location, in: directory) else { throw .notFound }
                 for beginning in arrival.beginnings { arrival.folder.add(beginning) }
+                // Another call may have opened the folder once more since, and read it before these were there.
+                let place = Place(location: arrival.location, folder: arrival.folder.name)
+                let current = open.withLockedValue { $0[place] }
+                if current !== arrival.folder { current?.forgetListing() }
             } catch {
                 arrival.folder.forgetListing()
                 for index in arrival.indices { results[index] = .failure(error.asUncertain) }
