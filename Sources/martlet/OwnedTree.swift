@@ -61,11 +61,14 @@ struct OwnedTree {
             var status = stat()
             guard fstatat(descriptor, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { continue }
             let isDirectory = status.st_mode & S_IFMT == S_IFDIR
+            // Nothing else is a daemon's.
+            guard isDirectory || status.st_mode & S_IFMT == S_IFREG else { continue }
             if status.st_uid != user {
                 if result.first == nil { result.first = ("\(path)/\(name)", status.st_uid) }
                 result.count += 1
-                let isSafe = isDirectory || status.st_mode & S_IFMT == S_IFREG && status.st_nlink == 1
-                if mending, isSafe, fchownat(descriptor, name, user, group, AT_SYMLINK_NOFOLLOW) != 0 {
+                if mending, !isDirectory, status.st_nlink > 1 {
+                    result.failure = result.failure ?? ("\(path)/\(name)", EMLINK)
+                } else if mending, fchownat(descriptor, name, user, group, AT_SYMLINK_NOFOLLOW) != 0 {
                     result.failure = result.failure ?? ("\(path)/\(name)", errno)
                 }
             }
