@@ -242,7 +242,8 @@ def test_mend_sets_owners_all_the_way_down(instance):
     assert wrong(instance) == []
     assert (instance.directory / "spool").stat().st_mode & 0o777 == 0o700
     for path in (instance.directory / "spool").rglob("*"):
-        assert path.lstat().st_uid == (instance.directory / "spool").stat().st_uid, path
+        if not path.is_symlink():
+            assert path.stat().st_uid == (instance.directory / "spool").stat().st_uid, path
     assert victim.stat().st_uid == 0
     (instance.directory / "spool/hold/link").unlink()
     victim.unlink()
