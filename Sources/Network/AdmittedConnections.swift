@@ -39,8 +39,8 @@ struct AdmittedConnections {
             let mine = clients[client, default: 0]
             if mine >= limits.perClient { return .refused(.tooManyFromClient) }
             if entries.count >= limits.connections {
-                // Those that leave still hold their descriptors.
-                guard leaving.count <= limits.connections / 4, let id = victim(besides: mine),
+                // Those that leave still hold their descriptors: never more of them than places.
+                guard leaving.count < limits.connections, let id = victim(besides: mine),
                     let entry = entries.removeValue(forKey: id)
                 else { return .refused(.tooManyConnections) }
                 leaving.insert(id)
