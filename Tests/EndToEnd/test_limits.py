@@ -10,7 +10,8 @@ import sys
 
 import pytest
 from conftest import ALICE, BOB
-from mail import compose, submission, trust, wait_for
+from mail import compose, messages_on_disk, read, submission, trust, wait_for, wait_for_empty_queue, wait_until
+from sink import Handler, Sink
 from test_commands import sendmail
 
 
@@ -114,3 +115,56 @@ def test_crowd_of_one_local_user_leaves_the_sockets_to_others(instance):
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+class CountingSink(Sink):
+    """Knows how many sessions went on at the same time."""
+
+    def __init__(self):
+        super().__init__()
+        self.open = 0
+        self.most = 0
+
+
+class CountingHandler(Handler):
+    def serve(self):
+        sink = self.server.sink
+        with sink.lock:
+            sink.open += 1
+            sink.most = max(sink.most, sink.open)
+        try:
+            super().serve()
+        finally:
+            with sink.lock:
+                sink.open -= 1
+
+
+def test_many_domains_with_one_host(make_instance):
+    """A mailing to 200 domains that have one mail host: twenty sessions with it at a time, and everything arrives."""
+    with CountingSink() as sink:
+        sink.server.RequestHandlerClass = CountingHandler
+        instance = make_instance({"remote-relay": {"routes": {".many.test": f"127.0.0.1:{sink.port}"}}})
+        recipients = [f"user{number % 3}@d{number}.many.test" for number in range(200)]
+        message = compose(ALICE, BOB)
+        assert sendmail(instance, "-f", ALICE, *recipients, input=message.as_string()).returncode == 0
+        wait_until(lambda: len(sink.messages) >= 200, what="all copies")
+        assert sorted(recipient for kept in sink.messages for recipient in kept.recipients) == sorted(recipients)
+        assert sink.most <= 20
+        wait_for_empty_queue(instance)
+
+
+def test_many_failures_of_one_message_are_one_report(make_instance):
+    """A bulk to people who don't exist, at several hosts and here: its sender gets one report, with a block for each."""
+    with Sink() as sink:
+        sink.replies["nobody"] = "550 5.1.1 no such user"
+        instance = make_instance({"remote-relay": {"routes": {".many.test": f"127.0.0.1:{sink.port}"}}})
+        recipients = [f"nobody@d{number}.many.test" for number in range(120)]
+        message = compose(ALICE, BOB)
+        assert sendmail(instance, "-f", ALICE, *recipients, input=message.as_string()).returncode == 0
+        wait_for_empty_queue(instance)
+        (path,) = messages_on_disk(instance, ALICE)
+        report = read(path.read_bytes())
+        assert report.get_content_type() == "multipart/report"
+        status = report.get_payload()[1]
+        blocks = [block["Final-Recipient"] for block in status.get_payload() if block["Final-Recipient"]]
+        assert sorted(block.split("; ")[1] for block in blocks) == sorted(recipients)

@@ -29,14 +29,13 @@ extension Queue {
 
     /// Whether a failure has to wait: for a report that is being made, or for other recipients, who may fail soon.
     func mustWait(_ message: QueuedMessage, for job: DeliveryJob? = nil) -> Bool {
+        let now = clock.now()
         if let owed = message.owed {
-            if owed.isUnderWay { return true }
-            let now = clock.now()
-            if now < owed.blockedUntil { return true }
+            if owed.isUnderWay || now < owed.blockedUntil { return true }
             if now >= owed.due { return false }
         }
-        let now = clock.now()
-        return message.jobs.contains { $0 !== job && schedule.isUnderWay($0, at: now) }
+        let due = message.owed?.due ?? now + OwedReport.patience
+        return message.jobs.contains { $0 !== job && schedule.isUnderWay($0, before: due) }
     }
 
     /// A report begins: of all that is owed by now.

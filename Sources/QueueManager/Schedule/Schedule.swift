@@ -106,12 +106,14 @@ struct Schedule {
         }
     }
 
-    /// Whether a job is being delivered, or may be at any moment.
-    func isUnderWay(_ job: DeliveryJob, at now: Int64) -> Bool {
-        switch job.phase {
+    /// Whether a job is being delivered, or may be before a time. Milliseconds since 1970.
+    func isUnderWay(_ job: DeliveryJob, before time: Int64) -> Bool {
+        let blockedUntil = destinations[job.destination]?.blockedUntil ?? 0
+        return switch job.phase {
         case .active: true
-        case .ready: (destinations[job.destination]?.blockedUntil ?? 0) <= now
-        case .deferred, .idle: false
+        case .ready: blockedUntil <= time
+        case .deferred: max(job.due, blockedUntil) <= time
+        case .idle: false
         }
     }
 
