@@ -23,6 +23,9 @@ final class SimulatedMessage: @unchecked Sendable {
         let text: String
         /// Whether it must be there.
         var isDurable: Bool
+        /// It didn't go through the journal: it may be lost, even after it was seen. After a sync that failed, what is read need
+        /// not be on the disk, and nothing writes such a line again.
+        var isNote = false
     }
 
     let envelope: MessageEnvelope

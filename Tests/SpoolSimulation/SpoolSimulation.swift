@@ -221,17 +221,17 @@ package final class SpoolSimulation: @unchecked Sendable {
         commit(spool, operations, transaction)
     }
 
-    private func makeLine(_ message: SimulatedMessage) -> String {
+    private func makeLine(_ message: SimulatedMessage, isNote: Bool = false) -> String {
         lineNumber += 1
         let event = StateEntry.Event.deferred(attempts: 1, next: 1, status: EnhancedStatusCode(4, 2, 1))
         let text = StateEntry(time: 1, recipient: 1, event: event, text: "\(lineNumber)").line
-        message.lines.append(.init(text: text, isDurable: false))
+        message.lines.append(.init(text: text, isDurable: false, isNote: isNote))
         return text
     }
 
     private func addLine(_ spool: Spool, isNote: Bool) {
         guard let message = anyMessage() else { return }
-        let text = makeLine(message)
+        let text = makeLine(message, isNote: isNote)
         let lines = ByteBuffer(string: text)
         let transaction = SimulatedTransaction()
         if isNote {
@@ -455,7 +455,11 @@ package final class SpoolSimulation: @unchecked Sendable {
         message.presence = .there
         message.isEnding = false
         message.isHeld = isHeld
-        message.lines = lines.map { SimulatedMessage.Line(text: $0, isDurable: true) }
+        let notes = Set(message.lines.filter(\.isNote).map(\.text))
+        message.lines = lines.map { text in
+            let isNote = notes.contains(text)
+            return SimulatedMessage.Line(text: text, isDurable: !isNote, isNote: isNote)
+        }
         return nil
     }
 }
