@@ -167,8 +167,11 @@ final class MboxLock {
                 return false
             }
             return held.withLockedValue { held in
-                guard !held.contains(identity), let status = try? directory.status(path) else { return false }
-                let owner = Owner((try? directory.contents(path, maximum: 1024)) ?? [])
+                // Whose lock can't be read now may be alive.
+                guard !held.contains(identity), let status = try? directory.status(path),
+                    let octets = try? directory.contents(path, maximum: 1024)
+                else { return false }
+                let owner = Owner(octets)
                 let isOld = status.modified < Int64(directory.disk.seconds - staleAfter)
                 let isStale =
                     switch owner?.isAlive {
