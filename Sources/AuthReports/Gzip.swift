@@ -113,7 +113,7 @@ package enum Gzip {
             while status == Z_OK, result.count <= most {
                 status = step(stream, &result, most: most) { inflate($0, Z_NO_FLUSH) }
                 // A gzip file may be several, one behind the other (RFC 1952 §2.2).
-                if status == Z_STREAM_END, isFollowed(stream) { status = inflateReset(stream) }
+                if status == Z_STREAM_END, windowBits > 15, isFollowed(stream) { status = inflateReset(stream) }
             }
             return status
         }

@@ -135,7 +135,7 @@ package struct AccountDirectory: Sendable {
     }
 
     /// The mailbox that an address has itself, whatever aliases say.
-    private func mailbox(of address: MailAddress) -> (Account, extension: String?)? {
+    func mailbox(of address: MailAddress) -> (Account, extension: String?)? {
         if let account = accounts[address] { return (account, nil) }
         guard let (base, rest) = Self.parts(address.localPart),
             let account = accounts[AddressKey(localPart: base, domain: address.domain)]

@@ -60,8 +60,8 @@ struct AliasExpansion {
             case .alias(let next):
                 if let rest = open[next.key] {
                     // A name in its own list means its mailbox. Where it has none, it adds nothing.
-                    if let account = directory.accounts[next.key] {
-                        add(.mailbox(account, extension: next.rest ?? rest))
+                    if let (account, own) = directory.mailbox(of: address) {
+                        add(.mailbox(account, extension: own ?? next.rest ?? rest))
                     }
                 } else if !done.contains(next.key), !follow(next) {
                     return false

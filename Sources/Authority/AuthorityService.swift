@@ -264,7 +264,7 @@ final class AuthorityService: @unchecked Sendable {
         if isPostmaster(text), let domain = directory.firstDomain {
             return try? MailAddress(localPart: "postmaster", domain: domain)
         }
-        return try? MailAddress(parsing: text.utf8, options: .utf8)
+        return try? MailAddress(parsing: text.utf8, options: .envelope)
     }
 
     private static func isPostmaster(_ text: String?) -> Bool {

@@ -65,7 +65,7 @@ struct LoginThrottle {
     }
 
     mutating func succeeded(_ attempt: Attempt, now: NIODeadline) {
-        let forgiven = attempts.remove(attempt)
+        let forgiven = attempts.remove(attempt, now: now)
         clients.take(forgiven, from: attempt.client)
         accounts.take(forgiven, from: attempt.account)
         friends[attempt] = now
@@ -106,7 +106,13 @@ private struct FailureCounts<Key: Hashable> {
         known[key] = Failures(count: min(count(of: key, now: now) + 1, Self.maximumCount), last: now)
     }
 
-    mutating func remove(_ key: Key) -> Int { known.removeValue(forKey: key)?.count ?? 0 }
+    /// Forgets a key.
+    ///
+    /// - Returns: its failures, as far as they still counted.
+    mutating func remove(_ key: Key, now: NIODeadline) -> Int {
+        defer { known[key] = nil }
+        return count(of: key, now: now)
+    }
 
     mutating func take(_ count: Int, from key: Key) {
         guard let failures = known[key] else { return }

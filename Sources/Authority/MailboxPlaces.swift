@@ -16,7 +16,9 @@ struct MailboxPlaces {
     private var neighbours: [String: String] = [:]
 
     /// What the names of the files beside an mbox go on with (docs/mailbox.md): its lock, and our own files.
-    private static let besideMbox = [".lock", ".martlet-"]
+    private static func isBesideMbox(_ rest: Substring) -> Bool {
+        rest == ".lock" || rest.hasPrefix(".lock.") || rest == ".pop3-lock" || rest.hasPrefix(".martlet-")
+    }
 
     /// Takes an account's mailbox in.
     ///
@@ -74,7 +76,7 @@ struct MailboxPlaces {
         let name = place.lastIndex(of: "/").map { place.index(after: $0) } ?? place.startIndex
         var found: [String] = []
         for dot in place.indices[name...] where dot > name && place[dot] == "." {
-            if besideMbox.contains(where: { place[dot...].hasPrefix($0) }) { found.append(String(place[..<dot])) }
+            if isBesideMbox(place[dot...]) { found.append(String(place[..<dot])) }
         }
         return found
     }

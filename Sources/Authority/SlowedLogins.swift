@@ -43,11 +43,18 @@ final class SlowedLogins: @unchecked Sendable {
         loop.assertInEventLoop()
         let groups: [Group] = isFriend ? [.friend(attempt)] : [.client(attempt.client), .account(attempt.account)]
         guard members[groups[0]]?.count ?? 0 < Self.maximumPerClient else { return false }
-        // Who has waited longest makes room: of those at this account, else of all.
+        // At an account, whoever has most of its room makes some: no crowd of a few clients pushes another one out.
         if let others = members[.account(attempt.account)], !isFriend, others.count >= Self.maximumPerAccount {
-            end(others[0], false)
+            guard let greedy = greediest(of: others, besides: attempt.client) else { return false }
+            end(greedy, false)
         }
-        if logins.count >= maximum, let oldest = logins.keys.min() { end(oldest, false) }
+        // In all, who has waited longest, of those who were never here before.
+        if logins.count >= maximum {
+            guard let oldest = logins.lazy.filter({ !Self.isFriend($0.value.groups) }).map(\.key).min() else {
+                return false
+            }
+            end(oldest, false)
+        }
         return await withCheckedContinuation { continuation in
             lastID += 1
             let id = lastID
@@ -55,6 +62,18 @@ final class SlowedLogins: @unchecked Sendable {
             logins[id] = (Login(attempt: attempt, timer: timer, done: continuation), groups)
             for group in groups { members[group, default: []].append(id) }
         }
+    }
+
+    private static func isFriend(_ groups: [Group]) -> Bool {
+        if case .friend? = groups.first { true } else { false }
+    }
+
+    /// The first login of the client that has most of these; nil where that is the one who wants room.
+    private func greediest(of others: [UInt64], besides client: [UInt8]) -> UInt64? {
+        var counts: [[UInt8]: Int] = [client: 0]
+        for id in others { if let login = logins[id] { counts[login.login.attempt.client, default: 0] += 1 } }
+        guard let most = counts.values.max(), counts[client] ?? 0 < most else { return nil }
+        return others.first { id in logins[id].map { counts[$0.login.attempt.client] == most } ?? false }
     }
 
     private func end(_ id: UInt64, _ mayGoOn: Bool) {

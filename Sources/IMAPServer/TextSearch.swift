@@ -145,8 +145,8 @@ struct TextScan {
 
     private mutating func advancePart(_ budget: inout Int) throws(MailboxError) -> Bool {
         guard var part else { return false }
-        self.part = nil
         let piece = try reader.read(at: part.offset, count: min(MessageContent.chunk, part.end - part.offset))
+        self.part = nil
         var text: [UInt8] = []
         if piece.readableBytes > 0 {
             part.offset += piece.readableBytes

@@ -106,7 +106,7 @@ final class DeliveryService: Sendable {
         }
         switch expansion {
         case .forward(let texts):
-            let targets = texts.compactMap { try? MailAddress(parsing: $0.utf8, options: .utf8) }
+            let targets = texts.compactMap { try? MailAddress(parsing: $0.utf8, options: .envelope) }
             guard targets.count == texts.count else {
                 let text = "\(recipient.address) is an alias for an invalid address"
                 return .nothing(DeliveryResult(.delayed, .misconfigured, text))

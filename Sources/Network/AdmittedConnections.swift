@@ -84,7 +84,8 @@ struct AdmittedConnections {
         if let most = strangers.values.max(), most > mine {
             return oldest(.stranger) { strangers[$0] == most }
         }
-        return oldest(.atWork) { clients[$0, default: 0] > mine + 1 && clients[$0] == clients.values.max() }
+        guard let most = clients.values.max(), most > mine + 1 else { return nil }
+        return oldest(.atWork) { clients[$0] == most }
     }
 
     private func oldest(_ standing: ConnectionStanding, where isMeant: ([UInt8]) -> Bool) -> ObjectIdentifier? {

@@ -57,6 +57,7 @@ package final class Connection: @unchecked Sendable {
     private var leavers: [CheckedContinuation<Void, Never>] = []
     private var isDraining = false
     private var isShakingHands = false
+    private var isHandedOver = false
 
     /// How long `close` waits for a peer that takes nothing of what was written.
     var drainTime = TimeAmount.seconds(10)
@@ -87,6 +88,8 @@ package final class Connection: @unchecked Sendable {
     package func receive() async throws(ConnectionError) -> Bool {
         eventLoop.assertInEventLoop()
         while true {
+            // Also one that never stops talking.
+            if failure == .dismissed { throw .dismissed }
             if hasNews {
                 hasNews = false
                 return true
@@ -236,6 +239,7 @@ package final class Connection: @unchecked Sendable {
     }
 
     private func addTLS(_ context: TLSContext, serverName: String?) async throws(ConnectionError) {
+        if failure == .dismissed { throw .dismissed }
         isShakingHands = true
         defer { isShakingHands = false }
         let promise = eventLoop.makePromise(of: TLSInfo.self)
@@ -273,6 +277,7 @@ package final class Connection: @unchecked Sendable {
     package func handOver(to handlers: [any ChannelHandler]) throws {
         let pipeline = channel.pipeline.syncOperations
         try pipeline.addHandlers(handlers, position: .before(try pipeline.handler(type: ConnectionHandler.self)))
+        isHandedOver = true
         hasNews = false
         guard input.readableBytes > 0 else { return }
         let octets = NIOAny(input)
@@ -335,8 +340,18 @@ package final class Connection: @unchecked Sendable {
         limitDrain(unsent, until: .now() + Self.drainLimit)
         let sent = eventLoop.makePromise(of: Void.self)
         sent.futureResult.whenComplete { [self] _ in drained() }
-        channel.writeAndFlush(ByteBuffer(), promise: sent)
+        if isHandedOver {
+            // Other handlers take no octets from here: it's only seen that none are left.
+            lookWhetherSent(sent)
+        } else {
+            channel.writeAndFlush(ByteBuffer(), promise: sent)
+        }
         resumeReading()
+    }
+
+    private func lookWhetherSent(_ sent: EventLoopPromise<Void>) {
+        guard unsent > 0, channel.isActive else { return sent.succeed(()) }
+        eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(50)) { [self] in lookWhetherSent(sent) }
     }
 
     private func drained() {

@@ -98,7 +98,12 @@ extension Queue {
                     reports += try report(.failed, all, about: envelope, header)
                 }
                 if isWarning {
-                    reports += try report(.delayed, recipients(outcome.deferred, delivery), about: envelope, header)
+                    reports += try report(
+                        .delayed,
+                        recipients(outcome.deferred + outcome.turnedAway, delivery),
+                        about: envelope,
+                        header
+                    )
                 }
                 record(delivery, outcome, results, reports: reports, isFailing ? .reported : .owed)
             } catch {
@@ -120,9 +125,9 @@ extension Queue {
     }
 
     private func wantsWarning(_ message: QueuedMessage, _ outcome: RecipientOutcomes) -> Bool {
-        guard settings.delayWarning > 0, !message.isReport, !message.isWarned, !outcome.deferred.isEmpty else {
-            return false
-        }
+        guard settings.delayWarning > 0, !message.isReport, !message.isWarned,
+            !outcome.deferred.isEmpty || !outcome.turnedAway.isEmpty
+        else { return false }
         return clock.now() >= message.arrived * 1000 + settings.delayWarning
     }
 
@@ -154,9 +159,11 @@ extension Queue {
         return [report]
     }
 
-    /// Who hears of failures: the sender; of reports, which have none, postmaster, who is not told of his own.
+    /// Who hears of failures: the sender; of reports, which have none, postmaster, who is not told of his own. What an alias
+    /// led to may be his: reports about that could go round for ever.
     private func reportAddress(_ envelope: MessageEnvelope) -> MailAddress? {
         if let sender = envelope.sender.path.address { return sender }
+        if envelope.isExpanded { return nil }
         guard let postmaster = localDomains.postmaster(hostname: settings.hostname) else { return nil }
         let isForPostmaster = envelope.recipients.contains { $0.address.localPart.lowercased() == postmaster.localPart }
         return isForPostmaster ? nil : postmaster

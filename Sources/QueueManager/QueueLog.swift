@@ -38,7 +38,9 @@ struct QueueLog: Sendable {
 
     /// Mail is given up, and there is nobody who could be told.
     func dropped(_ id: MessageID) {
-        logger.warning("\(id) given up without a report: it has the null reverse-path and is for postmaster")
+        logger.warning(
+            "\(id) given up without a report: it has the null reverse-path, and postmaster is not told of his own mail"
+        )
     }
 
     func unreportable(_ id: MessageID, _ reason: String) {

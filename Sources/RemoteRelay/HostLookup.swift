@@ -86,7 +86,7 @@ final class HostLookup: Sendable {
             throw .permanent(.noSuchDomain, "the domain \(destination) does not exist")
         }
         // In our own zones loopback addresses are the administrator's word; from others they are a trap.
-        let isOurWord = resolution.isFromOurZone
+        let isOurWord = resolution.isFromOurZone && !resolution.answers.contains { $0.type == .cname }
         let exchanges = resolution.answers.compactMap { $0.type == .mx ? MailExchange($0) : nil }
         guard !exchanges.isEmpty else { return try await implicitExchange(domain, isOurWord: isOurWord) }
         var generator = SystemRandomNumberGenerator()

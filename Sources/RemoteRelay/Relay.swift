@@ -50,11 +50,17 @@ final class Relay: @unchecked Sendable {
         let message = OutgoingMessage(job, hostname: settings.hostname, logger: logger)
         var last = DeliveryResult.unreachable(.noAnswer, "there is no host to try")
         var scope = DeliveryResult.Scope.destination
+        var hasTried = false
         for target in targets where !job.open.isEmpty {
             // Recipients without a result are told to wait by the server.
             if job.isAbandoned { return }
             // Worse hosts are for when a better one is down, not for when it's busy.
-            guard await turns.enter(target.address) else { return job.report(.busy(target.remote)) }
+            guard await turns.enter(target.address) else {
+                // A host that was tried has said more.
+                if hasTried { break }
+                return job.report(.busy(target.remote))
+            }
+            hasTried = true
             defer { turns.leave(target.address) }
             if job.isAbandoned { return }
             do throws(Fault) {

@@ -35,15 +35,16 @@ struct DiskCheck {
 
     private func faults(_ path: String, _ what: String, _ status: statvfs) -> [Finding] {
         var findings: [Finding] = []
-        let free = UInt64(status.f_bavail) * UInt64(status.f_frsize)
-        let used = status.f_blocks > status.f_bfree ? status.f_blocks - status.f_bfree : 0
-        let usable = used + status.f_bavail
+        // In floating point: some file systems report numbers that no disk has.
+        let free = Double(status.f_bavail) * Double(status.f_frsize)
+        let used = max(0, Double(status.f_blocks) - Double(status.f_bfree))
+        let usable = used + Double(status.f_bavail)
         let percent = usable > 0 ? Int(100 * used / usable) : 100
-        if path == "spool", free < UInt64(reserve) {
+        if path == "spool", free < Double(reserve) {
             findings.append(
                 .wrong(
                     "disk",
-                    "\(free >> 20) MiB are free for \(what), less than the reserve: no mail is taken",
+                    "\(Int(min(free / 1_048_576, 1e15))) MiB are free for \(what), less than the reserve: no mail is taken",
                     mend: "make room on the file system of \(path)"
                 )
             )
@@ -56,8 +57,8 @@ struct DiskCheck {
                 )
             )
         }
-        let filesUsed = status.f_files > status.f_ffree ? status.f_files - status.f_ffree : 0
-        if status.f_files > 0, 100 * filesUsed / status.f_files >= Self.limit {
+        let filesUsed = max(0, Double(status.f_files) - Double(status.f_ffree))
+        if status.f_files > 0, 100 * filesUsed / Double(status.f_files) >= Double(Self.limit) {
             findings.append(
                 .wrong(
                     "disk",

@@ -18,9 +18,12 @@ struct OwnedTree {
         var failure: (path: String, code: CInt)?
     }
 
-    private static let maximumDepth = 32
+    private static let maximumDepth = 64
     /// So much is looked at.
-    private static let maximumEntries = 1_000_000
+    private static let maximumEntries = 50_000_000
+    /// Not in the C library's Swift module (open(2), fchownat(2)).
+    private static let onlyPath: CInt = 0o10_000_000
+    private static let emptyPath: CInt = 0x1000
 
     /// Looks for what belongs to others.
     ///
@@ -28,7 +31,8 @@ struct OwnedTree {
     func look(mending: Bool) -> Result {
         var result = Result()
         var left = Self.maximumEntries
-        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        // The top may be a link, which only root can have made.
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else {
             result.failure = (path, errno)
             return result
@@ -52,14 +56,22 @@ struct OwnedTree {
             return
         }
         defer { closedir(directory) }
-        while left > 0, let entry = readdir(directory) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+        var top = stat()
+        guard fstat(descriptor, &top) == 0 else { return }
+        // What is mounted below is somebody else's.
+        let device = top.st_dev
+        while left > 0, let found = readdir(directory) {
+            let name = withUnsafePointer(to: &found.pointee.d_name) {
                 $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
             }
             if name == "." || name == ".." { continue }
             left -= 1
+            // What is looked at is what is changed, whatever its owner does to the name meanwhile.
+            let entry = openat(descriptor, name, Self.onlyPath | O_NOFOLLOW | O_CLOEXEC)
+            guard entry >= 0 else { continue }
+            defer { close(entry) }
             var status = stat()
-            guard fstatat(descriptor, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { continue }
+            guard fstat(entry, &status) == 0, status.st_dev == device else { continue }
             let isDirectory = status.st_mode & S_IFMT == S_IFDIR
             // Nothing else is a daemon's.
             guard isDirectory || status.st_mode & S_IFMT == S_IFREG else { continue }
@@ -68,12 +80,16 @@ struct OwnedTree {
                 result.count += 1
                 if mending, !isDirectory, status.st_nlink > 1 {
                     result.failure = result.failure ?? ("\(path)/\(name)", EMLINK)
-                } else if mending, fchownat(descriptor, name, user, group, AT_SYMLINK_NOFOLLOW) != 0 {
+                } else if mending, fchownat(entry, "", user, group, Self.emptyPath) != 0 {
                     result.failure = result.failure ?? ("\(path)/\(name)", errno)
                 }
             }
-            guard isDirectory, depth < Self.maximumDepth else { continue }
-            let inner = openat(descriptor, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+            guard isDirectory else { continue }
+            guard depth < Self.maximumDepth else {
+                result.failure = result.failure ?? ("\(path)/\(name)", ELOOP)
+                continue
+            }
+            let inner = openat(entry, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
             guard inner >= 0 else {
                 result.failure = result.failure ?? ("\(path)/\(name)", errno)
                 continue

@@ -144,14 +144,22 @@ struct PermissionCheck {
     private func readableKeys(_ mending: Bool) -> [Finding] {
         var findings: [Finding] = []
         for directory in ["etc", "etc/tls", "dns/keys"] {
+            // By descriptors: the directory's owner may be hostile.
+            let place = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+            guard place >= 0 else { continue }
+            defer { close(place) }
             for name in Self.names(in: directory) {
                 let path = "\(directory)/\(name)"
+                let file = openat(place, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+                guard file >= 0 else { continue }
+                defer { close(file) }
                 var status = stat()
-                guard path != configuration.tls.privateKey, lstat(path, &status) == 0,
-                    status.st_mode & S_IFMT == S_IFREG, status.st_mode & 0o007 != 0, Self.holdsKey(path)
+                guard path != configuration.tls.privateKey, fstat(file, &status) == 0,
+                    status.st_mode & S_IFMT == S_IFREG, status.st_nlink == 1, status.st_mode & 0o007 != 0,
+                    Self.holdsKey("/proc/self/fd/\(file)")
                 else { continue }
-                let wanted = status.st_mode & 0o7770
-                if mending, chmod(path, wanted) == 0 {
+                let wanted = status.st_mode & 0o770
+                if mending, fchmod(file, wanted) == 0 {
                     findings.append(.mended(path, "mode is \(String(wanted, radix: 8)) now"))
                     continue
                 }

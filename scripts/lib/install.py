@@ -127,8 +127,10 @@ class Installation:
         """The first users and aliases: mail for postmaster and root must reach somebody."""
         postmaster = f"postmaster@{self.domain}"
         aliases = "root: postmaster\nmailer-daemon: postmaster\nabuse: postmaster\n"
-        if self.postmaster:
-            return {"users": "", "aliases": f"postmaster: {self.postmaster}\n" + aliases}
+        if self.postmaster and self.postmaster.lower() != postmaster.lower():
+            here = self.postmaster.lower().endswith(f"@{self.domain.lower()}")
+            users = f"# To be opened with: martlet user password {self.postmaster}\n{self.postmaster}:!\n" if here else ""
+            return {"users": users, "aliases": f"postmaster: {self.postmaster}\n" + aliases}
         users = f"# Reads mail for postmaster and root, after: martlet user password {postmaster}\n{postmaster}:!\n"
         return {"users": users, "aliases": aliases}
 

@@ -132,7 +132,7 @@ struct ControlSession {
 
     /// What an address is looked up by; a name that is no address, such as a user's, as it is.
     private func key(_ text: String) -> String {
-        (try? MailAddress(parsing: text.utf8)).map { MessageStore.key($0) } ?? text
+        (try? MailAddress(parsing: text.utf8, options: .envelope)).map { MessageStore.key($0) } ?? text
     }
 
     /// `local` stands for our mailboxes; they have no name within.

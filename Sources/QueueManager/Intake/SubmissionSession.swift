@@ -26,6 +26,8 @@ struct SubmissionSession {
             while let frame = try await connection.readFrame(&parser) {
                 guard frame.verb == "SUBMIT" else { throw FrameError.malformedVerb }
                 connection.idleTimeout = queue.settings.idleTimeout
+                connection.note(.atWork)
+                defer { connection.note(.stranger) }
                 guard let reply = try await receive(frame) else { continue }
                 connection.idleTimeout = idleTimeout
                 nextID = queue.spool.makeID()

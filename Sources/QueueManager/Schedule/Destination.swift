@@ -63,6 +63,9 @@ final class Destination {
         window = failures > 1 ? 1 : max(1, window / 2)
     }
 
+    /// Its host is busy with other mail: nothing is wrong with it.
+    func rest(until time: Int64) { blockedUntil = max(blockedUntil, time) }
+
     /// The administrator wants it tried now.
     func unblock() { blockedUntil = 0 }
 }

@@ -35,6 +35,8 @@ struct Schedule {
 
     /// How many jobs one step moves: others want the loop, too.
     private static let stepSize = 500
+    /// How long a destination rests whose host is busy with other mail. Milliseconds.
+    private static let turnPause: Int64 = 1000
 
     init(_ settings: QueueSettings) {
         self.settings = settings
@@ -172,7 +174,11 @@ struct Schedule {
         at now: Int64,
         _ chance: Double
     ) {
-        // Who was turned away has not tried.
+        // Who was turned away has not tried; the next one would be, too.
+        if !results.isEmpty, results.allSatisfy({ $0.nextStep == .waitForTurn }), destination.blockedUntil <= now {
+            destination.rest(until: now + Self.turnPause)
+            alarms.insert(Alarm(time: destination.blockedUntil, event: .destination(destination)))
+        }
         let results = results.filter { $0.nextStep != .waitForTurn }
         guard let first = results.first else { return }
         guard results.allSatisfy({ $0.nextStep == .retryDestination }), !destination.isLocal else {
@@ -235,7 +241,12 @@ struct Schedule {
                 destination.line.append(job)
                 enterLine(destination, at: now)
             case .destination(let destination):
-                guard destination.blockedUntil == alarm.time, let failure = destination.failure else {
+                guard destination.blockedUntil == alarm.time else {
+                    forget(destination, at: now)
+                    continue
+                }
+                guard let failure = destination.failure else {
+                    enterLine(destination, at: now)
                     forget(destination, at: now)
                     continue
                 }
