@@ -15,10 +15,11 @@ from sink import Handler, Sink
 from test_commands import sendmail
 
 
-@pytest.fixture(scope="module")
-def instance(module_factory):
+@pytest.fixture
+def instance(make_instance):
+    """One for each test: what a crowd leaves behind takes places for a moment."""
     places = {"maximum-connections": 20, "maximum-connections-per-client": 10}
-    return module_factory({"imapd": places, "smtpd": places})
+    return make_instance({"imapd": places, "smtpd": places})
 
 
 @contextlib.contextmanager
