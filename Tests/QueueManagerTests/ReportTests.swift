@@ -159,6 +159,20 @@ import Testing
         await deliverer.stop()
     }
 
+    /// Postmaster's address may be an alias that leads elsewhere: reports about what can't be delivered there would go round.
+    @Test func whatAnAliasOfPostmasterLedToIsNotReportedToHim() async throws {
+        let queue = try TestQueue()
+        let relay = try await queue.relay()
+        try await queue.start()
+        let fields: [Frame.Field] = [.init("protocol", "ESMTP"), .init("expanded", "yes")]
+        _ = try await queue.submit(from: "<>", to: ["<admin@example.net>"], fields: fields)
+        try await relay.next().answer(.reject, "5.7.1")
+        #expect(try await queue.list { $0.isEmpty }.isEmpty)
+        #expect(try await queue.control("STATISTICS").last?["total-reports"] == "0")
+        await queue.stop()
+        await relay.stop()
+    }
+
     @Test func nobodyIsToldWhoDoesNotWantToKnow() async throws {
         let queue = try TestQueue()
         let deliverer = try await queue.deliverer()
