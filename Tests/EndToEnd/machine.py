@@ -37,6 +37,13 @@ exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     /lib/systemd/systemd --system --log-target=console --show-status=no </dev/null >/run/boot.log 2>&1
 """
 
+# Whether what BOOT does first is allowed here.
+PROBE = """
+mount --make-rprivate / && mount -t tmpfs tmpfs /mnt && mkdir /mnt/upper /mnt/work /mnt/root &&
+mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root &&
+mount -t proc proc /mnt/root/proc && mount -t cgroup2 cgroup2 /mnt/root/sys
+"""
+
 # Everything in it but the network is new with each boot.
 NAMESPACES = ("--mount", "--pid", "--fork", "--cgroup", "--uts", "--ipc")
 
@@ -47,7 +54,7 @@ def reason_against() -> str | None:
         return "needs root"
     if not Path("/lib/systemd/systemd").exists():
         return "systemd is not installed"
-    probe = ["unshare", *NAMESPACES, "--net", "sh", "-c", "mount -t tmpfs t /mnt && mount -t cgroup2 c /mnt"]
+    probe = ["unshare", *NAMESPACES, "--net", "sh", "-c", PROBE]
     done = subprocess.run(probe, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     return done.stderr.strip() or "namespaces are not allowed here" if done.returncode else None
 
