@@ -10,13 +10,9 @@ final class FetchSource: @unchecked Sendable {
     private let message: StoredMessage
     private let flags: [Flag]
     private let folder: any MailFolder
-    private(set) var reader: MessageReader?
-    private(set) var structure: MessagePart?
-    private var scan: StructureScan?
+    private var scanned: ScannedMessage
     private var internalDate: Int?
     private var size: Int?
-    /// The message's own.
-    private var knownHeader: (end: Int, block: HeaderBlock)?
     /// Of messages within this one, by where they begin.
     private var embeddedHeaders: [Int: HeaderBlock] = [:]
     /// Octets of headers that were gone through since the last piece.
@@ -31,8 +27,11 @@ final class FetchSource: @unchecked Sendable {
         self.message = message
         self.flags = flags
         self.folder = folder
-        self.structure = structure
+        scanned = ScannedMessage(uid: message.uid, in: folder, structure: structure)
     }
+
+    var reader: MessageReader? { scanned.reader }
+    var structure: MessagePart? { scanned.structure }
 
     /// Opens and parses what the items need, so that a message that is gone, or can't be read, is found out before the
     /// response has begun.
@@ -44,41 +43,20 @@ final class FetchSource: @unchecked Sendable {
             case .flags, .uid: break
             case .internalDate: _ = try arrival()
             case .size: _ = try octets()
-            case .envelope: guard try prepareHeader() else { return false }
-            case .body, .bodyStructure: guard try prepareStructure() else { return false }
-            case .rfc822: _ = try opened()
-            case .rfc822Header, .rfc822Text: guard try prepareHeader() else { return false }
+            case .envelope: guard try scanned.ownHeader() != nil else { return false }
+            case .body, .bodyStructure: guard try scanned.parts() != nil else { return false }
+            case .rfc822: _ = try scanned.opened()
+            case .rfc822Header, .rfc822Text: guard try scanned.ownHeader() != nil else { return false }
             case .section(let section, _, _):
-                _ = try opened()
+                _ = try scanned.opened()
                 if !section.part.isEmpty {
-                    guard try prepareStructure() else { return false }
+                    guard try scanned.parts() != nil else { return false }
                 } else if section.text != .content {
-                    guard try prepareHeader() else { return false }
+                    guard try scanned.ownHeader() != nil else { return false }
                 }
             }
         }
         return true
-    }
-
-    private func prepareHeader() throws(MailboxError) -> Bool {
-        guard knownHeader == nil else { return true }
-        let reader = try opened()
-        if structure == nil, scan == nil, let found = try MessageContent.header(reader) {
-            knownHeader = found
-            return true
-        }
-        guard try prepareStructure(), let range = structure?.header else { return false }
-        knownHeader = (end: range.upperBound, block: try MessageContent.header(reader, in: range))
-        return true
-    }
-
-    private func prepareStructure() throws(MailboxError) -> Bool {
-        guard structure == nil else { return true }
-        let reader = try opened()
-        var scan = self.scan ?? StructureScan(reader)
-        structure = try scan.advance()
-        self.scan = structure == nil ? scan : nil
-        return structure != nil
     }
 
     /// Part of a response.
@@ -156,7 +134,7 @@ final class FetchSource: @unchecked Sendable {
             return nil
         case .range(let whole):
             // The structure may have been known without the message being open.
-            _ = try opened()
+            _ = try scanned.opened()
             let range = Self.cut(whole, partial)
             writer.literalHead(range.count)
             return range
@@ -199,7 +177,7 @@ final class FetchSource: @unchecked Sendable {
 
     private func embeddedHeader(_ range: Range<Int>) throws(MailboxError) -> HeaderBlock {
         if let known = embeddedHeaders[range.lowerBound] { return known }
-        let header = try MessageContent.header(opened(), in: range)
+        let header = try MessageContent.header(scanned.opened(), in: range)
         let kept = embeddedHeaders.values.reduce(header.octets.count) { $0 + $1.octets.count }
         if kept > Self.maximumEmbedded { embeddedHeaders = [:] }
         embeddedHeaders[range.lowerBound] = header
@@ -207,7 +185,7 @@ final class FetchSource: @unchecked Sendable {
     }
 
     private func findInMessage(_ text: Section.Text) throws(MailboxError) -> Content? {
-        let reader = try opened()
+        let reader = try scanned.opened()
         switch text {
         case .content: return .range(0..<reader.octets)
         case .header: return .range(0..<(try ownHeader().end))
@@ -234,27 +212,18 @@ final class FetchSource: @unchecked Sendable {
         return found
     }
 
-    private func opened() throws(MailboxError) -> MessageReader {
-        if let reader { return reader }
-        let opened = try folder.open(message.uid)
-        reader = opened
-        return opened
-    }
-
     private func ownHeader() throws(MailboxError) -> (end: Int, block: HeaderBlock) {
         while true {
-            if let knownHeader {
-                work += knownHeader.block.octets.count
-                return knownHeader
+            if let header = try scanned.ownHeader() {
+                work += header.block.octets.count
+                return header
             }
-            _ = try prepareHeader()
         }
     }
 
     private func parts() throws(MailboxError) -> MessagePart {
         while true {
-            if let structure { return structure }
-            _ = try prepareStructure()
+            if let parts = try scanned.parts() { return parts }
         }
     }
 }

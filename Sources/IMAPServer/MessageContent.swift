@@ -76,27 +76,3 @@ enum MessageContent {
         return octets + [ASCII.carriageReturn, ASCII.lineFeed]
     }
 }
-
-/// Parses a message in short steps, so that others have their turns between them.
-struct StructureScan {
-    private let reader: MessageReader
-    private var parser = StructureParser()
-    private var offset = 0
-
-    /// The octets of a step.
-    static let step = 256 * 1024
-
-    init(_ reader: MessageReader) { self.reader = reader }
-
-    /// Goes on by a step; the message's parts once it has come to the end.
-    mutating func advance() throws(MailboxError) -> MessagePart? {
-        let end = offset + Self.step
-        while offset < min(end, reader.octets) {
-            let piece = try reader.read(at: offset, count: MessageContent.chunk)
-            guard piece.readableBytes > 0 else { return parser.finish() }
-            parser.feed(piece)
-            offset += piece.readableBytes
-        }
-        return offset < reader.octets ? nil : parser.finish()
-    }
-}

@@ -12,16 +12,14 @@ struct SearchCandidate {
     fileprivate var answers: [Int: Bool] = [:]
     /// The text key that is being searched for.
     fileprivate var text: TextScan?
-    private var reader: MessageReader?
-    private var header: HeaderBlock?
-    private var structure: MessagePart?
-    private var scan: StructureScan?
+    private var content: ScannedMessage
 
     init(_ message: StoredMessage, number: UInt32, flags: Set<Flag>, folder: any MailFolder) {
         self.message = message
         self.number = number
         self.flags = flags
         self.folder = folder
+        content = ScannedMessage(uid: message.uid, in: folder)
     }
 
     func octets() throws(MailboxError) -> Int {
@@ -30,38 +28,26 @@ struct SearchCandidate {
     }
 
     mutating func opened(_ budget: inout Int) throws(MailboxError) -> MessageReader {
-        if let reader { return reader }
-        let opened = try folder.open(message.uid)
-        budget -= 4096
-        reader = opened
-        return opened
+        try counting(&budget) { (content) throws(MailboxError) in try content.opened() }
     }
 
     /// The header; nil as long as it has to be called again.
     mutating func headerBlock(_ budget: inout Int) throws(MailboxError) -> HeaderBlock? {
-        if let header { return header }
-        let reader = try opened(&budget)
-        if structure == nil, scan == nil, let block = try MessageContent.header(reader)?.block {
-            budget -= block.octets.count
-            header = block
-            return block
-        }
-        guard let root = try parts(&budget) else { return nil }
-        let block = try MessageContent.header(reader, in: root.header)
-        budget -= block.octets.count
-        header = block
-        return block
+        try counting(&budget) { (content) throws(MailboxError) in try content.ownHeader()?.block }
     }
 
     /// The message's parts; nil as long as it has to be called again.
     mutating func parts(_ budget: inout Int) throws(MailboxError) -> MessagePart? {
-        if let structure { return structure }
-        let reader = try opened(&budget)
-        var scan = self.scan ?? StructureScan(reader)
-        structure = try scan.advance()
-        budget -= min(StructureScan.step, reader.octets)
-        self.scan = structure == nil ? scan : nil
-        return structure
+        try counting(&budget) { (content) throws(MailboxError) in try content.parts() }
+    }
+
+    private mutating func counting<Value>(
+        _ budget: inout Int,
+        _ step: (inout ScannedMessage) throws(MailboxError) -> Value
+    ) throws(MailboxError) -> Value {
+        let before = content.work
+        defer { budget -= content.work - before }
+        return try step(&content)
     }
 }
 
