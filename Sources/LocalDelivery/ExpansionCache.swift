@@ -6,8 +6,6 @@ import SMTP
 /// forgotten when authd says that something changed. Belongs to one event loop.
 final class ExpansionCache: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread, which debug builds check.
-    private static let maximumCount = 4096
-
     private struct Question: Hashable {
         let address: MailAddress
         let isExpanded: Bool
@@ -15,15 +13,12 @@ final class ExpansionCache: @unchecked Sendable {
 
     private let accounts: AccountsClient
     private let loop: any EventLoop
-    private let lifetime: TimeAmount
-    private var known: [Question: (expansion: Expansion, until: NIODeadline)] = [:]
-    /// Counts the times that everything was forgotten.
-    private var generation = 0
+    private var cache: AnswerCache<Question, Expansion>
 
     init(accounts: AccountsClient, on loop: any EventLoop, lifetime: TimeAmount) {
         self.accounts = accounts
         self.loop = loop
-        self.lifetime = lifetime
+        cache = AnswerCache(lifetime: lifetime)
     }
 
     /// Where the mail of an address goes.
@@ -32,20 +27,17 @@ final class ExpansionCache: @unchecked Sendable {
     func expand(_ address: MailAddress, isExpanded: Bool) async throws(AccountsError) -> Expansion {
         loop.assertInEventLoop()
         let question = Question(address: address, isExpanded: isExpanded)
-        if let entry = known[question], entry.until > .now() { return entry.expansion }
-        let asked = generation
+        if let known = cache.answer(to: question) { return known }
+        let asked = cache.generation
         let expansion = try await accounts.expand(address.description, isExpanded: isExpanded)
         loop.assertInEventLoop()
-        guard lifetime > .zero, asked == generation else { return expansion }
-        if known.count >= Self.maximumCount { known.removeAll(keepingCapacity: true) }
-        known[question] = (expansion, .now() + lifetime)
+        cache.keep(expansion, to: question, askedIn: asked)
         return expansion
     }
 
     /// Any address may lead elsewhere now.
     func forget() {
         loop.assertInEventLoop()
-        generation += 1
-        known.removeAll(keepingCapacity: true)
+        cache.forget()
     }
 }

@@ -29,31 +29,24 @@ enum RecipientKind: Equatable {
 /// for one recipient tends to come in bursts, and forgotten when authd says that something changed.
 final class RecipientDirectory: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread, which debug builds check.
-    private static let maximumCached = 4096
-
     private let accounts: AccountsClient
     private let loop: any EventLoop
-    private let lifetime: TimeAmount
-    private var cache: [MailAddress: (kind: RecipientKind, until: NIODeadline)] = [:]
-    /// Counts the times that everything was forgotten.
-    private var generation = 0
+    private var cache: AnswerCache<MailAddress, RecipientKind>
 
     init(accounts: AccountsClient, on loop: any EventLoop, lifetime: TimeAmount) {
         self.accounts = accounts
         self.loop = loop
-        self.lifetime = lifetime
+        cache = AnswerCache(lifetime: lifetime)
     }
 
     /// What kind of recipient an address is.
     func kind(of address: MailAddress) async -> RecipientKind {
         loop.assertInEventLoop()
-        if let known = cache[address], known.until > .now() { return known.kind }
-        let asked = generation
+        if let known = cache.answer(to: address) { return known }
+        let asked = cache.generation
         let kind = await ask(address)
         loop.assertInEventLoop()
-        guard lifetime > .zero, asked == generation, kind == .local || kind == .foreign else { return kind }
-        if cache.count >= Self.maximumCached { cache.removeAll(keepingCapacity: true) }
-        cache[address] = (kind, .now() + lifetime)
+        if kind == .local || kind == .foreign { cache.keep(kind, to: address, askedIn: asked) }
         return kind
     }
 
@@ -83,8 +76,7 @@ final class RecipientDirectory: @unchecked Sendable {
     /// Anything may have changed.
     func forget() {
         loop.assertInEventLoop()
-        generation += 1
-        cache.removeAll(keepingCapacity: true)
+        cache.forget()
     }
 
     private func ask(_ address: MailAddress) async -> RecipientKind {
