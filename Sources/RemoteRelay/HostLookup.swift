@@ -222,10 +222,9 @@ final class HostLookup: Sendable {
 
     /// `[192.0.2.1]`, `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3).
     static func literal(_ text: String, port: Int) -> Target? {
-        guard text.first == "[", text.last == "]" else { return nil }
-        var inner = text.dropFirst().dropLast()
-        if inner.lowercased().hasPrefix("ipv6:") { inner = inner.dropFirst(5) }
-        guard let address = try? SocketAddress(ipAddress: String(inner), port: port) else { return nil }
+        guard let inner = AddressLiteral.ipAddress(in: text),
+            let address = try? SocketAddress(ipAddress: String(inner), port: port)
+        else { return nil }
         return Target(host: text, address: address.unmapped)
     }
 }

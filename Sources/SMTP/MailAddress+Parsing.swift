@@ -105,7 +105,14 @@ extension MailAddress {
 }
 
 /// The inside of an address literal (RFC 5321 §4.1.3).
-enum AddressLiteral {
+package enum AddressLiteral {
+    /// The IP address in a domain such as `[192.0.2.1]` or `[IPv6:2001:db8::1]`, as text; nil where it's no literal.
+    package static func ipAddress(in domain: String) -> Substring? {
+        guard domain.utf8.first == UInt8(ascii: "["), domain.utf8.last == UInt8(ascii: "]") else { return nil }
+        let content = domain.dropFirst().dropLast()
+        return ASCII.equal(content.utf8.prefix(5), "ipv6:") ? content.dropFirst(5) : content
+    }
+
     static func isValid(_ content: ArraySlice<UInt8>) -> Bool {
         guard let colon = content.firstIndex(of: UInt8(ascii: ":")) else { return isIPv4(content) }
         // No other tag than IPv6 is registered.

@@ -106,9 +106,9 @@ extension Session {
 
     /// Whether the domain is the address that the client has connected to (RFC 5321 §4.1.3, §4.5.1).
     private func isOurLiteral(_ address: MailAddress) -> Bool {
-        guard address.isAddressLiteral, let here = connection.localAddress?.addressOctets else { return false }
-        var text = address.domain.dropFirst().dropLast()
-        if text.lowercased().hasPrefix("ipv6:") { text = text.dropFirst(5) }
+        guard let text = AddressLiteral.ipAddress(in: address.domain),
+            let here = connection.localAddress?.addressOctets
+        else { return false }
         return (try? SocketAddress(ipAddress: String(text), port: 0))?.addressOctets == here
     }
 
