@@ -196,8 +196,7 @@ let package = Package(
             "martlet",
             [
                 "Accounts", "Daemon", "Bus", "Network", "TLS", "Authority", "DNS", "DNSSEC", "Resolution", "SMTP",
-                "MIME",
-                "MailAuth", "AuthReports",
+                "MIME", "Files", "MailAuth", "AuthReports",
                 "Encodings", "Mailbox", "ZoneKeys", "Cryptography", "CLinux", nioCore, nioPosix, nioHTTP1, nioHTTP2,
             ]
         ),

@@ -29,8 +29,10 @@ struct CheckCommand: AsyncParsableCommand {
         findings += DiskCheck(configuration).findings()
         findings += await TLSCheck(configuration).findings()
         findings += await AccountsCheck(configuration, file: file).findings()
-        findings += await DaemonCheck().findings()
-        findings += await PortCheck(configuration).findings()
+        var reports: [DaemonName: StatusCommand.Report] = [:]
+        for daemon in DaemonName.allCases { reports[daemon] = await StatusCommand.report(daemon) }
+        findings += DaemonCheck(reports: reports).findings()
+        findings += await PortCheck(configuration, reports).findings()
         findings += await RelayCheck(configuration).findings()
         findings += await DNSCheck(configuration).findings()
         try show(findings)

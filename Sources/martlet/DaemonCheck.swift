@@ -2,10 +2,12 @@ import Daemon
 
 /// Whether all daemons run.
 struct DaemonCheck {
-    func findings() async -> [Finding] {
+    let reports: [DaemonName: StatusCommand.Report]
+
+    func findings() -> [Finding] {
         var findings: [Finding] = []
         for daemon in DaemonName.allCases {
-            let report = await StatusCommand.report(daemon)
+            guard let report = reports[daemon] else { continue }
             if !report.up {
                 findings.append(.wrong(daemon.rawValue, "it is down", mend: "start it; its log says why it stopped"))
             } else if let version = report.version, version != MartletVersion.current {

@@ -1,3 +1,5 @@
+import Files
+
 #if canImport(Glibc)
 import Glibc
 #endif
@@ -50,21 +52,20 @@ struct OwnedTree {
         _ left: inout Int,
         _ result: inout Result
     ) {
-        guard let directory = fdopendir(descriptor) else {
-            result.failure = result.failure ?? (path, errno)
-            close(descriptor)
+        defer { close(descriptor) }
+        let names: [[UInt8]]
+        do throws(FileError) {
+            names = try KernelFileSystem().names(".", in: FileHandle(descriptor))
+        } catch {
+            result.failure = result.failure ?? (path, error.code)
             return
         }
-        defer { closedir(directory) }
         var top = stat()
         guard fstat(descriptor, &top) == 0 else { return }
         // What is mounted below is somebody else's.
         let device = top.st_dev
-        while left > 0, let found = readdir(directory) {
-            let name = withUnsafePointer(to: &found.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name == "." || name == ".." { continue }
+        for octets in names where left > 0 {
+            let name = String(decoding: octets, as: UTF8.self)
             left -= 1
             // What is looked at is what is changed, whatever its owner does to the name meanwhile.
             let entry = openat(descriptor, name, Self.onlyPath | O_NOFOLLOW | O_CLOEXEC)

@@ -1,4 +1,5 @@
 import Daemon
+import Files
 
 #if canImport(Glibc)
 import Glibc
@@ -148,7 +149,8 @@ struct PermissionCheck {
             let place = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
             guard place >= 0 else { continue }
             defer { close(place) }
-            for name in Self.names(in: directory) {
+            let names = (try? KernelFileSystem().names(".", in: FileHandle(place))) ?? []
+            for name in names.map({ String(decoding: $0, as: UTF8.self) }).sorted() {
                 let path = "\(directory)/\(name)"
                 let file = openat(place, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
                 guard file >= 0 else { continue }
@@ -173,20 +175,6 @@ struct PermissionCheck {
             }
         }
         return findings
-    }
-
-    private static func names(in directory: String) -> [String] {
-        guard let stream = opendir(directory) else { return [] }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            names.append(
-                withUnsafePointer(to: &entry.pointee.d_name) {
-                    $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-                }
-            )
-        }
-        return names.sorted()
     }
 
     private static func holdsKey(_ path: String) -> Bool {

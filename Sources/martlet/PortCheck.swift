@@ -1,13 +1,15 @@
 import Daemon
 import NIOCore
-import NIOPosix
 import Network
 
 /// Whether something answers where the configuration says that it should.
 struct PortCheck {
     private let places: [(daemon: DaemonName, port: String, addresses: [SocketAddress])]
 
-    init(_ configuration: Configuration) {
+    private let reports: [DaemonName: StatusCommand.Report]
+
+    init(_ configuration: Configuration, _ reports: [DaemonName: StatusCommand.Report]) {
+        self.reports = reports
         places = [
             (.smtpd, "smtp", configuration.smtpd.smtp),
             (.smtpd, "submission", configuration.smtpd.submission),
@@ -35,7 +37,7 @@ struct PortCheck {
     private func finding(_ daemon: DaemonName, _ port: String, _ address: SocketAddress) async -> Finding? {
         let subject = "port \(port)"
         let place = "\(address.ipAddress ?? ""):\(address.port ?? 0)"
-        let isUp = await StatusCommand.report(daemon).up
+        let isUp = reports[daemon]?.up ?? false
         let answers = await Self.answers(address)
         switch (isUp, answers) {
         case (true, true): return .fine(subject, "\(daemon.rawValue) listens on \(place)")
@@ -58,13 +60,6 @@ struct PortCheck {
     }
 
     private static func answers(_ address: SocketAddress) async -> Bool {
-        let loop = MultiThreadedEventLoopGroup.singleton.next()
-        return await Task(executorPreference: LoopExecutor.of(loop)) {
-            guard let connection = try? await Connection.connect(to: address, on: loop, timeout: .seconds(2)) else {
-                return false
-            }
-            connection.abort()
-            return true
-        }.value
+        (try? await ProbeConnection.run(to: address, timeout: .seconds(2)) { _ in }) != nil
     }
 }

@@ -1,6 +1,5 @@
 import Daemon
 import NIOCore
-import NIOPosix
 import Network
 
 /// Whether strangers can relay through us, and whether routes lead to somebody.
@@ -41,20 +40,16 @@ struct RelayCheck {
     }
 
     private func finding(_ domain: String, _ route: RemoteRelayConfiguration.Route) async -> Finding? {
-        let loop = MultiThreadedEventLoopGroup.singleton.next()
-        let reason: String? = await Task(executorPreference: LoopExecutor.of(loop)) {
-            do {
-                let address = try SocketAddress.makeAddressResolvingHost(route.host, port: route.port)
-                let connection = try await Connection.connect(to: address, on: loop, timeout: .seconds(3))
-                connection.abort()
-                return nil
-            } catch let error as ConnectionError {
-                return error.reason
-            } catch {
-                return "it has no address"
-            }
-        }.value
-        guard let reason else { return nil }
+        let reason: String
+        do {
+            let address = try SocketAddress.makeAddressResolvingHost(route.host, port: route.port)
+            try await ProbeConnection.run(to: address, timeout: .seconds(3)) { _ in }
+            return nil
+        } catch let error as ConnectionError {
+            reason = error.reason
+        } catch {
+            reason = "it has no address"
+        }
         return .wrong(
             "route",
             "\(domain) goes to \(route.host), port \(route.port): \(reason)",

@@ -1,6 +1,5 @@
 import Daemon
 import NIOCore
-import NIOPosix
 import Network
 import TLS
 
@@ -54,16 +53,12 @@ struct TLSCheck {
     }
 
     private static func fingerprint(at address: SocketAddress) async -> [UInt8]? {
-        let loop = MultiThreadedEventLoopGroup.singleton.next()
-        return await Task(executorPreference: LoopExecutor.of(loop)) {
-            guard let context = try? TLSContext(clientVerifying: false),
-                let connection = try? await Connection.connect(to: address, on: loop, timeout: .seconds(2))
-            else { return nil }
-            defer { connection.abort() }
+        guard let context = try? TLSContext(clientVerifying: false) else { return nil }
+        return try? await ProbeConnection.run(to: address, timeout: .seconds(2)) { connection in
             connection.idleTimeout = .seconds(5)
-            try? await connection.startTLS(client: context, serverName: nil)
+            try await connection.startTLS(client: context, serverName: nil)
             return connection.tls?.serverFingerprint
-        }.value
+        }
     }
 
     private func name(_ certificate: CertificateInspection) -> Finding {
