@@ -165,8 +165,7 @@ extension Queue {
         if let sender = envelope.sender.path.address { return sender }
         if envelope.isExpanded { return nil }
         guard let postmaster = localDomains.postmaster(hostname: settings.hostname) else { return nil }
-        let isForPostmaster = envelope.recipients.contains { $0.address.localPart.lowercased() == postmaster.localPart }
-        return isForPostmaster ? nil : postmaster
+        return envelope.recipients.contains(where: \.address.isPostmaster) ? nil : postmaster
     }
 
     /// Reads the beginning of a message, with the added block in front of it; the block alone where the message can't be

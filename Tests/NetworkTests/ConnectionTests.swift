@@ -50,7 +50,7 @@ private func send(_ total: Int, on connection: Connection) async {
 }
 
 /// Counts all octets up to the end, with a rest after each piece.
-private func readSlowly(_ connection: Connection) async throws -> Int {
+func readSlowly(_ connection: Connection) async throws -> Int {
     var count = 0
     while try await connection.receive() {
         count += connection.input.readableBytes

@@ -113,13 +113,7 @@ import Glibc
         } client: { connection in
             try await connection.startTLS(client: client, serverName: nil)
             connection.endOutput()
-            var count = 0
-            while try await connection.receive() {
-                count += connection.input.readableBytes
-                connection.input.clear()
-                await connection.eventLoop.pause(.milliseconds(2))
-            }
-            return count
+            return try await readSlowly(connection)
         }
         #expect(received == total)
     }

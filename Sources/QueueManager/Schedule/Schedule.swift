@@ -241,18 +241,14 @@ struct Schedule {
                 destination.line.append(job)
                 enterLine(destination, at: now)
             case .destination(let destination):
-                guard destination.blockedUntil == alarm.time else {
-                    forget(destination, at: now)
-                    continue
+                if destination.blockedUntil == alarm.time {
+                    var old: [DeliveryJob] = []
+                    if let failure = destination.failure {
+                        old = destination.line.removeAll(maximum: Self.stepSize, where: isExpired)
+                        due.expired += old.map { ($0, failure) }
+                    }
+                    if old.count == Self.stepSize { alarms.insert(alarm) } else { enterLine(destination, at: now) }
                 }
-                guard let failure = destination.failure else {
-                    enterLine(destination, at: now)
-                    forget(destination, at: now)
-                    continue
-                }
-                let old = destination.line.removeAll(maximum: Self.stepSize, where: isExpired)
-                due.expired += old.map { ($0, failure) }
-                if old.count == Self.stepSize { alarms.insert(alarm) } else { enterLine(destination, at: now) }
                 forget(destination, at: now)
             case .report(let message): due.reports.append(message)
             }
