@@ -135,6 +135,7 @@ final class MailboxSession: @unchecked Sendable {
     func refusal(_ error: MailboxError) -> Refusal {
         switch error {
         case .notFound: return Refusal(code: .nonexistent, text: "no such mailbox or message")
+        case .vanished: return Refusal(code: .nonexistent, text: "the mailbox is gone")
         case .exists: return Refusal(code: .alreadyExists, text: "mailbox already exists")
         case .invalidName: return Refusal(code: .cannot, text: "not possible with this name")
         case .noSpace: return Refusal(code: .overQuota, text: "the disk is full")
