@@ -173,7 +173,10 @@ let package = Package(
         library("LocalDelivery", daemonBase + ["Mailbox", "SMTP", "MIME", "Accounts", "Deliverer", "Submission"]),
         library("Authority", daemonBase + ["SMTP", "CPasswordHash"]),
         library("POP3Server", daemonBase + ["POP3", "SASL", "Mailbox", "Accounts", "Front", "MailboxProcess"]),
-        library("IMAPServer", daemonBase + ["IMAP", "SASL", "Mailbox", "MIME", "Accounts", "Front", "MailboxProcess"]),
+        library(
+            "IMAPServer",
+            daemonBase + ["IMAP", "SASL", "Mailbox", "MIME", "Accounts", "CZlib", "Front", "MailboxProcess"]
+        ),
         library(
             "ResolverService",
             daemonBase + [
@@ -284,6 +287,7 @@ let package = Package(
             "IMAPServer",
             daemonBase + [
                 "Accounts", "Encodings", "Files", "Front", "MailboxProcess", "IMAP", "Mailbox", "SimulatedDisk", "TLS",
+                nioEmbedded,
             ]
         ),
         tests(
