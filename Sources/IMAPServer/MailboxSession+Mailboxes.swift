@@ -54,8 +54,9 @@ extension MailboxSession {
         let path = try folderName(name)
         let store = store
         let folder = try await onDisk { () throws(MailboxError) in try store.open(path, readOnly: readOnly) }
-        let selected = SelectedFolder(name, folder, isReadOnly: readOnly)
+        let selected = SelectedFolder(name, path, folder, isReadOnly: readOnly)
         self.selected = selected
+        indexTexts(of: selected)
         let messages = selected.known
         selected.announcedKeywords = ["\0"]  // no folder has these, so its own are announced
         announceKeywords(selected)

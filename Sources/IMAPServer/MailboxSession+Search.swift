@@ -28,7 +28,8 @@ extension MailboxSession {
             throw Refusal(code: .badCharset(["US-ASCII", "UTF-8"]), text: "unknown character set")
         }
         let context = SearchContext(selected.known, saved: selected.saved, now: time(nil))
-        let run = SearchRun(command.key, context, in: selected.folder, selected.known)
+        let index = SearchRun.isHelped(command.key, context) ? await index(of: selected) : nil
+        let run = SearchRun(command.key, context, in: selected.folder, selected.known, index: index)
         let all = selected.known.count
         var progress = ProgressClock()
         while try await !onDisk({ () throws(MailboxError) in try run.advance() }) {

@@ -27,6 +27,18 @@ package struct MailboxLocation: Hashable, Sendable {
     }
 }
 
+extension MailboxLocation {
+    /// The file for what was worked out of the mailbox's messages, a cache alone.
+    ///
+    /// - Parameter mailDirectory: the path of the mail directory.
+    package func indexFile(in mailDirectory: String) -> String {
+        switch format {
+        case .maildir: "\(mailDirectory)/\(path)/martlet-index"
+        case .mbox: "\(mailDirectory)/\(path).martlet-index"
+        }
+    }
+}
+
 /// One user's folders. Every call may block on the disk.
 package protocol MailStore: AnyObject, Sendable {
     /// All folders, and names that only have folders below them; `INBOX` first, the rest by name.

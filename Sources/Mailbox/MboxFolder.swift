@@ -118,6 +118,12 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
 
     // MARK: Reading
 
+    package func identity(of uid: UInt32) -> UInt64? {
+        messages.index(ofUID: uid).map {
+            entries[$0].digest.number ^ UInt64(entries[$0].contentEnd - entries[$0].content)
+        }
+    }
+
     package func open(_ uid: UInt32) throws(MailboxError) -> MessageReader {
         _ = try refresh()
         guard let index = messages.index(ofUID: uid), let file else { throw .notFound }

@@ -31,6 +31,7 @@ struct EntryDigest: Hashable {
         for octet in octets { add(octet) }
     }
 
+    var number: UInt64 { first }
     var text: String { Self.hexadecimal(first) + Self.hexadecimal(second) }
 
     /// The first half, for short names.
