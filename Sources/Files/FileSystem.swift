@@ -70,6 +70,13 @@ package protocol FileSystem: Sendable {
     /// The names in a directory, in no order, without `.` and `..`. All of them, or an error.
     func names(_ path: String, in directory: FileHandle?) throws(FileError) -> [[UInt8]]
 
+    /// The same, one after the other and without an array for each. What was visited before an error counts for nothing.
+    func visitNames(
+        _ path: String,
+        in directory: FileHandle?,
+        _ visit: (UnsafeRawBufferPointer) -> Void
+    ) throws(FileError)
+
     /// What is known of a name: of what a symbolic link leads to, or of the link itself.
     func status(_ path: String, in directory: FileHandle?, followingLinks: Bool) throws(FileError) -> FileStatus
 
@@ -137,6 +144,8 @@ package struct FileStatus: Sendable, Equatable {
     /// When it was last changed: seconds since 1970, and nanoseconds.
     package var modified: Int64
     package var modifiedNanoseconds: Int64
+    /// When its content or anything else about it was last changed, names included; nobody can set this. Seconds since 1970.
+    package var changed: Int64
     /// With the device, what tells this file from all others that are there.
     package var inode: UInt64
     package var device: UInt64
@@ -149,6 +158,7 @@ package struct FileStatus: Sendable, Equatable {
         size: Int,
         modified: Int64,
         modifiedNanoseconds: Int64 = 0,
+        changed: Int64,
         inode: UInt64,
         links: Int = 1,
         device: UInt64 = 0,
@@ -158,6 +168,7 @@ package struct FileStatus: Sendable, Equatable {
         self.size = size
         self.modified = modified
         self.modifiedNanoseconds = modifiedNanoseconds
+        self.changed = changed
         self.inode = inode
         self.links = links
         self.device = device

@@ -115,6 +115,16 @@ package struct KernelFileSystem: FileSystem {
     }
 
     package func names(_ path: String, in directory: FileHandle?) throws(FileError) -> [[UInt8]] {
+        var names: [[UInt8]] = []
+        try visitNames(path, in: directory) { names.append(Array($0)) }
+        return names
+    }
+
+    package func visitNames(
+        _ path: String,
+        in directory: FileHandle?,
+        _ visit: (UnsafeRawBufferPointer) -> Void
+    ) throws(FileError) {
         let own = try open(path, in: directory, [.reading, .directory], mode: 0)
         guard let stream = fdopendir(own.descriptor) else {
             let error = FileError.last("list \(path)")
@@ -122,16 +132,18 @@ package struct KernelFileSystem: FileSystem {
             throw error
         }
         defer { closedir(stream) }
-        var names: [[UInt8]] = []
         while true {
             // The end and an error look alike but for errno.
             errno = 0
             guard let entry = readdir(stream) else { break }
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
-            if name != [0x2e], name != [0x2e, 0x2e] { names.append(name) }
+            withUnsafeBytes(of: &entry.pointee.d_name) { memory in
+                guard let base = memory.baseAddress else { return }
+                let name = UnsafeRawBufferPointer(start: base, count: strnlen(base, memory.count))
+                let isDots = name.first == 0x2e && (name.count == 1 || name.count == 2 && name[1] == 0x2e)
+                if !isDots { visit(name) }
+            }
         }
         guard errno == 0 else { throw .last("list \(path)") }
-        return names
     }
 
     package func status(
@@ -234,6 +246,7 @@ extension FileStatus {
             size: Int(status.st_size),
             modified: Int64(status.st_mtim.tv_sec),
             modifiedNanoseconds: Int64(status.st_mtim.tv_nsec),
+            changed: Int64(status.st_ctim.tv_sec),
             inode: UInt64(status.st_ino),
             links: Int(clamping: status.st_nlink),
             device: UInt64(status.st_dev),

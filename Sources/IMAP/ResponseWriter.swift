@@ -113,10 +113,9 @@ package struct ResponseWriter {
         end()
     }
 
-    package mutating func search(_ numbers: some Sequence<UInt32>) {
-        raw("* SEARCH")
+    /// Numbers of a SEARCH or SORT response, of which there may be many: they go out in several writes.
+    package mutating func numbers(_ numbers: some Sequence<UInt32>) {
         for number in numbers { raw(" \(number)") }
-        end()
     }
 
     /// RFC 7162 §3.2.10: UIDs of messages that are gone.
@@ -129,13 +128,6 @@ package struct ResponseWriter {
     /// §3.3).
     package mutating func fetchHead(number: Int, uid: UInt32) {
         raw(dialect.usesUIDsOnly ? "* \(uid) UIDFETCH (" : "* \(number) FETCH (")
-    }
-
-    /// SORT (RFC 5256 §4), in the order given.
-    package mutating func sort(_ numbers: some Sequence<UInt32>) {
-        raw("* SORT")
-        for number in numbers { raw(" \(number)") }
-        end()
     }
 
     /// RFC 4731; for SORT the numbers are in its order (RFC 5267 §3).

@@ -8,8 +8,24 @@ extension MailboxSession {
         let from = try folderName(oldName)
         let to = try folderName(newName)
         try await change { store throws(MailboxError) in try store.rename(from, to: to) }
-        if !from.isInbox, let selected, let name = try? folderName(selected.name) {
-            if name == from { selected.name = newName }
+        if !from.isInbox { await followRename(from, newName) }
+    }
+
+    /// The selected mailbox goes on under its new name, where this session itself has given it one.
+    private func followRename(_ from: FolderName, _ newName: MailboxName) async {
+        guard let selected, let path = try? folderName(selected.name), path == from || path.isBelow(from) else {
+            return
+        }
+        let name = MailboxName(newName.text + selected.name.text.dropFirst(MailboxName(from).text.count))
+        let (store, isReadOnly) = (store, selected.isReadOnly)
+        do throws(Refusal) {
+            let target = try folderName(name)
+            let folder = try await onDisk { () throws(MailboxError) in try store.open(target, readOnly: isReadOnly) }
+            guard folder.uidValidity == selected.folder.uidValidity else { return leaveSelected() }
+            selected.folder = folder
+            selected.name = name
+        } catch {
+            leaveSelected()
         }
     }
 
@@ -37,7 +53,7 @@ extension MailboxSession {
 
     func create(_ name: MailboxName) async throws {
         // A delimiter at the end only says that there will be mailboxes below (RFC 3501 §6.3.3).
-        let hasDelimiter = name.isWellFormed && name.text.last == "."
+        let hasDelimiter = name.isWellFormed && name.text.utf8.last == delimiter
         let folder = try folderName(hasDelimiter ? MailboxName(String(name.text.dropLast())) : name)
         try await change { store throws(MailboxError) in try store.create(folder) }
     }
@@ -64,7 +80,7 @@ extension MailboxSession {
         selected.announcedRecent = recent
         if dialect.isRev2 {
             // RFC 9051 §6.3.2
-            respond { $0.list("LIST", attributes: [], delimiter: FolderName.delimiter, name: name) }
+            respond { $0.list("LIST", attributes: [], delimiter: delimiter, name: name) }
         } else {
             respond { $0.number(recent, "RECENT") }
         }
@@ -132,4 +148,9 @@ extension MailboxSession {
         }
         return size
     }
+}
+
+extension MailboxName {
+    /// The name of a folder of the store, which has names as IMAP4rev1 writes them.
+    init(_ folder: FolderName) { self.init(wire: Array(folder.description.utf8)) }
 }

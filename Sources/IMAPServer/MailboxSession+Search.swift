@@ -17,9 +17,8 @@ extension MailboxSession {
         }
         let found = try await saving(selected, command) { try await self.find(selected, command, tag: tag) }
         if command.results?.contains(.save) == true { save(found, command.results ?? [], in: selected) }
-        answer(selected, found, command.results ?? (dialect.isRev2 ? [.all] : nil), byUID: byUID, tag: tag) {
-            $0.search($1)
-        }
+        let results = command.results ?? (dialect.isRev2 ? [.all] : nil)
+        try await answer(selected, found, results, byUID: byUID, tag: tag, plain: "SEARCH")
     }
 
     /// The places of messages that match, ascending.
@@ -79,13 +78,20 @@ extension MailboxSession {
         _ results: [SearchCommand.Result]?,
         byUID: Bool,
         tag: String,
-        plain: (inout ResponseWriter, [UInt32]) -> Void
-    ) {
+        plain word: StaticString
+    ) async throws(ConnectionError) {
         let numbers = found.map { byUID ? selected.known[$0].uid : UInt32(clamping: $0 + 1) }
-        guard let results else { return respond { plain(&$0, numbers) } }
-        // Nothing was asked but to keep it (RFC 5182 §2.2).
-        guard results != [.save] else { return }
-        respond { $0.extendedSearch(tag: tag, results, numbers, byUID: byUID) }
+        if let results {
+            // Nothing was asked but to keep it (RFC 5182 §2.2).
+            guard results != [.save] else { return }
+            return respond { $0.extendedSearch(tag: tag, results, numbers, byUID: byUID) }
+        }
+        connection.write("* \(word)")
+        for start in stride(from: 0, to: numbers.count, by: 1000) {
+            respond { $0.numbers(numbers[start..<min(start + 1000, numbers.count)]) }
+            try await flushBatch()
+        }
+        connection.write("\r\n")
     }
 }
 

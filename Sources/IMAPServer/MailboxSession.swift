@@ -142,6 +142,7 @@ final class MailboxSession: @unchecked Sendable {
     func refusal(_ error: MailboxError) -> Refusal {
         switch error {
         case .notFound: return Refusal(code: .nonexistent, text: "no such mailbox or message")
+        case .vanished: return Refusal(code: .nonexistent, text: "the mailbox is gone")
         case .exists: return Refusal(code: .alreadyExists, text: "mailbox already exists")
         case .invalidName: return Refusal(code: .cannot, text: "not possible with this name")
         case .noSpace: return Refusal(code: .overQuota, text: "the disk is full")
@@ -200,10 +201,10 @@ final class MailboxSession: @unchecked Sendable {
         return .command
     }
 
-    /// The selected mailbox was deleted by another session. Message numbers mean nothing any more, and a client that isn't told
+    /// The selected mailbox was deleted, or has another name by now. Message numbers mean nothing any more, and a client that isn't told
     /// would go on for ever: RFC 2180 §3.
     func endWithoutMailbox() -> Next {
-        respond { $0.status(.bye, code: .nonexistent, "the selected mailbox was deleted") }
+        respond { $0.status(.bye, code: .nonexistent, "the selected mailbox was deleted or renamed") }
         return .close
     }
 
@@ -226,7 +227,7 @@ final class MailboxSession: @unchecked Sendable {
 
         // After the login.
         case .enable(let names): enable(names)
-        case .namespace: respond { $0.namespace(delimiter: FolderName.delimiter) }
+        case .namespace: respond { [delimiter] in $0.namespace(delimiter: delimiter) }
         case .select(let name, _): return .done(try await select(name, readOnly: false))
         case .examine(let name, _): return .done(try await select(name, readOnly: true))
         case .create(let name, _): try await create(name)
@@ -280,6 +281,9 @@ final class MailboxSession: @unchecked Sendable {
         }
         respond { [enabled] in $0.enabled(enabled) }
     }
+
+    /// What stands between the parts of mailbox names.
+    var delimiter: UInt8 { FolderName.delimiter }
 
     func selection() throws(SyntaxError) -> SelectedFolder {
         guard let selected else { throw SyntaxError("select a mailbox first") }

@@ -28,6 +28,11 @@ package struct DirectoryAccess: Sendable {
         return names.compactMap { String(validating: $0, as: UTF8.self) }
     }
 
+    /// The names in a directory beneath this one as octets, without `.` and `..`.
+    func visitNames(_ path: String, _ visit: (UnsafeRawBufferPointer) -> Void) throws(MailboxError) {
+        try mappingErrors { () throws(FileError) in try files.visitNames(path, in: handle, visit) }
+    }
+
     /// Size, times and inode of an entry; symbolic links are followed.
     func status(_ path: String) throws(MailboxError) -> FileStatus {
         try mappingErrors { () throws(FileError) in try files.status(path, in: handle, followingLinks: true) }

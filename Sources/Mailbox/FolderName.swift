@@ -11,7 +11,7 @@ package struct FolderName: Hashable, Sendable, CustomStringConvertible {
     private init(checked: String) { description = checked }
 
     /// Nil where a folder may not have that name: empty parts, anything but printable ASCII, `/`, the wildcards, more than 250 octets.
-    /// `INBOX` is recognised in any case.
+    /// `INBOX` is recognised in any case, also as the first of several parts.
     package init?(_ text: String) {
         let octets = text.utf8
         guard (1...250).contains(octets.count) else { return nil }
@@ -20,12 +20,20 @@ package struct FolderName: Hashable, Sendable, CustomStringConvertible {
         }
         let parts = octets.split(separator: Self.delimiter, omittingEmptySubsequences: false)
         guard parts.allSatisfy({ !$0.isEmpty }) else { return nil }
-        if octets.count == 5, text.uppercased() == "INBOX" {
-            self = .inbox
+        if let first = parts.first, first.elementsEqual("INBOX".utf8, by: { $0 & 0xDF == $1 }) {
+            description = Self.inbox.description + text.dropFirst(5)
         } else {
             description = text
         }
     }
+
+    /// A name by its parts; nil where one of them is none.
+    init?(parts: some Collection<some Collection<UInt8>>) {
+        for part in parts where part.contains(Self.delimiter) { return nil }
+        self.init(parts.map { String(decoding: $0, as: UTF8.self) }.joined(separator: "."))
+    }
+
+    var parts: [Substring] { description.split(separator: ".") }
 
     private static let refused: Set<UInt8> = [UInt8(ascii: "/"), UInt8(ascii: "*"), UInt8(ascii: "%")]
 
@@ -36,15 +44,16 @@ package struct FolderName: Hashable, Sendable, CustomStringConvertible {
 
     /// The folder that a directory of the root is; nil where it is none.
     init?(directory: String) {
+        // A directory that another name leads to is none: a second `inbox`.
         guard directory.utf8.first == UInt8(ascii: "."), let name = FolderName(String(directory.dropFirst())),
-            !name.isInbox
+            !name.isInbox, name.directory == directory
         else { return nil }
         self = name
     }
 
     /// The names above this one, the nearest last.
     var ancestors: [FolderName] {
-        var parts = description.split(separator: ".")
+        var parts = parts
         var found: [FolderName] = []
         while parts.count > 1 {
             parts.removeLast()

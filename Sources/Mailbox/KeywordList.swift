@@ -1,5 +1,5 @@
 /// The names of a folder's keywords: lines of number and name, where number 0 is the letter `a` in file names (the format
-/// of Dovecot's `dovecot-keywords`). Changes need the folder's lock.
+/// of Dovecot's `dovecot-keywords`). Changes need the folder's lock and Dovecot's on its UID list.
 struct KeywordList {
     static let path = "dovecot-keywords"
 
@@ -30,6 +30,9 @@ struct KeywordList {
         }
         return set
     }
+
+    /// Whether one of these could be added.
+    func isMissing(_ wanted: [String]) -> Bool { wanted.contains { index(of: $0) == nil && Self.isKeyword($0) } }
 
     private func index(of name: String) -> Int? {
         let wanted = name.lowercased()

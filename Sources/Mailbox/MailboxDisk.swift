@@ -19,6 +19,8 @@ package final class MailboxDisk: Sendable {
     private let process: pid_t
     private let microseconds: @Sendable () -> Int64
     private let uptime: @Sendable () -> Int
+    /// The folders of Maildirs on it that are in use, or were a moment ago.
+    let maildirs = MaildirIndexes()
     private let counter = NIOLockedValueBox<UInt64>(0)
 
     /// - Parameters:
@@ -51,6 +53,9 @@ package final class MailboxDisk: Sendable {
 
     /// Since 1970.
     var seconds: Int { Int(microseconds() / 1_000_000) }
+
+    /// Since 1970, as fine as the clock is.
+    var nanoseconds: Int { Int(microseconds()) &* 1000 }
 
     /// When the machine was started: seconds since 1970.
     var startedAt: Int { seconds - uptime() }

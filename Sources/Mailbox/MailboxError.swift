@@ -8,6 +8,9 @@ import Glibc
 package enum MailboxError: Error, Equatable {
     /// There is no such folder or message (any more).
     case notFound
+    /// The folder that was open is gone: deleted, renamed or made again by another session. Nothing more can be done with
+    /// this `MailFolder`; a session that has it selected has none selected now (RFC 2180 §3.3).
+    case vanished
     /// A folder of that name is there already.
     case exists
     /// Not a name that a folder or mailbox may have.
@@ -45,7 +48,7 @@ package enum MailboxError: Error, Equatable {
         case .system(let operation, let code): .uncertain(operation, code)
         case .notFound: .uncertain("sync", ENOENT)
         case .noSpace: .uncertain("sync", ENOSPC)
-        case .exists, .invalidName, .overQuota, .locked, .busy, .unsupported, .corrupt, .uncertain: self
+        case .vanished, .exists, .invalidName, .overQuota, .locked, .busy, .unsupported, .corrupt, .uncertain: self
         }
     }
 }
@@ -54,6 +57,7 @@ extension MailboxError: CustomStringConvertible {
     package var description: String {
         switch self {
         case .notFound: return "not found"
+        case .vanished: return "the folder is gone"
         case .exists: return "exists already"
         case .invalidName: return "invalid name"
         case .noSpace: return "no space left"

@@ -3,8 +3,9 @@ import Files
 /// A user's Maildir with its folders in the manner of Maildir++ (docs/mailbox.md).
 package final class Maildir: MailStore {
     static let lockFile = "martlet-store.lock"
-    private static let validityFile = "martlet-uidvalidity"
-    private static let subscriptionsFile = "subscriptions"
+    private static let validityFile = "dovecot-uidvalidity"
+    /// Of earlier versions: decimal digits.
+    private static let olderValidityFile = "martlet-uidvalidity"
 
     let root: DirectoryAccess
     let quota: MaildirQuota
@@ -59,8 +60,7 @@ package final class Maildir: MailStore {
     }
 
     func openMaildir(_ name: FolderName, readOnly: Bool = false) throws(MailboxError) -> MaildirFolder {
-        let directory = name.isInbox ? root : try DirectoryAccess(name.directory, in: root)
-        return try MaildirFolder(directory, of: self, readOnly: readOnly)
+        try MaildirFolder(name, of: self, readOnly: readOnly)
     }
 
     package func create(_ name: FolderName) throws(MailboxError) {
@@ -125,31 +125,29 @@ package final class Maildir: MailStore {
         _ = try inbox.expunge(uids)
     }
 
-    package func subscriptions() throws(MailboxError) -> [FolderName] {
-        let octets = try root.contents(Self.subscriptionsFile, maximum: 1 << 24) ?? []
-        return octets.split(separator: UInt8(ascii: "\n")).compactMap {
-            FolderName(String(decoding: $0, as: UTF8.self))
-        }
+    package func subscriptions() throws(MailboxError) -> [FolderName] { try readSubscriptions().names }
+
+    private func readSubscriptions() throws(MailboxError) -> MaildirSubscriptions {
+        MaildirSubscriptions(try root.contents(MaildirSubscriptions.path, maximum: 1 << 24))
     }
 
     package func subscribe(_ name: FolderName) throws(MailboxError) {
-        try changeSubscriptions { names in
-            if !names.contains(name) { names.append(name) }
-        }
+        try changeSubscriptions { $0.insert(name) }
     }
 
     package func unsubscribe(_ name: FolderName) throws(MailboxError) {
-        try changeSubscriptions { names in names.removeAll { $0 == name } }
+        try changeSubscriptions { $0.remove(name) }
     }
 
-    private func changeSubscriptions(_ change: (inout [FolderName]) -> Void) throws(MailboxError) {
+    private func changeSubscriptions(_ change: (inout MaildirSubscriptions) -> Void) throws(MailboxError) {
         try root.withLock(Self.lockFile) { () throws(MailboxError) in
-            let before = try subscriptions()
-            var names = before
-            change(&names)
-            guard names != before else { return }
-            let text = names.map { "\($0)\n" }.joined()
-            try root.replace(Self.subscriptionsFile, with: Array(text.utf8))
+            let lock = try MboxLock.DotLock.acquire(MaildirSubscriptions.path, in: root)
+            defer { withExtendedLifetime(lock) {} }
+            let before = try readSubscriptions()
+            var after = before
+            change(&after)
+            guard after != before else { return }
+            try root.replace(MaildirSubscriptions.path, with: after.octets)
         }
     }
 
@@ -160,14 +158,54 @@ package final class Maildir: MailStore {
     }
 
     /// A UIDVALIDITY that no folder of this Maildir had before, so that a folder made again is not taken for the old one.
+    ///
+    /// The last one that was given is in the name of a file that Dovecot renames for each new one, and in the file
+    /// `dovecot-uidvalidity`, both as eight hexadecimal digits.
     func newUIDValidity() throws(MailboxError) -> UInt32 {
-        try root.withLock(Self.lockFile) { () throws(MailboxError) -> UInt32 in
-            let text = try root.contents(Self.validityFile, maximum: 64) ?? []
-            let last = UInt32(String(decoding: text.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)) ?? 0
-            let now = UInt32(clamping: root.disk.seconds)
-            let validity = last < .max ? max(now, last + 1) : now
-            try root.replace(Self.validityFile, with: Array("\(validity)\n".utf8))
-            return validity
+        try root.withLock(Self.lockFile) { () throws(MailboxError) in
+            for _ in 0..<5 {
+                if let validity = try giveUIDValidity() { return validity }
+            }
+            throw .busy
         }
+    }
+
+    /// Nil where Dovecot has given one just now.
+    private func giveUIDValidity() throws(MailboxError) -> UInt32? {
+        var last: UInt32 = 0
+        var markers: [String] = []
+        for name in try root.names() where name.hasPrefix(Self.validityFile + ".") {
+            guard let value = Self.validity(name.dropFirst(Self.validityFile.count + 1)) else { continue }
+            markers.append(name)
+            last = max(last, value)
+        }
+        let text = try root.contents(Self.validityFile, maximum: 64) ?? []
+        last = max(last, Self.validity(String(decoding: text, as: UTF8.self)[...]) ?? 0)
+        let older = try root.contents(Self.olderValidityFile, maximum: 64)
+        if let digits = older?.prefix(while: { $0 != UInt8(ascii: "\n") }) {
+            last = max(last, MaildirFileName.number(digits).flatMap { UInt32(exactly: $0) } ?? 0)
+        }
+        let now = UInt32(clamping: root.disk.seconds)
+        let validity = last < .max ? max(now, last + 1) : now
+        let digits = String(validity, radix: 16)
+        let padded = String(repeating: "0", count: 8 - digits.count) + digits
+        let marker = "\(Self.validityFile).\(padded)"
+        if markers.isEmpty {
+            _ = try root.open(marker, [.writing, .creating], mode: 0o444)
+        } else {
+            for old in markers where old != marker {
+                do throws(MailboxError) { try root.rename(old, to: marker) } catch {
+                    guard error == .notFound else { throw error }
+                    return nil
+                }
+            }
+        }
+        try root.replace(Self.validityFile, with: Array(padded.utf8))
+        if older != nil { try? root.remove(Self.olderValidityFile) }
+        return validity
+    }
+
+    private static func validity(_ digits: Substring) -> UInt32? {
+        digits.utf8.count == 8 ? UInt32(digits, radix: 16) : nil
     }
 }

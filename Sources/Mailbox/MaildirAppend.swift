@@ -39,17 +39,20 @@ final class MaildirAppend: MessageAppend, @unchecked Sendable {
     func finish(flags: MessageFlags, keywords: [String], internalDate: Int?) throws(MailboxError) -> UInt32 {
         let quota = folder.maildir.quota
         try quota.check(adding: octets)
-        let set = try folder.letters(of: keywords)
         if let internalDate { try file.setModified(internalDate) }
         try file.sync()
-        let base = "\(name),S=\(octets),W=\(octets + bareLineFeeds)"
-        // Without flags it's new mail to the sessions that have this folder open.
-        let isNew = flags.isEmpty && set.isEmpty
-        let place = isNew ? "new/\(base)" : "cur/" + MaildirFileName.current(base: base, flags: flags, keywords: set)
-        try folder.directory.rename("tmp/\(name)", to: place)
-        isPlaced = true
-        try folder.directory.sync(isNew ? "new" : "cur")
+        let newcomer = MaildirIndex.Newcomer(
+            base: "\(name),S=\(octets),W=\(octets + bareLineFeeds)",
+            flags: flags,
+            keywords: keywords,
+            staysNew: true
+        )
+        let uids = try folder.add([newcomer]) { (_, path) throws(MailboxError) in
+            try folder.directory.rename("tmp/\(name)", to: path)
+            isPlaced = true
+        }
         quota.record(octets: octets, messages: 1)
-        return try folder.uid(ofNew: base)
+        guard let uid = uids.first else { throw .notFound }
+        return uid
     }
 }

@@ -73,18 +73,26 @@ struct MaildirQuota: Sendable {
 
     private func count(_ prefix: String, into usage: inout MailboxUsage) throws(MailboxError) {
         for part in ["new", "cur"] {
-            let names: [String]
-            do throws(MailboxError) { names = try root.names(prefix + part) } catch {
+            var sized = 0
+            var unsized: [String] = []
+            do throws(MailboxError) {
+                try root.visitNames(prefix + part) { name in
+                    guard let parsed = MaildirFileName(name) else { return }
+                    let base = UnsafeRawBufferPointer(rebasing: name[..<parsed.baseLength])
+                    if let size = MaildirFileName.size(UInt8(ascii: "S"), in: base) {
+                        usage.octets += size
+                        sized += 1
+                    } else {
+                        unsized.append(String(decoding: name, as: UTF8.self))
+                    }
+                }
+            } catch {
                 if error == .notFound { continue }
                 throw error
             }
-            for name in names {
-                guard let parsed = MaildirFileName(name) else { continue }
-                let size =
-                    MaildirFileName.size("S", in: parsed.base)
-                    ?? (try? root.status("\(prefix)\(part)/\(name)")).map(\.size) ?? 0
-                usage.octets += size
-                usage.messages += 1
+            usage.messages += sized + unsized.count
+            for name in unsized {
+                usage.octets += try root.statusIfPresent("\(prefix)\(part)/\(name)")?.size ?? 0
             }
         }
     }

@@ -79,7 +79,7 @@ final class MboxLock {
     }
 
     /// The file `NAME.lock`.
-    private final class DotLock {
+    final class DotLock {
         private let directory: DirectoryAccess
         private let path: String
         private let identity: Identity

@@ -19,13 +19,20 @@ package struct MessageFlags: OptionSet, Hashable, Sendable {
     ]
 
     init?(letter: UInt8) {
-        guard let found = Self.letters.first(where: { $0.letter == letter }) else { return nil }
-        self = found.flag
+        switch letter {
+        case UInt8(ascii: "D"): self = .draft
+        case UInt8(ascii: "F"): self = .flagged
+        case UInt8(ascii: "P"): self = .passed
+        case UInt8(ascii: "R"): self = .answered
+        case UInt8(ascii: "S"): self = .seen
+        case UInt8(ascii: "T"): self = .deleted
+        default: return nil
+        }
     }
 
-    var letterText: String {
-        String(decoding: Self.letters.compactMap { contains($0.flag) ? $0.letter : nil }, as: UTF8.self)
-    }
+    var letters: [UInt8] { Self.letters.compactMap { contains($0.flag) ? $0.letter : nil } }
+
+    var letterText: String { String(decoding: letters, as: UTF8.self) }
 }
 
 /// Keywords of a message as a set of indices into the folder's list of keywords, at most 26.

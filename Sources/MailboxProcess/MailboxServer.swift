@@ -105,7 +105,7 @@ package final class MailboxServer<Service: MailboxService>: Sendable {
         case .locked: (.mailboxInUse, "another session has the mailbox")
         case .busy: (.mailboxInUse, "the mailbox is in use by another program")
         case .noSpace: (.systemFull, "the disk is full")
-        case .notFound, .exists, .invalidName, .overQuota, .unsupported, .corrupt, .uncertain, .system:
+        case .notFound, .vanished, .exists, .invalidName, .overQuota, .unsupported, .corrupt, .uncertain, .system:
             (.systemTrouble, "the mailbox cannot be opened now")
         }
     }

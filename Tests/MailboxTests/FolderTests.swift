@@ -63,7 +63,7 @@ import Glibc
         _ = try fixture.store()
         for number in 1...2 { try fixture.put("x\n", as: "\(number).m.host") }
         let before = try fixture.inbox()
-        let list = try OpenFile("\(fixture.root)/\(MaildirFolder.uidListFile)", [.writing, .appending])
+        let list = try OpenFile("\(fixture.root)/\(MaildirUIDList.path)", [.writing, .appending])
         try list.write(Array(tail.utf8))
         try fixture.put("x\n", as: "3.m.host")
         let after = try fixture.inbox()
@@ -83,7 +83,7 @@ import Glibc
         try fixture.put("", as: "2000.m.host", in: "cur")
         _ = try folder.refresh()
         #expect(folder.messages.map(\.uid) == [1100, 1101])
-        let status = try folder.directory.status(MaildirFolder.uidListFile)
+        let status = try folder.directory.status(MaildirUIDList.path)
         #expect(status.size < 200)
         #expect(try fixture.inbox().messages.map(\.uid) == [1100, 1101])
         #expect(try fixture.inbox().uidNext == 1102)

@@ -333,6 +333,14 @@ extension SimulatedFileSystem {
         }
     }
 
+    package func visitNames(
+        _ path: String,
+        in directory: FileHandle?,
+        _ visit: (UnsafeRawBufferPointer) -> Void
+    ) throws(FileError) {
+        for name in try names(path, in: directory) { name.withUnsafeBytes(visit) }
+    }
+
     package func status(
         _ path: String,
         in directory: FileHandle?,
@@ -360,6 +368,7 @@ extension SimulatedFileSystem {
             size: inode.content.size,
             modified: inode.modified.seconds,
             modifiedNanoseconds: inode.modified.nanoseconds,
+            changed: inode.changed.seconds,
             inode: inode.number,
             links: inode.links,
             device: device
@@ -370,7 +379,11 @@ extension SimulatedFileSystem {
         guardian.lock()
         defer { guardian.unlock() }
         let call = call(.setModified, file)
-        try perform(call) { () throws(FileError) in try handle(file, call).inode.modified = Time(seconds: seconds) }
+        try perform(call) { () throws(FileError) in
+            let inode = try handle(file, call).inode
+            inode.modified = Time(seconds: seconds)
+            inode.changed = now()
+        }
     }
 
     package func lock(_ file: FileHandle) throws(FileError) -> Bool { try lock(file, .whole) }

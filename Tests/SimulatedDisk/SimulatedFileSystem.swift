@@ -243,6 +243,7 @@ package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
     /// Notes that a file's content is about to be changed.
     func willChange(_ inode: SimulatedInode) {
         inode.modified = now()
+        inode.changed = inode.modified
         guard !inode.hasUnsynced else { return }
         unsynced.append(inode)
         if unsynced.count > 4096 {
@@ -260,6 +261,8 @@ package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
             change.directory.entries[change.name] = change.inode
             change.inode?.links += 1
             change.directory.modified = now()
+            change.directory.changed = change.directory.modified
+            change.inode?.changed = change.directory.modified
         }
         operations.append(NameOperation(first: first, second: second))
         if operations.count > Self.maximumOperations {

@@ -15,6 +15,8 @@ final class SimulatedInode {
     let number: UInt64
     let kind: FileStatus.Kind
     var modified: SimulatedFileSystem.Time
+    /// When anything about it was changed last.
+    var changed: SimulatedFileSystem.Time
     /// Names of it that programs see.
     var links = 0
     var lockHolders: [SimulatedFileSystem.LockKind: Int32] = [:]
@@ -36,6 +38,7 @@ final class SimulatedInode {
         self.number = number
         self.kind = kind
         self.modified = modified
+        changed = modified
     }
 
     var hasUnsynced: Bool { !changes.isEmpty }

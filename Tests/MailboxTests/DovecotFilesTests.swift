@@ -1,0 +1,215 @@
+import Files
+import NIOCore
+import Testing
+
+@testable import Mailbox
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// The files that Dovecot 2.3 keeps in a Maildir, as it writes them (taken from one that ran).
+@Suite struct DovecotFilesTests {
+    private static let list = """
+        3 V1795979583 N9 G01ddb1123f790c6ba875000083ecc375
+        1 :1795979583.M312138P30120.vm,S=27,W=31
+        2 Pmine W4000 Xkept :1795979583.M331786P30120.vm
+        4 :1795979583.M411359P30120.vm,S=27,W=31
+
+        """
+
+    private func fixture(_ list: String? = Self.list) throws -> MaildirFixture {
+        let fixture = try MaildirFixture()
+        _ = try fixture.store()
+        if let list { try fixture.put(list, as: MaildirUIDList.path, in: ".") }
+        try fixture.put("A: b\n\nbody\n", as: "1795979583.M312138P30120.vm,S=27,W=31:2,ab", in: "cur")
+        try fixture.put("A: b\n\nbody\n", as: "1795979583.M331786P30120.vm:2,Sab", in: "cur")
+        try fixture.put("A: b\n\nbody\n", as: "1795979583.M411359P30120.vm,S=27,W=31", in: "new")
+        return fixture
+    }
+
+    private func text(_ fixture: MaildirFixture, _ name: String) throws -> String {
+        let octets = try DirectoryAccess(fixture.root).contents(name, maximum: 1 << 20)
+        return String(decoding: try #require(octets), as: UTF8.self)
+    }
+
+    @Test func listOfDovecotIsReadAndAddedTo() throws {
+        let fixture = try fixture()
+        try fixture.put("0 $Junk\n1 hello\n", as: "dovecot-keywords", in: ".")
+        let inbox = try fixture.inbox()
+        #expect(inbox.uidValidity == 1_795_979_583)
+        #expect(inbox.uidNext == 9)
+        #expect(inbox.uids == [1, 2, 4])
+        #expect(inbox.messages.map(\.isRecent) == [false, false, true])
+        #expect(inbox.keywords == ["$Junk", "hello"])
+        #expect(inbox.messages.map(\.flags) == [[], .seen, []])
+        #expect(inbox.messages[1].keywords.indices == [0, 1])
+        // From the name, and from the list's own key.
+        #expect(inbox.messages.map(\.octets) == [31, 4000, 31])
+        #expect(try inbox.add("x\r\n") == 9)
+        let lines = try text(fixture, MaildirUIDList.path).split(separator: "\n")
+        #expect(lines.dropLast().joined(separator: "\n") + "\n" == Self.list)
+        #expect(lines.last?.hasPrefix("9 :") == true)
+        #expect(!(try fixture.names(".").contains("dovecot-uidlist.lock")))
+    }
+
+    @Test func linesAreWrittenAnewWithWhatIsUnknownHere() throws {
+        let fixture = try MaildirFixture()
+        _ = try fixture.store()
+        var list = "3 V7 N1 Gabc Zmore\n"
+        for number in 1...1100 { list += "\(number) Q\(number) :\(number).m.host\n" }
+        try fixture.put(list, as: MaildirUIDList.path, in: ".")
+        try fixture.put("x\n", as: "1100.m.host:2,", in: "cur")
+        try fixture.put("x\n", as: "7.m.host:2,", in: "cur")
+        let inbox = try fixture.inbox()
+        #expect(inbox.uids == [7, 1100])
+        #expect(
+            try text(fixture, MaildirUIDList.path)
+                == "3 V7 N1101 Gabc Zmore\n7 Q7 :7.m.host\n1100 Q1100 :1100.m.host\n"
+        )
+    }
+
+    @Test func versionOneIsReadAndWrittenAsThree() throws {
+        let fixture = try fixture(
+            "1 1000 8\n2 1795979583.M331786P30120.vm\n5 1795979583.M312138P30120.vm,S=27,W=31\n"
+        )
+        let inbox = try fixture.inbox()
+        #expect(inbox.uidValidity == 1000)
+        #expect(inbox.uids == [2, 5, 8])
+        #expect(try text(fixture, MaildirUIDList.path).hasPrefix("3 V1000 N8\n2 :1795979583.M331786P30120.vm\n"))
+    }
+
+    @Test(
+        arguments: [
+            "", "\n", "3\n", "4 V1 N1\n", "3 N4\n", "3 V0 N4\n", "3 V5 N0\n", "3 Vx N1\n", "3 V99999999999 N1\n",
+            "3 V5 N5\n2 :a\n1 :b\n", "3 V5 N5\n2 :a\n2 :b\n", "3 V5 N5\n3 \n", "3 V5 N5\n3 a:b\n", "3 V5 N5\n3 :\n",
+            "3 V5 N5\n0 :a\n", "3 V5 N5\n4294967295 :a\n", "1 5\n", "\0\0\0\n",
+        ]
+    )
+    func listThatMakesNoSenseIsBegunAnew(_ list: String) throws {
+        let fixture = try fixture(list)
+        let inbox = try fixture.inbox()
+        #expect(inbox.uids == [1, 2, 3])
+        #expect(inbox.uidValidity > 1_000_000_000)
+        #expect(try fixture.inbox().uidValidity == inbox.uidValidity)
+    }
+
+    @Test func ownListOfEarlierVersionsIsTakenOver() throws {
+        let fixture = try fixture(nil)
+        try fixture.put(
+            """
+            martlet-uidlist 1 V77 N3
+            5 1795979583.M312138P30120.vm,S=27,W=31
+            3 1795979583.M331786P30120.vm
+
+            """,
+            as: "martlet-uidlist",
+            in: "."
+        )
+        try fixture.put("", as: "martlet-uidlist.lock", in: ".")
+        try fixture.put("4000000000\n", as: "martlet-uidvalidity", in: ".")
+        let inbox = try fixture.inbox()
+        #expect(inbox.uidValidity == 77)
+        #expect(inbox.uids == [3, 5, 6])
+        #expect(try fixture.names(".").filter { $0.hasPrefix("martlet-uidlist") }.isEmpty)
+        let store = try fixture.store()
+        let name = try #require(FolderName("A"))
+        try store.create(name)
+        #expect(try store.open(name, readOnly: true).uidValidity == 4_000_000_001)
+        #expect(!(try fixture.names(".").contains("martlet-uidvalidity")))
+        #expect(try text(fixture, "dovecot-uidvalidity") == "ee6b2801")
+        #expect(try fixture.names(".").contains("dovecot-uidvalidity.ee6b2801"))
+    }
+
+    /// A crash between both may leave the older one.
+    @Test func ownListThatWasTakenOverAlreadyIsRemoved() throws {
+        let fixture = try fixture()
+        try fixture.put("martlet-uidlist 1 V1795979583 N3\n2 other\n", as: "martlet-uidlist", in: ".")
+        #expect(try fixture.inbox().uids == [1, 2, 4])
+        #expect(!(try fixture.names(".").contains("martlet-uidlist")))
+    }
+
+    @Test func validityGoesOnWhereDovecotWas() throws {
+        let fixture = try fixture(nil)
+        try fixture.put("f0000000", as: "dovecot-uidvalidity", in: ".")
+        try fixture.put("", as: "dovecot-uidvalidity.f0000005", in: ".")
+        #expect(try fixture.inbox().uidValidity == 0xF000_0006)
+        #expect(
+            try fixture.names(".").filter { $0.hasPrefix("dovecot-uidvalidity") }
+                == ["dovecot-uidvalidity", "dovecot-uidvalidity.f0000006"]
+        )
+    }
+
+    @Test func whatDovecotHasLockedIsBusy() throws {
+        let fixture = try fixture()
+        let inbox = try fixture.inbox()
+        // Process 1 is alive.
+        try fixture.put("1:\(MaildirFileName.hostName)", as: "dovecot-uidlist.lock", in: ".")
+        let append = try inbox.append()
+        try append.write(ByteBuffer(string: "x\r\n"))
+        #expect(throws: MailboxError.busy) { _ = try append.finish(flags: .seen, keywords: [], internalDate: nil) }
+        #expect(throws: MailboxError.busy) { _ = try inbox.copy([1], to: inbox) }
+        // What gives no UID goes on.
+        #expect(try inbox.store(FlagChange(.add, .seen), to: [1]).count == 1)
+        try DirectoryAccess(fixture.root).remove("dovecot-uidlist.lock")
+        #expect(try append.finish(flags: .seen, keywords: [], internalDate: nil) == 9)
+        // Of a process that is gone.
+        try fixture.put("999999999:\(MaildirFileName.hostName)", as: "dovecot-uidlist.lock", in: ".")
+        #expect(try inbox.add("y\r\n") == 10)
+    }
+
+    @Test func whatDovecotAddsMeanwhileIsSeen() throws {
+        let fixture = try fixture()
+        let inbox = try fixture.inbox()
+        try fixture.put("x\n", as: "9.dovecot.host,S=2,W=3:2,F", in: "cur")
+        let list = try OpenFile("\(fixture.root)/\(MaildirUIDList.path)", [.writing, .appending])
+        try list.write(Array("30 G0123 :9.dovecot.host,S=2,W=3\n".utf8))
+        #expect(try inbox.refresh())
+        #expect(inbox.uids == [1, 2, 4, 30])
+        #expect(inbox.message(30)?.flags == .flagged)
+        #expect(try inbox.add("y\r\n") == 31)
+        // Written anew and put in the place of the old one.
+        var anew = Self.list.replacing("N9", with: "N40")
+        anew += "30 :9.dovecot.host,S=2,W=3\n"
+        try fixture.put(anew, as: "next", in: ".")
+        #expect(rename("\(fixture.root)/next", "\(fixture.root)/\(MaildirUIDList.path)") == 0)
+        #expect(try inbox.add("z\r\n") == 40)
+        _ = try inbox.refresh()
+        #expect(inbox.uids == [1, 2, 4, 30, 40, 41])
+    }
+
+    @Test(
+        arguments: [
+            ("V\t2\n\nWork\tReports\nM&APw-ll\nüber\t.x\nINBOX\n", "V\t2\n\nM&APw-ll\nüber\t.x\nINBOX\nA\tB\n"),
+            ("Work.Reports\nM&APw-ll\nstrange/one\nINBOX\n", "M&APw-ll\nstrange/one\nINBOX\nA.B\n"),
+        ]
+    )
+    func subscriptionsKeepTheirFormat(_ before: String, _ after: String) throws {
+        let fixture = try fixture()
+        try fixture.put(before, as: "subscriptions", in: ".")
+        let store = try fixture.store()
+        #expect(try store.subscriptions().map(\.description) == ["Work.Reports", "M&APw-ll", "INBOX"])
+        try store.unsubscribe(try #require(FolderName("Work.Reports")))
+        try store.subscribe(try #require(FolderName("A.B")))
+        try store.subscribe(try #require(FolderName("inbox")))
+        #expect(try text(fixture, "subscriptions") == after)
+    }
+
+    @Test func newSubscriptionsAreOfVersionTwo() throws {
+        let fixture = try fixture()
+        try fixture.store().subscribe(try #require(FolderName("A.B")))
+        #expect(try text(fixture, "subscriptions") == "V\t2\n\nA\tB\n")
+    }
+
+    @Test func lettersOfOthersAreKept() throws {
+        let fixture = try MaildirFixture()
+        _ = try fixture.store()
+        try fixture.put("x\n", as: "1.m.host:2,SXA", in: "cur")
+        let inbox = try fixture.inbox()
+        _ = try inbox.store(FlagChange(.add, .flagged), to: [1])
+        #expect(try fixture.names("cur") == ["1.m.host:2,AFSX"])
+        _ = try inbox.store(FlagChange(.remove, .seen), to: [1])
+        #expect(try fixture.names("cur") == ["1.m.host:2,AFX"])
+        #expect(try inbox.text(1) == "x\r\n")
+    }
+}
