@@ -13,8 +13,7 @@ private struct ListedFolder: Sendable {
     var isSubscribed: Bool
     /// What the names below it are selected for (RFC 5258 §3.5).
     var childInfo: [String] = []
-
-    var use: String? { SpecialUse.attribute(name) }
+    var uses: [String] = []
 }
 
 extension MailboxSession {
@@ -31,7 +30,14 @@ extension MailboxSession {
         let entries = try await onDisk { () throws(MailboxError) in try store.folders() }
         let subscribed =
             wantsSubscriptions ? Set(try await onDisk { () throws(MailboxError) in try store.subscriptions() }) : []
-        let candidates = await disk.run { [delimiter] in Self.candidates(list, entries, subscribed, delimiter) }
+        let given =
+            settings.capabilities.offers(.specialUse)
+            ? try await onDisk { () throws(MailboxError) in
+                try store.specialUses(of: entries.filter(\.isSelectable).map(\.name))
+            } : [:]
+        let candidates = await disk.run { [delimiter] in
+            Self.candidates(list, entries, subscribed, SpecialUses(given), delimiter)
+        }
         let matches = await inTurns(candidates, patterns) { folder in
             patterns.contains { $0.matches(folder.text.text.utf8) }
         }
@@ -47,6 +53,7 @@ extension MailboxSession {
         _ list: ListCommand,
         _ entries: [FolderEntry],
         _ subscribed: Set<FolderName>,
+        _ uses: SpecialUses,
         _ delimiter: UInt8
     ) -> [ListedFolder] {
         var selectable: [FolderName: Bool] = [:]
@@ -57,7 +64,7 @@ extension MailboxSession {
         var childInfo: [FolderName: [String]] = [:]
         if list.selection.contains(.recursiveMatch) {
             for selection in [ListCommand.Selection.subscribed, .specialUse] where list.selection.contains(selection) {
-                let matching = names.filter { isSelected($0, for: [selection], subscribed) }
+                let matching = names.filter { isSelected($0, for: [selection], subscribed, uses) }
                 for parent in Set(matching.flatMap { above($0, delimiter) }) {
                     names.insert(parent)
                     childInfo[parent, default: []].append(selection.rawValue)
@@ -65,7 +72,7 @@ extension MailboxSession {
             }
         }
         let parents = Set(selectable.filter(\.value).keys.flatMap { above($0, delimiter) })
-        let chosen = names.filter { isSelected($0, for: list.selection, subscribed) || childInfo[$0] != nil }
+        let chosen = names.filter { isSelected($0, for: list.selection, subscribed, uses) || childInfo[$0] != nil }
         let sorted = chosen.sorted { one, other in
             one.isInbox != other.isInbox ? one.isInbox : one.description < other.description
         }
@@ -76,7 +83,8 @@ extension MailboxSession {
                 exists: selectable[name] ?? false,
                 hasChildren: parents.contains(name),
                 isSubscribed: subscribed.contains(name),
-                childInfo: childInfo[name] ?? []
+                childInfo: childInfo[name] ?? [],
+                uses: uses.uses(of: name)
             )
         }
     }
@@ -84,10 +92,11 @@ extension MailboxSession {
     private static func isSelected(
         _ name: FolderName,
         for selection: [ListCommand.Selection],
-        _ subscribed: Set<FolderName>
+        _ subscribed: Set<FolderName>,
+        _ uses: SpecialUses
     ) -> Bool {
         if selection.contains(.subscribed), !subscribed.contains(name) { return false }
-        if selection.contains(.specialUse), SpecialUse.attribute(name) == nil { return false }
+        if selection.contains(.specialUse), uses.uses(of: name).isEmpty { return false }
         return true
     }
 
@@ -106,7 +115,7 @@ extension MailboxSession {
         if !folder.exists { attributes.append(list.isExtended || dialect.isRev2 ? "\\NonExistent" : "\\Noselect") }
         attributes.append(folder.hasChildren ? "\\HasChildren" : "\\HasNoChildren")
         if isSubscribedKnown, folder.isSubscribed { attributes.append("\\Subscribed") }
-        if let use = folder.use, settings.capabilities.offers(.specialUse) { attributes.append(use) }
+        if settings.capabilities.offers(.specialUse) { attributes += folder.uses }
         respond {
             $0.list(
                 "LIST",

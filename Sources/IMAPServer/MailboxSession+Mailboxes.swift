@@ -51,11 +51,25 @@ extension MailboxSession {
         return folder
     }
 
-    func create(_ name: MailboxName) async throws {
+    /// CREATE, with special uses (RFC 6154 §3).
+    func create(_ name: MailboxName, uses: [Flag]) async throws {
         // A delimiter at the end only says that there will be mailboxes below (RFC 3501 §6.3.3).
         let hasDelimiter = name.isWellFormed && name.text.utf8.last == delimiter
         let folder = try folderName(hasDelimiter ? MailboxName(String(name.text.dropLast())) : name)
-        try await change { store throws(MailboxError) in try store.create(folder) }
+        let known = SpecialUses.all.filter { use in uses.contains(Flag(use)) }
+        guard known.count == Set(uses).count else {
+            throw Refusal(code: .useAttribute, text: "a mailbox can't have such a use here")
+        }
+        try await change { store throws(MailboxError) in
+            try store.create(folder)
+            guard !known.isEmpty else { return }
+            do throws(MailboxError) {
+                try store.setSpecialUses(known, of: folder)
+            } catch {
+                try? store.delete(folder)
+                throw error
+            }
+        }
     }
 
     func delete(_ name: MailboxName) async throws {

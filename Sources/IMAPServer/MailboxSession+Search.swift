@@ -21,17 +21,33 @@ extension MailboxSession {
         try await answer(selected, found, results, byUID: byUID, tag: tag, plain: "SEARCH")
     }
 
+    func requireKnownCharset(_ command: SearchCommand) throws(Refusal) {
+        guard let charset = command.charset, !ASCII.equal(charset, "UTF-8"), !ASCII.equal(charset, "US-ASCII") else {
+            return
+        }
+        throw Refusal(code: .badCharset(["US-ASCII", "UTF-8"]), text: "unknown character set")
+    }
+
     /// The places of messages that match, ascending.
     func find(_ selected: SelectedFolder, _ command: SearchCommand, tag: String) async throws -> [Int] {
-        if let charset = command.charset, !ASCII.equal(charset, "UTF-8"), !ASCII.equal(charset, "US-ASCII") {
-            throw Refusal(code: .badCharset(["US-ASCII", "UTF-8"]), text: "unknown character set")
-        }
-        let context = SearchContext(selected.known, saved: selected.saved, now: time(nil))
-        let run = SearchRun(command.key, context, in: selected.folder, selected.known)
-        let all = selected.known.count
+        try requireKnownCharset(command)
         var progress = ProgressClock()
+        return try await find(command.key, in: selected.folder, selected.known, selected.saved, tag, &progress)
+    }
+
+    /// The places of messages that match, ascending.
+    func find(
+        _ key: SearchKey,
+        in folder: any MailFolder,
+        _ messages: [StoredMessage],
+        _ saved: [ClosedRange<UInt32>],
+        _ tag: String,
+        _ progress: inout ProgressClock
+    ) async throws -> [Int] {
+        let context = SearchContext(messages, saved: saved, now: time(nil))
+        let run = SearchRun(key, context, in: folder, messages)
         while try await !onDisk({ () throws(MailboxError) in try run.advance() }) {
-            try await tell(&progress, tag, run.done, of: all)
+            try await tell(&progress, tag, run.done, of: messages.count)
         }
         return run.found
     }

@@ -230,7 +230,7 @@ final class MailboxSession: @unchecked Sendable {
         case .namespace: respond { [delimiter] in $0.namespace(delimiter: delimiter) }
         case .select(let name, _): return .done(try await select(name, readOnly: false))
         case .examine(let name, _): return .done(try await select(name, readOnly: true))
-        case .create(let name, _): try await create(name)
+        case .create(let name, let uses): try await create(name, uses: uses)
         case .delete(let name): try await delete(name)
         case .rename(let from, let to): try await rename(from, to)
         case .subscribe(let name): try await subscribe(name)
@@ -254,6 +254,7 @@ final class MailboxSession: @unchecked Sendable {
         case .search(let search, let byUID): try await self.search(try selection(), search, byUID: byUID, tag: tag)
         case .sort(let sort, let byUID): try await self.sort(try selection(), sort, byUID: byUID, tag: tag)
         case .thread(let thread, let byUID): try await self.thread(try selection(), thread, byUID: byUID, tag: tag)
+        case .multiSearch(let filters, let search): try await multiSearch(filters, search, tag: tag)
         case .fetch(let set, let items, let modifiers, let byUID):
             guard modifiers.partial == nil || byUID else { throw SyntaxError("PARTIAL is UID FETCH's") }
             try await fetch(try selection(), set, items, modifiers, byUID: byUID)
@@ -298,7 +299,7 @@ final class MailboxSession: @unchecked Sendable {
             byUID
         case .capability, .noop, .logout, .id, .startTLS, .authenticate, .login, .select, .examine, .create, .delete,
             .rename, .subscribe, .unsubscribe, .list, .lsub, .status, .namespace, .enable, .idle, .compress, .getQuota,
-            .getQuotaRoot, .check, .close, .unselect, .expunge, .uidExpunge, .copy, .move:
+            .getQuotaRoot, .multiSearch, .check, .close, .unselect, .expunge, .uidExpunge, .copy, .move:
             true
         }
     }

@@ -25,11 +25,11 @@ private let message = "From: Bob <bob@example.test>\r\nSubject: hello\r\n\r\nbod
                 "IDLE", "SORT", "SORT=DISPLAY", "THREAD=REFERENCES", "COMPRESS=DEFLATE", "SEARCHRES", "WITHIN",
                 "BINARY",
                 "LIST-EXTENDED", "LIST-STATUS", "MULTIAPPEND", "CATENATE", "REPLACE", "QUOTA", "PREVIEW", "PARTIAL",
-                "UTF8=ACCEPT", "UIDONLY", "APPENDLIMIT=1048576",
+                "UTF8=ACCEPT", "UIDONLY", "MULTISEARCH", "APPENDLIMIT=1048576",
             ]
             #expect(Set(announced).isSubset(of: after))
             // What the store can't do isn't announced.
-            for name in ["CONDSTORE", "QRESYNC", "CREATE-SPECIAL-USE", "SASL-IR", "AUTH=PLAIN"] {
+            for name in ["CONDSTORE", "QRESYNC", "SASL-IR", "AUTH=PLAIN"] {
                 #expect(!after.contains(name))
             }
         }
