@@ -23,7 +23,7 @@ extension MailboxSession {
         do throws(MailboxError) {
             _ = try await disk.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in try folder.refresh() }
         } catch {
-            guard error != .notFound else { return false }
+            guard error != .notFound, error != .vanished else { return false }
             logger.debug("folder not refreshed", metadata: ["mailbox": "\(location.path)", "reason": "\(error)"])
         }
         return true
@@ -80,6 +80,7 @@ extension MailboxSession {
         }
         for message in gone.reversed() {
             respond { $0.number(message.place + 1, "EXPUNGE") }
+            try await flushBatch()
         }
     }
 

@@ -7,10 +7,15 @@ extension MailboxSession {
     /// What is kept of the selected folder's messages; nil where nothing is, or it can't be used now.
     func index(of selected: SelectedFolder) async -> FolderIndex? {
         if let known = selected.index { return known }
-        guard let file = indexes?.index(indexFile) else { return nil }
-        let (name, validity) = (selected.path.description, selected.folder.uidValidity)
-        selected.index = await disk.run { file.folder(name, validity: validity) }
+        selected.index = await index(of: selected.folder, at: selected.path)
         return selected.index
+    }
+
+    /// The same for any folder.
+    func index(of folder: any MailFolder, at path: FolderName) async -> FolderIndex? {
+        guard let file = indexes?.index(indexFile) else { return nil }
+        let (name, validity) = (path.description, folder.uidValidity)
+        return await disk.run { file.folder(name, validity: validity) }
     }
 
     /// Has the folder's texts put into the index soon, so that searches find them at once.

@@ -18,7 +18,7 @@ extension MailboxSession {
         }
         let results = command.search.results
         if results?.contains(.save) == true { save(found, results ?? [], in: selected) }
-        answer(selected, found, results, byUID: byUID, tag: tag) { $0.sort($1) }
+        try await answer(selected, found, results, byUID: byUID, tag: tag, plain: "SORT")
     }
 
     /// THREAD (RFC 5256).

@@ -366,8 +366,8 @@ final class SearchRun: @unchecked Sendable {
     }
 
     /// Whether the index may help with a search.
-    static func isHelped(_ key: SearchKey, _ context: SearchContext) -> Bool {
-        let search = MessageSearch(key, in: context)
+    static func isHelped(_ key: SearchKey) -> Bool {
+        let search = MessageSearch(key, in: SearchContext([], saved: [], now: 0))
         return search.usesHeaders || !search.texts.isEmpty
     }
 

@@ -5,8 +5,8 @@ import Mailbox
 /// The folder that a session has selected, and what its client knows of it.
 final class SelectedFolder {
     var name: MailboxName
-    let path: FolderName
-    let folder: any MailFolder
+    var path: FolderName
+    var folder: any MailFolder
     let isReadOnly: Bool
     /// What the client was told, by message number (the first is 1). Shares its memory with the folder's list as long
     /// as both are the same.

@@ -63,6 +63,14 @@ package protocol MailStore: AnyObject, Sendable {
     func subscribe(_ name: FolderName) throws(MailboxError)
     func unsubscribe(_ name: FolderName) throws(MailboxError)
 
+    /// What folders are for (RFC 6154), such as `\Sent`, where a client has said so.
+    func specialUses(of names: [FolderName]) throws(MailboxError) -> [FolderName: [String]]
+
+    /// Says what a folder is for; durably.
+    ///
+    /// - Throws: `unsupported` where the format can't keep it.
+    func setSpecialUses(_ uses: [String], of name: FolderName) throws(MailboxError)
+
     /// Octets and messages in all folders.
     func usage() throws(MailboxError) -> MailboxUsage
 
@@ -70,6 +78,12 @@ package protocol MailStore: AnyObject, Sendable {
     ///
     /// - Throws: `locked` when another session has it.
     func lockSession() throws(MailboxError) -> SessionLock
+}
+
+extension MailStore {
+    package func specialUses(of names: [FolderName]) throws(MailboxError) -> [FolderName: [String]] { [:] }
+
+    package func setSpecialUses(_ uses: [String], of name: FolderName) throws(MailboxError) { throw .unsupported }
 }
 
 /// How much is in a mailbox.
