@@ -26,7 +26,7 @@ extension MailboxSession {
     }
 
     func folderName(_ name: MailboxName) throws(Refusal) -> FolderName {
-        guard let folder = FolderName(String(decoding: name.wire, as: UTF8.self)) else {
+        guard let folder = FolderName(String(decoding: name.wire, as: UTF8.self), delimiter: store.delimiter) else {
             throw Refusal(code: .cannot, text: "invalid mailbox name")
         }
         return folder
@@ -34,7 +34,7 @@ extension MailboxSession {
 
     func create(_ name: MailboxName) async throws {
         // A delimiter at the end only says that there will be mailboxes below (RFC 3501 §6.3.3).
-        let text = name.text.last == "." ? String(name.text.dropLast()) : name.text
+        let text = name.text.utf8.last == store.delimiter ? String(name.text.dropLast()) : name.text
         let folder = try folderName(MailboxName(text))
         try await change { store throws(MailboxError) in try store.create(folder) }
     }
@@ -111,10 +111,10 @@ extension MailboxSession {
     func list(_ list: ListCommand) async throws {
         if list.patterns == [[]], !list.isExtended {
             // Only asks for the delimiter.
-            respond { $0.list("LIST", attributes: ["\\Noselect"], delimiter: FolderName.delimiter, name: []) }
+            respond { $0.list("LIST", attributes: ["\\Noselect"], delimiter: self.store.delimiter, name: []) }
             return
         }
-        let patterns = try Self.patterns(list.patterns, reference: list.reference)
+        let patterns = try self.patterns(list.patterns, reference: list.reference)
         let store = store
         let wantsSubscriptions = (list.selection + list.returns).contains("SUBSCRIBED")
         let entries = try await onDisk { () throws(MailboxError) in try store.folders() }
@@ -135,7 +135,7 @@ extension MailboxSession {
                 $0.list(
                     "LIST",
                     attributes: attributes,
-                    delimiter: FolderName.delimiter,
+                    delimiter: store.delimiter,
                     name: Array(entry.name.description.utf8)
                 )
             }
@@ -148,12 +148,12 @@ extension MailboxSession {
         }
     }
 
-    private static func patterns(_ texts: [[UInt8]], reference: [UInt8]) throws(SyntaxError) -> [ListPattern] {
+    private func patterns(_ texts: [[UInt8]], reference: [UInt8]) throws(SyntaxError) -> [ListPattern] {
         let lengths = texts.map { reference.count + $0.count }
         guard lengths.allSatisfy({ $0 <= ListPattern.maximumLength }),
             lengths.reduce(0, +) <= ListPattern.maximumTotal
         else { throw SyntaxError("pattern too long") }
-        return texts.map { ListPattern(reference + $0, delimiter: FolderName.delimiter) }
+        return texts.map { ListPattern(reference + $0, delimiter: store.delimiter) }
     }
 
     /// What a body makes of each element; a few milliseconds of work are a turn.
@@ -174,7 +174,7 @@ extension MailboxSession {
 
     /// LSUB (RFC 3501 §6.3.9). Where only names below match, and the pattern ends in `%`, their parent is shown.
     func lsub(_ reference: [UInt8], _ pattern: [UInt8]) async throws {
-        let patterns = try Self.patterns([pattern], reference: reference)
+        let patterns = try self.patterns([pattern], reference: reference)
         let store = store
         let names = try await onDisk { () throws(MailboxError) in try store.subscriptions() }
         let matches = await inTurns(names, patterns) { Self.match($0, patterns[0]) }
@@ -185,7 +185,7 @@ extension MailboxSession {
                 $0.list(
                     "LSUB",
                     attributes: isSubscribed ? [] : ["\\Noselect"],
-                    delimiter: FolderName.delimiter,
+                    delimiter: store.delimiter,
                     name: Array(name.utf8)
                 )
             }
@@ -196,9 +196,8 @@ extension MailboxSession {
     /// A subscribed name, or the one above it that matches.
     private static func match(_ name: FolderName, _ pattern: ListPattern) -> (name: String, isSubscribed: Bool)? {
         if pattern.matches(name.description.utf8) { return (name.description, true) }
-        let parts = name.description.split(separator: ".")
-        for count in (1..<max(1, parts.count)).reversed() {
-            let parent = parts.prefix(count).joined(separator: ".")
+        for ancestor in name.ancestors.reversed() {
+            let parent = ancestor.description
             if pattern.matches(parent.utf8) { return (parent, false) }
         }
         return nil
@@ -214,6 +213,7 @@ enum SpecialUse {
 
     static func attribute(_ name: FolderName) -> String? {
         let text = name.description.lowercased()
-        return names[text.hasPrefix("inbox.") ? String(text.dropFirst(6)) : text]
+        // Directly below INBOX they are where some clients keep all of theirs.
+        return names[name.parts.count == 2 && text.hasPrefix("inbox") ? String(text.dropFirst(6)) : text]
     }
 }

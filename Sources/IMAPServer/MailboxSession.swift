@@ -204,7 +204,7 @@ final class MailboxSession: @unchecked Sendable {
 
         // After the login.
         case .enable: respond { $0.enabled([]) }
-        case .namespace: respond { $0.namespace(delimiter: FolderName.delimiter) }
+        case .namespace: respond { $0.namespace(delimiter: store.delimiter) }
         case .select(let name): return .done(try await select(name, readOnly: false))
         case .examine(let name): return .done(try await select(name, readOnly: true))
         case .create(let name, _): try await create(name)
