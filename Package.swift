@@ -98,6 +98,7 @@ let package = Package(
         .systemLibrary(name: "CIDN2", pkgConfig: "libidn2", providers: [.apt(["libidn2-dev"])]),
         .systemLibrary(name: "CExpat", pkgConfig: "expat", providers: [.apt(["libexpat1-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
 
         // Hashes, signatures, keys: what OpenSSL does for the protocols below.
         library("Cryptography", ["COpenSSL"]),
@@ -137,6 +138,7 @@ let package = Package(
             ["Encodings", "Files", "SMTP", "CLinux", nioCore, nioPosix, nioConcurrency, collections]
         ),
         library("Mailbox", ["Files", nioCore, nioConcurrency]),
+        library("MailIndex", ["CSQLite", nioConcurrency]),
 
         library("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
 
@@ -173,7 +175,10 @@ let package = Package(
         library("LocalDelivery", daemonBase + ["Mailbox", "SMTP", "MIME", "Accounts", "Deliverer", "Submission"]),
         library("Authority", daemonBase + ["SMTP", "CPasswordHash"]),
         library("POP3Server", daemonBase + ["POP3", "SASL", "Mailbox", "Accounts", "Front", "MailboxProcess"]),
-        library("IMAPServer", daemonBase + ["IMAP", "SASL", "Mailbox", "MIME", "Accounts", "Front", "MailboxProcess"]),
+        library(
+            "IMAPServer",
+            daemonBase + ["IMAP", "SASL", "Mailbox", "MailIndex", "MIME", "Accounts", "Front", "MailboxProcess"]
+        ),
         library(
             "ResolverService",
             daemonBase + [
@@ -211,6 +216,7 @@ let package = Package(
         tests("SMTP", [nioCore]),
         tests("IMAP", ["MIME", nioCore]),
         tests("POP3", [nioCore]),
+        tests("MailIndex", [nioConcurrency]),
         tests("DNS", [nioCore]),
         tests("DNSSEC", ["DNS", "Cryptography", nioCore]),
         tests("TSIG", ["DNS", "Cryptography", nioCore]),

@@ -70,14 +70,14 @@ extension Queue {
         loop.assertInEventLoop()
         if case .lost(let error) = end { log.interrupted(delivery.job.message.id, "\(error)") }
         dropContent(of: delivery.job.message)
-        settle(delivery, delivery.answers)
+        evaluate(delivery, delivery.answers)
     }
 
     /// Works out what comes of a delivery. Where the sender has to be told, the report is made first: until it's in the
     /// spool with the results, the delivery goes on for everybody else.
     ///
     /// - Parameter results: what the deliverer said, if one was asked.
-    func settle(_ delivery: Delivery, _ results: [DeliveryResult]) {
+    func evaluate(_ delivery: Delivery, _ results: [DeliveryResult]) {
         let outcome = RecipientOutcomes(delivery)
         let message = delivery.job.message
         let isWarning = wantsWarning(message, outcome)
@@ -226,9 +226,9 @@ extension Queue {
         store.setJobs(of: message, jobs)
         store.move(message, .deliveryEnded)
         if jobs.isEmpty, message.owed == nil {
-            leave(message)
+            finish(message)
         } else {
-            settle(message, first: !outcome.unanswered.isEmpty)
+            proceed(with: message, first: !outcome.unanswered.isEmpty)
         }
         schedulePump()
     }

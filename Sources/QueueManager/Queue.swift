@@ -121,7 +121,7 @@ package final class Queue: @unchecked Sendable {
         if let owed = message.owed { schedule.remind(of: message, at: owed.due) }
         if localDomains.known == nil { localDomains.undecided[id] = head.envelope }
         if let origin = message.origin { origins.insert(origin, id) }
-        settle(message)
+        proceed(with: message)
     }
 
     private static func size(_ content: Spool.Content) -> Int {
@@ -171,7 +171,7 @@ package final class Queue: @unchecked Sendable {
     }
 
     /// The message has left the queue.
-    func leave(_ message: QueuedMessage) {
+    func finish(_ message: QueuedMessage) {
         // Its place is free for others.
         defer { schedulePump() }
         dropContent(of: message)
@@ -187,7 +187,7 @@ package final class Queue: @unchecked Sendable {
     }
 
     /// Lets a message go on after something is over: the next change first, else what is open goes into the schedule.
-    func settle(_ message: QueuedMessage, first: Bool = false) {
+    func proceed(with message: QueuedMessage, first: Bool = false) {
         loop.assertInEventLoop()
         if message.state.isAtRest, let next = message.changes.popFirst() { return begin(next, message) }
         switch message.state {
@@ -208,20 +208,20 @@ package final class Queue: @unchecked Sendable {
         if let timer, timer.time <= next { return }
         timer?.task.cancel()
         let wait = min(max(1, next - clock.now()), Self.longestWait)
-        timer = (next, loop.scheduleTask(in: .milliseconds(wait)) { [weak self] in self?.timeHasCome() })
+        timer = (next, loop.scheduleTask(in: .milliseconds(wait)) { [weak self] in self?.runDueWork() })
     }
 
     /// Begins what is due. Called by the timer; tests that move their clock call it themselves.
-    package func timeHasCome() {
+    package func runDueWork() {
         loop.assertInEventLoop()
         timer?.task.cancel()
         timer = nil
         if isClosed { return }
         let now = clock.now()
-        let due = schedule.timeHasCome(at: now) { now >= expiry(of: $0.message) }
+        let due = schedule.dueWork(at: now) { now >= expiry(of: $0.message) }
         for (job, result) in due.expired { conclude(job, result) }
         for message in due.reports { reportIfDue(message) }
-        if due.isMore { loop.execute { [weak self] in self?.timeHasCome() } }
+        if due.isMore { loop.execute { [weak self] in self?.runDueWork() } }
         schedulePump()
     }
 
@@ -245,10 +245,10 @@ package final class Queue: @unchecked Sendable {
     /// Begins as many deliveries as there is room for.
     private func pump() {
         guard let runner, !isClosed else { return }
-        let isThere = { (destination: Destination) in
-            destination.name != LocalDomains.unknown && runner.isThere(destination)
+        let isReachable = { (destination: Destination) in
+            destination.name != LocalDomains.unknown && runner.isReachable(destination)
         }
-        while runner.hasRoom, let job = schedule.next(at: clock.now(), where: isThere) {
+        while runner.hasRoom, let job = schedule.next(at: clock.now(), where: isReachable) {
             guard job.message.changes.isEmpty, store.move(job.message, .deliveryBegan) else {
                 // A change comes first; what is open is scheduled behind it.
                 schedule.ended(job, [], at: clock.now(), chance: 0)
@@ -295,7 +295,7 @@ package final class Queue: @unchecked Sendable {
         if store.move(message, .found(isHeld: true)) {
             for job in message.jobs { schedule.withdraw(job, at: clock.now()) }
         }
-        settle(message)
+        proceed(with: message)
         schedulePump()
         return false
     }
@@ -316,18 +316,18 @@ package final class Queue: @unchecked Sendable {
         let retry: @Sendable (SpoolError) -> Void = { [self] error in
             log.unreadable(message.id, "\(error)")
             postpone()
-            settle(message)
+            proceed(with: message)
         }
         switch error {
         case .missing:
             log.missing(message.id)
             spool.commit([.done(message.id)])
-            leave(message)
+            finish(message)
         case .corrupt(let reason) where store.move(message, .changeBegan(.remove)):
             log.corrupt(message.id, reason)
             for job in message.jobs { schedule.withdraw(job, at: clock.now()) }
             spool.setCorrupt(message.id) { [self] error in
-                guard let error else { return leave(message) }
+                guard let error else { return finish(message) }
                 store.move(message, .changeEnded(isHeld: false))
                 retry(error)
             }
@@ -349,7 +349,7 @@ package final class Queue: @unchecked Sendable {
             case .success(let content):
                 let delivery = Delivery(job, content)
                 answered(delivery, delivery.answerAll(result))
-                settle(delivery, [])
+                evaluate(delivery, [])
             case .failure(let error): unreadable(job, error)
             }
         }

@@ -62,7 +62,7 @@ package final class QueueManager: Sendable {
     }
 
     /// Begins what is due, for tests that move their clock.
-    package func timeHasCome() async { try? await loop.submit { [queue] in queue.timeHasCome() }.get() }
+    package func runDueWork() async { try? await loop.submit { [queue] in queue.runDueWork() }.get() }
 
     /// Serves the sockets, and finds the messages that are in the spool.
     ///

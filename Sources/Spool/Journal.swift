@@ -145,10 +145,10 @@ final class Journal: @unchecked Sendable {
     private func writeAll() {
         while true {
             guard publisher.hasRoom else { return pause(unless: { publisher.hasRoom }) }
-            guard let batch = takeBatch() else { return }
+            guard let batch = nextBatch() else { return }
             do {
                 if batch.records.readableBytes > 0, try !write(batch.records) {
-                    putBack(batch)
+                    requeue(batch)
                     return pause(unless: { state.withLockedValue { $0.spare != nil || $0.isBroken } })
                 }
             } catch {
@@ -161,7 +161,7 @@ final class Journal: @unchecked Sendable {
         }
     }
 
-    private func takeBatch() -> Batch? {
+    private func nextBatch() -> Batch? {
         state.withLockedValue { state in
             if state.pending.isEmpty {
                 state.writer = .idle
@@ -171,7 +171,7 @@ final class Journal: @unchecked Sendable {
         }
     }
 
-    private func putBack(_ batch: Batch) { state.withLockedValue { $0.pending.insert(batch, at: 0) } }
+    private func requeue(_ batch: Batch) { state.withLockedValue { $0.pending.insert(batch, at: 0) } }
 
     private func pause(unless condition: () -> Bool) {
         state.withLockedValue { $0.writer = .paused }

@@ -71,7 +71,7 @@ final class Publisher: @unchecked Sendable {
             for operation in work.operations { perform(.operation(operation)) }
             file(work.filing)
             backlog.withLockedValue { $0 -= count }
-            settle()
+            retryLate()
         }
     }
 
@@ -91,7 +91,7 @@ final class Publisher: @unchecked Sendable {
     private func tick() {
         if isClosed { return }
         file(unfiled.tick(age: Self.maximumAge))
-        settle()
+        retryLate()
         let isOver = ticking.withLockedValue { isTicking in
             isTicking = !unfiled.isEmpty
             return !isTicking
@@ -105,7 +105,7 @@ final class Publisher: @unchecked Sendable {
         workers.run(.publisher) { [self] in
             file(unfiled.ids(upTo: generation))
             waiting.append(run)
-            settle()
+            retryLate()
         }
     }
 
@@ -113,7 +113,7 @@ final class Publisher: @unchecked Sendable {
     func whenTried(_ run: @escaping @Sendable () -> Void) {
         workers.run(.publisher) { [self] in
             file(unfiled.ids(upTo: .max))
-            settle()
+            retryLate()
             run()
         }
     }
@@ -212,7 +212,7 @@ final class Publisher: @unchecked Sendable {
         }
     }
 
-    private func settle() {
+    private func retryLate() {
         if isClosed { return }
         while let first = late.first {
             guard attempt(first, isRetry: true) == nil else {
@@ -234,7 +234,7 @@ final class Publisher: @unchecked Sendable {
         isRetryScheduled = true
         workers.run(.publisher, afterMilliseconds: Self.retryMilliseconds) { [weak self] in
             self?.isRetryScheduled = false
-            self?.settle()
+            self?.retryLate()
         }
     }
 }

@@ -6,7 +6,7 @@ struct CheckCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
         abstract:
-            "Checks configuration, permissions, disks, certificates, accounts, daemons, routes and DNS, and says how to mend what is wrong.",
+            "Checks configuration, permissions, disks, services, certificates, accounts, daemons, routes and DNS, and says how to mend what is wrong.",
         discussion: "Exits with 1 when something is wrong, with 78 when the configuration can't be read."
     )
 
@@ -27,6 +27,7 @@ struct CheckCommand: AsyncParsableCommand {
         var findings = [Finding.fine("configuration", "\(file) is understood")]
         findings += PermissionCheck(configuration).findings(mending: mend)
         findings += DiskCheck(configuration).findings()
+        findings += ServiceCheck(configuration).findings()
         findings += await TLSCheck(configuration).findings()
         findings += await AccountsCheck(configuration, file: file).findings()
         var reports: [DaemonName: StatusCommand.Report] = [:]

@@ -72,8 +72,10 @@ struct OwnedTree {
             guard entry >= 0 else { continue }
             defer { close(entry) }
             var status = stat()
-            guard fstat(entry, &status) == 0, status.st_dev == device else { continue }
+            guard fstat(entry, &status) == 0 else { continue }
             let isDirectory = status.st_mode & S_IFMT == S_IFDIR
+            // On overlayfs a file's device may be another than its directory's.
+            if isDirectory, status.st_dev != device { continue }
             // Nothing else is a daemon's.
             guard isDirectory || status.st_mode & S_IFMT == S_IFREG else { continue }
             if status.st_uid != user {

@@ -1,7 +1,6 @@
 """Backup and restore, by the commands that docs/operations.md gives."""
 
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,19 +9,9 @@ import layout
 import mail
 import pytest
 from conftest import ALICE, BOB, CAROL
+from operations_page import commands
 
 pytestmark = pytest.mark.root
-
-SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
-BLOCK = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def commands(title: str) -> list[str]:
-    """The blocks of commands in a section of the page."""
-    parts = SECTION.split((layout.REPOSITORY / "docs" / "operations.md").read_text())
-    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
-    return BLOCK.findall(sections[title])
-
 
 class Shell:
     """Runs the page's commands with a test's places for those that the page names."""
@@ -63,10 +52,9 @@ def test_what_was_backed_up_is_there_again(make_instance, sink, tmp_path):
     waiting = [mail.submit(instance, BOB, "x@example.net", body=body) for body in ("small\n", "large line\n" * 200_000)]
     mail.wait_until(lambda: len(mail.queue(instance)) == 2, what="two messages in the queue")
 
-    backup = commands("Backup")
-    assert len(backup) == 1
+    (backup,) = commands("Backup", "s6")
     services = instance.directory / "service"
-    done = Shell(tmp_path, instance.directory, services).run(backup[0])
+    done = Shell(tmp_path, instance.directory, services).run(backup)
     assert done.returncode == 0, done.stderr
     instance.stop()
     shutil.rmtree(instance.directory)
@@ -74,7 +62,7 @@ def test_what_was_backed_up_is_there_again(make_instance, sink, tmp_path):
     scan = tmp_path / "service"
     scan.mkdir()
     shell = Shell(tmp_path, instance.directory, scan)
-    unpack, mend, start = commands("Restore")
+    unpack, mend, start = commands("Restore", "s6")
     done = shell.run(unpack)
     assert done.returncode == 0, done.stdout + done.stderr
     done = shell.run(mend)

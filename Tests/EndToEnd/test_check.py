@@ -42,6 +42,11 @@ def test_nothing_is_wrong_with_a_healthy_instance(instance):
     assert {finding["grade"] for finding in found} <= {"fine", "doubtful"}
 
 
+def test_nothing_is_wrong_with_units_as_they_are_installed(instance):
+    with units(instance):
+        assert wrong(instance) == []
+
+
 @contextlib.contextmanager
 def replaced(path, text: str | bytes | None = None, mode: int | None = None, user: str | None = None):
     """A file or directory with other content, mode or owner; without anything, it's gone."""
@@ -91,7 +96,64 @@ def table(instance, name: str, line: str):
     return replaced(path, path.read_text() + line + "\n")
 
 
+def run_script(instance, name: str):
+    return instance.supervisor.directory / name / "run"
+
+
+@contextlib.contextmanager
+def units(instance, name: str | None = None, old: str = "", new: str = ""):
+    """The units of systemd as scripts/install makes them; in one of them something is other."""
+    directory = instance.directory / "etc/systemd"
+    directory.mkdir()
+    for unit in (layout.REPOSITORY / "etc/systemd").iterdir():
+        text = layout.fill_in(unit.read_text(), instance.directory, instance.supervisor.programs)
+        if unit.name == name:
+            assert old in text
+            text = text.replace(old, new)
+        (directory / unit.name).write_text(text)
+    try:
+        yield
+    finally:
+        shutil.rmtree(directory)
+
+
 BREAKAGES = {
+    "run script missing": (lambda i: replaced(run_script(i, "smtpd")), "service/smtpd/run"),
+    "run script not executable": (lambda i: replaced(run_script(i, "imapd"), mode=0o644), "not executable"),
+    "run script for everybody": (lambda i: replaced(run_script(i, "authd"), mode=0o777), "others may change"),
+    "run script of another": (lambda i: replaced(run_script(i, "authd"), user="nobody"), "may change what root runs"),
+    "run script of another instance": (
+        lambda i: replaced(run_script(i, "pop3d"), '#!/bin/sh\ncd "/" || exit 111\nexec true\n'),
+        "/ is not this instance",
+    ),
+    "program missing": (
+        lambda i: replaced(run_script(i, "pop3d"), '#!/bin/sh\nexec "/no/such/pop3d" --instance .\n'),
+        "/no/such/pop3d: No such file",
+    ),
+    "unit's program missing": (
+        lambda i: units(i, "martlet-smtpd.service", "/smtpd", "/smtp"),
+        "smtp: No such file",
+    ),
+    "unit of another instance": (
+        lambda i: units(i, "martlet-authd.service", f"WorkingDirectory={i.directory}", "WorkingDirectory=/"),
+        "/ is not this instance",
+    ),
+    "unit that keeps the spool read-only": (
+        lambda i: units(i, "martlet-queue-manager.service", f" {i.directory}/spool", ""),
+        "queue-manager may not write to spool",
+    ),
+    "unit that keeps the mailboxes read-only": (
+        lambda i: units(i, "martlet-local-deliver.service", f" {i.directory}/mail", f" {i.directory}/post"),
+        "local-deliver may not write to mail",
+    ),
+    "unit with a user": (
+        lambda i: units(i, "martlet-smtpd.service", "Type=notify", "Type=notify\nUser=mlt-smtp"),
+        "it starts as mlt-smtp",
+    ),
+    "unit that isn't waited for": (
+        lambda i: units(i, "martlet-smtpd.service", "Type=notify", "Type=simple"),
+        "not of Type=notify",
+    ),
     "users unreadable": (lambda i: replaced(i.directory / "etc/users", mode=0o600), "may not read"),
     "users missing": (lambda i: replaced(i.directory / "etc/users"), "there is no"),
     "users broken": (lambda i: table(i, "users", "nonsense"), "users:"),

@@ -6,6 +6,7 @@ import time
 import layout
 import pytest
 from machine import Machine, reason_against
+from operations_page import commands
 
 REASON = reason_against()
 pytestmark = [pytest.mark.root, pytest.mark.skipif(REASON is not None, reason=REASON or "")]
@@ -76,6 +77,43 @@ def test_check_is_content(machine):
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.parametrize(
+    ("unit", "settings", "words"),
+    [
+        ("martlet-queue-manager", "ReadWritePaths=\nReadWritePaths=/var/lib/martlet/run", "queue-manager may not write to spool"),
+        ("martlet-imapd", "ExecStart=\nExecStart=/no/such/imapd --instance .", "/no/such/imapd: No such file"),
+        ("martlet-smtpd", "User=mlt-smtp", "it starts as mlt-smtp"),
+    ],
+)
+def test_check_finds_what_an_administrator_added(machine, unit, settings, words):
+    """As `systemctl edit` would write it."""
+    wait_until_up(machine)
+    directory = f"/etc/systemd/system/{unit}.service.d"
+    machine.shell(f"mkdir {directory}")
+    machine.run("tee", f"{directory}/override.conf", input=f"[Service]\n{settings}\n")
+    try:
+        done = machine.run("martlet", "check", check=False)
+        assert done.returncode == 1 and words in done.stdout, done.stdout
+    finally:
+        machine.shell(f"rm -r {directory}")
+
+
+def test_check_finds_units_that_systemd_does_not_start(machine):
+    wait_until_up(machine)
+    unit = "/etc/systemd/system/martlet-pop3d.service"
+    machine.shell(f"rm {unit}")
+    try:
+        assert "systemd does not know it" in machine.run("martlet", "check", check=False).stdout
+        machine.shell(f"ln -s /dev/null {unit}")
+        assert "it is masked" in machine.run("martlet", "check", check=False).stdout
+    finally:
+        machine.shell(f"ln -sf {INSTANCE}/etc/systemd/martlet-pop3d.service {unit}")
+    machine.shell("systemctl disable martlet.target && systemctl link /var/lib/martlet/etc/systemd/martlet.target")
+    assert "it is not started at boot" in machine.run("martlet", "check", check=False).stdout
+    machine.shell("systemctl enable martlet.target")
+    assert "boot" not in machine.run("martlet", "check").stdout
+
+
 def test_mail_goes_through(machine):
     wait_until_up(machine)
     send(machine, "through systemd")
@@ -119,3 +157,28 @@ def test_upgrade_under_load(machine):
         wait_for(machine, f"during the upgrade {number}")
     assert machine.run("martlet", "queue", "list").stdout.count("during the upgrade") == 0
     wait_until_up(machine)
+
+
+def test_backup_and_restore_by_the_page(machine):
+    """The commands of docs/operations.md, with mail in the queue, onto a machine that has nothing of it any more."""
+    wait_until_up(machine)
+    send(machine, "delivered before the backup")
+    wait_for(machine, "delivered before the backup")
+    machine.run("systemctl", "stop", "martlet-local-deliver")
+    send(machine, "waiting during the backup")
+    (backup,) = commands("Backup", "systemd")
+    machine.shell(f"mkdir -p /var/backups; {backup}")
+    machine.shell(f"systemctl disable --now martlet.target && systemctl stop 'martlet-*' && rm -rf {INSTANCE}")
+
+    unpack, mend, start = commands("Restore", "systemd")
+    there = f"cd {layout.REPOSITORY}; "
+    unpack = unpack.replace("mail.example.com", "mail.example.test").replace("--domain example.com", "--domain example.test")
+    machine.shell(there + unpack)
+    # It finds that the daemons are down.
+    done = machine.run("bash", "-c", mend, check=False)
+    assert done.returncode == 1 and "mended" in done.stdout, done.stdout
+    machine.run("bash", "-c", start, check=False)
+    wait_until_up(machine)
+    assert machine.run("martlet", "check", check=False).returncode == 0
+    for subject in ("delivered before the backup", "waiting during the backup"):
+        wait_for(machine, subject)

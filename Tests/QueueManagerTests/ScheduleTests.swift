@@ -38,7 +38,7 @@ import Testing
         at now: Int64,
         _ isExpired: (DeliveryJob) -> Bool = { _ in false }
     ) -> [UInt64] {
-        schedule.timeHasCome(at: now, isExpired: isExpired).expired.map(\.0.message.id.time)
+        schedule.dueWork(at: now, isExpired: isExpired).expired.map(\.0.message.id.time)
     }
 
     private func flush(_ schedule: inout Schedule, _ destination: String?) -> Int {
@@ -113,7 +113,7 @@ import Testing
         #expect(!isAnyDue(&schedule, at: 1000))
         schedule.ended(probe, [unreachable], at: 1000, chance: 0.5)
         #expect(destination.blockedUntil == 3000)
-        _ = schedule.timeHasCome(at: 3000) { _ in false }
+        _ = schedule.dueWork(at: 3000) { _ in false }
         #expect(order(&schedule, at: 3000).count == 14)
         #expect(schedule.destinations.isEmpty)
     }
@@ -143,8 +143,8 @@ import Testing
             }
         }
         for job in jobs { schedule.withdraw(job, at: 0) }
-        _ = schedule.timeHasCome(at: 9000) { _ in false }
-        while schedule.timeHasCome(at: 9000, isExpired: { _ in false }).isMore {}
+        _ = schedule.dueWork(at: 9000) { _ in false }
+        while schedule.dueWork(at: 9000, isExpired: { _ in false }).isMore {}
         while schedule.next(at: 9000, where: { _ in true }) != nil {}
         #expect(schedule.destinations.isEmpty)
     }
@@ -165,7 +165,7 @@ import Testing
         let job = try next(&schedule, at: 0)
         schedule.ended(job, [unreachable], at: 0, chance: 0.5)
         for number in 2...4 { schedule.add(try TestMessages.job(UInt64(number)), at: 0) }
-        let due = schedule.timeHasCome(at: 1000) { $0.message.id.time == 3 }
+        let due = schedule.dueWork(at: 1000) { $0.message.id.time == 3 }
         #expect(!due.isMore)
         #expect(due.expired.map(\.0.message.id.time) == [3])
         #expect(due.expired.first?.1 == unreachable)
@@ -181,7 +181,7 @@ import Testing
         }
         #expect(order(&schedule).isEmpty)
         #expect(schedule.nextAlarm == 1000)
-        _ = schedule.timeHasCome(at: 2000) { _ in false }
+        _ = schedule.dueWork(at: 2000) { _ in false }
         #expect(order(&schedule, at: 2000) == [2, 3])
         #expect(schedule.nextAlarm == 3000)
     }
@@ -194,7 +194,7 @@ import Testing
             schedule.add(job, at: 0)
         }
         var steps = 1
-        while schedule.timeHasCome(at: 10, isExpired: { _ in false }).isMore { steps += 1 }
+        while schedule.dueWork(at: 10, isExpired: { _ in false }).isMore { steps += 1 }
         #expect(steps == 3)
         #expect(order(&schedule, at: 10).count == 1200)
     }
@@ -230,7 +230,7 @@ import Testing
         schedule.add(jobs[0], at: 0)
         schedule.withdraw(jobs[0], at: 0)
         #expect(schedule.destinations.isEmpty)
-        _ = schedule.timeHasCome(at: 100) { _ in false }
+        _ = schedule.dueWork(at: 100) { _ in false }
         #expect(order(&schedule, at: 100).isEmpty)
     }
 

@@ -119,7 +119,7 @@ final class TestQueue: Sendable {
 
     func advance(_ milliseconds: Int64) async {
         now.withLockedValue { $0 += milliseconds }
-        await running.withLockedValue { $0 }?.timeHasCome()
+        await running.withLockedValue { $0 }?.runDueWork()
     }
 
     /// When the queue wakes up by itself. Milliseconds since 1970.

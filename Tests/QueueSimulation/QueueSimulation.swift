@@ -408,7 +408,7 @@ package final class QueueSimulation: @unchecked Sendable {
     // MARK: Deliverers
 
     private func stepDeliverer(_ link: SimulatedLink) {
-        guard link.isThere else {
+        guard link.isConnected else {
             if link.isWanted { link.comeBack() }
             return
         }

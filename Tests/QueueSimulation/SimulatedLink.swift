@@ -35,7 +35,7 @@ final class SimulatedLink: DelivererLink, @unchecked Sendable {
 
     let isLocal: Bool
     private(set) var requests: [Request] = []
-    private(set) var isThere = false
+    private(set) var isConnected = false
     /// Whether somebody looks for it.
     private(set) var isWanted = false
     private var isClosed = false
@@ -60,10 +60,10 @@ final class SimulatedLink: DelivererLink, @unchecked Sendable {
 
     // MARK: For the queue
 
-    func connect() { isWanted = !isThere && !isClosed }
+    func connect() { isWanted = !isConnected && !isClosed }
 
     func send(_ frame: Frame, _ handler: @escaping BusClient.ReplyHandler) {
-        guard isThere else {
+        guard isConnected else {
             _ = handler(.failure(.unavailable("it's away")))
             return
         }
@@ -91,7 +91,7 @@ final class SimulatedLink: DelivererLink, @unchecked Sendable {
 
     func close() {
         isClosed = true
-        isThere = false
+        isConnected = false
         requests = []
     }
 
@@ -99,13 +99,13 @@ final class SimulatedLink: DelivererLink, @unchecked Sendable {
 
     func comeBack() {
         isWanted = false
-        isThere = true
+        isConnected = true
         onReturn()
     }
 
     /// It ends with all that it was doing.
     func die() {
-        isThere = false
+        isConnected = false
         let lost = requests
         requests = []
         for request in lost { _ = request.handler(.failure(.unavailable("it went away"))) }

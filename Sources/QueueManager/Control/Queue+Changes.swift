@@ -34,7 +34,7 @@ extension Queue {
         }
         message.changes.append(RequestedChange(change: change, done: done))
         if case .delivering = message.state { return true }
-        settle(message)
+        proceed(with: message)
         return false
     }
 
@@ -44,7 +44,7 @@ extension Queue {
         let wasHeld = message.state == .held
         if !message.isPlaceUncertain, change == .hold && wasHeld || change == .release && !wasHeld {
             requested.done(.done)
-            return settle(message)
+            return proceed(with: message)
         }
         guard store.move(message, .changeBegan(change)) else { return }
         for job in message.jobs { schedule.withdraw(job, at: clock.now()) }
@@ -68,13 +68,13 @@ extension Queue {
             if requested.change == .reroute { log.rerouted(message.id) } else { log.administered(message.id, what) }
             requested.done(.done)
         }
-        settle(message)
+        proceed(with: message)
     }
 
     /// A change took the message out of the queue.
     private func end(_ requested: RequestedChange, gone message: QueuedMessage) {
         log.administered(message.id, requested.change.pastTense)
-        leave(message)
+        finish(message)
         requested.done(.done)
     }
 
@@ -113,7 +113,7 @@ extension Queue {
             case .failure(.missing):
                 log.missing(id)
                 spool.commit([.done(id)])
-                leave(message)
+                finish(message)
                 requested.done(.missing)
             case .failure(let error): end(requested, message, isHeld: wasHeld, error)
             case .success(let content):

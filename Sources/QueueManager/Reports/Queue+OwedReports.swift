@@ -108,6 +108,6 @@ extension Queue {
 
     private func reportEnded(_ message: QueuedMessage) {
         store.move(message, .deliveryEnded)
-        if message.jobs.isEmpty, message.owed == nil { leave(message) } else { settle(message) }
+        if message.jobs.isEmpty, message.owed == nil { finish(message) } else { proceed(with: message) }
     }
 }

@@ -6,7 +6,7 @@ import Network
 /// The way to one deliverer. Belongs to the queue's event loop.
 package protocol DelivererLink: AnyObject, Sendable {
     /// Whether requests are taken now.
-    var isThere: Bool { get }
+    var isConnected: Bool { get }
 
     /// Starts to look for the deliverer, and goes on until it's there.
     func connect()
@@ -50,7 +50,7 @@ final class SocketLink: DelivererLink, @unchecked Sendable {
         client = BusClient(path: path, on: loop)
     }
 
-    var isThere: Bool { client.isConnected }
+    var isConnected: Bool { client.isConnected }
 
     func send(_ request: Frame, _ handler: @escaping BusClient.ReplyHandler) {
         client.start(request) { [weak self] result in

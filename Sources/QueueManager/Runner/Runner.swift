@@ -60,10 +60,10 @@ final class Runner: @unchecked Sendable {
     var hasRoom: Bool { octets < Self.memory && !isClosed }
 
     /// Whether the deliverer for a destination takes requests. Where it's away, it's looked for.
-    func isThere(_ destination: Destination) -> Bool {
+    func isReachable(_ destination: Destination) -> Bool {
         let link = link(isLocal: destination.isLocal)
-        if !link.isThere { link.connect() }
-        return link.isThere
+        if !link.isConnected { link.connect() }
+        return link.isConnected
     }
 
     private func link(isLocal: Bool) -> any DelivererLink { isLocal ? local : remote }

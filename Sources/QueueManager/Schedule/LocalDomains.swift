@@ -99,7 +99,7 @@ extension Queue {
             }
         }
         store.setJobs(of: message, jobs)
-        settle(message)
+        proceed(with: message)
     }
 
     /// Works out anew where messages go, a few at a time.

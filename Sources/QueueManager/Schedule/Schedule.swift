@@ -119,7 +119,7 @@ struct Schedule {
         }
     }
 
-    /// Has `timeHasCome` name a message whose report should be made then.
+    /// Has `dueWork` name a message whose report should be made then.
     mutating func remind(of message: QueuedMessage, at time: Int64) {
         alarms.insert(Alarm(time: time, event: .report(message)))
     }
@@ -128,12 +128,12 @@ struct Schedule {
 
     /// The job that is delivered next; it counts as going on. nil where none is due or there is no room.
     ///
-    /// - Parameter isThere: whether the deliverer of a destination takes requests; its jobs wait otherwise until
+    /// - Parameter isReachable: whether the deliverer of a destination takes requests; its jobs wait otherwise until
     ///   `delivererReturned`.
-    mutating func next(at now: Int64, where isThere: (Destination) -> Bool) -> DeliveryJob? {
+    mutating func next(at now: Int64, where isReachable: (Destination) -> Bool) -> DeliveryJob? {
         while active < settings.concurrency, let destination = line.popFirst() {
             destination.isInLine = false
-            guard isThere(destination), let job = destination.line.popFirst() else {
+            guard isReachable(destination), let job = destination.line.popFirst() else {
                 forget(destination, at: now)
                 continue
             }
@@ -206,7 +206,7 @@ struct Schedule {
 
     // MARK: Time
 
-    /// When `timeHasCome` should be called next. Milliseconds since 1970.
+    /// When `dueWork` should be called next. Milliseconds since 1970.
     var nextAlarm: Int64? { alarms.min?.time }
 
     /// What is to be done by others because its time has come.
@@ -222,7 +222,7 @@ struct Schedule {
     /// Puts the jobs in line that are due.
     ///
     /// - Parameter isExpired: whether a job is too old to be tried.
-    mutating func timeHasCome(at now: Int64, isExpired: (DeliveryJob) -> Bool) -> DueWork {
+    mutating func dueWork(at now: Int64, isExpired: (DeliveryJob) -> Bool) -> DueWork {
         var due = DueWork()
         var steps = 0
         while let alarm = alarms.min, alarm.time <= now {

@@ -56,7 +56,7 @@ final class DynamicZone: @unchecked Sendable {
     /// Whether there is a journal with updates that aren't in the zone's file; also where that can't be told.
     static func hasUnwritten(_ file: ZoneFile) -> Bool {
         let journal = journal(of: file)
-        guard journal.isThere else { return false }
+        guard journal.exists else { return false }
         guard let last = try? journal.open().items.last else { return true }
         return if case .difference = last { true } else { false }
     }

@@ -28,7 +28,7 @@ final class ZoneJournal: @unchecked Sendable {
     var name: String { file.name }
 
     /// Whether there is a file of that name with anything in it.
-    var isThere: Bool {
+    var exists: Bool {
         var status = stat()
         return fstatat(file.directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_size > 0
     }

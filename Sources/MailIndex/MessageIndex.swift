@@ -1,0 +1,169 @@
+import CSQLite
+import NIOConcurrencyHelpers
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// What was worked out of the messages of one account, kept in a SQLite file: a cache alone, which may be deleted at any time.
+/// What can't be read of it is not known, and is worked out again; a damaged file is made anew.
+///
+/// Every call may wait for the disk.
+package final class MessageIndex: @unchecked Sendable {
+    // Unchecked: `opened` and `isOff` are used under the lock alone.
+    private let path: String
+    private let onFault: @Sendable (String) -> Void
+    private let lock = NIOLock()
+    private var opened: OpenIndex?
+    /// After a fault that a new file doesn't mend.
+    private var isOff = false
+
+    /// - Parameters:
+    ///   - path: of its file, which is opened, or made, when something is asked.
+    ///   - onFault: is told what is wrong with the file, for the log.
+    package init(path: String, onFault: @escaping @Sendable (String) -> Void) {
+        self.path = path
+        self.onFault = onFault
+    }
+
+    /// A folder's part. A folder of the same name with another UIDVALIDITY is another one.
+    package func folder(_ name: String, validity: UInt32) -> FolderIndex? {
+        use { (index) throws(DatabaseError) in try index.folder(name, validity) }.map { FolderIndex(self, $0) }
+    }
+
+    /// Does something with the open index.
+    ///
+    /// - Returns: nil where it can't be used now.
+    func use<Value>(_ body: (OpenIndex) throws(DatabaseError) -> Value) -> Value? {
+        lock.lock()
+        defer { lock.unlock() }
+        if isOff { return nil }
+        do throws(DatabaseError) {
+            if let opened { return try body(opened) }
+            let index = try OpenIndex(path)
+            opened = index
+            return try body(index)
+        } catch {
+            // Another process works on it: the next time perhaps.
+            if error.code & 0xFF == SQLITE_BUSY { return nil }
+            onFault(error.description)
+            opened = nil
+            isOff = !(error.isDamage && remove())
+            return nil
+        }
+    }
+
+    /// Removes the file and what SQLite keeps beside it.
+    private func remove() -> Bool {
+        for end in ["-wal", "-shm", ""] where unlink(path + end) != 0 && errno != ENOENT { return false }
+        return true
+    }
+}
+
+/// What is kept of a message.
+package enum IndexedItem: String, CaseIterable, Sendable {
+    /// The value of FETCH's ENVELOPE.
+    case envelope
+    /// The value of FETCH's BODYSTRUCTURE.
+    case structure
+    /// The value of FETCH's BODY.
+    case body
+    /// Header fields, as they stand in the message.
+    case header
+}
+
+/// A message within its folder.
+package struct IndexedMessage: Hashable, Sendable {
+    package let uid: UInt32
+    /// Differs for messages that differ, so that what is kept of one is never taken for another's.
+    package let identity: UInt64
+
+    package init(uid: UInt32, identity: UInt64) {
+        self.uid = uid
+        self.identity = identity
+    }
+}
+
+/// The part of an index that is about one folder.
+package struct FolderIndex: Sendable {
+    private let index: MessageIndex
+    private let number: Int64
+
+    /// What is larger isn't kept. Octets.
+    package static let maximumItem = 64 * 1024
+    /// The same for texts.
+    package static let maximumText = 2 * 1024 * 1024
+
+    init(_ index: MessageIndex, _ number: Int64) {
+        self.index = index
+        self.number = number
+    }
+
+    /// Gives what is kept of messages, ascending by UID.
+    ///
+    /// - Parameter body: its octets are there until it returns.
+    package func read(
+        _ item: IndexedItem,
+        _ uids: ClosedRange<UInt32>,
+        _ body: (IndexedMessage, UnsafeRawBufferPointer) -> Void
+    ) {
+        _ = index.use { (index) throws(DatabaseError) in try index.read(item, number, uids, body) }
+    }
+
+    /// Keeps items of messages, in one transaction.
+    package func keep(_ items: [(message: IndexedMessage, item: IndexedItem, octets: [UInt8])]) {
+        guard !items.isEmpty else { return }
+        _ = index.use { (index) throws(DatabaseError) in
+            try index.keep(items.filter { $0.octets.count <= Self.maximumItem }, number)
+        }
+    }
+
+    /// The text of a message, for searches.
+    package struct Text: Sendable {
+        package var message: IndexedMessage
+        /// In small letters.
+        package var header: [UInt8]
+        package var body: [UInt8]
+
+        package init(message: IndexedMessage, header: [UInt8], body: [UInt8]) {
+            self.message = message
+            self.header = header
+            self.body = body
+        }
+    }
+
+    /// Keeps texts, in one transaction. Those of more than `maximumText` are left out.
+    package func keep(_ texts: [Text]) {
+        guard !texts.isEmpty else { return }
+        _ = index.use { (index) throws(DatabaseError) in
+            try index.keep(texts.filter { $0.header.count + $0.body.count <= Self.maximumText }, number)
+        }
+    }
+
+    /// Messages whose texts are kept.
+    package func messagesWithText() -> [IndexedMessage] {
+        index.use { (index) throws(DatabaseError) in try index.messagesWithText(number) } ?? []
+    }
+
+    /// The UIDs of messages that may hold a text, ascending; of those whose text is kept, no others hold it.
+    ///
+    /// - Parameter text: in small letters.
+    /// - Returns: nil where the index can't tell: the text is shorter than three characters, or no UTF-8.
+    package func candidates(for text: [UInt8], inHeaderOnly: Bool = false) -> [UInt32]? {
+        guard let query = Trigrams.query(text, inHeaderOnly: inHeaderOnly) else { return nil }
+        return index.use { (index) throws(DatabaseError) in try index.candidates(query, number) }
+    }
+
+    /// Forgets messages that are gone.
+    package func remove(_ uids: [UInt32]) {
+        guard !uids.isEmpty else { return }
+        _ = index.use { (index) throws(DatabaseError) in try index.remove(uids, number) }
+    }
+
+    /// Forgets all messages but these.
+    ///
+    /// - Parameter uids: ascending.
+    package func retain(_ uids: [UInt32]) {
+        _ = index.use { (index) throws(DatabaseError) in try index.retain(uids, number) }
+    }
+}
