@@ -47,7 +47,9 @@ extension MailboxSession {
     }
 
     func folderName(_ name: MailboxName) throws(Refusal) -> FolderName {
-        guard name.isWellFormed, let folder = FolderName(String(decoding: name.wire, as: UTF8.self)) else {
+        guard name.isWellFormed,
+            let folder = FolderName(String(decoding: name.wire, as: UTF8.self), delimiter: delimiter)
+        else {
             throw Refusal(code: .cannot, text: "invalid mailbox name")
         }
         return folder

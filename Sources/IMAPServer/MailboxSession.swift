@@ -291,7 +291,7 @@ final class MailboxSession: @unchecked Sendable {
     }
 
     /// What stands between the parts of mailbox names.
-    var delimiter: UInt8 { FolderName.delimiter }
+    var delimiter: UInt8 { store.delimiter }
 
     func selection() throws(SyntaxError) -> SelectedFolder {
         guard let selected else { throw SyntaxError("select a mailbox first") }

@@ -38,7 +38,7 @@ final class DeliveryFolder: Sendable {
             root.removeOldTemporaries()
         } else {
             // Its creator may have died before the name was on stable storage.
-            try root.sync()
+            try maildir.layout.syncParents(of: folder, in: root)
             try DirectoryAccess(folder.directory, in: root).removeOldTemporaries()
         }
     }

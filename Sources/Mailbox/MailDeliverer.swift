@@ -58,7 +58,7 @@ package final class MailDeliverer: Sendable {
             begun.append(identity)
             do throws(MailboxError) {
                 switch delivery.location.format {
-                case .maildir: try write(delivery, index, &batch)
+                case .maildir, .maildirTree: try write(delivery, index, &batch)
                 case .mbox: try MboxDelivery(delivery, try MboxStore(delivery.location, in: directory), mboxKeys).run()
                 }
             } catch {

@@ -32,6 +32,9 @@ package protocol MailFolder: AnyObject, Sendable {
     /// When the message arrived here: seconds since 1970.
     func internalDate(of uid: UInt32) throws(MailboxError) -> Int
 
+    /// What POP3 clients know messages by that came from another server, by UID. Not where nobody has said.
+    var popIdentifiers: [UInt32: String] { get }
+
     /// Changes flags.
     ///
     /// - Returns: the messages as they are now, without those that are gone.
@@ -53,6 +56,8 @@ package protocol MailFolder: AnyObject, Sendable {
 }
 
 extension MailFolder {
+    package var popIdentifiers: [UInt32: String] { [:] }
+
     /// The message of a UID as of the last refresh.
     package func message(_ uid: UInt32) -> StoredMessage? {
         messages.index(ofUID: uid).map { messages[$0] }

@@ -100,6 +100,13 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         try index.internalDate(of: uid, in: maildir)
     }
 
+    package var popIdentifiers: [UInt32: String] {
+        index.values(UInt8(ascii: "P")).compactMapValues { octets in
+            let isIdentifier = octets.allSatisfy { (0x21...0x7E).contains($0) }
+            return isIdentifier ? String(decoding: octets, as: UTF8.self) : nil
+        }
+    }
+
     // MARK: Changing
 
     package func store(_ change: FlagChange, to uids: [UInt32]) throws(MailboxError) -> [StoredMessage] {

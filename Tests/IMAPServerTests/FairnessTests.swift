@@ -17,7 +17,7 @@ import Glibc
 @Suite struct FairnessTests {
     /// One thread serves all: a search through a large message leaves it to others between its steps.
     @Test func searchInLargeMessagesHoldsUpNobody() async throws {
-        try await TestSystem.run(pool: BlockingPool(threads: 1)) { system in
+        try await TestSystem.run(pool: BlockingPool(threads: 1), messageLimit: 8 << 20) { system in
             let alice = try await system.client()
             let line = Array("This line is searched, like all the others in this message.\r\n".utf8)
             try await alice.append(
