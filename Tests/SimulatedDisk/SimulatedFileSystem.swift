@@ -13,8 +13,8 @@ import Glibc
 ///   the last sync, its size likewise; operations on names in any subset in which none lacks an earlier one of the same
 ///   entry. Never half a rename.
 /// - A sync that failed leaves what programs see. Of content that it should have written, any part may be durable, and a
-///   later sync succeeds without writing the rest. Names are durable or not, and a later sync writes them: file systems
-///   keep their own changes, or stop altogether.
+///   later sync succeeds without writing the rest. Names, and sizes that files were cut to, are durable or not, and a later
+///   sync writes them: file systems keep their own changes, or stop altogether.
 ///
 /// A seed, the calls and the faults decide all that happens: one seed, one run, as long as one thread calls. Calls of
 /// several threads are taken one by one.
@@ -289,7 +289,7 @@ package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
 
     func loseSyncOfAll() {
         for inode in unsynced { inode.failSync(&random) }
-        unsynced = []
+        unsynced.removeAll { !$0.hasUnsynced }
         settleSome { _ in true }
     }
 
