@@ -49,6 +49,11 @@ package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
     /// So many operations on names are kept apart; the oldest are then written, as a kernel does after some seconds.
     private static let maximumOperations = 1024
 
+    /// Runs when something was renamed, with its new path as it was given: what others do at that moment.
+    package let renamed = NIOLockedValueBox<@Sendable (String) -> Void>({ _ in })
+    /// Changes which names a directory is said to have: readdir may miss what is renamed meanwhile (POSIX).
+    package let listed = NIOLockedValueBox<@Sendable (_ path: String, [[UInt8]]) -> [[UInt8]]>({ $1 })
+
     let guardian = NIOLock()
     let now: @Sendable () -> Time
     let device: UInt64
