@@ -177,7 +177,9 @@ let package = Package(
         library("POP3Server", daemonBase + ["POP3", "SASL", "Mailbox", "Accounts", "Front", "MailboxProcess"]),
         library(
             "IMAPServer",
-            daemonBase + ["IMAP", "SASL", "Mailbox", "MailIndex", "MIME", "Accounts", "Front", "MailboxProcess"]
+            daemonBase + [
+                "IMAP", "SASL", "Mailbox", "MailIndex", "MIME", "Accounts", "CZlib", "Front", "MailboxProcess",
+            ]
         ),
         library(
             "ResolverService",
@@ -290,6 +292,7 @@ let package = Package(
             "IMAPServer",
             daemonBase + [
                 "Accounts", "Encodings", "Files", "Front", "MailboxProcess", "IMAP", "Mailbox", "SimulatedDisk", "TLS",
+                nioEmbedded,
             ]
         ),
         tests(

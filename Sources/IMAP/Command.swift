@@ -11,8 +11,8 @@ package struct TaggedCommand: Sendable, Equatable {
     }
 }
 
-/// A client command (RFC 3501 §6 and the extensions named at each case). APPEND is not among them: its message is
-/// streamed (`AppendCommand`).
+/// A client command (RFC 3501 §6 and the extensions named at each case). APPEND and REPLACE are not among them: their
+/// messages are streamed (`AppendStep`).
 package enum Command: Sendable, Equatable {
     case capability
     case noop
@@ -25,8 +25,8 @@ package enum Command: Sendable, Equatable {
     case authenticate(mechanism: String, initialResponse: [UInt8]?)
     case login(user: [UInt8], password: [UInt8])
 
-    case select(MailboxName)
-    case examine(MailboxName)
+    case select(MailboxName, SelectModifiers)
+    case examine(MailboxName, SelectModifiers)
     /// With special uses (RFC 6154 §3).
     case create(MailboxName, uses: [Flag])
     case delete(MailboxName)
@@ -42,6 +42,11 @@ package enum Command: Sendable, Equatable {
     case enable([String])
     /// RFC 2177
     case idle
+    /// RFC 4978; the algorithm's name in capitals.
+    case compress(String)
+    /// RFC 9208
+    case getQuota(root: [UInt8])
+    case getQuotaRoot(MailboxName)
 
     case check
     case close
@@ -51,7 +56,10 @@ package enum Command: Sendable, Equatable {
     /// RFC 4315
     case uidExpunge(SequenceSet)
     case search(SearchCommand, byUID: Bool)
-    case fetch(SequenceSet, [FetchItem], byUID: Bool)
+    /// RFC 5256
+    case sort(SortCommand, byUID: Bool)
+    case thread(ThreadCommand, byUID: Bool)
+    case fetch(SequenceSet, [FetchItem], FetchModifiers = FetchModifiers(), byUID: Bool)
     case store(SequenceSet, StoreChange, byUID: Bool)
     case copy(SequenceSet, MailboxName, byUID: Bool)
     /// RFC 6851
@@ -69,24 +77,85 @@ package struct IDField: Sendable, Equatable {
     }
 }
 
-/// APPEND (RFC 3501 §6.3.11) up to its message.
-package struct AppendCommand: Sendable, Equatable {
-    package var tag: String
-    package var mailbox: MailboxName
-    package var flags: [Flag]
-    package var date: DateTime?
-    /// Octets of the message.
-    package var size: Int
-    /// Whether the client waits for a continuation before it sends the message.
-    package var isSynchronizing: Bool
+/// Parameters of SELECT and EXAMINE (RFC 4466 §2.4).
+package struct SelectModifiers: Sendable, Equatable {
+    /// What a client remembers of a mailbox (RFC 7162 §3.2.5).
+    package struct Known: Sendable, Equatable {
+        package var uidValidity: UInt32
+        package var modSequence: UInt64
+        package var uids: SequenceSet?
+        /// Message numbers and the UIDs that they had.
+        package var match: SequenceMatch?
+    }
+
+    package struct SequenceMatch: Sendable, Equatable {
+        package var numbers: SequenceSet
+        package var uids: SequenceSet
+    }
+
+    /// RFC 7162 §3.1.8
+    package var condStore = false
+    package var known: Known?
+
+    package init() {}
+}
+
+/// Modifiers of FETCH (RFC 4466 §2.5).
+package struct FetchModifiers: Sendable, Equatable {
+    /// Only messages that changed since (RFC 7162 §3.1.4.1).
+    package var changedSince: UInt64?
+    /// And the UIDs of those that are gone (RFC 7162 §3.2.6).
+    package var vanished = false
+    /// Only some of the messages (RFC 9394 §3.3).
+    package var partial: PartialRange?
+
+    package init() {}
+}
+
+/// Some of a list of results (RFC 9394 §3.1): places that count from 1; from the end where the range is of the last ones.
+package struct PartialRange: Sendable, Equatable {
+    package var first: Int
+    package var last: Int
+    /// Whether places count from the end.
+    package var isFromEnd: Bool
+
+    package init(_ first: Int, _ last: Int, isFromEnd: Bool = false) {
+        self.first = min(first, last)
+        self.last = max(first, last)
+        self.isFromEnd = isFromEnd
+    }
+
+    /// The places, from 0, in a list of so many.
+    package func places(of count: Int) -> Range<Int> {
+        let low = min(first - 1, count)
+        let high = min(last, count)
+        return isFromEnd ? count - high..<count - low : low..<high
+    }
+
+    package var text: String { isFromEnd ? "-\(first):-\(last)" : "\(first):\(last)" }
 }
 
 /// LIST with its extensions (RFC 5258); plain LIST has one pattern and nothing selected.
 package struct ListCommand: Sendable, Equatable {
-    package var selection: [String] = []
+    /// RFC 5258 §3.1 and RFC 6154 §2
+    package enum Selection: String, Sendable, Equatable, CaseIterable {
+        case subscribed = "SUBSCRIBED"
+        case remote = "REMOTE"
+        case recursiveMatch = "RECURSIVEMATCH"
+        case specialUse = "SPECIAL-USE"
+    }
+
+    /// RFC 5258 §3.2 and RFC 6154 §2
+    package enum Return: String, Sendable, Equatable, CaseIterable {
+        case subscribed = "SUBSCRIBED"
+        case children = "CHILDREN"
+        case specialUse = "SPECIAL-USE"
+    }
+
+    package var selection: [Selection] = []
     package var reference: [UInt8] = []
     package var patterns: [[UInt8]] = []
-    package var returns: [String] = []
+    package var returns: [Return] = []
     /// RETURN (STATUS (…)) of RFC 5819.
     package var status: [StatusItem] = []
     /// Whether any of the extended syntax was used.
@@ -104,6 +173,14 @@ package enum StatusItem: String, Sendable, Equatable, CaseIterable {
     case unseen = "UNSEEN"
     /// RFC 8438
     case size = "SIZE"
+    /// RFC 9051 §6.3.11: messages with \Deleted, and what their removal would free in units of 1,024 octets (RFC 9208
+    /// §4.1.4).
+    case deleted = "DELETED"
+    case deletedStorage = "DELETED-STORAGE"
+    /// RFC 7889 §4
+    case appendLimit = "APPENDLIMIT"
+    /// RFC 7162 §3.1.7
+    case highestModSequence = "HIGHESTMODSEQ"
 }
 
 /// How STORE changes flags.
@@ -117,10 +194,13 @@ package struct StoreChange: Sendable, Equatable {
     package var operation: Operation
     package var isSilent: Bool
     package var flags: [Flag]
+    /// Only messages that haven't changed since (RFC 7162 §3.1.3).
+    package var unchangedSince: UInt64?
 
-    package init(operation: Operation, isSilent: Bool, flags: [Flag]) {
+    package init(operation: Operation, isSilent: Bool, flags: [Flag], unchangedSince: UInt64? = nil) {
         self.operation = operation
         self.isSilent = isSilent
         self.flags = flags
+        self.unchangedSince = unchangedSince
     }
 }

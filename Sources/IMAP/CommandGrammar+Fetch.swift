@@ -32,11 +32,17 @@ extension CommandGrammar {
             try scanner.expect(UInt8(ascii: "["), "section")
             let section = try section(&scanner)
             return .section(section, partial: try partial(&scanner), peek: name == "BODY.PEEK")
+        case "BINARY", "BINARY.PEEK":
+            let part = try binaryPart(&scanner)
+            return .binary(part, partial: try partial(&scanner), peek: name == "BINARY.PEEK")
+        case "BINARY.SIZE": return .binarySize(try binaryPart(&scanner))
+        case "PREVIEW": return .preview(isLazy: try isLazy(&scanner))
+        case "MODSEQ": return .modSequence
         default: throw SyntaxError("unknown FETCH item")
         }
     }
 
-    private static func section(_ scanner: inout CommandScanner) throws(SyntaxError) -> Section {
+    static func section(_ scanner: inout CommandScanner) throws(SyntaxError) -> Section {
         var section = Section()
         while let octet = scanner.next, ASCII.isDigit(octet) {
             let number = try scanner.number()
@@ -57,6 +63,40 @@ extension CommandGrammar {
         }
         try scanner.expect(UInt8(ascii: "]"), "end of section")
         return section
+    }
+
+    private static func binaryPart(_ scanner: inout CommandScanner) throws(SyntaxError) -> [Int] {
+        try scanner.expect(UInt8(ascii: "["), "section")
+        let section = try section(&scanner)
+        guard section.text == .content else { throw SyntaxError("only part numbers are expected there") }
+        return section.part
+    }
+
+    /// PREVIEW's modifiers (RFC 8970 §3.1).
+    private static func isLazy(_ scanner: inout CommandScanner) throws(SyntaxError) -> Bool {
+        guard scanner.take(word: " (") else { return false }
+        guard try scanner.keyword() == "LAZY" else { throw SyntaxError("LAZY expected") }
+        try scanner.expect(UInt8(ascii: ")"), "end of list")
+        return true
+    }
+
+    /// `(CHANGEDSINCE n VANISHED)`, `(PARTIAL 1:100)`.
+    mutating func fetchModifiers() throws(SyntaxError) -> FetchModifiers {
+        var modifiers = FetchModifiers()
+        guard scanner.another() else { return modifiers }
+        _ = try scanner.list { scanner throws(SyntaxError) in
+            switch try scanner.keyword() {
+            case "CHANGEDSINCE":
+                try scanner.space()
+                modifiers.changedSince = try scanner.number64()
+            case "VANISHED": modifiers.vanished = true
+            case "PARTIAL":
+                try scanner.space()
+                modifiers.partial = try scanner.partialRange()
+            default: throw SyntaxError("unknown FETCH modifier")
+            }
+        }
+        return modifiers
     }
 
     private static func headerNames(_ scanner: inout CommandScanner) throws(SyntaxError) -> [[UInt8]] {

@@ -2,39 +2,92 @@ import MIME
 
 extension CommandGrammar {
     mutating func searchCommand() throws(SyntaxError) -> SearchCommand {
-        var results: [SearchCommand.Result]?
-        if scanner.take(word: "RETURN ") {
-            let names = try scanner.list { scanner throws(SyntaxError) in
-                guard let result = SearchCommand.Result(rawValue: try scanner.keyword()) else {
-                    throw SyntaxError("unknown result option")
-                }
-                return result
-            }
-            results = names.isEmpty ? [.all] : names
-            try scanner.space()
-        }
+        let results = try resultOptions()
         var charset: [UInt8]?
         if scanner.take(word: "CHARSET ") {
+            scanner.blanks()
             charset = try scanner.astring()
             try scanner.space()
         }
-        var budget = Self.count
-        var keys = [try searchKey(depth: 0, &budget)]
-        while scanner.take(ASCII.space) { keys.append(try searchKey(depth: 0, &budget)) }
-        return SearchCommand(results: results, charset: charset, key: keys.count == 1 ? keys[0] : .and(keys))
+        return SearchCommand(results: results, charset: charset, key: try searchProgram())
     }
+
+    /// Keys up to the end of the command.
+    private mutating func searchProgram() throws(SyntaxError) -> SearchKey {
+        var budget = Self.count
+        scanner.blanks()
+        var keys = [try searchKey(depth: 0, &budget)]
+        while scanner.another() { keys.append(try searchKey(depth: 0, &budget)) }
+        return keys.count == 1 ? keys[0] : .and(keys)
+    }
+
+    /// `RETURN (…) ` (RFC 4731 §3.1); nil where there is none.
+    private mutating func resultOptions() throws(SyntaxError) -> [SearchCommand.Result]? {
+        guard scanner.take(word: "RETURN ") else { return nil }
+        scanner.blanks()
+        let results = try scanner.list { scanner throws(SyntaxError) -> SearchCommand.Result in
+            switch try scanner.keyword() {
+            case "MIN": return .min
+            case "MAX": return .max
+            case "ALL": return .all
+            case "COUNT": return .count
+            case "SAVE": return .save
+            case "PARTIAL":
+                try scanner.space()
+                return .partial(try scanner.partialRange())
+            default: throw SyntaxError("unknown result option")
+            }
+        }
+        guard results.count <= 10 else { throw SyntaxError("too many result options") }
+        let isPartial = results.contains { if case .partial = $0 { true } else { false } }
+        if isPartial, results.contains(.all) { throw SyntaxError("PARTIAL and ALL exclude each other") }
+        try scanner.space()
+        return results.isEmpty ? [.all] : results
+    }
+
+    // MARK: SORT and THREAD
+
+    mutating func sortCommand() throws(SyntaxError) -> SortCommand {
+        let results = try resultOptions()
+        let criteria = try scanner.list { scanner throws(SyntaxError) -> SortCommand.Criterion in
+            let isReverse = scanner.take(word: "REVERSE ")
+            scanner.blanks()
+            guard let key = SortCommand.Key(rawValue: try scanner.keyword()) else {
+                throw SyntaxError("unknown sort key")
+            }
+            return SortCommand.Criterion(key, isReverse: isReverse)
+        }
+        guard (1...20).contains(criteria.count) else { throw SyntaxError("sort keys expected") }
+        try scanner.space()
+        let charset = try scanner.astring()
+        try scanner.space()
+        return SortCommand(criteria, SearchCommand(results: results, charset: charset, key: try searchProgram()))
+    }
+
+    mutating func threadCommand() throws(SyntaxError) -> ThreadCommand {
+        guard let algorithm = ThreadCommand.Algorithm(rawValue: try scanner.keyword()) else {
+            throw SyntaxError("unknown threading algorithm")
+        }
+        try scanner.space()
+        let charset = try scanner.astring()
+        try scanner.space()
+        return ThreadCommand(algorithm, SearchCommand(charset: charset, key: try searchProgram()))
+    }
+
+    // MARK: Keys
 
     private mutating func searchKey(depth: Int, _ budget: inout Int) throws(SyntaxError) -> SearchKey {
         guard depth < Self.nesting else { throw SyntaxError("search keys nested too deep") }
         budget -= 1
         guard budget > 0 else { throw SyntaxError("too many search keys") }
         if scanner.take(UInt8(ascii: "(")) {
+            scanner.blanks()
             var keys = [try searchKey(depth: depth + 1, &budget)]
-            while scanner.take(ASCII.space) { keys.append(try searchKey(depth: depth + 1, &budget)) }
+            while scanner.another() { keys.append(try searchKey(depth: depth + 1, &budget)) }
             try scanner.expect(UInt8(ascii: ")"), "end of list")
             return keys.count == 1 ? keys[0] : .and(keys)
         }
-        if let octet = scanner.next, ASCII.isDigit(octet) || octet == UInt8(ascii: "*") {
+        if let octet = scanner.next, ASCII.isDigit(octet) || octet == UInt8(ascii: "*") || octet == UInt8(ascii: "$") {
             return .sequence(try scanner.sequenceSet())
         }
         let name = try scanner.keyword()
@@ -67,6 +120,9 @@ extension CommandGrammar {
         case "SENTBEFORE": return .sentBefore(try scanner.date())
         case "SENTON": return .sentOn(try scanner.date())
         case "SENTSINCE": return .sentSince(try scanner.date())
+        case "YOUNGER": return .younger(try interval())
+        case "OLDER": return .older(try interval())
+        case "MODSEQ": return try modSequence()
         case "LARGER": return .larger(Int(try scanner.number()))
         case "SMALLER": return .smaller(Int(try scanner.number()))
         case "UID": return .uid(try scanner.sequenceSet())
@@ -80,5 +136,23 @@ extension CommandGrammar {
             return .header(name: field, text: try scanner.astring())
         default: throw SyntaxError("unknown search key")
         }
+    }
+
+    /// Seconds; not none (RFC 5032 §3).
+    private mutating func interval() throws(SyntaxError) -> Int {
+        let seconds = try scanner.number()
+        guard seconds > 0 else { throw SyntaxError("seconds begin at 1") }
+        return Int(seconds)
+    }
+
+    /// `MODSEQ ["/flags/\\Draft" all] 62000` (RFC 7162 §3.1.5); of which flag makes no difference here.
+    private mutating func modSequence() throws(SyntaxError) -> SearchKey {
+        if scanner.next == ASCII.quote {
+            _ = try scanner.string()
+            try scanner.space()
+            guard ["ALL", "PRIV", "SHARED"].contains(try scanner.keyword()) else { throw SyntaxError("all expected") }
+            try scanner.space()
+        }
+        return .modSequence(try scanner.number64())
     }
 }

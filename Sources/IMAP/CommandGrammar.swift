@@ -16,56 +16,18 @@ struct CommandGrammar {
         return String(decoding: tag, as: UTF8.self)
     }
 
-    private static func isTagCharacter(_ octet: UInt8) -> Bool {
+    static func isTagCharacter(_ octet: UInt8) -> Bool {
         octet != UInt8(ascii: "+") && octet < 0x80 && CommandScanner.isAStringCharacter(octet)
     }
 
-    static func parse(_ octets: [UInt8]) throws(SyntaxError) -> TaggedCommand {
+    static func parse(_ octets: [UInt8], usesUTF8: Bool = false) throws(SyntaxError) -> TaggedCommand {
         guard let tag = tag(of: octets) else { throw SyntaxError("a command begins with a tag") }
-        var grammar = CommandGrammar(scanner: CommandScanner(octets))
+        var grammar = CommandGrammar(scanner: CommandScanner(octets, usesUTF8: usesUTF8))
         _ = grammar.scanner.run(isTagCharacter)
         try grammar.scanner.space()
         let command = try grammar.command()
         try grammar.scanner.finish()
         return TaggedCommand(tag: tag, command: command)
-    }
-
-    /// APPEND up to the literal that is its message; nil for anything else, and where the literal is another argument.
-    static func append(_ octets: [UInt8], size: Int, isSynchronizing: Bool) -> AppendCommand? {
-        guard let tag = tag(of: octets) else { return nil }
-        var scanner = CommandScanner(octets)
-        _ = scanner.run(isTagCharacter)
-        guard scanner.take(ASCII.space), scanner.take(word: "APPEND") else { return nil }
-        do throws(SyntaxError) {
-            try scanner.space()
-            let mailbox = try scanner.mailbox()
-            try scanner.space()
-            var flags: [Flag] = []
-            if scanner.next == UInt8(ascii: "(") {
-                flags = try scanner.list { scanner throws(SyntaxError) in try scanner.flag() }
-                try scanner.space()
-            }
-            var date: DateTime?
-            if scanner.next == ASCII.quote {
-                date = try scanner.dateTime()
-                try scanner.space()
-            }
-            guard scanner.next == UInt8(ascii: "{") else { return nil }
-            _ = scanner.run { $0 != UInt8(ascii: "}") }
-            guard scanner.take(UInt8(ascii: "}")) else { return nil }
-            _ = scanner.take(ASCII.carriageReturn)
-            guard scanner.take(ASCII.lineFeed), scanner.isAtEnd else { return nil }
-            return AppendCommand(
-                tag: tag,
-                mailbox: mailbox,
-                flags: flags,
-                date: date,
-                size: size,
-                isSynchronizing: isSynchronizing
-            )
-        } catch {
-            return nil
-        }
     }
 
     // MARK: Commands
@@ -77,7 +39,7 @@ struct CommandGrammar {
         case "UID":
             try scanner.space()
             return try byUID(try scanner.keyword())
-        case "SEARCH", "FETCH", "STORE", "COPY", "MOVE": return try onMessages(name, byUID: false)
+        case _ where Self.onMessages.contains(name): return try onMessages(name, byUID: false)
         default:
             try requireKnown(name)
             try scanner.space()
@@ -92,8 +54,10 @@ struct CommandGrammar {
 
     private static let withArguments: Set<String> = [
         "AUTHENTICATE", "LOGIN", "SELECT", "EXAMINE", "CREATE", "DELETE", "RENAME", "SUBSCRIBE", "UNSUBSCRIBE", "LIST",
-        "LSUB", "STATUS", "APPEND", "ENABLE", "ID",
+        "LSUB", "STATUS", "APPEND", "REPLACE", "ENABLE", "ID", "COMPRESS", "GETQUOTA", "GETQUOTAROOT",
     ]
+
+    private static let onMessages: Set<String> = ["SEARCH", "SORT", "THREAD", "FETCH", "STORE", "COPY", "MOVE"]
 
     private func requireKnown(_ name: String) throws(SyntaxError) {
         guard Self.withArguments.contains(name) else { throw SyntaxError("unknown command") }
@@ -106,8 +70,8 @@ struct CommandGrammar {
             let user = try scanner.astring()
             try scanner.space()
             return .login(user: user, password: try scanner.astring())
-        case "SELECT": return .select(try scanner.mailbox())
-        case "EXAMINE": return .examine(try scanner.mailbox())
+        case "SELECT": return .select(try scanner.mailbox(), try selectModifiers())
+        case "EXAMINE": return .examine(try scanner.mailbox(), try selectModifiers())
         case "CREATE": return try create()
         case "DELETE": return .delete(try scanner.mailbox())
         case "RENAME":
@@ -127,10 +91,14 @@ struct CommandGrammar {
             return .status(mailbox, try statusItems())
         case "ENABLE":
             var names = [try scanner.keyword()]
-            while scanner.take(ASCII.space) { names.append(try scanner.keyword()) }
+            while scanner.another() { names.append(try scanner.keyword()) }
             return .enable(names)
         case "ID": return try id()
+        case "COMPRESS": return .compress(try scanner.keyword())
+        case "GETQUOTA": return .getQuota(root: try scanner.astring())
+        case "GETQUOTAROOT": return .getQuotaRoot(try scanner.mailbox())
         case "APPEND": throw SyntaxError("APPEND takes a mailbox, flags, a date and a literal")
+        case "REPLACE": throw SyntaxError("REPLACE takes a message, a mailbox, flags, a date and a literal")
         default: throw SyntaxError("unknown command")
         }
     }
@@ -144,15 +112,20 @@ struct CommandGrammar {
     }
 
     private mutating func onMessages(_ name: String, byUID: Bool) throws(SyntaxError) -> Command {
-        guard ["SEARCH", "FETCH", "STORE", "COPY", "MOVE"].contains(name) else {
-            throw SyntaxError("unknown command after UID")
-        }
+        guard Self.onMessages.contains(name) else { throw SyntaxError("unknown command after UID") }
         try scanner.space()
-        if name == "SEARCH" { return .search(try searchCommand(), byUID: byUID) }
+        switch name {
+        case "SEARCH": return .search(try searchCommand(), byUID: byUID)
+        case "SORT": return .sort(try sortCommand(), byUID: byUID)
+        case "THREAD": return .thread(try threadCommand(), byUID: byUID)
+        default: break
+        }
         let set = try scanner.sequenceSet()
         try scanner.space()
         switch name {
-        case "FETCH": return .fetch(set, try fetchItems(), byUID: byUID)
+        case "FETCH":
+            let items = try fetchItems()
+            return .fetch(set, items, try fetchModifiers(), byUID: byUID)
         case "STORE": return .store(set, try storeChange(), byUID: byUID)
         case "COPY": return .copy(set, try scanner.mailbox(), byUID: byUID)
         case "MOVE": return .move(set, try scanner.mailbox(), byUID: byUID)
@@ -164,7 +137,7 @@ struct CommandGrammar {
 
     private mutating func authenticate() throws(SyntaxError) -> Command {
         let mechanism = try scanner.keyword()
-        guard scanner.take(ASCII.space) else { return .authenticate(mechanism: mechanism, initialResponse: nil) }
+        guard scanner.another() else { return .authenticate(mechanism: mechanism, initialResponse: nil) }
         let response = scanner.run { $0 > 0x20 && $0 < 0x7F }
         guard !response.isEmpty else { throw SyntaxError("initial response expected") }
         return .authenticate(mechanism: mechanism, initialResponse: Array(response))
@@ -172,13 +145,49 @@ struct CommandGrammar {
 
     private mutating func create() throws(SyntaxError) -> Command {
         let mailbox = try scanner.mailbox()
-        guard scanner.take(ASCII.space) else { return .create(mailbox, uses: []) }
+        guard scanner.another() else { return .create(mailbox, uses: []) }
         try scanner.expect(UInt8(ascii: "("), "list")
         guard try scanner.keyword() == "USE" else { throw SyntaxError("USE expected") }
         try scanner.space()
         let uses = try scanner.list { scanner throws(SyntaxError) in try scanner.flag() }
         try scanner.expect(UInt8(ascii: ")"), "end of list")
         return .create(mailbox, uses: uses)
+    }
+
+    /// `(CONDSTORE)`, `(QRESYNC (67890007 20050715194045000 41:211))` (RFC 7162).
+    private mutating func selectModifiers() throws(SyntaxError) -> SelectModifiers {
+        var modifiers = SelectModifiers()
+        guard scanner.another() else { return modifiers }
+        _ = try scanner.list { scanner throws(SyntaxError) in
+            switch try scanner.keyword() {
+            case "CONDSTORE": modifiers.condStore = true
+            case "QRESYNC":
+                try scanner.space()
+                modifiers.known = try Self.known(&scanner)
+            default: throw SyntaxError("unknown parameter")
+            }
+        }
+        return modifiers
+    }
+
+    private static func known(_ scanner: inout CommandScanner) throws(SyntaxError) -> SelectModifiers.Known {
+        try scanner.expect(UInt8(ascii: "("), "list")
+        let validity = try scanner.number()
+        try scanner.space()
+        var known = SelectModifiers.Known(uidValidity: validity, modSequence: try scanner.number64())
+        if scanner.another(), scanner.next != UInt8(ascii: "(") {
+            known.uids = try scanner.sequenceSet()
+            scanner.blanks()
+        }
+        if scanner.take(UInt8(ascii: "(")) {
+            let numbers = try scanner.sequenceSet()
+            try scanner.space()
+            known.match = SelectModifiers.SequenceMatch(numbers: numbers, uids: try scanner.sequenceSet())
+            try scanner.expect(UInt8(ascii: ")"), "end of list")
+        }
+        scanner.blanks()
+        try scanner.expect(UInt8(ascii: ")"), "end of list")
+        return known
     }
 
     private mutating func statusItems() throws(SyntaxError) -> [StatusItem] {
@@ -196,7 +205,18 @@ struct CommandGrammar {
         var list = ListCommand()
         if scanner.next == UInt8(ascii: "(") {
             list.isExtended = true
-            list.selection = try scanner.list { scanner throws(SyntaxError) in try scanner.keyword() }
+            list.selection = try scanner.list { scanner throws(SyntaxError) in
+                guard let option = ListCommand.Selection(rawValue: try scanner.keyword()) else {
+                    throw SyntaxError("unknown selection option")
+                }
+                return option
+            }
+            guard list.selection.count <= 100 else { throw SyntaxError("too many selection options") }
+            // RFC 5258 §3.1
+            let isRecursive = list.selection.contains(.recursiveMatch)
+            guard !isRecursive || list.selection.contains(where: { $0 == .subscribed || $0 == .specialUse }) else {
+                throw SyntaxError("RECURSIVEMATCH needs another option")
+            }
             try scanner.space()
         }
         list.reference = try scanner.astring()
@@ -208,38 +228,47 @@ struct CommandGrammar {
         } else {
             list.patterns = [try scanner.listMailbox()]
         }
-        guard scanner.take(ASCII.space) else { return list }
+        guard scanner.another() else { return list }
         list.isExtended = true
         guard try scanner.keyword() == "RETURN" else { throw SyntaxError("RETURN expected") }
         try scanner.space()
+        try returnOptions(&list)
+        return list
+    }
+
+    private mutating func returnOptions(_ list: inout ListCommand) throws(SyntaxError) {
         try scanner.expect(UInt8(ascii: "("), "list")
+        scanner.blanks()
         while !scanner.take(UInt8(ascii: ")")) {
-            let option = try scanner.keyword()
-            list.returns.append(option)
-            if option == "STATUS" {
+            let name = try scanner.keyword()
+            if name == "STATUS" {
                 try scanner.space()
                 list.status = try statusItems()
+            } else if let option = ListCommand.Return(rawValue: name), list.returns.count < 100 {
+                list.returns.append(option)
+            } else {
+                throw SyntaxError("unknown return option")
             }
-            if scanner.next != UInt8(ascii: ")") { try scanner.space() }
+            guard scanner.another() || scanner.next == UInt8(ascii: ")") else {
+                throw SyntaxError("end of list expected")
+            }
         }
-        return list
     }
 
     private mutating func id() throws(SyntaxError) -> Command {
         if scanner.take(word: "NIL") { return .id([]) }
-        try scanner.expect(UInt8(ascii: "("), "list")
-        var fields: [IDField] = []
-        while !scanner.take(UInt8(ascii: ")")) {
-            if !fields.isEmpty { try scanner.space() }
+        let fields = try scanner.list { scanner throws(SyntaxError) in
             let name = try scanner.string()
             try scanner.space()
-            fields.append(IDField(name: name, value: try scanner.nstring()))
-            guard fields.count <= 30 else { throw SyntaxError("too many fields") }
+            return IDField(name: name, value: try scanner.nstring())
         }
+        // RFC 2971 §3.3
+        guard fields.count <= 30 else { throw SyntaxError("too many fields") }
         return .id(fields)
     }
 
     private mutating func storeChange() throws(SyntaxError) -> StoreChange {
+        let unchangedSince = try storeModifier()
         var operation = StoreChange.Operation.replace
         if scanner.take(UInt8(ascii: "+")) {
             operation = .add
@@ -253,9 +282,25 @@ struct CommandGrammar {
         if scanner.next == UInt8(ascii: "(") {
             flags = try scanner.list { scanner throws(SyntaxError) in try scanner.flag() }
         } else {
-            repeat { flags.append(try scanner.flag()) } while scanner.take(ASCII.space)
+            repeat { flags.append(try scanner.flag()) } while scanner.another()
         }
         guard flags.count <= Self.count else { throw SyntaxError("too many flags") }
-        return StoreChange(operation: operation, isSilent: name == "FLAGS.SILENT", flags: flags)
+        return StoreChange(
+            operation: operation,
+            isSilent: name == "FLAGS.SILENT",
+            flags: flags,
+            unchangedSince: unchangedSince
+        )
+    }
+
+    /// `(UNCHANGEDSINCE n) ` (RFC 7162 §3.1.3)
+    private mutating func storeModifier() throws(SyntaxError) -> UInt64? {
+        guard scanner.take(UInt8(ascii: "(")) else { return nil }
+        guard try scanner.keyword() == "UNCHANGEDSINCE" else { throw SyntaxError("unknown STORE modifier") }
+        try scanner.space()
+        let sequence = try scanner.number64()
+        try scanner.expect(UInt8(ascii: ")"), "end of list")
+        try scanner.space()
+        return sequence
     }
 }

@@ -5,8 +5,13 @@ import MIME
 struct CommandScanner {
     private let octets: [UInt8]
     private(set) var position = 0
+    /// Whether mailbox names are in UTF-8 (`MailboxName`).
+    private let usesUTF8: Bool
 
-    init(_ octets: [UInt8]) { self.octets = octets }
+    init(_ octets: [UInt8], usesUTF8: Bool = false) {
+        self.octets = octets
+        self.usesUTF8 = usesUTF8
+    }
 
     var next: UInt8? { position < octets.count ? octets[position] : nil }
     var isAtEnd: Bool { position >= octets.count }
@@ -21,9 +26,25 @@ struct CommandScanner {
         guard take(octet) else { throw SyntaxError("\(what) expected") }
     }
 
-    mutating func space() throws(SyntaxError) { try expect(ASCII.space, "space") }
+    /// One blank, or more of them: some clients write two.
+    mutating func space() throws(SyntaxError) {
+        guard blanks() else { throw SyntaxError("space expected") }
+    }
 
-    func finish() throws(SyntaxError) {
+    /// Takes blanks; whether there was one.
+    @discardableResult mutating func blanks() -> Bool {
+        let start = position
+        while take(ASCII.space) {}
+        return position > start
+    }
+
+    /// Takes blanks; whether there was one, and something else than the end of the list or of the command is next.
+    mutating func another() -> Bool {
+        blanks() && !isAtEnd && next != UInt8(ascii: ")")
+    }
+
+    mutating func finish() throws(SyntaxError) {
+        blanks()
         guard isAtEnd else { throw SyntaxError("too many arguments") }
     }
 
@@ -119,11 +140,31 @@ struct CommandScanner {
         return Array(text)
     }
 
-    mutating func mailbox() throws(SyntaxError) -> MailboxName {
-        guard let name = MailboxName(wire: try astring()), !name.text.isEmpty else {
-            throw SyntaxError("malformed mailbox name")
+    /// The head of a literal whose octets are still to come: takes `{n}`, `{n+}` or `~{n}` where it's the last of the line.
+    mutating func literalHead() -> MessageLiteral? {
+        let start = position
+        let isBinary = take(UInt8(ascii: "~"))
+        if take(UInt8(ascii: "{")), let size = ASCII.number(run(ASCII.isDigit)) {
+            let isSynchronizing = !take(UInt8(ascii: "+"))
+            if take(UInt8(ascii: "}")), takeLineEnd() {
+                return MessageLiteral(size: size, isSynchronizing: isSynchronizing, isBinary: isBinary)
+            }
         }
-        return name
+        position = start
+        return nil
+    }
+
+    /// Takes CRLF or LF where it's the end.
+    mutating func takeLineEnd() -> Bool {
+        let start = position
+        _ = take(ASCII.carriageReturn)
+        if take(ASCII.lineFeed), isAtEnd { return true }
+        position = start
+        return false
+    }
+
+    mutating func mailbox() throws(SyntaxError) -> MailboxName {
+        MailboxName(wire: try astring(), isUTF8: usesUTF8)
     }
 
     /// A mailbox name or a pattern, where `%` and `*` are allowed without quotes.
@@ -143,7 +184,13 @@ struct CommandScanner {
         return value
     }
 
+    mutating func number64() throws(SyntaxError) -> UInt64 {
+        guard let value = ASCII.number(run(ASCII.isDigit)) else { throw SyntaxError("number expected") }
+        return UInt64(value)
+    }
+
     mutating func sequenceSet() throws(SyntaxError) -> SequenceSet {
+        if take(UInt8(ascii: "$")) { return .saved }
         var elements: [SequenceSet.Element] = []
         repeat {
             let from = try sequenceNumber()
@@ -152,7 +199,7 @@ struct CommandScanner {
         return SequenceSet(elements)
     }
 
-    private mutating func sequenceNumber() throws(SyntaxError) -> SequenceSet.Number {
+    mutating func sequenceNumber() throws(SyntaxError) -> SequenceSet.Number {
         if take(UInt8(ascii: "*")) { return .last }
         let number = try number()
         guard number > 0 else { throw SyntaxError("numbers begin at 1") }
@@ -161,18 +208,28 @@ struct CommandScanner {
 
     // MARK: Lists
 
-    /// `(` elements with single spaces `)`; may be empty.
+    /// `(1:100)` and `(-1:-100)` (RFC 9394 §3.1), without the parentheses.
+    mutating func partialRange() throws(SyntaxError) -> PartialRange {
+        let isFromEnd = take(UInt8(ascii: "-"))
+        let first = try number()
+        try expect(UInt8(ascii: ":"), "colon")
+        guard take(UInt8(ascii: "-")) == isFromEnd else { throw SyntaxError("both ends count from the same side") }
+        let last = try number()
+        guard first > 0, last > 0 else { throw SyntaxError("places begin at 1") }
+        return PartialRange(Int(first), Int(last), isFromEnd: isFromEnd)
+    }
+
+    /// `(` elements with blanks between them `)`; may be empty.
     mutating func list<Element>(
         _ element: (inout CommandScanner) throws(SyntaxError) -> Element
     ) throws(SyntaxError) -> [Element] {
         try expect(UInt8(ascii: "("), "list")
         var elements: [Element] = []
+        blanks()
         if take(UInt8(ascii: ")")) { return elements }
-        while true {
-            elements.append(try element(&self))
-            if take(UInt8(ascii: ")")) { return elements }
-            try space()
-        }
+        repeat { elements.append(try element(&self)) } while another()
+        try expect(UInt8(ascii: ")"), "end of list")
+        return elements
     }
 
     mutating func flag() throws(SyntaxError) -> Flag {

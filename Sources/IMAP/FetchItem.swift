@@ -15,13 +15,23 @@ package enum FetchItem: Sendable, Equatable {
     case rfc822
     case rfc822Header
     case rfc822Text
+    /// BINARY[…] and BINARY.PEEK[…] (RFC 3516 §4.2): a part without its transfer encoding.
+    case binary([Int], partial: Partial?, peek: Bool)
+    /// BINARY.SIZE[…] (RFC 3516 §4.3)
+    case binarySize([Int])
+    /// RFC 8970; a lazy one may be answered with nothing.
+    case preview(isLazy: Bool)
+    /// RFC 7162 §3.1.4.2
+    case modSequence
 
     /// Whether the item makes the message \Seen.
     package var setsSeen: Bool {
         switch self {
-        case .section(_, _, let peek): !peek
+        case .section(_, _, let peek), .binary(_, _, let peek): !peek
         case .rfc822, .rfc822Text: true
-        case .envelope, .flags, .internalDate, .uid, .size, .bodyStructure, .body, .rfc822Header: false
+        case .envelope, .flags, .internalDate, .uid, .size, .bodyStructure, .body, .rfc822Header, .binarySize, .preview,
+            .modSequence:
+            false
         }
     }
 }

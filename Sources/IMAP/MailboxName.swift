@@ -4,21 +4,30 @@ import MIME
 /// The name of a mailbox in UTF-8. On the wire names are in modified UTF-7 (RFC 3501 §5.1.3).
 package struct MailboxName: Sendable, Hashable, CustomStringConvertible {
     package let text: String
+    /// False for what came as a name and can't be one: no mailbox has it.
+    package let isWellFormed: Bool
 
-    package init(_ text: String) {
+    package init(_ text: String) { self.init(text, isWellFormed: true) }
+
+    private init(_ text: String, isWellFormed: Bool) {
         // INBOX is the one name that doesn't depend on case.
         self.text = ASCII.equal(text.utf8, "INBOX") ? "INBOX" : text
+        self.isWellFormed = isWellFormed
     }
 
     package static let inbox = MailboxName("INBOX")
 
     package var description: String { text }
 
-    /// Reads a name from the wire; UTF-8 is taken as well (RFC 6855). nil for a malformed one or one with control
-    /// characters.
-    package init?(wire octets: [UInt8]) {
-        guard let text = Self.decode(octets), !text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else {
-            return nil
+    /// Reads a name from the wire. Names that are malformed, empty or have control characters are not well-formed.
+    ///
+    /// - Parameter isUTF8: whether the client has asked for names in UTF-8 (RFC 9051 §5.1, RFC 6855); otherwise they are in
+    ///   modified UTF-7, and UTF-8 is taken as well.
+    package init(wire octets: [UInt8], isUTF8: Bool = false) {
+        let decoded = isUTF8 ? String(validating: octets, as: UTF8.self) : Self.decode(octets)
+        guard let text = decoded, !text.isEmpty, !text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else {
+            self.init(String(decoding: octets, as: UTF8.self), isWellFormed: false)
+            return
         }
         self.init(text)
     }

@@ -11,8 +11,8 @@ package enum ResponseCode: Sendable, Equatable {
     case uidNext(UInt32)
     case uidValidity(UInt32)
     case unseen(UInt32)
-    /// RFC 4315
-    case appendUID(validity: UInt32, uid: UInt32)
+    /// RFC 4315; a set of UIDs as text where several messages were added (RFC 3502).
+    case appendUID(validity: UInt32, uids: String)
     /// RFC 4315; both are sets of UIDs as text.
     case copyUID(validity: UInt32, source: String, target: String)
     /// RFC 7888 §4
@@ -31,6 +31,23 @@ package enum ResponseCode: Sendable, Equatable {
     case expungeIssued
     /// RFC 3691's successor in RFC 7162 §3.2.11: the former mailbox is closed.
     case closed
+    /// RFC 3516 §4.3
+    case unknownCTE
+    /// RFC 4469 §4: the URL that can't be read.
+    case badURL([UInt8])
+    /// RFC 5182 §2.1
+    case notSaved
+    /// RFC 4978 §3
+    case compressionActive
+    /// RFC 5530
+    case noPermission
+    case clientBug
+    /// RFC 6154 §3
+    case useAttribute
+    /// RFC 9585 §3: the command's tag; how far it is, and how far it will be.
+    case inProgress(tag: String, done: Int, of: Int)
+    /// RFC 9586 §3.2
+    case uidRequired
 
     /// What is between the brackets.
     package var text: String {
@@ -46,7 +63,7 @@ package enum ResponseCode: Sendable, Equatable {
         case .uidNext(let uid): "UIDNEXT \(uid)"
         case .uidValidity(let validity): "UIDVALIDITY \(validity)"
         case .unseen(let number): "UNSEEN \(number)"
-        case .appendUID(let validity, let uid): "APPENDUID \(validity) \(uid)"
+        case .appendUID(let validity, let uids): "APPENDUID \(validity) \(uids)"
         case .copyUID(let validity, let source, let target): "COPYUID \(validity) \(source) \(target)"
         case .tooBig: "TOOBIG"
         case .unavailable: "UNAVAILABLE"
@@ -61,6 +78,23 @@ package enum ResponseCode: Sendable, Equatable {
         case .serverBug: "SERVERBUG"
         case .expungeIssued: "EXPUNGEISSUED"
         case .closed: "CLOSED"
+        case .unknownCTE: "UNKNOWN-CTE"
+        case .badURL(let url): "BADURL \"" + Self.quoted(url) + "\""
+        case .notSaved: "NOTSAVED"
+        case .compressionActive: "COMPRESSIONACTIVE"
+        case .noPermission: "NOPERM"
+        case .clientBug: "CLIENTBUG"
+        case .useAttribute: "USEATTR"
+        case .inProgress(let tag, let done, let all): "INPROGRESS (\"\(tag)\" \(done) \(all))"
+        case .uidRequired: "UIDREQUIRED"
         }
+    }
+
+    /// What may stand between quotes in a code, which goes on a line.
+    private static func quoted(_ octets: [UInt8]) -> String {
+        String(
+            decoding: octets.filter { (0x21...0x7E).contains($0) && $0 != 0x22 && $0 != 0x5C && $0 != 0x5D },
+            as: UTF8.self
+        )
     }
 }

@@ -94,8 +94,11 @@ extension ResponseWriter {
         space()
         string(content.transferEncoding.flatMap { $0.isEmpty ? nil : $0 } ?? Array("7bit".utf8))
         raw(" \(part.body.count)")
-        if !ASCII.equal(content.type.value, "message/rfc822") {
-            // To IMAP4rev1 message/global is a type as any other (RFC 9755 §6).
+        // To IMAP4rev1 message/global is a type as any other (RFC 9755 §6, RFC 9051 §9, media-message).
+        let isMessage =
+            ASCII.equal(content.type.value, "message/rfc822")
+            || dialect.isRev2 && ASCII.equal(content.type.value, "message/global")
+        if !isMessage {
             if content.isText || content.isMultipart { raw(" \(part.lines)") }
         } else if part.isEmbeddedMessage, let message = part.children.first, let envelope = message.envelope {
             space()
@@ -155,6 +158,13 @@ extension ResponseWriter {
     }
 
     // MARK: Section names
+
+    /// `BINARY[1.2]<0>` or `BINARY.SIZE[1.2]`.
+    package mutating func binaryName(_ word: StaticString, _ part: [Int], origin: Int?) {
+        buffer.writeStaticString(word)
+        raw("[" + part.map { String($0) }.joined(separator: ".") + "]")
+        if let origin { raw("<\(origin)>") }
+    }
 
     /// `BODY[1.2.HEADER.FIELDS (FROM TO)]<0>`, as a FETCH response names what it carries.
     package mutating func sectionName(_ section: Section, origin: Int?) {

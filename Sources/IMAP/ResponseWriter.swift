@@ -13,8 +13,13 @@ package enum Status: String, Sendable, Equatable {
 /// Writes responses (RFC 3501 §7 and §9, `response`) into a buffer.
 package struct ResponseWriter {
     package var buffer: ByteBuffer
+    /// What the client has asked for.
+    let dialect: Dialect
 
-    package init(_ buffer: ByteBuffer = ByteBuffer()) { self.buffer = buffer }
+    package init(_ buffer: ByteBuffer = ByteBuffer(), for dialect: Dialect = Dialect()) {
+        self.buffer = buffer
+        self.dialect = dialect
+    }
 
     // MARK: Whole responses
 
@@ -59,18 +64,52 @@ package struct ResponseWriter {
     }
 
     /// `* LIST (attributes) "delimiter" name`, or LSUB.
-    package mutating func list(_ word: String, attributes: [String], delimiter: UInt8?, name: [UInt8]) {
-        raw("* \(word) (" + attributes.joined(separator: " ") + ") ")
+    ///
+    /// - Parameters:
+    ///   - name: nil for the empty name.
+    ///   - childInfo: what has made the name's children match, where nothing has made itself (RFC 5258 §3.5).
+    package mutating func list(
+        _ word: StaticString,
+        attributes: [String],
+        delimiter: UInt8?,
+        name: MailboxName?,
+        childInfo: [String] = []
+    ) {
+        raw("* ")
+        buffer.writeStaticString(word)
+        raw(" (" + attributes.joined(separator: " ") + ") ")
         if let delimiter { string([delimiter]) } else { raw("NIL") }
         space()
-        astring(name)
+        if let name { mailbox(name) } else { raw("\"\"") }
+        if !childInfo.isEmpty {
+            raw(" (\"CHILDINFO\" (" + childInfo.map { "\"\($0)\"" }.joined(separator: " ") + "))")
+        }
         end()
     }
 
     package mutating func status(_ name: MailboxName, _ items: [(StatusItem, Int)]) {
         raw("* STATUS ")
-        astring(name.wire)
+        mailbox(name)
         raw(" (" + items.map { "\($0.0.rawValue) \($0.1)" }.joined(separator: " ") + ")")
+        end()
+    }
+
+    /// RFC 9208 §5.2: the roots of a mailbox.
+    package mutating func quotaRoots(_ name: MailboxName, _ roots: [[UInt8]]) {
+        raw("* QUOTAROOT ")
+        mailbox(name)
+        for root in roots {
+            space()
+            astring(root)
+        }
+        end()
+    }
+
+    /// RFC 9208 §5.1: storage in units of 1,024 octets.
+    package mutating func quota(_ root: [UInt8], storage: Int, limit: Int) {
+        raw("* QUOTA ")
+        astring(root)
+        raw(" (STORAGE \(storage) \(limit))")
         end()
     }
 
@@ -80,7 +119,26 @@ package struct ResponseWriter {
         end()
     }
 
-    /// RFC 4731; the numbers ascend.
+    /// RFC 7162 §3.2.10: UIDs of messages that are gone.
+    package mutating func vanished(_ uids: String) {
+        raw("* VANISHED " + uids)
+        end()
+    }
+
+    /// The beginning of a FETCH response, up to its items; of UIDFETCH where the client has no message numbers (RFC 9586
+    /// §3.3).
+    package mutating func fetchHead(number: Int, uid: UInt32) {
+        raw(dialect.usesUIDsOnly ? "* \(uid) UIDFETCH (" : "* \(number) FETCH (")
+    }
+
+    /// SORT (RFC 5256 §4), in the order given.
+    package mutating func sort(_ numbers: some Sequence<UInt32>) {
+        raw("* SORT")
+        for number in numbers { raw(" \(number)") }
+        end()
+    }
+
+    /// RFC 4731; for SORT the numbers are in its order (RFC 5267 §3).
     package mutating func extendedSearch(
         tag: String,
         _ results: [SearchCommand.Result],
@@ -90,13 +148,13 @@ package struct ResponseWriter {
         raw("* ESEARCH (TAG ")
         string(Array(tag.utf8))
         raw(byUID ? ") UID" : ")")
-        for result in SearchCommand.Result.allCases where results.contains(result) {
-            switch result {
-            case .min: if let first = numbers.first { raw(" MIN \(first)") }
-            case .max: if let last = numbers.last { raw(" MAX \(last)") }
-            case .all: if !numbers.isEmpty { raw(" ALL \(SequenceSet.text(numbers))") }
-            case .count: raw(" COUNT \(numbers.count)")
-            }
+        if results.contains(.min), let first = numbers.first { raw(" MIN \(first)") }
+        if results.contains(.max), let last = numbers.last { raw(" MAX \(last)") }
+        if results.contains(.all), !numbers.isEmpty { raw(" ALL \(SequenceSet.text(numbers))") }
+        if results.contains(.count) { raw(" COUNT \(numbers.count)") }
+        for case .partial(let range) in results {
+            let some = numbers[range.places(of: numbers.count)]
+            raw(" PARTIAL (\(range.text) \(some.isEmpty ? "NIL" : SequenceSet.text(some)))")
         }
         end()
     }
@@ -142,6 +200,13 @@ package struct ResponseWriter {
         raw(text.utf8.map { (0x20...0x7E).contains($0) ? $0 : UInt8(ascii: "?") })
     }
 
+    /// A mailbox's name: in modified UTF-7, or in UTF-8 between quotes where the client has asked for it.
+    package mutating func mailbox(_ name: MailboxName) {
+        guard dialect.hasUTF8Names else { return astring(name.wire) }
+        let text = Array(name.text.utf8)
+        if text.allSatisfy({ $0 < 0x80 }) { astring(text) } else { quoted(text) }
+    }
+
     package mutating func flagList(_ flags: [Flag]) {
         raw("(" + flags.map(\.name).joined(separator: " ") + ")")
     }
@@ -155,6 +220,10 @@ package struct ResponseWriter {
             literalOctets(text)
             return
         }
+        quoted(text)
+    }
+
+    private mutating func quoted(_ text: some Collection<UInt8>) {
         buffer.writeInteger(ASCII.quote)
         for octet in text {
             if octet == ASCII.quote || octet == ASCII.backslash { buffer.writeInteger(ASCII.backslash) }
@@ -179,6 +248,9 @@ package struct ResponseWriter {
 
     /// Announces a literal; its octets must follow.
     package mutating func literalHead(_ count: Int) { raw("{\(count)}\r\n") }
+
+    /// The same for octets of any kind (RFC 3516 §4.2).
+    package mutating func binaryHead(_ count: Int) { raw("~{\(count)}\r\n") }
 
     /// What stands in a literal. NUL can't (RFC 3501 §9, CHAR8), and strangers' messages have it; it becomes 0x80, as other
     /// servers have it: no text has that, and the length stays.

@@ -1,10 +1,14 @@
-/// SEARCH (RFC 3501 §6.4.4) and its ESEARCH options (RFC 4731).
+/// SEARCH (RFC 3501 §6.4.4) and its result options (RFC 4731).
 package struct SearchCommand: Sendable, Equatable {
-    package enum Result: String, Sendable, Equatable, CaseIterable {
-        case min = "MIN"
-        case max = "MAX"
-        case all = "ALL"
-        case count = "COUNT"
+    package enum Result: Sendable, Equatable {
+        case min
+        case max
+        case all
+        case count
+        /// RFC 5182: keeps what was found as `$`.
+        case save
+        /// RFC 9394
+        case partial(PartialRange)
     }
 
     /// nil for the plain SEARCH response.
@@ -31,6 +35,9 @@ package indirect enum SearchKey: Sendable, Equatable {
     case before(Int)
     case on(Int)
     case since(Int)
+    /// Arrived so many seconds ago, at most and at least (RFC 5032).
+    case younger(Int)
+    case older(Int)
     /// The Date field, without time and zone.
     case sentBefore(Int)
     case sentOn(Int)
@@ -41,7 +48,22 @@ package indirect enum SearchKey: Sendable, Equatable {
     case header(name: [UInt8], text: [UInt8])
     case body([UInt8])
     case text([UInt8])
+    /// RFC 7162 §3.1.5
+    case modSequence(UInt64)
     case not(SearchKey)
     case or(SearchKey, SearchKey)
     case and([SearchKey])
+
+    /// Whether the body says so of this key or one within it.
+    package func contains(_ isMeant: (SearchKey) -> Bool) -> Bool {
+        if isMeant(self) { return true }
+        switch self {
+        case .not(let key): return key.contains(isMeant)
+        case .or(let one, let other): return one.contains(isMeant) || other.contains(isMeant)
+        case .and(let keys): return keys.contains { $0.contains(isMeant) }
+        case .all, .sequence, .uid, .flag, .new, .recent, .before, .on, .since, .younger, .older, .sentBefore, .sentOn,
+            .sentSince, .larger, .smaller, .header, .body, .text, .modSequence:
+            return false
+        }
+    }
 }

@@ -18,8 +18,16 @@ package struct SequenceSet: Sendable, Equatable {
     }
 
     package var elements: [Element]
+    /// `$`: what the last search with SAVE has found (RFC 5182); there are no elements then.
+    package var isSaved = false
 
     package init(_ elements: [Element]) { self.elements = elements }
+
+    package static let saved: SequenceSet = {
+        var set = SequenceSet([])
+        set.isSaved = true
+        return set
+    }()
 
     /// The numbers in ascending order and without overlaps, where `*` is the largest number in use. In an empty mailbox
     /// (nil) `*` stands for nothing.
@@ -37,6 +45,30 @@ package struct SequenceSet: Sendable, Equatable {
         return Self.merged(ranges)
     }
 
+    /// Whether a number is in one of the ranges, which ascend.
+    package static func contains(_ ranges: [ClosedRange<UInt32>], _ number: UInt32) -> Bool {
+        var low = 0
+        var high = ranges.count
+        while low < high {
+            let middle = low + (high - low) / 2
+            if ranges[middle].upperBound < number { low = middle + 1 } else { high = middle }
+        }
+        return low < ranges.count && ranges[low].lowerBound <= number
+    }
+
+    /// The ranges that numbers in ascending order are.
+    package static func ranges(of numbers: some Sequence<UInt32>) -> [ClosedRange<UInt32>] {
+        var ranges: [ClosedRange<UInt32>] = []
+        for number in numbers {
+            if let last = ranges.last, last.upperBound != .max, number == last.upperBound + 1 {
+                ranges[ranges.count - 1] = last.lowerBound...number
+            } else {
+                ranges.append(number...number)
+            }
+        }
+        return ranges
+    }
+
     private static func merged(_ ranges: [ClosedRange<UInt32>]) -> [ClosedRange<UInt32>] {
         var merged: [ClosedRange<UInt32>] = []
         for range in ranges.sorted(by: { $0.lowerBound < $1.lowerBound }) {
@@ -49,24 +81,9 @@ package struct SequenceSet: Sendable, Equatable {
         return merged
     }
 
-    /// The shortest text for numbers in ascending order, such as `1:3,7`; empty for none.
+    /// The shortest text for numbers in their order, such as `1:3,7`; empty for none.
     package static func text(_ numbers: some Sequence<UInt32>) -> String {
-        var text = ""
-        var range: (first: UInt32, last: UInt32)?
-        func close() {
-            guard let range else { return }
-            if !text.isEmpty { text += "," }
-            text += range.first == range.last ? "\(range.first)" : "\(range.first):\(range.last)"
-        }
-        for number in numbers {
-            if let open = range, open.last != .max, number == open.last + 1 {
-                range = (open.first, number)
-            } else {
-                close()
-                range = (number, number)
-            }
-        }
-        close()
-        return text
+        ranges(of: numbers).map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound):\($0.upperBound)" }
+            .joined(separator: ",")
     }
 }

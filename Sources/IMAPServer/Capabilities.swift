@@ -1,19 +1,57 @@
 import IMAP
 import SASL
 
-/// The capabilities that are announced (RFC 3501 §7.2.1).
-enum Capabilities {
-    static let common = ["IMAP4rev1", "LITERAL+", "ID", "ENABLE"]
+/// What this server offers: all capabilities but those that its configuration has cut. What is cut isn't understood either.
+package struct Capabilities: Sendable {
+    private let disabled: Set<Capability>
 
-    static func beforeLogin(mayLogIn: Bool, mayStartTLS: Bool) -> [String] {
-        common + ["SASL-IR"] + (mayStartTLS ? ["STARTTLS"] : [])
-            + (mayLogIn ? SASLMechanisms.names.map { "AUTH=\($0)" } : ["LOGINDISABLED"])
+    /// - Parameter disabled: names in any case (`imapd.disabled-capabilities`).
+    package init(disabled names: [String] = []) {
+        var disabled = Set(names.compactMap { Capability(name: $0) })
+        // Without it there is no protocol.
+        disabled.remove(.imap4rev1)
+        // A server that takes literals of any size doesn't say that it takes small ones (RFC 7888 §4).
+        if !disabled.contains(.literalPlus) { disabled.insert(.literalMinus) }
+        self.disabled = disabled
     }
 
-    static let afterLogin =
-        common + [
-            "IDLE", "NAMESPACE", "UNSELECT", "UIDPLUS", "CHILDREN", "MOVE", "ESEARCH", "SPECIAL-USE", "STATUS=SIZE",
-        ]
+    /// Those names of a list that are no capabilities which can be cut.
+    package static func unknown(_ names: [String]) -> [String] {
+        names.filter { name in Capability(name: name).map { $0 == .imap4rev1 || $0.phase == .never } ?? true }
+    }
+
+    func offers(_ capability: Capability) -> Bool { !disabled.contains(capability) && capability.phase != .never }
+
+    /// The first that a command needs and isn't offered.
+    func missing(for command: Command) -> Capability? { command.needs.first { !offers($0) } }
+
+    private func names(in phases: [Capability.Phase]) -> [Capability] {
+        Capability.allCases.filter { offers($0) && phases.contains($0.phase) }
+    }
+
+    func beforeLogin(mayLogIn: Bool, mayStartTLS: Bool) -> [String] {
+        let names = names(in: [.always, .beforeLogin]).filter { capability in
+            switch capability {
+            case .startTLS: mayStartTLS
+            case .loginDisabled: !mayLogIn
+            default: true
+            }
+        }
+        return names.map(\.rawValue) + (mayLogIn ? SASLMechanisms.names.map { "AUTH=\($0)" } : [])
+    }
+
+    /// - Parameter messageLimit: octets of a message in APPEND.
+    func afterLogin(messageLimit: Int) -> [String] {
+        names(in: [.always, .afterLogin]).map { $0 == .appendLimit ? "\($0.rawValue)=\(messageLimit)" : $0.rawValue }
+    }
+
+    /// Limits for a reader of commands.
+    func limits(_ limits: CommandLimits) -> CommandLimits {
+        var limits = limits
+        // RFC 7888 §5
+        if !offers(.literalPlus) { limits.nonSynchronizing = offers(.literalMinus) ? 4096 : 0 }
+        return limits
+    }
 
     /// The answer to ID (RFC 2971).
     static let identity = [IDField(name: Array("name".utf8), value: Array("Martlet".utf8))]

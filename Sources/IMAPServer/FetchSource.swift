@@ -10,6 +10,7 @@ final class FetchSource: @unchecked Sendable {
     private let message: StoredMessage
     private let flags: [Flag]
     private let folder: any MailFolder
+    private let dialect: Dialect
     private var scanned: ScannedMessage
     private var internalDate: Int?
     private var size: Int?
@@ -17,16 +18,30 @@ final class FetchSource: @unchecked Sendable {
     private var embeddedHeaders: [Int: HeaderBlock] = [:]
     /// Octets of headers that were gone through since the last piece.
     private var work = 0
+    /// Octets of parts without their transfer encodings.
+    private var decodedSizes: [[Int]: Int] = [:]
+    /// The part that is being counted.
+    private var counting: (part: [Int], body: DecodedBody, octets: Int)?
+    private var preview: [UInt8]?
+    /// Whether a part is asked for in an encoding that isn't known (RFC 3516 §4.3).
+    private(set) var hasUnknownEncoding = false
 
     /// How much is written, or gone through, before others have their turn. Octets.
     private static let turn = 64 * 1024
     /// What is kept of `embeddedHeaders`. Octets.
     private static let maximumEmbedded = 2 * 1024 * 1024
 
-    init(_ message: StoredMessage, flags: [Flag], folder: any MailFolder, structure: MessagePart?) {
+    init(
+        _ message: StoredMessage,
+        flags: [Flag],
+        folder: any MailFolder,
+        structure: MessagePart?,
+        for dialect: Dialect = Dialect()
+    ) {
         self.message = message
         self.flags = flags
         self.folder = folder
+        self.dialect = dialect
         scanned = ScannedMessage(uid: message.uid, in: folder, structure: structure)
     }
 
@@ -40,13 +55,18 @@ final class FetchSource: @unchecked Sendable {
     func prepare(for items: [FetchItem]) throws(MailboxError) -> Bool {
         for item in items {
             switch item {
-            case .flags, .uid: break
+            case .flags, .uid, .modSequence: break
             case .internalDate: _ = try arrival()
             case .size: _ = try octets()
             case .envelope: guard try scanned.ownHeader() != nil else { return false }
             case .body, .bodyStructure: guard try scanned.parts() != nil else { return false }
             case .rfc822: _ = try scanned.opened()
             case .rfc822Header, .rfc822Text: guard try scanned.ownHeader() != nil else { return false }
+            case .binary(let part, _, _), .binarySize(let part):
+                guard try countDecoded(part) else { return false }
+            case .preview:
+                guard let root = try scanned.parts() else { return false }
+                if preview == nil { preview = try MessagePreview.text(root, scanned.opened()) }
             case .section(let section, _, _):
                 _ = try scanned.opened()
                 if !section.part.isEmpty {
@@ -59,33 +79,38 @@ final class FetchSource: @unchecked Sendable {
         return true
     }
 
+    /// What follows a piece, as a literal whose head is in it.
+    enum Stream: Sendable {
+        /// Octets of the message.
+        case range(Range<Int>)
+        case decoded(DecodedBody)
+    }
+
     /// Part of a response.
     struct Piece: Sendable {
         var octets: ByteBuffer
-        /// Octets of the message that follow.
-        var stream: Range<Int>?
+        var stream: Stream?
         /// The first item that isn't in it.
         var next: Int
     }
 
     /// Writes items from one on, as many as there is time for; at least one. They are prepared.
     func piece(of items: [FetchItem], from first: Int) throws(MailboxError) -> Piece {
-        var writer = ResponseWriter()
+        var writer = ResponseWriter(for: dialect)
         var next = first
         work = 0
         while next < items.count {
             if next > 0 { writer.space() }
-            let range = try write(items[next], to: &writer)
+            let stream = try write(items[next], to: &writer)
             next += 1
-            if let range { return Piece(octets: writer.buffer, stream: range, next: next) }
+            if let stream { return Piece(octets: writer.buffer, stream: stream, next: next) }
             if writer.buffer.readableBytes + work >= Self.turn { break }
         }
         return Piece(octets: writer.buffer, stream: nil, next: next)
     }
 
-    /// Writes an item with its value; or its name and the head of a literal, whose octets are the range that is
-    /// returned.
-    private func write(_ item: FetchItem, to writer: inout ResponseWriter) throws(MailboxError) -> Range<Int>? {
+    /// Writes an item with its value; or its name and the head of a literal, whose octets are what is returned.
+    private func write(_ item: FetchItem, to writer: inout ResponseWriter) throws(MailboxError) -> Stream? {
         switch item {
         case .flags:
             writer.raw("FLAGS ")
@@ -101,6 +126,15 @@ final class FetchSource: @unchecked Sendable {
         case .body, .bodyStructure:
             writer.raw(item == .body ? "BODY " : "BODYSTRUCTURE ")
             writer.structure(try parts(), isExtended: item == .bodyStructure)
+        case .binary(let part, let partial, _): return try binary(part, partial, &writer)
+        case .binarySize(let part):
+            writer.binaryName("BINARY.SIZE", part, origin: nil)
+            writer.raw(" \(decodedSizes[part] ?? 0)")
+        case .preview:
+            writer.raw("PREVIEW ")
+            writer.nstring(preview)
+        // Nobody may ask for it: CONDSTORE isn't offered.
+        case .modSequence: break
         case .rfc822: return try content(Section(), nil, "RFC822", &writer)
         case .rfc822Header: return try content(Section(text: .header), nil, "RFC822.HEADER", &writer)
         case .rfc822Text: return try content(Section(text: .text), nil, "RFC822.TEXT", &writer)
@@ -119,7 +153,7 @@ final class FetchSource: @unchecked Sendable {
         _ partial: Partial?,
         _ name: String?,
         _ writer: inout ResponseWriter
-    ) throws(MailboxError) -> Range<Int>? {
+    ) throws(MailboxError) -> Stream? {
         let content = try find(section)
         if let name { writer.raw(name) } else { writer.sectionName(section, origin: partial?.start) }
         writer.space()
@@ -137,8 +171,89 @@ final class FetchSource: @unchecked Sendable {
             _ = try scanned.opened()
             let range = Self.cut(whole, partial)
             writer.literalHead(range.count)
-            return range
+            return .range(range)
         }
+    }
+
+    // MARK: BINARY (RFC 3516)
+
+    /// Where a part's body is, and what it's encoded in; nil where there is no such part.
+    private func encoded(_ part: [Int]) throws(MailboxError) -> (body: Range<Int>, encoding: TransferDecoder.Encoding)?
+    {
+        if part.isEmpty { return (0..<(try scanned.opened().octets), .identity) }
+        guard let found = try parts().part(part[...]) else { return nil }
+        // What is made of parts has no encoding of its own (RFC 2045 §6.4).
+        return (found.body, found.children.isEmpty ? found.content.encoding : .identity)
+    }
+
+    private static func isKnown(_ content: ContentFields) -> Bool {
+        guard let name = content.transferEncoding, !name.isEmpty, content.encoding == .identity else { return true }
+        let plain: [StaticString] = ["7bit", "8bit", "binary"]
+        return plain.contains { ASCII.equal(name, $0) }
+    }
+
+    /// Counts a part's octets for a turn; false as long as it has to be called again.
+    private func countDecoded(_ part: [Int]) throws(MailboxError) -> Bool {
+        guard decodedSizes[part] == nil else { return true }
+        let reader = try scanned.opened()
+        if !part.isEmpty {
+            guard let root = try scanned.parts() else { return false }
+            if let found = root.part(part[...]), found.children.isEmpty, !Self.isKnown(found.content) {
+                hasUnknownEncoding = true
+                return true
+            }
+        }
+        guard let (body, encoding) = try encoded(part) else {
+            decodedSizes[part] = 0
+            return true
+        }
+        guard encoding != .identity else {
+            decodedSizes[part] = body.count
+            return true
+        }
+        var count =
+            counting?.part == part
+            ? counting : (part, DecodedBody(reader, body, encoding, wanted: 0..<Int.max), 0)
+        counting = nil
+        guard let octets = try count?.body.read() else {
+            decodedSizes[part] = count?.octets ?? 0
+            return true
+        }
+        count?.octets += octets.count
+        counting = count
+        return false
+    }
+
+    private func binary(
+        _ part: [Int],
+        _ partial: Partial?,
+        _ writer: inout ResponseWriter
+    ) throws(MailboxError) -> Stream? {
+        writer.binaryName("BINARY", part, origin: partial?.start)
+        writer.space()
+        guard let (body, encoding) = try encoded(part), let size = decodedSizes[part] else {
+            writer.raw("NIL")
+            return nil
+        }
+        let wanted = Self.cut(0..<size, partial)
+        writer.binaryHead(wanted.count)
+        return .decoded(DecodedBody(try scanned.opened(), body, encoding, wanted: wanted))
+    }
+
+    // MARK: CATENATE (RFC 4469)
+
+    /// What of a message a section is; nil where there is no such part. It was prepared.
+    func part(_ section: Section, _ partial: Partial?) throws(MailboxError) -> Part? {
+        switch try find(section) {
+        case nil: return nil
+        case .octets(let octets): return .octets(Array(octets[Self.cut(octets.indices, partial)]))
+        case .range(let range): return .range(Self.cut(range, partial))
+        }
+    }
+
+    enum Part: Sendable {
+        case octets([UInt8])
+        case range(Range<Int>)
     }
 
     private static func cut(_ range: Range<Int>, _ partial: Partial?) -> Range<Int> {

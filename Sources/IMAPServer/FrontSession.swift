@@ -19,18 +19,25 @@ final class FrontSession {
     private let client: FrontClient
     private let connection: Connection
     private let handover: LoginHandover
-    private let maximumCommand: Int
+    private let offered: Capabilities
+    private let messageLimit: Int
     private var reader: CommandReader
 
-    init(_ client: FrontClient, handover: LoginHandover, maximumCommand: Int) {
+    /// The longest command before login: ID with all that RFC 2971 §3.3 allows. Octets.
+    private static let maximumCommand = 40 * 1024
+    /// The longest SASL response. Octets.
+    private static let maximumResponse = 8192
+
+    init(_ client: FrontClient, handover: LoginHandover, capabilities: Capabilities, messageLimit: Int) {
         self.client = client
         self.handover = handover
-        self.maximumCommand = maximumCommand
+        offered = capabilities
+        self.messageLimit = messageLimit
         connection = client.connection
         var limits = CommandLimits()
-        limits.command = maximumCommand
-        limits.message = 0
-        reader = CommandReader(limits: limits)
+        limits.command = Self.maximumCommand
+        limits.message = -1
+        reader = CommandReader(limits: capabilities.limits(limits))
     }
 
     /// Serves the client until either side ends the session, before or after the login.
@@ -57,7 +64,7 @@ final class FrontSession {
     }
 
     private var capabilities: [String] {
-        Capabilities.beforeLogin(mayLogIn: client.mayLogIn, mayStartTLS: client.mayStartTLS)
+        offered.beforeLogin(mayLogIn: client.mayLogIn, mayStartTLS: client.mayStartTLS)
     }
 
     private func respond(_ write: (inout ResponseWriter) -> Void) {
@@ -77,9 +84,9 @@ final class FrontSession {
                 respond { $0.continuation("go on") }
             case .command(let command):
                 return try await perform(command)
-            case .append(let append):
-                // With a limit of no octets this is only an empty message.
-                return try await fault(append.tag, "log in first")
+            case .append(let tag, _):
+                // No message is small enough, so this one is put together of other messages.
+                return try await fault(tag, "log in first")
             case .bad(let tag, let reason, _):
                 return try await fault(tag, reason)
             case .fatal(let reason):
@@ -91,6 +98,7 @@ final class FrontSession {
 
     private func perform(_ command: TaggedCommand) async throws(ConnectionError) -> Next {
         let tag = command.tag
+        if offered.missing(for: command.command) != nil { return try await fault(tag, "unknown command") }
         switch command.command {
         case .capability:
             respond { $0.capability(capabilities) }
@@ -110,10 +118,13 @@ final class FrontSession {
             return try await logIn(tag, .password(credentials))
         case .authenticate(let mechanism, let initialResponse):
             guard client.mayLogIn else { return try await refusePlaintext(tag) }
+            guard initialResponse == nil || offered.offers(.saslIR) else {
+                return try await fault(tag, "no initial response is taken")
+            }
             return try await authenticate(tag, mechanism, initialResponse)
         case .select, .examine, .create, .delete, .rename, .subscribe, .unsubscribe, .list, .lsub, .status,
-            .namespace, .enable, .idle, .check, .close, .unselect, .expunge, .uidExpunge, .search, .fetch, .store,
-            .copy, .move:
+            .namespace, .enable, .idle, .compress, .getQuota, .getQuotaRoot, .check, .close, .unselect, .expunge,
+            .uidExpunge, .search, .sort, .thread, .fetch, .store, .copy, .move:
             return try await fault(tag, "log in first")
         }
         respond { $0.status(.ok, tag: tag, "done") }
@@ -166,7 +177,7 @@ final class FrontSession {
         let exchange = try await client.authenticate(
             by: mechanism,
             initialResponse: initialResponse,
-            maximumLine: maximumCommand
+            maximumLine: Self.maximumResponse
         ) { text in respond { $0.continuation(text) } }
         switch exchange {
         case .evidence(let evidence): return try await logIn(tag, evidence)
@@ -189,7 +200,8 @@ final class FrontSession {
                 $0.status(.no, tag: tag, code: .unavailable, "cannot log in now, try again later")
             }
         case .accepted(let session, _):
-            respond { $0.status(.ok, tag: tag, code: .capability(Capabilities.afterLogin), "logged in") }
+            let capabilities = offered.afterLogin(messageLimit: messageLimit)
+            respond { $0.status(.ok, tag: tag, code: .capability(capabilities), "logged in") }
             do throws(ConnectionError) {
                 try await connection.flush()
             } catch {

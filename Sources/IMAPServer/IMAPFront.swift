@@ -18,12 +18,21 @@ package struct IMAPFront: FrontService {
     package let front: FrontSettings
     package var sessions: Listener.Sessions { .long }
     let handover: LoginHandover
-    /// Octets of a command before login, and of a SASL response.
-    let maximumCommand = 8192
+    private let messageLimit: Int
+    private let capabilities: Capabilities
 
-    /// - Parameter mailboxSocket: the path of the mailbox process's socket.
-    package init(_ settings: FrontSettings, mailboxSocket: String) {
+    /// - Parameters:
+    ///   - mailboxSocket: the path of the mailbox process's socket.
+    ///   - messageLimit: octets of a message in APPEND, which is announced.
+    package init(
+        _ settings: FrontSettings,
+        mailboxSocket: String,
+        capabilities: Capabilities = Capabilities(),
+        messageLimit: Int = CommandLimits().message
+    ) {
         front = settings
+        self.capabilities = capabilities
+        self.messageLimit = messageLimit
         handover = LoginHandover(path: mailboxSocket, timeout: settings.authorityTimeout)
     }
 
@@ -34,6 +43,6 @@ package struct IMAPFront: FrontService {
     }
 
     package func serve(_ client: FrontClient, as role: IMAPListener) async {
-        await FrontSession(client, handover: handover, maximumCommand: maximumCommand).run()
+        await FrontSession(client, handover: handover, capabilities: capabilities, messageLimit: messageLimit).run()
     }
 }

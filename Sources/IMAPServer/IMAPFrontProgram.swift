@@ -1,5 +1,6 @@
 import Daemon
 import Front
+import Logging
 import NIOCore
 import Network
 
@@ -20,7 +21,20 @@ package struct IMAPFrontProgram: FrontProgram {
     package func service(_ context: DaemonContext) -> IMAPFront {
         var settings = FrontSettings(imap: context.configuration)
         settings.authoritySocket = context.socket("auth.sock")
-        return IMAPFront(settings, mailboxSocket: context.socket(IMAPMailboxProgram.socketName))
+        let imapd = context.configuration.imapd
+        let unknown = Capabilities.unknown(imapd.disabledCapabilities)
+        if !unknown.isEmpty {
+            context.logger.warning(
+                "disabled-capabilities: these are none that can be cut",
+                metadata: ["names": "\(unknown.joined(separator: " "))"]
+            )
+        }
+        return IMAPFront(
+            settings,
+            mailboxSocket: context.socket(IMAPMailboxProgram.socketName),
+            capabilities: Capabilities(disabled: imapd.disabledCapabilities),
+            messageLimit: imapd.maximumMessage
+        )
     }
 }
 

@@ -1,85 +1,373 @@
 import CoreMetrics
 import IMAP
+import Logging
 import MIME
 import Mailbox
+import MailboxProcess
 import NIOCore
 import Network
 
+/// An APPEND or REPLACE that is under way.
+private struct Appending {
+    /// A message that has come whole; nothing is to be seen of it yet.
+    struct Message {
+        let append: any MessageAppend
+        var head: AppendedMessage
+        var octets = 0
+    }
+
+    /// The message of the selected mailbox that is replaced.
+    struct Replaced {
+        var selected: SelectedFolder
+        var uid: UInt32
+    }
+
+    let tag: String
+    var folder: (any MailFolder)?
+    var replaced: Replaced?
+    var messages: [Message] = []
+    var current: Message?
+    /// Why none of it will be added: the NO response.
+    var refusal: MailboxSession.Refusal?
+    /// The same for BAD.
+    var fault: SyntaxError?
+
+    var hasFailed: Bool { refusal != nil || fault != nil }
+
+    /// Nothing of it is kept.
+    mutating func fail(_ reason: MailboxSession.Refusal) {
+        if !hasFailed { refusal = reason }
+        messages = []
+        current = nil
+    }
+
+    mutating func fail(_ reason: SyntaxError) {
+        if !hasFailed { fault = reason }
+        messages = []
+        current = nil
+    }
+}
+
 extension MailboxSession {
-    /// APPEND (RFC 3501 §6.3.11): the message goes to the disk as it comes.
-    func append(_ command: AppendCommand) async throws(ConnectionError) -> Next {
-        var refusal: Refusal?
-        var message: (folder: any MailFolder, append: any MessageAppend)?
-        do throws(Refusal) {
-            message = try await startAppend(command)
-        } catch {
-            refusal = error
+    /// Messages that one APPEND may add: each has a file that is open.
+    private static let maximumMessages = 100
+
+    /// APPEND (RFC 3501 §6.3.11), also of several messages (RFC 3502) and of pieces (RFC 4469), and REPLACE (RFC 8508): messages
+    /// go to the disk as they come, and are to be seen when all have come.
+    func append(_ tag: String, _ first: [AppendStep]) async throws(ConnectionError) -> Next {
+        var state = Appending(tag: tag)
+        var steps = first
+        while true {
+            for step in steps {
+                if case .literal(let literal) = step {
+                    switch try await take(literal, &state) {
+                    case .taken: continue
+                    case .refused: return refuse(state)
+                    case .clientIsGone: return .close
+                    }
+                } else if case .end = step {
+                    return try await finish(state)
+                } else {
+                    try await take(step, &state)
+                }
+            }
+            switch try await nextAppendSteps(state) {
+            case .steps(let more): steps = more
+            case .over(let next): return next
+            }
         }
-        if command.isSynchronizing {
-            if let refusal {
-                respond { $0.status(.no, tag: command.tag, code: refusal.code, refusal.text) }
-                return .command
+    }
+
+    private enum MoreSteps {
+        case steps([AppendStep])
+        case over(Next)
+    }
+
+    private func nextAppendSteps(_ state: Appending) async throws(ConnectionError) -> MoreSteps {
+        while true {
+            switch reader.next(from: &connection.input) {
+            case .needMore:
+                try await connection.flush()
+                guard try await connection.receive() else { return .over(.close) }
+            case .needLiteralContinuation: respond { $0.continuation("go on") }
+            case .append(_, let steps): return .steps(steps)
+            case .bad(let tag, let reason, let code): return .over(fault(tag: tag, reason, code: code))
+            case .fatal(let reason):
+                respond { $0.status(.bye, reason) }
+                return .over(.close)
+            // A reader is within the APPEND until its end.
+            case .command(let command): return .over(fault(tag: command.tag, "out of step"))
+            }
+        }
+    }
+
+    private func refuse(_ state: Appending) -> Next {
+        if let fault = state.fault { return self.fault(tag: state.tag, fault.reason) }
+        let refusal = state.refusal ?? Refusal(code: .serverBug, text: "nothing to add")
+        respond { $0.status(.no, tag: state.tag, code: refusal.code, refusal.text) }
+        return .command
+    }
+
+    // MARK: Steps
+
+    private func take(_ step: AppendStep, _ state: inout Appending) async throws(ConnectionError) {
+        guard !state.hasFailed else { return }
+        do {
+            switch step {
+            case .begin(let name, let replaced):
+                if let replaced { state.replaced = try resolve(replaced) }
+                state.folder = try await target(try folderName(name))
+            case .message(let head): state.current = try await begin(head, state)
+            case .url(let url):
+                guard let message = state.current else { return }
+                state.current?.octets += try await copy(url, to: message)
+            case .endOfMessage:
+                guard let message = state.current else { return }
+                guard message.octets > 0 else { throw Refusal(code: nil, text: "the message is empty") }
+                state.messages.append(message)
+                state.current = nil
+            case .literal, .end: return
+            }
+        } catch let refusal as Refusal {
+            state.fail(refusal)
+        } catch let fault as SyntaxError {
+            state.fail(fault)
+        } catch let error as ConnectionError {
+            throw error
+        } catch {
+            throw .failed("\(error)")
+        }
+    }
+
+    private func resolve(_ replaced: ReplacedMessage) throws -> Appending.Replaced {
+        guard settings.capabilities.offers(.replace) else { throw SyntaxError("unknown command") }
+        let selected = try selection()
+        try requireWritable(selected)
+        if dialect.usesUIDsOnly, !replaced.byUID { throw SyntaxError("UIDs only, as you have asked") }
+        let set = SequenceSet([.init(replaced.number, replaced.number)])
+        guard let place = try selected.places(set, byUID: replaced.byUID).first else {
+            throw Refusal(code: nil, text: "there is no such message to replace")
+        }
+        return Appending.Replaced(selected: selected, uid: selected.known[place].uid)
+    }
+
+    private func begin(_ head: AppendedMessage, _ state: Appending) async throws -> Appending.Message? {
+        guard let folder = state.folder else { return nil }
+        if !state.messages.isEmpty {
+            guard settings.capabilities.offers(.multiAppend) else { throw SyntaxError("one message at a time") }
+            guard state.messages.count < Self.maximumMessages else {
+                throw Refusal(code: .limit, text: "\(Self.maximumMessages) messages at most")
+            }
+        }
+        if head.isCatenated, !settings.capabilities.offers(.catenate) { throw SyntaxError("CATENATE isn't known") }
+        let append = try await onDisk { () throws(MailboxError) in try folder.append() }
+        return Appending.Message(append: append, head: head)
+    }
+
+    // MARK: Literals
+
+    private enum LiteralEnd {
+        case taken
+        /// The client waits for a continuation that it doesn't get: its octets don't come, and the command is over.
+        case refused
+        case clientIsGone
+    }
+
+    /// Takes the octets of a literal.
+    private func take(_ literal: MessageLiteral, _ state: inout Appending) async throws(ConnectionError) -> LiteralEnd {
+        let before = state.current?.octets ?? 0
+        if !state.hasFailed {
+            if literal.size == 0, state.current?.head.isCatenated != true {
+                // RFC 3502 §6.3.11: this is how a client takes all of it back.
+                state.fail(Refusal(code: nil, text: "the message is empty"))
+            } else if before + literal.size > settings.commands.message {
+                state.fail(Refusal(code: .tooBig, text: "message too large"))
+            } else if literal.isBinary, !settings.capabilities.offers(.binary), !dialect.acceptsUTF8 {
+                state.fail(SyntaxError("BINARY isn't known"))
+            }
+        }
+        if literal.isSynchronizing {
+            guard !state.hasFailed else {
+                reader.endAppend()
+                return .refused
             }
             respond { $0.continuation("go on") }
             try await connection.flush()
         }
-        var missing = command.size
+        var missing = literal.size
         while missing > 0 {
             if connection.input.readableBytes == 0 {
-                guard try await connection.receive() else { return .close }
+                guard try await connection.receive() else { return .clientIsGone }
             }
             let count = min(missing, connection.input.readableBytes)
             guard let octets = connection.input.readSlice(length: count) else { continue }
             missing -= count
-            guard refusal == nil, let append = message?.append else { continue }
-            guard !octets.readableBytesView.contains(0) else {
-                // Its file goes with it.
-                message = nil
-                refusal = Refusal(code: nil, text: "a message in a literal has no NUL")
+            guard let append = state.current?.append else { continue }
+            guard !octets.readableBytesView.contains(ASCII.nul) else {
+                // The store keeps lines of text (RFC 3516 §4.4).
+                state.fail(
+                    literal.isBinary
+                        ? Refusal(code: .unknownCTE, text: "messages with a NUL aren't kept")
+                        : Refusal(code: nil, text: "a message in a literal has no NUL")
+                )
                 continue
             }
             do throws(Refusal) {
                 try await onDisk { () throws(MailboxError) in try append.write(octets) }
             } catch {
-                refusal = error
+                state.fail(error)
             }
         }
-        guard let end = try await connection.readLine(maximum: 1024) else { return .close }
-        guard end.readableBytes == 0 else { return fault(tag: command.tag, "MULTIAPPEND is not supported") }
-        return try await finishAppend(command, message, refusal)
+        state.current?.octets += literal.size
+        return .taken
     }
 
-    private func startAppend(
-        _ command: AppendCommand
-    ) async throws(Refusal) -> (any MailFolder, any MessageAppend) {
-        guard command.size > 0 else { throw Refusal(code: nil, text: "the message is empty") }
-        let folder = try await target(try folderName(command.mailbox))
-        let append = try await onDisk { () throws(MailboxError) in try folder.append() }
-        return (folder, append)
-    }
+    // MARK: CATENATE
 
-    private func finishAppend(
-        _ command: AppendCommand,
-        _ message: (folder: any MailFolder, append: any MessageAppend)?,
-        _ refusal: Refusal?
-    ) async throws(ConnectionError) -> Next {
-        do {
-            if let refusal { throw refusal }
-            guard let message else { throw Refusal(code: .serverBug, text: "nothing to append") }
-            let (flags, keywords) = SystemFlags.split(command.flags)
-            let date = command.date?.secondsSince1970
-            let uid = try await onDisk { () throws(MailboxError) in
-                try message.append.finish(flags: flags, keywords: keywords, internalDate: date)
+    /// Adds what a URL means; returns its octets.
+    private func copy(_ url: [UInt8], to message: Appending.Message) async throws -> Int {
+        guard let parsed = MessageURL(url) else {
+            throw Refusal(code: .badURL(url), text: "not a URL of a message here")
+        }
+        let source = try await source(parsed, url)
+        let items: [FetchItem] = [.section(parsed.section, partial: parsed.partial, peek: true)]
+        let part: FetchSource.Part?
+        do throws(MailboxError) {
+            let loop = connection.eventLoop
+            while try await !disk.runWhenFree(on: loop, { () throws(MailboxError) in try source.prepare(for: items) }) {
             }
-            counters.messagesAppended.increment()
-            if selected != nil { try? await announceChanges(expunges: true) }
-            let code = ResponseCode.appendUID(validity: message.folder.uidValidity, uid: uid)
-            respond { $0.status(.ok, tag: command.tag, code: code, "appended") }
-        } catch let refusal as Refusal {
-            respond { $0.status(.no, tag: command.tag, code: refusal.code, refusal.text) }
+            part = try await disk.runWhenFree(on: loop) { () throws(MailboxError) in
+                try source.part(parsed.section, parsed.partial)
+            }
         } catch {
-            throw .failed("\(error)")
+            guard error == .notFound else { throw refusal(error) }
+            throw Refusal(code: .badURL(url), text: "there is no such message")
         }
-        return .command
+        let append = message.append
+        switch part {
+        case nil: throw Refusal(code: .badURL(url), text: "there is no such part")
+        case .octets(let octets):
+            try requireRoom(for: octets.count, in: message)
+            try await onDisk { () throws(MailboxError) in try append.write(ByteBuffer(bytes: octets)) }
+            return octets.count
+        case .range(let range):
+            try requireRoom(for: range.count, in: message)
+            guard let reader = source.reader else { return 0 }
+            var offset = range.lowerBound
+            while offset < range.upperBound {
+                let start = offset
+                let count = min(MessageContent.chunk, range.upperBound - offset)
+                offset += try await onDisk { () throws(MailboxError) in
+                    let piece = try reader.read(at: start, count: count)
+                    guard piece.readableBytes > 0 else { throw .corrupt("message shorter than it was") }
+                    try append.write(piece)
+                    return piece.readableBytes
+                }
+                guard !connection.hasEnded else { throw ConnectionError.closed }
+            }
+            return range.count
+        }
+    }
+
+    private func requireRoom(for octets: Int, in message: Appending.Message) throws(Refusal) {
+        guard message.octets + octets <= settings.commands.message else {
+            throw Refusal(code: .tooBig, text: "message too large")
+        }
+    }
+
+    /// The message that a URL names.
+    private func source(_ parsed: MessageURL, _ url: [UInt8]) async throws -> FetchSource {
+        let folder: any MailFolder
+        if let name = parsed.mailbox {
+            let path = try folderName(name)
+            let store = store
+            do throws(MailboxError) {
+                folder = try await disk.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
+                    try store.open(path, readOnly: true)
+                }
+            } catch {
+                guard error == .notFound else { throw refusal(error) }
+                throw Refusal(code: .badURL(url), text: "there is no such mailbox")
+            }
+        } else {
+            folder = try selection().folder
+        }
+        guard parsed.uidValidity.map({ $0 == folder.uidValidity }) ?? true, let message = folder.message(parsed.uid)
+        else { throw Refusal(code: .badURL(url), text: "there is no such message") }
+        return FetchSource(message, flags: [], folder: folder, structure: nil)
+    }
+
+    // MARK: The end
+
+    private func finish(_ state: Appending) async throws(ConnectionError) -> Next {
+        guard !state.hasFailed, let folder = state.folder, !state.messages.isEmpty else { return refuse(state) }
+        let code: ResponseCode
+        do throws(Refusal) {
+            let uids = try await place(state.messages, in: folder)
+            if let replaced = state.replaced { try await remove(replaced, for: uids, in: folder) }
+            counters.messagesAppended.increment(by: Int64(uids.count))
+            code = .appendUID(validity: folder.uidValidity, uids: SequenceSet.text(uids))
+        } catch {
+            respond { $0.status(.no, tag: state.tag, code: error.code, error.text) }
+            return .command
+        }
+        let tells = settings.capabilities.offers(.uidPlus)
+        if state.replaced != nil, tells { respond { $0.status(.ok, code: code, "the replacement is there") } }
+        let isSelected = try await announceChanges(expunges: true)
+        let ownCode = state.replaced == nil && tells ? code : nil
+        respond { $0.status(.ok, tag: state.tag, code: ownCode, state.replaced == nil ? "appended" : "replaced") }
+        return isSelected ? .command : endWithoutMailbox()
+    }
+
+    /// Puts all messages into the folder, or none: those that are there already go again when one can't be added.
+    private func place(_ messages: [Appending.Message], in folder: any MailFolder) async throws(Refusal) -> [UInt32] {
+        var uids: [UInt32] = []
+        do throws(Refusal) {
+            for message in messages {
+                let (flags, keywords) = SystemFlags.split(message.head.flags)
+                let date = message.head.date?.secondsSince1970
+                let append = message.append
+                uids.append(
+                    try await onDisk { () throws(MailboxError) in
+                        try append.finish(flags: flags, keywords: keywords, internalDate: date)
+                    }
+                )
+            }
+        } catch {
+            await removeAgain(uids, from: folder)
+            throw error
+        }
+        return uids
+    }
+
+    private func removeAgain(_ uids: [UInt32], from folder: any MailFolder) async {
+        guard !uids.isEmpty else { return }
+        do throws(Refusal) {
+            _ = try await onDisk { () throws(MailboxError) in
+                _ = try folder.refresh()
+                return try folder.expunge(uids)
+            }
+        } catch {
+            logger.error(
+                "messages of an APPEND that failed are left",
+                metadata: ["mailbox": "\(location.path)", "uids": "\(SequenceSet.text(uids))"]
+            )
+        }
+    }
+
+    /// Removes the message that was replaced (RFC 8508 §3.1); where that fails, what replaces it goes again.
+    private func remove(
+        _ replaced: Appending.Replaced,
+        for uids: [UInt32],
+        in folder: any MailFolder
+    ) async throws(Refusal) {
+        let source = replaced.selected.folder
+        let uid = replaced.uid
+        do throws(Refusal) {
+            _ = try await onDisk { () throws(MailboxError) in try source.expunge([uid]) }
+        } catch {
+            await removeAgain(uids, from: folder)
+            throw error
+        }
     }
 }

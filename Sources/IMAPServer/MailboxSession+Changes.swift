@@ -1,6 +1,7 @@
 import Logging
 import IMAP
 import Mailbox
+import MailboxProcess
 import NIOCore
 import Network
 
@@ -8,11 +9,24 @@ extension MailboxSession {
     /// Tells the client what others did to the selected folder.
     ///
     /// - Parameter expunges: whether message numbers may change now; otherwise messages that are gone stay known.
-    func announceChanges(expunges: Bool) async throws {
-        guard let selected else { return }
-        let folder = selected.folder
-        _ = try await onDisk { () throws(MailboxError) in try folder.refresh() }
-        try await report(selected, expunges: expunges)
+    /// - Returns: false where the folder is no more.
+    func announceChanges(expunges: Bool) async throws(ConnectionError) -> Bool {
+        guard await hasSelection() else { return false }
+        if let selected { try await report(selected, expunges: expunges) }
+        return true
+    }
+
+    /// Looks at the selected folder again; false where it is no more. Any other failure may pass: the command before it has
+    /// its own answer, and the next one will find out.
+    func hasSelection() async -> Bool {
+        guard let folder = selected?.folder else { return true }
+        do throws(MailboxError) {
+            _ = try await disk.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in try folder.refresh() }
+        } catch {
+            guard error != .notFound, error != .vanished else { return false }
+            logger.debug("folder not refreshed", metadata: ["mailbox": "\(location.path)", "reason": "\(error)"])
+        }
+        return true
     }
 
     /// Writes the difference between what the client knows and the folder's list.
@@ -43,7 +57,7 @@ extension MailboxSession {
             }
         }
         merged += current[next...]
-        for place in gone.reversed() { respond { $0.number(place + 1, "EXPUNGE") } }
+        try await announceRemoval(gone.map { (place: $0, uid: selected.known[$0].uid) })
         if merged.count != before - gone.count { respond { $0.number(merged.count, "EXISTS") } }
         // The same list as the folder's shares its memory.
         selected.known = merged.count == current.count ? current : merged
@@ -54,7 +68,20 @@ extension MailboxSession {
         }
     }
 
+    /// EXPUNGE for each message, or VANISHED for all (RFC 9586 §3.4).
+    private func announceRemoval(_ gone: [(place: Int, uid: UInt32)]) async throws(ConnectionError) {
+        guard !dialect.usesUIDsOnly else {
+            let uids = SequenceSet.text(gone.map(\.uid))
+            if !gone.isEmpty { respond { $0.vanished(uids) } }
+            return
+        }
+        for message in gone.reversed() {
+            respond { $0.number(message.place + 1, "EXPUNGE") }
+        }
+    }
+
     private func announceRecent(_ selected: SelectedFolder, _ messages: [StoredMessage]) {
+        guard !dialect.isRev2 else { return }
         let count = messages.reduce(0) { $0 + ($1.isRecent ? 1 : 0) }
         guard count != selected.announcedRecent else { return }
         selected.announcedRecent = count
@@ -73,14 +100,21 @@ extension MailboxSession {
 
     func announceFlags(_ selected: SelectedFolder, _ place: Int, withUID: Bool) {
         let message = selected.known[place]
+        let flags = flags(of: message, in: selected)
         respond { writer in
-            writer.raw("* \(place + 1) FETCH (")
-            if withUID { writer.raw("UID \(message.uid) ") }
+            writer.fetchHead(number: place + 1, uid: message.uid)
+            if withUID, !dialect.usesUIDsOnly { writer.raw("UID \(message.uid) ") }
             writer.raw("FLAGS ")
-            writer.flagList(selected.flags(of: message))
+            writer.flagList(flags)
             writer.raw(")")
             writer.end()
         }
+    }
+
+    /// A message's flags as the client is to see them: IMAP4rev2 has no \Recent (RFC 9051, appendix E).
+    func flags(of message: StoredMessage, in selected: SelectedFolder) -> [Flag] {
+        let flags = selected.flags(of: message)
+        return dialect.isRev2 ? flags.filter { $0 != .recent } : flags
     }
 
     // MARK: IDLE
@@ -136,13 +170,15 @@ extension MailboxSession {
     private func reportChanges(_ waker: Waker, _ stop: IdleStop, isWatched: Bool) async {
         let interval = isWatched ? settings.pollInterval : min(settings.pollInterval, .seconds(5))
         while !stop.isStopped {
-            do {
-                try await announceChanges(expunges: true)
+            do throws(ConnectionError) {
+                guard try await announceChanges(expunges: true) else {
+                    // The wait for DONE ends with the connection.
+                    _ = endWithoutMailbox()
+                    return connection.close()
+                }
                 if connection.hasOutput { try await connection.flush() }
-            } catch is ConnectionError {
-                return
             } catch {
-                logger.debug("folder not refreshed", metadata: ["mailbox": "\(location.path)", "reason": "\(error)"])
+                return
             }
             if stop.isStopped { return }
             await waker.wait(selected == nil ? settings.idleTimeout : interval)

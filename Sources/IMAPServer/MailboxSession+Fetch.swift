@@ -8,16 +8,23 @@ import Network
 
 extension MailboxSession {
     /// FETCH (RFC 3501 §6.4.5).
-    func fetch(_ selected: SelectedFolder, _ set: SequenceSet, _ asked: [FetchItem], byUID: Bool) async throws {
+    func fetch(
+        _ selected: SelectedFolder,
+        _ set: SequenceSet,
+        _ asked: [FetchItem],
+        _ modifiers: FetchModifiers,
+        byUID: Bool
+    ) async throws {
         var items = asked
-        if byUID, !items.contains(.uid) { items.insert(.uid, at: 0) }
-        let places = try selected.places(set, byUID: byUID)
+        if byUID, !dialect.usesUIDsOnly, !items.contains(.uid) { items.insert(.uid, at: 0) }
+        var places = try selected.places(set, byUID: byUID)
+        if let range = modifiers.partial { places = Array(places[range.places(of: places.count)]) }
         let flagged = try await markSeen(selected, places, items)
         for place in places {
             var own = items
             if flagged.contains(place), !own.contains(.flags) { own.append(.flags) }
             guard let source = try await source(selected, place, own) else { continue }
-            try await answer(place, own, from: source)
+            try await answer(place, uid: selected.known[place].uid, own, from: source)
             try await flushBatch()
         }
     }
@@ -50,9 +57,10 @@ extension MailboxSession {
         let cached = selected.structures[message.uid]
         let source = FetchSource(
             message,
-            flags: selected.flags(of: message),
+            flags: flags(of: message, in: selected),
             folder: selected.folder,
-            structure: cached
+            structure: cached,
+            for: dialect
         )
         do throws(MailboxError) {
             while try await !disk.runWhenFree(
@@ -63,14 +71,22 @@ extension MailboxSession {
             guard error == .notFound else { throw refusal(error) }
             return nil
         }
+        if source.hasUnknownEncoding {
+            throw Refusal(code: .unknownCTE, text: "a part has an encoding that isn't known here")
+        }
         if cached == nil, let structure = source.structure { selected.structures.add(structure, for: message.uid) }
         return source
     }
 
     /// Writes the response piece by piece, as fast as the client takes it. What was begun can't be taken back: when the
     /// message can't be read to its end, the connection is lost.
-    private func answer(_ place: Int, _ items: [FetchItem], from source: FetchSource) async throws(ConnectionError) {
-        connection.write("* \(place + 1) FETCH (")
+    private func answer(
+        _ place: Int,
+        uid: UInt32,
+        _ items: [FetchItem],
+        from source: FetchSource
+    ) async throws(ConnectionError) {
+        respond { $0.fetchHead(number: place + 1, uid: uid) }
         var next = 0
         do {
             while next < items.count {
@@ -80,7 +96,11 @@ extension MailboxSession {
                 }
                 unflushed += piece.octets.readableBytes
                 connection.write(piece.octets)
-                if let range = piece.stream, let reader = source.reader { try await stream(reader, range) }
+                switch piece.stream {
+                case nil: break
+                case .range(let range): if let reader = source.reader { try await stream(reader, range) }
+                case .decoded(let body): try await stream(body)
+                }
                 next = piece.next
                 try await flushBatch()
             }
@@ -92,6 +112,14 @@ extension MailboxSession {
             throw .closed
         }
         connection.write(")\r\n")
+    }
+
+    /// Sends a part without its transfer encoding, whose literal was announced.
+    private func stream(_ body: DecodedBody) async throws {
+        while let piece = try await disk.run({ () throws(MailboxError) in try body.read() }) {
+            connection.write(piece)
+            try await connection.flush()
+        }
     }
 
     /// Sends octets of a message, whose literal was announced.

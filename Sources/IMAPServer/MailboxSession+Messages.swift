@@ -5,7 +5,7 @@ import MailboxProcess
 import Network
 
 extension MailboxSession {
-    private func requireWritable(_ selected: SelectedFolder) throws(Refusal) {
+    func requireWritable(_ selected: SelectedFolder) throws(Refusal) {
         if selected.isReadOnly { throw Refusal(code: .readOnly, text: "the mailbox was opened with EXAMINE") }
     }
 

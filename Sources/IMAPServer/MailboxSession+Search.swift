@@ -2,23 +2,106 @@ import IMAP
 import MIME
 import Mailbox
 import MailboxProcess
+import NIOCore
 import Network
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 extension MailboxSession {
-    /// SEARCH (RFC 3501 §6.4.4).
+    /// SEARCH (RFC 3501 §6.4.4) and ESEARCH (RFC 4731).
     func search(_ selected: SelectedFolder, _ command: SearchCommand, byUID: Bool, tag: String) async throws {
+        if dialect.acceptsUTF8, command.charset != nil {
+            throw SyntaxError("with UTF8=ACCEPT there is one character set")  // RFC 6855 §3
+        }
+        let found = try await saving(selected, command) { try await self.find(selected, command, tag: tag) }
+        if command.results?.contains(.save) == true { save(found, command.results ?? [], in: selected) }
+        answer(selected, found, command.results ?? (dialect.isRev2 ? [.all] : nil), byUID: byUID, tag: tag) {
+            $0.search($1)
+        }
+    }
+
+    /// The places of messages that match, ascending.
+    func find(_ selected: SelectedFolder, _ command: SearchCommand, tag: String) async throws -> [Int] {
         if let charset = command.charset, !ASCII.equal(charset, "UTF-8"), !ASCII.equal(charset, "US-ASCII") {
             throw Refusal(code: .badCharset(["US-ASCII", "UTF-8"]), text: "unknown character set")
         }
-        let run = SearchRun(command.key, in: selected.folder, selected.known)
+        let context = SearchContext(selected.known, saved: selected.saved, now: time(nil))
+        let run = SearchRun(command.key, context, in: selected.folder, selected.known)
+        let all = selected.known.count
+        var progress = ProgressClock()
         while try await !onDisk({ () throws(MailboxError) in try run.advance() }) {
-            guard !connection.hasEnded else { throw ConnectionError.closed }
+            try await tell(&progress, tag, run.done, of: all)
         }
-        let found = run.found.map { byUID ? selected.known[$0].uid : UInt32(clamping: $0 + 1) }
-        if let results = command.results {
-            respond { $0.extendedSearch(tag: tag, results, found, byUID: byUID) }
-        } else {
-            respond { $0.search(found) }
+        return run.found
+    }
+
+    /// Between the steps of a long command: says how far it is (RFC 9585), and ends it when the client is gone.
+    func tell(_ progress: inout ProgressClock, _ tag: String, _ done: Int, of all: Int) async throws(ConnectionError) {
+        guard !connection.hasEnded else { throw ConnectionError.closed }
+        guard settings.capabilities.offers(.inProgress), progress.isDue else { return }
+        respond { $0.status(.ok, code: .inProgress(tag: tag, done: done, of: all), "still at it") }
+        try await connection.flush()
+    }
+
+    /// Runs a search; when it is refused, nothing is saved any more where it was to save something (RFC 5182 §2.1).
+    func saving(
+        _ selected: SelectedFolder,
+        _ command: SearchCommand,
+        _ body: () async throws -> [Int]
+    ) async throws -> [Int] {
+        do {
+            return try await body()
+        } catch let refusal as Refusal {
+            if command.results?.contains(.save) == true { selected.saved = [] }
+            throw refusal
+        }
+    }
+
+    /// Keeps what was found as `$` (RFC 5182 §2.4): all of it, or what MIN, MAX and PARTIAL name where only they were asked for.
+    func save(_ found: [Int], _ results: [SearchCommand.Result], in selected: SelectedFolder) {
+        var places = found
+        if !results.contains(.all), !results.contains(.count), results.contains(where: { $0 != .save }) {
+            var some: [Int] = []
+            if results.contains(.min) { some += found.prefix(1) }
+            if results.contains(.max) { some += found.suffix(1) }
+            for case .partial(let range) in results { some += found[range.places(of: found.count)] }
+            places = some
+        }
+        selected.saved = SequenceSet.ranges(of: Set(places).sorted().map { selected.known[$0].uid })
+    }
+
+    /// Answers with what was found: by the plain response, or by ESEARCH where results were named.
+    func answer(
+        _ selected: SelectedFolder,
+        _ found: [Int],
+        _ results: [SearchCommand.Result]?,
+        byUID: Bool,
+        tag: String,
+        plain: (inout ResponseWriter, [UInt32]) -> Void
+    ) {
+        let numbers = found.map { byUID ? selected.known[$0].uid : UInt32(clamping: $0 + 1) }
+        guard let results else { return respond { plain(&$0, numbers) } }
+        // Nothing was asked but to keep it (RFC 5182 §2.2).
+        guard results != [.save] else { return }
+        respond { $0.extendedSearch(tag: tag, results, numbers, byUID: byUID) }
+    }
+}
+
+/// When a client that waits is told how far its command is.
+struct ProgressClock {
+    /// RFC 9585 §3 asks for one in ten seconds or so.
+    private static let interval = TimeAmount.seconds(10)
+
+    private var next = NIODeadline.now() + interval
+
+    /// Whether it's time; starts the next interval then.
+    var isDue: Bool {
+        mutating get {
+            guard NIODeadline.now() >= next else { return false }
+            next = .now() + Self.interval
+            return true
         }
     }
 }

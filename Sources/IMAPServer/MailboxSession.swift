@@ -32,6 +32,11 @@ final class MailboxSession: @unchecked Sendable {
     let logger: Logger
 
     var reader: CommandReader
+    /// What the client has switched on.
+    var dialect = Dialect() {
+        didSet { reader.usesUTF8 = dialect.hasUTF8Names }
+    }
+    var isCompressing = false
     var selected: SelectedFolder?
     /// Octets of responses since the last flush of a batch.
     var unflushed = 0
@@ -57,7 +62,7 @@ final class MailboxSession: @unchecked Sendable {
         self.watcher = watcher
         self.counters = counters
         self.logger = logger
-        reader = CommandReader(limits: settings.commands)
+        reader = CommandReader(limits: settings.capabilities.limits(settings.commands))
     }
 
     /// Serves the client until either side ends the session.
@@ -81,7 +86,7 @@ final class MailboxSession: @unchecked Sendable {
 
     func respond(_ write: (inout ResponseWriter) -> Void) {
         connection.eventLoop.assertInEventLoop()
-        var writer = ResponseWriter()
+        var writer = ResponseWriter(for: dialect)
         write(&writer)
         unflushed += writer.buffer.readableBytes
         connection.write(writer.buffer)
@@ -98,9 +103,9 @@ final class MailboxSession: @unchecked Sendable {
             case .command(let command):
                 counters.commands.increment()
                 return try await perform(command)
-            case .append(let append):
+            case .append(let tag, let steps):
                 counters.commands.increment()
-                return try await self.append(append)
+                return try await append(tag, steps)
             case .bad(let tag, let reason, let code):
                 return fault(tag: tag, reason, code: code)
             case .fatal(let reason):
@@ -110,10 +115,12 @@ final class MailboxSession: @unchecked Sendable {
         }
     }
 
+    /// - Parameter code: what makes it a NO; but for UIDREQUIRED, which stands in a BAD (RFC 9586 §3.2).
     func fault(tag: String?, _ reason: String, code: ResponseCode? = nil) -> Next {
         counters.badCommands.increment()
         errors += 1
-        respond { $0.status(code == nil ? .bad : .no, tag: tag, code: code, reason) }
+        let isBad = code == nil || code == .uidRequired
+        respond { $0.status(isBad ? .bad : .no, tag: tag, code: code, reason) }
         guard errors < settings.maximumErrors else {
             respond { $0.status(.bye, "too many errors") }
             return .close
@@ -166,16 +173,23 @@ final class MailboxSession: @unchecked Sendable {
 
     private func perform(_ command: TaggedCommand) async throws(ConnectionError) -> Next {
         let tag = command.tag
+        guard settings.capabilities.missing(for: command.command) == nil else {
+            return fault(tag: tag, "unknown command")
+        }
+        if dialect.usesUIDsOnly, command.command.usesMessageNumbers {
+            return fault(tag: tag, "UIDs only, as you have asked", code: .uidRequired)
+        }
         do {
             switch try await execute(command.command, tag: tag) {
             case .answered(let next): return next
             case .done(let done):
-                let mayExpunge = Self.mayExpungeAfter(command.command)
-                if selected != nil { try await announceChanges(expunges: mayExpunge) }
+                let isSelected = try await announceChanges(expunges: Self.mayExpungeAfter(command.command))
                 respond { $0.status(.ok, tag: tag, code: done.code, done.text) }
+                guard isSelected else { return endWithoutMailbox() }
             }
         } catch let refusal as Refusal {
             respond { $0.status(.no, tag: tag, code: refusal.code, refusal.text) }
+            guard await hasSelection() else { return endWithoutMailbox() }
         } catch let error as SyntaxError {
             return fault(tag: tag, error.reason)
         } catch let error as ConnectionError {
@@ -187,11 +201,20 @@ final class MailboxSession: @unchecked Sendable {
         return .command
     }
 
+    /// The selected mailbox was deleted by another session. Message numbers mean nothing any more, and a client that isn't told
+    /// would go on for ever: RFC 2180 §3.
+    func endWithoutMailbox() -> Next {
+        respond { $0.status(.bye, code: .nonexistent, "the selected mailbox was deleted") }
+        return .close
+    }
+
     /// Every command has its case here: one that does nothing says so.
     private func execute(_ command: Command, tag: String) async throws -> Completion {
         switch command {
         // In any state.
-        case .capability: respond { $0.capability(Capabilities.afterLogin) }
+        case .capability:
+            let names = settings.capabilities.afterLogin(messageLimit: settings.commands.message)
+            respond { $0.capability(names) }
         case .noop: break  // changes are reported after every command
         case .id: respond { $0.id(Capabilities.identity) }
         case .logout:
@@ -203,10 +226,10 @@ final class MailboxSession: @unchecked Sendable {
         case .startTLS, .login, .authenticate: throw SyntaxError("already logged in")
 
         // After the login.
-        case .enable: respond { $0.enabled([]) }
+        case .enable(let names): enable(names)
         case .namespace: respond { $0.namespace(delimiter: store.delimiter) }
-        case .select(let name): return .done(try await select(name, readOnly: false))
-        case .examine(let name): return .done(try await select(name, readOnly: true))
+        case .select(let name, _): return .done(try await select(name, readOnly: false))
+        case .examine(let name, _): return .done(try await select(name, readOnly: true))
         case .create(let name, _): try await create(name)
         case .delete(let name): try await delete(name)
         case .rename(let from, let to): try await rename(from, to)
@@ -216,6 +239,9 @@ final class MailboxSession: @unchecked Sendable {
         case .lsub(let reference, let pattern): try await lsub(reference, pattern)
         case .status(let name, let items): try await status(name, items)
         case .idle: return .answered(try await idle(tag))
+        case .compress(let algorithm): return .answered(try await compress(tag, algorithm))
+        case .getQuota(let root): try await quota(root)
+        case .getQuotaRoot(let name): try await quotaRoot(name)
 
         // With a selected mailbox.
         case .check: _ = try selection()  // what it would sync is synced already
@@ -226,7 +252,11 @@ final class MailboxSession: @unchecked Sendable {
         case .expunge: try await expunge(try selection(), nil)
         case .uidExpunge(let set): try await expunge(try selection(), set)
         case .search(let search, let byUID): try await self.search(try selection(), search, byUID: byUID, tag: tag)
-        case .fetch(let set, let items, let byUID): try await fetch(try selection(), set, items, byUID: byUID)
+        case .sort(let sort, let byUID): try await self.sort(try selection(), sort, byUID: byUID, tag: tag)
+        case .thread(let thread, let byUID): try await self.thread(try selection(), thread, byUID: byUID, tag: tag)
+        case .fetch(let set, let items, let modifiers, let byUID):
+            guard modifiers.partial == nil || byUID else { throw SyntaxError("PARTIAL is UID FETCH's") }
+            try await fetch(try selection(), set, items, modifiers, byUID: byUID)
         case .store(let set, let change, let byUID): try await storeFlags(try selection(), set, change, byUID: byUID)
         case .copy(let set, let name, let byUID):
             return .done(try await copy(try selection(), set, to: name, byUID: byUID))
@@ -236,7 +266,23 @@ final class MailboxSession: @unchecked Sendable {
         return .done(OKResponse())
     }
 
-    private func selection() throws(SyntaxError) -> SelectedFolder {
+    /// ENABLE (RFC 5161): what isn't known isn't mentioned.
+    private func enable(_ names: [String]) {
+        var enabled: [String] = []
+        for name in names {
+            guard let capability = Capability(name: name), settings.capabilities.offers(capability) else { continue }
+            switch capability {
+            case .imap4rev2: dialect.isRev2 = true
+            case .utf8: dialect.acceptsUTF8 = true
+            case .uidOnly: dialect.usesUIDsOnly = true
+            default: continue
+            }
+            if !enabled.contains(capability.rawValue) { enabled.append(capability.rawValue) }
+        }
+        respond { [enabled] in $0.enabled(enabled) }
+    }
+
+    func selection() throws(SyntaxError) -> SelectedFolder {
         guard let selected else { throw SyntaxError("select a mailbox first") }
         return selected
     }
@@ -244,10 +290,12 @@ final class MailboxSession: @unchecked Sendable {
     /// EXPUNGE responses must not come during FETCH, STORE and SEARCH by number (RFC 3501 §7.4.1).
     private static func mayExpungeAfter(_ command: Command) -> Bool {
         switch command {
-        case .fetch(_, _, let byUID), .search(_, let byUID), .store(_, _, let byUID): byUID
+        case .fetch(_, _, _, let byUID), .search(_, let byUID), .sort(_, let byUID), .thread(_, let byUID),
+            .store(_, _, let byUID):
+            byUID
         case .capability, .noop, .logout, .id, .startTLS, .authenticate, .login, .select, .examine, .create, .delete,
-            .rename, .subscribe, .unsubscribe, .list, .lsub, .status, .namespace, .enable, .idle, .check, .close,
-            .unselect, .expunge, .uidExpunge, .copy, .move:
+            .rename, .subscribe, .unsubscribe, .list, .lsub, .status, .namespace, .enable, .idle, .compress, .getQuota,
+            .getQuotaRoot, .check, .close, .unselect, .expunge, .uidExpunge, .copy, .move:
             true
         }
     }

@@ -7,6 +7,7 @@ package struct MailboxSettings: Sendable {
     /// Where folders are watched; the directory itself was opened before rights were given up.
     package var mailDirectory = "mail"
     package var commands = CommandLimits()
+    package var capabilities = Capabilities()
     /// Bad commands before the client is disconnected.
     package var maximumErrors = 20
     /// How long a client may be silent (RFC 3501 §5.4: at least 30 minutes).
@@ -21,6 +22,7 @@ package struct MailboxSettings: Sendable {
         mailDirectory = configuration.localDeliver.mailDirectory
         commands.command = imapd.maximumCommand
         commands.message = imapd.maximumMessage
+        capabilities = Capabilities(disabled: imapd.disabledCapabilities)
         maximumErrors = imapd.maximumErrors
         idleTimeout = imapd.idleTimeout
         pollInterval = imapd.pollInterval

@@ -51,6 +51,24 @@ struct SearchCandidate {
     }
 }
 
+/// What search keys refer to.
+struct SearchContext: Sendable {
+    /// The largest in use; nil in an empty mailbox.
+    var lastNumber: UInt32?
+    var lastUID: UInt32?
+    /// `$`: UIDs (RFC 5182).
+    var saved: [ClosedRange<UInt32>]
+    /// Seconds since 1970.
+    var now: Int
+
+    init(_ messages: [StoredMessage], saved: [ClosedRange<UInt32>], now: Int) {
+        lastNumber = messages.isEmpty ? nil : UInt32(clamping: messages.count)
+        lastUID = messages.last?.uid
+        self.saved = saved
+        self.now = now
+    }
+}
+
 /// A search key ready to be applied: sets are resolved, texts prepared.
 struct MessageSearch: Sendable {
     private indirect enum Test: Sendable {
@@ -58,6 +76,8 @@ struct MessageSearch: Sendable {
         /// One that costs something, with its place among these.
         case costly(Int, SearchKey)
         case text(Int, TextSearch)
+        /// Whether a message arrived at that second or later, or at it or before. Seconds since 1970.
+        case arrival(Int, isYounger: Bool, Int)
         case numbers([ClosedRange<UInt32>])
         case uids([ClosedRange<UInt32>])
         case not(Test)
@@ -67,7 +87,7 @@ struct MessageSearch: Sendable {
 
     /// What is found out about a key while it is resolved.
     private struct Needs {
-        var last: (number: UInt32, uid: UInt32?)
+        let context: SearchContext
         var costly = 0
         var usesKeywords = false
     }
@@ -75,16 +95,24 @@ struct MessageSearch: Sendable {
     private let test: Test
     let usesKeywords: Bool
 
-    init(_ key: SearchKey, last: (number: UInt32, uid: UInt32?)) {
-        var needs = Needs(last: last)
+    init(_ key: SearchKey, in context: SearchContext) {
+        var needs = Needs(context: context)
         test = Self.resolve(key, &needs)
         usesKeywords = needs.usesKeywords
     }
 
     private static func resolve(_ key: SearchKey, _ needs: inout Needs) -> Test {
         switch key {
-        case .sequence(let set): return .numbers(set.ranges(last: needs.last.number > 0 ? needs.last.number : nil))
-        case .uid(let set): return .uids(set.ranges(last: needs.last.uid))
+        case .sequence(let set) where set.isSaved: return .uids(needs.context.saved)
+        case .uid(let set) where set.isSaved: return .uids(needs.context.saved)
+        case .sequence(let set): return .numbers(set.ranges(last: needs.context.lastNumber))
+        case .uid(let set): return .uids(set.ranges(last: needs.context.lastUID))
+        case .younger(let seconds):
+            needs.costly += 1
+            return .arrival(needs.costly, isYounger: true, needs.context.now - seconds)
+        case .older(let seconds):
+            needs.costly += 1
+            return .arrival(needs.costly, isYounger: false, needs.context.now - seconds)
         case .not(let key): return .not(resolve(key, &needs))
         case .or(let one, let other): return .or(resolve(one, &needs), resolve(other, &needs))
         case .and(let keys):
@@ -100,7 +128,7 @@ struct MessageSearch: Sendable {
         case .flag:
             needs.usesKeywords = true
             return .key(key)
-        case .all, .new, .recent: return .key(key)
+        case .all, .new, .recent, .modSequence: return .key(key)
         case .body(let text), .text(let text):
             needs.costly += 1
             let includesHeader = if case .text = key { true } else { false }
@@ -127,8 +155,15 @@ struct MessageSearch: Sendable {
         // A test costs something, whatever it is.
         budget -= 64
         switch test {
-        case .numbers(let ranges): return ranges.contains { $0.contains(candidate.number) }
-        case .uids(let ranges): return ranges.contains { $0.contains(candidate.message.uid) }
+        case .numbers(let ranges): return SequenceSet.contains(ranges, candidate.number)
+        case .uids(let ranges): return SequenceSet.contains(ranges, candidate.message.uid)
+        case .arrival(let number, let isYounger, let moment):
+            if let known = candidate.answers[number] { return known }
+            budget -= 1024
+            let arrival = try candidate.folder.internalDate(of: candidate.message.uid)
+            let answer = isYounger ? arrival >= moment : arrival <= moment
+            candidate.answers[number] = answer
+            return budget > 0 ? answer : nil
         case .not(let test): return try matches(test, &candidate, &budget).map { !$0 }
         case .or(let one, let other):
             guard let isFirst = try matches(one, &candidate, &budget) else { return nil }
@@ -160,10 +195,11 @@ struct MessageSearch: Sendable {
         case .new: return message.isRecent && !message.flags.contains(.seen)
         case .recent: return message.isRecent
         case .all: return true
+        // No message has one.
+        case .modSequence: return false
         // Tests of other kinds (`resolve`).
-        case .sequence, .uid, .not, .or, .and, .before, .on, .since, .sentBefore, .sentOn, .sentSince, .larger,
-            .smaller,
-            .header, .body, .text:
+        case .sequence, .uid, .not, .or, .and, .before, .on, .since, .younger, .older, .sentBefore, .sentOn, .sentSince,
+            .larger, .smaller, .header, .body, .text:
             return false
         }
     }
@@ -187,12 +223,29 @@ struct MessageSearch: Sendable {
             guard let header = try candidate.headerBlock(&budget) else { return nil }
             budget -= header.octets.count
             let wanted = TextMatcher.foldField(text)
-            return header.all(name).contains {
-                TextMatcher.contains(TextMatcher.foldField(EncodedWords.decode($0)), wanted)
+            let values = header.all(name)
+            if values.contains(where: { contains($0, wanted) }) { return true }
+            guard isAddressField(name) else { return false }
+            return values.contains { value in
+                AddressListParser.parse(value).contains { address in
+                    guard let mailbox = address.mailbox, let host = address.host else { return false }
+                    return contains(mailbox + [UInt8(ascii: "@")] + host, wanted)
+                }
             }
         // Tests of other kinds (`resolve`).
-        case .all, .flag, .new, .recent, .sequence, .uid, .not, .or, .and, .body, .text: return false
+        case .all, .flag, .new, .recent, .sequence, .uid, .younger, .older, .not, .or, .and, .body, .text, .modSequence:
+            return false
         }
+    }
+
+    private static func contains(_ value: [UInt8], _ wanted: [UInt8]) -> Bool {
+        TextMatcher.contains(TextMatcher.foldField(EncodedWords.decode(value)), wanted)
+    }
+
+    /// Whether addresses are found there as ENVELOPE has them too, without the comments that may stand in them.
+    private static func isAddressField(_ name: [UInt8]) -> Bool {
+        let names: [StaticString] = ["from", "to", "cc", "bcc", "sender", "reply-to"]
+        return names.contains { ASCII.equal(name, $0) }
     }
 
     private static func matches(
@@ -237,12 +290,14 @@ final class SearchRun: @unchecked Sendable {
 
     /// The places of messages that match, ascending.
     private(set) var found: [Int] = []
+    /// Messages that were tested.
+    var done: Int { next }
 
     /// What is read, or has as much work, before others have their turn. Octets.
     static let turn = 128 * 1024
 
-    init(_ key: SearchKey, in folder: any MailFolder, _ messages: [StoredMessage]) {
-        search = MessageSearch(key, last: (number: UInt32(clamping: messages.count), uid: messages.last?.uid))
+    init(_ key: SearchKey, _ context: SearchContext, in folder: any MailFolder, _ messages: [StoredMessage]) {
+        search = MessageSearch(key, in: context)
         self.folder = folder
         self.messages = messages
         keywords = folder.keywords

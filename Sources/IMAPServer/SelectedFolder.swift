@@ -3,7 +3,7 @@ import Mailbox
 
 /// The folder that a session has selected, and what its client knows of it.
 final class SelectedFolder {
-    let name: MailboxName
+    var name: MailboxName
     let folder: any MailFolder
     let isReadOnly: Bool
     /// What the client was told, by message number (the first is 1). Shares its memory with the folder's list as long
@@ -11,6 +11,8 @@ final class SelectedFolder {
     var known: [StoredMessage]
     var announcedKeywords: [String] = []
     var announcedRecent = -1
+    /// `$`: UIDs of the last search with SAVE (RFC 5182).
+    var saved: [ClosedRange<UInt32>] = []
     /// Structures of messages that were asked for last.
     var structures = StructureCache()
 
@@ -25,20 +27,24 @@ final class SelectedFolder {
     ///
     /// - Throws: for a message number that isn't in use (RFC 3501 §6.4.5 asks for BAD).
     func places(_ set: SequenceSet, byUID: Bool) throws(SyntaxError) -> [Int] {
+        if set.isSaved { return places(ofUIDs: saved) }
+        if byUID { return places(ofUIDs: set.ranges(last: known.last?.uid)) }
         var places: [Int] = []
-        if byUID {
-            for range in set.ranges(last: known.last?.uid) {
-                var place = firstPlace(notBelow: range.lowerBound)
-                while place < known.count, known[place].uid <= range.upperBound {
-                    places.append(place)
-                    place += 1
-                }
-            }
-            return places
-        }
         for range in set.ranges(last: known.isEmpty ? nil : UInt32(clamping: known.count)) {
             guard Int(range.upperBound) <= known.count else { throw SyntaxError("no such message number") }
             places += Int(range.lowerBound) - 1...Int(range.upperBound) - 1
+        }
+        return places
+    }
+
+    private func places(ofUIDs ranges: [ClosedRange<UInt32>]) -> [Int] {
+        var places: [Int] = []
+        for range in ranges {
+            var place = firstPlace(notBelow: range.lowerBound)
+            while place < known.count, known[place].uid <= range.upperBound {
+                places.append(place)
+                place += 1
+            }
         }
         return places
     }

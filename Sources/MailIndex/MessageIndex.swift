@@ -130,19 +130,26 @@ package struct FolderIndex: Sendable {
             self.header = header
             self.body = body
         }
+
+        var isWhole: Bool { header.count + body.count <= FolderIndex.maximumText }
     }
 
-    /// Keeps texts, in one transaction. Those of more than `maximumText` are left out.
+    /// Keeps texts, in one transaction. Of those of more than `maximumText` only that is kept.
     package func keep(_ texts: [Text]) {
         guard !texts.isEmpty else { return }
-        _ = index.use { (index) throws(DatabaseError) in
-            try index.keep(texts.filter { $0.header.count + $0.body.count <= Self.maximumText }, number)
-        }
+        _ = index.use { (index) throws(DatabaseError) in try index.keep(texts, number) }
     }
 
-    /// Messages whose texts are kept.
-    package func messagesWithText() -> [IndexedMessage] {
-        index.use { (index) throws(DatabaseError) in try index.messagesWithText(number) } ?? []
+    /// A message whose text was looked at.
+    package struct TextState: Hashable, Sendable {
+        package let message: IndexedMessage
+        /// Whether the text is kept; otherwise it's too long for that.
+        package let isKept: Bool
+    }
+
+    /// Messages whose texts were looked at, ascending by UID.
+    package func textStates() -> [TextState] {
+        index.use { (index) throws(DatabaseError) in try index.textStates(number) } ?? []
     }
 
     /// The UIDs of messages that may hold a text, ascending; of those whose text is kept, no others hold it.

@@ -1,6 +1,7 @@
 import Accounts
 import Bus
 import Front
+import IMAP
 import Logging
 import Mailbox
 import MailboxProcess
@@ -28,12 +29,14 @@ final class TestSystem: Sendable {
     /// Runs the body on the event loop of a system, then shuts it down and removes its files.
     static func run(
         pool: BlockingPool = .shared,
+        without disabled: [String] = [],
+        messageLimit: Int = 1 << 20,
         _ body: @escaping @Sendable (TestSystem) async throws -> Void
     ) async throws {
         let directory = "/tmp/martlet-imap-\(UInt64.random(in: 0 ... .max))"
         #expect(mkdir(directory, 0o700) == 0 && mkdir("\(directory)/mail", 0o700) == 0)
         defer { remove(directory) }
-        let system = try await TestSystem(directory, pool)
+        let system = try await TestSystem(directory, pool, Capabilities(disabled: disabled), messageLimit)
         let failure = await Task(executorPreference: LoopExecutor.of(system.loop)) { () -> (any Error)? in
             do {
                 try await body(system)
@@ -48,7 +51,12 @@ final class TestSystem: Sendable {
         if let failure { throw failure }
     }
 
-    private init(_ directory: String, _ pool: BlockingPool) async throws {
+    private init(
+        _ directory: String,
+        _ pool: BlockingPool,
+        _ capabilities: Capabilities,
+        _ messageLimit: Int
+    ) async throws {
         self.directory = directory
         let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
         let loop = MultiThreadedEventLoopGroup.singleton.next()
@@ -60,6 +68,8 @@ final class TestSystem: Sendable {
         }
         var settings = MailboxSettings()
         settings.mailDirectory = "\(directory)/mail"
+        settings.capabilities = capabilities
+        settings.commands.message = messageLimit
         var server = MailboxServerSettings(login: .imap)
         server.authoritySocket = "\(directory)/auth.sock"
         mailbox = MailboxServer(
@@ -76,7 +86,12 @@ final class TestSystem: Sendable {
         fronts.errorDelay = .zero
         fronts.allowsPlaintextOnLoopback = true
         front = FrontServer(
-            IMAPFront(fronts, mailboxSocket: "\(directory)/imap.sock"),
+            IMAPFront(
+                fronts,
+                mailboxSocket: "\(directory)/imap.sock",
+                capabilities: capabilities,
+                messageLimit: messageLimit
+            ),
             tlsContext: nil,
             group: loop,
             logger: logger
@@ -100,7 +115,8 @@ final class TestSystem: Sendable {
                 tag: frame["tag"],
                 [
                     .init("address", "\(user)@example.test"), .init("mailbox", user),
-                    .init("format", user == "mbox" ? "mbox" : "maildir"), .init("quota", "0"),
+                    .init("format", user == "mbox" ? "mbox" : "maildir"),
+                    .init("quota", user == "limited" ? "20480" : "0"),
                 ]
             )
         default: return .reply(.reject, status: "5.7.8", text: "no", tag: frame["tag"])
@@ -125,7 +141,7 @@ final class TestSystem: Sendable {
         }
     }
 
-    /// A client that was greeted, and has logged in where asked to. The user `mbox` has an mbox.
+    /// A client that was greeted, and has logged in where asked to. The user `mbox` has an mbox, and `limited` 20 KiB.
     func client(loggedIn: Bool = true, as user: String = "alice") async throws -> TestClient {
         let address = try SocketAddress(ipAddress: "127.0.0.1", port: port)
         let client = TestClient(try await Connection.connect(to: address, on: loop, timeout: .seconds(5)))
@@ -177,6 +193,30 @@ final class TestClient: @unchecked Sendable {
         var lines: [String] = []
         repeat { lines.append(try await line()) } while !(lines.last ?? start).hasPrefix(start)
         return lines
+    }
+
+    /// All lines of one command that must succeed, but for the tagged one.
+    func ok(_ text: String, sourceLocation: SourceLocation = #_sourceLocation) async throws -> [String] {
+        let lines = try await command(text)
+        #expect(lines.last?.contains(" OK ") == true, "\(text): \(lines)", sourceLocation: sourceLocation)
+        return lines.dropLast()
+    }
+
+    /// Puts a message into a folder.
+    func append(_ text: String, to folder: String = "INBOX", _ more: String = "") async throws {
+        _ = try await ok("APPEND \(folder) \(more){\(text.utf8.count)+}\r\n\(text)")
+    }
+
+    /// Both directions are DEFLATE from now on.
+    func compress() async throws {
+        _ = try await ok("COMPRESS DEFLATE")
+        try connection.channel.pipeline.syncOperations.addHandler(try CompressionHandler(), position: .first)
+    }
+
+    /// Sends what isn't text.
+    func send(_ octets: [UInt8]) async throws {
+        connection.write(ByteBuffer(bytes: octets))
+        try await connection.flush()
     }
 
     func close() { connection.close() }

@@ -102,10 +102,10 @@ struct MessageIndexTests {
         }
         inbox.remove([2])
         #expect(inbox.all(.envelope).keys.map(\.uid).sorted() == [1, 3, 4, 5, 6])
-        #expect(inbox.messagesWithText().map(\.uid) == [1, 3, 4, 5, 6])
+        #expect(inbox.textStates().map(\.message.uid) == [1, 3, 4, 5, 6])
         inbox.retain([1, 3, 7])
         #expect(inbox.all(.envelope).keys.map(\.uid).sorted() == [1, 3])
-        #expect(inbox.messagesWithText().map(\.uid) == [1, 3])
+        #expect(inbox.textStates().map(\.message.uid) == [1, 3])
     }
 
     @Test
@@ -122,7 +122,11 @@ struct MessageIndexTests {
         #expect(inbox.find("\"quoted\"") == [1])
         #expect(inbox.find("nothing AND report") == [])
         #expect(inbox.find("grüsse") == [])
-        #expect(inbox.messagesWithText() == [IndexedMessage(uid: 1, identity: 1), IndexedMessage(uid: 2, identity: 2)])
+        #expect(
+            inbox.textStates().map(\.message) == [
+                IndexedMessage(uid: 1, identity: 1), IndexedMessage(uid: 2, identity: 2),
+            ]
+        )
     }
 
     @Test
@@ -153,7 +157,8 @@ struct MessageIndexTests {
         inbox.keepText(1, body: "x" + long)
         #expect(inbox.find(long) == [1])
         inbox.keepText(2, body: String(repeating: "y", count: FolderIndex.maximumText + 1))
-        #expect(inbox.messagesWithText().map(\.uid) == [1])
+        #expect(inbox.textStates().map(\.isKept) == [true, false])
+        #expect(inbox.find("yyy") == [])
     }
 
     @Test(arguments: [0, 100, 5000])
@@ -215,10 +220,10 @@ struct MessageIndexTests {
         }
         for uid in 1...20 as ClosedRange<UInt32> { try keep(uid) }
         try index.remove(Array(1...10), folder)
-        #expect(try index.messagesWithText(folder).count == 10)
+        #expect(try index.textStates(folder).count == 10)
         try index.remove([11], folder)
         // Emptied, so that what is still there is taken in again.
-        #expect(try index.messagesWithText(folder) == [])
+        #expect(try index.textStates(folder) == [])
         #expect(try index.candidates("\"abc\"", folder) == [])
         try keep(12)
         #expect(try index.candidates("\"abc\"", folder) == [12])

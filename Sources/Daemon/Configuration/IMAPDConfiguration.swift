@@ -27,6 +27,8 @@ package struct IMAPDConfiguration: Sendable {
     package var shutdownGrace: TimeAmount
     /// Whether clients on this machine may log in without TLS.
     package var allowPlaintextOnLoopback: Bool
+    /// Names of capabilities that are neither announced nor understood.
+    package var disabledCapabilities: [String]
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         imap = try table.addresses("imap")
@@ -47,5 +49,6 @@ package struct IMAPDConfiguration: Sendable {
         pollInterval = try table.duration("poll-interval", default: .seconds(30), in: .seconds(1) ... .minutes(29))
         shutdownGrace = try table.duration("shutdown-grace", default: .seconds(10), in: .zero ... .minutes(10))
         allowPlaintextOnLoopback = try table.boolean("allow-plaintext-on-loopback", default: false)
+        disabledCapabilities = try table.strings("disabled-capabilities")
     }
 }

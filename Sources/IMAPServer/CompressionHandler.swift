@@ -1,0 +1,176 @@
+import CZlib
+import NIOCore
+
+/// COMPRESS=DEFLATE (RFC 4978) on a connection: what the session writes is deflated, what arrives is inflated. However much the
+/// peer's octets become, no more of it is made than the session has asked for. Belongs to its channel's event loop.
+final class CompressionHandler: ChannelDuplexHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    enum Fault: Error {
+        /// zlib has no memory.
+        case noMemory
+        /// What the client sends isn't DEFLATE.
+        case malformed
+    }
+
+    private let inflater = ZlibStream()
+    private let deflater = ZlibStream()
+    /// What has arrived and is still to be inflated.
+    private var compressed = ByteBuffer()
+    /// Whether zlib may hold back inflated octets.
+    private var isFull = false
+    private var isScheduled = false
+    private var hasInputClosed = false
+    private var isRemoved = false
+    /// Whether something was deflated and not flushed.
+    private var isDirty = false
+
+    /// What is inflated at once. Octets.
+    private static let chunk = 32 * 1024
+    /// 8 KiB of window and 64 KiB of hashes: a session takes 100 KiB for what it sends, and 40 for what it receives.
+    private static let windowBits: CInt = -13
+    private static let memoryLevel: CInt = 7
+
+    init() throws(Fault) {
+        let size = CInt(MemoryLayout<z_stream>.size)
+        guard inflateInit2_(inflater.pointer, -15, ZLIB_VERSION, size) == Z_OK else { throw .noMemory }
+        inflater.end = { inflateEnd($0) }
+        let status = deflateInit2_(
+            deflater.pointer,
+            Z_DEFAULT_COMPRESSION,
+            Z_DEFLATED,
+            Self.windowBits,
+            Self.memoryLevel,
+            Z_DEFAULT_STRATEGY,
+            ZLIB_VERSION,
+            size
+        )
+        guard status == Z_OK else { throw .noMemory }
+        deflater.end = { deflateEnd($0) }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) { isRemoved = true }
+
+    // MARK: Inflating
+
+    private var hasMore: Bool { isFull || compressed.readableBytes > 0 }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let octets = unwrapInboundIn(data)
+        if compressed.readableBytes == 0 { compressed = octets } else { compressed.writeImmutableBuffer(octets) }
+        // One piece; the rest when the session wants it.
+        if !isScheduled { emit(context) }
+    }
+
+    func read(context: ChannelHandlerContext) {
+        guard hasMore else { return context.read() }
+        // Never within the call: the session asks before it begins to wait.
+        guard !isScheduled else { return }
+        isScheduled = true
+        context.eventLoop.assumeIsolated().execute { [self] in
+            isScheduled = false
+            guard !isRemoved else { return }
+            emit(context)
+            context.fireChannelReadComplete()
+            // As the channel does after each piece.
+            if !isRemoved { context.channel.read() }
+        }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if let event = event as? ChannelEvent, event == .inputClosed, hasMore {
+            hasInputClosed = true
+        } else {
+            context.fireUserInboundEventTriggered(event)
+        }
+    }
+
+    private func emit(_ context: ChannelHandlerContext) {
+        guard hasMore else { return }
+        var inflated = context.channel.allocator.buffer(capacity: Self.chunk)
+        let status = run(inflater, &compressed, into: &inflated) { inflate($0, Z_SYNC_FLUSH) }
+        isFull = inflater.pointer.pointee.avail_out == 0
+        // Nothing to do is no error; the end of the stream is one: the connection goes on.
+        guard status == Z_OK || status == Z_BUF_ERROR else {
+            compressed.clear()
+            isFull = false
+            context.fireErrorCaught(Fault.malformed)
+            return
+        }
+        if compressed.readableBytes == 0 { compressed = ByteBuffer() }
+        if inflated.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(inflated)) }
+        if !hasMore, hasInputClosed {
+            hasInputClosed = false
+            context.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+        }
+    }
+
+    /// One call of zlib with the input that there is and room for a chunk.
+    private func run(
+        _ stream: ZlibStream,
+        _ input: inout ByteBuffer,
+        into output: inout ByteBuffer,
+        _ call: (UnsafeMutablePointer<z_stream>) -> CInt
+    ) -> CInt {
+        var status = Z_OK
+        input.readWithUnsafeMutableReadableBytes { source in
+            stream.pointer.pointee.next_in = source.baseAddress?.assumingMemoryBound(to: UInt8.self)
+            stream.pointer.pointee.avail_in = UInt32(clamping: source.count)
+            output.writeWithUnsafeMutableBytes(minimumWritableBytes: Self.chunk) { target in
+                stream.pointer.pointee.next_out = target.baseAddress?.assumingMemoryBound(to: UInt8.self)
+                stream.pointer.pointee.avail_out = UInt32(Self.chunk)
+                status = call(stream.pointer)
+                return Self.chunk - Int(stream.pointer.pointee.avail_out)
+            }
+            return source.count - Int(stream.pointer.pointee.avail_in)
+        }
+        return status
+    }
+
+    // MARK: Deflating
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        var octets = unwrapOutboundIn(data)
+        if octets.readableBytes > 0 { isDirty = true }
+        let deflated = deflated(&octets, flush: Z_NO_FLUSH)
+        context.write(wrapOutboundOut(deflated), promise: promise)
+    }
+
+    func flush(context: ChannelHandlerContext) {
+        if isDirty {
+            isDirty = false
+            var nothing = ByteBuffer()
+            context.write(wrapOutboundOut(deflated(&nothing, flush: Z_SYNC_FLUSH)), promise: nil)
+        }
+        context.flush()
+    }
+
+    private func deflated(_ octets: inout ByteBuffer, flush: CInt) -> ByteBuffer {
+        var output = ByteBuffer()
+        repeat {
+            // With room and valid states, DEFLATE can't fail.
+            _ = run(deflater, &octets, into: &output) { deflate($0, flush) }
+        } while octets.readableBytes > 0 || deflater.pointer.pointee.avail_out == 0
+        return output
+    }
+}
+
+/// zlib's state, which points back at itself and so must stay where it is.
+private final class ZlibStream {
+    let pointer: UnsafeMutablePointer<z_stream>
+    /// Frees what zlib has in it.
+    var end: ((UnsafeMutablePointer<z_stream>) -> CInt)?
+
+    init() {
+        pointer = .allocate(capacity: 1)
+        pointer.initialize(to: z_stream())
+    }
+
+    deinit {
+        _ = end?(pointer)
+        pointer.deallocate()
+    }
+}

@@ -1,0 +1,56 @@
+import MIME
+import Mailbox
+
+/// Goes through messages and shows the header of each, in short steps, so that others have their turns between them. Every call
+/// may block on the disk.
+struct HeaderWalk {
+    private let folder: any MailFolder
+    private let uids: [UInt32]
+    private let needsHeaders: Bool
+    private(set) var next = 0
+    private var current: ScannedMessage?
+
+    /// What a message costs beside its header. Octets.
+    private static let message = 1024
+
+    /// - Parameter needsHeaders: false where only what the folder knows is compared.
+    init(_ uids: [UInt32], in folder: any MailFolder, needsHeaders: Bool) {
+        self.uids = uids
+        self.folder = folder
+        self.needsHeaders = needsHeaders
+    }
+
+    /// Goes on for a turn; true when all messages were shown. One that is gone is left out.
+    mutating func advance(
+        _ visit: (_ index: Int, _ uid: UInt32, HeaderBlock) throws(MailboxError) -> Void
+    ) throws(MailboxError) -> Bool {
+        var budget = SearchRun.turn
+        while next < uids.count {
+            guard budget > 0 else { return false }
+            var message = current ?? ScannedMessage(uid: uids[next], in: folder)
+            current = nil
+            let before = message.work
+            do throws(MailboxError) {
+                var header = HeaderBlock([])
+                if needsHeaders {
+                    guard let own = try message.ownHeader()?.block else {
+                        budget -= message.work - before
+                        current = message
+                        continue
+                    }
+                    header = own
+                }
+                try visit(next, uids[next], header)
+            } catch {
+                if error != .notFound {
+                    // A mailbox that is busy is tried again.
+                    current = message
+                    throw error
+                }
+            }
+            budget -= message.work - before + Self.message
+            next += 1
+        }
+        return true
+    }
+}

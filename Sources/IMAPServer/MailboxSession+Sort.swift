@@ -1,0 +1,60 @@
+import IMAP
+import Mailbox
+import NIOCore
+import Network
+
+extension MailboxSession {
+    /// SORT (RFC 5256), with result options (RFC 5267 §3).
+    func sort(_ selected: SelectedFolder, _ command: SortCommand, byUID: Bool, tag: String) async throws {
+        let found = try await saving(selected, command.search) {
+            let found = try await self.find(selected, command.search, tag: tag)
+            let messages = found.map { (place: $0, uid: selected.known[$0].uid) }
+            let run = SortRun(command.criteria, messages, in: selected.folder)
+            var progress = ProgressClock()
+            while try await !self.limited({ () throws(MailboxError) in try run.advance() }) {
+                try await self.tell(&progress, tag, run.done, of: found.count)
+            }
+            return run.sorted
+        }
+        let results = command.search.results
+        if results?.contains(.save) == true { save(found, results ?? [], in: selected) }
+        answer(selected, found, results, byUID: byUID, tag: tag) { $0.sort($1) }
+    }
+
+    /// THREAD (RFC 5256).
+    func thread(_ selected: SelectedFolder, _ command: ThreadCommand, byUID: Bool, tag: String) async throws {
+        let found = try await find(selected, command.search, tag: tag)
+        let messages = found.map { place in
+            (number: byUID ? selected.known[place].uid : UInt32(clamping: place + 1), uid: selected.known[place].uid)
+        }
+        let run = ThreadRun(command.algorithm, messages, in: selected.folder)
+        var progress = ProgressClock()
+        while try await !limited({ () throws(MailboxError) in try run.advance() }) {
+            try await tell(&progress, tag, run.done, of: found.count)
+        }
+        let forest = await disk.run { run.finish() }
+        connection.write("* THREAD")
+        if !forest.roots.isEmpty { connection.write(" ") }
+        for root in forest.roots {
+            connection.write { buffer in
+                let before = buffer.writerIndex
+                forest.write(root, to: &buffer)
+                unflushed += buffer.writerIndex - before
+            }
+            try await flushBatch()
+        }
+        connection.write("\r\n")
+    }
+
+    /// Work whose memory is bounded: `noSpace` says that it was too much.
+    private func limited<Value: Sendable>(
+        _ body: @escaping @Sendable () throws(MailboxError) -> Value
+    ) async throws -> Value {
+        do throws(Refusal) {
+            return try await onDisk(body)
+        } catch {
+            if error.code == .overQuota { throw Refusal(code: .limit, text: "too many messages: search for fewer") }
+            throw error
+        }
+    }
+}

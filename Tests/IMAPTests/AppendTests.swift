@@ -1,0 +1,174 @@
+import MIME
+import NIOCore
+import Testing
+
+@testable import IMAP
+
+/// What a reader says of APPEND and REPLACE; messages' octets are taken as the server does.
+private func steps(
+    _ text: String,
+    piece: Int = .max,
+    limits: CommandLimits = CommandLimits()
+) -> [CommandReader.Output] {
+    var reader = CommandReader(limits: limits)
+    var outputs: [CommandReader.Output] = []
+    var input = ByteBuffer()
+    var rest = ByteBuffer(string: text)
+    var missing = 0
+    while let slice = rest.readSlice(length: min(piece, rest.readableBytes)), slice.readableBytes > 0 {
+        input.writeImmutableBuffer(slice)
+        while true {
+            let taken = min(missing, input.readableBytes)
+            input.moveReaderIndex(forwardBy: taken)
+            missing -= taken
+            guard missing == 0 else { break }
+            let output = reader.next(from: &input)
+            if output == .needMore { break }
+            outputs.append(output)
+            if case .append(_, let steps) = output, case .literal(let literal)? = steps.last { missing = literal.size }
+        }
+    }
+    return outputs
+}
+
+private func flat(_ outputs: [CommandReader.Output]) -> [AppendStep] {
+    outputs.flatMap { output in
+        if case .append(_, let steps) = output { steps } else { [AppendStep]() }
+    }
+}
+
+@Suite struct AppendTests {
+    /// RFC 3501 §6.3.11
+    @Test(arguments: [1, 7, Int.max]) func oneMessage(piece: Int) {
+        let head = "A003 APPEND saved-messages (\\Seen) \"17-Jul-1996 02:44:25 -0700\" {10}\r\n"
+        let outputs = steps(head + "0123456789\r\nb NOOP\r\n", piece: piece)
+        guard case .append("A003", let first)? = outputs.first, case .message(let message) = first[1] else {
+            Issue.record("\(outputs)")
+            return
+        }
+        #expect(first[0] == .begin(MailboxName("saved-messages"), replacing: nil))
+        #expect(message.flags == [.seen] && message.date?.secondsSince1970 == 837_596_665 && !message.isCatenated)
+        #expect(first[2] == .literal(MessageLiteral(size: 10, isSynchronizing: true)))
+        #expect(outputs[1] == .append(tag: "A003", [.endOfMessage, .end]))
+        #expect(outputs.last == .command(TaggedCommand(tag: "b", command: .noop)))
+    }
+
+    /// RFC 3502 §6.3.11
+    @Test(arguments: [1, Int.max]) func severalMessages(piece: Int) {
+        let text = "a APPEND x (\\Seen) {3+}\r\nabc {2+}\r\nde ~{4+}\r\nfghi\r\n"
+        #expect(
+            flat(steps(text, piece: piece)) == [
+                .begin(MailboxName("x"), replacing: nil), .message(AppendedMessage(flags: [.seen])),
+                .literal(MessageLiteral(size: 3, isSynchronizing: false)), .endOfMessage, .message(AppendedMessage()),
+                .literal(MessageLiteral(size: 2, isSynchronizing: false)), .endOfMessage, .message(AppendedMessage()),
+                .literal(MessageLiteral(size: 4, isSynchronizing: false, isBinary: true)), .endOfMessage, .end,
+            ]
+        )
+    }
+
+    /// RFC 4469 §3, with a mailbox and a URL that are literals themselves.
+    @Test(arguments: [1, 3, Int.max]) func catenation(piece: Int) {
+        let text =
+            "A003 APPEND {6+}\r\nDrafts (\\Draft) CATENATE (URL {22+}\r\n/Drafts;UID=20/;SECTIO URL \"/;UID=1\" TEXT {3+}\r\n"
+            + "abc TEXT {2+}\r\nde)\r\n"
+        #expect(
+            flat(steps(text, piece: piece)) == [
+                .begin(MailboxName("Drafts"), replacing: nil),
+                .message(AppendedMessage(flags: [.draft], isCatenated: true)),
+                .url(Array("/Drafts;UID=20/;SECTIO".utf8)), .url(Array("/;UID=1".utf8)),
+                .literal(MessageLiteral(size: 3, isSynchronizing: false)),
+                .literal(MessageLiteral(size: 2, isSynchronizing: false)), .endOfMessage, .end,
+            ]
+        )
+        #expect(
+            flat(steps("a APPEND x CATENATE (URL y)\r\n", piece: piece)) == [
+                .begin(MailboxName("x"), replacing: nil), .message(AppendedMessage(isCatenated: true)),
+                .url(Array("y".utf8)), .endOfMessage, .end,
+            ]
+        )
+    }
+
+    /// RFC 8508 §3.1 and §3.2
+    @Test func replacing() {
+        let one = flat(steps("A004 REPLACE 4 Drafts (\\Seen \\Draft) {3+}\r\nabc\r\n"))
+        #expect(
+            one.first
+                == .begin(MailboxName("Drafts"), replacing: ReplacedMessage(.number(4), byUID: false))
+        )
+        let two = flat(steps("A004 UID REPLACE 2000 Drafts UTF8 (~{3+}\r\nabc)\r\n"))
+        #expect(
+            two == [
+                .begin(MailboxName("Drafts"), replacing: ReplacedMessage(.number(2000), byUID: true)),
+                .message(AppendedMessage()), .literal(MessageLiteral(size: 3, isSynchronizing: false, isBinary: true)),
+                .endOfMessage, .end,
+            ]
+        )
+    }
+
+    @Test(
+        arguments: [
+            "APPEND x {3+}\r\nabc{3+}\r\nabc", "APPEND x {3+}\r\nabc x", "APPEND x (\\Seen {3+}\r\nabc",
+            "APPEND x CATENATE (TEXT {3+}\r\nabc", "APPEND x CATENATE (NOTHING {3+}\r\nabc)", "APPEND x",
+            "APPEND x \"no date\" {3+}\r\nabc", "UID APPEND x {3+}\r\nabc", "REPLACE 0 x {3+}\r\nabc",
+            "REPLACE 1 x {3+}\r\nabc {3+}\r\nabc", "APPEND x UTF8 ({3+}\r\nabc)", "APPEND x CATENATE ()",
+        ]
+    ) func whatIsMalformedIsSkippedWhole(text: String) {
+        for piece in [1, Int.max] {
+            let outputs = steps("a \(text)\r\nb NOOP\r\n", piece: piece)
+            #expect(outputs.contains { if case .bad("a", _, nil) = $0 { true } else { false } }, "\(outputs)")
+            #expect(outputs.last == .command(TaggedCommand(tag: "b", command: .noop)), "\(outputs)")
+        }
+    }
+
+    @Test func literalsAreLimited() {
+        var limits = CommandLimits()
+        limits.message = 5
+        limits.nonSynchronizing = 4
+        guard case .bad("a", _, .tooBig)? = steps("a APPEND x {6}\r\n", limits: limits).last else {
+            Issue.record("not refused")
+            return
+        }
+        for literal in ["{6+}\r\n123456", "{5+}\r\n12345"] {
+            let outputs = steps("a APPEND x \(literal)\r\nb NOOP\r\n", limits: limits)
+            guard case .bad("a", _, .tooBig)? = outputs.first else {
+                Issue.record("\(outputs)")
+                continue
+            }
+            #expect(outputs.last == .command(TaggedCommand(tag: "b", command: .noop)))
+        }
+        // RFC 7888 §5 is about all literals.
+        guard case .bad("a", _, .tooBig)? = steps("a LOGIN {5+}\r\n12345 x\r\n", limits: limits).first else {
+            Issue.record("not refused")
+            return
+        }
+        #expect(flat(steps("a APPEND x {5}\r\n", limits: limits)).count == 3)
+        let pieces = String(repeating: "URL x ", count: 2000)
+        guard case .bad("a", _, nil)? = steps("a APPEND x CATENATE (\(pieces)URL x)\r\n").first else {
+            Issue.record("not refused")
+            return
+        }
+    }
+
+    /// RFC 5092 §11 and RFC 4469 §5.
+    @Test func urls() {
+        func url(_ text: String) -> MessageURL? { MessageURL(Array(text.utf8)) }
+        let one = url("/Drafts;UIDVALIDITY=385759045/;UID=20/;section=HEADER")
+        #expect(one?.mailbox == MailboxName("Drafts") && one?.uidValidity == 385_759_045 && one?.uid == 20)
+        #expect(one?.section == Section(text: .header) && one?.partial == nil)
+        let two = url("/Entw%C3%BCrfe.x/;UID=3/;SECTION=1.2.MIME/;PARTIAL=10.5")
+        #expect(two?.mailbox == MailboxName("Entwürfe.x") && two?.section == Section(part: [1, 2], text: .mime))
+        #expect(two?.partial == Partial(start: 10, count: 5))
+        #expect(url(";UID=7")?.uid == 7 && url(";UID=7")?.mailbox == nil)
+        #expect(
+            url("/a/;UID=7/;SECTION=HEADER.FIELDS%20(SUBJECT)")?.section
+                == Section(text: .headerFields([Array("SUBJECT".utf8)]))
+        )
+        for text in [
+            "", "/", "imap://host/a/;UID=1", "//host/a/;UID=1", "/a;UID=1", "/a/;UID=0", "/a/;UID=x", "/a/;UID=1/x",
+            "/a/;UID=1/;SECTION=", "/a/;UID=1/;SECTION=1.", "/a/;UID=1/;PARTIAL=x", "/a%/;UID=1", "/%00/;UID=1",
+            "/a;UIDVALIDITY=x/;UID=1", "/a/;UID=99999999999",
+        ] where text != "/a/;UID=1/;SECTION=" {
+            #expect(url(text) == nil, "\(text)")
+        }
+    }
+}
