@@ -3,6 +3,8 @@ import SMTP
 /// How a mailbox is kept on disk.
 package enum MailboxFormat: String, Sendable, CaseIterable {
     case maildir
+    /// A Maildir whose folders are directories in each other: Dovecot's `LAYOUT=fs`.
+    case maildirTree = "maildir-fs"
     case mbox
 }
 
@@ -41,7 +43,7 @@ package struct Account: Sendable, Equatable {
             return .failure(TableFault("\"\(mailbox)\" is not a path below the mail directory"))
         }
         let format = fields.count > 3 && !fields[3].isEmpty ? MailboxFormat(rawValue: String(fields[3])) : .maildir
-        guard let format else { return .failure(TableFault("\"\(fields[3])\" is not maildir or mbox")) }
+        guard let format else { return .failure(TableFault("\"\(fields[3])\" is not maildir, maildir-fs or mbox")) }
         let quota = fields.count > 4 && !fields[4].isEmpty ? Int(fields[4]) : 0
         guard let quota, quota >= 0 else { return .failure(TableFault("\"\(fields[4])\" is not a number of octets")) }
         return .success(

@@ -102,7 +102,7 @@ extension MailboxSession {
 
     /// The names above this one.
     private static func above(_ name: FolderName, _ delimiter: UInt8) -> [FolderName] {
-        parents(of: name.description, delimiter).compactMap { FolderName($0) }
+        parents(of: name.description, delimiter).compactMap { FolderName($0, delimiter: delimiter) }
     }
 
     /// What stands before each delimiter, the shortest first.

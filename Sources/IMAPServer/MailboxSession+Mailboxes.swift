@@ -24,6 +24,8 @@ extension MailboxSession {
             guard folder.uidValidity == selected.folder.uidValidity else { return leaveSelected() }
             selected.folder = folder
             selected.name = name
+            selected.path = target
+            selected.index = nil
         } catch {
             leaveSelected()
         }
@@ -45,7 +47,9 @@ extension MailboxSession {
     }
 
     func folderName(_ name: MailboxName) throws(Refusal) -> FolderName {
-        guard name.isWellFormed, let folder = FolderName(String(decoding: name.wire, as: UTF8.self)) else {
+        guard name.isWellFormed,
+            let folder = FolderName(String(decoding: name.wire, as: UTF8.self), delimiter: delimiter)
+        else {
             throw Refusal(code: .cannot, text: "invalid mailbox name")
         }
         return folder
@@ -84,8 +88,9 @@ extension MailboxSession {
         let path = try folderName(name)
         let store = store
         let folder = try await onDisk { () throws(MailboxError) in try store.open(path, readOnly: readOnly) }
-        let selected = SelectedFolder(name, folder, isReadOnly: readOnly)
+        let selected = SelectedFolder(name, path, folder, isReadOnly: readOnly)
         self.selected = selected
+        indexTexts(of: selected)
         let messages = selected.known
         selected.announcedKeywords = ["\0"]  // no folder has these, so its own are announced
         announceKeywords(selected)

@@ -26,7 +26,9 @@ extension MailboxSession {
             guard let folder = isSelected ? selected?.folder : try await folderIfThere(name) else { continue }
             let messages = isSelected ? selected?.known ?? [] : folder.messages
             let saved = isSelected ? selected?.saved ?? [] : []
-            let found = try await find(command.key, in: folder, messages, saved, tag, &progress)
+            let path = try folderName(name)
+            let index = SearchRun.isHelped(command.key) ? await index(of: folder, at: path) : nil
+            let found = try await find(command.key, in: folder, messages, saved, index, tag, &progress)
             if results.contains(.save), let selected { save(found, results, in: selected) }
             guard !found.isEmpty, results != [.save] else { continue }
             let uids = found.map { messages[$0].uid }

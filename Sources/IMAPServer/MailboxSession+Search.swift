@@ -1,5 +1,6 @@
 import IMAP
 import MIME
+import MailIndex
 import Mailbox
 import MailboxProcess
 import NIOCore
@@ -32,7 +33,8 @@ extension MailboxSession {
     func find(_ selected: SelectedFolder, _ command: SearchCommand, tag: String) async throws -> [Int] {
         try requireKnownCharset(command)
         var progress = ProgressClock()
-        return try await find(command.key, in: selected.folder, selected.known, selected.saved, tag, &progress)
+        let index = SearchRun.isHelped(command.key) ? await index(of: selected) : nil
+        return try await find(command.key, in: selected.folder, selected.known, selected.saved, index, tag, &progress)
     }
 
     /// The places of messages that match, ascending.
@@ -41,11 +43,12 @@ extension MailboxSession {
         in folder: any MailFolder,
         _ messages: [StoredMessage],
         _ saved: [ClosedRange<UInt32>],
+        _ index: FolderIndex?,
         _ tag: String,
         _ progress: inout ProgressClock
     ) async throws -> [Int] {
         let context = SearchContext(messages, saved: saved, now: time(nil))
-        let run = SearchRun(key, context, in: folder, messages)
+        let run = SearchRun(key, context, in: folder, messages, index: index)
         while try await !onDisk({ () throws(MailboxError) in try run.advance() }) {
             try await tell(&progress, tag, run.done, of: messages.count)
         }

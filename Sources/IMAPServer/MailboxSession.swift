@@ -28,6 +28,9 @@ final class MailboxSession: @unchecked Sendable {
     /// All that waits for the disk or takes long; the account's sessions wait for their turns together.
     let disk: BlockingPool.Line
     let watcher: FolderWatcher?
+    /// Nil where nothing is kept of messages.
+    let indexes: MessageIndexes?
+    let indexer: TextIndexer?
     let counters: MailboxCounters
     let logger: Logger
 
@@ -51,6 +54,8 @@ final class MailboxSession: @unchecked Sendable {
         settings: MailboxSettings,
         disk: BlockingPool.Line,
         watcher: FolderWatcher?,
+        indexes: MessageIndexes?,
+        indexer: TextIndexer?,
         counters: MailboxCounters,
         logger: Logger
     ) {
@@ -60,6 +65,8 @@ final class MailboxSession: @unchecked Sendable {
         self.settings = settings
         self.disk = disk
         self.watcher = watcher
+        self.indexes = indexes
+        self.indexer = indexer
         self.counters = counters
         self.logger = logger
         reader = CommandReader(limits: settings.capabilities.limits(settings.commands))
@@ -284,7 +291,7 @@ final class MailboxSession: @unchecked Sendable {
     }
 
     /// What stands between the parts of mailbox names.
-    var delimiter: UInt8 { FolderName.delimiter }
+    var delimiter: UInt8 { store.delimiter }
 
     func selection() throws(SyntaxError) -> SelectedFolder {
         guard let selected else { throw SyntaxError("select a mailbox first") }

@@ -27,6 +27,7 @@ struct SpecialUses: Sendable {
 
     private static func attribute(_ name: FolderName) -> String? {
         let text = name.description.lowercased()
-        return names[text.hasPrefix("inbox.") ? String(text.dropFirst(6)) : text]
+        // Directly below INBOX they are where some clients keep all of theirs.
+        return names[name.parts.count == 2 && text.hasPrefix("inbox") ? String(text.dropFirst(6)) : text]
     }
 }

@@ -62,7 +62,7 @@ final class DeliveryBatcher: @unchecked Sendable {
         for delivery in deliveries {
             let result: Result<Void, MailboxError>? =
                 switch delivery.location.format {
-                case .maildir: await deliverSlowly(delivery)
+                case .maildir, .maildirTree: await deliverSlowly(delivery)
                 case .mbox: await deliver(toMbox: delivery, isWanted: { true })
                 }
             results.append(result ?? Self.failure)

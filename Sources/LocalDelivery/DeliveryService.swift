@@ -121,7 +121,7 @@ final class DeliveryService: Sendable {
             }
             let delivery = Delivery(
                 to: location,
-                folder: usesExtensionFolders ? rest.flatMap { FolderName($0) } : nil,
+                folder: usesExtensionFolders ? rest.flatMap { FolderName($0, delimiter: location.delimiter) } : nil,
                 key: job.request.key(of: recipient),
                 arrived: Int(job.request.arrived),
                 sender: job.request.sender.path.address?.description ?? "",

@@ -37,7 +37,7 @@ final class OpenIndex {
                     "CREATE TABLE \(item.rawValue) (id INTEGER PRIMARY KEY, identity INTEGER, octets BLOB)"
                 )
             }
-            try database.run("CREATE TABLE texts (id INTEGER PRIMARY KEY, identity INTEGER)")
+            try database.run("CREATE TABLE texts (id INTEGER PRIMARY KEY, identity INTEGER, kept INTEGER)")
             try database.run("CREATE TABLE garbage (texts INTEGER); INSERT INTO garbage VALUES (0)")
             try database.run(
                 "CREATE VIRTUAL TABLE text USING fts5(header, body, content = '', columnsize = 0, detail = column, tokenize = 'trigram')"
@@ -123,17 +123,18 @@ final class OpenIndex {
 
     func keep(_ texts: [FolderIndex.Text], _ folder: Int64) throws(DatabaseError) {
         try database.transaction { () throws(DatabaseError) in
-            let insert = try statement("INSERT OR IGNORE INTO texts (id, identity) VALUES (?, ?)")
+            let insert = try statement("INSERT OR IGNORE INTO texts (id, identity, kept) VALUES (?, ?, ?)")
             let count = try statement("SELECT changes()")
             let index = try statement("INSERT INTO text (rowid, header, body) VALUES (?, ?, ?)")
             for text in texts {
                 let id = Self.id(folder, text.message.uid)
                 insert.bind(1, id)
                 insert.bind(2, Int64(bitPattern: text.message.identity))
+                insert.bind(3, text.isWhole ? 1 : 0)
                 try insert.run()
                 defer { count.reset() }
-                // It's in the index already: a text can't be taken out of it.
-                guard try count.step(), count.integer(0) == 1 else { continue }
+                // Where it's in the index already it stays: a text can't be taken out.
+                guard try count.step(), count.integer(0) == 1, text.isWhole else { continue }
                 index.bind(1, id)
                 index.bind(2, text: Trigrams.text(text.header))
                 index.bind(3, text: Trigrams.text(text.body))
@@ -142,17 +143,35 @@ final class OpenIndex {
         }
     }
 
-    func messagesWithText(_ folder: Int64) throws(DatabaseError) -> [IndexedMessage] {
-        let select = try statement("SELECT id, identity FROM texts WHERE id BETWEEN ? AND ? ORDER BY id")
+    func textStates(_ folder: Int64) throws(DatabaseError) -> [FolderIndex.TextState] {
+        let select = try statement("SELECT id, identity, kept FROM texts WHERE id BETWEEN ? AND ? ORDER BY id")
         bindAll(of: folder, to: select, from: 1)
-        var found: [IndexedMessage] = []
-        while try select.step() { found.append(message(select)) }
+        var found: [FolderIndex.TextState] = []
+        while try select.step() {
+            found.append(FolderIndex.TextState(message: message(select), isKept: select.integer(2) != 0))
+        }
         return found
     }
 
     private func bindAll(of folder: Int64, to statement: Statement, from place: CInt) {
         statement.bind(place, Self.id(folder, 0))
         statement.bind(place + 1, Self.id(folder, .max))
+    }
+
+    /// In one transaction, so that no text comes or goes in between.
+    func lookUp(_ queries: [String?], _ folder: Int64) throws(DatabaseError) -> FolderIndex.TextAnswer {
+        var answer = FolderIndex.TextAnswer()
+        try database.transaction(writing: false) { () throws(DatabaseError) in
+            answer.states = try textStates(folder)
+            for query in queries {
+                guard let query else {
+                    answer.candidates.append(nil)
+                    continue
+                }
+                answer.candidates.append(try candidates(query, folder))
+            }
+        }
+        return answer
     }
 
     func candidates(_ query: String, _ folder: Int64) throws(DatabaseError) -> [UInt32] {

@@ -46,6 +46,14 @@ package struct DirectoryAccess: Sendable {
         }
     }
 
+    /// Whether an entry is a directory itself, and no link to one.
+    func isDirectory(_ path: String) throws(MailboxError) -> Bool {
+        do throws(FileError) { return try files.status(path, in: handle).kind == .directory } catch {
+            if error.isMissing { return false }
+            throw MailboxError(error)
+        }
+    }
+
     func rename(_ from: String, to: String, in target: DirectoryAccess? = nil) throws(MailboxError) {
         try mappingErrors { () throws(FileError) in
             try files.rename(from, in: handle, to: to, in: (target ?? self).handle)
@@ -92,6 +100,11 @@ package struct DirectoryAccess: Sendable {
                 guard error == .exists, attempts < 10 else { throw error }
             }
         }
+    }
+
+    /// - Throws: `exists` where something is in it.
+    func removeEmptyDirectory(_ path: String) throws(MailboxError) {
+        try mappingErrors { () throws(FileError) in try files.removeDirectory(path, in: handle) }
     }
 
     /// Waits until the entries of a directory beneath this one are on stable storage.

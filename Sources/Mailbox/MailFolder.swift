@@ -26,8 +26,14 @@ package protocol MailFolder: AnyObject, Sendable {
     /// Octets of a message with CRLF line ends; counted once where the file's name doesn't say it.
     func octets(of uid: UInt32) throws(MailboxError) -> Int
 
+    /// Differs for messages that differ, as far as can be told without reading them; nil where the message is gone.
+    func identity(of uid: UInt32) -> UInt64?
+
     /// When the message arrived here: seconds since 1970.
     func internalDate(of uid: UInt32) throws(MailboxError) -> Int
+
+    /// What POP3 clients know messages by that came from another server, by UID. Not where nobody has said.
+    var popIdentifiers: [UInt32: String] { get }
 
     /// Changes flags.
     ///
@@ -50,6 +56,8 @@ package protocol MailFolder: AnyObject, Sendable {
 }
 
 extension MailFolder {
+    package var popIdentifiers: [UInt32: String] { [:] }
+
     /// The message of a UID as of the last refresh.
     package func message(_ uid: UInt32) -> StoredMessage? {
         messages.index(ofUID: uid).map { messages[$0] }

@@ -2,7 +2,10 @@ import Files
 
 /// How a mailbox is kept on disk.
 package enum MailboxFormat: String, Sendable {
+    /// A Maildir whose folders are Maildir++.
     case maildir
+    /// A Maildir whose folders are directories in each other: Dovecot's `LAYOUT=fs`.
+    case maildirTree = "maildir-fs"
     case mbox
 }
 
@@ -13,6 +16,14 @@ package struct MailboxLocation: Hashable, Sendable {
     package let format: MailboxFormat
     /// Octets; 0 for no limit.
     package let quota: Int
+
+    /// What stands between the parts of its folders' names.
+    package var delimiter: UInt8 {
+        switch format {
+        case .maildir, .mbox: FolderName.delimiter
+        case .maildirTree: MaildirLayout.tree.delimiter
+        }
+    }
 
     /// Nil where the path could lead out of the mail directory: absolute, empty, or with empty, `.` or `..` parts.
     package init?(path: String, format: MailboxFormat, quota: Int = 0) {
@@ -27,8 +38,23 @@ package struct MailboxLocation: Hashable, Sendable {
     }
 }
 
+extension MailboxLocation {
+    /// The file for what was worked out of the mailbox's messages, a cache alone.
+    ///
+    /// - Parameter mailDirectory: the path of the mail directory.
+    package func indexFile(in mailDirectory: String) -> String {
+        switch format {
+        case .maildir, .maildirTree: "\(mailDirectory)/\(path)/martlet-index"
+        case .mbox: "\(mailDirectory)/\(path).martlet-index"
+        }
+    }
+}
+
 /// One user's folders. Every call may block on the disk.
 package protocol MailStore: AnyObject, Sendable {
+    /// What stands between the parts of names.
+    var delimiter: UInt8 { get }
+
     /// All folders, and names that only have folders below them; `INBOX` first, the rest by name.
     func folders() throws(MailboxError) -> [FolderEntry]
 
@@ -69,6 +95,8 @@ package protocol MailStore: AnyObject, Sendable {
 }
 
 extension MailStore {
+    package var delimiter: UInt8 { FolderName.delimiter }
+
     package func specialUses(of names: [FolderName]) throws(MailboxError) -> [FolderName: [String]] { [:] }
 
     package func setSpecialUses(_ uses: [String], of name: FolderName) throws(MailboxError) { throw .unsupported }
@@ -108,7 +136,7 @@ package struct MailDirectory: Sendable {
     /// Opens a user's mailbox; it is made where it's missing.
     package func open(_ location: MailboxLocation) throws(MailboxError) -> any MailStore {
         switch location.format {
-        case .maildir: return try Maildir(location, in: directory)
+        case .maildir, .maildirTree: return try Maildir(location, in: directory)
         case .mbox: return try MboxStore(location, in: directory)
         }
     }

@@ -8,12 +8,12 @@ import Glibc
 /// The file system that mailboxes are on, with the clock and the unique file names that they need.
 package final class MailboxDisk: Sendable {
     /// This machine's file system and clock.
-    package static let kernel = MailboxDisk(
-        KernelFileSystem(),
-        process: getpid(),
-        microseconds: wallClock,
-        uptime: upClock
-    )
+    package static let kernel = makeKernel()
+
+    /// The same, with none of what this process knows of folders.
+    static func makeKernel() -> MailboxDisk {
+        MailboxDisk(KernelFileSystem(), process: getpid(), microseconds: wallClock, uptime: upClock)
+    }
 
     let files: any FileSystem
     private let process: pid_t

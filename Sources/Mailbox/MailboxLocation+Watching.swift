@@ -4,7 +4,7 @@ extension MailboxLocation {
     /// - Parameter mailDirectory: the path that mailboxes' paths are relative to.
     package func directories(of folder: FolderName, beneath mailDirectory: String) -> [String] {
         switch format {
-        case .maildir: ["new", "cur"].map { "\(mailDirectory)/\(path)/\(folder.directory)/\($0)" }
+        case .maildir, .maildirTree: ["new", "cur"].map { "\(mailDirectory)/\(path)/\(folder.directory)/\($0)" }
         case .mbox: []
         }
     }

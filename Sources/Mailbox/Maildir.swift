@@ -1,6 +1,6 @@
 import Files
 
-/// A user's Maildir with its folders in the manner of Maildir++ (docs/mailbox.md).
+/// A user's Maildir with its folders (docs/mailbox.md).
 package final class Maildir: MailStore {
     static let lockFile = "martlet-store.lock"
     private static let validityFile = "dovecot-uidvalidity"
@@ -9,6 +9,9 @@ package final class Maildir: MailStore {
 
     let root: DirectoryAccess
     let quota: MaildirQuota
+    let layout: MaildirLayout
+
+    package var delimiter: UInt8 { layout.delimiter }
 
     /// Opens the Maildir; makes it where it's missing.
     init(_ location: MailboxLocation, in mailDirectory: DirectoryAccess) throws(MailboxError) {
@@ -21,7 +24,8 @@ package final class Maildir: MailStore {
             try Self.make(location.path, in: mailDirectory)
             root = try DirectoryAccess(location.path, in: mailDirectory)
         }
-        quota = MaildirQuota(root: root, limit: location.quota)
+        layout = location.format == .maildirTree ? .tree : .plus
+        quota = MaildirQuota(root: root, limit: location.quota, layout: layout)
     }
 
     /// In order of creation.
@@ -43,11 +47,7 @@ package final class Maildir: MailStore {
     }
 
     package func folders() throws(MailboxError) -> [FolderEntry] {
-        var names: Set<FolderName> = []
-        for entry in try root.names() {
-            guard let name = FolderName(directory: entry) else { continue }
-            if (try? root.status("\(entry)/cur")) != nil { names.insert(name) }
-        }
+        let names = Set(try layout.folders(in: root))
         var parents: Set<FolderName> = []
         for name in names { parents.formUnion(name.ancestors) }
         let all = names.union(parents).subtracting([.inbox]).sorted { $0.description < $1.description }
@@ -65,27 +65,14 @@ package final class Maildir: MailStore {
 
     package func create(_ name: FolderName) throws(MailboxError) {
         guard !name.isInbox else { throw .exists }
-        guard (try? root.status(name.directory)) == nil else { throw .exists }
-        // Made aside, so that no half a folder is ever to be seen.
-        let aside = "tmp/\(root.disk.uniqueName()).folder"
-        try root.makeDirectory(aside)
-        do throws(MailboxError) {
-            for part in Self.parts { try root.makeDirectory("\(aside)/\(part)") }
-            _ = try root.open("\(aside)/maildirfolder", [.writing, .creating])
-            try root.sync(aside)
-            try root.rename(aside, to: name.directory)
-        } catch {
-            try? root.removeTree(aside)
-            throw error
-        }
-        try root.sync()
+        let sign = layout == .tree ? "\(name.directory)/cur" : name.directory
+        guard try root.statusIfPresent(sign) == nil else { throw .exists }
+        try layout.make(name, parts: Self.parts, in: root)
     }
 
     package func delete(_ name: FolderName) throws(MailboxError) {
         guard !name.isInbox else { throw .invalidName }
-        let aside = "tmp/\(root.disk.uniqueName()).deleted"
-        try root.rename(name.directory, to: aside)
-        try root.sync()
+        let aside = try layout.takeAway(name, in: root)
         quota.invalidate()
         // It's deleted. What of it can't be removed now goes with other old files in `tmp/`.
         try? root.removeTree(aside)
@@ -103,18 +90,7 @@ package final class Maildir: MailStore {
             guard !existing.contains(target) else { throw .exists }
             moves.append((folder, target))
         }
-        var done = 0
-        do throws(MailboxError) {
-            for move in moves {
-                try root.rename(move.from.directory, to: move.to.directory)
-                done += 1
-            }
-            try root.sync()
-        } catch {
-            // All of them, or none.
-            for move in moves[..<done].reversed() { try? root.rename(move.to.directory, to: move.from.directory) }
-            throw error
-        }
+        try layout.rename(name, to: new, moves, in: root)
     }
 
     private func moveInbox(to new: FolderName) throws(MailboxError) {
@@ -128,7 +104,10 @@ package final class Maildir: MailStore {
     package func subscriptions() throws(MailboxError) -> [FolderName] { try readSubscriptions().names }
 
     private func readSubscriptions() throws(MailboxError) -> MaildirSubscriptions {
-        MaildirSubscriptions(try root.contents(MaildirSubscriptions.path, maximum: 1 << 24))
+        MaildirSubscriptions(
+            try root.contents(MaildirSubscriptions.path, maximum: 1 << 24),
+            delimiter: layout.delimiter
+        )
     }
 
     package func subscribe(_ name: FolderName) throws(MailboxError) {

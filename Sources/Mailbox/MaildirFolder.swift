@@ -94,8 +94,17 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         messages[place].octets = octets
     }
 
+    package func identity(of uid: UInt32) -> UInt64? { index.identity(of: uid) }
+
     package func internalDate(of uid: UInt32) throws(MailboxError) -> Int {
         try index.internalDate(of: uid, in: maildir)
+    }
+
+    package var popIdentifiers: [UInt32: String] {
+        index.values(UInt8(ascii: "P")).compactMapValues { octets in
+            let isIdentifier = octets.allSatisfy { (0x21...0x7E).contains($0) }
+            return isIdentifier ? String(decoding: octets, as: UTF8.self) : nil
+        }
     }
 
     // MARK: Changing

@@ -123,6 +123,11 @@ final class MaildirIndex: @unchecked Sendable {
         }
     }
 
+    /// Of a message's base name, which is no other's.
+    func identity(of uid: UInt32) -> UInt64? {
+        mutex.withLock { list.index(ofUID: uid).map { EntryDigest(list.base($0)).number } }
+    }
+
     /// What is known after a change; nil where the folder must be read first.
     func viewAfterChange(claims: Bool) -> View? { mutex.withLock { isListed ? view(claims: claims) : nil } }
 
@@ -137,8 +142,13 @@ final class MaildirIndex: @unchecked Sendable {
             snapshot = found
             messages = found
         }
-        let recent = unclaimed
-        if claims { unclaimed = [] }
+        var recent = unclaimed
+        if claims {
+            // What is in `new/` is still recent for other processes.
+            let known = unclaimed
+            recent = known.filter { !isNew($0) }
+            unclaimed = recent.count == known.count ? [] : known.filter { isNew($0) }
+        }
         return View(
             version: version,
             validity: list.validity,
@@ -166,8 +176,12 @@ final class MaildirIndex: @unchecked Sendable {
 
     /// Whether files are known to be in `new/`.
     private var hasNew: Bool {
-        // Those that are there came last, or nobody was told of them.
-        unclaimed.contains { uid in list.index(ofUID: uid).map { list.records[$0].place == .new } ?? false }
+        // Nobody was told of those that are there.
+        unclaimed.contains { isNew($0) }
+    }
+
+    private func isNew(_ uid: UInt32) -> Bool {
+        list.index(ofUID: uid).map { list.records[$0].place == .new } ?? false
     }
 
     /// Whether `cur` should be read again though its time is the one that is known.
@@ -537,8 +551,8 @@ final class MaildirIndex: @unchecked Sendable {
         }
     }
 
-    /// The value of a key that the UID list has for a message.
-    func value(_ key: UInt8, of uid: UInt32) -> [UInt8]? { mutex.withLock { list.value(key, of: uid) } }
+    /// The values of a key of the UID list, by UID.
+    func values(_ key: UInt8) -> [UInt32: [UInt8]] { mutex.withLock { list.values(key) } }
 
     // MARK: Changing
 

@@ -11,6 +11,7 @@ struct MaildirQuota: Sendable {
     let root: DirectoryAccess
     /// Octets; 0 for none.
     let limit: Int
+    let layout: MaildirLayout
 
     /// - Throws: `overQuota` when so many octets more would be too much.
     func check(adding octets: Int) throws(MailboxError) {
@@ -55,9 +56,7 @@ struct MaildirQuota: Sendable {
 
     private func recount() throws(MailboxError) -> MailboxUsage {
         var usage = MailboxUsage(octets: 0, messages: 0)
-        for entry in try root.names() where FolderName(directory: entry) != nil {
-            try count("\(entry)/", into: &usage)
-        }
+        for folder in try layout.folders(in: root) { try count("\(folder.directory)/", into: &usage) }
         try count("", into: &usage)
         let temporary = "tmp/\(root.disk.uniqueName()).size"
         do throws(MailboxError) {

@@ -11,8 +11,14 @@ struct MaildirSubscriptions: Equatable {
     private let head: [[UInt8]]
     private var lines: [[UInt8]]
 
-    /// - Parameter octets: the file's; nil where there is none.
-    init(_ octets: [UInt8]?) {
+    /// What stands between the parts of the store's names.
+    private let delimiter: UInt8
+
+    /// - Parameters:
+    ///   - octets: the file's; nil where there is none.
+    ///   - delimiter: the store's.
+    init(_ octets: [UInt8]?, delimiter: UInt8) {
+        self.delimiter = delimiter
         var lines = (octets ?? []).split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
             .map { Array($0) }
         hasParts = octets == nil || lines.first == Self.header
@@ -30,8 +36,11 @@ struct MaildirSubscriptions: Equatable {
     var names: [FolderName] { lines.compactMap { name($0) } }
 
     private func name(_ line: [UInt8]) -> FolderName? {
-        guard hasParts else { return FolderName(String(decoding: line, as: UTF8.self)) }
-        return FolderName(parts: line.split(separator: Self.tab, omittingEmptySubsequences: false))
+        guard hasParts else { return FolderName(String(decoding: line, as: UTF8.self), delimiter: delimiter) }
+        return FolderName(
+            parts: line.split(separator: Self.tab, omittingEmptySubsequences: false),
+            delimiter: delimiter
+        )
     }
 
     mutating func insert(_ name: FolderName) {

@@ -144,10 +144,11 @@ struct MaildirUIDList {
         return bases[record.baseStart..<(record.baseStart + record.baseLength)]
     }
 
-    /// The value of a key that the list has for a message.
-    func value(_ key: UInt8, of uid: UInt32) -> [UInt8]? {
-        guard let fields = keys[uid]?.split(separator: UInt8(ascii: " ")) else { return nil }
-        return fields.first { $0.first == key }.map { Array($0.dropFirst()) }
+    /// The values of a key, by UID.
+    func values(_ key: UInt8) -> [UInt32: [UInt8]] {
+        keys.compactMapValues { fields in
+            fields.split(separator: UInt8(ascii: " ")).first { $0.first == key }.map { Array($0.dropFirst()) }
+        }
     }
 
     /// Octets of memory, more or less.
@@ -180,6 +181,8 @@ struct MaildirUIDList {
         // Kept open so that its inode number isn't used again.
         file = opened
         let octets = try opened.read(status.size - consumed, at: consumed)
+        // Whoever wrote this may have been killed before it was on stable storage, and clients are to be told of it.
+        try opened.syncData()
         guard octets.withUnsafeBytes({ parse($0) }) else {
             reset()
             return false

@@ -15,6 +15,10 @@ package final class Maildrop: @unchecked Sendable {
     private let folder: any MailFolder
     private var lock: SessionLock?
     private(set) var entries: [Entry]
+    /// What clients know messages by that came from another server, by UID.
+    private var identifiers: [UInt32: String] = [:]
+    /// RFC 1939 §7: at most 70 octets.
+    private static let longestIdentifier = 70
 
     /// - Throws: `locked` when another session has the mailbox.
     init(_ store: any MailStore) throws(MailboxError) {
@@ -28,6 +32,14 @@ package final class Maildrop: @unchecked Sendable {
             } catch .notFound {
                 continue  // removed by another process meanwhile
             }
+        }
+        let known = folder.popIdentifiers
+        var taken: Set<String> = []
+        for entry in entries {
+            guard let identifier = known[entry.uid], (1...Self.longestIdentifier).contains(identifier.utf8.count),
+                taken.insert(identifier).inserted
+            else { continue }
+            identifiers[entry.uid] = identifier
         }
     }
 
@@ -50,8 +62,16 @@ package final class Maildrop: @unchecked Sendable {
         }
     }
 
-    /// The UIDL identifier: unique and the same in every session. Doesn't block.
-    func identifier(_ entry: Entry) -> String { "\(folder.uidValidity).\(entry.uid)" }
+    /// The UIDL identifier: unique and the same in every session; what the client knows the message by from an earlier server,
+    /// or else UID and UIDVALIDITY as eight hexadecimal digits each, which is what Dovecot makes of them. Doesn't block.
+    func identifier(_ entry: Entry) -> String {
+        identifiers[entry.uid] ?? Self.digits(entry.uid) + Self.digits(folder.uidValidity)
+    }
+
+    private static func digits(_ number: UInt32) -> String {
+        let digits = String(number, radix: 16)
+        return String(repeating: "0", count: 8 - digits.count) + digits
+    }
 
     /// Marks a message; nothing happens to it before `commit`. Doesn't block.
     func delete(_ number: Int) {

@@ -67,7 +67,7 @@ struct UserCommand: ParsableCommand {
         @OptionGroup var source: PasswordSource
         @Argument(help: "The user's address.") var address: String
         @Option(help: "Where the mailbox is, below the mail directory.") var mailbox: String?
-        @Option(help: "maildir or mbox.") var format: MailboxFormat = .maildir
+        @Option(help: "maildir, maildir-fs or mbox.") var format: MailboxFormat = .maildir
         @Option(help: "How much the mailbox may hold: octets, or a number with KiB, MiB or GiB.") var quota = "0"
 
         func run() throws {

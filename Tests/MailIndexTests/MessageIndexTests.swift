@@ -46,7 +46,11 @@ extension FolderIndex {
     }
 
     func find(_ text: String, inHeaderOnly: Bool = false) -> [UInt32]? {
-        candidates(for: Array(text.utf8), inHeaderOnly: inHeaderOnly)
+        find(Array(text.utf8), inHeaderOnly: inHeaderOnly)
+    }
+
+    func find(_ text: [UInt8], inHeaderOnly: Bool = false) -> [UInt32]? {
+        lookUp([(text, inHeaderOnly)]).candidates.first ?? nil
     }
 }
 
@@ -102,10 +106,10 @@ struct MessageIndexTests {
         }
         inbox.remove([2])
         #expect(inbox.all(.envelope).keys.map(\.uid).sorted() == [1, 3, 4, 5, 6])
-        #expect(inbox.messagesWithText().map(\.uid) == [1, 3, 4, 5, 6])
+        #expect(inbox.textStates().map(\.message.uid) == [1, 3, 4, 5, 6])
         inbox.retain([1, 3, 7])
         #expect(inbox.all(.envelope).keys.map(\.uid).sorted() == [1, 3])
-        #expect(inbox.messagesWithText().map(\.uid) == [1, 3])
+        #expect(inbox.textStates().map(\.message.uid) == [1, 3])
     }
 
     @Test
@@ -122,7 +126,11 @@ struct MessageIndexTests {
         #expect(inbox.find("\"quoted\"") == [1])
         #expect(inbox.find("nothing AND report") == [])
         #expect(inbox.find("grüsse") == [])
-        #expect(inbox.messagesWithText() == [IndexedMessage(uid: 1, identity: 1), IndexedMessage(uid: 2, identity: 2)])
+        #expect(
+            inbox.textStates().map(\.message) == [
+                IndexedMessage(uid: 1, identity: 1), IndexedMessage(uid: 2, identity: 2),
+            ]
+        )
     }
 
     @Test
@@ -132,8 +140,11 @@ struct MessageIndexTests {
         inbox.keepText(1, body: "ab")
         #expect(inbox.find("ab") == nil)
         #expect(inbox.find("") == nil)
-        #expect(inbox.candidates(for: [0x61, 0xFF, 0x62, 0x63]) == nil)
-        #expect(inbox.candidates(for: Array("a\0bc".utf8)) == nil)
+        #expect(inbox.find([0x61, 0xFF, 0x62, 0x63]) == nil)
+        #expect(inbox.find(Array("a\0bc".utf8)) == nil)
+        let both = inbox.lookUp([(Array("ab".utf8), false), (Array("abc".utf8), false)])
+        #expect(both.candidates == [nil, []])
+        #expect(both.states.map(\.message.uid) == [1])
     }
 
     @Test
@@ -153,7 +164,8 @@ struct MessageIndexTests {
         inbox.keepText(1, body: "x" + long)
         #expect(inbox.find(long) == [1])
         inbox.keepText(2, body: String(repeating: "y", count: FolderIndex.maximumText + 1))
-        #expect(inbox.messagesWithText().map(\.uid) == [1])
+        #expect(inbox.textStates().map(\.isKept) == [true, false])
+        #expect(inbox.find("yyy") == [])
     }
 
     @Test(arguments: [0, 100, 5000])
@@ -215,10 +227,10 @@ struct MessageIndexTests {
         }
         for uid in 1...20 as ClosedRange<UInt32> { try keep(uid) }
         try index.remove(Array(1...10), folder)
-        #expect(try index.messagesWithText(folder).count == 10)
+        #expect(try index.textStates(folder).count == 10)
         try index.remove([11], folder)
         // Emptied, so that what is still there is taken in again.
-        #expect(try index.messagesWithText(folder) == [])
+        #expect(try index.textStates(folder) == [])
         #expect(try index.candidates("\"abc\"", folder) == [])
         try keep(12)
         #expect(try index.candidates("\"abc\"", folder) == [12])

@@ -6,7 +6,14 @@ import SpoolSimulation
 /// What users do in sessions, and what must be true of it.
 extension MailboxSimulation {
     /// The names that folders get. The first one is where some of the deliveries go.
-    static let folderNames = ["lists", "work", "work.old", "old"]
+    private static let folderNames = [["lists"], ["work"], ["work", "old"], ["old"]]
+
+    func folderNames(_ mailbox: MailboxLocation) -> [FolderName] {
+        let delimiter = mailbox.delimiter
+        return Self.folderNames.compactMap { parts in
+            FolderName(parts.joined(separator: String(UnicodeScalar(delimiter))), delimiter: delimiter)
+        }
+    }
 
     /// A message as a session sees it.
     private struct Seen {
@@ -24,7 +31,7 @@ extension MailboxSimulation {
             while left > 0, !disk.hasEnded {
                 left -= 1
                 switch mailbox.format {
-                case .maildir: try changeMaildir(store, mailbox)
+                case .maildir, .maildirTree: try changeMaildir(store, mailbox)
                 case .mbox: try changeMbox(store, mailbox)
                 }
             }
@@ -160,7 +167,10 @@ extension MailboxSimulation {
 
     // MARK: Folders
 
-    private func path(_ name: FolderName, _ mailbox: MailboxLocation) -> String { "\(mailbox.path)/.\(name)" }
+    /// Where a folder lies below the mail directory.
+    func path(_ name: FolderName, _ mailbox: MailboxLocation) -> String {
+        "\(mailbox.path)/\(mailbox.format == .maildirTree ? "" : ".")\(name)"
+    }
 
     /// What is done to folders may hide from the queue that an attempt has succeeded: it delivers once more.
     private func willChangeFolders(_ mailbox: MailboxLocation) {
@@ -171,8 +181,8 @@ extension MailboxSimulation {
         }
     }
 
-    private func unusedName(_ names: [FolderName]) -> FolderName? {
-        let unused = Self.folderNames.compactMap { FolderName($0) }.filter { !names.contains($0) }
+    private func unusedName(_ names: [FolderName], _ mailbox: MailboxLocation) -> FolderName? {
+        let unused = folderNames(mailbox).filter { !names.contains($0) }
         return unused.isEmpty ? nil : unused[random.below(unused.count)]
     }
 
@@ -181,7 +191,7 @@ extension MailboxSimulation {
         _ mailbox: MailboxLocation,
         _ names: [FolderName]
     ) throws(MailboxError) {
-        guard let name = unusedName(names) else { return }
+        guard let name = unusedName(names, mailbox) else { return }
         folders[path(name, mailbox)] = nil
         try store.create(name)
         if !disk.hasEnded { folders[path(name, mailbox)] = true }
@@ -204,14 +214,19 @@ extension MailboxSimulation {
         _ mailbox: MailboxLocation,
         _ names: [FolderName]
     ) throws(MailboxError) {
-        guard let new = unusedName(names), !new.isBelow(name) else { return }
+        guard let new = unusedName(names, mailbox), !new.isBelow(name) else { return }
         willChangeFolders(mailbox)
         guard !name.isInbox else { return try moveInbox(store, to: new, mailbox) }
         let moved = names.filter { $0 == name || $0.isBelow(name) }.compactMap { old in
-            FolderName(new.description + old.description.dropFirst(name.description.count)).map { (old, $0) }
+            FolderName(
+                new.description + old.description.dropFirst(name.description.count),
+                delimiter: mailbox.delimiter
+            ).map { (old, $0) }
         }
-        if moved.contains(where: { names.contains($0.1) }) {
-            // One of those below has no room: nothing happens.
+        // A directory that only has other folders in it is in the way of a tree.
+        let hasDirectory = mailbox.format == .maildirTree && names.contains { $0.isBelow(new) }
+        if hasDirectory || moved.contains(where: { names.contains($0.1) }) {
+            // One of them has no room: nothing happens.
             do throws(MailboxError) { try store.rename(name, to: new) } catch {
                 if error == .exists { return }
                 throw error

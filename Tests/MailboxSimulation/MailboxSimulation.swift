@@ -69,6 +69,7 @@ package final class MailboxSimulation: @unchecked Sendable {
             MailboxLocation(path: "alice", format: .maildir),
             MailboxLocation(path: "example.test/bob", format: .maildir, quota: quota),
             MailboxLocation(path: "example.test/deep/carol", format: .maildir),
+            MailboxLocation(path: "trees/frank", format: .maildirTree),
             MailboxLocation(path: "example.test/dave", format: .mbox),
             MailboxLocation(path: "boxes/erin", format: .mbox),
         ].compactMap { $0 }
@@ -379,7 +380,7 @@ package final class MailboxSimulation: @unchecked Sendable {
         do throws(FileError) {
             for mailbox in mailboxes {
                 switch mailbox.format {
-                case .maildir: try checkMaildir(mailbox, &found)
+                case .maildir, .maildirTree: try checkMaildir(mailbox, &found)
                 case .mbox:
                     if try !checkMbox(mailbox, &found, isLast: isLast) { unseen.insert(mailbox.path) }
                 }
@@ -439,16 +440,15 @@ package final class MailboxSimulation: @unchecked Sendable {
     }
 
     private func checkMaildir(_ mailbox: MailboxLocation, _ found: inout [String: Int]) throws(FileError) {
-        let directories = try names(mailbox.path).filter { $0.hasPrefix(".") }.sorted()
-        for directory in directories {
-            let parts = try names("\(mailbox.path)/\(directory)")
-            for part in ["cur", "new", "tmp"] where !parts.contains(part) {
-                fail("\(mailbox.path)/\(directory) has no \(part)")
+        var directories: [String] = []
+        for name in folderNames(mailbox) {
+            let path = path(name, mailbox)
+            let parts = try names(path)
+            let isThere = mailbox.format == .maildirTree ? parts.contains("cur") : !parts.isEmpty
+            if isThere {
+                directories.append(String(path.dropFirst(mailbox.path.count + 1)))
+                for part in ["cur", "new", "tmp"] where !parts.contains(part) { fail("\(path) has no \(part)") }
             }
-        }
-        for name in Self.folderNames {
-            let path = "\(mailbox.path)/.\(name)"
-            let isThere = directories.contains(".\(name)")
             if let known = folders[path], known != isThere {
                 fail("\(path) is \(isThere ? "" : "not ")there, which is not what was acknowledged")
             }
@@ -474,9 +474,9 @@ package final class MailboxSimulation: @unchecked Sendable {
 
     /// Before the power cut, which may bring back what was removed.
     private func checkLeftovers() throws(SimulationFinding) {
-        for mailbox in mailboxes where mailbox.format == .maildir {
-            for place in [""] + Self.folderNames.map({ ".\($0)/" }) {
-                let path = "\(mailbox.path)/\(place)tmp"
+        for mailbox in mailboxes where mailbox.format != .mbox {
+            for place in [mailbox.path] + folderNames(mailbox).map({ path($0, mailbox) }) {
+                let path = "\(place)/tmp"
                 if let name = try? names(path).first { throw finding("\(path)/\(name) is never removed") }
             }
         }
