@@ -1,3 +1,4 @@
+import Files
 import Testing
 
 @testable import IMAPServer
@@ -115,26 +116,13 @@ private struct Actor {
     }
 }
 
-/// A generator that gives the same numbers again for the same seed (SplitMix64).
-private struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-        return value ^ (value >> 31)
-    }
-}
-
 /// Random commands of several sessions on one mailbox: no client ever hears what can't be, and in the end all believe the same.
 @Suite struct BeliefTests {
     private static let flags = ["\\Seen", "\\Deleted", "\\Flagged", "\\Answered", "$Work", "$Home"]
 
     @Test(arguments: 1...6) func noClientIsMisled(seed: UInt64) async throws {
         try await TestSystem.run { system in
-            var random = Seeded(state: seed)
+            var random = SplitMix64(seed: seed)
             var actors: [Actor] = []
             for _ in 0..<3 { actors.append(Actor(client: try await system.client())) }
             for _ in 0..<5 { try await actors[0].client.append("Subject: x\r\n\r\nx\r\n") }
@@ -155,7 +143,7 @@ private struct Seeded: RandomNumberGenerator {
     /// A client without message numbers (RFC 9586) among others: what it knows by EXISTS and VANISHED is what there is.
     @Test(arguments: 11...13) func clientsWithoutNumbers(seed: UInt64) async throws {
         try await TestSystem.run { system in
-            var random = Seeded(state: seed)
+            var random = SplitMix64(seed: seed)
             var others: [Actor] = []
             for _ in 0..<2 { others.append(Actor(client: try await system.client())) }
             for _ in 0..<8 { try await others[0].client.append("Subject: x\r\n\r\nx\r\n") }
@@ -182,7 +170,7 @@ private struct Seeded: RandomNumberGenerator {
         }
     }
 
-    private static func act(_ actor: inout Actor, _ random: inout Seeded) async throws {
+    private static func act(_ actor: inout Actor, _ random: inout SplitMix64) async throws {
         let count = max(1, actor.belief.messages.count)
         let first = Int.random(in: 1...count, using: &random)
         let last = Int.random(in: 1...count, using: &random)
