@@ -291,7 +291,8 @@ let package = Package(
         tests(
             "IMAPServer",
             daemonBase + [
-                "Accounts", "Encodings", "Files", "Front", "MailboxProcess", "IMAP", "Mailbox", "SimulatedDisk", "TLS",
+                "Accounts", "Encodings", "Files", "Front", "MailboxProcess", "IMAP", "Mailbox", "MailIndex",
+                "SimulatedDisk", "TLS",
                 nioEmbedded,
             ]
         ),

@@ -20,7 +20,7 @@ default_internal_user = dovecot
 default_login_user = dovenull
 first_valid_uid = 1
 first_valid_gid = 1
-mail_location = maildir:{directory}/mail/%d/%n
+mail_location = maildir:{mail}/%d/%n{options}
 mail_max_userip_connections = 0
 default_client_limit = 10000
 service anvil {{
@@ -54,29 +54,41 @@ passdb {{
 }}
 userdb {{
   driver = static
-  args = uid={user} gid={group} home={directory}/mail/%d/%n
+  args = uid={user} gid={group} home={mail}/%d/%n
 }}
 """
 
 
 class Dovecot:
-    """Serves the Maildirs below its directory, `mail/DOMAIN/NAME`, as the user `mail`."""
+    """Serves the Maildirs below a directory, `DOMAIN/NAME`, as their owner."""
 
     name = "Dovecot"
 
-    def __init__(self, directory: Path, imaps: int, pop3s: int, certificate: Path, users: str):
+    def __init__(
+        self,
+        directory: Path,
+        imaps: int,
+        pop3s: int,
+        certificate: Path,
+        users: str,
+        mail: Path | None = None,
+        owner: str = "mail",
+        options: str = "",
+    ):
         self.directory = directory
         self.ports = {"imaps": imaps, "pop3s": pop3s}
-        self.mail = directory / "mail"
+        self.mail = mail or directory / "mail"
         self.process: subprocess.Popen | None = None
-        for part in ("run", "state", "mail"):
-            (directory / part).mkdir(parents=True)
-        self.owner = pwd.getpwnam("mail")
+        for path in (directory / "run", directory / "state", self.mail):
+            path.mkdir(parents=True, exist_ok=True)
+        self.owner = pwd.getpwnam(owner)
         os.chown(self.mail, self.owner.pw_uid, self.owner.pw_gid)
         (directory / "users").write_text(users)
         (directory / "dovecot.conf").write_text(
             CONFIGURATION.format(
                 directory=directory,
+                mail=self.mail,
+                options=options,
                 certificate=certificate,
                 key=certificate.with_name("private-key.pem"),
                 imaps=imaps,

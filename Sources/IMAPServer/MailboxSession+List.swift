@@ -35,8 +35,8 @@ extension MailboxSession {
             ? try await onDisk { () throws(MailboxError) in
                 try store.specialUses(of: entries.filter(\.isSelectable).map(\.name))
             } : [:]
-        let candidates = await disk.run { [delimiter] in
-            Self.candidates(list, entries, subscribed, SpecialUses(given), delimiter)
+        let candidates = await disk.run {
+            Self.candidates(list, entries, subscribed, SpecialUses(given))
         }
         let matches = await inTurns(candidates, patterns) { folder in
             patterns.contains { $0.matches(folder.text.text.utf8) }
@@ -53,8 +53,7 @@ extension MailboxSession {
         _ list: ListCommand,
         _ entries: [FolderEntry],
         _ subscribed: Set<FolderName>,
-        _ uses: SpecialUses,
-        _ delimiter: UInt8
+        _ uses: SpecialUses
     ) -> [ListedFolder] {
         var selectable: [FolderName: Bool] = [:]
         for entry in entries { selectable[entry.name] = entry.isSelectable }
@@ -65,13 +64,13 @@ extension MailboxSession {
         if list.selection.contains(.recursiveMatch) {
             for selection in [ListCommand.Selection.subscribed, .specialUse] where list.selection.contains(selection) {
                 let matching = names.filter { isSelected($0, for: [selection], subscribed, uses) }
-                for parent in Set(matching.flatMap { above($0, delimiter) }) {
+                for parent in Set(matching.flatMap(\.ancestors)) {
                     names.insert(parent)
                     childInfo[parent, default: []].append(selection.rawValue)
                 }
             }
         }
-        let parents = Set(selectable.filter(\.value).keys.flatMap { above($0, delimiter) })
+        let parents = Set(selectable.filter(\.value).keys.flatMap(\.ancestors))
         let chosen = names.filter { isSelected($0, for: list.selection, subscribed, uses) || childInfo[$0] != nil }
         let sorted = chosen.sorted { one, other in
             one.isInbox != other.isInbox ? one.isInbox : one.description < other.description
@@ -98,16 +97,6 @@ extension MailboxSession {
         if selection.contains(.subscribed), !subscribed.contains(name) { return false }
         if selection.contains(.specialUse), uses.uses(of: name).isEmpty { return false }
         return true
-    }
-
-    /// The names above this one.
-    private static func above(_ name: FolderName, _ delimiter: UInt8) -> [FolderName] {
-        parents(of: name.description, delimiter).compactMap { FolderName($0, delimiter: delimiter) }
-    }
-
-    /// What stands before each delimiter, the shortest first.
-    private static func parents(of name: String, _ delimiter: UInt8) -> [String] {
-        name.utf8.indices.filter { name.utf8[$0] == delimiter }.map { String(name[..<$0]) }
     }
 
     private func show(_ folder: ListedFolder, for list: ListCommand, isSubscribedKnown: Bool) {
@@ -170,7 +159,7 @@ extension MailboxSession {
         let patterns = try patterns([pattern], reference: reference)
         let store = store
         let names = try await onDisk { () throws(MailboxError) in try store.subscriptions() }
-        let matches = await inTurns(names, patterns) { [delimiter] in Self.match($0, patterns[0], delimiter) }
+        let matches = await inTurns(names, patterns) { Self.match($0, patterns[0]) }
         var shown: [String: Bool] = [:]
         for (name, isSubscribed) in matches.compactMap(\.self) where shown[name] != true { shown[name] = isSubscribed }
         for (name, isSubscribed) in shown.sorted(by: { $0.key < $1.key }) {
@@ -189,12 +178,11 @@ extension MailboxSession {
     /// A subscribed name, or the one above it that matches.
     private static func match(
         _ name: FolderName,
-        _ pattern: ListPattern,
-        _ delimiter: UInt8
+        _ pattern: ListPattern
     ) -> (name: String, isSubscribed: Bool)? {
         let text = MailboxName(name).text
         if pattern.matches(text.utf8) { return (text, true) }
-        let parent = parents(of: text, delimiter).last { pattern.matches($0.utf8) }
-        return parent.map { ($0, false) }
+        let parents = name.ancestors.map { MailboxName($0).text }
+        return parents.last { pattern.matches($0.utf8) }.map { ($0, false) }
     }
 }

@@ -10,7 +10,8 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
     // Unchecked: a session has one call at a time under way.
     private static let copyAttempts = 5
 
-    let name: FolderName
+    /// As of the last look: another session may rename the folder.
+    private var name: FolderName
     let maildir: Maildir
     private let readOnly: Bool
     private let use: MaildirIndexes.Use
@@ -48,11 +49,25 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         return try adopt(view)
     }
 
-    /// - Throws: `vanished` where the name leads to another directory by now, or nowhere.
+    /// Makes sure that this is still a folder of the Maildir, under whatever name.
+    ///
+    /// - Throws: `vanished`.
     private func checkIsInPlace() throws(MailboxError) {
-        guard !name.isInbox else { return }
+        if name.isInbox { return }
+        if try isHere(name) { return }
+        for candidate in try maildir.layout.folders(in: maildir.root) {
+            if try isHere(candidate) {
+                name = candidate
+                return
+            }
+        }
+        throw .vanished
+    }
+
+    /// Whether a name leads to this folder.
+    private func isHere(_ name: FolderName) throws(MailboxError) -> Bool {
         let status = try maildir.root.statusIfPresent(name.directory)
-        guard status?.inode == use.identity.inode, status?.device == use.identity.device else { throw .vanished }
+        return status?.inode == use.identity.inode && status?.device == use.identity.device
     }
 
     /// Runs what can't find anything only where the folder was removed.

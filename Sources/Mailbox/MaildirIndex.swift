@@ -37,6 +37,8 @@ final class MaildirIndex: @unchecked Sendable {
     private var listingTook = 0
     /// Whether the records say where the files are; not after the list was read anew.
     private var isListed = false
+    /// Whether it was since the present look at the folder began.
+    private var wasReread = false
     private var listing: UInt32 = 0
     /// Rises with every change of messages, flags or keywords.
     private var version = 0
@@ -215,6 +217,7 @@ final class MaildirIndex: @unchecked Sendable {
         if list.stamp?.inode != before.stamp?.inode || list.records.count < before.count {
             // Places in the list are new: the files are to be found again.
             isListed = false
+            wasReread = true
             irregularNames = [:]
             changed()
         }
@@ -275,11 +278,11 @@ final class MaildirIndex: @unchecked Sendable {
         let listsNew = all || !isListed || newRead != newTime
         let moves = movesNew && (listsNew || hasNew)
         guard listsNew || listsCurrent || moves else { return }
-        isListed = true
+        wasReread = false
         listing &+= 1
         var unknown: [Arrival] = []
         if moves {
-            try moveNew(&unknown)
+            try moveNew(&unknown, maildir)
             newTime = try time(of: "new")
             if !listsCurrent { currentTime = try time(of: "cur") }
         } else if listsNew {
@@ -297,7 +300,7 @@ final class MaildirIndex: @unchecked Sendable {
             let count = list.records.count
             try naming(in: maildir) { () throws(MailboxError) in
                 // Nothing is known of the files of what is in the list since just now.
-                if isListed, list.records.count == count { try list.compact(in: directory) }
+                if !wasReread, list.records.count == count { try list.compact(in: directory) }
             }
         }
         newRead = start - newTime > Self.settling ? newTime : nil
@@ -306,6 +309,7 @@ final class MaildirIndex: @unchecked Sendable {
             listed = start
             listingTook = now - start
         }
+        isListed = !wasReread
     }
 
     private func clearTemporaries() {
@@ -391,9 +395,15 @@ final class MaildirIndex: @unchecked Sendable {
     }
 
     /// Moves the files in `new/` to `cur/`, where they are what a session has seen.
-    private func moveNew(_ unknown: inout [Arrival]) throws(MailboxError) {
+    private func moveNew(_ unknown: inout [Arrival], _ maildir: Maildir) throws(MailboxError) {
         var names: [[UInt8]] = []
         try directory.visitNames("new") { names.append(Array($0)) }
+        guard !names.isEmpty else { return }
+        // Dovecot moves them under its lock, too. Where it is taken nothing has happened yet.
+        try naming(in: maildir) { () throws(MailboxError) in try move(names, &unknown) }
+    }
+
+    private func move(_ names: [[UInt8]], _ unknown: inout [Arrival]) throws(MailboxError) {
         for name in names {
             guard let parsed = name.withUnsafeBytes({ MaildirFileName($0) }) else { continue }
             let target = parsed.form == .bare ? name + MaildirFileName.suffix([], []) : name

@@ -175,8 +175,8 @@ enum MaildirLayout: Sendable {
                 throw error
             }
         case .tree:
-            guard try root.statusIfPresent(new.directory) == nil else { throw .exists }
             try makeParents(of: new, in: root)
+            // Takes the place of an empty directory, such as the parent of a folder that was never finished, and of no other.
             try root.rename(name.directory, to: new.directory)
             try syncParents(of: new, in: root)
             try root.sync(name.ancestors.last?.description ?? ".")

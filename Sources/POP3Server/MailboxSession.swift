@@ -143,42 +143,54 @@ final class MailboxSession {
     private func send(_ number: Int, lines: Int?) async throws(ConnectionError) -> Bool {
         guard let entry = maildrop.entry(number) else { return fault("no such message") }
         let maildrop = maildrop
-        let reader: MessageReader
+        let opened: (reader: MessageReader, start: ByteBuffer)
         do throws(MailboxError) {
-            reader = try await disk.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
-                try maildrop.open(entry)
+            // Most messages are read whole by this one call.
+            opened = try await disk.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
+                let reader = try maildrop.open(entry)
+                return (reader, try Self.read(reader, at: 0))
             }
         } catch {
             return unreadable(entry, error)
         }
-        connection.write { $0.writeOK(lines == nil ? "\(reader.octets) octets" : "top of message follows") }
-        try await stream(reader, lines: lines)
+        connection.write { $0.writeOK(lines == nil ? "\(opened.reader.octets) octets" : "top of message follows") }
+        try await stream(opened.reader, from: opened.start, lines: lines)
         service.messagesRead.increment()
         return true
     }
 
     /// A message that can't be read to its end ends the connection: the client must not take a part for the whole.
-    private func stream(_ reader: MessageReader, lines: Int?) async throws(ConnectionError) {
+    private func stream(
+        _ reader: MessageReader,
+        from start: ByteBuffer,
+        lines: Int?
+    ) async throws(ConnectionError) {
         var encoder = MessageEncoder()
         var limiter = lines.map { TopLimiter(lines: $0) }
+        var octets = start
         var offset = 0
-        while offset < reader.octets, limiter?.isDone != true {
-            let position = offset
-            let octets: ByteBuffer
-            do throws(MailboxError) {
-                octets = try await disk.run { () throws(MailboxError) in
-                    try reader.read(at: position, count: Self.chunk)
-                }
-                if octets.readableBytes == 0 { throw .corrupt("the message is shorter than it was") }
-            } catch {
-                throw .failed("\(error)")
-            }
+        while true {
             offset += octets.readableBytes
             let wanted = limiter?.limit(octets.readableBytesView) ?? octets.readableBytesView
             connection.write { encoder.encode(wanted, into: &$0) }
+            guard offset < reader.octets, limiter?.isDone != true else { break }
             try await connection.flush()
+            let position = offset
+            do throws(MailboxError) {
+                octets = try await disk.run { () throws(MailboxError) in try Self.read(reader, at: position) }
+            } catch {
+                throw .failed("\(error)")
+            }
         }
         connection.write { encoder.finish(into: &$0) }
+        // What was asked for in one go is more than memory should hold.
+        try await connection.flush()
+    }
+
+    private static func read(_ reader: MessageReader, at offset: Int) throws(MailboxError) -> ByteBuffer {
+        let octets = try reader.read(at: offset, count: chunk)
+        if octets.readableBytes == 0, offset < reader.octets { throw .corrupt("the message is shorter than it was") }
+        return octets
     }
 
     private func unreadable(_ entry: Maildrop.Entry, _ error: MailboxError) -> Bool {

@@ -1,4 +1,3 @@
-import MIME
 import MailIndex
 import Testing
 
