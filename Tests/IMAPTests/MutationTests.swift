@@ -31,7 +31,7 @@ import Testing
         var limits = CommandLimits()
         limits.command = 400
         limits.message = 300
-        for _ in 0..<1500 {
+        for _ in 0..<500 {
             let octets = Self.mutated(&random)
             let usesUTF8 = Bool.random(using: &random)
             let whole = readCommands(octets, limits: limits, usesUTF8: usesUTF8)
