@@ -85,8 +85,8 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         version = view.version
         var updated = view.messages
         if readOnly { recent = Set(view.recent) } else { recent.formUnion(view.recent) }
-        if !recent.isEmpty {
-            for place in updated.indices where recent.contains(updated[place].uid) { updated[place].isRecent = true }
+        for uid in recent {
+            if let place = updated.index(ofUID: uid) { updated[place].isRecent = true }
         }
         guard updated != messages else { return false }
         messages = updated

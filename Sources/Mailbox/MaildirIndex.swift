@@ -451,10 +451,12 @@ final class MaildirIndex: @unchecked Sendable {
     private func assign(_ arrivals: [Arrival], _ maildir: Maildir) throws(MailboxError) {
         guard !arrivals.isEmpty else { return }
         try naming(in: maildir) { () throws(MailboxError) in
-            var seen: Set<[UInt8]> = []
-            let new = arrivals.map(\.base).filter { base in
-                base.withUnsafeBytes { list.index(ofBase: $0) } == nil && seen.insert(base).inserted
-            }.sorted(by: MaildirFileName.arrivedBefore)
+            let sorted = arrivals.filter { arrival in arrival.base.withUnsafeBytes { list.index(ofBase: $0) } == nil }
+                .map { (seconds: MaildirFileName.seconds(of: $0.base), base: $0.base) }
+                .sorted { MaildirFileName.arrivedBefore($0, $1) }
+            var new: [[UInt8]] = []
+            new.reserveCapacity(sorted.count)
+            for (_, base) in sorted where base != new.last { new.append(base) }
             try list.assign(new, in: directory)
             for arrival in arrivals {
                 guard let index = arrival.base.withUnsafeBytes({ list.index(ofBase: $0) }) else { continue }
@@ -756,13 +758,20 @@ final class MaildirIndex: @unchecked Sendable {
             throw error
         }
         var uids: [UInt32] = []
+        var shown = snapshot
+        snapshot = nil
+        let before = version
         for arrival in arrivals {
             guard let index = arrival.base.withUnsafeBytes({ list.index(ofBase: $0) }) else { continue }
             note(arrival.name, index, arrival.place)
             let uid = list.records[index].uid
             unclaim(uid)
             uids.append(uid)
+            if let last = shown?.last, last.uid >= uid { shown = nil }
+            shown?.append(StoredMessage(list.records[index]))
         }
+        // The rest is as it was.
+        if version > before { snapshot = shown }
         return uids
     }
 
