@@ -173,7 +173,7 @@ let package = Package(
             daemonBase + ["SMTP", "MIME", "SASL", "Deliverer", "Resolution", "DNS", "TLS", collections]
         ),
         library("LocalDelivery", daemonBase + ["Mailbox", "SMTP", "MIME", "Accounts", "Deliverer", "Submission"]),
-        library("Authority", daemonBase + ["SMTP", "CPasswordHash"]),
+        library("Authority", daemonBase + ["SMTP", "Cryptography", "CPasswordHash"]),
         library("POP3Server", daemonBase + ["POP3", "SASL", "Mailbox", "Accounts", "Front", "MailboxProcess"]),
         library(
             "IMAPServer",
@@ -291,7 +291,8 @@ let package = Package(
         tests(
             "IMAPServer",
             daemonBase + [
-                "Accounts", "Encodings", "Files", "Front", "MailboxProcess", "IMAP", "Mailbox", "SimulatedDisk", "TLS",
+                "Accounts", "Encodings", "Files", "Front", "MailboxProcess", "IMAP", "Mailbox", "MailIndex",
+                "SimulatedDisk", "TLS",
                 nioEmbedded,
             ]
         ),

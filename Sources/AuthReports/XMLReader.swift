@@ -47,6 +47,8 @@ final class XMLReader {
     static let maximumText = 16_384
     /// The most elements within the one that is read.
     static let maximumElements = 4096
+    /// The most `&` that are mended: they stand in a few names.
+    static let maximumMended = 65_536
 
     private let parser: XML_Parser
     private let receive: (XMLElement) -> Void
@@ -62,13 +64,16 @@ final class XMLReader {
     ///
     /// - Parameter document: at most 512 MiB: in UTF-8 it may be several times as long.
     static func read(_ document: [UInt8], _ receive: (XMLElement) -> Void) throws(XMLError) {
-        guard document.count <= Int(Int32.max / 4) else { throw .tooLarge }
+        guard document.count <= Int(CInt.max / 4) else { throw .tooLarge }
+        let text = try mended(document)
+        // What expat takes at once.
+        guard let count = CInt(exactly: text.count) else { throw .tooLarge }
         let failure = withoutActuallyEscaping(receive) { receive -> XMLError? in
             // Whatever the document says of it, it's in UTF-8 by now.
             guard let parser = XML_ParserCreate("UTF-8") else { return .tooLarge }
             defer { XML_ParserFree(parser) }
             let reader = XMLReader(parser, receive)
-            return withExtendedLifetime(reader) { reader.run(document) }
+            return withExtendedLifetime(reader) { reader.run(text, count) }
         }
         if let failure { throw failure }
     }
@@ -79,7 +84,7 @@ final class XMLReader {
     }
 
     /// All in one call: expat would look again and again at the beginning of a long tag that comes in pieces.
-    private func run(_ document: [UInt8]) -> XMLError? {
+    private func run(_ text: [UInt8], _ count: CInt) -> XMLError? {
         XML_SetUserData(parser, Unmanaged.passUnretained(self).toOpaque())
         XML_SetElementHandler(
             parser,
@@ -88,8 +93,8 @@ final class XMLReader {
         )
         XML_SetCharacterDataHandler(parser) { reader, text, count in XMLReader.of(reader)?.add(text, Int(count)) }
         XML_SetStartDoctypeDeclHandler(parser) { reader, _, _, _, _ in XMLReader.of(reader)?.stop(.unsupported) }
-        let status = Self.mended(document).withUnsafeBytes { octets in
-            XML_Parse(parser, octets.baseAddress?.assumingMemoryBound(to: CChar.self), CInt(octets.count), 1)
+        let status = text.withUnsafeBytes { octets in
+            XML_Parse(parser, octets.baseAddress?.assumingMemoryBound(to: CChar.self), count, 1)
         }
         if let failure { return failure }
         guard status != XML_STATUS_OK, !isDone else { return nil }
@@ -98,24 +103,27 @@ final class XMLReader {
 
     /// In UTF-8. Some documents begin with an empty line, which XML doesn't allow before its declaration, or carry control
     /// characters that a stranger wrote, or `&` without more, as in `A & B`.
-    private static func mended(_ document: [UInt8]) -> [UInt8] {
+    private static func mended(_ document: [UInt8]) throws(XMLError) -> [UInt8] {
         var octets = Array(utf8(document).drop(while: ASCII.isWhitespace))
         for index in octets.indices where octets[index] < 0x20 && !ASCII.isWhitespace(octets[index]) {
             octets[index] = UInt8(ascii: "?")
         }
-        return withReferences(octets)
+        return try withReferences(octets)
     }
 
     /// With `&amp;` for each `&` that begins no reference (XML 1.0, §4.1), unless some text is marked as none of markup.
-    private static func withReferences(_ octets: [UInt8]) -> [UInt8] {
+    private static func withReferences(_ octets: [UInt8]) throws(XMLError) -> [UInt8] {
         let ampersand = UInt8(ascii: "&")
         var wrong: [Int] = []
         var position = 0
         while let index = octets[position...].firstIndex(of: ampersand) {
             position = index + 1
-            if !beginsReference(octets[position...]) { wrong.append(index) }
+            if beginsReference(octets[position...]) { continue }
+            if wrong.isEmpty, octets.firstRange(of: Array("<![CDATA[".utf8)) != nil { return octets }
+            guard wrong.count < maximumMended else { throw .tooLarge }
+            wrong.append(index)
         }
-        guard !wrong.isEmpty, octets.firstRange(of: Array("<![CDATA[".utf8)) == nil else { return octets }
+        guard !wrong.isEmpty else { return octets }
         var result: [UInt8] = []
         result.reserveCapacity(octets.count + 4 * wrong.count)
         var start = 0

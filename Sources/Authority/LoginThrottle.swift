@@ -3,6 +3,9 @@ import NIOCore
 /// Remembers failed logins and decides how long the next one waits. Failures count against the client and against the account;
 /// only a login to that very account takes the client's failures at it back. Who has logged in to an account before is
 /// not held up by what others do to it.
+///
+/// A client that tries the same wrong password at the same account again has guessed once: a device that nobody told the new
+/// one tries for days, and waits alone for it, not all who share its address.
 struct LoginThrottle {
     /// Who wants to log in as whom.
     struct Attempt: Hashable {
@@ -12,6 +15,13 @@ struct LoginThrottle {
         let account: String
     }
 
+    /// A password that was wrong.
+    private struct Guess: Hashable {
+        let attempt: Attempt
+        let secret: UInt64
+    }
+
+    private var guesses: FailureCounts<Guess>
     private var attempts: FailureCounts<Attempt>
     private var clients: FailureCounts<[UInt8]>
     private var accounts: FailureCounts<String>
@@ -33,20 +43,26 @@ struct LoginThrottle {
         self.first = first
         self.longest = longest
         self.capacity = capacity
+        guesses = FailureCounts(memory: memory, capacity: capacity)
         attempts = FailureCounts(memory: memory, capacity: capacity)
         clients = FailureCounts(memory: memory, capacity: capacity)
         accounts = FailureCounts(memory: memory, capacity: capacity)
     }
 
     /// The most entries of one kind that are remembered now.
-    var count: Int { max(attempts.count, clients.count, accounts.count, friends.count) }
+    var count: Int { max(guesses.count, attempts.count, clients.count, accounts.count, friends.count) }
 
     /// Whether the client has logged in to this account before.
     func isFriend(_ attempt: Attempt) -> Bool { friends[attempt] != nil }
 
-    func pause(for attempt: Attempt, now: NIODeadline) -> TimeAmount {
-        if isFriend(attempt) { return pause(after: attempts.count(of: attempt, now: now)) }
+    /// How long a login waits before its password is looked at.
+    ///
+    /// - Parameter secret: tells passwords apart; a keyed hash, since it's remembered.
+    func pause(for attempt: Attempt, secret: UInt64, now: NIODeadline) -> TimeAmount {
+        let repeated = pause(after: guesses.count(of: Guess(attempt: attempt, secret: secret), now: now))
+        if isFriend(attempt) { return max(repeated, pause(after: attempts.count(of: attempt, now: now))) }
         return max(
+            repeated,
             pause(after: clients.count(of: attempt.client, now: now)),
             min(pause(after: accounts.count(of: attempt.account, now: now)), Self.longestForAccount)
         )
@@ -58,13 +74,19 @@ struct LoginThrottle {
         return overflow ? longest : min(longest, .nanoseconds(pause))
     }
 
-    mutating func failed(_ attempt: Attempt, now: NIODeadline) {
+    mutating func failed(_ attempt: Attempt, secret: UInt64, now: NIODeadline) {
+        let guess = Guess(attempt: attempt, secret: secret)
+        let isNew = guesses.count(of: guess, now: now) == 0
+        guesses.add(guess, now: now)
+        guard isNew else { return }
         attempts.add(attempt, now: now)
         clients.add(attempt.client, now: now)
         accounts.add(attempt.account, now: now)
     }
 
-    mutating func succeeded(_ attempt: Attempt, now: NIODeadline) {
+    mutating func succeeded(_ attempt: Attempt, secret: UInt64, now: NIODeadline) {
+        // The account may have got the password since.
+        _ = guesses.remove(Guess(attempt: attempt, secret: secret), now: now)
         let forgiven = attempts.remove(attempt, now: now)
         clients.take(forgiven, from: attempt.client)
         accounts.take(forgiven, from: attempt.account)

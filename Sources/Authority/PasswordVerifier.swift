@@ -1,3 +1,4 @@
+import Cryptography
 import NIOCore
 import NIOPosix
 import Network
@@ -16,6 +17,8 @@ final class PasswordVerifier: @unchecked Sendable {
     private let pool: NIOThreadPool
     private let loop: any EventLoop
     private var throttle: LoginThrottle
+    /// By what passwords are remembered that were wrong: the key dies with the process.
+    private let secrets = SipHash()
     private let slowed: SlowedLogins
     private let places: LoginPlaces
     /// What an unknown user's password is compared with while there is no account.
@@ -63,7 +66,8 @@ final class PasswordVerifier: @unchecked Sendable {
         let name = account.map { AddressKey($0.address).text } ?? user
         let attempt = LoginThrottle.Attempt(client: client, account: name)
         let isFriend = throttle.isFriend(attempt)
-        let pause = throttle.pause(for: attempt, now: loop.now)
+        let secret = secrets.hash(Array(password.utf8))
+        let pause = throttle.pause(for: attempt, secret: secret, now: loop.now)
         if pause > .zero {
             guard await slowed.wait(pause, attempt, isFriend: isFriend) else { return .busy }
         }
@@ -76,10 +80,10 @@ final class PasswordVerifier: @unchecked Sendable {
         loop.assertInEventLoop()
         guard let isRight else { return .busy }
         if known != nil, isRight {
-            throttle.succeeded(attempt, now: loop.now)
+            throttle.succeeded(attempt, secret: secret, now: loop.now)
             return .verified
         }
-        throttle.failed(attempt, now: loop.now)
+        throttle.failed(attempt, secret: secret, now: loop.now)
         return .refused
     }
 }

@@ -6,6 +6,13 @@ package struct SipHash: Sendable {
     /// How many octets a key has.
     package static let keyLength = 16
 
+    /// With a key that nobody knows.
+    package init() {
+        var generator = SystemRandomNumberGenerator()
+        first = generator.next()
+        second = generator.next()
+    }
+
     /// - Parameter key: 16 octets; nil for another number of them.
     package init?(key: [UInt8]) {
         guard key.count == Self.keyLength else { return nil }

@@ -101,11 +101,12 @@ package enum Capability: String, Sendable, Hashable, CaseIterable {
         case .imap4rev1, .imap4rev2, .literalPlus, .literalMinus, .id, .enable: .always
         case .saslIR, .startTLS, .loginDisabled: .beforeLogin
         case .idle, .namespace, .unselect, .uidPlus, .children, .move, .compress, .utf8, .uidOnly, .inProgress,
-            .listExtended, .listStatus, .specialUse, .statusSize, .appendLimit, .quota, .quotaStorage, .eSearch,
+            .listExtended, .listStatus, .specialUse, .createSpecialUse, .statusSize, .appendLimit, .quota,
+            .quotaStorage, .eSearch,
             .searchRes, .within, .partial, .sort, .sortDisplay, .eSort, .threadOrderedSubject, .threadReferences,
-            .threadRefs, .binary, .multiAppend, .catenate, .replace, .preview:
+            .threadRefs, .multiSearch, .binary, .multiAppend, .catenate, .replace, .preview:
             .afterLogin
-        case .createSpecialUse, .multiSearch, .condStore, .qResync: .never
+        case .condStore, .qResync: .never
         }
     }
 

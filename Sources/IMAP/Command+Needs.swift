@@ -18,12 +18,14 @@ extension Command {
         case .search(let search, _): search.needs
         case .sort(let sort, _): sort.needs
         case .thread(let thread, _): thread.needs
+        case .multiSearch(_, let search): [.multiSearch] + search.needs
         case .fetch(let set, let items, let modifiers, _): set.needs + items.flatMap(\.needs) + modifiers.needs
         case .store(let set, let change, _): set.needs + (change.unchangedSince == nil ? [] : [.condStore])
         case .copy(let set, _, _): set.needs
         case .move(let set, _, _): [.move] + set.needs
-        case .capability, .noop, .logout, .startTLS, .authenticate, .login, .delete, .rename, .subscribe, .unsubscribe,
-            .lsub, .check, .close, .expunge:
+        case .startTLS: [.startTLS]
+        case .capability, .noop, .logout, .authenticate, .login, .delete, .rename, .subscribe, .unsubscribe, .lsub,
+            .check, .close, .expunge:
             []
         }
     }
@@ -36,6 +38,7 @@ extension Command {
         case .search(let search, let byUID): !byUID || search.key.usesMessageNumbers
         case .sort(let sort, let byUID): !byUID || sort.search.key.usesMessageNumbers
         case .thread(let thread, let byUID): !byUID || thread.search.key.usesMessageNumbers
+        case .multiSearch(_, let search): search.key.usesMessageNumbers
         case .fetch(_, _, _, let byUID), .store(_, _, let byUID), .copy(_, _, let byUID), .move(_, _, let byUID): !byUID
         case .capability, .noop, .logout, .id, .startTLS, .authenticate, .login, .select, .examine, .create, .delete,
             .rename, .subscribe, .unsubscribe, .list, .lsub, .status, .namespace, .enable, .idle, .compress, .getQuota,
@@ -46,7 +49,8 @@ extension Command {
 }
 
 extension SearchKey {
-    fileprivate var usesMessageNumbers: Bool {
+    /// Whether messages are named by their numbers.
+    package var usesMessageNumbers: Bool {
         contains { if case .sequence(let set) = $0 { !set.isSaved } else { false } }
     }
 }

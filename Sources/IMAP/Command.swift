@@ -59,6 +59,8 @@ package enum Command: Sendable, Equatable {
     /// RFC 5256
     case sort(SortCommand, byUID: Bool)
     case thread(ThreadCommand, byUID: Bool)
+    /// ESEARCH (RFC 7377): the messages of several mailboxes, always by UID.
+    case multiSearch([MailboxFilter], SearchCommand)
     case fetch(SequenceSet, [FetchItem], FetchModifiers = FetchModifiers(), byUID: Bool)
     case store(SequenceSet, StoreChange, byUID: Bool)
     case copy(SequenceSet, MailboxName, byUID: Bool)

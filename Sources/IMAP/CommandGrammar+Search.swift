@@ -45,6 +45,40 @@ extension CommandGrammar {
         return results.isEmpty ? [.all] : results
     }
 
+    // MARK: ESEARCH
+
+    /// `ESEARCH IN (mailboxes "a" subtree ("b" "c")) RETURN (…) keys` (RFC 7377 §2).
+    mutating func multiSearch() throws(SyntaxError) -> Command {
+        guard scanner.take(word: "IN ") else { return .multiSearch([.selected], try searchCommand()) }
+        scanner.blanks()
+        let filters = try scanner.list { scanner throws(SyntaxError) in try Self.mailboxFilter(&scanner) }
+        guard (1...100).contains(filters.count) else { throw SyntaxError("mailboxes expected") }
+        try scanner.space()
+        return .multiSearch(filters, try searchCommand())
+    }
+
+    private static func mailboxFilter(_ scanner: inout CommandScanner) throws(SyntaxError) -> MailboxFilter {
+        switch try scanner.keyword() {
+        case "SELECTED": return .selected
+        case "INBOXES": return .inboxes
+        case "PERSONAL": return .personal
+        case "SUBSCRIBED": return .subscribed
+        case "SUBTREE": return .subtree(try mailboxes(&scanner))
+        case "SUBTREE-ONE": return .subtreeOne(try mailboxes(&scanner))
+        case "MAILBOXES": return .mailboxes(try mailboxes(&scanner))
+        default: throw SyntaxError("unknown source of mailboxes")
+        }
+    }
+
+    /// One name, or several in parentheses.
+    private static func mailboxes(_ scanner: inout CommandScanner) throws(SyntaxError) -> [MailboxName] {
+        try scanner.space()
+        guard scanner.next == UInt8(ascii: "(") else { return [try scanner.mailbox()] }
+        let names = try scanner.list { scanner throws(SyntaxError) in try scanner.mailbox() }
+        guard (1...count).contains(names.count) else { throw SyntaxError("mailboxes expected") }
+        return names
+    }
+
     // MARK: SORT and THREAD
 
     mutating func sortCommand() throws(SyntaxError) -> SortCommand {

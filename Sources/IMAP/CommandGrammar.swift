@@ -54,7 +54,7 @@ struct CommandGrammar {
 
     private static let withArguments: Set<String> = [
         "AUTHENTICATE", "LOGIN", "SELECT", "EXAMINE", "CREATE", "DELETE", "RENAME", "SUBSCRIBE", "UNSUBSCRIBE", "LIST",
-        "LSUB", "STATUS", "APPEND", "REPLACE", "ENABLE", "ID", "COMPRESS", "GETQUOTA", "GETQUOTAROOT",
+        "LSUB", "STATUS", "APPEND", "REPLACE", "ENABLE", "ID", "COMPRESS", "GETQUOTA", "GETQUOTAROOT", "ESEARCH",
     ]
 
     private static let onMessages: Set<String> = ["SEARCH", "SORT", "THREAD", "FETCH", "STORE", "COPY", "MOVE"]
@@ -96,6 +96,7 @@ struct CommandGrammar {
         case "ID": return try id()
         case "COMPRESS": return .compress(try scanner.keyword())
         case "GETQUOTA": return .getQuota(root: try scanner.astring())
+        case "ESEARCH": return try multiSearch()
         case "GETQUOTAROOT": return .getQuotaRoot(try scanner.mailbox())
         case "APPEND": throw SyntaxError("APPEND takes a mailbox, flags, a date and a literal")
         case "REPLACE": throw SyntaxError("REPLACE takes a message, a mailbox, flags, a date and a literal")

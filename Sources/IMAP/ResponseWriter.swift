@@ -113,10 +113,9 @@ package struct ResponseWriter {
         end()
     }
 
-    package mutating func search(_ numbers: some Sequence<UInt32>) {
-        raw("* SEARCH")
+    /// Numbers of a SEARCH or SORT response, of which there may be many: they go out in several writes.
+    package mutating func numbers(_ numbers: some Sequence<UInt32>) {
         for number in numbers { raw(" \(number)") }
-        end()
     }
 
     /// RFC 7162 §3.2.10: UIDs of messages that are gone.
@@ -131,22 +130,21 @@ package struct ResponseWriter {
         raw(dialect.usesUIDsOnly ? "* \(uid) UIDFETCH (" : "* \(number) FETCH (")
     }
 
-    /// SORT (RFC 5256 §4), in the order given.
-    package mutating func sort(_ numbers: some Sequence<UInt32>) {
-        raw("* SORT")
-        for number in numbers { raw(" \(number)") }
-        end()
-    }
-
-    /// RFC 4731; for SORT the numbers are in its order (RFC 5267 §3).
+    /// RFC 4731, and RFC 7377 §2.1 where a mailbox is named; for SORT the numbers are in its order (RFC 5267 §3).
     package mutating func extendedSearch(
         tag: String,
         _ results: [SearchCommand.Result],
         _ numbers: [UInt32],
-        byUID: Bool
+        byUID: Bool,
+        in mailbox: (name: MailboxName, uidValidity: UInt32)? = nil
     ) {
         raw("* ESEARCH (TAG ")
         string(Array(tag.utf8))
+        if let mailbox {
+            raw(" MAILBOX ")
+            self.mailbox(mailbox.name)
+            raw(" UIDVALIDITY \(mailbox.uidValidity)")
+        }
         raw(byUID ? ") UID" : ")")
         if results.contains(.min), let first = numbers.first { raw(" MIN \(first)") }
         if results.contains(.max), let last = numbers.last { raw(" MAX \(last)") }

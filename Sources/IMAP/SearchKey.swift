@@ -23,6 +23,20 @@ package struct SearchCommand: Sendable, Equatable {
     }
 }
 
+/// Mailboxes that ESEARCH looks through (RFC 7377 §2.2, RFC 5465 §6).
+package enum MailboxFilter: Sendable, Equatable {
+    case selected
+    /// Where mail arrives.
+    case inboxes
+    case personal
+    case subscribed
+    /// Mailboxes and all below them.
+    case subtree([MailboxName])
+    /// Mailboxes and those one level below.
+    case subtreeOne([MailboxName])
+    case mailboxes([MailboxName])
+}
+
 /// What a message must be like. Dates are days since 1970-01-01.
 package indirect enum SearchKey: Sendable, Equatable {
     case all

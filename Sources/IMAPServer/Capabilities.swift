@@ -5,11 +5,13 @@ import SASL
 package struct Capabilities: Sendable {
     private let disabled: Set<Capability>
 
+    /// What can't be cut: the protocol itself, and that there is no login without TLS.
+    private static let fixed: Set<Capability> = [.imap4rev1, .loginDisabled]
+
     /// - Parameter disabled: names in any case (`imapd.disabled-capabilities`).
     package init(disabled names: [String] = []) {
         var disabled = Set(names.compactMap { Capability(name: $0) })
-        // Without it there is no protocol.
-        disabled.remove(.imap4rev1)
+        disabled.subtract(Self.fixed)
         // A server that takes literals of any size doesn't say that it takes small ones (RFC 7888 §4).
         if !disabled.contains(.literalPlus) { disabled.insert(.literalMinus) }
         self.disabled = disabled
@@ -17,7 +19,7 @@ package struct Capabilities: Sendable {
 
     /// Those names of a list that are no capabilities which can be cut.
     package static func unknown(_ names: [String]) -> [String] {
-        names.filter { name in Capability(name: name).map { $0 == .imap4rev1 || $0.phase == .never } ?? true }
+        names.filter { name in Capability(name: name).map { fixed.contains($0) || $0.phase == .never } ?? true }
     }
 
     func offers(_ capability: Capability) -> Bool { !disabled.contains(capability) && capability.phase != .never }

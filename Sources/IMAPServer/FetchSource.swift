@@ -1,5 +1,6 @@
 import IMAP
 import MIME
+import MailIndex
 import Mailbox
 import NIOCore
 
@@ -11,6 +12,7 @@ final class FetchSource: @unchecked Sendable {
     private let flags: [Flag]
     private let folder: any MailFolder
     private let dialect: Dialect
+    private let known: Known?
     private var scanned: ScannedMessage
     private var internalDate: Int?
     private var size: Int?
@@ -26,8 +28,9 @@ final class FetchSource: @unchecked Sendable {
     /// Whether a part is asked for in an encoding that isn't known (RFC 3516 §4.3).
     private(set) var hasUnknownEncoding = false
 
-    /// How much is written, or gone through, before others have their turn. Octets.
-    private static let turn = 64 * 1024
+    /// What the index has of the message, as far as it was asked for.
+    private var indexed: [IndexedItem: [UInt8]] = [:]
+
     /// What is kept of `embeddedHeaders`. Octets.
     private static let maximumEmbedded = 2 * 1024 * 1024
 
@@ -36,15 +39,45 @@ final class FetchSource: @unchecked Sendable {
         flags: [Flag],
         folder: any MailFolder,
         structure: MessagePart?,
-        for dialect: Dialect = Dialect()
+        for dialect: Dialect = Dialect(),
+        known: Known? = nil
     ) {
         self.message = message
         self.flags = flags
         self.folder = folder
         self.dialect = dialect
+        self.known = known
         scanned = ScannedMessage(uid: message.uid, in: folder, structure: structure)
     }
 
+    /// The message in the index.
+    struct Known {
+        let window: ItemWindow
+        let place: Int
+    }
+
+    /// What the index may have for an item; nil where the message itself has to be read.
+    static func indexedItem(_ item: FetchItem, _ dialect: Dialect) -> IndexedItem? {
+        // What is kept is written as for IMAP4rev1.
+        let isPlain = !dialect.isRev2 && !dialect.acceptsUTF8
+        switch item {
+        case .envelope: return isPlain ? .envelope : nil
+        case .bodyStructure: return isPlain ? .structure : nil
+        case .body: return isPlain ? .body : nil
+        case .section(let section, _, _):
+            guard section.part.isEmpty, case .headerFields(let names) = section.text, CommonFields.cover(names) else {
+                return nil
+            }
+            return .header
+        case .flags, .uid, .size, .internalDate, .modSequence, .rfc822, .rfc822Header, .rfc822Text, .binary,
+            .binarySize,
+            .preview:
+            return nil
+        }
+    }
+
+    /// Octets that were read so far, or as much work.
+    var readOctets: Int { scanned.work + work }
     var reader: MessageReader? { scanned.reader }
     var structure: MessagePart? { scanned.structure }
 
@@ -54,6 +87,7 @@ final class FetchSource: @unchecked Sendable {
     /// - Returns: false as long as it has to be called again.
     func prepare(for items: [FetchItem]) throws(MailboxError) -> Bool {
         for item in items {
+            if findInIndex(item) { continue }
             switch item {
             case .flags, .uid, .modSequence: break
             case .internalDate: _ = try arrival()
@@ -86,31 +120,14 @@ final class FetchSource: @unchecked Sendable {
         case decoded(DecodedBody)
     }
 
-    /// Part of a response.
-    struct Piece: Sendable {
-        var octets: ByteBuffer
-        var stream: Stream?
-        /// The first item that isn't in it.
-        var next: Int
-    }
-
-    /// Writes items from one on, as many as there is time for; at least one. They are prepared.
-    func piece(of items: [FetchItem], from first: Int) throws(MailboxError) -> Piece {
-        var writer = ResponseWriter(for: dialect)
-        var next = first
-        work = 0
-        while next < items.count {
-            if next > 0 { writer.space() }
-            let stream = try write(items[next], to: &writer)
-            next += 1
-            if let stream { return Piece(octets: writer.buffer, stream: stream, next: next) }
-            if writer.buffer.readableBytes + work >= Self.turn { break }
-        }
-        return Piece(octets: writer.buffer, stream: nil, next: next)
+    private func findInIndex(_ item: FetchItem) -> Bool {
+        guard let known, let wanted = Self.indexedItem(item, dialect) else { return false }
+        if indexed[wanted] == nil { indexed[wanted] = known.window.octets(wanted, at: known.place) }
+        return indexed[wanted] != nil
     }
 
     /// Writes an item with its value; or its name and the head of a literal, whose octets are what is returned.
-    private func write(_ item: FetchItem, to writer: inout ResponseWriter) throws(MailboxError) -> Stream? {
+    func write(_ item: FetchItem, to writer: inout ResponseWriter) throws(MailboxError) -> Stream? {
         switch item {
         case .flags:
             writer.raw("FLAGS ")
@@ -122,10 +139,14 @@ final class FetchSource: @unchecked Sendable {
         case .size: writer.raw("RFC822.SIZE \(try octets())")
         case .envelope:
             writer.raw("ENVELOPE ")
-            writer.envelope(EnvelopeFields(try ownHeader().block))
+            try writeIndexed(item, to: &writer) { (writer) throws(MailboxError) in
+                writer.envelope(EnvelopeFields(try ownHeader().block))
+            }
         case .body, .bodyStructure:
             writer.raw(item == .body ? "BODY " : "BODYSTRUCTURE ")
-            writer.structure(try parts(), isExtended: item == .bodyStructure)
+            try writeIndexed(item, to: &writer) { (writer) throws(MailboxError) in
+                writer.structure(try parts(), isExtended: item == .bodyStructure)
+            }
         case .binary(let part, let partial, _): return try binary(part, partial, &writer)
         case .binarySize(let part):
             writer.binaryName("BINARY.SIZE", part, origin: nil)
@@ -141,6 +162,23 @@ final class FetchSource: @unchecked Sendable {
         case .section(let section, let partial, _): return try content(section, partial, nil, &writer)
         }
         return nil
+    }
+
+    /// Writes what the index has of an item; or what the body writes, and has that kept.
+    private func writeIndexed(
+        _ item: FetchItem,
+        to writer: inout ResponseWriter,
+        _ body: (inout ResponseWriter) throws(MailboxError) -> Void
+    ) throws(MailboxError) {
+        guard let known, let wanted = Self.indexedItem(item, dialect) else { return try body(&writer) }
+        if let octets = indexed[wanted] {
+            writer.buffer.writeBytes(octets)
+            return
+        }
+        var own = ResponseWriter(for: dialect)
+        try body(&own)
+        known.window.keep(wanted, at: known.place, Array(own.buffer.readableBytesView))
+        writer.buffer.writeBuffer(&own.buffer)
     }
 
     private enum Content {
@@ -300,6 +338,9 @@ final class FetchSource: @unchecked Sendable {
     }
 
     private func findInMessage(_ text: Section.Text) throws(MailboxError) -> Content? {
+        if case .headerFields(let names) = text, let header = try commonFields(names) {
+            return .octets(MessageContent.fields(header, named: names, excluded: false))
+        }
         let reader = try scanned.opened()
         switch text {
         case .content: return .range(0..<reader.octets)
@@ -311,6 +352,15 @@ final class FetchSource: @unchecked Sendable {
             return .octets(MessageContent.fields(try ownHeader().block, named: names, excluded: true))
         case .mime: return nil
         }
+    }
+
+    /// The fields that the index keeps, where these are among them and there is an index.
+    private func commonFields(_ names: [[UInt8]]) throws(MailboxError) -> HeaderBlock? {
+        guard let known, CommonFields.cover(names) else { return nil }
+        if let octets = indexed[.header] { return HeaderBlock(octets) }
+        let header = try ownHeader().block
+        known.window.keep(.header, at: known.place, CommonFields.of(header))
+        return header
     }
 
     private func octets() throws(MailboxError) -> Int {

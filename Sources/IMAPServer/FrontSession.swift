@@ -124,7 +124,7 @@ final class FrontSession {
             return try await authenticate(tag, mechanism, initialResponse)
         case .select, .examine, .create, .delete, .rename, .subscribe, .unsubscribe, .list, .lsub, .status,
             .namespace, .enable, .idle, .compress, .getQuota, .getQuotaRoot, .check, .close, .unselect, .expunge,
-            .uidExpunge, .search, .sort, .thread, .fetch, .store, .copy, .move:
+            .uidExpunge, .search, .sort, .thread, .multiSearch, .fetch, .store, .copy, .move:
             return try await fault(tag, "log in first")
         }
         respond { $0.status(.ok, tag: tag, "done") }

@@ -1,4 +1,5 @@
 import MIME
+import MailIndex
 import Mailbox
 
 /// Goes through messages and shows the header of each, in short steps, so that others have their turns between them. Every call
@@ -7,20 +8,26 @@ struct HeaderWalk {
     private let folder: any MailFolder
     private let uids: [UInt32]
     private let needsHeaders: Bool
+    private let window: ItemWindow?
     private(set) var next = 0
     private var current: ScannedMessage?
 
     /// What a message costs beside its header. Octets.
     private static let message = 1024
 
-    /// - Parameter needsHeaders: false where only what the folder knows is compared.
-    init(_ uids: [UInt32], in folder: any MailFolder, needsHeaders: Bool) {
+    /// - Parameters:
+    ///   - uids: ascending.
+    ///   - needsHeaders: false where only what the folder knows is compared.
+    ///   - index: what is kept of the folder's messages, if any.
+    init(_ uids: [UInt32], in folder: any MailFolder, needsHeaders: Bool, index: FolderIndex?) {
         self.uids = uids
         self.folder = folder
         self.needsHeaders = needsHeaders
+        window = needsHeaders ? index.map { ItemWindow($0, in: folder, uids) } : nil
     }
 
-    /// Goes on for a turn; true when all messages were shown. One that is gone is left out.
+    /// Goes on for a turn; true when all messages were shown. One that is gone is left out. Of a header there are those fields
+    /// alone that are among `CommonFields`.
     mutating func advance(
         _ visit: (_ index: Int, _ uid: UInt32, HeaderBlock) throws(MailboxError) -> Void
     ) throws(MailboxError) -> Bool {
@@ -32,13 +39,16 @@ struct HeaderWalk {
             let before = message.work
             do throws(MailboxError) {
                 var header = HeaderBlock([])
-                if needsHeaders {
+                if let kept = window?.octets(.header, at: next) {
+                    header = HeaderBlock(kept)
+                } else if needsHeaders {
                     guard let own = try message.ownHeader()?.block else {
                         budget -= message.work - before
                         current = message
                         continue
                     }
                     header = own
+                    window?.keep(.header, at: next, CommonFields.of(own))
                 }
                 try visit(next, uids[next], header)
             } catch {
@@ -51,6 +61,7 @@ struct HeaderWalk {
             budget -= message.work - before + Self.message
             next += 1
         }
+        window?.flush()
         return true
     }
 }

@@ -32,6 +32,11 @@ package struct IMAPMailboxProgram: MailboxProgram {
     package func shutdownGrace(_ configuration: Configuration) -> TimeAmount { configuration.imapd.shutdownGrace }
 
     package func service(_ context: DaemonContext, pool: BlockingPool) -> IMAPMailboxService {
-        IMAPMailboxService(settings: MailboxSettings(context.configuration), pool: pool, logger: context.logger)
+        IMAPMailboxService(
+            settings: MailboxSettings(context.configuration),
+            pool: pool,
+            group: context.group,
+            logger: context.logger
+        )
     }
 }

@@ -2,6 +2,7 @@ import Front
 import Logging
 import Mailbox
 import MailboxProcess
+import NIOCore
 import Network
 
 /// A user's folders, and where they are.
@@ -15,14 +16,22 @@ package struct IMAPMailboxService: MailboxService {
     private let settings: MailboxSettings
     private let pool: BlockingPool
     private let watcher = FolderWatcher()
+    private let indexes: MessageIndexes?
+    private let indexer: TextIndexer?
     private let counters = MailboxCounters()
     private let logger: Logger
 
-    /// - Parameter pool: runs what waits for the disk.
-    package init(settings: MailboxSettings, pool: BlockingPool, logger: Logger) {
+    /// - Parameters:
+    ///   - pool: runs what waits for the disk.
+    ///   - group: has a loop for work that nobody waits for.
+    package init(settings: MailboxSettings, pool: BlockingPool, group: any EventLoopGroup, logger: Logger) {
         self.settings = settings
         self.pool = pool
         self.logger = logger
+        indexes = settings.keepsIndex ? MessageIndexes(logger: logger) : nil
+        indexer =
+            settings.keepsIndex && settings.indexesText
+            ? TextIndexer(pool: pool, loop: group.next(), logger: logger) : nil
     }
 
     package func open(_ store: any MailStore, at location: MailboxLocation) throws(MailboxError) -> UserMailbox {
@@ -41,11 +50,16 @@ package struct IMAPMailboxService: MailboxService {
             settings: settings,
             disk: pool.line(mailbox.location.path),
             watcher: watcher,
+            indexes: indexes,
+            indexer: indexer,
             counters: counters,
             logger: logger
         ).run()
     }
 
-    /// Ends the thread that watches folders.
-    package func end() { watcher?.stop() }
+    /// Ends the thread that watches folders, and what goes on behind sessions.
+    package func end() {
+        watcher?.stop()
+        indexer?.close()
+    }
 }

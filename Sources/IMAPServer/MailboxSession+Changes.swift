@@ -58,7 +58,10 @@ extension MailboxSession {
         }
         merged += current[next...]
         try await announceRemoval(gone.map { (place: $0, uid: selected.known[$0].uid) })
-        if merged.count != before - gone.count { respond { $0.number(merged.count, "EXISTS") } }
+        if merged.count != before - gone.count {
+            respond { $0.number(merged.count, "EXISTS") }
+            indexTexts(of: selected)
+        }
         // The same list as the folder's shares its memory.
         selected.known = merged.count == current.count ? current : merged
         announceRecent(selected, selected.known)
@@ -77,6 +80,7 @@ extension MailboxSession {
         }
         for message in gone.reversed() {
             respond { $0.number(message.place + 1, "EXPUNGE") }
+            try await flushBatch()
         }
     }
 
@@ -123,6 +127,7 @@ extension MailboxSession {
     func idle(_ tag: String) async throws(ConnectionError) -> Next {
         respond { $0.continuation("idling") }
         selected?.structures = StructureCache()
+        selected?.index = nil
         try await connection.flush()
         let waker = Waker(on: connection.eventLoop)
         let watches = watch(waker)

@@ -20,12 +20,51 @@ extension MailboxSession {
         var places = try selected.places(set, byUID: byUID)
         if let range = modifiers.partial { places = Array(places[range.places(of: places.count)]) }
         let flagged = try await markSeen(selected, places, items)
-        for place in places {
-            var own = items
-            if flagged.contains(place), !own.contains(.flags) { own.append(.flags) }
-            guard let source = try await source(selected, place, own) else { continue }
-            try await answer(place, uid: selected.known[place].uid, own, from: source)
+        let requests = places.map { place in
+            FetchRun.Request(place: place, message: selected.known[place], tellsFlags: flagged.contains(place))
+        }
+        let run = FetchRun(
+            requests,
+            items,
+            in: selected.folder,
+            for: dialect,
+            index: FetchRun.isHelped(items, dialect) ? await index(of: selected) : nil,
+            structures: selected.structures
+        )
+        try await answer(run)
+        selected.structures = run.structures
+    }
+
+    /// Writes the responses step by step, as fast as the client takes them. What was begun can't be taken back: when the message
+    /// can't be read to its end, the connection is lost.
+    private func answer(_ run: FetchRun) async throws {
+        var isOver = false
+        while !isOver {
+            do {
+                let step = try await disk.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
+                    try run.advance()
+                }
+                unflushed += step.octets.readableBytes
+                connection.write(step.octets)
+                switch step.stream {
+                case nil: break
+                case .range(let range): if let reader = step.reader { try await stream(reader, range) }
+                case .decoded(let body): try await stream(body)
+                }
+                isOver = step.isLast
+            } catch let error as MailboxError {
+                guard run.hasBegun else { throw refusal(error) }
+                logger.warning(
+                    "message not sent whole",
+                    metadata: ["mailbox": "\(location.path)", "reason": "\(error)"]
+                )
+                connection.abort()
+                throw ConnectionError.closed
+            }
             try await flushBatch()
+        }
+        if run.hasUnknownEncoding {
+            throw Refusal(code: .unknownCTE, text: "a part has an encoding that isn't known here")
         }
     }
 
@@ -45,73 +84,6 @@ extension MailboxSession {
             if let index = stored.index(ofUID: selected.known[place].uid) { selected.known[place] = stored[index] }
         }
         return Set(unseen)
-    }
-
-    /// A message that is ready to be answered for; nil where it's gone: it has no answer then, and its EXPUNGE comes later.
-    private func source(
-        _ selected: SelectedFolder,
-        _ place: Int,
-        _ items: [FetchItem]
-    ) async throws -> FetchSource? {
-        let message = selected.known[place]
-        let cached = selected.structures[message.uid]
-        let source = FetchSource(
-            message,
-            flags: flags(of: message, in: selected),
-            folder: selected.folder,
-            structure: cached,
-            for: dialect
-        )
-        do throws(MailboxError) {
-            while try await !disk.runWhenFree(
-                on: connection.eventLoop,
-                { () throws(MailboxError) in try source.prepare(for: items) }
-            ) {}
-        } catch {
-            guard error == .notFound else { throw refusal(error) }
-            return nil
-        }
-        if source.hasUnknownEncoding {
-            throw Refusal(code: .unknownCTE, text: "a part has an encoding that isn't known here")
-        }
-        if cached == nil, let structure = source.structure { selected.structures.add(structure, for: message.uid) }
-        return source
-    }
-
-    /// Writes the response piece by piece, as fast as the client takes it. What was begun can't be taken back: when the
-    /// message can't be read to its end, the connection is lost.
-    private func answer(
-        _ place: Int,
-        uid: UInt32,
-        _ items: [FetchItem],
-        from source: FetchSource
-    ) async throws(ConnectionError) {
-        respond { $0.fetchHead(number: place + 1, uid: uid) }
-        var next = 0
-        do {
-            while next < items.count {
-                let first = next
-                let piece = try await disk.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
-                    try source.piece(of: items, from: first)
-                }
-                unflushed += piece.octets.readableBytes
-                connection.write(piece.octets)
-                switch piece.stream {
-                case nil: break
-                case .range(let range): if let reader = source.reader { try await stream(reader, range) }
-                case .decoded(let body): try await stream(body)
-                }
-                next = piece.next
-                try await flushBatch()
-            }
-        } catch let error as ConnectionError {
-            throw error
-        } catch {
-            logger.warning("message not sent whole", metadata: ["mailbox": "\(location.path)", "reason": "\(error)"])
-            connection.abort()
-            throw .closed
-        }
-        connection.write(")\r\n")
     }
 
     /// Sends a part without its transfer encoding, whose literal was announced.

@@ -13,8 +13,7 @@ private struct ListedFolder: Sendable {
     var isSubscribed: Bool
     /// What the names below it are selected for (RFC 5258 §3.5).
     var childInfo: [String] = []
-
-    var use: String? { SpecialUse.attribute(name) }
+    var uses: [String] = []
 }
 
 extension MailboxSession {
@@ -22,7 +21,7 @@ extension MailboxSession {
     func list(_ list: ListCommand) async throws {
         if list.patterns == [[]], !list.isExtended {
             // Only asks for the delimiter.
-            respond { $0.list("LIST", attributes: ["\\Noselect"], delimiter: self.store.delimiter, name: nil) }
+            respond { $0.list("LIST", attributes: ["\\Noselect"], delimiter: delimiter, name: nil) }
             return
         }
         let patterns = try patterns(list.patterns, reference: list.reference)
@@ -31,7 +30,14 @@ extension MailboxSession {
         let entries = try await onDisk { () throws(MailboxError) in try store.folders() }
         let subscribed =
             wantsSubscriptions ? Set(try await onDisk { () throws(MailboxError) in try store.subscriptions() }) : []
-        let candidates = await disk.run { Self.candidates(list, entries, subscribed) }
+        let given =
+            settings.capabilities.offers(.specialUse)
+            ? try await onDisk { () throws(MailboxError) in
+                try store.specialUses(of: entries.filter(\.isSelectable).map(\.name))
+            } : [:]
+        let candidates = await disk.run {
+            Self.candidates(list, entries, subscribed, SpecialUses(given))
+        }
         let matches = await inTurns(candidates, patterns) { folder in
             patterns.contains { $0.matches(folder.text.text.utf8) }
         }
@@ -46,7 +52,8 @@ extension MailboxSession {
     private static func candidates(
         _ list: ListCommand,
         _ entries: [FolderEntry],
-        _ subscribed: Set<FolderName>
+        _ subscribed: Set<FolderName>,
+        _ uses: SpecialUses
     ) -> [ListedFolder] {
         var selectable: [FolderName: Bool] = [:]
         for entry in entries { selectable[entry.name] = entry.isSelectable }
@@ -56,7 +63,7 @@ extension MailboxSession {
         var childInfo: [FolderName: [String]] = [:]
         if list.selection.contains(.recursiveMatch) {
             for selection in [ListCommand.Selection.subscribed, .specialUse] where list.selection.contains(selection) {
-                let matching = names.filter { isSelected($0, for: [selection], subscribed) }
+                let matching = names.filter { isSelected($0, for: [selection], subscribed, uses) }
                 for parent in Set(matching.flatMap(\.ancestors)) {
                     names.insert(parent)
                     childInfo[parent, default: []].append(selection.rawValue)
@@ -64,18 +71,19 @@ extension MailboxSession {
             }
         }
         let parents = Set(selectable.filter(\.value).keys.flatMap(\.ancestors))
-        let chosen = names.filter { isSelected($0, for: list.selection, subscribed) || childInfo[$0] != nil }
+        let chosen = names.filter { isSelected($0, for: list.selection, subscribed, uses) || childInfo[$0] != nil }
         let sorted = chosen.sorted { one, other in
             one.isInbox != other.isInbox ? one.isInbox : one.description < other.description
         }
         return sorted.map { name in
             ListedFolder(
                 name: name,
-                text: MailboxName(wire: Array(name.description.utf8)),
+                text: MailboxName(name),
                 exists: selectable[name] ?? false,
                 hasChildren: parents.contains(name),
                 isSubscribed: subscribed.contains(name),
-                childInfo: childInfo[name] ?? []
+                childInfo: childInfo[name] ?? [],
+                uses: uses.uses(of: name)
             )
         }
     }
@@ -83,10 +91,11 @@ extension MailboxSession {
     private static func isSelected(
         _ name: FolderName,
         for selection: [ListCommand.Selection],
-        _ subscribed: Set<FolderName>
+        _ subscribed: Set<FolderName>,
+        _ uses: SpecialUses
     ) -> Bool {
         if selection.contains(.subscribed), !subscribed.contains(name) { return false }
-        if selection.contains(.specialUse), SpecialUse.attribute(name) == nil { return false }
+        if selection.contains(.specialUse), uses.uses(of: name).isEmpty { return false }
         return true
     }
 
@@ -95,12 +104,12 @@ extension MailboxSession {
         if !folder.exists { attributes.append(list.isExtended || dialect.isRev2 ? "\\NonExistent" : "\\Noselect") }
         attributes.append(folder.hasChildren ? "\\HasChildren" : "\\HasNoChildren")
         if isSubscribedKnown, folder.isSubscribed { attributes.append("\\Subscribed") }
-        if let use = folder.use, settings.capabilities.offers(.specialUse) { attributes.append(use) }
+        if settings.capabilities.offers(.specialUse) { attributes += folder.uses }
         respond {
             $0.list(
                 "LIST",
                 attributes: attributes,
-                delimiter: store.delimiter,
+                delimiter: delimiter,
                 name: folder.text,
                 childInfo: folder.childInfo
             )
@@ -125,7 +134,7 @@ extension MailboxSession {
             let pattern = reference + text
             // Names are compared in UTF-8, whatever they are on the wire.
             let decoded = dialect.hasUTF8Names ? nil : MailboxName.decode(pattern)
-            return ListPattern(decoded.map { Array($0.utf8) } ?? pattern, delimiter: store.delimiter)
+            return ListPattern(decoded.map { Array($0.utf8) } ?? pattern, delimiter: delimiter)
         }
     }
 
@@ -158,7 +167,7 @@ extension MailboxSession {
                 $0.list(
                     "LSUB",
                     attributes: isSubscribed ? [] : ["\\Noselect"],
-                    delimiter: store.delimiter,
+                    delimiter: delimiter,
                     name: MailboxName(name)
                 )
             }
@@ -167,13 +176,13 @@ extension MailboxSession {
     }
 
     /// A subscribed name, or the one above it that matches.
-    private static func match(_ name: FolderName, _ pattern: ListPattern) -> (name: String, isSubscribed: Bool)? {
-        let text = MailboxName(wire: Array(name.description.utf8)).text
+    private static func match(
+        _ name: FolderName,
+        _ pattern: ListPattern
+    ) -> (name: String, isSubscribed: Bool)? {
+        let text = MailboxName(name).text
         if pattern.matches(text.utf8) { return (text, true) }
-        for ancestor in name.ancestors.reversed() {
-            let parent = MailboxName(wire: Array(ancestor.description.utf8)).text
-            if pattern.matches(parent.utf8) { return (parent, false) }
-        }
-        return nil
+        let parents = name.ancestors.map { MailboxName($0).text }
+        return parents.last { pattern.matches($0.utf8) }.map { ($0, false) }
     }
 }

@@ -8,8 +8,26 @@ extension MailboxSession {
         let from = try folderName(oldName)
         let to = try folderName(newName)
         try await change { store throws(MailboxError) in try store.rename(from, to: to) }
-        if !from.isInbox, let selected, let name = try? folderName(selected.name) {
-            if name == from { selected.name = newName }
+        if !from.isInbox { await followRename(from, newName) }
+    }
+
+    /// The selected mailbox goes on under its new name, where this session itself has given it one.
+    private func followRename(_ from: FolderName, _ newName: MailboxName) async {
+        guard let selected, let path = try? folderName(selected.name), path == from || path.isBelow(from) else {
+            return
+        }
+        let name = MailboxName(newName.text + selected.name.text.dropFirst(MailboxName(from).text.count))
+        let (store, isReadOnly) = (store, selected.isReadOnly)
+        do throws(Refusal) {
+            let target = try folderName(name)
+            let folder = try await onDisk { () throws(MailboxError) in try store.open(target, readOnly: isReadOnly) }
+            guard folder.uidValidity == selected.folder.uidValidity else { return leaveSelected() }
+            selected.folder = folder
+            selected.name = name
+            selected.path = target
+            selected.index = nil
+        } catch {
+            leaveSelected()
         }
     }
 
@@ -30,18 +48,32 @@ extension MailboxSession {
 
     func folderName(_ name: MailboxName) throws(Refusal) -> FolderName {
         guard name.isWellFormed,
-            let folder = FolderName(String(decoding: name.wire, as: UTF8.self), delimiter: store.delimiter)
+            let folder = FolderName(String(decoding: name.wire, as: UTF8.self), delimiter: delimiter)
         else {
             throw Refusal(code: .cannot, text: "invalid mailbox name")
         }
         return folder
     }
 
-    func create(_ name: MailboxName) async throws {
+    /// CREATE, with special uses (RFC 6154 §3).
+    func create(_ name: MailboxName, uses: [Flag]) async throws {
         // A delimiter at the end only says that there will be mailboxes below (RFC 3501 §6.3.3).
-        let hasDelimiter = name.isWellFormed && name.text.utf8.last == store.delimiter
+        let hasDelimiter = name.isWellFormed && name.text.utf8.last == delimiter
         let folder = try folderName(hasDelimiter ? MailboxName(String(name.text.dropLast())) : name)
-        try await change { store throws(MailboxError) in try store.create(folder) }
+        let known = SpecialUses.all.filter { use in uses.contains(Flag(use)) }
+        guard known.count == Set(uses).count else {
+            throw Refusal(code: .useAttribute, text: "a mailbox can't have such a use here")
+        }
+        try await change { store throws(MailboxError) in
+            try store.create(folder)
+            guard !known.isEmpty else { return }
+            do throws(MailboxError) {
+                try store.setSpecialUses(known, of: folder)
+            } catch {
+                try? store.delete(folder)
+                throw error
+            }
+        }
     }
 
     func delete(_ name: MailboxName) async throws {
@@ -56,8 +88,9 @@ extension MailboxSession {
         let path = try folderName(name)
         let store = store
         let folder = try await onDisk { () throws(MailboxError) in try store.open(path, readOnly: readOnly) }
-        let selected = SelectedFolder(name, folder, isReadOnly: readOnly)
+        let selected = SelectedFolder(name, path, folder, isReadOnly: readOnly)
         self.selected = selected
+        indexTexts(of: selected)
         let messages = selected.known
         selected.announcedKeywords = ["\0"]  // no folder has these, so its own are announced
         announceKeywords(selected)
@@ -66,7 +99,7 @@ extension MailboxSession {
         selected.announcedRecent = recent
         if dialect.isRev2 {
             // RFC 9051 §6.3.2
-            respond { $0.list("LIST", attributes: [], delimiter: store.delimiter, name: name) }
+            respond { $0.list("LIST", attributes: [], delimiter: delimiter, name: name) }
         } else {
             respond { $0.number(recent, "RECENT") }
         }
@@ -134,4 +167,9 @@ extension MailboxSession {
         }
         return size
     }
+}
+
+extension MailboxName {
+    /// The name of a folder of the store, which has names as IMAP4rev1 writes them.
+    init(_ folder: FolderName) { self.init(wire: Array(folder.description.utf8)) }
 }

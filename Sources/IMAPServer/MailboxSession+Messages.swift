@@ -71,7 +71,7 @@ extension MailboxSession {
         guard let copied = try await copyMessages(selected, set, to: name, byUID: byUID) else {
             return OKResponse(text: "nothing to copy")
         }
-        return OKResponse(code: copied.code, text: "copied")
+        return OKResponse(code: settings.capabilities.offers(.uidPlus) ? copied.code : nil, text: "copied")
     }
 
     /// MOVE (RFC 6851).
@@ -85,7 +85,7 @@ extension MailboxSession {
         guard let copied = try await copyMessages(selected, set, to: name, byUID: byUID) else {
             return OKResponse(text: "nothing to move")
         }
-        respond { $0.status(.ok, code: copied.code, "moved") }
+        if settings.capabilities.offers(.uidPlus) { respond { $0.status(.ok, code: copied.code, "moved") } }
         let folder = selected.folder
         _ = try await onDisk { () throws(MailboxError) in try folder.expunge(copied.uids) }
         try await report(selected, expunges: true)

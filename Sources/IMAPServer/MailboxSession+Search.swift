@@ -1,5 +1,6 @@
 import IMAP
 import MIME
+import MailIndex
 import Mailbox
 import MailboxProcess
 import NIOCore
@@ -17,22 +18,39 @@ extension MailboxSession {
         }
         let found = try await saving(selected, command) { try await self.find(selected, command, tag: tag) }
         if command.results?.contains(.save) == true { save(found, command.results ?? [], in: selected) }
-        answer(selected, found, command.results ?? (dialect.isRev2 ? [.all] : nil), byUID: byUID, tag: tag) {
-            $0.search($1)
+        let results = command.results ?? (dialect.isRev2 ? [.all] : nil)
+        try await answer(selected, found, results, byUID: byUID, tag: tag, plain: "SEARCH")
+    }
+
+    func requireKnownCharset(_ command: SearchCommand) throws(Refusal) {
+        guard let charset = command.charset, !ASCII.equal(charset, "UTF-8"), !ASCII.equal(charset, "US-ASCII") else {
+            return
         }
+        throw Refusal(code: .badCharset(["US-ASCII", "UTF-8"]), text: "unknown character set")
     }
 
     /// The places of messages that match, ascending.
     func find(_ selected: SelectedFolder, _ command: SearchCommand, tag: String) async throws -> [Int] {
-        if let charset = command.charset, !ASCII.equal(charset, "UTF-8"), !ASCII.equal(charset, "US-ASCII") {
-            throw Refusal(code: .badCharset(["US-ASCII", "UTF-8"]), text: "unknown character set")
-        }
-        let context = SearchContext(selected.known, saved: selected.saved, now: time(nil))
-        let run = SearchRun(command.key, context, in: selected.folder, selected.known)
-        let all = selected.known.count
+        try requireKnownCharset(command)
         var progress = ProgressClock()
+        let index = SearchRun.isHelped(command.key) ? await index(of: selected) : nil
+        return try await find(command.key, in: selected.folder, selected.known, selected.saved, index, tag, &progress)
+    }
+
+    /// The places of messages that match, ascending.
+    func find(
+        _ key: SearchKey,
+        in folder: any MailFolder,
+        _ messages: [StoredMessage],
+        _ saved: [ClosedRange<UInt32>],
+        _ index: FolderIndex?,
+        _ tag: String,
+        _ progress: inout ProgressClock
+    ) async throws -> [Int] {
+        let context = SearchContext(messages, saved: saved, now: time(nil))
+        let run = SearchRun(key, context, in: folder, messages, index: index)
         while try await !onDisk({ () throws(MailboxError) in try run.advance() }) {
-            try await tell(&progress, tag, run.done, of: all)
+            try await tell(&progress, tag, run.done, of: messages.count)
         }
         return run.found
     }
@@ -79,13 +97,20 @@ extension MailboxSession {
         _ results: [SearchCommand.Result]?,
         byUID: Bool,
         tag: String,
-        plain: (inout ResponseWriter, [UInt32]) -> Void
-    ) {
+        plain word: StaticString
+    ) async throws(ConnectionError) {
         let numbers = found.map { byUID ? selected.known[$0].uid : UInt32(clamping: $0 + 1) }
-        guard let results else { return respond { plain(&$0, numbers) } }
-        // Nothing was asked but to keep it (RFC 5182 §2.2).
-        guard results != [.save] else { return }
-        respond { $0.extendedSearch(tag: tag, results, numbers, byUID: byUID) }
+        if let results {
+            // Nothing was asked but to keep it (RFC 5182 §2.2).
+            guard results != [.save] else { return }
+            return respond { $0.extendedSearch(tag: tag, results, numbers, byUID: byUID) }
+        }
+        connection.write("* \(word)")
+        for start in stride(from: 0, to: numbers.count, by: 1000) {
+            respond { $0.numbers(numbers[start..<min(start + 1000, numbers.count)]) }
+            try await flushBatch()
+        }
+        connection.write("\r\n")
     }
 }
 

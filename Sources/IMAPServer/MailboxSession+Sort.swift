@@ -9,7 +9,7 @@ extension MailboxSession {
         let found = try await saving(selected, command.search) {
             let found = try await self.find(selected, command.search, tag: tag)
             let messages = found.map { (place: $0, uid: selected.known[$0].uid) }
-            let run = SortRun(command.criteria, messages, in: selected.folder)
+            let run = SortRun(command.criteria, messages, in: selected.folder, index: await self.index(of: selected))
             var progress = ProgressClock()
             while try await !self.limited({ () throws(MailboxError) in try run.advance() }) {
                 try await self.tell(&progress, tag, run.done, of: found.count)
@@ -18,7 +18,7 @@ extension MailboxSession {
         }
         let results = command.search.results
         if results?.contains(.save) == true { save(found, results ?? [], in: selected) }
-        answer(selected, found, results, byUID: byUID, tag: tag) { $0.sort($1) }
+        try await answer(selected, found, results, byUID: byUID, tag: tag, plain: "SORT")
     }
 
     /// THREAD (RFC 5256).
@@ -27,7 +27,7 @@ extension MailboxSession {
         let messages = found.map { place in
             (number: byUID ? selected.known[place].uid : UInt32(clamping: place + 1), uid: selected.known[place].uid)
         }
-        let run = ThreadRun(command.algorithm, messages, in: selected.folder)
+        let run = ThreadRun(command.algorithm, messages, in: selected.folder, index: await index(of: selected))
         var progress = ProgressClock()
         while try await !limited({ () throws(MailboxError) in try run.advance() }) {
             try await tell(&progress, tag, run.done, of: found.count)

@@ -28,6 +28,9 @@ final class MailboxSession: @unchecked Sendable {
     /// All that waits for the disk or takes long; the account's sessions wait for their turns together.
     let disk: BlockingPool.Line
     let watcher: FolderWatcher?
+    /// Nil where nothing is kept of messages.
+    let indexes: MessageIndexes?
+    let indexer: TextIndexer?
     let counters: MailboxCounters
     let logger: Logger
 
@@ -51,6 +54,8 @@ final class MailboxSession: @unchecked Sendable {
         settings: MailboxSettings,
         disk: BlockingPool.Line,
         watcher: FolderWatcher?,
+        indexes: MessageIndexes?,
+        indexer: TextIndexer?,
         counters: MailboxCounters,
         logger: Logger
     ) {
@@ -60,6 +65,8 @@ final class MailboxSession: @unchecked Sendable {
         self.settings = settings
         self.disk = disk
         self.watcher = watcher
+        self.indexes = indexes
+        self.indexer = indexer
         self.counters = counters
         self.logger = logger
         reader = CommandReader(limits: settings.capabilities.limits(settings.commands))
@@ -201,10 +208,10 @@ final class MailboxSession: @unchecked Sendable {
         return .command
     }
 
-    /// The selected mailbox was deleted by another session. Message numbers mean nothing any more, and a client that isn't told
+    /// The selected mailbox was deleted, or has another name by now. Message numbers mean nothing any more, and a client that isn't told
     /// would go on for ever: RFC 2180 §3.
     func endWithoutMailbox() -> Next {
-        respond { $0.status(.bye, code: .nonexistent, "the selected mailbox was deleted") }
+        respond { $0.status(.bye, code: .nonexistent, "the selected mailbox was deleted or renamed") }
         return .close
     }
 
@@ -227,10 +234,10 @@ final class MailboxSession: @unchecked Sendable {
 
         // After the login.
         case .enable(let names): enable(names)
-        case .namespace: respond { $0.namespace(delimiter: store.delimiter) }
+        case .namespace: respond { [delimiter] in $0.namespace(delimiter: delimiter) }
         case .select(let name, _): return .done(try await select(name, readOnly: false))
         case .examine(let name, _): return .done(try await select(name, readOnly: true))
-        case .create(let name, _): try await create(name)
+        case .create(let name, let uses): try await create(name, uses: uses)
         case .delete(let name): try await delete(name)
         case .rename(let from, let to): try await rename(from, to)
         case .subscribe(let name): try await subscribe(name)
@@ -254,6 +261,7 @@ final class MailboxSession: @unchecked Sendable {
         case .search(let search, let byUID): try await self.search(try selection(), search, byUID: byUID, tag: tag)
         case .sort(let sort, let byUID): try await self.sort(try selection(), sort, byUID: byUID, tag: tag)
         case .thread(let thread, let byUID): try await self.thread(try selection(), thread, byUID: byUID, tag: tag)
+        case .multiSearch(let filters, let search): try await multiSearch(filters, search, tag: tag)
         case .fetch(let set, let items, let modifiers, let byUID):
             guard modifiers.partial == nil || byUID else { throw SyntaxError("PARTIAL is UID FETCH's") }
             try await fetch(try selection(), set, items, modifiers, byUID: byUID)
@@ -282,6 +290,9 @@ final class MailboxSession: @unchecked Sendable {
         respond { [enabled] in $0.enabled(enabled) }
     }
 
+    /// What stands between the parts of mailbox names.
+    var delimiter: UInt8 { store.delimiter }
+
     func selection() throws(SyntaxError) -> SelectedFolder {
         guard let selected else { throw SyntaxError("select a mailbox first") }
         return selected
@@ -295,7 +306,7 @@ final class MailboxSession: @unchecked Sendable {
             byUID
         case .capability, .noop, .logout, .id, .startTLS, .authenticate, .login, .select, .examine, .create, .delete,
             .rename, .subscribe, .unsubscribe, .list, .lsub, .status, .namespace, .enable, .idle, .compress, .getQuota,
-            .getQuotaRoot, .check, .close, .unselect, .expunge, .uidExpunge, .copy, .move:
+            .getQuotaRoot, .multiSearch, .check, .close, .unselect, .expunge, .uidExpunge, .copy, .move:
             true
         }
     }

@@ -8,6 +8,10 @@ package struct MailboxSettings: Sendable {
     package var mailDirectory = "mail"
     package var commands = CommandLimits()
     package var capabilities = Capabilities()
+    /// Whether what was worked out of messages is kept in a file of the account.
+    package var keepsIndex = true
+    /// Whether texts are, for searches.
+    package var indexesText = true
     /// Bad commands before the client is disconnected.
     package var maximumErrors = 20
     /// How long a client may be silent (RFC 3501 §5.4: at least 30 minutes).
@@ -23,6 +27,8 @@ package struct MailboxSettings: Sendable {
         commands.command = imapd.maximumCommand
         commands.message = imapd.maximumMessage
         capabilities = Capabilities(disabled: imapd.disabledCapabilities)
+        keepsIndex = imapd.index
+        indexesText = imapd.fullTextIndex
         maximumErrors = imapd.maximumErrors
         idleTimeout = imapd.idleTimeout
         pollInterval = imapd.pollInterval

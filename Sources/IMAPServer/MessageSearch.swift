@@ -1,5 +1,6 @@
 import IMAP
 import MIME
+import MailIndex
 import Mailbox
 
 /// A message that SEARCH tests. What was read and answered is kept, so that the test can be broken off and taken up again.
@@ -13,12 +14,15 @@ struct SearchCandidate {
     /// The text key that is being searched for.
     fileprivate var text: TextScan?
     private var content: ScannedMessage
+    /// What the index has of the messages, and this one's place there.
+    private let window: ItemWindow?
 
-    init(_ message: StoredMessage, number: UInt32, flags: Set<Flag>, folder: any MailFolder) {
+    init(_ message: StoredMessage, number: UInt32, flags: Set<Flag>, folder: any MailFolder, window: ItemWindow?) {
         self.message = message
         self.number = number
         self.flags = flags
         self.folder = folder
+        self.window = window
         content = ScannedMessage(uid: message.uid, in: folder)
     }
 
@@ -34,6 +38,15 @@ struct SearchCandidate {
     /// The header; nil as long as it has to be called again.
     mutating func headerBlock(_ budget: inout Int) throws(MailboxError) -> HeaderBlock? {
         try counting(&budget) { (content) throws(MailboxError) in try content.ownHeader()?.block }
+    }
+
+    /// The header with those fields alone that are among `CommonFields`; nil as long as it has to be called again.
+    mutating func commonFields(_ budget: inout Int) throws(MailboxError) -> HeaderBlock? {
+        let place = Int(number) - 1
+        if let kept = window?.octets(.header, at: place) { return HeaderBlock(kept) }
+        guard let header = try headerBlock(&budget) else { return nil }
+        window?.keep(.header, at: place, CommonFields.of(header))
+        return header
     }
 
     /// The message's parts; nil as long as it has to be called again.
@@ -90,15 +103,32 @@ struct MessageSearch: Sendable {
         let context: SearchContext
         var costly = 0
         var usesKeywords = false
+        var texts: [WantedText] = []
+        var usesHeaders = false
+    }
+
+    /// A text that messages must hold for one of the costly tests.
+    struct WantedText: Sendable {
+        /// The test's place among these.
+        let number: Int
+        /// In small letters.
+        let text: [UInt8]
+        let inHeaderOnly: Bool
     }
 
     private let test: Test
+    /// What the full-text index may know of.
+    let texts: [WantedText]
+    /// Whether common header fields are tested.
+    let usesHeaders: Bool
     let usesKeywords: Bool
 
     init(_ key: SearchKey, in context: SearchContext) {
         var needs = Needs(context: context)
         test = Self.resolve(key, &needs)
         usesKeywords = needs.usesKeywords
+        texts = needs.texts
+        usesHeaders = needs.usesHeaders
     }
 
     private static func resolve(_ key: SearchKey, _ needs: inout Needs) -> Test {
@@ -132,8 +162,25 @@ struct MessageSearch: Sendable {
         case .body(let text), .text(let text):
             needs.costly += 1
             let includesHeader = if case .text = key { true } else { false }
-            return .text(needs.costly, TextSearch(text, includingHeader: includesHeader))
-        case .before, .on, .since, .sentBefore, .sentOn, .sentSince, .larger, .smaller, .header:
+            let search = TextSearch(text, includingHeader: includesHeader)
+            // In fields a tab is a blank: what has one is another text there.
+            if !text.contains(ASCII.tab) {
+                needs.texts.append(WantedText(number: needs.costly, text: search.wanted, inHeaderOnly: false))
+            }
+            return .text(needs.costly, search)
+        case .header(let name, let text):
+            needs.costly += 1
+            if CommonFields.cover([name]) { needs.usesHeaders = true }
+            let wanted = TextMatcher.foldField(text)
+            if !wanted.isEmpty {
+                needs.texts.append(WantedText(number: needs.costly, text: wanted, inHeaderOnly: true))
+            }
+            return .costly(needs.costly, key)
+        case .sentBefore, .sentOn, .sentSince:
+            needs.costly += 1
+            needs.usesHeaders = true
+            return .costly(needs.costly, key)
+        case .before, .on, .since, .larger, .smaller:
             needs.costly += 1
             return .costly(needs.costly, key)
         }
@@ -220,7 +267,9 @@ struct MessageSearch: Sendable {
         case .larger(let size): return try candidate.octets() > size
         case .smaller(let size): return try candidate.octets() < size
         case .header(let name, let text):
-            guard let header = try candidate.headerBlock(&budget) else { return nil }
+            let isCommon = CommonFields.cover([name])
+            let found = try isCommon ? candidate.commonFields(&budget) : candidate.headerBlock(&budget)
+            guard let header = found else { return nil }
             budget -= header.octets.count
             let wanted = TextMatcher.foldField(text)
             let values = header.all(name)
@@ -243,7 +292,7 @@ struct MessageSearch: Sendable {
     }
 
     /// Whether addresses are found there as ENVELOPE has them too, without the comments that may stand in them.
-    private static func isAddressField(_ name: [UInt8]) -> Bool {
+    static func isAddressField(_ name: [UInt8]) -> Bool {
         let names: [StaticString] = ["from", "to", "cc", "bcc", "sender", "reply-to"]
         return names.contains { ASCII.equal(name, $0) }
     }
@@ -272,7 +321,7 @@ struct MessageSearch: Sendable {
         _ budget: inout Int,
         _ test: (Int) -> Bool
     ) throws(MailboxError) -> Bool? {
-        guard let header = try candidate.headerBlock(&budget) else { return nil }
+        guard let header = try candidate.commonFields(&budget) else { return nil }
         budget -= header.octets.count
         return header.first("date").flatMap { DateTime(field: $0)?.dayNumber }.map(test) ?? false
     }
@@ -296,16 +345,39 @@ final class SearchRun: @unchecked Sendable {
     /// What is read, or has as much work, before others have their turn. Octets.
     static let turn = 128 * 1024
 
-    init(_ key: SearchKey, _ context: SearchContext, in folder: any MailFolder, _ messages: [StoredMessage]) {
+    private let index: FolderIndex?
+    private let window: ItemWindow?
+    private var hints: TextHints?
+
+    /// - Parameter index: what is kept of the folder's messages, if any.
+    init(
+        _ key: SearchKey,
+        _ context: SearchContext,
+        in folder: any MailFolder,
+        _ messages: [StoredMessage],
+        index: FolderIndex?
+    ) {
         search = MessageSearch(key, in: context)
         self.folder = folder
         self.messages = messages
+        self.index = index
         keywords = folder.keywords
+        window = search.usesHeaders ? index.map { ItemWindow($0, in: folder, messages.map(\.uid)) } : nil
+    }
+
+    /// Whether the index may help with a search.
+    static func isHelped(_ key: SearchKey) -> Bool {
+        let search = MessageSearch(key, in: SearchContext([], saved: [], now: 0))
+        return search.usesHeaders || !search.texts.isEmpty
     }
 
     /// Goes on for a turn; true when all messages were tested. A message that is gone matches nothing.
     func advance() throws(MailboxError) -> Bool {
         var budget = Self.turn
+        if hints == nil, let index, !search.texts.isEmpty {
+            hints = TextHints(search.texts, in: index)
+            return messages.isEmpty
+        }
         while next < messages.count {
             guard budget > 0 else { return false }
             var candidate = self.candidate ?? candidate(at: next)
@@ -328,12 +400,20 @@ final class SearchRun: @unchecked Sendable {
             if isMatch { found.append(next) }
             next += 1
         }
+        window?.flush()
         return true
     }
 
     private func candidate(at place: Int) -> SearchCandidate {
         let message = messages[place]
         let flags = search.usesKeywords ? Set(SystemFlags.flags(of: message, keywords: keywords)) : []
-        return SearchCandidate(message, number: UInt32(clamping: place + 1), flags: flags, folder: folder)
+        let number = UInt32(clamping: place + 1)
+        var candidate = SearchCandidate(message, number: number, flags: flags, folder: folder, window: window)
+        if let hints, let identity = folder.identity(of: message.uid) {
+            for number in hints.testsThatFail(for: IndexedMessage(uid: message.uid, identity: identity)) {
+                candidate.answers[number] = false
+            }
+        }
+        return candidate
     }
 }

@@ -1,10 +1,12 @@
 import IMAP
+import MailIndex
 import Mailbox
 
 /// The folder that a session has selected, and what its client knows of it.
 final class SelectedFolder {
     var name: MailboxName
-    let folder: any MailFolder
+    var path: FolderName
+    var folder: any MailFolder
     let isReadOnly: Bool
     /// What the client was told, by message number (the first is 1). Shares its memory with the folder's list as long
     /// as both are the same.
@@ -15,9 +17,12 @@ final class SelectedFolder {
     var saved: [ClosedRange<UInt32>] = []
     /// Structures of messages that were asked for last.
     var structures = StructureCache()
+    /// What is kept of the folder's messages, once it was needed.
+    var index: FolderIndex?
 
-    init(_ name: MailboxName, _ folder: any MailFolder, isReadOnly: Bool) {
+    init(_ name: MailboxName, _ path: FolderName, _ folder: any MailFolder, isReadOnly: Bool) {
         self.name = name
+        self.path = path
         self.folder = folder
         self.isReadOnly = isReadOnly
         known = folder.messages

@@ -1,5 +1,6 @@
 import IMAP
 import MIME
+import MailIndex
 import Mailbox
 
 /// A SORT (RFC 5256) that goes on in short steps, so that others have their turns between them. Every call may block on the
@@ -42,12 +43,17 @@ final class SortRun: @unchecked Sendable {
     private static let turn = 20_000
 
     /// - Parameter places: of messages in the folder as the session knows it, with their UIDs.
-    init(_ criteria: [SortCommand.Criterion], _ messages: [(place: Int, uid: UInt32)], in folder: any MailFolder) {
+    init(
+        _ criteria: [SortCommand.Criterion],
+        _ messages: [(place: Int, uid: UInt32)],
+        in folder: any MailFolder,
+        index: FolderIndex?
+    ) {
         self.criteria = criteria
         self.folder = folder
         places = messages.map(\.place)
         let needsHeaders = criteria.contains { $0.key != .arrival && $0.key != .size }
-        walk = HeaderWalk(messages.map(\.uid), in: folder, needsHeaders: needsHeaders)
+        walk = HeaderWalk(messages.map(\.uid), in: folder, needsHeaders: needsHeaders, index: index)
     }
 
     /// Messages that were read.
@@ -171,12 +177,13 @@ final class ThreadRun: @unchecked Sendable {
     init(
         _ algorithm: ThreadCommand.Algorithm,
         _ messages: [(number: UInt32, uid: UInt32)],
-        in folder: any MailFolder
+        in folder: any MailFolder,
+        index: FolderIndex?
     ) {
         threads = MessageThreads(algorithm)
         numbers = messages.map(\.number)
         self.folder = folder
-        walk = HeaderWalk(messages.map(\.uid), in: folder, needsHeaders: true)
+        walk = HeaderWalk(messages.map(\.uid), in: folder, needsHeaders: true, index: index)
     }
 
     var done: Int { walk.next }

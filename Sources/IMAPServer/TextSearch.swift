@@ -208,7 +208,14 @@ private struct TextWalk {
         budget -= block.octets.count
         fields = block.fields.reversed().map { field in
             let value = EncodedWords.decode(block.value(of: field))
-            let text = block.name(of: field) + [UInt8(ascii: ":"), ASCII.space] + value
+            var text = block.name(of: field) + [UInt8(ascii: ":"), ASCII.space] + value
+            if MessageSearch.isAddressField(Array(block.name(of: field))) {
+                // As ENVELOPE has them too, without the comments that may stand in them.
+                for address in AddressListParser.parse(block.value(of: field)) {
+                    guard let mailbox = address.mailbox, let host = address.host else { continue }
+                    text += [ASCII.space] + mailbox + [UInt8(ascii: "@")] + host
+                }
+            }
             return (isMessages, TextMatcher.foldField(Array(text)))
         }
     }

@@ -67,8 +67,10 @@ struct Database: ~Copyable {
     }
 
     /// Runs the body in a transaction, which is undone where the body throws.
-    func transaction(_ body: () throws(DatabaseError) -> Void) throws(DatabaseError) {
-        try run("BEGIN IMMEDIATE")
+    ///
+    /// - Parameter writing: false where it only reads, which never waits for others.
+    func transaction(writing: Bool = true, _ body: () throws(DatabaseError) -> Void) throws(DatabaseError) {
+        try run(writing ? "BEGIN IMMEDIATE" : "BEGIN")
         do throws(DatabaseError) {
             try body()
             try run("COMMIT")

@@ -90,7 +90,7 @@ package struct FolderIndex: Sendable {
     private let number: Int64
 
     /// What is larger isn't kept. Octets.
-    package static let maximumItem = 64 * 1024
+    package static let maximumItem = 16 * 1024
     /// The same for texts.
     package static let maximumText = 2 * 1024 * 1024
 
@@ -152,13 +152,22 @@ package struct FolderIndex: Sendable {
         index.use { (index) throws(DatabaseError) in try index.textStates(number) } ?? []
     }
 
-    /// The UIDs of messages that may hold a text, ascending; of those whose text is kept, no others hold it.
+    /// What the index knows of texts at one moment.
+    package struct TextAnswer: Sendable {
+        /// Messages whose texts were looked at, ascending by UID.
+        package var states: [TextState] = []
+        /// For each text the UIDs of messages that may hold it, ascending: of those whose text is kept, no others do. Nil where
+        /// the index can't tell: the text is shorter than three characters, or no UTF-8.
+        package var candidates: [[UInt32]?] = []
+    }
+
+    /// Looks texts up.
     ///
-    /// - Parameter text: in small letters.
-    /// - Returns: nil where the index can't tell: the text is shorter than three characters, or no UTF-8.
-    package func candidates(for text: [UInt8], inHeaderOnly: Bool = false) -> [UInt32]? {
-        guard let query = Trigrams.query(text, inHeaderOnly: inHeaderOnly) else { return nil }
-        return index.use { (index) throws(DatabaseError) in try index.candidates(query, number) }
+    /// - Parameter texts: in small letters; and whether they are to be in the message's header.
+    package func lookUp(_ texts: [(text: [UInt8], inHeaderOnly: Bool)]) -> TextAnswer {
+        let queries = texts.map { Trigrams.query($0.text, inHeaderOnly: $0.inHeaderOnly) }
+        guard queries.contains(where: { $0 != nil }) else { return TextAnswer() }
+        return index.use { (index) throws(DatabaseError) in try index.lookUp(queries, number) } ?? TextAnswer()
     }
 
     /// Forgets messages that are gone.

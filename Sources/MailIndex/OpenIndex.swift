@@ -158,6 +158,22 @@ final class OpenIndex {
         statement.bind(place + 1, Self.id(folder, .max))
     }
 
+    /// In one transaction, so that no text comes or goes in between.
+    func lookUp(_ queries: [String?], _ folder: Int64) throws(DatabaseError) -> FolderIndex.TextAnswer {
+        var answer = FolderIndex.TextAnswer()
+        try database.transaction(writing: false) { () throws(DatabaseError) in
+            answer.states = try textStates(folder)
+            for query in queries {
+                guard let query else {
+                    answer.candidates.append(nil)
+                    continue
+                }
+                answer.candidates.append(try candidates(query, folder))
+            }
+        }
+        return answer
+    }
+
     func candidates(_ query: String, _ folder: Int64) throws(DatabaseError) -> [UInt32] {
         let select = try statement("SELECT rowid FROM text WHERE text MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid")
         select.bind(1, text: query)

@@ -91,19 +91,37 @@ final class DeliveryFolder: Sendable {
     private func list(dots: Int, batch: BatchToken) throws(MailboxError) -> Listing {
         var listing = Listing(batch: batch, dots: dots)
         // In this order, since sessions move files from new to cur.
-        for part in ["new", "cur"] {
-            for name in try maildir.root.names(place + part) {
-                var left = dots
-                guard
-                    let end = name.utf8.firstIndex(where: { octet in
-                        if octet == UInt8(ascii: ".") { left -= 1 }
-                        return left == 0
-                    })
-                else { continue }
-                listing.beginnings.insert(EntryDigest(name.utf8[...end]))
-            }
+        try read("new", into: &listing)
+        for reading in 1...Self.maximumReadings {
+            let now = maildir.root.disk.seconds
+            let before = try maildir.root.status("\(place)cur")
+            try read("cur", into: &listing)
+            let after = try maildir.root.status("\(place)cur")
+            let isSame = after.modified == before.modified && after.modifiedNanoseconds == before.modifiedNanoseconds
+            // What happened in the same tick of the clock as what was before doesn't show.
+            let isSettled = after.modified < Int64(now - Self.settledAfter)
+            if isSame, isSettled || reading > 1 { break }
         }
         return listing
+    }
+
+    /// A session that renames a file while its directory is read may hide it, under both names (POSIX, readdir): the directory
+    /// is read once more where it was changed lately, and again where it's being changed, so many times in all.
+    private static let maximumReadings = 3
+    /// Seconds.
+    private static let settledAfter = 2
+
+    private func read(_ part: String, into listing: inout Listing) throws(MailboxError) {
+        for name in try maildir.root.names(place + part) {
+            var left = listing.dots
+            guard
+                let end = name.utf8.firstIndex(where: { octet in
+                    if octet == UInt8(ascii: ".") { left -= 1 }
+                    return left == 0
+                })
+            else { continue }
+            listing.beginnings.insert(EntryDigest(name.utf8[...end]))
+        }
     }
 
     /// Notes a message that was delivered for certain.

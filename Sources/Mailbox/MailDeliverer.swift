@@ -6,9 +6,7 @@ package final class MailDeliverer: Sendable {
     /// Deliveries in progress. A duplicate, from a queue manager that lost its connection, has to wait.
     private let underWay = NIOLockedValueBox<Set<Identity>>([])
     private let open = NIOLockedValueBox<[Place: DeliveryFolder]>([:])
-    /// Octets of deliveries into each Maildir that its quota doesn't count yet, whichever call they belong to.
-    private let pending = NIOLockedValueBox<[MailboxLocation: Int]>([:])
-
+    private let rooms = MaildirRooms()
     private let mboxKeys = MboxKeys()
 
     /// Folders kept open; each takes three descriptors.
@@ -88,11 +86,12 @@ package final class MailDeliverer: Sendable {
         var step = MaildirDelivery(delivery, index: index, try folder(for: delivery, &batch))
         if step.mayBeKnown, try wasPlaced(step, &batch) { return }
         // Before the quota is looked at: a large message may take minutes to arrive, and others must know of it.
-        let before = claim(delivery.octets, in: delivery.location)
+        rooms.claim(delivery.octets, for: step.beginning, in: delivery.location)
         do throws(MailboxError) {
-            try step.write(pending: before)
+            if delivery.location.quota > 0 { try checkQuota(step) }
+            try step.write()
         } catch {
-            release(delivery.octets, in: delivery.location)
+            rooms.release(step.beginning, in: delivery.location)
             step.undo()
             throw error
         }
@@ -117,24 +116,15 @@ package final class MailDeliverer: Sendable {
         for other in others { other.forgetListing() }
     }
 
-    /// Takes room in a Maildir for octets that its quota doesn't count yet.
-    ///
-    /// - Returns: what others took before.
-    private func claim(_ octets: Int, in location: MailboxLocation) -> Int {
-        guard location.quota > 0 else { return 0 }
-        return pending.withLockedValue { pending in
-            let before = pending[location] ?? 0
-            pending[location] = before + octets
-            return before
+    private func checkQuota(_ step: MaildirDelivery) throws(MailboxError) {
+        do throws(MailboxError) {
+            return try step.checkQuota(pending: rooms.before(step.beginning, in: step.location))
+        } catch {
+            guard error == .overQuota else { throw error }
         }
-    }
-
-    /// Gives the room back: the message is counted now, or there is none.
-    private func release(_ octets: Int, in location: MailboxLocation) {
-        guard location.quota > 0 else { return }
-        pending.withLockedValue { pending in
-            let left = (pending[location] ?? 0) - octets
-            pending[location] = left > 0 ? left : nil
+        // What arrived meanwhile may have been counted twice: as what others claim, and as what is there.
+        try rooms.counting(in: step.location) { pending throws(MailboxError) in
+            try step.checkQuota(pending: pending(step.beginning))
         }
     }
 
@@ -192,60 +182,65 @@ package final class MailDeliverer: Sendable {
                 return false
             } catch {
                 results[step.index] = .failure(error)
-                release(step.octets, in: step.location)
+                rooms.release(step.beginning, in: step.location)
                 step.undo()
                 return true
             }
         }
     }
 
-    /// Deliveries renamed into one folder.
+    /// Deliveries into one folder.
     private struct Arrival {
         let folder: DeliveryFolder
         let location: MailboxLocation
-        var indices: [Int] = []
-        var beginnings: [String] = []
-        var octets = 0
-        /// What its messages have claimed.
-        var claimed = 0
+        var steps: [MaildirDelivery] = []
     }
 
     private func place(_ steps: [MaildirDelivery], _ results: inout [Result<Void, MailboxError>]) {
         var arrivals: [Arrival] = []
         for step in steps {
-            do throws(MailboxError) {
-                try step.place()
-            } catch {
-                results[step.index] = .failure(error.asUncertain)
-                step.folder.forgetListing()
-                release(step.octets, in: step.location)
-                step.undo()
-                continue
-            }
             let known = arrivals.firstIndex { $0.folder === step.folder }
             if known == nil { arrivals.append(Arrival(folder: step.folder, location: step.location)) }
-            let place = known ?? arrivals.count - 1
-            arrivals[place].indices.append(step.index)
-            arrivals[place].beginnings.append(step.beginning)
-            arrivals[place].octets += step.diskOctets
-            arrivals[place].claimed += step.octets
+            arrivals[known ?? arrivals.count - 1].steps.append(step)
         }
         for arrival in arrivals {
-            arrival.folder.maildir.quota.record(octets: arrival.octets, messages: arrival.indices.count)
-            release(arrival.claimed, in: arrival.location)
+            var placed: [MaildirDelivery] = []
+            rooms.arriving(in: arrival.location) {
+                placed = place(arrival, &results)
+                let octets = placed.reduce(0) { $0 + $1.diskOctets }
+                if !placed.isEmpty { arrival.folder.maildir.quota.record(octets: octets, messages: placed.count) }
+                for step in arrival.steps { rooms.release(step.beginning, in: arrival.location) }
+            }
+            guard !placed.isEmpty else { continue }
             do throws(MailboxError) {
                 try arrival.folder.new.sync()
                 // Somebody may have removed the folder or the Maildir meanwhile, and the open directories with it.
                 guard try arrival.folder.isInPlace(arrival.location, in: directory) else { throw .notFound }
-                for beginning in arrival.beginnings { arrival.folder.add(beginning) }
+                for step in placed { arrival.folder.add(step.beginning) }
                 // Another call may have opened the folder once more since, and read it before these were there.
                 let place = Place(location: arrival.location, folder: arrival.folder.name)
                 let current = open.withLockedValue { $0[place] }
                 if current !== arrival.folder { current?.forgetListing() }
             } catch {
                 arrival.folder.forgetListing()
-                for index in arrival.indices { results[index] = .failure(error.asUncertain) }
+                for step in placed { results[step.index] = .failure(error.asUncertain) }
             }
         }
+    }
+
+    /// Renames the files into `new`. Returns those that are there.
+    private func place(_ arrival: Arrival, _ results: inout [Result<Void, MailboxError>]) -> [MaildirDelivery] {
+        var placed: [MaildirDelivery] = []
+        for step in arrival.steps {
+            do throws(MailboxError) {
+                try step.place()
+                placed.append(step)
+            } catch {
+                results[step.index] = .failure(error.asUncertain)
+                step.folder.forgetListing()
+                step.undo()
+            }
+        }
+        return placed
     }
 }

@@ -26,6 +26,9 @@ package protocol MailFolder: AnyObject, Sendable {
     /// Octets of a message with CRLF line ends; counted once where the file's name doesn't say it.
     func octets(of uid: UInt32) throws(MailboxError) -> Int
 
+    /// Differs for messages that differ, as far as can be told without reading them; nil where the message is gone.
+    func identity(of uid: UInt32) -> UInt64?
+
     /// When the message arrived here: seconds since 1970.
     func internalDate(of uid: UInt32) throws(MailboxError) -> Int
 

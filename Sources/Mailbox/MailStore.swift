@@ -38,6 +38,18 @@ package struct MailboxLocation: Hashable, Sendable {
     }
 }
 
+extension MailboxLocation {
+    /// The file for what was worked out of the mailbox's messages, a cache alone.
+    ///
+    /// - Parameter mailDirectory: the path of the mail directory.
+    package func indexFile(in mailDirectory: String) -> String {
+        switch format {
+        case .maildir, .maildirTree: "\(mailDirectory)/\(path)/martlet-index"
+        case .mbox: "\(mailDirectory)/\(path).martlet-index"
+        }
+    }
+}
+
 /// One user's folders. Every call may block on the disk.
 package protocol MailStore: AnyObject, Sendable {
     /// What stands between the parts of names.
@@ -65,6 +77,14 @@ package protocol MailStore: AnyObject, Sendable {
     func subscribe(_ name: FolderName) throws(MailboxError)
     func unsubscribe(_ name: FolderName) throws(MailboxError)
 
+    /// What folders are for (RFC 6154), such as `\Sent`, where a client has said so.
+    func specialUses(of names: [FolderName]) throws(MailboxError) -> [FolderName: [String]]
+
+    /// Says what a folder is for; durably.
+    ///
+    /// - Throws: `unsupported` where the format can't keep it.
+    func setSpecialUses(_ uses: [String], of name: FolderName) throws(MailboxError)
+
     /// Octets and messages in all folders.
     func usage() throws(MailboxError) -> MailboxUsage
 
@@ -76,6 +96,10 @@ package protocol MailStore: AnyObject, Sendable {
 
 extension MailStore {
     package var delimiter: UInt8 { FolderName.delimiter }
+
+    package func specialUses(of names: [FolderName]) throws(MailboxError) -> [FolderName: [String]] { [:] }
+
+    package func setSpecialUses(_ uses: [String], of name: FolderName) throws(MailboxError) { throw .unsupported }
 }
 
 /// How much is in a mailbox.

@@ -31,11 +31,14 @@ struct MaildirDelivery {
     /// Whether an earlier attempt may have delivered it.
     var mayBeKnown: Bool { delivery.mayBeKnown }
 
-    /// Writes the file in `tmp/`.
-    ///
     /// - Parameter pending: octets that are being added to the Maildir before this message.
-    mutating func write(pending: Int) throws(MailboxError) {
+    /// - Throws: `overQuota`.
+    func checkQuota(pending: Int) throws(MailboxError) {
         try folder.maildir.quota.check(adding: delivery.octets + pending)
+    }
+
+    /// Writes the file in `tmp/`.
+    mutating func write() throws(MailboxError) {
         let file = try folder.tmp.open(temporary, [.writing, .creating, .exclusive])
         self.file = file
         var reducer = LineEndReducer()

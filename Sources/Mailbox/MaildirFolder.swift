@@ -109,6 +109,8 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         messages[place].octets = octets
     }
 
+    package func identity(of uid: UInt32) -> UInt64? { index.identity(of: uid) }
+
     package func internalDate(of uid: UInt32) throws(MailboxError) -> Int {
         try index.internalDate(of: uid, in: maildir)
     }

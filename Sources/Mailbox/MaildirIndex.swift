@@ -125,6 +125,11 @@ final class MaildirIndex: @unchecked Sendable {
         }
     }
 
+    /// Of a message's base name, which is no other's.
+    func identity(of uid: UInt32) -> UInt64? {
+        mutex.withLock { list.index(ofUID: uid).map { EntryDigest(list.base($0)).number } }
+    }
+
     /// What is known after a change; nil where the folder must be read first.
     func viewAfterChange(claims: Bool) -> View? { mutex.withLock { isListed ? view(claims: claims) : nil } }
 

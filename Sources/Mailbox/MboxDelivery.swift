@@ -34,8 +34,8 @@ struct MboxDelivery {
         let lock = try MboxLock.acquire(store.name, in: store.directory)
         defer { withExtendedLifetime(lock) {} }
         let journal = MboxJournal(store.name, in: store.directory)
-        try journal.recover(lock.file)
-        if delivery.mayBeKnown, try isThere(lock.file) {
+        try journal.recover(lock.file, lock)
+        if delivery.mayBeKnown, try keys.has(delivery.key, delivery.location, lock) {
             // A journal that reappeared after a crash would roll it back.
             return try store.directory.sync()
         }
@@ -89,14 +89,6 @@ struct MboxDelivery {
         var output: [UInt8] = []
         encoder.finish(into: &output)
         try put(output)
-    }
-
-    private func isThere(_ file: OpenFile) throws(MailboxError) -> Bool {
-        guard try keys.mayHave(delivery.key, delivery.location, file) else { return false }
-        // It may have been removed since.
-        let size = try file.status().size
-        let line = Array("\n\(MboxJournal.keyField): \(delivery.key)\n".utf8)
-        return try file.position(of: line, from: 0, to: size) != nil
     }
 
     /// `Mon Nov 23 15:40:35 2026`, in UTC as RFC 4155 asks.

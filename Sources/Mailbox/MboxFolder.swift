@@ -40,7 +40,7 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
         if let stamp, currentStamp() == stamp { return false }
         let lock = try MboxLock.acquire(store.name, in: directory)
         defer { withExtendedLifetime(lock) {} }
-        return try scan(lock.file)
+        return try scan(lock.file, lock)
     }
 
     private func currentStamp() -> Stamp? {
@@ -53,12 +53,12 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
         )
     }
 
-    /// Needs the lock.
-    private func scan(_ opened: OpenFile) throws(MailboxError) -> Bool {
+    /// - Parameter opened: the mbox, also where it has just taken the place of the one that was locked.
+    private func scan(_ opened: OpenFile, _ lock: MboxLock) throws(MailboxError) -> Bool {
         try list.load(in: directory) { () throws(MailboxError) in UInt32(clamping: directory.disk.seconds) }
         try loadFlags()
-        try MboxJournal(store.name, in: directory).recover(opened)
-        let found = try MboxIndexer.entries(of: opened)
+        try MboxJournal(store.name, in: directory).recover(opened, lock)
+        let found = try MboxIndexer.entries(of: opened, lock)
         let keys = Self.keys(found)
         let unknown = keys.filter { list.uids[$0] == nil }
         try list.assign(unknown, in: directory)
@@ -118,6 +118,12 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
 
     // MARK: Reading
 
+    package func identity(of uid: UInt32) -> UInt64? {
+        messages.index(ofUID: uid).map {
+            entries[$0].digest.number ^ UInt64(entries[$0].contentEnd - entries[$0].content)
+        }
+    }
+
     package func open(_ uid: UInt32) throws(MailboxError) -> MessageReader {
         _ = try refresh()
         guard let index = messages.index(ofUID: uid), let file else { throw .notFound }
@@ -165,7 +171,7 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
     package func expunge(_ uids: [UInt32]) throws(MailboxError) -> [UInt32] {
         let lock = try MboxLock.acquire(store.name, in: directory)
         defer { withExtendedLifetime(lock) {} }
-        _ = try scan(lock.file)
+        _ = try scan(lock.file, lock)
         let gone = Set(uids)
         let kept = messages.indices.filter { !gone.contains(messages[$0].uid) }.map { entries[$0] }
             .sorted { $0.start < $1.start }
@@ -182,7 +188,7 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
             try directory.sync()
             for uid in gone { savedFlags[uid] = nil }
             try saveFlags()
-            _ = try scan(copy)
+            _ = try scan(copy, lock)
         } catch {
             try? directory.remove(temporary)
             throw error
@@ -191,14 +197,13 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
     }
 
     private static func copy(_ lock: MboxLock, _ range: Range<Int>, to target: OpenFile) throws(MailboxError) {
-        var offset = range.lowerBound
-        while offset < range.upperBound {
-            let octets = try lock.file.read(min(256 * 1024, range.upperBound - offset), at: offset)
-            guard !octets.isEmpty else { throw .corrupt("the mbox became shorter while it was copied") }
-            try target.write(octets)
-            lock.refresh()
-            offset += octets.count
+        var copied = range.lowerBound
+        try lock.read(range) { piece, _ throws(MailboxError) in
+            try target.write(piece)
+            copied += piece.count
+            return true
         }
+        guard copied == range.upperBound else { throw .corrupt("the mbox became shorter while it was copied") }
     }
 
     package func append() throws(MailboxError) -> any MessageAppend { throw .unsupported }

@@ -31,6 +31,7 @@ struct EntryDigest: Hashable {
         for octet in octets { add(octet) }
     }
 
+    var number: UInt64 { first }
     var text: String { Self.hexadecimal(first) + Self.hexadecimal(second) }
 
     /// The first half, for short names.
@@ -112,15 +113,12 @@ struct MboxIndexer {
         return entries
     }
 
-    /// Reads a whole file.
-    static func entries(of file: OpenFile) throws(MailboxError) -> [MboxEntry] {
+    /// Reads the whole mbox, or the file that is to take its place.
+    static func entries(of file: OpenFile, _ lock: MboxLock) throws(MailboxError) -> [MboxEntry] {
         var indexer = MboxIndexer()
-        var offset = 0
-        while true {
-            let octets = try file.read(256 * 1024, at: offset)
-            if octets.isEmpty { break }
-            offset += octets.count
-            octets.withUnsafeBytes { indexer.feed($0) }
+        try lock.read(0..<Int.max, of: file) { piece, _ in
+            piece.withUnsafeBytes { indexer.feed($0) }
+            return true
         }
         return indexer.finish()
     }

@@ -68,26 +68,31 @@ struct MboxJournal {
     ///
     /// Only what is surely ours is cut off: another program may have appended a message right behind it, since a lock
     /// doesn't outlive its holder. In doubt all stays, so that a part of ours may be left, but it isn't taken for delivered.
-    func recover(_ file: OpenFile) throws(MailboxError) {
+    func recover(_ file: OpenFile, _ lock: MboxLock) throws(MailboxError) {
         guard let octets = try directory.contents(path, maximum: Self.maximumOctets) else { return }
         guard let note = Note(octets) else { return try end() }
         let status = try file.status()
         if note.inode == status.inode, note.offset <= status.size {
-            try rollBack(file, note, note.offset..<status.size)
+            try rollBack(file, lock, note, note.offset..<status.size)
         } else {
             // Another program has written the mbox anew, perhaps with a part of ours.
-            try forget(note.key, in: file, to: status.size)
+            try forget(note.key, in: file, lock)
         }
         try file.sync()
         try end()
     }
 
-    private func rollBack(_ file: OpenFile, _ note: Note, _ range: Range<Int>) throws(MailboxError) {
+    private func rollBack(
+        _ file: OpenFile,
+        _ lock: MboxLock,
+        _ note: Note,
+        _ range: Range<Int>
+    ) throws(MailboxError) {
         let begin = try file.read(min(range.count, note.start.count), at: range.lowerBound)
         let same = note.matching(begin)
         let isOurs = same == begin.count && !note.start.isEmpty || range.isEmpty
         let known = range.lowerBound + same
-        let other = try FromLineFinder.first(in: file, from: known, to: range.upperBound)
+        let other = try FromLineFinder.first(in: file, lock, known..<range.upperBound)
         // Also where the length is that already: the delivery may have truncated it without getting that onto stable storage.
         try file.truncate(to: isOurs && other == nil ? range.lowerBound : range.upperBound)
         // Another message shall begin behind an empty line, as readers want it, whatever ours ended with.
@@ -99,7 +104,7 @@ struct MboxJournal {
             try file.write(start, at: range.lowerBound)
             try file.write([10, 10], at: max(other - 2, range.lowerBound))
         case (false, let other):
-            try forget(note.key, in: file, to: range.upperBound)
+            try forget(note.key, in: file, lock)
             guard let other else { return }
             // Of ours there is only a part of the first lines, which would look like a message of its own.
             let between = try file.read(min(3, other - known), at: known)
@@ -109,11 +114,9 @@ struct MboxJournal {
     }
 
     /// Makes a delivery unknown: it can't be said whether it's whole.
-    private func forget(_ key: String, in file: OpenFile, to end: Int) throws(MailboxError) {
-        let field = Array("\n\(Self.keyField): ".utf8)
-        let line = field + Array("\(key)\n".utf8)
-        guard let place = try file.position(of: line, from: 0, to: end) else { return }
-        try file.write([UInt8](repeating: Self.noKey, count: key.utf8.count), at: place + field.count)
+    private func forget(_ key: String, in file: OpenFile, _ lock: MboxLock) throws(MailboxError) {
+        guard let place = try MboxKeyFinder.place(of: key, in: file, lock) else { return }
+        try file.write([UInt8](repeating: Self.noKey, count: key.utf8.count), at: place)
     }
 }
 
@@ -136,18 +139,17 @@ private struct FromLineFinder {
     private var rest: [UInt8] = []
 
     /// Where the first one begins; nil where there is none.
-    static func first(in file: OpenFile, from begin: Int, to end: Int) throws(MailboxError) -> Int? {
+    static func first(in file: OpenFile, _ lock: MboxLock, _ range: Range<Int>) throws(MailboxError) -> Int? {
         var finder = FromLineFinder()
-        var position = begin
-        while position < end {
-            let piece = try file.read(min(64 * 1024, end - position), at: position)
-            if piece.isEmpty { break }
-            for (index, octet) in piece.enumerated() {
-                if finder.feed(octet, at: position + index) { return finder.start }
+        var found: Int?
+        try lock.read(range, of: file) { piece, offset in
+            for (index, octet) in piece.enumerated() where finder.feed(octet, at: offset + index) {
+                found = finder.start
+                return false
             }
-            position += piece.count
+            return true
         }
-        return nil
+        return found
     }
 
     /// Returns whether `start` is where one begins.
@@ -173,22 +175,5 @@ private struct FromLineFinder {
             else { return false }
             return rest[(place + 8)...].contains(UInt8(ascii: ":"))
         }
-    }
-}
-
-extension OpenFile {
-    /// Where the octets begin for the first time in a range of the file; nil where they aren't there.
-    func position(of pattern: [UInt8], from begin: Int, to end: Int) throws(MailboxError) -> Int? {
-        var position = begin
-        var carried: [UInt8] = []
-        while position < end {
-            let piece = try read(min(64 * 1024, end - position), at: position)
-            if piece.isEmpty { break }
-            let window = carried + piece
-            if let found = window.firstRange(of: pattern) { return position - carried.count + found.lowerBound }
-            position += piece.count
-            carried = Array(window.suffix(pattern.count - 1))
-        }
-        return nil
     }
 }

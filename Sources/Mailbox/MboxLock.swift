@@ -51,6 +51,27 @@ final class MboxLock {
     /// Call now and then in the course of long work.
     func refresh() { dotLock.refresh() }
 
+    /// Octets that are read at once.
+    private static let pieceSize = 64 * 1024
+
+    /// Reads a range of the mbox, or of the file that is to take its place, in pieces, as far as there are octets. The lock
+    /// stays fresh meanwhile.
+    ///
+    /// - Parameter consume: takes a piece and where it begins; false where the rest is of no interest.
+    func read(
+        _ range: Range<Int>,
+        of file: OpenFile? = nil,
+        _ consume: (_ piece: [UInt8], _ offset: Int) throws(MailboxError) -> Bool
+    ) throws(MailboxError) {
+        var offset = range.lowerBound
+        while offset < range.upperBound {
+            let piece = try (file ?? self.file).read(min(Self.pieceSize, range.upperBound - offset), at: offset)
+            refresh()
+            guard !piece.isEmpty, try consume(piece, offset) else { return }
+            offset += piece.count
+        }
+    }
+
     /// Whether nobody has taken the lock file away.
     var isHeld: Bool { dotLock.isInPlace }
 

@@ -2,6 +2,9 @@ import Files
 
 /// Which UID belongs to which message of a folder (docs/mailbox.md, "UIDs"): a text file that is only appended to, and
 /// rewritten whole when most of it is about messages that are gone. Every call needs the folder's lock.
+///
+/// The end of the last line is written when all before it is on stable storage: a sync that failed leaves octets that can
+/// be read by all and are gone after a power failure, and no UID that a client has seen may be.
 struct UIDList {
     private static let magic = "martlet-uidlist 1"
     private static let maximumOctets = 1 << 30
@@ -54,8 +57,15 @@ struct UIDList {
             if validity == 0 { try start(in: directory, validity: newValidity()) }
             return
         }
-        let octets = try file.read(size - consumed, at: consumed)
+        let known = consumed
+        let octets = try file.read(size - known, at: known)
         guard parse(octets) else { return try start(in: directory, validity: newValidity()) }
+        if consumed < size {
+            // Whoever wrote the last line doesn't know it to be on stable storage, or what he wrote behind it was lost.
+            parseUnended(octets[(consumed - known)...])
+            if validity > 0 { return try write(in: directory) }
+        }
+        if validity == 0 { try start(in: directory, validity: newValidity()) }
     }
 
     private mutating func reset(inode: UInt64) {
@@ -66,7 +76,7 @@ struct UIDList {
         uids = [:]
     }
 
-    /// Parses complete lines. An unterminated last line is an interrupted write and is ignored.
+    /// Parses complete lines; false where one is none of a list.
     private mutating func parse(_ octets: [UInt8]) -> Bool {
         var rest = octets[...]
         while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
@@ -75,7 +85,7 @@ struct UIDList {
             rest = rest[(end + 1)...]
             guard validity != 0 ? parseEntry(line) : parseHeader(line) else { return false }
         }
-        return validity != 0
+        return true
     }
 
     private mutating func parseHeader(_ line: ArraySlice<UInt8>) -> Bool {
@@ -90,19 +100,36 @@ struct UIDList {
     }
 
     private mutating func parseEntry(_ line: ArraySlice<UInt8>) -> Bool {
-        guard let space = line.firstIndex(of: UInt8(ascii: " ")) else { return false }
-        var uid: UInt32 = 0
-        for digit in line[..<space] {
-            guard (0x30...0x39).contains(digit) else { return false }
-            let (product, overflow) = uid.multipliedReportingOverflow(by: 10)
-            let (sum, carry) = product.addingReportingOverflow(UInt32(digit - 0x30))
-            guard !overflow, !carry else { return false }
-            uid = sum
-        }
-        guard uid > 0, uid < .max else { return false }
-        uids[String(decoding: line[(space + 1)...], as: UTF8.self)] = uid
+        guard let (uid, base) = Self.entry(line) else { return false }
+        uids[base] = uid
         next = max(next, uid + 1)
         return true
+    }
+
+    /// A last line without its end. A client may have seen what it says; where only a part of it is there, none has, and what
+    /// it seems to say may not stand in the way of other lines. A power failure may have left a NUL as its end.
+    private mutating func parseUnended(_ rest: ArraySlice<UInt8>) {
+        let line = rest.prefix { $0 != 0 }
+        if validity == 0 {
+            _ = parseHeader(line)
+        } else if let (uid, base) = Self.entry(line), uids[base] == nil, !uids.values.contains(uid) {
+            uids[base] = uid
+            next = max(next, uid + 1)
+        }
+    }
+
+    private static func entry(_ line: ArraySlice<UInt8>) -> (uid: UInt32, base: String)? {
+        guard let space = line.firstIndex(of: UInt8(ascii: " ")) else { return nil }
+        var uid: UInt32 = 0
+        for digit in line[..<space] {
+            guard (0x30...0x39).contains(digit) else { return nil }
+            let (product, overflow) = uid.multipliedReportingOverflow(by: 10)
+            let (sum, carry) = product.addingReportingOverflow(UInt32(digit - 0x30))
+            guard !overflow, !carry else { return nil }
+            uid = sum
+        }
+        guard uid > 0, uid < .max else { return nil }
+        return (uid, String(decoding: line[(space + 1)...], as: UTF8.self))
     }
 
     /// Gives UIDs to messages in the order of the list, and has them on stable storage before it returns.
@@ -117,8 +144,9 @@ struct UIDList {
             text.append(contentsOf: "\(uid) \(base)\n".utf8)
             uid += 1
         }
-        try file.write(text, at: consumed)
+        try file.write(Array(text.dropLast()), at: consumed)
         try file.syncData()
+        try file.write([UInt8(ascii: "\n")], at: consumed + text.count - 1)
         consumed += text.count
         for base in bases {
             uids[base] = next
@@ -147,8 +175,9 @@ struct UIDList {
         for (base, uid) in uids.sorted(by: { $0.value < $1.value }) {
             text.append(contentsOf: "\(uid) \(base)\n".utf8)
         }
-        try directory.replace(path, with: text)
-        let file = try directory.open(path, .reading)
+        try directory.replace(path, with: Array(text.dropLast()))
+        let file = try directory.open(path, [.reading, .writing])
+        try file.write([UInt8(ascii: "\n")], at: text.count - 1)
         inode = try file.status().inode
         held = file
         consumed = text.count

@@ -107,15 +107,19 @@ struct LongLineRewriter {
 }
 
 /// Breaks lines that are too long: before white space where there is some, else with a space put in.
-private struct LineBreaker {
+struct LineBreaker {
     private var line: [UInt8] = []
+    /// Whether the beginning of this line went out as one of its own.
+    private var isCut = false
+    /// Whether a space was put into this line.
+    private(set) var isChanged = false
 
     mutating func feed(_ octets: Slice<UnsafeRawBufferPointer>, into output: inout [UInt8]) {
         for octet in octets {
+            if !isCut, line.isEmpty { isChanged = false }
             line.append(octet)
             if octet == ASCII.lineFeed, line.dropLast().last == ASCII.carriageReturn {
-                output += line
-                line.removeAll(keepingCapacity: true)
+                endLine(line.dropLast(2), into: &output)
             } else if line.count > DataEncoder.lineLimit + 1 {
                 cut(into: &output)
             }
@@ -124,8 +128,14 @@ private struct LineBreaker {
 
     mutating func finish(into output: inout [UInt8]) {
         if line.count > DataEncoder.lineLimit { cut(into: &output) }
-        output += line
-        line = []
+        endLine(line[...], into: &output)
+    }
+
+    /// White space behind the last word would be a line of its own, which a header may not have (RFC 5322 §3.2.2).
+    private mutating func endLine(_ content: ArraySlice<UInt8>, into output: inout [UInt8]) {
+        if !isCut || !content.allSatisfy(ASCII.isBlank) { output += line }
+        line.removeAll(keepingCapacity: true)
+        isCut = false
     }
 
     private mutating func cut(into output: inout [UInt8]) {
@@ -136,6 +146,9 @@ private struct LineBreaker {
         output += line[..<end]
         output += [ASCII.carriageReturn, ASCII.lineFeed]
         line.removeFirst(end)
-        if !isFolded { line.insert(ASCII.space, at: 0) }
+        isCut = true
+        guard !isFolded else { return }
+        line.insert(ASCII.space, at: 0)
+        isChanged = true
     }
 }

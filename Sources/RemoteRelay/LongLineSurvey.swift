@@ -32,6 +32,10 @@ struct LongLineSurvey {
         case signed
         case field(String)
         case encoding(String)
+        /// Behind what is looked at of a header.
+        case header
+        /// A delimiter, say.
+        case line
 
         var text: String {
             let limit = "a line of more than \(DataEncoder.lineLimit) octets, which SMTP doesn't carry"
@@ -39,6 +43,8 @@ struct LongLineSurvey {
             case .signed: return "the signed part has \(limit), and to break it would break the signature"
             case .field(let name): return "the header field \(name) has \(limit), and it can't be folded"
             case .encoding(let name): return "a part has \(limit), and it can't be encoded anew: \(name)"
+            case .header: return "a part with a very long header has \(limit), and it can't be folded or encoded anew"
+            case .line: return "the message has \(limit), and it can't be broken"
             }
         }
     }
@@ -71,7 +77,12 @@ struct LongLineSurvey {
     private static let plainEncodings: [StaticString] = ["7bit", "8bit", "binary", ""]
 
     private var parser = MessageParser()
+    private var lines = LongLines()
     private var stack: [Open] = []
+    /// What is behind the part of a header that is looked at.
+    private var tails: [(range: Range<Int>, isWithin: Bool)] = []
+    /// Parts that are signed.
+    private var signed: [Range<Int>] = []
     private let hostname: String
     private(set) var edits: [Edit] = []
     private(set) var obstacle: Obstacle?
@@ -88,7 +99,10 @@ struct LongLineSurvey {
     mutating func feed(_ piece: ByteBuffer) {
         var parser = parser
         self.parser = MessageParser()
-        piece.withUnsafeReadableBytes { octets in parser.feed(octets) { receive($0) } }
+        piece.withUnsafeReadableBytes { octets in
+            lines.feed(octets)
+            parser.feed(octets) { receive($0) }
+        }
         self.parser = parser
     }
 
@@ -97,7 +111,35 @@ struct LongLineSurvey {
         var parser = parser
         self.parser = MessageParser()
         parser.finish { receive($0) }
+        lines.finish()
+        sortEdits()
+        changeOthers()
+        sortEdits()
+    }
+
+    private mutating func sortEdits() {
         edits.sort { ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound) }
+    }
+
+    /// Lines that no part and no field has: those behind what is looked at of a header, and delimiters.
+    private mutating func changeOthers() {
+        var edits = edits[...]
+        for line in lines.found {
+            while let edit = edits.first, edit.range.upperBound <= line.range.lowerBound { edits.removeFirst() }
+            if let edit = edits.first, edit.range.overlaps(line.range) { continue }
+            if signed.contains(where: { $0.overlaps(line.range) }) { return block(.signed) }
+            if let tail = tails.first(where: { $0.range.contains(line.range.lowerBound) }) {
+                guard line.isFoldable else { return block(.header) }
+                breaksSeal = breaksSeal || tail.isWithin
+                foldedFields += 1
+                self.edits.append(Edit(range: line.range, change: .breakLines))
+            } else {
+                // White space behind a boundary doesn't count (RFC 2046 §5.1.1).
+                guard line.textEnd - line.range.lowerBound <= DataEncoder.lineLimit else { return block(.line) }
+                breaksSeal = true
+                self.edits.append(Edit(range: line.textEnd..<line.contentEnd, change: .replace([])))
+            }
+        }
     }
 
     private mutating func receive(_ event: MessageEvent) {
@@ -108,6 +150,8 @@ struct LongLineSurvey {
             guard let last = stack.indices.last else { return }
             stack[last].content = content
             stack[last].hasNoHeader = position == stack[last].start
+            let end = stack[last].start + header.octets.count
+            if end < position { tails.append((end..<position, stack.count > 1)) }
             betweenFields(last, header)
         case .body(_, let octets):
             guard let last = stack.indices.last else { return }
@@ -115,7 +159,7 @@ struct LongLineSurvey {
         case .outside(let start, let octets):
             guard let last = stack.indices.last else { return }
             surroundings(last, at: start, octets)
-        case .partEnd(let body, _, _): end(body)
+        case .partEnd(let body, _, let defects): end(body, isHeaderCut: defects.contains(.headerTooLong))
         }
     }
 
@@ -182,12 +226,15 @@ struct LongLineSurvey {
 
     // MARK: Bodies
 
-    private mutating func end(_ body: Range<Int>) {
+    /// - Parameter isHeaderCut: nobody has seen all fields that say how the body is encoded.
+    private mutating func end(_ body: Range<Int>, isHeaderCut: Bool) {
         if let last = stack.indices.last { closeSurroundings(last) }
         guard let open = stack.popLast() else { return }
         defer { edits += open.folds.map { Edit(range: $0, change: .fold) } }
+        if open.isSigned, stack.last?.isSigned != true { signed.append(open.start..<max(open.start, body.upperBound)) }
         guard open.lines.longest > DataEncoder.lineLimit else { return }
         if open.isSigned { return block(.signed) }
+        if isHeaderCut { return block(.header) }
         breaksSeal = true
         changedBodies += 1
         let encoding = open.content.transferEncoding ?? Array("7bit".utf8)
@@ -240,6 +287,65 @@ struct LongLineSurvey {
         if stack[last].isSigned { return block(.signed) }
         breaksSeal = true
         edits.append(Edit(range: start..<stack[last].surroundingsEnd, change: .breakLines))
+    }
+}
+
+/// Finds lines that are too long, whatever they belong to.
+private struct LongLines {
+    struct Line {
+        /// With its end.
+        let range: Range<Int>
+        let contentEnd: Int
+        /// Without white space behind it.
+        let textEnd: Int
+        /// Whether it has white space wherever it must be broken.
+        let isFoldable: Bool
+    }
+
+    private(set) var found: [Line] = []
+    private var offset = 0
+    private var start = 0
+    private var textEnd = 0
+    private var last: UInt8 = 0
+    private var breaker = LineBreaker()
+    private var broken: [UInt8] = []
+
+    mutating func feed(_ octets: UnsafeRawBufferPointer) {
+        for index in octets.indices {
+            let octet = octets[index]
+            breaker.feed(octets[index...index], into: &broken)
+            offset += 1
+            if octet == ASCII.lineFeed, last == ASCII.carriageReturn {
+                endLine(offset - 2)
+                last = 0
+                continue
+            }
+            // A CR counts when it turns out to end no line.
+            if last == ASCII.carriageReturn { textEnd = offset - 1 }
+            if octet != ASCII.carriageReturn, !ASCII.isBlank(octet) { textEnd = offset }
+            last = octet
+        }
+        broken.removeAll(keepingCapacity: true)
+    }
+
+    mutating func finish() {
+        breaker.finish(into: &broken)
+        if offset > start { endLine(offset) }
+    }
+
+    private mutating func endLine(_ contentEnd: Int) {
+        if contentEnd - start > DataEncoder.lineLimit {
+            found.append(
+                Line(
+                    range: start..<offset,
+                    contentEnd: contentEnd,
+                    textEnd: max(start, textEnd),
+                    isFoldable: !breaker.isChanged
+                )
+            )
+        }
+        start = offset
+        textEnd = offset
     }
 }
 

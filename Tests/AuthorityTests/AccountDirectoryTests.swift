@@ -117,7 +117,8 @@ import Testing
         ("a@x.test:h:x.test", "b@x.test"), ("a@x.test:h:x/.Sent", "b@x.test:h:x"),
         ("carol@x.test:h::mbox", "carol.lock@x.test"), ("c@x.test:h:c:mbox", "d@x.test:h:c.martlet-append:mbox"),
         ("c@x.test:h:c:mbox", "d@x.test:h:C.LOCK/below"), ("c@x.test:h:c:mbox", "d@x.test:h:c.lock.1234"),
-        ("c@x.test:h:c:mbox", "d@x.test:h:c.martlet-uidlist.lock"),
+        ("c@x.test:h:c:mbox", "d@x.test:h:c.martlet-uidlist.lock"), ("c@x.test:h:c:mbox", "d@x.test:h:c.pop3-lock"),
+        ("c@x.test:h:c:mbox", "d@x.test:h:c.lock.1234/below"), ("c@x.test:h:c.lock:mbox", "d@x.test:h:c.lock.lock"),
     ])
     func mailboxesThatMeetAreRefused(one: String, other: String) throws {
         for (first, second) in [(one, other), (other, one)] {
@@ -130,6 +131,15 @@ import Testing
             }
             #expect(error?.lines.map(\.number) == [2])
         }
+    }
+
+    /// A name that only begins like that of an mbox's lock is nobody's.
+    @Test(arguments: ["carol.lockwood", "carol.locke", "carol.lock-smith/below", "carol.pop3-locks", "carol.martlet"])
+    func namesLikeALockAreFine(_ mailbox: String) throws {
+        for text in [
+            "carol@x.test:h:carol:mbox\nc@x.test:h:\(mailbox):mbox\n",
+            "c@x.test:h:\(mailbox)\ncarol@x.test:h:carol:mbox\n",
+        ] { #expect(try AccountTable(text: text, file: "users").all.count == 2) }
     }
 
     @Test func mailboxesSideBySideAreFine() throws {
@@ -148,6 +158,16 @@ import Testing
             "forward Bob+x@Example.test away@example.net"
         ),
         ("bob@example.test: bob+kept\n", "bob@example.test", "mailbox example.test/bob.mbox +kept"),
+        // An alias of the address with the extension, which has its own list.
+        (
+            "bob+lists: bob+lists, away@example.net\n", "bob+lists@example.test",
+            "forward Bob+lists@Example.test away@example.net"
+        ),
+        ("bob+lists: bob+lists\n", "bob+lists@example.test", "mailbox example.test/bob.mbox +lists"),
+        (
+            "bob+lists: team\nteam: Bob+Lists, away@example.net\n", "bob+lists@example.test",
+            "forward Bob+Lists@Example.test away@example.net"
+        ),
         ("bob: away@example.net\n", "bob@example.test", "forward away@example.net"),
         ("bob: team\nteam: bob, alice\n", "bob@example.test", "forward Bob@Example.test alice@example.test"),
         (

@@ -51,6 +51,33 @@ import Testing
         #expect(throttle.pause(for: own, now: start) == .zero)
     }
 
+    /// A device that nobody told the new password, and others at its address.
+    @Test func theSamePasswordAgainIsNoOtherGuess() {
+        var throttle = LoginThrottle(first: .seconds(1), longest: .seconds(8))
+        for minute in 0..<100 as Range<Int64> {
+            let now = start + .minutes(minute)
+            throttle.failed(attempt, secret: 1, now: now)
+            #expect(throttle.pause(for: Self.attempt(7, "bob"), secret: 2, now: now) <= .seconds(1))
+            #expect(throttle.pause(for: Self.attempt(8), secret: 2, now: now) <= .seconds(1))
+        }
+        let end = start + .minutes(99)
+        // Its owner's other devices don't wait for it, but it does.
+        #expect(throttle.pause(for: attempt, secret: 2, now: end) == .zero)
+        #expect(throttle.pause(for: attempt, secret: 1, now: end) == .seconds(8))
+        // Elsewhere it's another guess, as is another password.
+        throttle.failed(Self.attempt(7, "bob"), secret: 1, now: end)
+        throttle.failed(Self.attempt(7, "carol"), secret: 1, now: end)
+        throttle.failed(Self.attempt(7, "carol"), secret: 2, now: end)
+        #expect(throttle.pause(for: Self.attempt(7, "dave"), secret: 1, now: end) == .seconds(4))
+    }
+
+    @Test func aWrongPasswordMayBecomeTheRightOne() {
+        var throttle = LoginThrottle(first: .seconds(1), longest: .seconds(8))
+        for _ in 0..<5 { throttle.failed(attempt, secret: 1, now: start) }
+        throttle.succeeded(attempt, secret: 1, now: start)
+        #expect(throttle.pause(for: attempt, secret: 1, now: start) == .zero)
+    }
+
     /// Whoever shares the guessing at one account waits as if it were one client, but no owner waits long for it.
     @Test func failuresCountForTheAccountToo() {
         var throttle = LoginThrottle(first: .milliseconds(500), longest: .seconds(8))
@@ -97,5 +124,20 @@ import Testing
         #expect(throttle.pause(for: Self.attempt(0, "user0"), now: end) == .zero)
         #expect(throttle.isFriend(Self.attempt(999, "friend999")))
         #expect(!throttle.isFriend(Self.attempt(0, "friend0")))
+    }
+}
+
+extension LoginThrottle {
+    /// With a password of its own for each call.
+    func pause(for attempt: Attempt, now: NIODeadline) -> TimeAmount {
+        pause(for: attempt, secret: .random(in: 0 ... .max), now: now)
+    }
+
+    mutating func failed(_ attempt: Attempt, now: NIODeadline) {
+        failed(attempt, secret: .random(in: 0 ... .max), now: now)
+    }
+
+    mutating func succeeded(_ attempt: Attempt, now: NIODeadline) {
+        succeeded(attempt, secret: .random(in: 0 ... .max), now: now)
     }
 }

@@ -88,6 +88,9 @@ import Glibc
         #expect(try disk.lockRecords(third) && !disk.lockRecords(fourth))
         disk.unlockRecords(third)
         #expect(try disk.lockRecords(fourth))
+        // It's the descriptor's, not the process's: another one of the file may be closed.
+        disk.close(try make("y"))
+        #expect(try !disk.lockRecords(third))
         for file in [second, third, fourth] { disk.close(file) }
     }
 

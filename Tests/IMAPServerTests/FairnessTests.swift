@@ -17,7 +17,7 @@ import Glibc
 @Suite struct FairnessTests {
     /// One thread serves all: a search through a large message leaves it to others between its steps.
     @Test func searchInLargeMessagesHoldsUpNobody() async throws {
-        try await TestSystem.run(pool: BlockingPool(threads: 1)) { system in
+        try await TestSystem.run(pool: BlockingPool(threads: 1), messageLimit: 8 << 20) { system in
             let alice = try await system.client()
             let line = Array("This line is searched, like all the others in this message.\r\n".utf8)
             try await alice.append(
@@ -112,25 +112,35 @@ import Glibc
             reads.withLockedValue { $0 += 1 }
             return false
         }
-        let source = FetchSource(folder.messages[0], flags: [], folder: folder, structure: nil)
+        func run(_ items: [FetchItem]) -> FetchRun {
+            FetchRun(
+                [FetchRun.Request(place: 0, message: folder.messages[0])],
+                items,
+                in: folder,
+                for: Dialect(),
+                index: nil,
+                structures: StructureCache()
+            )
+        }
         let section = Section(part: [1], text: .headerFields([Array("x".utf8)]))
         let items = [FetchItem](repeating: .section(section, partial: nil, peek: true), count: 50)
-        while try !source.prepare(for: items) {}
         disk.start(FaultPlan(faults: [counting]))
-        var pieces = 0
-        var next = 0
-        while next < items.count {
-            let piece = try source.piece(of: items, from: next)
-            #expect(piece.stream == nil && piece.next == next + 1)
-            #expect((190_000..<210_000).contains(piece.octets.readableBytes))
-            next = piece.next
-            pieces += 1
+        let fetch = run(items)
+        var sizes: [Int] = []
+        var isOver = false
+        while !isOver {
+            let step = try fetch.advance()
+            #expect(step.stream == nil)
+            if step.octets.readableBytes > 10 { sizes.append(step.octets.readableBytes) }
+            isOver = step.isLast
         }
-        #expect(pieces == items.count)
-        // Of one header, in pieces of 64 KiB.
-        #expect(reads.withLockedValue { $0 } < 10)
+        #expect(sizes.count == items.count)
+        #expect(sizes.allSatisfy { (190_000..<210_000).contains($0) })
+        // Of the message to find its parts, and of one header, in pieces of 64 KiB.
+        #expect(reads.withLockedValue { $0 } < 15)
         // Small ones go together.
-        #expect(try source.piece(of: [FetchItem](repeating: .uid, count: 1000), from: 0).next == 1000)
+        let small = run([FetchItem](repeating: .uid, count: 1000))
+        #expect(try small.advance().isLast)
     }
 
     /// Sixty times a header of a megabyte: never more of it in memory than a few of them.

@@ -72,6 +72,36 @@ import Testing
         }
     }
 
+    /// RFC 6154 §3: a use that was given counts before the one that a name suggests, and goes where the mailbox goes.
+    @Test func usesThatClientsGive() async throws {
+        try await TestSystem.run { system in
+            let client = try await system.client()
+            _ = try await client.ok("CREATE Sent")
+            _ = try await client.ok("CREATE Gesendet (USE (\\Sent))")
+            _ = try await client.ok("CREATE Both (USE (\\drafts \\Archive))")
+            let listed = try await client.ok("LIST (SPECIAL-USE) \"\" *")
+            #expect(
+                listed == [
+                    "* LIST (\\HasNoChildren \\Archive \\Drafts) \".\" Both",
+                    "* LIST (\\HasNoChildren \\Sent) \".\" Gesendet",
+                ]
+            )
+            _ = try await client.ok("RENAME Gesendet Post.Gesendet")
+            #expect(try await client.ok("LIST \"\" Post.%") == ["* LIST (\\HasNoChildren \\Sent) \".\" Post.Gesendet"])
+            _ = try await client.ok("DELETE Post.Gesendet")
+            #expect(try await client.ok("LIST \"\" Sent") == ["* LIST (\\HasNoChildren \\Sent) \".\" Sent"])
+            _ = try await client.ok("CREATE Post.Gesendet")
+            #expect(try await client.ok("LIST \"\" Post.%") == ["* LIST (\\HasNoChildren) \".\" Post.Gesendet"])
+            for use in ["\\All", "\\Nonsense", "\\Sent \\Flagged"] {
+                let refused = try await client.command("CREATE Other (USE (\(use)))")
+                #expect(refused.last?.contains(" NO [USEATTR]") == true, "\(use)")
+            }
+            #expect(try await client.ok("LIST \"\" Other").isEmpty)
+            let mbox = try await system.client(as: "mbox")
+            #expect(try await mbox.command("CREATE x (USE (\\Sent))").last?.contains(" NO ") == true)
+        }
+    }
+
     /// The plain forms stay as they were.
     @Test func plainLists() async throws {
         try await TestSystem.run { system in

@@ -123,6 +123,43 @@ import Testing
         }
     }
 
+    /// RFC 7377
+    @Test func severalMailboxes() async throws {
+        try await TestSystem.run { system in
+            let client = try await Self.selected(system)
+            for name in ["Work", "Work.One", "Work.One.Deep", "Play"] {
+                _ = try await client.ok("CREATE \(name)")
+                try await client.append("Subject: apples of \(name)\r\n\r\nx\r\n", to: name)
+            }
+            _ = try await client.ok("SUBSCRIBE Play")
+            _ = try await client.ok("SUBSCRIBE gone")
+            func found(_ source: String, _ keys: String = "SUBJECT apples") async throws -> [String] {
+                try await client.ok("ESEARCH \(source) \(keys)").map { line in
+                    #expect(line.contains(" UIDVALIDITY ") && line.contains(") UID ALL "))
+                    let words = line.split(separator: " ")
+                    return "\(words[5]) \(words.last ?? "")"
+                }
+            }
+            #expect(try await found("IN (mailboxes Work)") == ["Work 1"])
+            #expect(try await found("IN (mailboxes (Work nowhere \"Play\"))") == ["Work 1", "Play 1"])
+            #expect(try await found("IN (subtree Work)") == ["Work 1", "Work.One 1", "Work.One.Deep 1"])
+            #expect(try await found("IN (subtree-one Work)") == ["Work 1", "Work.One 1"])
+            #expect(try await found("IN (subscribed inboxes)") == ["Play 1", "INBOX 3:4"])
+            #expect(try await found("IN (personal)", "SUBJECT pears") == ["INBOX 1:2"])
+            #expect(try await found("IN (selected Personal)").count == 5)
+            #expect(try await client.ok("ESEARCH RETURN (COUNT) ALL")[0].hasSuffix(") UID COUNT 4"))
+            #expect(try await client.ok("ESEARCH IN (mailboxes Work) SUBJECT pears").isEmpty)
+            for command in [
+                "ESEARCH IN (mailboxes Work) 1", "ESEARCH IN (personal) RETURN (SAVE) ALL", "ESEARCH IN () ALL",
+                "ESEARCH IN (nonsense) ALL", "ESEARCH IN (mailboxes Work) $",
+            ] {
+                #expect(try await client.command(command).last?.contains(" BAD ") == true, "\(command)")
+            }
+            #expect(try await client.ok("ESEARCH RETURN (SAVE) FROM bob").isEmpty)
+            #expect(try await client.ok("UID SEARCH $") == ["* SEARCH 3 4"])
+        }
+    }
+
     /// RFC 5032
     @Test func within() async throws {
         try await TestSystem.run { system in

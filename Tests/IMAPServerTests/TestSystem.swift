@@ -31,12 +31,13 @@ final class TestSystem: Sendable {
         pool: BlockingPool = .shared,
         without disabled: [String] = [],
         messageLimit: Int = 1 << 20,
+        indexesText: Bool = false,
         _ body: @escaping @Sendable (TestSystem) async throws -> Void
     ) async throws {
         let directory = "/tmp/martlet-imap-\(UInt64.random(in: 0 ... .max))"
         #expect(mkdir(directory, 0o700) == 0 && mkdir("\(directory)/mail", 0o700) == 0)
         defer { remove(directory) }
-        let system = try await TestSystem(directory, pool, Capabilities(disabled: disabled), messageLimit)
+        let system = try await TestSystem(directory, pool, Capabilities(disabled: disabled), messageLimit, indexesText)
         let failure = await Task(executorPreference: LoopExecutor.of(system.loop)) { () -> (any Error)? in
             do {
                 try await body(system)
@@ -55,7 +56,8 @@ final class TestSystem: Sendable {
         _ directory: String,
         _ pool: BlockingPool,
         _ capabilities: Capabilities,
-        _ messageLimit: Int
+        _ messageLimit: Int,
+        _ indexesText: Bool
     ) async throws {
         self.directory = directory
         let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
@@ -70,10 +72,11 @@ final class TestSystem: Sendable {
         settings.mailDirectory = "\(directory)/mail"
         settings.capabilities = capabilities
         settings.commands.message = messageLimit
+        settings.indexesText = indexesText
         var server = MailboxServerSettings(login: .imap)
         server.authoritySocket = "\(directory)/auth.sock"
         mailbox = MailboxServer(
-            IMAPMailboxService(settings: settings, pool: pool, logger: logger),
+            IMAPMailboxService(settings: settings, pool: pool, group: loop, logger: logger),
             settings: server,
             directory: try MailDirectory("\(directory)/mail"),
             pool: pool,

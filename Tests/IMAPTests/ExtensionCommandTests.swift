@@ -122,6 +122,15 @@ private func set(_ from: UInt32, _ to: UInt32? = nil) -> SequenceSet {
                 "CREATE MySpecial (USE (\\Drafts \\Sent))",
                 .create(MailboxName("MySpecial"), uses: ["\\Drafts", "\\Sent"])
             ),
+            // RFC 7377 §2
+            (
+                "ESEARCH IN (mailboxes \"folder1\" subtree (a \"b\")) RETURN (COUNT) UNSEEN",
+                .multiSearch(
+                    [.mailboxes([MailboxName("folder1")]), .subtree([MailboxName("a"), MailboxName("b")])],
+                    SearchCommand(results: [.count], key: .not(.flag(.seen)))
+                )
+            ),
+            ("ESEARCH ALL", .multiSearch([.selected], SearchCommand(key: .all))),
             ("COPY $ \"Other Messages\"", .copy(.saved, MailboxName("Other Messages"), byUID: false)),
             (
                 "STORE 5 (UNCHANGEDSINCE 12121230045) FLAGS.SILENT (\\Deleted)",

@@ -114,7 +114,7 @@ private func threads(_ algorithm: ThreadCommand.Algorithm, _ entries: [Entry]) -
 
     /// Whatever strangers' references are: no recursion, and time in proportion.
     @Test func manyMessages() {
-        let count = 100_000
+        let count = 20_000
         func thread(_ references: (Int) -> [String]) -> String {
             threads(.references, (1...count).map { (UInt32($0), $0, "x", "<\($0)>", references($0)) })
         }

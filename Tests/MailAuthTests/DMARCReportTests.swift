@@ -172,6 +172,23 @@ import Testing
         }
     }
 
+    /// Each that is mended makes the document longer, wherever it stands.
+    @Test func ampersandsThatAreMendedAreBounded() throws {
+        let most = 65_536
+        for (count, isRead) in [(most, true), (most + 1, false)] {
+            let comment = "<!--\(String(repeating: "&", count: count))-->"
+            let result = Result { try DMARCAggregateReport(reading: document(comment)) }
+            if isRead {
+                #expect(throws: Never.self) { try result.get() }
+            } else {
+                #expect(throws: DMARCReportError.xml(.tooLarge)) { try result.get() }
+            }
+            // Those that need no mending are as many as they are.
+            let marked = "<record><![CDATA[]]></record>\(comment)"
+            #expect(try DMARCAggregateReport(reading: document(marked)).records.count == 1)
+        }
+    }
+
     private func document(_ records: String) -> [UInt8] {
         octets(
             "<feedback><report_metadata></report_metadata><policy_published></policy_published>\(records)</feedback>"

@@ -46,7 +46,11 @@ extension FolderIndex {
     }
 
     func find(_ text: String, inHeaderOnly: Bool = false) -> [UInt32]? {
-        candidates(for: Array(text.utf8), inHeaderOnly: inHeaderOnly)
+        find(Array(text.utf8), inHeaderOnly: inHeaderOnly)
+    }
+
+    func find(_ text: [UInt8], inHeaderOnly: Bool = false) -> [UInt32]? {
+        lookUp([(text, inHeaderOnly)]).candidates.first ?? nil
     }
 }
 
@@ -136,8 +140,11 @@ struct MessageIndexTests {
         inbox.keepText(1, body: "ab")
         #expect(inbox.find("ab") == nil)
         #expect(inbox.find("") == nil)
-        #expect(inbox.candidates(for: [0x61, 0xFF, 0x62, 0x63]) == nil)
-        #expect(inbox.candidates(for: Array("a\0bc".utf8)) == nil)
+        #expect(inbox.find([0x61, 0xFF, 0x62, 0x63]) == nil)
+        #expect(inbox.find(Array("a\0bc".utf8)) == nil)
+        let both = inbox.lookUp([(Array("ab".utf8), false), (Array("abc".utf8), false)])
+        #expect(both.candidates == [nil, []])
+        #expect(both.states.map(\.message.uid) == [1])
     }
 
     @Test

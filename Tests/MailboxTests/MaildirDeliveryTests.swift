@@ -217,7 +217,7 @@ import Glibc
     @Test func retriesReadDirectoriesOnceABatch() throws {
         let disk = SimulatedFileSystem(seed: 1)
         try disk.makeDirectory("mail", in: nil, mode: 0o700)
-        let mailDisk = MailboxDisk(disk, process: 1, microseconds: { 1_800_000_000_000_000 }, uptime: { 0 })
+        let mailDisk = MailboxDisk(disk, process: 1, microseconds: { 1_800_000_010_000_000 }, uptime: { 0 })
         let listings = NIOLockedValueBox(0)
         let counting = FaultPlan.Fault(.names, code: EIO) { path in
             if path.hasSuffix("new") || path.hasSuffix("cur") { listings.withLockedValue { $0 += 1 } }
@@ -290,6 +290,85 @@ import Glibc
         try test.mail.directory.removeTree("alice/tmp")
         #expect(try deliver("e\r\n", key: "k5") == nil)
         #expect(try test.names("alice/new").count == 2)
+    }
+
+    /// Two deliveries for which there is room: while one's files get their names, the other looks whether it fits.
+    @Test func messagesThatArriveAreCountedOnce() async throws {
+        let disk = SimulatedFileSystem(seed: 1)
+        try disk.makeDirectory("mail", in: nil, mode: 0o700)
+        let mailDisk = MailboxDisk(disk, process: 1, microseconds: { 1_800_000_000_000_000 }, uptime: { 0 })
+        let deliverer = MailDeliverer(try MailDirectory("mail", on: mailDisk))
+        let place = try test.location("alice", quota: 2000)
+        let text = String(repeating: "x", count: 498) + "\r\n"
+        let batch = try ["k1", "k2"].map { try test.delivery(text, to: place, key: $0) }
+        let third = try test.delivery(text, to: place, key: "k3")
+        let isDone = ConditionLock(value: false)
+        let other = NIOLockedValueBox<Task<MailboxError?, Never>?>(nil)
+        disk.renamed.withLockedValue {
+            $0 = { path in
+                guard path.contains(".Qk1.") else { return }
+                let task = Task.detached {
+                    let error = deliverer.deliver([third])[0].error
+                    isDone.lock()
+                    isDone.unlock(withValue: true)
+                    return error
+                }
+                other.withLockedValue { $0 = task }
+                // Where it has to wait for what arrives, that goes on.
+                if isDone.lock(whenValue: true, timeoutSeconds: 0.2) { isDone.unlock() }
+            }
+        }
+        #expect(deliverer.deliver(batch).allSatisfy { $0.error == nil })
+        let task = try #require(other.withLockedValue { $0 })
+        #expect(await task.value == nil)
+        #expect(try MailDirectory("mail", on: mailDisk).open(place).usage().messages == 3)
+    }
+
+    /// A session renames a file while the directory is read, which may miss it then.
+    @Test(arguments: [1, 2]) func retriesFindWhatIsRenamedMeanwhile(_ times: Int) throws {
+        let disk = SimulatedFileSystem(seed: 1)
+        try disk.makeDirectory("mail", in: nil, mode: 0o700)
+        let mailDisk = MailboxDisk(disk, process: 1, microseconds: { 1_800_000_000_000_000 }, uptime: { 0 })
+        let mail = try MailDirectory("mail", on: mailDisk)
+        let place = try test.location("alice")
+        #expect(MailDeliverer(mail).deliver([try test.delivery("x\r\n", to: place, key: "k1")])[0].error == nil)
+        // Moves it to cur.
+        #expect(try mail.open(place).open(.inbox, readOnly: false).messages.count == 1)
+        let cur = try mail.directory.open("alice/cur", [.reading, .directory])
+        let left = NIOLockedValueBox(times)
+        disk.listed.withLockedValue {
+            $0 = { path, names in
+                guard path == "cur" else { return names }
+                return left.withLockedValue { left in
+                    left -= 1
+                    guard left >= 0 else { return names }
+                    // Once alone it was in the same tick of the clock as what was before.
+                    if times > 1 { try? cur.setModified(1_800_000_000 - left) }
+                    return []
+                }
+            }
+        }
+        let again = try test.delivery("x\r\n", to: place, key: "k1", retry: true)
+        #expect(MailDeliverer(mail).deliver([again])[0].error == nil)
+        #expect(try mail.open(place).usage().messages == 1)
+    }
+
+    /// Where nobody has changed anything lately, once is enough.
+    @Test func quietDirectoriesAreReadOnce() throws {
+        let disk = SimulatedFileSystem(seed: 1)
+        try disk.makeDirectory("mail", in: nil, mode: 0o700)
+        let mailDisk = MailboxDisk(disk, process: 1, microseconds: { 1_800_000_010_000_000 }, uptime: { 0 })
+        let deliverer = MailDeliverer(try MailDirectory("mail", on: mailDisk))
+        let times = NIOLockedValueBox(0)
+        disk.listed.withLockedValue {
+            $0 = { path, names in
+                if path == "cur" { times.withLockedValue { $0 += 1 } }
+                return names
+            }
+        }
+        let delivery = try test.delivery("x\r\n", to: test.location("alice"), key: "k1", retry: true)
+        #expect(deliverer.deliver([delivery])[0].error == nil)
+        #expect(times.withLockedValue { $0 } == 1)
     }
 }
 

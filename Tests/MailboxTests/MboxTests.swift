@@ -156,6 +156,63 @@ import Glibc
         #expect(try test.mail.open(place).usage().messages == 1)
     }
 
+    /// A message that quotes another one with its header, or whose sender knows what we look for.
+    @Test(arguments: [
+        "A: b\r\nX-Delivery-Id: k2\r\n\r\nX-Delivery-Id: k2\r\n\r\nX-Delivery-Id: k2\r\n",
+        "\r\n\r\nFrom me\r\nX-Delivery-Id: k2\r\n", "\r\nFrom me\r\nX-Delivery-Id: k2\r\n",
+    ])
+    func keysInMessagesAreNobodys(_ text: String) throws {
+        #expect(try deliver(text, key: "k1") == nil)
+        let before = try test.text("alice")
+        #expect(try deliver("two\r\n", key: "k2", retry: true) == nil)
+        let after = try test.text("alice")
+        #expect(after.hasPrefix(before) && after.hasSuffix("\ntwo\n\n"))
+        // Nor does it lose its text where the real one is to be forgotten.
+        try tear("\(Self.start("k3"))torn\n", key: "k3")
+        try test.write("0 1 k2\n", to: "alice.martlet-append")
+        #expect(try test.mail.open(place).usage().messages == 3)
+        #expect(try test.text("alice").hasPrefix(before))
+        #expect(try test.text("alice").contains("X-Delivery-Id: --\n"))
+    }
+
+    /// However long the mbox takes to read.
+    @Test func lockIsRefreshedWhileTheMboxIsRead() throws {
+        let disk = SimulatedFileSystem(seed: 1)
+        try disk.makeDirectory("mail", in: nil, mode: 0o700)
+        let now = NIOLockedValueBox<Int64>(1_800_000_000)
+        let mailDisk = MailboxDisk(
+            disk,
+            process: 1,
+            microseconds: {
+                now.withLockedValue { now in
+                    now += 61
+                    return now * 1_000_000
+                }
+            },
+            uptime: { 0 }
+        )
+        let times = NIOLockedValueBox(0)
+        let counting = FaultPlan.Fault(.setModified, code: EIO) { _ in
+            times.withLockedValue { $0 += 1 }
+            return false
+        }
+        let mail = try MailDirectory("mail", on: mailDisk)
+        let file = try disk.open("mail/alice", in: nil, [.writing, .creating], mode: 0o600)
+        let line = String(repeating: "x", count: 1023) + "\n"
+        try disk.write(ByteBuffer(string: Self.other + String(repeating: line, count: 64 * 8) + "\n"), to: file)
+        for _ in 0..<2 {
+            disk.start(FaultPlan(faults: [counting]))
+            times.withLockedValue { $0 = 0 }
+            let small = try test.delivery("x\r\n", to: place, key: "k2", retry: true)
+            #expect(MailDeliverer(mail).deliver([small])[0].error == nil)
+            #expect(times.withLockedValue { $0 } >= 8)
+        }
+        disk.start(FaultPlan(faults: [counting]))
+        times.withLockedValue { $0 = 0 }
+        #expect(try mail.open(place).usage().messages == 2)
+        #expect(times.withLockedValue { $0 } >= 8)
+    }
+
     @Test func shortSourceLeavesTheMboxAsItWas() throws {
         #expect(try deliver("one\r\n", key: "k1") == nil)
         let before = try test.text("alice")
@@ -316,6 +373,59 @@ import Glibc
         // What is there is found, whoever has delivered it.
         for key in ["k0", "k19", "new", "new19"] { _ = try deliver(key, by: deliverer) }
         #expect(try disk.status("mail/alice", in: nil, followingLinks: true).size == size)
+    }
+
+    /// What a failed sync leaves can be read by the next process, and may be gone after a power failure.
+    @Test(arguments: 0..<20 as Range<UInt64>, [false, true])
+    func uidsThatWereSeenOutliveAFailedSync(_ seed: UInt64, isOfTheDirectory: Bool) throws {
+        let disk = SimulatedFileSystem(seed: seed)
+        try disk.makeDirectory("mail", in: nil, mode: 0o700)
+        let root = try disk.open(".", in: nil, [.reading, .directory], mode: 0)
+        func put(_ text: String) throws {
+            let file = try disk.open("mail/alice", in: nil, [.writing, .creating, .truncating], mode: 0o600)
+            try disk.write(ByteBuffer(string: text), to: file)
+            try disk.sync(file)
+        }
+        /// As another process opens it.
+        func open(at seconds: Int64 = 1_800_000_000) throws -> any MailFolder {
+            let mailDisk = MailboxDisk(disk, process: 1, microseconds: { seconds * 1_000_000 }, uptime: { 0 })
+            return try MailDirectory("mail", on: mailDisk).open(place).open(.inbox, readOnly: false)
+        }
+        try put("From a@example.net Mon Nov 23 10:00:00 2026\nSubject: first\n\nfirst\n\n")
+        try disk.syncAll(of: root)
+        let fault = FaultPlan.Fault(isOfTheDirectory ? .sync : .syncData, code: EIO, times: 1) { path in
+            path == "mail" || path.hasSuffix(".martlet-uidlist")
+        }
+        disk.start(FaultPlan(faults: [fault]))
+        #expect(throws: MailboxError.self) { try open() }
+        let seen = try open()
+        #expect(seen.uids == [1])
+        try put(Self.other)
+        disk.powerCut()
+        // A lock file without its content is stale by then.
+        let after = try open(at: 1_800_001_000)
+        #expect(after.uids == [2] && after.uidValidity == seen.uidValidity)
+    }
+
+    /// The end of the last line may be lost, as it's synced with what comes behind it.
+    @Test(arguments: ["", "\0", "\0\0\0"]) func uidListMayLackItsEnd(_ end: String) throws {
+        try append(Self.other)
+        try append(Self.other.replacing("other", with: "second"))
+        let store = try test.mail.open(place)
+        let validity = try store.open(.inbox, readOnly: false).uidValidity
+        let list = try test.text("alice.martlet-uidlist")
+        #expect(list.hasSuffix("\n"))
+        // The second message and, of a list that was written anew, the header have only been seen with what stands there.
+        for text in [list, String(list.prefix { $0 != "\n" } + "\n")] {
+            try test.write(text.dropLast() + end, to: "alice.martlet-uidlist")
+            let folder = try test.mail.open(place).open(.inbox, readOnly: false)
+            #expect(folder.uids == [1, 2] && folder.uidValidity == validity)
+            #expect(try test.text("alice.martlet-uidlist") == (text == list ? list.replacing("N1", with: "N3") : list))
+        }
+        // A part of a line takes nobody's place.
+        let lines = list.split(separator: "\n")
+        try test.write("\(lines[0])\n\(lines[1])\n3 \(lines[1].dropFirst(2))\(end)", to: "alice.martlet-uidlist")
+        #expect(try test.mail.open(place).open(.inbox, readOnly: false).uids == [1, 2])
     }
 
     @Test func uidsOutliveExpunge() throws {

@@ -294,6 +294,54 @@ import Testing
         #expect(name.utf8.count <= 60)
     }
 
+    /// Behind what is looked at of a header.
+    @Test func veryLongHeadersAreFolded() throws {
+        let words = (0..<400).map { "word\($0)" }.joined(separator: " ")
+        let many = String(repeating: "X-Filler: \(String(repeating: "x", count: 900))\r\n", count: 300)
+        for field in ["X-Words: \(words)", "X-Words: \(words)\(String(repeating: " ", count: 1500))", "\tand \(words)"]
+        {
+            let message = "Subject: x\r\n\(many)\(field)\r\nTo: a@b\r\n\r\nbody \r\n"
+            let result = try rewritten(message)
+            let end = result.hasSuffix("\r\nTo: a@b\r\n\r\nbody \r\n")
+            #expect(end)
+            let lines = result.replacing("\r\n ", with: " ").split(separator: "\r\n")
+            // What is behind the last word may be lost.
+            #expect(lines.contains { String($0.reversed().drop { $0 == " " }.reversed()).hasSuffix(words) })
+        }
+        // One field of that length.
+        let long = "X-Words: \(String(repeating: words + " ", count: 150))."
+        let result = try rewritten("A: b\r\n\(long)\r\n\r\nbody\r\n")
+        #expect(result.replacing("\r\n ", with: " ") == "A: b\r\n\(long)\r\n\r\nbody\r\n")
+        // No white space there, or a body of which it isn't known what it is.
+        for (field, body) in [("X-Long: \(Self.long)", "short"), ("X-A: b", Self.long)] {
+            guard case .header = survey("\(many)\(field)\r\n\r\n\(body)\r\n").obstacle else {
+                Issue.record("\(field.prefix(20))")
+                continue
+            }
+        }
+    }
+
+    @Test func whiteSpaceBehindDelimitersIsDropped() throws {
+        let blanks = String(repeating: " \t", count: 700)
+        func message(_ blanks: String) -> String {
+            """
+            Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\(blanks)\r\n\r\none\r\n--b\(blanks)\r\n\
+            Content-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n\r\ntwo\r\n--c--\(blanks)\r\n--b--\(blanks)\r\n
+            """
+        }
+        #expect(try rewritten(message(blanks)) == message(""))
+        let within = "--s\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\(blanks)\r\n\r\none\r\n--b--\r\n"
+        let end = "--s\r\nContent-Type: application/pgp-signature\r\n\r\nx\r\n--s--"
+        let top = "MIME-Version: 1.0\r\nContent-Type: multipart/signed; boundary=s; protocol=x\r\n\r\n"
+        #expect(
+            try rewritten("\(top)\(within.replacing(blanks, with: ""))\(end)\(blanks)\r\n").hasSuffix("\r\n--s--\r\n")
+        )
+        guard case .signed = survey("\(top)\(within)\(end)\r\n").obstacle else {
+            Issue.record("a signed part was changed")
+            return
+        }
+    }
+
     @Test func linesThatAreNoFieldsAreBroken() throws {
         for (line, place) in [("junk \(Self.long)", "A: b\r\n"), (" \(Self.long)", ""), ("\(Self.long)", "A: b\r\n")] {
             let message = "\(place)\(line)\r\nC: d\r\n\r\nbody\r\n"

@@ -21,6 +21,7 @@ struct EncryptedServerTests {
     private func with(
         path: String? = nil,
         protocols: [String] = [],
+        records: String = "",
         configure: (inout ResolverSettings) -> Void = { _ in },
         _ body: @escaping @Sendable (TestResolver, Client) async throws -> Void
     ) async throws {
@@ -34,7 +35,7 @@ struct EncryptedServerTests {
             path: path
         )
         let context = try certificate.client(protocols: protocols)
-        try await TestResolver.with(zones: ["example.test": zone], configure: configure) {
+        try await TestResolver.with(zones: ["example.test": zone + records], configure: configure) {
             (resolver, _) async throws in
             try await resolver.server.start(listener)
             try await body(resolver, Client(port: port, context: context))
@@ -294,6 +295,41 @@ struct EncryptedServerTests {
                 }
                 #expect(isOver)
             }
+        }
+    }
+
+    /// With more for it than the kernel takes when the daemon ends. The end of its connection is its own affair: it gets whole
+    /// responses, and nothing else ends.
+    @Test(.timeLimit(.minutes(1))) func aClientThatDoesNotRead() async throws {
+        let records = (0..<200).map { "\nlong TXT \"\($0) \(String(repeating: "x", count: 240))\"" }.joined() + "\n"
+        try await with(path: "/dns-query", protocols: ["http/1.1"], records: records) {
+            (resolver, client) async throws in
+            let question = Question(name: try DomainName("long.example.test"), type: .txt)
+            let octets = DNSMessage.query(id: 1, question: question).encode()
+            let count = try await client.talk { connection in
+                for _ in 0..<300 {
+                    connection.write(Self.post(octets, close: false))
+                    connection.write(octets)
+                }
+                try await connection.flush()
+                // Until the server has answered as much as it may.
+                await connection.eventLoop.pause(.seconds(1))
+                async let end: Void = resolver.server.shutDown(grace: .seconds(20))
+                // Longer than it waits for responses that are under way.
+                await connection.eventLoop.pause(.seconds(3))
+                var count = 0
+                while true {
+                    let response = try await Client.response(connection)
+                    if response.status == 0 { break }
+                    // It's told that it asks for too much, behind what is kept for it.
+                    guard response.status == 200 else { continue }
+                    #expect(response.body.count > 48_000)
+                    count += 1
+                }
+                await end
+                return count
+            }
+            #expect(count > 0 && count < 300)
         }
     }
 

@@ -244,6 +244,16 @@ extension SimulatedFileSystem {
         to newPath: String,
         in newDirectory: FileHandle?
     ) throws(FileError) {
+        try move(path, in: directory, to: newPath, in: newDirectory)
+        renamed.withLockedValue { $0 }(newPath)
+    }
+
+    private func move(
+        _ path: String,
+        in directory: FileHandle?,
+        to newPath: String,
+        in newDirectory: FileHandle?
+    ) throws(FileError) {
         guardian.lock()
         defer { guardian.unlock() }
         var call = call(.rename, path, directory)
@@ -323,6 +333,10 @@ extension SimulatedFileSystem {
     }
 
     package func names(_ path: String, in directory: FileHandle?) throws(FileError) -> [[UInt8]] {
+        listed.withLockedValue { $0 }(path, try list(path, in: directory))
+    }
+
+    private func list(_ path: String, in directory: FileHandle?) throws(FileError) -> [[UInt8]] {
         guardian.lock()
         defer { guardian.unlock() }
         let call = call(.names, path, directory)

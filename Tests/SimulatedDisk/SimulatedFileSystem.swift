@@ -13,8 +13,8 @@ import Glibc
 ///   the last sync, its size likewise; operations on names in any subset in which none lacks an earlier one of the same
 ///   entry. Never half a rename.
 /// - A sync that failed leaves what programs see. Of content that it should have written, any part may be durable, and a
-///   later sync succeeds without writing the rest. Names are durable or not, and a later sync writes them: file systems
-///   keep their own changes, or stop altogether.
+///   later sync succeeds without writing the rest. Names, and sizes that files were cut to, are durable or not, and a later
+///   sync writes them: file systems keep their own changes, or stop altogether.
 ///
 /// A seed, the calls and the faults decide all that happens: one seed, one run, as long as one thread calls. Calls of
 /// several threads are taken one by one.
@@ -48,6 +48,11 @@ package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
     private static let rememberedCalls = 200
     /// So many operations on names are kept apart; the oldest are then written, as a kernel does after some seconds.
     private static let maximumOperations = 1024
+
+    /// Runs when something was renamed, with its new path as it was given: what others do at that moment.
+    package let renamed = NIOLockedValueBox<@Sendable (String) -> Void>({ _ in })
+    /// Changes which names a directory is said to have: readdir may miss what is renamed meanwhile (POSIX).
+    package let listed = NIOLockedValueBox<@Sendable (_ path: String, [[UInt8]]) -> [[UInt8]]>({ $1 })
 
     let guardian = NIOLock()
     let now: @Sendable () -> Time
@@ -292,7 +297,7 @@ package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
 
     func loseSyncOfAll() {
         for inode in unsynced { inode.failSync(&random) }
-        unsynced = []
+        unsynced.removeAll { !$0.hasUnsynced }
         settleSome { _ in true }
     }
 

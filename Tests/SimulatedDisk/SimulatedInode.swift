@@ -86,11 +86,12 @@ final class SimulatedInode {
     }
 
     /// A sync that failed: some of what was written is durable, and nobody will write the rest (as Linux has it: the pages
-    /// are clean after the error).
+    /// are clean after the error). A size that was set is not in those pages but, like a name, in the file system's own
+    /// records, which it writes with a later sync, or it stops altogether.
     func failSync(_ random: inout SeededGenerator) {
         guard !changes.isEmpty else { return }
         durable = survivor(&random)
-        changes = []
+        changes.removeAll { if case .write = $0 { true } else { false } }
         hasLostChanges = true
     }
 

@@ -84,6 +84,28 @@ import Glibc
         #expect(seen.contains(["x": "content"]) && seen.contains(["x": ""]))
     }
 
+    /// The size is the file system's own to write, as names are.
+    @Test func laterSyncCutsWhatAFailedOneWasToCut() throws {
+        var seen: Set<[String: String]> = []
+        for seed in 0..<200 {
+            let disk = SimulatedFileSystem(seed: UInt64(seed))
+            let file = try disk.open("x", in: nil, [.writing, .creating], mode: 0o600)
+            try disk.write(ByteBuffer(string: "content"), to: file)
+            try disk.sync(file)
+            try disk.syncDirectory(".")
+            try disk.truncate(file, to: 3)
+            let isAll = seed % 2 == 0
+            disk.start(FaultPlan(faults: [FaultPlan.Fault([.sync, .syncAll], code: EIO, times: 1)]))
+            #expect(code { if isAll { try disk.syncAll(of: file) } else { try disk.sync(file) } } == EIO)
+            let isSynced = seed % 4 < 2
+            if isSynced { try disk.sync(file) }
+            disk.powerCut()
+            let files = try disk.files()
+            if isSynced { #expect(files == ["x": "con"]) } else { seen.insert(files) }
+        }
+        #expect(seen.contains(["x": "content"]) && seen.contains(["x": "con"]))
+    }
+
     /// Whole blocks are written from memory: what a failed sync has lost of one is there again with its next change.
     @Test func nextChangeOfABlockTakesLostOctetsAlong() throws {
         for seed in 0..<50 {

@@ -13,6 +13,10 @@ package struct IMAPDConfiguration: Sendable {
     package var maximumCommand: Int
     /// Octets of a message in APPEND.
     package var maximumMessage: Int
+    /// Whether what was worked out of messages is kept in a file of the account.
+    package var index: Bool
+    /// Whether texts are, for searches.
+    package var fullTextIndex: Bool
     /// Bad commands and failed logins before the client is disconnected.
     package var maximumErrors: Int
     /// What each fault beyond half of `maximumErrors` adds to the delay of its reply.
@@ -42,6 +46,8 @@ package struct IMAPDConfiguration: Sendable {
         )
         maximumCommand = try table.octets("maximum-command", default: 64 << 10, in: 8192...(16 << 20))
         maximumMessage = try table.octets("maximum-message", default: 50 << 20)
+        index = try table.boolean("index", default: true)
+        fullTextIndex = try table.boolean("full-text-index", default: true)
         maximumErrors = try table.integer("maximum-errors", default: 20, in: 1...1000)
         errorDelay = try table.duration("error-delay", default: .milliseconds(200), in: .zero ... .minutes(1))
         idleTimeout = try table.duration("idle-timeout", default: .minutes(30))
