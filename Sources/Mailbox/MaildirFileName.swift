@@ -29,13 +29,10 @@ struct MaildirFileName {
             return nil
         }
         var end = name.count
-        var isASCII = true
         for (place, octet) in name.enumerated() {
             if octet == Self.colon, end == name.count { end = place }
             if octet == UInt8(ascii: "\n") { return nil }
-            if octet >= 0x80 { isASCII = false }
         }
-        guard isASCII || String(validating: name, as: UTF8.self) != nil else { return nil }
         baseLength = end
         var flags: MessageFlags = []
         var keywords: KeywordSet = []

@@ -188,8 +188,9 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
 
     private func copy(_ originals: [MaildirIndex.Original], to target: MaildirFolder) throws(MailboxError) -> [UInt32] {
         let newcomers = originals.map { original in
-            let sizes = original.base.split(separator: UInt8(ascii: ",")).dropFirst()
-                .map { "," + String(decoding: $0, as: UTF8.self) }.joined()
+            let sizes = ["S", "W"].map { letter in
+                MaildirFileName.size(UInt8(ascii: letter), in: original.base).map { ",\(letter)=\($0)" } ?? ""
+            }.joined()
             return MaildirIndex.Newcomer(
                 base: directory.disk.uniqueName() + sizes,
                 flags: original.flags,

@@ -249,7 +249,13 @@ final class MaildirIndex: @unchecked Sendable {
             // Clients know these numbers, whatever another program's list says.
             if !isThere || list.validity != older.validity {
                 let known = older.uids.map { (uid: $0.value, base: Array($0.key.utf8)) }.sorted { $0.uid < $1.uid }
-                try list.start(validity: older.validity, next: older.next, known: known, in: directory)
+                try list.start(
+                    validity: older.validity,
+                    next: older.next,
+                    known: known,
+                    identifies: try directory.file.status().inode == maildir.root.file.status().inode,
+                    in: directory
+                )
             }
         } else if !isThere {
             try list.start(validity: try maildir.newUIDValidity(), in: directory)
@@ -474,7 +480,7 @@ final class MaildirIndex: @unchecked Sendable {
     // MARK: Files
 
     private static func path(_ directory: String, _ name: some Collection<UInt8>) -> String {
-        directory + String(decoding: name, as: UTF8.self)
+        directory + FileName.text(name)
     }
 
     /// Where the file of a message was last seen.
