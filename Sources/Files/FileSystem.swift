@@ -1,6 +1,7 @@
 /// What the spool and the mailboxes do to files: the kernel's calls (`KernelFileSystem`), or a simulated disk in tests.
 ///
-/// Paths are relative to an open directory, or to the working directory where there is none. Every call may block:
+/// Paths are relative to an open directory, or to the working directory where there is none; names that are no UTF-8 are
+/// written as `FileName` has them. Every call may block:
 /// never on an event loop. A call that was interrupted by a signal is made again.
 package protocol FileSystem: Sendable {
     /// Opens a file or a directory, or makes a file.

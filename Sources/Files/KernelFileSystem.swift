@@ -8,6 +8,18 @@ import Glibc
 package struct KernelFileSystem: FileSystem {
     package init() {}
 
+    /// Runs a call with a path as the kernel knows it.
+    private func with<Value>(_ path: String, _ body: (UnsafePointer<CChar>) -> Value) -> Value {
+        guard var octets = FileName.octets(of: path) else { return path.withCString(body) }
+        octets.append(0)
+        return octets.withUnsafeBufferPointer { memory in
+            memory.withMemoryRebound(to: CChar.self) { memory in
+                // It has a NUL at least.
+                memory.baseAddress.map(body) ?? path.withCString(body)
+            }
+        }
+    }
+
     private func number(_ directory: FileHandle?) -> CInt { directory?.descriptor ?? AT_FDCWD }
 
     package func open(
@@ -17,7 +29,7 @@ package struct KernelFileSystem: FileSystem {
         mode: UInt32
     ) throws(FileError) -> FileHandle {
         while true {
-            let descriptor = openat(number(directory), path, options.flags | O_CLOEXEC, mode)
+            let descriptor = with(path) { openat(number(directory), $0, options.flags | O_CLOEXEC, mode) }
             if descriptor >= 0 { return FileHandle(descriptor) }
             guard errno == EINTR else { throw .last("open \(path)") }
         }
@@ -81,7 +93,7 @@ package struct KernelFileSystem: FileSystem {
     }
 
     package func makeDirectory(_ path: String, in directory: FileHandle?, mode: UInt32) throws(FileError) {
-        guard mkdirat(number(directory), path, mode) == 0 else { throw .last("make directory \(path)") }
+        guard with(path, { mkdirat(number(directory), $0, mode) }) == 0 else { throw .last("make directory \(path)") }
     }
 
     package func rename(
@@ -90,7 +102,10 @@ package struct KernelFileSystem: FileSystem {
         to newPath: String,
         in newDirectory: FileHandle?
     ) throws(FileError) {
-        guard renameat(number(directory), path, number(newDirectory), newPath) == 0 else {
+        let result = with(path) { old in
+            with(newPath) { new in renameat(number(directory), old, number(newDirectory), new) }
+        }
+        guard result == 0 else {
             throw .last("rename \(path) to \(newPath)")
         }
     }
@@ -101,17 +116,22 @@ package struct KernelFileSystem: FileSystem {
         to newPath: String,
         in newDirectory: FileHandle?
     ) throws(FileError) {
-        guard linkat(number(directory), path, number(newDirectory), newPath, 0) == 0 else {
+        let result = with(path) { old in
+            with(newPath) { new in linkat(number(directory), old, number(newDirectory), new, 0) }
+        }
+        guard result == 0 else {
             throw .last("link \(path) to \(newPath)")
         }
     }
 
     package func remove(_ path: String, in directory: FileHandle?) throws(FileError) {
-        guard unlinkat(number(directory), path, 0) == 0 else { throw .last("remove \(path)") }
+        guard with(path, { unlinkat(number(directory), $0, 0) }) == 0 else { throw .last("remove \(path)") }
     }
 
     package func removeDirectory(_ path: String, in directory: FileHandle?) throws(FileError) {
-        guard unlinkat(number(directory), path, AT_REMOVEDIR) == 0 else { throw .last("remove directory \(path)") }
+        guard with(path, { unlinkat(number(directory), $0, AT_REMOVEDIR) }) == 0 else {
+            throw .last("remove directory \(path)")
+        }
     }
 
     package func names(_ path: String, in directory: FileHandle?) throws(FileError) -> [[UInt8]] {
@@ -153,7 +173,7 @@ package struct KernelFileSystem: FileSystem {
     ) throws(FileError) -> FileStatus {
         var status = stat()
         let flags = followingLinks ? 0 : AT_SYMLINK_NOFOLLOW
-        guard fstatat(number(directory), path, &status, flags) == 0 else { throw .last("stat \(path)") }
+        guard with(path, { fstatat(number(directory), $0, &status, flags) }) == 0 else { throw .last("stat \(path)") }
         return FileStatus(status)
     }
 

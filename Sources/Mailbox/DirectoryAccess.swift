@@ -22,10 +22,10 @@ package struct DirectoryAccess: Sendable {
         try OpenFile(path, in: handle, options, mode: mode, on: disk)
     }
 
-    /// The names in a directory beneath this one, without `.` and `..`. Names that are not UTF-8 are left out.
+    /// The names in a directory beneath this one, without `.` and `..`, as `FileName` writes them.
     func names(_ path: String = ".") throws(MailboxError) -> [String] {
         let names = try mappingErrors { () throws(FileError) in try files.names(path, in: handle) }
-        return names.compactMap { String(validating: $0, as: UTF8.self) }
+        return names.map { FileName.text($0) }
     }
 
     /// The names in a directory beneath this one as octets, without `.` and `..`.

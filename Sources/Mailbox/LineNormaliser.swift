@@ -1,3 +1,7 @@
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// Gives lines their CRLF back, and takes mboxrd's `>` off where asked to. May be fed in pieces of any size.
 struct LineNormaliser {
     private static let from = Array("From ".utf8)
@@ -14,15 +18,30 @@ struct LineNormaliser {
         isUndecided = unquotes
     }
 
-    mutating func feed(_ octets: some Sequence<UInt8>, into output: inout [UInt8]) {
-        for octet in octets {
-            if isUndecided, !decide(octet, into: &output) { continue }
-            if octet == UInt8(ascii: "\n") {
-                if !previousIsCR { output.append(UInt8(ascii: "\r")) }
-                isUndecided = unquotes
+    mutating func feed(_ octets: ArraySlice<UInt8>, into output: inout [UInt8]) {
+        octets.withUnsafeBytes { feed($0, into: &output) }
+    }
+
+    private mutating func feed(_ octets: UnsafeRawBufferPointer, into output: inout [UInt8]) {
+        guard let base = octets.baseAddress else { return }
+        output.reserveCapacity(output.count + octets.count + octets.count / 32)
+        var place = 0
+        while place < octets.count {
+            if isUndecided, !decide(octets[place], into: &output) {
+                place += 1
+                continue
             }
-            output.append(octet)
-            previousIsCR = octet == UInt8(ascii: "\r")
+            // The rest of the line in one go.
+            let end = memchr(base + place, 10, octets.count - place).map { base.distance(to: UnsafeRawPointer($0)) }
+            let line = octets[place..<(end ?? octets.count)]
+            output.append(contentsOf: line)
+            if let last = line.last { previousIsCR = last == UInt8(ascii: "\r") }
+            guard let end else { return }
+            if !previousIsCR { output.append(UInt8(ascii: "\r")) }
+            output.append(UInt8(ascii: "\n"))
+            previousIsCR = false
+            isUndecided = unquotes
+            place = end + 1
         }
     }
 

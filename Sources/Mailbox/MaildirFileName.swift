@@ -29,13 +29,10 @@ struct MaildirFileName {
             return nil
         }
         var end = name.count
-        var isASCII = true
         for (place, octet) in name.enumerated() {
             if octet == Self.colon, end == name.count { end = place }
             if octet == UInt8(ascii: "\n") { return nil }
-            if octet >= 0x80 { isASCII = false }
         }
-        guard isASCII || String(validating: name, as: UTF8.self) != nil else { return nil }
         baseLength = end
         var flags: MessageFlags = []
         var keywords: KeywordSet = []
@@ -110,14 +107,17 @@ struct MaildirFileName {
         return value
     }
 
-    /// The order of arrival, as well as names tell it (by the seconds in front of the first dot): that in which UIDs are
-    /// given.
-    static func arrivedBefore(_ left: [UInt8], _ right: [UInt8]) -> Bool {
-        let (first, second) = (seconds(of: left), seconds(of: right))
-        return first == second ? left.lexicographicallyPrecedes(right) : first < second
-    }
+    /// What a base has in front of the first dot; 0 where that is no number.
+    static func seconds(of base: [UInt8]) -> Int { number(base.prefix { $0 != UInt8(ascii: ".") }) ?? 0 }
 
-    private static func seconds(of base: [UInt8]) -> Int { number(base.prefix { $0 != UInt8(ascii: ".") }) ?? 0 }
+    /// The order of arrival, as well as names tell it: that in which UIDs are given.
+    static func arrivedBefore(
+        _ left: (seconds: Int, base: [UInt8]),
+        _ right: (seconds: Int, base: [UInt8])
+    ) -> Bool {
+        left.seconds == right.seconds
+            ? left.base.lexicographicallyPrecedes(right.base) : left.seconds < right.seconds
+    }
 
     /// Our host's name as file names can have it: `/`, `:` and `,` are written in octal, as the Maildir specification asks.
     static let hostName: String = {

@@ -85,8 +85,8 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         version = view.version
         var updated = view.messages
         if readOnly { recent = Set(view.recent) } else { recent.formUnion(view.recent) }
-        if !recent.isEmpty {
-            for place in updated.indices where recent.contains(updated[place].uid) { updated[place].isRecent = true }
+        for uid in recent {
+            if let place = updated.index(ofUID: uid) { updated[place].isRecent = true }
         }
         guard updated != messages else { return false }
         messages = updated
@@ -188,8 +188,9 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
 
     private func copy(_ originals: [MaildirIndex.Original], to target: MaildirFolder) throws(MailboxError) -> [UInt32] {
         let newcomers = originals.map { original in
-            let sizes = original.base.split(separator: UInt8(ascii: ",")).dropFirst()
-                .map { "," + String(decoding: $0, as: UTF8.self) }.joined()
+            let sizes = ["S", "W"].map { letter in
+                MaildirFileName.size(UInt8(ascii: letter), in: original.base).map { ",\(letter)=\($0)" } ?? ""
+            }.joined()
             return MaildirIndex.Newcomer(
                 base: directory.disk.uniqueName() + sizes,
                 flags: original.flags,

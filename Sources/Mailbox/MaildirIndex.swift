@@ -249,7 +249,13 @@ final class MaildirIndex: @unchecked Sendable {
             // Clients know these numbers, whatever another program's list says.
             if !isThere || list.validity != older.validity {
                 let known = older.uids.map { (uid: $0.value, base: Array($0.key.utf8)) }.sorted { $0.uid < $1.uid }
-                try list.start(validity: older.validity, next: older.next, known: known, in: directory)
+                try list.start(
+                    validity: older.validity,
+                    next: older.next,
+                    known: known,
+                    identifies: try directory.file.status().inode == maildir.root.file.status().inode,
+                    in: directory
+                )
             }
         } else if !isThere {
             try list.start(validity: try maildir.newUIDValidity(), in: directory)
@@ -456,10 +462,12 @@ final class MaildirIndex: @unchecked Sendable {
     private func assign(_ arrivals: [Arrival], _ maildir: Maildir) throws(MailboxError) {
         guard !arrivals.isEmpty else { return }
         try naming(in: maildir) { () throws(MailboxError) in
-            var seen: Set<[UInt8]> = []
-            let new = arrivals.map(\.base).filter { base in
-                base.withUnsafeBytes { list.index(ofBase: $0) } == nil && seen.insert(base).inserted
-            }.sorted(by: MaildirFileName.arrivedBefore)
+            let sorted = arrivals.filter { arrival in arrival.base.withUnsafeBytes { list.index(ofBase: $0) } == nil }
+                .map { (seconds: MaildirFileName.seconds(of: $0.base), base: $0.base) }
+                .sorted { MaildirFileName.arrivedBefore($0, $1) }
+            var new: [[UInt8]] = []
+            new.reserveCapacity(sorted.count)
+            for (_, base) in sorted where base != new.last { new.append(base) }
             try list.assign(new, in: directory)
             for arrival in arrivals {
                 guard let index = arrival.base.withUnsafeBytes({ list.index(ofBase: $0) }) else { continue }
@@ -472,7 +480,7 @@ final class MaildirIndex: @unchecked Sendable {
     // MARK: Files
 
     private static func path(_ directory: String, _ name: some Collection<UInt8>) -> String {
-        directory + String(decoding: name, as: UTF8.self)
+        directory + FileName.text(name)
     }
 
     /// Where the file of a message was last seen.
@@ -761,13 +769,20 @@ final class MaildirIndex: @unchecked Sendable {
             throw error
         }
         var uids: [UInt32] = []
+        var shown = snapshot
+        snapshot = nil
+        let before = version
         for arrival in arrivals {
             guard let index = arrival.base.withUnsafeBytes({ list.index(ofBase: $0) }) else { continue }
             note(arrival.name, index, arrival.place)
             let uid = list.records[index].uid
             unclaim(uid)
             uids.append(uid)
+            if let last = shown?.last, last.uid >= uid { shown = nil }
+            shown?.append(StoredMessage(list.records[index]))
         }
+        // The rest is as it was.
+        if version > before { snapshot = shown }
         return uids
     }
 

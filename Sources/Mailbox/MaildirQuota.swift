@@ -82,7 +82,7 @@ struct MaildirQuota: Sendable {
                         usage.octets += size
                         sized += 1
                     } else {
-                        unsized.append(String(decoding: name, as: UTF8.self))
+                        unsized.append(FileName.text(name))
                     }
                 }
             } catch {

@@ -379,16 +379,22 @@ struct MaildirUIDList {
     }
 
     /// Begins a list, with messages that were known by other means. Needs both locks.
+    ///
+    /// - Parameter identifies: whether POP3 clients know these messages as `UIDVALIDITY.UID`, as earlier versions had it.
     mutating func start(
         validity: UInt32,
         next: UInt32 = 1,
         known: [(uid: UInt32, base: [UInt8])] = [],
+        identifies: Bool = false,
         in directory: DirectoryAccess
     ) throws(MailboxError) {
         reset()
         self.validity = validity
         self.next = next
-        for message in known { message.base.withUnsafeBytes { add(message.uid, $0) } }
+        for message in known {
+            if identifies { keys[message.uid] = Array("P\(validity).\(message.uid) ".utf8) }
+            message.base.withUnsafeBytes { add(message.uid, $0) }
+        }
         do throws(MailboxError) { try rewrite(in: directory) } catch {
             reset()
             throw error

@@ -106,7 +106,7 @@ package final class MessageReader: @unchecked Sendable {
         consumed += raw.count
         outputOffset += output.count
         output.removeAll(keepingCapacity: true)
-        normaliser.feed(raw, into: &output)
+        normaliser.feed(raw[...], into: &output)
         if consumed >= length { normaliser.finish(into: &output) }
         return true
     }
@@ -122,7 +122,7 @@ package final class MessageReader: @unchecked Sendable {
             if raw.isEmpty { break }
             offset += raw.count
             output.removeAll(keepingCapacity: true)
-            normaliser.feed(raw, into: &output)
+            normaliser.feed(raw[...], into: &output)
             total += output.count
         }
         output.removeAll(keepingCapacity: true)

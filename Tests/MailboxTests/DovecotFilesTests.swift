@@ -111,6 +111,7 @@ import Glibc
         let inbox = try fixture.inbox()
         #expect(inbox.uidValidity == 77)
         #expect(inbox.uids == [3, 5, 6])
+        #expect(inbox.popIdentifiers == [3: "77.3", 5: "77.5"])
         #expect(try fixture.names(".").filter { $0.hasPrefix("martlet-uidlist") }.isEmpty)
         let store = try fixture.store()
         let name = try #require(FolderName("A"))
@@ -199,6 +200,35 @@ import Glibc
         let fixture = try fixture()
         try fixture.store().subscribe(try #require(FolderName("A.B")))
         #expect(try text(fixture, "subscriptions") == "V\t2\n\nA\tB\n")
+    }
+
+    @Test func namesAreAnyOctets() throws {
+        let fixture = try MaildirFixture()
+        _ = try fixture.store()
+        // A host's name in Latin-1, half a character, and what stands for an octet elsewhere.
+        let bases: [[UInt8]] = [
+            Array("1.m.h".utf8) + [0xFC] + Array("tte,S=2,W=3".utf8), Array("2.m.".utf8) + [0xC3],
+            Array("3.m.\u{10FF41}é".utf8),
+        ]
+        for base in bases {
+            let path = (Array("\(fixture.root)/new/".utf8) + base + [0]).map { CChar(bitPattern: $0) }
+            let descriptor = open(path, O_WRONLY | O_CREAT, 0o600)
+            #expect(descriptor >= 0 && write(descriptor, "x\n", 2) == 2)
+            close(descriptor)
+        }
+        let inbox = try fixture.inbox()
+        #expect(inbox.uids == [1, 2, 3])
+        #expect(try inbox.uids.map { try inbox.text($0) } == ["x\r\n", "x\r\n", "x\r\n"])
+        _ = try inbox.store(FlagChange(.add, .seen), to: [1, 2, 3])
+        let list = try #require(try DirectoryAccess(fixture.root).contents(MaildirUIDList.path, maximum: 1000))
+        let lines = list.split(separator: UInt8(ascii: "\n")).dropFirst()
+        for (line, base) in zip(lines, bases) { #expect(line.dropFirst(3).elementsEqual(base)) }
+        var names: Set<[UInt8]> = []
+        try DirectoryAccess(fixture.root).visitNames("cur") { names.insert(Array($0)) }
+        #expect(names == Set(bases.map { $0 + Array(":2,S".utf8) }))
+        #expect(try inbox.copy([1, 2, 3], to: inbox).count == 3)
+        #expect(try inbox.expunge([1, 2, 3]) == [1, 2, 3])
+        #expect(try fixture.inbox().uids == [4, 5, 6])
     }
 
     @Test func lettersOfOthersAreKept() throws {
