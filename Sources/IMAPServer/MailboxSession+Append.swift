@@ -4,6 +4,7 @@ import Logging
 import MIME
 import Mailbox
 import MailboxProcess
+import NIOConcurrencyHelpers
 import NIOCore
 import Network
 
@@ -34,17 +35,31 @@ private struct Appending {
 
     var hasFailed: Bool { refusal != nil || fault != nil }
 
-    /// Nothing of it is kept.
+    /// What won't be added: its files go with it, which is work for the disk's threads.
+    private(set) var dropped: [any MessageAppend] = []
+
     mutating func fail(_ reason: MailboxSession.Refusal) {
         if !hasFailed { refusal = reason }
-        messages = []
-        current = nil
+        drop()
     }
 
     mutating func fail(_ reason: SyntaxError) {
         if !hasFailed { fault = reason }
+        drop()
+    }
+
+    /// Nothing of it is kept.
+    mutating func drop() {
+        dropped += messages.map(\.append)
+        if let current { dropped.append(current.append) }
         messages = []
         current = nil
+    }
+
+    /// Gives what was dropped away.
+    mutating func takeDropped() -> [any MessageAppend] {
+        defer { dropped = [] }
+        return dropped
     }
 }
 
@@ -56,6 +71,24 @@ extension MailboxSession {
     /// go to the disk as they come, and are to be seen when all have come.
     func append(_ tag: String, _ first: [AppendStep]) async throws(ConnectionError) -> Next {
         var state = Appending(tag: tag)
+        do throws(ConnectionError) {
+            let next = try await append(first, &state)
+            await removeDropped(&state)
+            return next
+        } catch {
+            await removeDropped(&state)
+            throw error
+        }
+    }
+
+    private func removeDropped(_ state: inout Appending) async {
+        state.drop()
+        let dropped = NIOLockedValueBox(state.takeDropped())
+        guard dropped.withLockedValue({ !$0.isEmpty }) else { return }
+        await disk.run { dropped.withLockedValue { $0 = [] } }
+    }
+
+    private func append(_ first: [AppendStep], _ state: inout Appending) async throws(ConnectionError) -> Next {
         var steps = first
         while true {
             for step in steps {
@@ -66,7 +99,7 @@ extension MailboxSession {
                     case .clientIsGone: return .close
                     }
                 } else if case .end = step {
-                    return try await finish(state)
+                    return try await finish(&state)
                 } else {
                     try await take(step, &state)
                 }
@@ -299,11 +332,12 @@ extension MailboxSession {
 
     // MARK: The end
 
-    private func finish(_ state: Appending) async throws(ConnectionError) -> Next {
+    private func finish(_ state: inout Appending) async throws(ConnectionError) -> Next {
         guard !state.hasFailed, let folder = state.folder, !state.messages.isEmpty else { return refuse(state) }
         let code: ResponseCode
         do throws(Refusal) {
             let uids = try await place(state.messages, in: folder)
+            state.messages = []
             if let replaced = state.replaced { try await remove(replaced, for: uids, in: folder) }
             counters.messagesAppended.increment(by: Int64(uids.count))
             code = .appendUID(validity: folder.uidValidity, uids: SequenceSet.text(uids))

@@ -50,6 +50,7 @@ import Testing
             let many = Array(repeating: one, count: 101).joined(separator: " ")
             #expect(try await client.command("APPEND INBOX \(many)").last?.contains("[LIMIT]") == true)
             #expect(try await client.ok("STATUS INBOX (MESSAGES)")[0].contains("(MESSAGES 0)"))
+            #expect(TestSystem.names(in: "\(system.directory)/mail/limited/tmp") == [])
         }
     }
 

@@ -126,22 +126,28 @@ final class TestSystem: Sendable {
         }
     }
 
-    private static func remove(_ path: String) {
-        if let stream = opendir(path) {
-            var names: [String] = []
-            while let entry = readdir(stream) {
-                names.append(
-                    withUnsafePointer(to: &entry.pointee.d_name) { name in
-                        name.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-                    }
-                )
-            }
-            closedir(stream)
-            for name in names where name != "." && name != ".." { remove("\(path)/\(name)") }
-            rmdir(path)
-        } else {
-            unlink(path)
+    /// What is in a directory; nil where it is none.
+    static func names(in path: String) -> [String]? {
+        guard let stream = opendir(path) else { return nil }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            names.append(
+                withUnsafePointer(to: &entry.pointee.d_name) { name in
+                    name.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+                }
+            )
         }
+        return names.filter { $0 != "." && $0 != ".." }
+    }
+
+    private static func remove(_ path: String) {
+        guard let names = names(in: path) else {
+            unlink(path)
+            return
+        }
+        for name in names { remove("\(path)/\(name)") }
+        rmdir(path)
     }
 
     /// A client that was greeted, and has logged in where asked to. The user `mbox` has an mbox, and `limited` 20 KiB.
