@@ -191,7 +191,13 @@ package struct ResponseWriter {
 
     package mutating func raw(_ text: String) { buffer.writeString(text) }
 
-    package mutating func raw(_ octets: some Sequence<UInt8>) { buffer.writeBytes(octets) }
+    package mutating func raw(_ octets: some Sequence<UInt8>) {
+        // At once where they lie together: one by one they'd cost a call each.
+        let isWritten: Void? = octets.withContiguousStorageIfAvailable {
+            _ = buffer.writeBytes(UnsafeRawBufferPointer($0))
+        }
+        if isWritten == nil { buffer.writeBytes(octets) }
+    }
 
     /// Text for people: no line ends, nothing beyond ASCII.
     private mutating func line(_ text: String) {
@@ -253,7 +259,8 @@ package struct ResponseWriter {
     /// What stands in a literal. NUL can't (RFC 3501 §9, CHAR8), and strangers' messages have it; it becomes 0x80, as other
     /// servers have it: no text has that, and the length stays.
     package mutating func literalOctets(_ octets: some Collection<UInt8>) {
-        if octets.contains(ASCII.nul) {
+        let hasNUL = octets.withContiguousStorageIfAvailable { $0.contains(ASCII.nul) } ?? octets.contains(ASCII.nul)
+        if hasNUL {
             raw(octets.lazy.map { $0 == ASCII.nul ? 0x80 : $0 })
         } else {
             raw(octets)

@@ -10,6 +10,7 @@ package enum ASCII {
 
     /// The octet in lower case, if it's a letter of ASCII.
     @inline(__always)
+    @inlinable
     package static func lower(_ octet: UInt8) -> UInt8 {
         octet >= 0x41 && octet <= 0x5A ? octet | 0x20 : octet
     }
@@ -33,6 +34,7 @@ package enum ASCII {
     }
 
     /// Whether the octets are that word, in any case.
+    @inlinable
     package static func equal(_ octets: some Sequence<UInt8>, _ word: StaticString) -> Bool {
         word.withUTF8Buffer { word in
             octets.elementsEqual(word) { lower($0) == lower($1) }
@@ -40,6 +42,7 @@ package enum ASCII {
     }
 
     /// Whether both are the same word, in any case.
+    @inlinable
     package static func equal(_ one: some Sequence<UInt8>, _ other: some Sequence<UInt8>) -> Bool {
         one.elementsEqual(other) { lower($0) == lower($1) }
     }
