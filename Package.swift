@@ -216,7 +216,7 @@ let package = Package(
         tests("MIME", ["Encodings", nioCore]),
         tests("MailAuth", ["AuthReports", "MIME", "DNS", "Cryptography", "Encodings", nioCore]),
         tests("SMTP", [nioCore]),
-        tests("IMAP", ["MIME", nioCore]),
+        tests("IMAP", ["Files", "MIME", nioCore]),
         tests("POP3", [nioCore]),
         tests("MailIndex", [nioConcurrency]),
         tests("DNS", [nioCore]),

@@ -108,11 +108,12 @@ extension CommandGrammar {
 
     private static func partial(_ scanner: inout CommandScanner) throws(SyntaxError) -> Partial? {
         guard scanner.take(UInt8(ascii: "<")) else { return nil }
-        let start = try scanner.number()
+        // Of 63 bits since IMAP4rev2 (RFC 9051 §9, partial-range).
+        let start = try scanner.number64()
         try scanner.expect(UInt8(ascii: "."), "dot")
-        let count = try scanner.number()
+        let count = try scanner.number64()
         guard count > 0 else { throw SyntaxError("no octets asked for") }
         try scanner.expect(UInt8(ascii: ">"), "end of range")
-        return Partial(start: Int(start), count: Int(count))
+        return Partial(start: Int(clamping: start), count: Int(clamping: count))
     }
 }

@@ -220,7 +220,8 @@ struct CommandGrammar {
             }
             try scanner.space()
         }
-        list.reference = try scanner.astring()
+        // Some clients have wildcards there too.
+        list.reference = try scanner.listMailbox()
         try scanner.space()
         if scanner.next == UInt8(ascii: "(") {
             list.isExtended = true

@@ -184,6 +184,7 @@ struct CommandScanner {
         return value
     }
 
+    /// A number of 63 bits (RFC 9051 §9, number64).
     mutating func number64() throws(SyntaxError) -> UInt64 {
         guard let value = ASCII.number(run(ASCII.isDigit)) else { throw SyntaxError("number expected") }
         return UInt64(value)

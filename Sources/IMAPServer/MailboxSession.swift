@@ -208,10 +208,10 @@ final class MailboxSession: @unchecked Sendable {
         return .command
     }
 
-    /// The selected mailbox was deleted, or has another name by now. Message numbers mean nothing any more, and a client that isn't told
+    /// The selected mailbox was deleted by another session. Message numbers mean nothing any more, and a client that isn't told
     /// would go on for ever: RFC 2180 §3.
     func endWithoutMailbox() -> Next {
-        respond { $0.status(.bye, code: .nonexistent, "the selected mailbox was deleted or renamed") }
+        respond { $0.status(.bye, code: .nonexistent, "the selected mailbox was deleted") }
         return .close
     }
 

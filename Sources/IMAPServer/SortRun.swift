@@ -96,13 +96,17 @@ final class SortRun: @unchecked Sendable {
         case .date:
             if let sent = HeaderValues.sent(header) { return .number(sent) }
             return .number(try folder.internalDate(of: uid))
-        case .subject: return .text(Array(HeaderValues.subject(header).text.prefix(HeaderValues.maximumKey)))
-        case .from: return .text(HeaderValues.mailbox(header, "from"))
-        case .to: return .text(HeaderValues.mailbox(header, "to"))
-        case .cc: return .text(HeaderValues.mailbox(header, "cc"))
-        case .displayFrom: return .text(HeaderValues.display(header, "from"))
-        case .displayTo: return .text(HeaderValues.display(header, "to"))
+        case .subject: return text(HeaderValues.subject(header).text)
+        case .from: return text(HeaderValues.mailbox(header, "from"))
+        case .to: return text(HeaderValues.mailbox(header, "to"))
+        case .cc: return text(HeaderValues.mailbox(header, "cc"))
+        case .displayFrom: return text(HeaderValues.display(header, "from"))
+        case .displayTo: return text(HeaderValues.display(header, "to"))
         }
+    }
+
+    private func text(_ folded: [UInt8]) -> Value {
+        .text(SortKey.octets(folded, maximum: HeaderValues.maximumKey))
     }
 
     /// Part of a merge sort from the bottom up.

@@ -252,7 +252,9 @@ private let message = "From: Bob <bob@example.test>\r\nSubject: hello\r\n\r\nbod
             _ = try await two.ok("SELECT Work")
             _ = try await one.ok("RENAME Work Play")
             _ = try await two.ok("NOOP")
-            #expect(try await two.line().hasPrefix("* BYE [NONEXISTENT]"))
+            try await one.append(message, to: "Play")
+            #expect(try await two.ok("NOOP").contains("* 2 EXISTS"))
+            #expect(try await two.ok("FETCH 2 UID") == ["* 2 FETCH (UID 2)"])
         }
     }
 

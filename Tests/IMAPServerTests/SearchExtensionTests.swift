@@ -33,7 +33,7 @@ import Testing
             for (keys, order) in [
                 ("DATE", "4 2 1 3"), ("REVERSE DATE", "3 1 2 4"), ("ARRIVAL", "4 3 2 1"), ("SUBJECT", "3 4 1 2"),
                 ("SUBJECT DATE", "4 3 2 1"), ("REVERSE SUBJECT DATE", "2 1 4 3"), ("FROM", "2 3 4 1"),
-                ("DISPLAYFROM", "3 4 1 2"), ("TO", "4 3 1 2"), ("SIZE", "3 4 2 1"), ("CC", "1 2 3 4"),
+                ("DISPLAYFROM", "2 3 4 1"), ("TO", "4 3 1 2"), ("SIZE", "3 4 2 1"), ("CC", "1 2 3 4"),
                 ("REVERSE CC", "1 2 3 4"), ("DISPLAYTO", "4 3 1 2"),
             ] {
                 #expect(try await client.ok("SORT (\(keys)) UTF-8 ALL") == ["* SORT \(order)"], "\(keys)")

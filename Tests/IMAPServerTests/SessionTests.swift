@@ -45,6 +45,10 @@ private func append(_ client: TestClient, _ text: String = message, to folder: S
                     "\"hello\" ((\"Bob\" NIL \"bob\" \"example.test\"))"
                 )
             )
+            #expect(
+                try await client.command("FETCH 1 BODY.PEEK[]<5000000000.9223372036854775807>")[0]
+                    == "* 1 FETCH (BODY[]<5000000000> {0}"
+            )
             #expect(try await client.command("FETCH 1 BODY[7]")[0] == "* 1 FETCH (BODY[7] NIL)")
             #expect(try await client.command("FETCH 2 FLAGS")[0].contains("BAD"))
         }

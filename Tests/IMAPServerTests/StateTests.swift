@@ -69,7 +69,7 @@ import Testing
 
     private static let transcript =
         "a CAPABILITY\r\nb CREATE \"Entw&APw-rfe\"\r\nc APPEND INBOX (\\Seen) \"02-Jan-2026 10:00:00 +0000\" {28+}\r\n"
-        + "Subject: one\r\n\r\nfirst text\r\n (\\Flagged) {21+}\r\nSubject: two\r\n\r\nmore\n\r\nd SELECT {5+}\r\nINBOX\r\n"
+        + "Subject: one\r\n\r\nfirst text\r\n (\\Flagged) \"03-Jan-2026 10:00:00 +0000\" {21+}\r\nSubject: two\r\n\r\nmore\n\r\nd SELECT {5+}\r\nINBOX\r\n"
         + "e FETCH 1:2 (FLAGS INTERNALDATE ENVELOPE BODYSTRUCTURE BODY.PEEK[TEXT] BINARY.SIZE[1] PREVIEW)\r\n"
         + "f SEARCH RETURN (SAVE COUNT) SUBJECT {3+}\r\ntwo\r\ng FETCH $ UID\r\nh SORT (REVERSE SUBJECT) UTF-8 ALL\r\n"
         + "i THREAD ORDEREDSUBJECT UTF-8 ALL\r\nj STORE 1 -FLAGS (\\Seen )\r\nk NONSENSE {4+}\r\nabcd\r\nl COPY 1 nowhere\r\n"

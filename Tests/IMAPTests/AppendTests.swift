@@ -4,33 +4,6 @@ import Testing
 
 @testable import IMAP
 
-/// What a reader says of APPEND and REPLACE; messages' octets are taken as the server does.
-private func steps(
-    _ text: String,
-    piece: Int = .max,
-    limits: CommandLimits = CommandLimits()
-) -> [CommandReader.Output] {
-    var reader = CommandReader(limits: limits)
-    var outputs: [CommandReader.Output] = []
-    var input = ByteBuffer()
-    var rest = ByteBuffer(string: text)
-    var missing = 0
-    while let slice = rest.readSlice(length: min(piece, rest.readableBytes)), slice.readableBytes > 0 {
-        input.writeImmutableBuffer(slice)
-        while true {
-            let taken = min(missing, input.readableBytes)
-            input.moveReaderIndex(forwardBy: taken)
-            missing -= taken
-            guard missing == 0 else { break }
-            let output = reader.next(from: &input)
-            if output == .needMore { break }
-            outputs.append(output)
-            if case .append(_, let steps) = output, case .literal(let literal)? = steps.last { missing = literal.size }
-        }
-    }
-    return outputs
-}
-
 private func flat(_ outputs: [CommandReader.Output]) -> [AppendStep] {
     outputs.flatMap { output in
         if case .append(_, let steps) = output { steps } else { [AppendStep]() }
@@ -41,7 +14,7 @@ private func flat(_ outputs: [CommandReader.Output]) -> [AppendStep] {
     /// RFC 3501 §6.3.11
     @Test(arguments: [1, 7, Int.max]) func oneMessage(piece: Int) {
         let head = "A003 APPEND saved-messages (\\Seen) \"17-Jul-1996 02:44:25 -0700\" {10}\r\n"
-        let outputs = steps(head + "0123456789\r\nb NOOP\r\n", piece: piece)
+        let outputs = readCommands(head + "0123456789\r\nb NOOP\r\n", piece: piece)
         guard case .append("A003", let first)? = outputs.first, case .message(let message) = first[1] else {
             Issue.record("\(outputs)")
             return
@@ -57,7 +30,7 @@ private func flat(_ outputs: [CommandReader.Output]) -> [AppendStep] {
     @Test(arguments: [1, Int.max]) func severalMessages(piece: Int) {
         let text = "a APPEND x (\\Seen) {3+}\r\nabc {2+}\r\nde ~{4+}\r\nfghi\r\n"
         #expect(
-            flat(steps(text, piece: piece)) == [
+            flat(readCommands(text, piece: piece)) == [
                 .begin(MailboxName("x"), replacing: nil), .message(AppendedMessage(flags: [.seen])),
                 .literal(MessageLiteral(size: 3, isSynchronizing: false)), .endOfMessage, .message(AppendedMessage()),
                 .literal(MessageLiteral(size: 2, isSynchronizing: false)), .endOfMessage, .message(AppendedMessage()),
@@ -72,7 +45,7 @@ private func flat(_ outputs: [CommandReader.Output]) -> [AppendStep] {
             "A003 APPEND {6+}\r\nDrafts (\\Draft) CATENATE (URL {22+}\r\n/Drafts;UID=20/;SECTIO URL \"/;UID=1\" TEXT {3+}\r\n"
             + "abc TEXT {2+}\r\nde)\r\n"
         #expect(
-            flat(steps(text, piece: piece)) == [
+            flat(readCommands(text, piece: piece)) == [
                 .begin(MailboxName("Drafts"), replacing: nil),
                 .message(AppendedMessage(flags: [.draft], isCatenated: true)),
                 .url(Array("/Drafts;UID=20/;SECTIO".utf8)), .url(Array("/;UID=1".utf8)),
@@ -81,7 +54,7 @@ private func flat(_ outputs: [CommandReader.Output]) -> [AppendStep] {
             ]
         )
         #expect(
-            flat(steps("a APPEND x CATENATE (URL y)\r\n", piece: piece)) == [
+            flat(readCommands("a APPEND x CATENATE (URL y)\r\n", piece: piece)) == [
                 .begin(MailboxName("x"), replacing: nil), .message(AppendedMessage(isCatenated: true)),
                 .url(Array("y".utf8)), .endOfMessage, .end,
             ]
@@ -90,12 +63,12 @@ private func flat(_ outputs: [CommandReader.Output]) -> [AppendStep] {
 
     /// RFC 8508 §3.1 and §3.2
     @Test func replacing() {
-        let one = flat(steps("A004 REPLACE 4 Drafts (\\Seen \\Draft) {3+}\r\nabc\r\n"))
+        let one = flat(readCommands("A004 REPLACE 4 Drafts (\\Seen \\Draft) {3+}\r\nabc\r\n"))
         #expect(
             one.first
                 == .begin(MailboxName("Drafts"), replacing: ReplacedMessage(.number(4), byUID: false))
         )
-        let two = flat(steps("A004 UID REPLACE 2000 Drafts UTF8 (~{3+}\r\nabc)\r\n"))
+        let two = flat(readCommands("A004 UID REPLACE 2000 Drafts UTF8 (~{3+}\r\nabc)\r\n"))
         #expect(
             two == [
                 .begin(MailboxName("Drafts"), replacing: ReplacedMessage(.number(2000), byUID: true)),
@@ -114,7 +87,7 @@ private func flat(_ outputs: [CommandReader.Output]) -> [AppendStep] {
         ]
     ) func whatIsMalformedIsSkippedWhole(text: String) {
         for piece in [1, Int.max] {
-            let outputs = steps("a \(text)\r\nb NOOP\r\n", piece: piece)
+            let outputs = readCommands("a \(text)\r\nb NOOP\r\n", piece: piece)
             #expect(outputs.contains { if case .bad("a", _, nil) = $0 { true } else { false } }, "\(outputs)")
             #expect(outputs.last == .command(TaggedCommand(tag: "b", command: .noop)), "\(outputs)")
         }
@@ -124,12 +97,12 @@ private func flat(_ outputs: [CommandReader.Output]) -> [AppendStep] {
         var limits = CommandLimits()
         limits.message = 5
         limits.nonSynchronizing = 4
-        guard case .bad("a", _, .tooBig)? = steps("a APPEND x {6}\r\n", limits: limits).last else {
+        guard case .bad("a", _, .tooBig)? = readCommands("a APPEND x {6}\r\n", limits: limits).last else {
             Issue.record("not refused")
             return
         }
         for literal in ["{6+}\r\n123456", "{5+}\r\n12345"] {
-            let outputs = steps("a APPEND x \(literal)\r\nb NOOP\r\n", limits: limits)
+            let outputs = readCommands("a APPEND x \(literal)\r\nb NOOP\r\n", limits: limits)
             guard case .bad("a", _, .tooBig)? = outputs.first else {
                 Issue.record("\(outputs)")
                 continue
@@ -137,13 +110,13 @@ private func flat(_ outputs: [CommandReader.Output]) -> [AppendStep] {
             #expect(outputs.last == .command(TaggedCommand(tag: "b", command: .noop)))
         }
         // RFC 7888 §5 is about all literals.
-        guard case .bad("a", _, .tooBig)? = steps("a LOGIN {5+}\r\n12345 x\r\n", limits: limits).first else {
+        guard case .bad("a", _, .tooBig)? = readCommands("a LOGIN {5+}\r\n12345 x\r\n", limits: limits).first else {
             Issue.record("not refused")
             return
         }
-        #expect(flat(steps("a APPEND x {5}\r\n", limits: limits)).count == 3)
+        #expect(flat(readCommands("a APPEND x {5}\r\n", limits: limits)).count == 3)
         let pieces = String(repeating: "URL x ", count: 2000)
-        guard case .bad("a", _, nil)? = steps("a APPEND x CATENATE (\(pieces)URL x)\r\n").first else {
+        guard case .bad("a", _, nil)? = readCommands("a APPEND x CATENATE (\(pieces)URL x)\r\n").first else {
             Issue.record("not refused")
             return
         }

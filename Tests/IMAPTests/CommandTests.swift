@@ -3,26 +3,8 @@ import MIME
 import NIOCore
 import Testing
 
-/// Feeds text to a reader in pieces and collects all that it says.
-private func read(_ text: String, piece: Int = .max, limits: CommandLimits = CommandLimits()) -> [CommandReader.Output]
-{
-    var reader = CommandReader(limits: limits)
-    var outputs: [CommandReader.Output] = []
-    var input = ByteBuffer()
-    var rest = ByteBuffer(string: text)
-    while let slice = rest.readSlice(length: min(piece, rest.readableBytes)), slice.readableBytes > 0 {
-        input.writeImmutableBuffer(slice)
-        while true {
-            let output = reader.next(from: &input)
-            if output == .needMore { break }
-            outputs.append(output)
-        }
-    }
-    return outputs
-}
-
 private func command(_ text: String) -> Command? {
-    guard case .command(let command)? = read("a " + text + "\r\n").last else { return nil }
+    guard case .command(let command)? = readCommands("a " + text + "\r\n").last else { return nil }
     return command.command
 }
 
@@ -110,7 +92,7 @@ private func set(_ from: UInt32, _ to: UInt32? = nil) -> SequenceSet {
     ) func commandsAreParsed(text: String, expected: Command) {
         #expect(command(text) == expected)
         let whole = "tag " + text + "\r\n"
-        #expect(read(whole, piece: 1) == read(whole))
+        #expect(readCommands(whole, piece: 1) == readCommands(whole))
     }
 
     @Test(arguments: [
@@ -120,7 +102,7 @@ private func set(_ from: UInt32, _ to: UInt32? = nil) -> SequenceSet {
         "a LIST \"\"",
         "a FETCH 1 BODY[1.]", "a FETCH 1 BODY[1.0]", "a LOGIN {5+}\r\na\0bcd x", "a SELECT \"\u{0}\"",
     ]) func nonsenseIsBad(text: String) {
-        let outputs = read(text + "\r\nb NOOP\r\n")
+        let outputs = readCommands(text + "\r\nb NOOP\r\n")
         guard case .bad(let tag, _, _)? = outputs.first else {
             Issue.record("\(outputs)")
             return
@@ -134,7 +116,7 @@ private func set(_ from: UInt32, _ to: UInt32? = nil) -> SequenceSet {
             "a SEARCH " + String(repeating: "(", count: 10_000) + "ALL" + String(repeating: ")", count: 10_000) + "\r\n"
         let nots = "a SEARCH " + String(repeating: "NOT ", count: 10_000) + "ALL\r\n"
         for text in [deep, nots] {
-            guard case .bad("a", _, _)? = read(text).first else {
+            guard case .bad("a", _, _)? = readCommands(text).first else {
                 Issue.record("not refused")
                 continue
             }
@@ -142,20 +124,20 @@ private func set(_ from: UInt32, _ to: UInt32? = nil) -> SequenceSet {
     }
 
     @Test func literalsAreAskedForAndLimited() {
-        #expect(read("a LOGIN {3}\r\n") == [.needLiteralContinuation(3)])
-        #expect(read("a LOGIN {99999999999}\r\nb NOOP\r\n").count == 2)
-        #expect(read("a LOGIN {99999999999+}\r\n") == [.fatal(reason: "literal too large")])
+        #expect(readCommands("a LOGIN {3}\r\n") == [.needLiteralContinuation(3)])
+        #expect(readCommands("a LOGIN {99999999999}\r\nb NOOP\r\n").count == 2)
+        #expect(readCommands("a LOGIN {99999999999+}\r\n") == [.fatal(reason: "literal too large")])
         var limits = CommandLimits()
         limits.command = 100
         let long = "a LOGIN {200+}\r\n" + String(repeating: "x", count: 200) + " y\r\nb NOOP\r\n"
         for piece in [1, 1000] {
-            let outputs = read(long, piece: piece, limits: limits)
+            let outputs = readCommands(long, piece: piece, limits: limits)
             guard case .bad("a", _, _)? = outputs.first else {
                 Issue.record("\(outputs)")
                 continue
             }
             #expect(outputs.last == .command(TaggedCommand(tag: "b", command: .noop)))
-            let line = read(
+            let line = readCommands(
                 "a SELECT " + String(repeating: "x", count: 500) + "\r\nb NOOP\r\n",
                 piece: piece,
                 limits: limits

@@ -145,6 +145,21 @@ private func set(_ from: UInt32, _ to: UInt32? = nil) -> SequenceSet {
         #expect(parse(text) == expected)
     }
 
+    /// Sizes have 63 bits (RFC 9051 §4.2).
+    @Test func largeNumbers() {
+        #expect(
+            parse("SEARCH LARGER 99999999999 SMALLER 9223372036854775807")
+                == .search(SearchCommand(key: .and([.larger(99_999_999_999), .smaller(.max)])), byUID: false)
+        )
+        let section = FetchItem.section(Section(), partial: Partial(start: 5_000_000_000, count: .max), peek: false)
+        #expect(parse("FETCH 1 BODY[]<5000000000.9223372036854775807>") == .fetch(set(1), [section], byUID: false))
+        for text in [
+            "SEARCH LARGER 9223372036854775808", "FETCH 1 BODY[]<0.99999999999999999999>", "FETCH 4294967296 UID",
+        ] {
+            #expect(parse(text) == nil, "\(text)")
+        }
+    }
+
     /// RFC 7162's and RFC 9394's modifiers are values too.
     @Test func modifiers() {
         guard case .fetch(_, _, let fetch, true)? = parse("UID FETCH 1:* (FLAGS) (CHANGEDSINCE 12345 VANISHED)") else {

@@ -440,15 +440,17 @@ package final class MailboxSimulation: @unchecked Sendable {
     }
 
     private func checkMaildir(_ mailbox: MailboxLocation, _ found: inout [String: Int]) throws(FileError) {
-        var directories: [String] = []
+        // Also those that got another name with the one that they are below.
+        let directories = try folderDirectories(mailbox)
+        for directory in directories {
+            let parts = try names("\(mailbox.path)/\(directory)")
+            for part in ["cur", "new", "tmp"] where !parts.contains(part) {
+                fail("\(mailbox.path)/\(directory) has no \(part)")
+            }
+        }
         for name in folderNames(mailbox) {
             let path = path(name, mailbox)
-            let parts = try names(path)
-            let isThere = mailbox.format == .maildirTree ? parts.contains("cur") : !parts.isEmpty
-            if isThere {
-                directories.append(String(path.dropFirst(mailbox.path.count + 1)))
-                for part in ["cur", "new", "tmp"] where !parts.contains(part) { fail("\(path) has no \(part)") }
-            }
+            let isThere = directories.contains { path == "\(mailbox.path)/\($0)" }
             if let known = folders[path], known != isThere {
                 fail("\(path) is \(isThere ? "" : "not ")there, which is not what was acknowledged")
             }
@@ -472,10 +474,29 @@ package final class MailboxSimulation: @unchecked Sendable {
         }
     }
 
+    /// The directories of all folders but the inbox, below the mailbox.
+    private func folderDirectories(_ mailbox: MailboxLocation) throws(FileError) -> [String] {
+        guard mailbox.format == .maildirTree else {
+            return try names(mailbox.path).filter { $0.hasPrefix(".") }.sorted()
+        }
+        var found: [String] = []
+        var left = [""]
+        while let place = left.popLast() {
+            for name in try names("\(mailbox.path)/\(place)").sorted() where !["cur", "new", "tmp"].contains(name) {
+                let path = "\(Self.root)/\(mailbox.path)/\(place)\(name)"
+                guard try disk.status(path, in: nil).kind == .directory else { continue }
+                left.append("\(place)\(name)/")
+                if try names("\(mailbox.path)/\(place)\(name)").contains("cur") { found.append(place + name) }
+            }
+        }
+        return found
+    }
+
     /// Before the power cut, which may bring back what was removed.
     private func checkLeftovers() throws(SimulationFinding) {
         for mailbox in mailboxes where mailbox.format != .mbox {
-            for place in [mailbox.path] + folderNames(mailbox).map({ path($0, mailbox) }) {
+            let directories = (try? folderDirectories(mailbox)) ?? []
+            for place in [mailbox.path] + directories.map({ "\(mailbox.path)/\($0)" }) {
                 let path = "\(place)/tmp"
                 if let name = try? names(path).first { throw finding("\(path)/\(name) is never removed") }
             }
