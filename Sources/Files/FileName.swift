@@ -7,12 +7,12 @@ package enum FileName {
     private static let leader: UInt8 = 0xF4
 
     /// A name, or a path, as text.
-    package static func text(_ octets: some Collection<UInt8>) -> String {
+    package static func text(_ octets: [UInt8]) -> String {
         let text = String(decoding: octets, as: UTF8.self)
         // Nothing had to be replaced, and nothing looks as if it had been.
         if octets.allSatisfy({ $0 < 0x80 }) || text.utf8.elementsEqual(octets) && !mayBeEscaped(text) { return text }
         var result = String.UnicodeScalarView()
-        var rest = Array(octets)[...]
+        var rest = octets[...]
         while let octet = rest.first {
             if let scalar = scalar(at: rest), !isEscape(scalar) {
                 result.append(scalar)

@@ -363,7 +363,7 @@ final class MaildirIndex: @unchecked Sendable {
         if record.place != place || record.flags != parsed.flags || record.keywords != parsed.keywords {
             // Another process has shown it to a session, or nobody has.
             if record.place == .new, place == .current { claim(record.uid) }
-            if record.place == .nowhere, place == .new { unclaim(record.uid) }
+            if record.place != .new, place == .new { unclaim(record.uid) }
             changed()
         }
         list.update(index) { record in
@@ -376,13 +376,13 @@ final class MaildirIndex: @unchecked Sendable {
 
     /// Whether messages weren't found where they were.
     private func isMissing(new: Bool, current: Bool) -> Bool {
-        list.records.contains { record in
-            switch record.place {
-            case .nowhere: false
-            case .new: new && record.listing != listing
-            case .current: current && record.listing != listing
-            }
-        }
+        // Nobody was told of those in `new/`.
+        if new, unclaimed.contains(where: { isNew($0) && isUnseen($0) }) { return true }
+        return current && list.records.contains { $0.place == .current && $0.listing != listing }
+    }
+
+    private func isUnseen(_ uid: UInt32) -> Bool {
+        list.index(ofUID: uid).map { list.records[$0].listing != listing } ?? false
     }
 
     private func forgetMissing() {
@@ -479,17 +479,18 @@ final class MaildirIndex: @unchecked Sendable {
 
     // MARK: Files
 
-    private static func path(_ directory: String, _ name: some Collection<UInt8>) -> String {
-        directory + FileName.text(name)
+    private static func path(_ directory: StaticString, _ name: [UInt8]) -> String {
+        FileName.text(Array(UnsafeBufferPointer(start: directory.utf8Start, count: directory.utf8CodeUnitCount)) + name)
     }
 
     /// Where the file of a message was last seen.
     private func path(_ index: Int) -> String {
         let record = list.records[index]
-        let directory = record.place == .new ? "new/" : "cur/"
+        let directory: StaticString = record.place == .new ? "new/" : "cur/"
         if let name = irregularNames[record.uid] { return Self.path(directory, name) }
-        if record.place == .new { return Self.path(directory, list.base(index)) }
-        return Self.path(directory, list.base(index) + MaildirFileName.suffix(record.flags, record.keywords))
+        var name = Array(list.base(index))
+        if record.place == .current { name += MaildirFileName.suffix(record.flags, record.keywords) }
+        return Self.path(directory, name)
     }
 
     /// The place of a message that is there.
@@ -629,13 +630,14 @@ final class MaildirIndex: @unchecked Sendable {
             var message = StoredMessage(list.records[index])
             change.apply(keywords, to: &message)
             let others = irregularNames[uid].map { MaildirFileName.otherLetters(in: $0) } ?? []
-            let name = list.base(index) + MaildirFileName.suffix(message.flags, message.keywords, others: others)
+            let name =
+                Array(list.base(index)) + MaildirFileName.suffix(message.flags, message.keywords, others: others)
             let target = Self.path("cur/", name)
             if target != path {
                 try directory.rename(path, to: target)
                 if list.records[index].place == .new { newRead = nil }
             }
-            irregularNames[uid] = others.isEmpty ? nil : Array(name)
+            irregularNames[uid] = others.isEmpty ? nil : name
             list.update(index) { record in
                 record.place = .current
                 record.flags = message.flags

@@ -82,7 +82,7 @@ struct MaildirQuota: Sendable {
                         usage.octets += size
                         sized += 1
                     } else {
-                        unsized.append(FileName.text(name))
+                        unsized.append(FileName.text(Array(name)))
                     }
                 }
             } catch {

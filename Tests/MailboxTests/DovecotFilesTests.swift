@@ -94,6 +94,39 @@ import Glibc
         #expect(try fixture.inbox().uidValidity == inbox.uidValidity)
     }
 
+    /// Whatever is in the files, all messages are there, each with a UID of its own.
+    @Test func anyOctetsMayBeInTheFiles() throws {
+        var random = SplitMix64(seed: 7)
+        for _ in 0..<100 {
+            let fixture = try fixture(nil)
+            for (name, content) in [
+                (MaildirUIDList.path, Self.list), ("dovecot-keywords", "0 $Junk\n1 hello\n"),
+                ("subscriptions", "V\t2\n\nA\tB\n"), ("dovecot-uidvalidity", "6b0c7944"),
+            ] {
+                var octets = Array(content.utf8)
+                for _ in 0...Int.random(in: 0...3, using: &random) {
+                    let place = Int.random(in: 0..<octets.count, using: &random)
+                    switch Int.random(in: 0...3, using: &random) {
+                    case 0: octets[place] = UInt8.random(in: 0...255, using: &random)
+                    case 1: octets.insert([0, 10, 32, 58, 57].randomElement(using: &random) ?? 0, at: place)
+                    case 2: octets.removeSubrange(place..<min(octets.count - 1, place + 5))
+                    default: octets.append(contentsOf: octets[place...])
+                    }
+                }
+                try OpenFile("\(fixture.root)/\(name)", [.writing, .creating]).write(octets)
+            }
+            let inbox = try fixture.inbox()
+            #expect(inbox.uids.count == 3 && inbox.uids == Set(inbox.uids).sorted())
+            #expect(inbox.uidNext > inbox.uids[2])
+            _ = try fixture.store().subscriptions()
+            #expect(try inbox.store(FlagChange(.add, .seen, keywords: ["new"]), to: inbox.uids).count == 3)
+            // Another process reads what this one has made of them.
+            let other = try MailDirectory(fixture.path, on: .makeKernel())
+            let location = try #require(MailboxLocation(path: "example.test/bob", format: .maildir))
+            #expect(try other.open(location).open(.inbox, readOnly: false).uids == inbox.uids)
+        }
+    }
+
     @Test func ownListOfEarlierVersionsIsTakenOver() throws {
         let fixture = try fixture(nil)
         try fixture.put(
