@@ -127,7 +127,9 @@ package struct ResponseWriter {
     /// The beginning of a FETCH response, up to its items; of UIDFETCH where the client has no message numbers (RFC 9586
     /// §3.3).
     package mutating func fetchHead(number: Int, uid: UInt32) {
-        raw(dialect.usesUIDsOnly ? "* \(uid) UIDFETCH (" : "* \(number) FETCH (")
+        buffer.writeStaticString("* ")
+        decimal(dialect.usesUIDsOnly ? Int(uid) : number)
+        buffer.writeStaticString(dialect.usesUIDsOnly ? " UIDFETCH (" : " FETCH (")
     }
 
     /// RFC 4731, and RFC 7377 §2.1 where a mailbox is named; for SORT the numbers are in its order (RFC 5267 §3).
@@ -190,6 +192,20 @@ package struct ResponseWriter {
     package mutating func space() { buffer.writeInteger(ASCII.space) }
 
     package mutating func raw(_ text: String) { buffer.writeString(text) }
+
+    /// A number that isn't negative, without a string for it: there are some in each of many lines.
+    package mutating func decimal(_ number: Int) {
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 20) { digits in
+            var rest = UInt(bitPattern: max(0, number))
+            var start = digits.count
+            repeat {
+                start -= 1
+                digits[start] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
+                rest /= 10
+            } while rest > 0
+            buffer.writeBytes(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(digits)[start...]))
+        }
+    }
 
     package mutating func raw(_ octets: some Sequence<UInt8>) {
         // At once where they lie together: one by one they'd cost a call each.

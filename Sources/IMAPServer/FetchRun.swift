@@ -50,13 +50,7 @@ final class FetchRun: @unchecked Sendable {
     /// A message has a part in an encoding that isn't known (RFC 3516 §4.3): nothing more is written.
     private(set) var hasUnknownEncoding = false
     /// How flags are written, for those that were met.
-    private var flagLists: [FlagKey: [Flag]] = [:]
-
-    private struct FlagKey: Hashable {
-        var flags: MessageFlags
-        var keywords: KeywordSet
-        var isRecent: Bool
-    }
+    private var flagLists: [FlagKey: [UInt8]] = [:]
 
     /// What is written, or read for it, before others have their turn. Octets.
     private static let turn = 64 * 1024
@@ -168,12 +162,16 @@ final class FetchRun: @unchecked Sendable {
 
     private func makeSource(_ request: Request) -> FetchSource {
         let message = request.message
-        let key = FlagKey(flags: message.flags, keywords: message.keywords, isRecent: message.isRecent)
-        let flags: [Flag]
+        let key = FlagKey(message)
+        let flags: [UInt8]
         if let known = flagLists[key] {
             flags = known
         } else {
-            flags = SystemFlags.flags(of: message, keywords: keywords).filter { !dialect.isRev2 || $0 != .recent }
+            var writer = ResponseWriter(for: dialect)
+            writer.flagList(
+                SystemFlags.flags(of: message, keywords: keywords).filter { !dialect.isRev2 || $0 != .recent }
+            )
+            flags = Array(writer.buffer.readableBytesView)
             flagLists[key] = flags
         }
         return FetchSource(

@@ -9,7 +9,8 @@ import NIOCore
 final class FetchSource: @unchecked Sendable {
     // Unchecked: a session has one call at a time under way.
     private let message: StoredMessage
-    private let flags: [Flag]
+    /// As they are written.
+    private let flags: [UInt8]
     private let folder: any MailFolder
     private let dialect: Dialect
     private let known: Known?
@@ -36,7 +37,7 @@ final class FetchSource: @unchecked Sendable {
 
     init(
         _ message: StoredMessage,
-        flags: [Flag],
+        flags: [UInt8],
         folder: any MailFolder,
         structure: MessagePart?,
         for dialect: Dialect = Dialect(),
@@ -131,12 +132,16 @@ final class FetchSource: @unchecked Sendable {
         switch item {
         case .flags:
             writer.raw("FLAGS ")
-            writer.flagList(flags)
-        case .uid: writer.raw("UID \(message.uid)")
+            writer.raw(flags)
+        case .uid:
+            writer.raw("UID ")
+            writer.decimal(Int(message.uid))
         case .internalDate:
             writer.raw("INTERNALDATE ")
             writer.dateTime(DateTime(secondsSince1970: try arrival()))
-        case .size: writer.raw("RFC822.SIZE \(try octets())")
+        case .size:
+            writer.raw("RFC822.SIZE ")
+            writer.decimal(try octets())
         case .envelope:
             writer.raw("ENVELOPE ")
             try writeIndexed(item, to: &writer) { (writer) throws(MailboxError) in

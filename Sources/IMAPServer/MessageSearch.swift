@@ -336,6 +336,8 @@ final class SearchRun: @unchecked Sendable {
     private let keywords: [String]
     private var next = 0
     private var candidate: SearchCandidate?
+    /// Those that were met.
+    private var flagSets: [FlagKey: Set<Flag>] = [:]
 
     /// The places of messages that match, ascending.
     private(set) var found: [Int] = []
@@ -404,9 +406,17 @@ final class SearchRun: @unchecked Sendable {
         return true
     }
 
+    private func flags(of message: StoredMessage) -> Set<Flag> {
+        let key = FlagKey(message)
+        if let known = flagSets[key] { return known }
+        let flags = Set(SystemFlags.flags(of: message, keywords: keywords))
+        flagSets[key] = flags
+        return flags
+    }
+
     private func candidate(at place: Int) -> SearchCandidate {
         let message = messages[place]
-        let flags = search.usesKeywords ? Set(SystemFlags.flags(of: message, keywords: keywords)) : []
+        let flags = search.usesKeywords ? flags(of: message) : []
         let number = UInt32(clamping: place + 1)
         var candidate = SearchCandidate(message, number: number, flags: flags, folder: folder, window: window)
         if let hints, let identity = folder.identity(of: message.uid) {

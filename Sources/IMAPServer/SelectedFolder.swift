@@ -70,6 +70,19 @@ final class SelectedFolder {
     }
 }
 
+/// All flags of a message: many messages have the same.
+struct FlagKey: Hashable {
+    private let flags: MessageFlags
+    private let keywords: KeywordSet
+    private let isRecent: Bool
+
+    init(_ message: StoredMessage) {
+        flags = message.flags
+        keywords = message.keywords
+        isRecent = message.isRecent
+    }
+}
+
 /// System flags of IMAP and of the mailbox.
 enum SystemFlags {
     static let all: [(flag: Flag, bit: MessageFlags)] = [
