@@ -11,6 +11,8 @@ final class DecodedBody: @unchecked Sendable {
     private var rest: Range<Int>
     private var skipped: Int
     private var missing: Int
+    /// Whether `missing` octets were announced.
+    private let isCounted: Bool
     private var isOver = false
 
     /// - Parameters:
@@ -22,11 +24,17 @@ final class DecodedBody: @unchecked Sendable {
         rest = range
         skipped = wanted.lowerBound
         missing = wanted.count
+        isCounted = wanted.upperBound < .max
     }
 
     /// The next octets, perhaps none; nil at the end.
+    ///
+    /// - Throws: `corrupt` where there are fewer octets than were wanted.
     func read() throws(MailboxError) -> [UInt8]? {
-        guard !isOver, missing > 0 else { return nil }
+        guard !isOver, missing > 0 else {
+            guard missing == 0 || !isCounted else { throw .corrupt("message shorter than it was") }
+            return nil
+        }
         var octets: [UInt8] = []
         let piece = try reader.read(at: rest.lowerBound, count: min(MessageContent.chunk, rest.count))
         if piece.readableBytes > 0 {

@@ -364,7 +364,9 @@ final class FetchSource: @unchecked Sendable {
         guard let known, CommonFields.cover(names) else { return nil }
         if let octets = indexed[.header] { return HeaderBlock(octets) }
         let header = try ownHeader().block
-        known.window.keep(.header, at: known.place, CommonFields.of(header))
+        let octets = CommonFields.of(header)
+        indexed[.header] = octets
+        known.window.keep(.header, at: known.place, octets)
         return header
     }
 

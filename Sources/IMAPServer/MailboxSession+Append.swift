@@ -28,12 +28,17 @@ private struct Appending {
     var replaced: Replaced?
     var messages: [Message] = []
     var current: Message?
+    /// What the account's quota has room for; nil without a quota. Octets.
+    var room: Int?
     /// Why none of it will be added: the NO response.
     var refusal: MailboxSession.Refusal?
     /// The same for BAD.
     var fault: SyntaxError?
 
     var hasFailed: Bool { refusal != nil || fault != nil }
+
+    /// Of all messages so far.
+    var octets: Int { messages.reduce(current?.octets ?? 0) { $0 + $1.octets } }
 
     /// What won't be added: its files go with it, which is work for the disk's threads.
     private(set) var dropped: [any MessageAppend] = []
@@ -66,6 +71,8 @@ private struct Appending {
 extension MailboxSession {
     /// Messages that one APPEND may add: each has a file that is open.
     private static let maximumMessages = 100
+    /// They may be so many times as large as the largest message, together.
+    private static let maximumLargeMessages = 4
 
     /// APPEND (RFC 3501 §6.3.11), also of several messages (RFC 3502) and of pieces (RFC 4469), and REPLACE (RFC 8508): messages
     /// go to the disk as they come, and are to be seen when all have come.
@@ -137,6 +144,7 @@ extension MailboxSession {
     private func refuse(_ state: Appending) -> Next {
         if let fault = state.fault { return self.fault(tag: state.tag, fault.reason) }
         let refusal = state.refusal ?? Refusal(code: .serverBug, text: "nothing to add")
+        if refusal.code == .uidRequired { return fault(tag: state.tag, refusal.text, code: refusal.code) }
         respond { $0.status(.no, tag: state.tag, code: refusal.code, refusal.text) }
         return .command
     }
@@ -150,10 +158,13 @@ extension MailboxSession {
             case .begin(let name, let replaced):
                 if let replaced { state.replaced = try resolve(replaced) }
                 state.folder = try await target(try folderName(name))
-            case .message(let head): state.current = try await begin(head, state)
+            case .message(let head):
+                if state.messages.isEmpty { state.room = try await room() }
+                state.current = try await begin(head, state)
             case .url(let url):
                 guard let message = state.current else { return }
-                state.current?.octets += try await copy(url, to: message)
+                let octets = try await copy(url, to: message, state)
+                state.current?.octets += octets
             case .endOfMessage:
                 guard let message = state.current else { return }
                 guard message.octets > 0 else { throw Refusal(code: nil, text: "the message is empty") }
@@ -176,7 +187,9 @@ extension MailboxSession {
         guard settings.capabilities.offers(.replace) else { throw SyntaxError("unknown command") }
         let selected = try selection()
         try requireWritable(selected)
-        if dialect.usesUIDsOnly, !replaced.byUID { throw SyntaxError("UIDs only, as you have asked") }
+        if dialect.usesUIDsOnly, !replaced.byUID {
+            throw Refusal(code: .uidRequired, text: "UIDs only, as you have asked")
+        }
         let set = SequenceSet([.init(replaced.number, replaced.number)])
         guard let place = try selected.places(set, byUID: replaced.byUID).first else {
             throw Refusal(code: nil, text: "there is no such message to replace")
@@ -208,13 +221,12 @@ extension MailboxSession {
 
     /// Takes the octets of a literal.
     private func take(_ literal: MessageLiteral, _ state: inout Appending) async throws(ConnectionError) -> LiteralEnd {
-        let before = state.current?.octets ?? 0
         if !state.hasFailed {
             if literal.size == 0, state.current?.head.isCatenated != true {
                 // RFC 3502 §6.3.11: this is how a client takes all of it back.
                 state.fail(Refusal(code: nil, text: "the message is empty"))
-            } else if before + literal.size > settings.commands.message {
-                state.fail(Refusal(code: .tooBig, text: "message too large"))
+            } else if let refusal = refusal(of: literal.size, state) {
+                state.fail(refusal)
             } else if literal.isBinary, !settings.capabilities.offers(.binary), !dialect.acceptsUTF8 {
                 state.fail(SyntaxError("BINARY isn't known"))
             }
@@ -258,7 +270,7 @@ extension MailboxSession {
     // MARK: CATENATE
 
     /// Adds what a URL means; returns its octets.
-    private func copy(_ url: [UInt8], to message: Appending.Message) async throws -> Int {
+    private func copy(_ url: [UInt8], to message: Appending.Message, _ state: Appending) async throws -> Int {
         guard let parsed = MessageURL(url) else {
             throw Refusal(code: .badURL(url), text: "not a URL of a message here")
         }
@@ -280,11 +292,11 @@ extension MailboxSession {
         switch part {
         case nil: throw Refusal(code: .badURL(url), text: "there is no such part")
         case .octets(let octets):
-            try requireRoom(for: octets.count, in: message)
+            if let refusal = refusal(of: octets.count, state) { throw refusal }
             try await onDisk { () throws(MailboxError) in try append.write(ByteBuffer(bytes: octets)) }
             return octets.count
         case .range(let range):
-            try requireRoom(for: range.count, in: message)
+            if let refusal = refusal(of: range.count, state) { throw refusal }
             guard let reader = source.reader else { return 0 }
             var offset = range.lowerBound
             while offset < range.upperBound {
@@ -302,10 +314,27 @@ extension MailboxSession {
         }
     }
 
-    private func requireRoom(for octets: Int, in message: Appending.Message) throws(Refusal) {
-        guard message.octets + octets <= settings.commands.message else {
-            throw Refusal(code: .tooBig, text: "message too large")
+    /// Why there is no room for more octets of the current message, before they are written.
+    private func refusal(of octets: Int, _ state: Appending) -> Refusal? {
+        let limit = settings.commands.message
+        guard (state.current?.octets ?? 0) + octets <= limit else {
+            return Refusal(code: .tooBig, text: "message too large")
         }
+        guard state.octets + octets <= limit.multipliedReportingOverflow(by: Self.maximumLargeMessages).partialValue
+        else {
+            return Refusal(code: .tooBig, text: "messages too large together")
+        }
+        guard state.octets + octets <= state.room ?? .max else {
+            return Refusal(code: .overQuota, text: "the mailbox is full")
+        }
+        return nil
+    }
+
+    private func room() async throws(Refusal) -> Int? {
+        guard location.quota > 0 else { return nil }
+        let store = store
+        let usage = try await onDisk { () throws(MailboxError) in try store.usage() }
+        return max(0, location.quota - usage.octets)
     }
 
     /// The message that a URL names.
@@ -389,7 +418,8 @@ extension MailboxSession {
         }
     }
 
-    /// Removes the message that was replaced (RFC 8508 §3.1); where that fails, what replaces it goes again.
+    /// Removes the message that was replaced (RFC 8508 §3.1). Where that fails, what replaces it goes again, but only when the
+    /// original is certainly there: it may have been removed and the sync of that have failed.
     private func remove(
         _ replaced: Appending.Replaced,
         for uids: [UInt32],
@@ -400,7 +430,21 @@ extension MailboxSession {
         do throws(Refusal) {
             _ = try await onDisk { () throws(MailboxError) in try source.expunge([uid]) }
         } catch {
-            await removeAgain(uids, from: folder)
+            let isThere = try? await onDisk { () throws(MailboxError) in
+                _ = try source.refresh()
+                _ = try source.open(uid)
+                return true
+            }
+            if isThere == true {
+                await removeAgain(uids, from: folder)
+            } else {
+                logger.error(
+                    "a replaced message may be there beside its replacement",
+                    metadata: [
+                        "mailbox": "\(location.path)", "uid": "\(uid)", "replacement": "\(SequenceSet.text(uids))",
+                    ]
+                )
+            }
             throw error
         }
     }

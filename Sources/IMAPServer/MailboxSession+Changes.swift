@@ -181,7 +181,8 @@ extension MailboxSession {
                     _ = endWithoutMailbox()
                     return connection.close()
                 }
-                if connection.hasOutput { try await connection.flush() }
+                // Also what was too long to be kept until now.
+                try await connection.flush()
             } catch {
                 return
             }

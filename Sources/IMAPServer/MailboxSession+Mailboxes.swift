@@ -79,7 +79,7 @@ extension MailboxSession {
     func delete(_ name: MailboxName) async throws {
         let folder = try folderName(name)
         try await change { store throws(MailboxError) in try store.delete(folder) }
-        if selected?.name == name { leaveSelected() }
+        if selected?.path == folder { leaveSelected() }
     }
 
     /// SELECT and EXAMINE (RFC 3501 §6.3.1).

@@ -130,15 +130,17 @@ private final class TextIndexRun: @unchecked Sendable {
             }
             self.current = nil
             do throws(MailboxError) {
-                guard let isWhole = try collect(&current, &budget) else {
+                guard try collect(&current, &budget) else {
                     self.current = current
                     return false
                 }
-                if isWhole { add(current, of: folder) }
+                add(current, of: folder)
             } catch {
-                // It's gone, or this one can't be read.
-                if error == .busy { self.current = current }
-                guard error == .notFound else { throw error }
+                if error == .busy {
+                    self.current = current
+                    throw error
+                }
+                // It's gone, or this one can't be read: the others can.
             }
             if texts.count >= Self.batch || collected >= Self.maximumCollected {
                 keep(in: index)
@@ -150,7 +152,9 @@ private final class TextIndexRun: @unchecked Sendable {
 
     private func begin() throws(MailboxError) -> Bool {
         let folder = try job.store.open(job.folder, readOnly: true)
+        let names = Set(try job.store.folders().map(\.name.description))
         guard let index = job.index.folder(job.folder.description, validity: folder.uidValidity) else { return true }
+        index.retain(folders: names)
         index.retain(folder.messages.map(\.uid))
         let known = Dictionary(index.textStates().map { ($0.message.uid, $0.message.identity) }) { first, _ in first }
         missing = folder.messages.map(\.uid).filter { known[$0] == nil || known[$0] != folder.identity(of: $0) }
@@ -166,18 +170,19 @@ private final class TextIndexRun: @unchecked Sendable {
         return (ScannedMessage(uid: uid, in: folder), nil, uid)
     }
 
-    /// - Returns: nil as long as it has to be called again; false where there is too much text.
+    /// - Returns: false as long as it has to be called again.
     private func collect(
         _ current: inout (message: ScannedMessage, texts: TextCollection?, uid: UInt32),
         _ budget: inout Int
-    ) throws(MailboxError) -> Bool? {
+    ) throws(MailboxError) -> Bool {
         if current.texts == nil {
             let before = current.message.work
             defer { budget -= current.message.work - before }
-            guard let root = try current.message.parts() else { return nil }
+            guard let root = try current.message.parts() else { return false }
             current.texts = TextCollection(try current.message.opened(), root)
         }
-        return try current.texts?.advance(&budget, maximum: FolderIndex.maximumText)
+        // Where there is too much text, that is what is kept of it.
+        return try current.texts?.advance(&budget, maximum: FolderIndex.maximumText) != nil
     }
 
     private func add(

@@ -213,7 +213,7 @@ private struct TextWalk {
                 // As ENVELOPE has them too, without the comments that may stand in them.
                 for address in AddressListParser.parse(block.value(of: field)) {
                     guard let mailbox = address.mailbox, let host = address.host else { continue }
-                    text += [ASCII.space] + mailbox + [UInt8(ascii: "@")] + host
+                    text += [ASCII.space] + EncodedWords.decode(mailbox + [UInt8(ascii: "@")] + host)
                 }
             }
             return (isMessages, TextMatcher.foldField(Array(text)))

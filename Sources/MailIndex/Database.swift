@@ -10,6 +10,8 @@ struct DatabaseError: Error, Equatable, CustomStringConvertible {
     let code: CInt
     let description: String
 
+    static func damage(_ text: String) -> DatabaseError { DatabaseError(code: SQLITE_CORRUPT, description: text) }
+
     /// The file holds no database, or one that was damaged: only a new one helps.
     var isDamage: Bool {
         let primary = code & 0xFF
@@ -26,11 +28,7 @@ struct Database: ~Copyable {
 
     /// Opens the file; makes it, readable for its owner alone, where there is none.
     init(_ path: String) throws(DatabaseError) {
-        let file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard file >= 0 else {
-            throw DatabaseError(code: SQLITE_CANTOPEN, description: String(cString: strerror(errno)))
-        }
-        close(file)
+        try Self.makeFile(path)
         var opened: OpaquePointer?
         let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
         let code = sqlite3_open_v2(path, &opened, flags, nil)
@@ -44,6 +42,22 @@ struct Database: ~Copyable {
     }
 
     deinit { sqlite3_close_v2(connection) }
+
+    /// Makes the file where there is none. One that is there isn't opened: closing it would end SQLite's locks in this process.
+    private static func makeFile(_ path: String) throws(DatabaseError) {
+        var status = stat()
+        if lstat(path, &status) == 0 {
+            guard status.st_mode & S_IFMT == S_IFREG else {
+                throw DatabaseError(code: SQLITE_CANTOPEN, description: "not a file")
+            }
+            return
+        }
+        let file = Glibc.open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+        if file >= 0 { close(file) }
+        guard file >= 0 || errno == EEXIST else {
+            throw DatabaseError(code: SQLITE_CANTOPEN, description: String(cString: strerror(errno)))
+        }
+    }
 
     var error: DatabaseError {
         DatabaseError(

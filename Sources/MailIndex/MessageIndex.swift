@@ -53,6 +53,16 @@ package final class MessageIndex: @unchecked Sendable {
         }
     }
 
+    /// Whether there is room on the disk for what can be done without.
+    var hasRoom: Bool {
+        var status = statvfs()
+        guard statvfs(path, &status) == 0 else { return false }
+        return Double(status.f_bavail) * Double(status.f_frsize) > Double(Self.reserve)
+    }
+
+    /// What is left on the disk to mail. Octets.
+    private static let reserve = 256 << 20
+
     /// Removes the file and what SQLite keeps beside it.
     private func remove() -> Bool {
         for end in ["-wal", "-shm", ""] where unlink(path + end) != 0 && errno != ENOENT { return false }
@@ -93,6 +103,8 @@ package struct FolderIndex: Sendable {
     package static let maximumItem = 16 * 1024
     /// The same for texts.
     package static let maximumText = 2 * 1024 * 1024
+    /// A text that so many messages may hold isn't worth to be looked up.
+    package static let maximumCandidates = 50_000
 
     init(_ index: MessageIndex, _ number: Int64) {
         self.index = index
@@ -112,7 +124,7 @@ package struct FolderIndex: Sendable {
 
     /// Keeps items of messages, in one transaction.
     package func keep(_ items: [(message: IndexedMessage, item: IndexedItem, octets: [UInt8])]) {
-        guard !items.isEmpty else { return }
+        guard !items.isEmpty, index.hasRoom else { return }
         _ = index.use { (index) throws(DatabaseError) in
             try index.keep(items.filter { $0.octets.count <= Self.maximumItem }, number)
         }
@@ -136,7 +148,7 @@ package struct FolderIndex: Sendable {
 
     /// Keeps texts, in one transaction. Of those of more than `maximumText` only that is kept.
     package func keep(_ texts: [Text]) {
-        guard !texts.isEmpty else { return }
+        guard !texts.isEmpty, index.hasRoom else { return }
         _ = index.use { (index) throws(DatabaseError) in try index.keep(texts, number) }
     }
 
@@ -157,7 +169,7 @@ package struct FolderIndex: Sendable {
         /// Messages whose texts were looked at, ascending by UID.
         package var states: [TextState] = []
         /// For each text the UIDs of messages that may hold it, ascending: of those whose text is kept, no others do. Nil where
-        /// the index can't tell: the text is shorter than three characters, or no UTF-8.
+        /// the index can't tell: the text is shorter than three characters, or no UTF-8, or in too many messages.
         package var candidates: [[UInt32]?] = []
     }
 
@@ -174,6 +186,11 @@ package struct FolderIndex: Sendable {
     package func remove(_ uids: [UInt32]) {
         guard !uids.isEmpty else { return }
         _ = index.use { (index) throws(DatabaseError) in try index.remove(uids, number) }
+    }
+
+    /// Forgets other folders: those that aren't among these names, and those of the same name with another UIDVALIDITY.
+    package func retain(folders names: Set<String>) {
+        _ = index.use { (index) throws(DatabaseError) in try index.retain(folders: names, number) }
     }
 
     /// Forgets all messages but these.

@@ -2,6 +2,10 @@ import Testing
 
 @testable import IMAPServer
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// MULTIAPPEND, CATENATE, REPLACE, BINARY and PREVIEW.
 @Suite struct AppendExtensionTests {
     private static let one = "Subject: one\r\n\r\nfirst\r\n"
@@ -51,6 +55,33 @@ import Testing
             #expect(try await client.command("APPEND INBOX \(many)").last?.contains("[LIMIT]") == true)
             #expect(try await client.ok("STATUS INBOX (MESSAGES)")[0].contains("(MESSAGES 0)"))
             #expect(TestSystem.names(in: "\(system.directory)/mail/limited/tmp") == [])
+        }
+    }
+
+    /// The quota counts all messages of a command before they are written.
+    @Test func copiesByURLAreWithinTheQuota() async throws {
+        try await TestSystem.run { system in
+            let client = try await system.client(as: "limited")
+            try await client.append(Array("Subject: x\r\n\r\n\(String(repeating: "x", count: 9_000))\r\n".utf8))
+            let copy = "CATENATE (URL \"/INBOX/;UID=1\")"
+            #expect(try await client.command("APPEND INBOX \(copy) \(copy)").last?.contains("[OVERQUOTA]") == true)
+            #expect(try await client.command("APPEND INBOX \(copy)").last?.contains(" OK ") == true)
+            #expect(try await client.ok("STATUS INBOX (MESSAGES)")[0].contains("(MESSAGES 2)"))
+        }
+    }
+
+    /// A literal that can't be filled ends the connection: nothing else can tell the client.
+    @Test func aMessageThatIsShorterThanItsNameSays() async throws {
+        try await TestSystem.run { system in
+            let client = try await system.client()
+            _ = try await client.ok("SELECT INBOX")
+            let text = "Subject: x\n\nbody\n"
+            let path = "\(system.directory)/mail/alice/cur/1.M1P1.host,S=\(text.utf8.count),W=110:2,"
+            let file = open(path, O_WRONLY | O_CREAT, 0o600)
+            #expect(write(file, text, text.utf8.count) == text.utf8.count)
+            close(file)
+            #expect(try await client.ok("NOOP").contains("* 1 EXISTS"))
+            await #expect(throws: (any Error).self) { _ = try await client.command("FETCH 1 BINARY.PEEK[]") }
         }
     }
 

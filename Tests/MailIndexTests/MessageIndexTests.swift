@@ -217,9 +217,52 @@ struct MessageIndexTests {
     }
 
     @Test
+    func foldersThatAreGoneAreForgotten() throws {
+        let test = TestIndex()
+        let index = test.open()
+        let inbox = try #require(index.folder("INBOX", validity: 7))
+        for (name, validity) in [("INBOX", 6), ("Work", 1), ("Play", 1)] as [(String, UInt32)] {
+            let folder = try #require(index.folder(name, validity: validity))
+            folder.keep([(one, .envelope, [1])])
+            folder.keepText(1, body: "the text")
+        }
+        inbox.keepText(1, body: "the text")
+        inbox.retain(folders: ["INBOX", "Work"])
+        #expect(inbox.find("text") == [1])
+        for (name, validity, isThere) in [("INBOX", 6, false), ("Work", 1, true), ("Play", 1, false)]
+            as [(String, UInt32, Bool)]
+        {
+            let folder = try #require(index.folder(name, validity: validity))
+            #expect(folder.all(.envelope).isEmpty != isThere, "\(name) \(validity)")
+            #expect(folder.textStates().isEmpty != isThere)
+        }
+    }
+
+    @Test
+    func whatWasPutInItsPlaceIsNotUsed() throws {
+        let test = TestIndex()
+        do {
+            _ = try test.inbox()
+            let database = try Database(test.path)
+            try database.run(
+                "DROP TABLE envelope; CREATE VIEW envelope AS SELECT 1 AS id, 0 AS identity, x'31' AS octets"
+            )
+        }
+        let index = test.open()
+        #expect(index.folder("INBOX", validity: 7) == nil)
+        let inbox = try #require(index.folder("INBOX", validity: 7))
+        #expect(inbox.all(.envelope) == [:])
+        #expect(test.faults.withLockedValue { $0 }.count == 1)
+        // A link leads elsewhere.
+        let other = TestIndex()
+        #expect(symlink(test.path, other.path) == 0)
+        #expect(other.open().folder("INBOX", validity: 7) == nil)
+    }
+
+    @Test
     func textsOfMessagesThatAreGoneDoNotPileUp() throws {
         let test = TestIndex()
-        let index = try OpenIndex(test.path, maximumGarbage: 10)
+        let index = try OpenIndex(test.path, maximumGarbage: 30)
         let folder = try index.folder("INBOX", 1)
         func keep(_ uid: UInt32) throws {
             let message = IndexedMessage(uid: uid, identity: 0)
