@@ -96,7 +96,7 @@ extension MailboxSession {
         let names = selected.folder.keywords
         guard names != selected.announcedKeywords else { return }
         selected.announcedKeywords = names
-        let flags = SystemFlags.all.map(\.flag) + names.map { Flag($0) }
+        let flags = SystemFlags.all.map(\.flag) + names.filter { !$0.isEmpty }.map { Flag($0) }
         respond { $0.flags(flags) }
         let permanent = selected.isReadOnly ? [] : flags + (names.count < KeywordSet.maximum ? [.wildcard] : [])
         respond { $0.status(.ok, code: .permanentFlags(permanent), "flags that are kept") }

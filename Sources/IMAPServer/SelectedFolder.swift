@@ -94,7 +94,10 @@ enum SystemFlags {
         var flags: [Flag] = []
         for (flag, bit) in all where message.flags.contains(bit) { flags.append(flag) }
         if message.isRecent { flags.append(.recent) }
-        for index in message.keywords.indices where names.indices.contains(index) { flags.append(Flag(names[index])) }
+        // Another program may have left a gap among them.
+        for index in message.keywords.indices where names.indices.contains(index) && !names[index].isEmpty {
+            flags.append(Flag(names[index]))
+        }
         return flags
     }
 
