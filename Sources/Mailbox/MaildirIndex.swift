@@ -209,10 +209,12 @@ final class MaildirIndex: @unchecked Sendable {
         let before = (stamp: list.stamp, count: list.records.count)
         let isThere = try list.load(in: directory)
         let hasOlder = try directory.statusIfPresent(Self.olderListFile) != nil
-        if !isThere || hasOlder {
+        let isUnsafe = try MaildirUIDList.isUnsafe(in: directory)
+        if !isThere || hasOlder || isUnsafe {
             let lock = isLocked ? nil : try MboxLock.DotLock.acquire(MaildirUIDList.path, in: directory)
             defer { withExtendedLifetime(lock) {} }
             try takeOver(maildir, hasOlder: hasOlder)
+            if try MaildirUIDList.isUnsafe(in: directory) { try list.secure(in: directory) }
         }
         if list.stamp?.inode != before.stamp?.inode || list.records.count < before.count {
             // Places in the list are new: the files are to be found again.
