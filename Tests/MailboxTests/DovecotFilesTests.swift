@@ -171,6 +171,23 @@ import Glibc
         #expect(!(try fixture.names(".").contains(MaildirUIDList.mark)))
     }
 
+    @Test func messagesAreFoundAgainWhereTheListCouldNotBeSecuredAtOnce() throws {
+        let fixture = try fixture()
+        let inbox = try fixture.inbox()
+        try fixture.put(Self.list, as: "next", in: ".")
+        #expect(rename("\(fixture.root)/next", "\(fixture.root)/\(MaildirUIDList.path)") == 0)
+        try fixture.put("", as: MaildirUIDList.mark, in: ".")
+        // Process 1 is alive.
+        try fixture.put("1:\(MaildirFileName.hostName)", as: "dovecot-uidlist.lock", in: ".")
+        #expect(throws: MailboxError.busy) { try inbox.refresh() }
+        #expect(throws: MailboxError.busy) { try inbox.text(1) }
+        try DirectoryAccess(fixture.root).remove("dovecot-uidlist.lock")
+        #expect(try inbox.text(1) == "A: b\r\n\r\nbody\r\n")
+        _ = try inbox.refresh()
+        #expect(inbox.uids == [1, 2, 4])
+        #expect(!(try fixture.names(".").contains(MaildirUIDList.mark)))
+    }
+
     enum FailedSync: CaseIterable {
         /// Of lines that were added; they can't be taken back either.
         case ofLines
