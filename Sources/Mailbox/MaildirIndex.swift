@@ -206,15 +206,28 @@ final class MaildirIndex: @unchecked Sendable {
     ///
     /// - Parameter isLocked: whether Dovecot's lock is held.
     private func loadList(_ maildir: Maildir, isLocked: Bool) throws(MailboxError) {
-        let before = (stamp: list.stamp, count: list.records.count)
+        let before = (inode: list.stamp?.inode, count: list.records.count)
+        // Also where what follows fails: it may have been read by then.
+        defer { listWasRead(before) }
         let isThere = try list.load(in: directory)
         let hasOlder = try directory.statusIfPresent(Self.olderListFile) != nil
-        if !isThere || hasOlder {
+        let isUnsafe = try MaildirUIDList.isUnsafe(in: directory)
+        if !isThere || hasOlder || isUnsafe {
             let lock = isLocked ? nil : try MboxLock.DotLock.acquire(MaildirUIDList.path, in: directory)
             defer { withExtendedLifetime(lock) {} }
             try takeOver(maildir, hasOlder: hasOlder)
+            if try MaildirUIDList.isUnsafe(in: directory) { try list.secure(in: directory) }
         }
-        if list.stamp?.inode != before.stamp?.inode || list.records.count < before.count {
+        let now = try keywordsOnDisk()
+        if now != keywordStamp {
+            try keywordList.load(in: directory)
+            keywordStamp = now
+            changed()
+        }
+    }
+
+    private func listWasRead(_ before: (inode: UInt64?, count: Int)) {
+        if list.stamp?.inode != before.inode || list.records.count < before.count {
             // Places in the list are new: the files are to be found again.
             isListed = false
             wasReread = true
@@ -224,12 +237,6 @@ final class MaildirIndex: @unchecked Sendable {
         if list.records.count != before.count {
             newRead = nil
             currentRead = nil
-        }
-        let now = try keywordsOnDisk()
-        if now != keywordStamp {
-            try keywordList.load(in: directory)
-            keywordStamp = now
-            changed()
         }
     }
 

@@ -86,14 +86,17 @@ enum MaildirLayout: Sendable {
         try syncParents(of: name, in: root)
     }
 
-    /// Makes a folder of a directory that has others in it. `cur`, which makes it one, comes last.
+    /// Makes a folder of a directory that has others in it. `cur`, which makes it one, comes when the rest can't be lost.
     private func fill(
         _ name: FolderName,
         from aside: String,
         parts: [String],
         in root: DirectoryAccess
     ) throws(MailboxError) {
-        for part in parts.sorted(by: >) { try root.rename("\(aside)/\(part)", to: "\(name.directory)/\(part)") }
+        for part in parts.sorted(by: >) {
+            if part == "cur" { try root.sync(name.directory) }
+            try root.rename("\(aside)/\(part)", to: "\(name.directory)/\(part)")
+        }
         try root.sync(name.directory)
         try? root.removeTree(aside)
     }

@@ -36,8 +36,14 @@ struct MaildirRecord {
 /// The file has a line `3 V<uidvalidity> N<next uid> G<guid>`, and for each message `<uid> [<key><value> …]:<base>`, ascending
 /// by UID. It's appended to under Dovecot's lock, and rewritten when most of it is about messages that are gone. Fields and
 /// keys that are unknown here are kept.
+///
+/// What a sync that failed was to write can be read by all, also after later syncs, and is gone after a power failure; no UID
+/// that a client has seen may be. So a file, the mark, is there while the list is being written, and longer where that
+/// failed or the writer died: then the list is written anew before any of its UIDs is used. (A last line without its end
+/// would tell the same, but Dovecot writes behind whatever is there.)
 struct MaildirUIDList {
     static let path = "dovecot-uidlist"
+    static let mark = "martlet-uidlist.unsafe"
     private static let maximumOctets = 1 << 30
     /// Lines about messages that are gone are no reason to write a list anew as long as there are so few.
     private static let toleratedDead = 1000
@@ -181,8 +187,14 @@ struct MaildirUIDList {
         // Kept open so that its inode number isn't used again.
         file = opened
         let octets = try opened.read(status.size - consumed, at: consumed)
-        // Whoever wrote this may have been killed before it was on stable storage, and clients are to be told of it.
-        try opened.syncData()
+        // Another program may have been killed before this was on stable storage, and clients are to be told of it.
+        do throws(MailboxError) {
+            try opened.syncData()
+        } catch {
+            // The next sync would succeed, and be worth nothing.
+            try? Self.setMark(in: directory)
+            throw error
+        }
         guard octets.withUnsafeBytes({ parse($0) }) else {
             reset()
             return false
@@ -190,6 +202,21 @@ struct MaildirUIDList {
         stamp = now
         return true
     }
+
+    /// Whether what the list says may be in memory only. Needs the folder's lock.
+    static func isUnsafe(in directory: DirectoryAccess) throws(MailboxError) -> Bool {
+        try directory.statusIfPresent(mark) != nil
+    }
+
+    /// Writes the list anew, so that it's on stable storage. Needs both locks, and a list that was loaded since.
+    mutating func secure(in directory: DirectoryAccess) throws(MailboxError) { try rewrite(in: directory) }
+
+    private static func setMark(in directory: DirectoryAccess) throws(MailboxError) {
+        _ = try directory.open(mark, [.writing, .creating])
+    }
+
+    /// One that can't be removed costs a needless writing.
+    private static func removeMark(in directory: DirectoryAccess) { try? directory.remove(mark) }
 
     private mutating func reset() {
         file = nil
@@ -330,15 +357,18 @@ struct MaildirUIDList {
             uid += 1
         }
         let file = try directory.open(Self.path, .writing)
-        // What was left of an interrupted write.
-        if let stamp, stamp.size > consumed { try file.truncate(to: consumed) }
+        try Self.setMark(in: directory)
         do throws(MailboxError) {
+            // What was left of an interrupted write.
+            if let stamp, stamp.size > consumed { try file.truncate(to: consumed) }
             try file.write(text, at: consumed)
             try file.syncData()
         } catch {
-            try? file.truncate(to: consumed)
+            // What nobody can read is nobody's concern.
+            if (try? file.truncate(to: consumed)) != nil { Self.removeMark(in: directory) }
             throw error
         }
+        Self.removeMark(in: directory)
         consumed += text.count
         stamp = Stamp(try file.status())
         for base in new {
@@ -415,7 +445,9 @@ struct MaildirUIDList {
             text += base(index)
             text.append(UInt8(ascii: "\n"))
         }
+        try Self.setMark(in: directory)
         try directory.replace(Self.path, with: text)
+        Self.removeMark(in: directory)
         let opened = try directory.open(Self.path, .reading)
         version = 3
         file = opened

@@ -155,7 +155,14 @@ package final class MailboxSimulation: @unchecked Sendable {
         let withoutLinks = FaultPlan.Fault(.link, code: random.flip() ? EPERM : EMLINK, path: { $0.contains("/cur/") })
         if random.below(6) == 0 { return trouble.faults(&random) + [withoutLinks] }
         guard trouble == .errors, random.flip() else { return trouble.faults(&random) }
-        // Syncs fail: all of them, or only those that make a name durable.
+        // Syncs fail: all of them, or only those that make a name durable, or UIDs, which then can't be taken back either.
+        if random.below(4) == 0 {
+            let isList: @Sendable (String) -> Bool = { $0.hasSuffix("/dovecot-uidlist") }
+            return [
+                .init(.syncs, code: EIO, probability: 0.3, path: isList),
+                .init(.truncate, code: EIO, probability: 0.7, path: isList),
+            ]
+        }
         let isAnywhere = random.flip()
         return [
             .init(

@@ -1,5 +1,7 @@
 import Files
+import NIOConcurrencyHelpers
 import NIOCore
+import SimulatedDisk
 import Testing
 
 @testable import Mailbox
@@ -190,6 +192,109 @@ import Glibc
         // Of a process that is gone.
         try fixture.put("999999999:\(MaildirFileName.hostName)", as: "dovecot-uidlist.lock", in: ".")
         #expect(try inbox.add("y\r\n") == 10)
+    }
+
+    @Test func listThatAWriterLeftUnsafeIsWrittenAnew() throws {
+        let fixture = try fixture()
+        let path = "\(fixture.root)/\(MaildirUIDList.path)"
+        let before = try OpenFile(path, .reading)
+        try fixture.put("", as: MaildirUIDList.mark, in: ".")
+        #expect(try fixture.inbox().uids == [1, 2, 4])
+        #expect(try OpenFile(path, .reading).status().inode != before.status().inode)
+        #expect(try text(fixture, MaildirUIDList.path) == Self.list)
+        #expect(!(try fixture.names(".").contains(MaildirUIDList.mark)))
+    }
+
+    @Test func messagesAreFoundAgainWhereTheListCouldNotBeSecuredAtOnce() throws {
+        let fixture = try fixture()
+        let inbox = try fixture.inbox()
+        try fixture.put(Self.list, as: "next", in: ".")
+        #expect(rename("\(fixture.root)/next", "\(fixture.root)/\(MaildirUIDList.path)") == 0)
+        try fixture.put("", as: MaildirUIDList.mark, in: ".")
+        // Process 1 is alive.
+        try fixture.put("1:\(MaildirFileName.hostName)", as: "dovecot-uidlist.lock", in: ".")
+        #expect(throws: MailboxError.busy) { try inbox.refresh() }
+        #expect(throws: MailboxError.busy) { try inbox.text(1) }
+        try DirectoryAccess(fixture.root).remove("dovecot-uidlist.lock")
+        #expect(try inbox.text(1) == "A: b\r\n\r\nbody\r\n")
+        _ = try inbox.refresh()
+        #expect(inbox.uids == [1, 2, 4])
+        #expect(!(try fixture.names(".").contains(MaildirUIDList.mark)))
+    }
+
+    enum FailedSync: CaseIterable {
+        /// Of lines that were added; they can't be taken back either.
+        case ofLines
+        /// Of the directory that the list was renamed into.
+        case ofDirectory
+        /// Of lines that another program added without one.
+        case ofOthersLines
+    }
+
+    /// What a failed sync leaves can be read by the next process, and may be gone after a power failure.
+    @Test(arguments: 0..<20 as Range<UInt64>, FailedSync.allCases)
+    func uidsThatWereSeenOutliveAFailedSync(_ seed: UInt64, _ failure: FailedSync) throws {
+        let disk = SimulatedFileSystem(seed: seed)
+        let place = try #require(MailboxLocation(path: "alice", format: .maildir))
+        let name = try #require(FolderName("A"))
+        /// As another process opens it.
+        func store(at seconds: Int64 = 1_800_000_000) throws -> any MailStore {
+            let mailDisk = MailboxDisk(disk, process: 1, microseconds: { seconds * 1_000_000 }, uptime: { 0 })
+            return try MailDirectory("mail", on: mailDisk).open(place)
+        }
+        func put(_ text: String, as path: String, _ options: OpenOptions = []) throws {
+            let file = try disk.open("mail/alice/.A/\(path)", in: nil, [.writing, .creating, options], mode: 0o600)
+            try disk.write(ByteBuffer(string: text), to: file)
+        }
+        func sync() throws {
+            for path in ["cur", "new"] {
+                let directory = try disk.open("mail/alice/.A/\(path)", in: nil, [.reading, .directory], mode: 0)
+                for name in try disk.names(".", in: directory) {
+                    try disk.sync(disk.open(String(decoding: name, as: UTF8.self), in: directory, .reading, mode: 0))
+                }
+                try disk.sync(directory)
+            }
+        }
+        try disk.makeDirectory("mail", in: nil, mode: 0o700)
+        try store().create(name)
+        try put("x\n", as: "cur/1.m.host:2,")
+        if failure != .ofDirectory {
+            #expect(try store().open(name, readOnly: false).uids == [1])
+            try put("x\n", as: "cur/2.m.host:2,")
+        }
+        try disk.syncAll(of: disk.open(".", in: nil, [.reading, .directory], mode: 0))
+        let isList: @Sendable (String) -> Bool = { $0.hasSuffix("/.A/dovecot-uidlist") }
+        let faults: [FaultPlan.Fault]
+        switch failure {
+        case .ofLines:
+            // The first sync is the reader's.
+            let syncs = NIOLockedValueBox(0)
+            let isWriters: @Sendable (String) -> Bool = { path in
+                isList(path)
+                    && syncs.withLockedValue { syncs in
+                        syncs += 1
+                        return syncs == 2
+                    }
+            }
+            faults = [.init(.syncData, code: EIO, path: isWriters), .init(.truncate, code: EIO, path: isList)]
+        case .ofDirectory: faults = [.init(.sync, code: EIO, times: 1, path: { $0.hasSuffix("/.A") })]
+        case .ofOthersLines:
+            try put("2 :2.m.host\n", as: "dovecot-uidlist", .appending)
+            faults = [.init(.syncData, code: EIO, times: 1, path: isList)]
+        }
+        disk.start(FaultPlan(faults: faults))
+        #expect(throws: MailboxError.self) { try store().open(name, readOnly: false) }
+        let seen = try store().open(name, readOnly: false)
+        let last = failure == .ofDirectory ? 1 : 2
+        #expect(seen.uids == (1...UInt32(last)).map { $0 })
+        // That message goes, and another one comes.
+        try disk.remove("mail/alice/.A/cur/\(last).m.host:2,", in: nil)
+        try put("y\n", as: "cur/3.m.host:2,")
+        try sync()
+        disk.powerCut()
+        // A lock file without its content is stale by then.
+        let after = try store(at: 1_800_001_000).open(name, readOnly: false)
+        #expect(after.uids == seen.uids.dropLast() + [seen.uidNext] && after.uidValidity == seen.uidValidity)
     }
 
     @Test func whatDovecotAddsMeanwhileIsSeen() throws {

@@ -79,11 +79,32 @@ import Glibc
         #expect(try disk.names("mail/alice/tmp", in: nil).count == 1)
     }
 
-    private func simulated() throws -> (disk: SimulatedFileSystem, store: any MailStore) {
-        let disk = SimulatedFileSystem(seed: 1)
+    /// Also where its directory is there already, as others lie in it.
+    @Test(arguments: 0..<40 as Range<UInt64>) func folderInATreeIsWholeOrNotThere(_ seed: UInt64) throws {
+        var counts: Set<Int> = []
+        for end in 1...40 {
+            let (disk, store) = try simulated(seed: seed, .maildirTree)
+            let delimiter = store.delimiter
+            try store.create(try #require(FolderName("A/B", delimiter: delimiter)))
+            try disk.syncAll(of: disk.open(".", in: nil, [.reading, .directory], mode: 0))
+            disk.start(FaultPlan(endAt: end))
+            try? store.create(try #require(FolderName("A", delimiter: delimiter)))
+            disk.powerCut()
+            let parts = try disk.names("mail/alice/A", in: nil).map { String(decoding: $0, as: UTF8.self) }
+            if parts.contains("cur") { #expect(parts.contains("new") && parts.contains("tmp")) }
+            counts.insert(parts.count)
+        }
+        #expect(counts.contains(1) && counts.contains(4))
+    }
+
+    private func simulated(
+        seed: UInt64 = 1,
+        _ format: MailboxFormat = .maildir
+    ) throws -> (disk: SimulatedFileSystem, store: any MailStore) {
+        let disk = SimulatedFileSystem(seed: seed)
         try disk.makeDirectory("mail", in: nil, mode: 0o700)
         let mailDisk = MailboxDisk(disk, process: 1, microseconds: { 1_800_000_000_000_000 }, uptime: { 0 })
-        let location = try #require(MailboxLocation(path: "alice", format: .maildir))
+        let location = try #require(MailboxLocation(path: "alice", format: format))
         return (disk, try MailDirectory("mail", on: mailDisk).open(location))
     }
 

@@ -47,6 +47,18 @@ import Testing
         #expect(progress.final == [1])
     }
 
+    @Test func failureThatWasReportedIsNotReportedAgain() {
+        let unreported = StateEntry(time: 1, recipient: 1, event: .unreported(.noSuchMailbox), text: "nobody")
+        let reported = StateEntry(time: 2, recipient: 1, event: .final(.failed, .noSuchMailbox), text: "nobody")
+        let other = StateEntry(time: 3, recipient: 2, event: .unreported(.noSuchMailbox), text: "nobody")
+        // The second order is what a start may leave behind that found the later line only.
+        for entries in [[unreported, reported, other], [reported, other, unreported]] {
+            let progress = MessageProgress(entries)
+            #expect(progress.final == [0, 1])
+            #expect(progress.unreported == [1: DeliveryResult(.failed, .noSuchMailbox, "nobody")])
+        }
+    }
+
     @Test func dueTimeThatIsNoTimeIsNotTrusted() {
         let progress = MessageProgress([
             StateEntry(time: 1, recipient: 1, event: .deferred(attempts: 1, next: .max, status: .noAnswer))

@@ -20,14 +20,20 @@ struct MessageProgress {
     }
 
     init(_ entries: [StateEntry] = []) {
+        // Recipients with nothing left to tell anybody of.
+        var settled: Set<Int> = []
         for entry in entries {
             let index = entry.recipient - 1
             switch entry.event {
             case .final(_, let status):
                 final.insert(index)
+                settled.insert(index)
                 unreported[index] = nil
                 texts[index] = "\(status) \(entry.text)"
             case .unreported(let status):
+                // A power failure may have taken this line alone: then the start writes it again, behind the one that says
+                // that the sender was told.
+                guard !settled.contains(index) else { continue }
                 final.insert(index)
                 unreported[index] = DeliveryResult(.failed, status, entry.text)
             case .deferred(let count, let next, let status):
