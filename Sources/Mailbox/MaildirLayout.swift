@@ -75,7 +75,11 @@ enum MaildirLayout: Sendable {
             try root.sync(aside)
             let hasDirectory = try root.statusIfPresent(name.directory) != nil
             if self == .tree, hasDirectory {
-                try fill(name, from: aside, parts: parts, in: root)
+                // Of two that make it at the same time one must not take the other's for what was left of a deletion.
+                try root.withLock(Maildir.lockFile) { () throws(MailboxError) in
+                    guard try root.statusIfPresent("\(name.directory)/cur") == nil else { throw .exists }
+                    try fill(name, from: aside, parts: parts, in: root)
+                }
             } else {
                 try root.rename(aside, to: name.directory)
             }
@@ -95,7 +99,15 @@ enum MaildirLayout: Sendable {
     ) throws(MailboxError) {
         for part in parts.sorted(by: >) {
             if part == "cur" { try root.sync(name.directory) }
-            try root.rename("\(aside)/\(part)", to: "\(name.directory)/\(part)")
+            let place = "\(name.directory)/\(part)"
+            do throws(MailboxError) {
+                try root.rename("\(aside)/\(part)", to: place)
+            } catch {
+                guard error == .exists else { throw error }
+                // There are files in it, of a folder that was deleted when the process died or the power failed.
+                try root.rename(place, to: "\(aside)/\(part).deleted")
+                try root.rename("\(aside)/\(part)", to: place)
+            }
         }
         try root.sync(name.directory)
         try? root.removeTree(aside)

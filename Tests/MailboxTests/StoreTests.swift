@@ -83,7 +83,7 @@ import Glibc
     @Test(arguments: 0..<40 as Range<UInt64>) func folderInATreeIsWholeOrNotThere(_ seed: UInt64) throws {
         var counts: Set<Int> = []
         for end in 1...40 {
-            let (disk, store) = try simulated(seed: seed, .maildirTree)
+            let (disk, store) = try simulated(seed: seed, format: .maildirTree)
             let delimiter = store.delimiter
             try store.create(try #require(FolderName("A/B", delimiter: delimiter)))
             try disk.syncAll(of: disk.open(".", in: nil, [.reading, .directory], mode: 0))
@@ -97,15 +97,42 @@ import Glibc
         #expect(counts.contains(1) && counts.contains(4))
     }
 
+    /// Whatever a deletion that was interrupted has left of it, and nothing of that is in it.
+    @Test func folderThatWasHalfDeletedCanBeMadeAgain() throws {
+        var counts: [Bool: Int] = [:]
+        for end in 1...40 {
+            let (disk, store) = try simulated(format: .maildirTree)
+            let name = try #require(FolderName("A", delimiter: store.delimiter))
+            try store.create(try #require(FolderName("A/B", delimiter: store.delimiter)))
+            try store.create(name)
+            _ = try disk.open("mail/alice/A/new/1.m.host", in: nil, [.writing, .creating], mode: 0o600)
+            _ = try disk.open("mail/alice/A/tmp/2.m.host", in: nil, [.writing, .creating], mode: 0o600)
+            disk.start(FaultPlan(endAt: end))
+            try? store.delete(name)
+            disk.kill()
+            let folders = try self.store(on: disk, .maildirTree).folders()
+            let isThere = folders.contains { $0.name == name && $0.isSelectable }
+            counts[isThere, default: 0] += 1
+            if !isThere { try self.store(on: disk, .maildirTree).create(name) }
+            let folder = try self.store(on: disk, .maildirTree).open(name, readOnly: false)
+            #expect(folder.messages.count == (isThere ? 1 : 0))
+        }
+        #expect(counts.count == 2)
+    }
+
+    private func store(on disk: SimulatedFileSystem, _ format: MailboxFormat) throws -> any MailStore {
+        let mailDisk = MailboxDisk(disk, process: 1, microseconds: { 1_800_000_000_000_000 }, uptime: { 0 })
+        let location = try #require(MailboxLocation(path: "alice", format: format))
+        return try MailDirectory("mail", on: mailDisk).open(location)
+    }
+
     private func simulated(
         seed: UInt64 = 1,
-        _ format: MailboxFormat = .maildir
+        format: MailboxFormat = .maildir
     ) throws -> (disk: SimulatedFileSystem, store: any MailStore) {
         let disk = SimulatedFileSystem(seed: seed)
         try disk.makeDirectory("mail", in: nil, mode: 0o700)
-        let mailDisk = MailboxDisk(disk, process: 1, microseconds: { 1_800_000_000_000_000 }, uptime: { 0 })
-        let location = try #require(MailboxLocation(path: "alice", format: format))
-        return (disk, try MailDirectory("mail", on: mailDisk).open(location))
+        return (disk, try store(on: disk, format))
     }
 
     @Test func folderThatIsMadeAgainHasAnotherUIDValidity() throws {
