@@ -16,6 +16,7 @@ extension MailboxSession {
                 index: await self.index(of: selected),
                 memory: self.sortMemory
             )
+            defer { run.giveMemoryBack() }
             var progress = ProgressClock()
             while try await !self.limited({ () throws(MailboxError) in try run.advance() }) {
                 try await self.tell(&progress, tag, run.done, of: found.count)
@@ -40,8 +41,8 @@ extension MailboxSession {
             index: await index(of: selected),
             memory: sortMemory
         )
-        // The threads are there until they're sent, and so is the run's share of the memory.
-        defer { withExtendedLifetime(run) {} }
+        // The threads are there until they're sent.
+        defer { run.giveMemoryBack() }
         var progress = ProgressClock()
         while try await !limited({ () throws(MailboxError) in try run.advance() }) {
             try await tell(&progress, tag, run.done, of: found.count)

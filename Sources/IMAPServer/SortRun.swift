@@ -117,6 +117,10 @@ final class SortRun: @unchecked Sendable {
         .text(SortKey.octets(folded, maximum: HeaderValues.maximumKey))
     }
 
+    /// Gives its share of the memory back when its command is over. The run itself may live a little longer: the thread that
+    /// has made its last step lets go of it in its own time.
+    func giveMemoryBack() { memory.giveBack() }
+
     /// Part of a merge sort from the bottom up.
     private func mergeSome() -> Bool {
         var budget = Self.turn
@@ -188,7 +192,7 @@ final class ThreadRun: @unchecked Sendable {
 
     /// - Parameters:
     ///   - messages: their numbers in the answer, and their UIDs.
-    ///   - memory: what threading may take together; the run has its share of it as long as it lives.
+    ///   - memory: what threading may take together.
     init(
         _ algorithm: ThreadCommand.Algorithm,
         _ messages: [(number: UInt32, uid: UInt32)],
@@ -222,6 +226,9 @@ final class ThreadRun: @unchecked Sendable {
             guard memory.cover(threads.weight) else { throw .noSpace }
         }
     }
+
+    /// Gives its share of the memory back when its command is over, as a `SortRun` does.
+    func giveMemoryBack() { memory.giveBack() }
 
     /// Makes the threads. One step: it takes no more than a second or two for all that the limit lets in, on a thread of the
     /// pool, of which an account has its share and no more.
