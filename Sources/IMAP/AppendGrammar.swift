@@ -5,8 +5,8 @@ import MIME
 struct AppendGrammar: Sendable {
     /// What a stretch is.
     enum Stretch {
-        /// The literal at its end is an argument, as the mailbox's name: parse it again when its octets and the rest of the
-        /// line have come.
+        /// The literal at its end is an argument, as the mailbox's name: parse it again, with what there was of it, when the
+        /// literal's octets and the rest of the line have come.
         case argument
         case steps([AppendStep], isOver: Bool)
         case malformed(String)
@@ -21,6 +21,8 @@ struct AppendGrammar: Sendable {
         case utf8
         /// Behind a piece of `CATENATE (…`.
         case pieces
+        /// At a URL of it that is a literal.
+        case url
     }
 
     /// Pieces that one message may be put together of.
@@ -31,6 +33,10 @@ struct AppendGrammar: Sendable {
     private var place = Place.command
     private var isReplace = false
     private var pieces = 0
+    /// Of a stretch whose argument is a literal: what was read before it, and how many octets that was. There may be many, so
+    /// the stretch isn't read from its start for each.
+    private var kept: [AppendStep] = []
+    private var reached = 0
 
     /// Begins where the line is one of these commands; nil for any other.
     init?(_ line: [UInt8], usesUTF8: Bool) {
@@ -52,7 +58,10 @@ struct AppendGrammar: Sendable {
     /// - Parameter hasLiteral: whether it ends in the head of a literal.
     mutating func parse(_ octets: [UInt8], hasLiteral: Bool) -> Stretch {
         var scanner = CommandScanner(octets, usesUTF8: usesUTF8)
-        var steps: [AppendStep] = []
+        scanner.skip(reached)
+        var steps = kept
+        reached = 0
+        kept = []
         do throws(SyntaxError) {
             switch place {
             case .command:
@@ -65,6 +74,7 @@ struct AppendGrammar: Sendable {
                 try scanner.expect(UInt8(ascii: ")"), "end of list")
                 steps.append(.endOfMessage)
             case .pieces: guard try morePieces(&scanner, &steps, hasLiteral) else { return .argument }
+            case .url: guard try url(&scanner, &steps, hasLiteral) else { return .argument }
             }
             while steps.last == .endOfMessage {
                 if scanner.takeLineEnd() { return .steps(steps + [.end], isOver: true) }
@@ -151,7 +161,21 @@ struct AppendGrammar: Sendable {
             return true
         }
         guard scanner.take(word: "URL ") else { throw SyntaxError("TEXT or URL expected") }
-        if hasLiteral, scanner.literalHead() != nil { return false }
+        return try url(&scanner, &steps, hasLiteral)
+    }
+
+    private mutating func url(
+        _ scanner: inout CommandScanner,
+        _ steps: inout [AppendStep],
+        _ hasLiteral: Bool
+    ) throws(SyntaxError) -> Bool {
+        let start = scanner.position
+        if hasLiteral, scanner.literalHead() != nil {
+            place = .url
+            reached = start
+            kept = steps
+            return false
+        }
         steps.append(.url(try scanner.astring()))
         return try morePieces(&scanner, &steps, hasLiteral)
     }

@@ -8,7 +8,7 @@ package struct BaseSubject: Sendable, Equatable {
     /// Whether there were such marks.
     package let isReplyOrForward: Bool
 
-    /// What counts of a subject; nested marks are looked at again and again. Octets.
+    /// What counts of a subject. Octets.
     private static let maximumLength = 4096
 
     /// - Parameter subject: decoded; in lower case already, for all marks are the same in any.
@@ -20,16 +20,12 @@ package struct BaseSubject: Sendable, Equatable {
                 isReply = isReply || text.last == UInt8(ascii: ")")
                 text = shorter
             }
-            while true {
-                if let shorter = Self.withoutLeader(text) {
-                    isReply = isReply || text.first != ASCII.space
-                    text = shorter
-                } else if let shorter = Self.withoutBlob(text), !shorter.isEmpty {
-                    text = shorter
-                } else {
-                    break
-                }
+            while let shorter = Self.withoutLeader(text) {
+                isReply = isReply || text.first != ASCII.space
+                text = shorter
             }
+            // No mark stands behind the blobs, so none comes to the front as they go: they are walked through once.
+            while let shorter = Self.withoutBlob(text), !shorter.isEmpty { text = shorter }
             guard let inner = Self.forwarded(text) else { break }
             isReply = true
             text = inner

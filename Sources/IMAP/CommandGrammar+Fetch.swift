@@ -36,7 +36,8 @@ extension CommandGrammar {
             let part = try binaryPart(&scanner)
             return .binary(part, partial: try partial(&scanner), peek: name == "BINARY.PEEK")
         case "BINARY.SIZE": return .binarySize(try binaryPart(&scanner))
-        case "PREVIEW": return .preview(isLazy: try isLazy(&scanner))
+        // Its one modifier (RFC 8970 §3.1); another list is FETCH's own, or an error by itself.
+        case "PREVIEW": return .preview(isLazy: scanner.take(word: " (LAZY)"))
         case "MODSEQ": return .modSequence
         default: throw SyntaxError("unknown FETCH item")
         }
@@ -70,14 +71,6 @@ extension CommandGrammar {
         let section = try section(&scanner)
         guard section.text == .content else { throw SyntaxError("only part numbers are expected there") }
         return section.part
-    }
-
-    /// PREVIEW's modifiers (RFC 8970 §3.1).
-    private static func isLazy(_ scanner: inout CommandScanner) throws(SyntaxError) -> Bool {
-        guard scanner.take(word: " (") else { return false }
-        guard try scanner.keyword() == "LAZY" else { throw SyntaxError("LAZY expected") }
-        try scanner.expect(UInt8(ascii: ")"), "end of list")
-        return true
     }
 
     /// `(CHANGEDSINCE n VANISHED)`, `(PARTIAL 1:100)`.

@@ -39,20 +39,32 @@ extension CommandGrammar {
             }
         }
         guard results.count <= 10 else { throw SyntaxError("too many result options") }
-        let isPartial = results.contains { if case .partial = $0 { true } else { false } }
-        if isPartial, results.contains(.all) { throw SyntaxError("PARTIAL and ALL exclude each other") }
+        let partials = results.count { if case .partial = $0 { true } else { false } }
+        guard partials <= 1 else { throw SyntaxError("one PARTIAL is enough") }  // RFC 9394 §3.1
+        if partials > 0, results.contains(.all) { throw SyntaxError("PARTIAL and ALL exclude each other") }
         try scanner.space()
         return results.isEmpty ? [.all] : results
     }
 
     // MARK: ESEARCH
 
+    /// What may be named to search in: filters, and mailboxes in all of them together.
+    private static let maximumFilters = 100
+    private static let maximumNames = 100
+
     /// `ESEARCH IN (mailboxes "a" subtree ("b" "c")) RETURN (…) keys` (RFC 7377 §2).
     mutating func multiSearch() throws(SyntaxError) -> Command {
         guard scanner.take(word: "IN ") else { return .multiSearch([.selected], try searchCommand()) }
         scanner.blanks()
         let filters = try scanner.list { scanner throws(SyntaxError) in try Self.mailboxFilter(&scanner) }
-        guard (1...100).contains(filters.count) else { throw SyntaxError("mailboxes expected") }
+        guard (1...Self.maximumFilters).contains(filters.count) else { throw SyntaxError("mailboxes expected") }
+        let names = filters.reduce(0) { count, filter in
+            switch filter {
+            case .selected, .inboxes, .personal, .subscribed: count
+            case .subtree(let names), .subtreeOne(let names), .mailboxes(let names): count + names.count
+            }
+        }
+        guard names <= Self.maximumNames else { throw SyntaxError("too many mailboxes") }
         try scanner.space()
         return .multiSearch(filters, try searchCommand())
     }

@@ -11,7 +11,7 @@ struct CommandGrammar {
 
     /// The tag at the start, where there is one; also for commands that make no sense otherwise.
     static func tag(of octets: [UInt8]) -> String? {
-        let tag = octets.prefix { $0 != ASCII.space && $0 != ASCII.carriageReturn && $0 != ASCII.lineFeed }
+        let tag = octets.prefix(101).prefix { $0 != ASCII.space && $0 != ASCII.carriageReturn && $0 != ASCII.lineFeed }
         guard (1...100).contains(tag.count), tag.allSatisfy(isTagCharacter) else { return nil }
         return String(decoding: tag, as: UTF8.self)
     }

@@ -138,10 +138,15 @@ package struct CommandReader: Sendable {
     /// What the line means for an APPEND; nil for another command, where the line ends in an argument of it, and where the
     /// APPEND has failed by it.
     private mutating func appendSteps(_ literal: (size: Int?, isSynchronizing: Bool)?) -> Output? {
-        guard var grammar = append ?? AppendGrammar(octets, usesUTF8: usesUTF8) else { return nil }
+        // A command's name is in its first line: others aren't looked at for it.
+        guard var grammar = append ?? (lineStart == 0 ? AppendGrammar(octets, usesUTF8: usesUTF8) : nil) else {
+            return nil
+        }
         if let literal, literal.size == nil { return nil }
         switch grammar.parse(octets, hasLiteral: literal != nil) {
-        case .argument: return nil
+        case .argument:
+            append = grammar
+            return nil
         case .malformed(let reason):
             fail(grammar.tag, reason)
             return nil

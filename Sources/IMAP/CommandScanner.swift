@@ -16,6 +16,9 @@ struct CommandScanner {
     var next: UInt8? { position < octets.count ? octets[position] : nil }
     var isAtEnd: Bool { position >= octets.count }
 
+    /// Leaves out octets that were read before.
+    mutating func skip(_ count: Int) { position = min(position + count, octets.count) }
+
     mutating func take(_ octet: UInt8) -> Bool {
         guard next == octet else { return false }
         position += 1

@@ -1,7 +1,7 @@
 import NIOCore
 
 /// Sorts messages into threads (RFC 5256 §3): first all messages are added, then the threads are made. Message-ids and subjects
-/// are kept once each; time and memory are in proportion to what was added.
+/// are kept once each; memory is in proportion to what was added.
 package struct MessageThreads: Sendable {
     /// A message or, without a number, one that is only spoken of.
     private struct Node {
@@ -92,7 +92,8 @@ package struct MessageThreads: Sendable {
 
     private mutating func newNode() -> Int32 {
         nodes.append(Node())
-        weight += 16
+        // The node, and its branch and lists of children when threads are made.
+        weight += 128
         return Int32(nodes.count - 1)
     }
 
@@ -149,6 +150,9 @@ package struct MessageThreads: Sendable {
         fileprivate var numbers: [UInt32] = []
         package fileprivate(set) var roots: [Int32] = []
 
+        /// Entries of all lists of children: fewer than there are branches, for each is in one list.
+        var links: Int { branches.reduce(0) { $0 + $1.children.count } }
+
         /// Writes one thread (RFC 5256 §4, thread-list), without recursion: threads are as deep as strangers make them.
         package func write(_ root: Int32, to buffer: inout ByteBuffer) {
             enum Step {
@@ -179,7 +183,8 @@ package struct MessageThreads: Sendable {
         }
     }
 
-    /// Makes the threads.
+    /// Makes the threads. That is one step, whose time is in proportion to what was added but for sorting: whoever limits
+    /// `weight` limits it.
     package mutating func finish() -> Forest {
         identifiers = [:]
         var forest = Forest()
@@ -234,15 +239,20 @@ package struct MessageThreads: Sendable {
         for node in order.reversed() {
             var kept: [Int32] = []
             for child in children[Int(node)] {
-                if nodes[Int(child)].message >= 0 {
+                guard nodes[Int(child)].message < 0 else {
                     kept.append(child)
-                } else {
-                    kept += forest.branches[Int(child)].children
+                    continue
                 }
+                // The lists move up, the shorter one into the longer; their order comes later.
+                var below: [Int32] = []
+                swap(&below, &forest.branches[Int(child)].children)
+                if below.count > kept.count { swap(&below, &kept) }
+                kept += below
             }
             children[Int(node)] = []
             forest.branches[Int(node)].children = kept
         }
+        assert(forest.links <= nodes.count)
         for root in roots {
             let branch = forest.branches[Int(root)]
             // At the top it stays where it holds several together.

@@ -115,7 +115,45 @@ package struct ResponseWriter {
 
     /// Numbers of a SEARCH or SORT response, of which there may be many: they go out in several writes.
     package mutating func numbers(_ numbers: some Sequence<UInt32>) {
-        for number in numbers { raw(" \(number)") }
+        for number in numbers {
+            space()
+            decimal(Int(number))
+        }
+    }
+
+    /// Part of a sequence set, of which there may be much: it goes out in several writes.
+    ///
+    /// - Parameters:
+    ///   - numbers: in their order; what ascends by one becomes a range.
+    ///   - whole: where the set's numbers are.
+    ///   - start: where this part begins.
+    ///   - maximum: ranges that are written.
+    /// - Returns: where the next part begins, or the end of `whole`.
+    package mutating func setPart(
+        _ numbers: [UInt32],
+        _ whole: Range<Int>,
+        from start: Int,
+        maximum: Int
+    ) -> Int {
+        var next = start
+        var count = 0
+        while next < whole.upperBound, count < maximum {
+            if next > whole.lowerBound { buffer.writeInteger(UInt8(ascii: ",")) }
+            let first = numbers[next]
+            var last = first
+            next += 1
+            while next < whole.upperBound, last != .max, numbers[next] == last + 1 {
+                last += 1
+                next += 1
+            }
+            decimal(Int(first))
+            if last > first {
+                buffer.writeInteger(UInt8(ascii: ":"))
+                decimal(Int(last))
+            }
+            count += 1
+        }
+        return next
     }
 
     /// RFC 7162 §3.2.10: UIDs of messages that are gone.
@@ -132,11 +170,9 @@ package struct ResponseWriter {
         buffer.writeStaticString(dialect.usesUIDsOnly ? " UIDFETCH (" : " FETCH (")
     }
 
-    /// RFC 4731, and RFC 7377 §2.1 where a mailbox is named; for SORT the numbers are in its order (RFC 5267 §3).
-    package mutating func extendedSearch(
+    /// The beginning of an ESEARCH response, up to its results (RFC 4731, and RFC 7377 §2.1 where a mailbox is named).
+    package mutating func extendedSearchHead(
         tag: String,
-        _ results: [SearchCommand.Result],
-        _ numbers: [UInt32],
         byUID: Bool,
         in mailbox: (name: MailboxName, uidValidity: UInt32)? = nil
     ) {
@@ -148,15 +184,14 @@ package struct ResponseWriter {
             raw(" UIDVALIDITY \(mailbox.uidValidity)")
         }
         raw(byUID ? ") UID" : ")")
-        if results.contains(.min), let first = numbers.first { raw(" MIN \(first)") }
-        if results.contains(.max), let last = numbers.last { raw(" MAX \(last)") }
-        if results.contains(.all), !numbers.isEmpty { raw(" ALL \(SequenceSet.text(numbers))") }
-        if results.contains(.count) { raw(" COUNT \(numbers.count)") }
-        for case .partial(let range) in results {
-            let some = numbers[range.places(of: numbers.count)]
-            raw(" PARTIAL (\(range.text) \(some.isEmpty ? "NIL" : SequenceSet.text(some)))")
-        }
-        end()
+    }
+
+    /// A result of ESEARCH that is one number, such as ` COUNT 5`.
+    package mutating func searchResult(_ name: StaticString, _ number: Int) {
+        space()
+        buffer.writeStaticString(name)
+        space()
+        decimal(number)
     }
 
     /// RFC 2342, with one personal namespace.

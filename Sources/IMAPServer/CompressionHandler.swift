@@ -24,11 +24,16 @@ final class CompressionHandler: ChannelDuplexHandler {
     private var isFull = false
     private var isScheduled = false
     private var hasInputClosed = false
+    /// Whether the client has ended its stream: nothing that comes behind it counts.
+    private var hasStreamEnded = false
+    private var hasSaidEnd = false
     private var isRemoved = false
     /// Whether something was deflated and not flushed.
     private var isDirty = false
+    /// Of writes all of which zlib still has: the next piece that it gives out carries them.
+    private var unsent: [EventLoopPromise<Void>] = []
 
-    /// What is inflated at once. Octets.
+    /// What zlib gives out at once. Octets.
     private static let chunk = 32 * 1024
     /// 8 KiB of window and 64 KiB of hashes: a session takes 100 KiB for what it sends, and 40 for what it receives.
     private static let windowBits: CInt = -13
@@ -52,7 +57,11 @@ final class CompressionHandler: ChannelDuplexHandler {
         deflater.end = { deflateEnd($0) }
     }
 
-    func handlerRemoved(context: ChannelHandlerContext) { isRemoved = true }
+    func handlerRemoved(context: ChannelHandlerContext) {
+        isRemoved = true
+        for promise in unsent { promise.fail(ChannelError.ioOnClosedChannel) }
+        unsent = []
+    }
 
     // MARK: Inflating
 
@@ -60,6 +69,7 @@ final class CompressionHandler: ChannelDuplexHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let octets = unwrapInboundIn(data)
+        guard !hasStreamEnded else { return }
         if compressed.readableBytes == 0 { compressed = octets } else { compressed.writeImmutableBuffer(octets) }
         // One piece; the rest when the session wants it.
         if !isScheduled { emit(context) }
@@ -81,20 +91,35 @@ final class CompressionHandler: ChannelDuplexHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if let event = event as? ChannelEvent, event == .inputClosed, hasMore {
-            hasInputClosed = true
+        if let event = event as? ChannelEvent, event == .inputClosed {
+            if hasMore { hasInputClosed = true } else { endInput(context) }
         } else {
             context.fireUserInboundEventTriggered(event)
         }
     }
 
+    /// Says once that nothing more comes.
+    private func endInput(_ context: ChannelHandlerContext) {
+        hasInputClosed = false
+        guard !hasSaidEnd else { return }
+        hasSaidEnd = true
+        context.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+    }
+
     private func emit(_ context: ChannelHandlerContext) {
         guard hasMore else { return }
-        var inflated = context.channel.allocator.buffer(capacity: Self.chunk)
+        var inflated = ByteBuffer()
         let status = run(inflater, &compressed, into: &inflated) { inflate($0, Z_SYNC_FLUSH) }
         isFull = inflater.pointer.pointee.avail_out == 0
-        // Nothing to do is no error; the end of the stream is one: the connection goes on.
-        guard status == Z_OK || status == Z_BUF_ERROR else {
+        // The client says no more (RFC 1951 §3.2.3, BFINAL), which is as if it had closed its side.
+        if status == Z_STREAM_END {
+            hasStreamEnded = true
+            hasInputClosed = true
+            compressed.clear()
+            isFull = false
+        }
+        // Nothing to do is no error.
+        guard status == Z_OK || status == Z_BUF_ERROR || status == Z_STREAM_END else {
             compressed.clear()
             isFull = false
             context.fireErrorCaught(Fault.malformed)
@@ -102,13 +127,11 @@ final class CompressionHandler: ChannelDuplexHandler {
         }
         if compressed.readableBytes == 0 { compressed = ByteBuffer() }
         if inflated.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(inflated)) }
-        if !hasMore, hasInputClosed {
-            hasInputClosed = false
-            context.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
-        }
+        if !hasMore, hasInputClosed { endInput(context) }
     }
 
-    /// One call of zlib with the input that there is and room for a chunk.
+    /// One call of zlib with the input that there is and room for a chunk. What it gives out is copied: it may be a few octets,
+    /// and wait for the peer in a buffer that has no room to spare.
     private func run(
         _ stream: ZlibStream,
         _ input: inout ByteBuffer,
@@ -116,16 +139,17 @@ final class CompressionHandler: ChannelDuplexHandler {
         _ call: (UnsafeMutablePointer<z_stream>) -> CInt
     ) -> CInt {
         var status = Z_OK
-        input.readWithUnsafeMutableReadableBytes { source in
-            stream.pointer.pointee.next_in = source.baseAddress?.assumingMemoryBound(to: UInt8.self)
-            stream.pointer.pointee.avail_in = UInt32(clamping: source.count)
-            output.writeWithUnsafeMutableBytes(minimumWritableBytes: Self.chunk) { target in
-                stream.pointer.pointee.next_out = target.baseAddress?.assumingMemoryBound(to: UInt8.self)
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Self.chunk) { target in
+            input.readWithUnsafeMutableReadableBytes { source in
+                stream.pointer.pointee.next_in = source.baseAddress?.assumingMemoryBound(to: UInt8.self)
+                stream.pointer.pointee.avail_in = UInt32(clamping: source.count)
+                stream.pointer.pointee.next_out = target.baseAddress
                 stream.pointer.pointee.avail_out = UInt32(Self.chunk)
                 status = call(stream.pointer)
-                return Self.chunk - Int(stream.pointer.pointee.avail_out)
+                return source.count - Int(stream.pointer.pointee.avail_in)
             }
-            return source.count - Int(stream.pointer.pointee.avail_in)
+            let count = Self.chunk - Int(stream.pointer.pointee.avail_out)
+            output.writeBytes(UnsafeRawBufferPointer(UnsafeBufferPointer(rebasing: target[..<count])))
         }
         return status
     }
@@ -136,14 +160,28 @@ final class CompressionHandler: ChannelDuplexHandler {
         var octets = unwrapOutboundIn(data)
         if octets.readableBytes > 0 { isDirty = true }
         let deflated = deflated(&octets, flush: Z_NO_FLUSH)
-        context.write(wrapOutboundOut(deflated), promise: promise)
+        if let promise { unsent.append(promise) }
+        pass(deflated, context)
+    }
+
+    /// Writes what zlib has given out, if anything: what waits for a peer that reads nothing takes no more than it's long.
+    private func pass(_ deflated: ByteBuffer, _ context: ChannelHandlerContext) {
+        guard deflated.readableBytes > 0 || !isDirty else { return }
+        let promises = unsent
+        unsent = []
+        for promise in promises.dropFirst() { promises[0].futureResult.cascade(to: promise) }
+        if deflated.readableBytes > 0 {
+            context.write(wrapOutboundOut(deflated), promise: promises.first)
+        } else {
+            promises.first?.succeed(())
+        }
     }
 
     func flush(context: ChannelHandlerContext) {
         if isDirty {
             isDirty = false
             var nothing = ByteBuffer()
-            context.write(wrapOutboundOut(deflated(&nothing, flush: Z_SYNC_FLUSH)), promise: nil)
+            pass(deflated(&nothing, flush: Z_SYNC_FLUSH), context)
         }
         context.flush()
     }

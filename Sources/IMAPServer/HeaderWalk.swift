@@ -36,6 +36,8 @@ struct HeaderWalk {
             guard budget > 0 else { return false }
             var message = current ?? ScannedMessage(uid: uids[next], in: folder)
             current = nil
+            // What is done with the header takes as long wherever it's from.
+            var visited = 0
             let before = message.work
             do throws(MailboxError) {
                 var header = HeaderBlock([])
@@ -50,6 +52,7 @@ struct HeaderWalk {
                     header = own
                     window?.keep(.header, at: next, CommonFields.of(own))
                 }
+                visited = header.octets.count
                 try visit(next, uids[next], header)
             } catch {
                 if error != .notFound {
@@ -58,7 +61,7 @@ struct HeaderWalk {
                     throw error
                 }
             }
-            budget -= message.work - before + Self.message
+            budget -= message.work - before + visited + Self.message
             next += 1
         }
         window?.flush()

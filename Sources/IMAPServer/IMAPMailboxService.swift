@@ -19,6 +19,7 @@ package struct IMAPMailboxService: MailboxService {
     private let indexes: MessageIndexes?
     private let indexer: TextIndexer?
     private let counters = MailboxCounters()
+    private let sortMemory: MemoryBudget
     private let logger: Logger
 
     /// - Parameters:
@@ -28,6 +29,7 @@ package struct IMAPMailboxService: MailboxService {
         self.settings = settings
         self.pool = pool
         self.logger = logger
+        sortMemory = MemoryBudget(settings.sortMemory)
         indexes = settings.keepsIndex ? MessageIndexes(logger: logger) : nil
         indexer =
             settings.keepsIndex && settings.indexesText
@@ -53,6 +55,7 @@ package struct IMAPMailboxService: MailboxService {
             indexes: indexes,
             indexer: indexer,
             counters: counters,
+            sortMemory: sortMemory,
             logger: logger
         ).run()
     }

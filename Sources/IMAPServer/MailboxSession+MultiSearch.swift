@@ -32,7 +32,7 @@ extension MailboxSession {
             if results.contains(.save), let selected { save(found, results, in: selected) }
             guard !found.isEmpty, results != [.save] else { continue }
             let uids = found.map { messages[$0].uid }
-            respond { $0.extendedSearch(tag: tag, results, uids, byUID: true, in: (name, folder.uidValidity)) }
+            try await answerExtended(tag, results, uids, byUID: true, in: (name, folder.uidValidity))
             try await flushBatch()
         }
     }
@@ -51,36 +51,36 @@ extension MailboxSession {
         }
     }
 
-    /// The mailboxes that filters name, each once.
+    /// The mailboxes that filters name, each once: what they list themselves comes first.
     private func mailboxes(_ filters: [MailboxFilter]) async throws -> [MailboxName] {
-        let store = store
-        let entries = try await onDisk { () throws(MailboxError) in try store.folders() }
-        let all = entries.filter(\.isSelectable).map { MailboxName($0.name) }
-        var names: [MailboxName] = []
+        var listed: [MailboxName] = []
+        var subtrees = Subtrees(delimiter: delimiter)
+        var isPersonal = false
+        var isSubscribed = false
         for filter in filters {
             switch filter {
-            case .selected: names.append(try selection().name)
-            case .inboxes: names.append(.inbox)
-            case .personal: names += all
-            case .subscribed:
-                let subscribed = Set(try await onDisk { () throws(MailboxError) in try store.subscriptions() })
-                names += subscribed.map { MailboxName($0) }.sorted { $0.text < $1.text }
-            case .mailboxes(let some): names += some
-            case .subtree(let roots): names += all.filter { isBelow($0, roots, isDeep: true) }
-            case .subtreeOne(let roots): names += all.filter { isBelow($0, roots, isDeep: false) }
+            case .selected: listed.append(try selection().name)
+            case .inboxes: listed.append(.inbox)
+            case .personal: isPersonal = true
+            case .subscribed: isSubscribed = true
+            case .mailboxes(let some): listed += some
+            case .subtree(let roots): subtrees.add(roots, isDeep: true)
+            case .subtreeOne(let roots): subtrees.add(roots, isDeep: false)
             }
         }
-        var known: Set<MailboxName> = []
-        return names.filter { known.insert($0).inserted }
-    }
-
-    /// Whether a mailbox is one of the roots or below one: however deep, or one level.
-    private func isBelow(_ name: MailboxName, _ roots: [MailboxName], isDeep: Bool) -> Bool {
-        roots.contains { root in
-            if name == root { return true }
-            let start = Array(root.text.utf8) + [delimiter]
-            guard name.text.utf8.starts(with: start) else { return false }
-            return isDeep || !name.text.utf8.dropFirst(start.count).contains(delimiter)
+        let store = store
+        // There may be thousands of folders: the event loop has other work.
+        return try await onDisk { [listed, subtrees, isPersonal, isSubscribed] () throws(MailboxError) in
+            var names = listed
+            if isSubscribed {
+                names += Set(try store.subscriptions()).map { MailboxName($0) }.sorted { $0.text < $1.text }
+            }
+            if isPersonal || !subtrees.isEmpty {
+                let all = try store.folders().lazy.filter(\.isSelectable).map { MailboxName($0.name) }
+                names += all.filter { isPersonal || subtrees.contains($0) }
+            }
+            var known: Set<MailboxName> = []
+            return names.filter { known.insert($0).inserted }
         }
     }
 }

@@ -103,7 +103,7 @@ extension MailboxSession {
         if let results {
             // Nothing was asked but to keep it (RFC 5182 §2.2).
             guard results != [.save] else { return }
-            return respond { $0.extendedSearch(tag: tag, results, numbers, byUID: byUID) }
+            return try await answerExtended(tag, results, numbers, byUID: byUID)
         }
         connection.write("* \(word)")
         for start in stride(from: 0, to: numbers.count, by: 1000) {
@@ -111,6 +111,41 @@ extension MailboxSession {
             try await flushBatch()
         }
         connection.write("\r\n")
+    }
+
+    /// An ESEARCH response; for SORT the numbers are in its order (RFC 5267 §3).
+    func answerExtended(
+        _ tag: String,
+        _ results: [SearchCommand.Result],
+        _ numbers: [UInt32],
+        byUID: Bool,
+        in mailbox: (name: MailboxName, uidValidity: UInt32)? = nil
+    ) async throws(ConnectionError) {
+        respond {
+            $0.extendedSearchHead(tag: tag, byUID: byUID, in: mailbox)
+            if results.contains(.min), let first = numbers.first { $0.searchResult("MIN", Int(first)) }
+            if results.contains(.max), let last = numbers.last { $0.searchResult("MAX", Int(last)) }
+        }
+        if results.contains(.all), !numbers.isEmpty {
+            respond { $0.raw(" ALL ") }
+            try await writeSet(numbers, numbers.indices)
+        }
+        if results.contains(.count) { respond { $0.searchResult("COUNT", numbers.count) } }
+        for case .partial(let range) in results {
+            let some = range.places(of: numbers.count)
+            respond { $0.raw(" PARTIAL (\(range.text) \(some.isEmpty ? "NIL" : "")") }
+            try await writeSet(numbers, some)
+            respond { $0.raw(")") }
+        }
+        respond { $0.end() }
+    }
+
+    private func writeSet(_ numbers: [UInt32], _ places: Range<Int>) async throws(ConnectionError) {
+        var next = places.lowerBound
+        while next < places.upperBound {
+            respond { next = $0.setPart(numbers, places, from: next, maximum: 1000) }
+            try await flushBatch()
+        }
     }
 }
 

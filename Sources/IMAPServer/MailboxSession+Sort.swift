@@ -9,7 +9,14 @@ extension MailboxSession {
         let found = try await saving(selected, command.search) {
             let found = try await self.find(selected, command.search, tag: tag)
             let messages = found.map { (place: $0, uid: selected.known[$0].uid) }
-            let run = SortRun(command.criteria, messages, in: selected.folder, index: await self.index(of: selected))
+            let run = SortRun(
+                command.criteria,
+                messages,
+                in: selected.folder,
+                index: await self.index(of: selected),
+                memory: self.sortMemory
+            )
+            defer { run.giveMemoryBack() }
             var progress = ProgressClock()
             while try await !self.limited({ () throws(MailboxError) in try run.advance() }) {
                 try await self.tell(&progress, tag, run.done, of: found.count)
@@ -27,7 +34,15 @@ extension MailboxSession {
         let messages = found.map { place in
             (number: byUID ? selected.known[place].uid : UInt32(clamping: place + 1), uid: selected.known[place].uid)
         }
-        let run = ThreadRun(command.algorithm, messages, in: selected.folder, index: await index(of: selected))
+        let run = ThreadRun(
+            command.algorithm,
+            messages,
+            in: selected.folder,
+            index: await index(of: selected),
+            memory: sortMemory
+        )
+        // The threads are there until they're sent.
+        defer { run.giveMemoryBack() }
         var progress = ProgressClock()
         while try await !limited({ () throws(MailboxError) in try run.advance() }) {
             try await tell(&progress, tag, run.done, of: found.count)
@@ -53,7 +68,9 @@ extension MailboxSession {
         do throws(Refusal) {
             return try await onDisk(body)
         } catch {
-            if error.code == .overQuota { throw Refusal(code: .limit, text: "too many messages: search for fewer") }
+            if error.code == .overQuota {
+                throw Refusal(code: .limit, text: "too many messages at once: search for fewer, or later")
+            }
             throw error
         }
     }

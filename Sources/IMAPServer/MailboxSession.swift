@@ -32,6 +32,8 @@ final class MailboxSession: @unchecked Sendable {
     let indexes: MessageIndexes?
     let indexer: TextIndexer?
     let counters: MailboxCounters
+    /// For SORT and THREAD of all sessions.
+    let sortMemory: MemoryBudget
     let logger: Logger
 
     var reader: CommandReader
@@ -57,6 +59,7 @@ final class MailboxSession: @unchecked Sendable {
         indexes: MessageIndexes?,
         indexer: TextIndexer?,
         counters: MailboxCounters,
+        sortMemory: MemoryBudget,
         logger: Logger
     ) {
         self.connection = connection
@@ -68,6 +71,7 @@ final class MailboxSession: @unchecked Sendable {
         self.indexes = indexes
         self.indexer = indexer
         self.counters = counters
+        self.sortMemory = sortMemory
         self.logger = logger
         reader = CommandReader(limits: settings.capabilities.limits(settings.commands))
     }

@@ -12,6 +12,8 @@ package struct MailboxSettings: Sendable {
     package var keepsIndex = true
     /// Whether texts are, for searches.
     package var indexesText = true
+    /// What SORT and THREAD of all sessions may take in memory together. Octets.
+    package var sortMemory = 512 * 1024 * 1024
     /// Bad commands before the client is disconnected.
     package var maximumErrors = 20
     /// How long a client may be silent (RFC 3501 §5.4: at least 30 minutes).

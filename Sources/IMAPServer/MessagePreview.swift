@@ -4,7 +4,7 @@ import NIOCore
 
 /// The beginning of what a message says (RFC 8970): of its first text that isn't an attachment.
 enum MessagePreview {
-    /// Characters (RFC 8970 §3.2: at most 256).
+    /// Characters of Unicode, not what people take for one: that may have any number of them (RFC 8970 §3.2: at most 256).
     private static let length = 200
     /// What is read of a text to find so many. Octets.
     private static let maximumRead = 32 * 1024
@@ -39,19 +39,23 @@ enum MessagePreview {
     }
 
     /// One line of words with single blanks.
-    private static func shortened(_ text: [UInt8]) -> [UInt8] {
-        var words = ""
+    static func shortened(_ text: [UInt8]) -> [UInt8] {
+        var words: [UInt8] = []
         var isBlank = true
         var count = 0
-        for character in String(decoding: text, as: UTF8.self) {
+        for scalar in String(decoding: text, as: UTF8.self).unicodeScalars {
             guard count < length else { break }
-            let isSpace = character.isWhitespace || character == "\0"
+            let isSpace = scalar.properties.isWhitespace || scalar == "\0"
             if isSpace, isBlank { continue }
-            words.append(isSpace ? " " : character)
+            if isSpace {
+                words.append(ASCII.space)
+            } else {
+                words += UTF8.encode(scalar) ?? UTF8.encodedReplacementCharacter
+            }
             isBlank = isSpace
             count += 1
         }
-        if words.last == " " { words.removeLast() }
-        return Array(words.utf8)
+        if words.last == ASCII.space { words.removeLast() }
+        return words
     }
 }

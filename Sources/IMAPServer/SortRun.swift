@@ -29,6 +29,7 @@ final class SortRun: @unchecked Sendable {
     /// For each message, one a criterion.
     private var values: [Value] = []
     private var weight = 0
+    private let memory: MemoryShare
     /// Indices of `places` of messages that are there, in the order that they have so far.
     private var order: [Int32] = []
     private var merged: [Int32] = []
@@ -39,16 +40,22 @@ final class SortRun: @unchecked Sendable {
 
     /// What keys may take in memory. Octets.
     private static let maximumWeight = 128 * 1024 * 1024
+    /// What a message takes beside its keys. Octets.
+    private static let message = 64
     /// Comparisons before others have their turn.
     private static let turn = 20_000
 
-    /// - Parameter places: of messages in the folder as the session knows it, with their UIDs.
+    /// - Parameters:
+    ///   - messages: places in the folder as the session knows it, with their UIDs.
+    ///   - memory: what sorting may take together.
     init(
         _ criteria: [SortCommand.Criterion],
         _ messages: [(place: Int, uid: UInt32)],
         in folder: any MailFolder,
-        index: FolderIndex?
+        index: FolderIndex?,
+        memory: MemoryBudget
     ) {
+        self.memory = MemoryShare(of: memory, maximum: Self.maximumWeight)
         self.criteria = criteria
         self.folder = folder
         places = messages.map(\.place)
@@ -64,7 +71,7 @@ final class SortRun: @unchecked Sendable {
 
     /// Goes on for a turn; true when all is sorted.
     ///
-    /// - Throws: `noSpace` when the keys take too much memory.
+    /// - Throws: `noSpace` when the keys take too much memory, by themselves or with those of others.
     func advance() throws(MailboxError) -> Bool {
         if walk.next < places.count {
             _ = try walk.advance { (index, uid, header) throws(MailboxError) in try take(index, uid, header) }
@@ -76,11 +83,12 @@ final class SortRun: @unchecked Sendable {
     private func take(_ index: Int, _ uid: UInt32, _ header: HeaderBlock) throws(MailboxError) {
         var own: [Value] = []
         for criterion in criteria { own.append(try value(criterion.key, uid, header)) }
+        weight += Self.message
         for value in own {
             weight += 40
             if case .text(let text) = value { weight += text.count + 32 }
         }
-        guard weight <= Self.maximumWeight else { throw .noSpace }
+        guard memory.cover(weight) else { throw .noSpace }
         // Those left out have no values: places in `values` follow `order`.
         order.append(Int32(index))
         offsets[index] = Int32(values.count)
@@ -108,6 +116,10 @@ final class SortRun: @unchecked Sendable {
     private func text(_ folded: [UInt8]) -> Value {
         .text(SortKey.octets(folded, maximum: HeaderValues.maximumKey))
     }
+
+    /// Gives its share of the memory back when its command is over. The run itself may live a little longer: the thread that
+    /// has made its last step lets go of it in its own time.
+    func giveMemoryBack() { memory.giveBack() }
 
     /// Part of a merge sort from the bottom up.
     private func mergeSome() -> Bool {
@@ -173,17 +185,22 @@ final class ThreadRun: @unchecked Sendable {
     private let numbers: [UInt32]
     private let folder: any MailFolder
     private var walk: HeaderWalk
+    private let memory: MemoryShare
 
     /// What identifiers and subjects may take in memory. Octets.
     private static let maximumWeight = 256 * 1024 * 1024
 
-    /// - Parameter messages: their numbers in the answer, and their UIDs.
+    /// - Parameters:
+    ///   - messages: their numbers in the answer, and their UIDs.
+    ///   - memory: what threading may take together.
     init(
         _ algorithm: ThreadCommand.Algorithm,
         _ messages: [(number: UInt32, uid: UInt32)],
         in folder: any MailFolder,
-        index: FolderIndex?
+        index: FolderIndex?,
+        memory: MemoryBudget
     ) {
+        self.memory = MemoryShare(of: memory, maximum: Self.maximumWeight)
         threads = MessageThreads(algorithm)
         numbers = messages.map(\.number)
         self.folder = folder
@@ -194,7 +211,7 @@ final class ThreadRun: @unchecked Sendable {
 
     /// Goes on for a turn; true when all messages were read.
     ///
-    /// - Throws: `noSpace` when that takes too much memory.
+    /// - Throws: `noSpace` when that takes too much memory, by itself or with what others have taken.
     func advance() throws(MailboxError) -> Bool {
         try walk.advance { (index, uid, header) throws(MailboxError) in
             let sent: Int
@@ -206,9 +223,14 @@ final class ThreadRun: @unchecked Sendable {
                 identifier: threads.usesReferences ? HeaderValues.identifier(header) : nil,
                 ancestors: threads.usesReferences ? HeaderValues.ancestors(header) : []
             )
-            guard threads.weight <= Self.maximumWeight else { throw .noSpace }
+            guard memory.cover(threads.weight) else { throw .noSpace }
         }
     }
 
+    /// Gives its share of the memory back when its command is over, as a `SortRun` does.
+    func giveMemoryBack() { memory.giveBack() }
+
+    /// Makes the threads. One step: it takes no more than a second or two for all that the limit lets in, on a thread of the
+    /// pool, of which an account has its share and no more.
     func finish() -> MessageThreads.Forest { threads.finish() }
 }

@@ -238,6 +238,16 @@ import Glibc
         }
     }
 
+    /// RFC 8970 §3.2: at most 256 characters, however many of them people take for one.
+    @Test func previewsAreShort() {
+        let marked = "e" + String(repeating: "\u{301}", count: 5000)
+        let short = String(decoding: MessagePreview.shortened(Array(marked.utf8)), as: UTF8.self)
+        #expect(short.unicodeScalars.count == 200 && marked.unicodeScalars.starts(with: short.unicodeScalars))
+        let blanks = Array(" a\r\n\0 b\u{A0}\u{2003}\u{FC} ".utf8)
+        #expect(MessagePreview.shortened(blanks) == Array("a b \u{FC}".utf8))
+        #expect(MessagePreview.shortened([]) == [])
+    }
+
     /// RFC 8970
     @Test func previews() async throws {
         try await TestSystem.run { system in

@@ -56,6 +56,67 @@ import Glibc
         }
     }
 
+    /// What waits for a client that reads nothing takes no more room than it's long.
+    @Test func smallAnswersWaitInSmallBuffers() throws {
+        let channel = EmbeddedChannel(handler: try CompressionHandler())
+        let count = 500
+        for number in 0..<count { channel.writeAndFlush(ByteBuffer(string: "x\(number) OK done\r\n"), promise: nil) }
+        var pieces = 0
+        var room = 0
+        while let piece = try channel.readOutbound(as: ByteBuffer.self) {
+            #expect(piece.readableBytes > 0)
+            pieces += 1
+            room += piece.storageCapacity
+        }
+        #expect(pieces <= count && room <= 64 * count)
+        _ = try channel.finish(acceptAlreadyClosed: true)
+    }
+
+    /// zlib keeps what is written until there is a flush; the promise waits as long, and none is left without an answer.
+    @Test func promisesOfWrites() throws {
+        let channel = EmbeddedChannel(handler: try CompressionHandler())
+        let loop = channel.embeddedEventLoop
+        let done = ByteBuffer()
+        let first = channel.write(ByteBuffer(string: "a"))
+        let second = channel.write(ByteBuffer(string: "b"))
+        loop.run()
+        #expect(try channel.readOutbound(as: ByteBuffer.self) == nil)
+        channel.flush()
+        try first.wait()
+        try second.wait()
+        #expect(try channel.readOutbound(as: ByteBuffer.self) != nil)
+        let empty = channel.write(done)
+        try empty.wait()
+        let last = channel.write(ByteBuffer(string: "c"))
+        _ = try channel.finish(acceptAlreadyClosed: true)
+        #expect(throws: ChannelError.self) { try last.wait() }
+    }
+
+    /// The end of the client's DEFLATE stream (RFC 1951 §3.2.3) ends the input behind what came before it.
+    @Test func theEndOfTheStream() throws {
+        let channel = EmbeddedChannel()
+        let events = Events()
+        try channel.pipeline.syncOperations.addHandlers([try CompressionHandler(), events])
+        // A last block that isn't compressed, and what isn't DEFLATE.
+        try channel.writeInbound(ByteBuffer(bytes: [1, 3, 0, 0xFC, 0xFF] + Array("abc".utf8) + [0xFF, 0xFF]))
+        try channel.writeInbound(ByteBuffer(bytes: [0xFF, 0xFF]))
+        channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+        #expect(try channel.readInbound(as: ByteBuffer.self) == ByteBuffer(string: "abc"))
+        #expect(try channel.readInbound(as: ByteBuffer.self) == nil)
+        #expect(events.ends == 1)
+        _ = try channel.finish(acceptAlreadyClosed: true)
+    }
+
+    /// Counts how often the input has ended.
+    private final class Events: ChannelInboundHandler {
+        typealias InboundIn = ByteBuffer
+        var ends = 0
+
+        func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+            if let event = event as? ChannelEvent, event == .inputClosed { ends += 1 }
+        }
+    }
+
     /// A few octets may mean gigabytes: no more of them is made than is read.
     @Test func bombsAreInflatedOnDemand() throws {
         let channel = EmbeddedChannel()

@@ -1,5 +1,6 @@
 import Files
 import IMAP
+import MailIndex
 import NIOConcurrencyHelpers
 import NIOCore
 import Network
@@ -141,6 +142,48 @@ import Glibc
         // Small ones go together.
         let small = run([FetchItem](repeating: .uid, count: 1000))
         #expect(try small.advance().isLast)
+    }
+
+    /// What is done with a header takes as long wherever it's from: also those of the index come in several turns.
+    @Test func headersFromTheIndexHaveTheirTurns() throws {
+        let disk = SimulatedFileSystem(seed: 1)
+        try disk.makeDirectory("mail", in: nil, mode: 0o700)
+        let mailDisk = MailboxDisk(disk, process: 1, microseconds: { 1_800_000_000_000_000 }, uptime: { 0 })
+        let store = try MailDirectory("mail", on: mailDisk).open(
+            try #require(MailboxLocation(path: "alice", format: .maildir, quota: 0))
+        )
+        let folder = try store.open(.inbox, readOnly: false)
+        let count = 30
+        let subject = String(repeating: " \(String(repeating: "x", count: 975))\r\n", count: 12)
+        for _ in 0..<count {
+            let append = try folder.append()
+            try append.write(ByteBuffer(string: "Subject: s\r\n\(subject)\r\nbody\r\n"))
+            _ = try append.finish(flags: [], keywords: [], internalDate: nil)
+        }
+        let path = "/tmp/martlet-walk-\(UInt64.random(in: 0 ... .max))"
+        defer { for end in ["", "-wal", "-shm"] { unlink(path + end) } }
+        let file = MessageIndex(path: path) { Issue.record("\($0)") }
+        let index = try #require(file.folder("INBOX", validity: folder.uidValidity))
+        /// How many turns it takes, and how many headers are seen.
+        func walk() throws -> (turns: Int, headers: Int) {
+            var walk = HeaderWalk(folder.messages.map(\.uid), in: folder, needsHeaders: true, index: index)
+            var turns = 1
+            var headers = 0
+            while try !walk.advance({ (_, _, _) in headers += 1 }) { turns += 1 }
+            return (turns, headers)
+        }
+        let read = try walk()
+        let reads = NIOLockedValueBox(0)
+        let counting = FaultPlan.Fault(.read, code: EIO) { _ in
+            reads.withLockedValue { $0 += 1 }
+            return false
+        }
+        disk.start(FaultPlan(faults: [counting]))
+        let known = try walk()
+        #expect(reads.withLockedValue { $0 } == 0)
+        #expect(known.headers == count && read.headers == count)
+        // Of 350 KiB.
+        #expect(known.turns >= 3 && read.turns >= 3)
     }
 
     /// Sixty times a header of a megabyte: never more of it in memory than a few of them.

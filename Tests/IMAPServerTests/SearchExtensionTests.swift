@@ -1,3 +1,4 @@
+import IMAP
 import Network
 import Testing
 
@@ -59,6 +60,62 @@ import Testing
             _ = try await client.ok("SELECT INBOX")
             let sorted = try await client.ok("SORT (SUBJECT) UTF-8 ALL")[0].split(separator: " ").dropFirst(2)
             #expect(sorted.compactMap { Int($0) }.map { order[$0 - 1] } == Array(0..<130))
+        }
+    }
+
+    /// What all sessions sort in memory is limited, and given back however the command ends.
+    @Test func memoryOfAllSorts() async throws {
+        try await TestSystem.run(sortMemory: 64 * 1024) { system in
+            let client = try await system.client()
+            for number in 0..<130 {
+                try await client.append("Subject: \(number)\(String(repeating: "a", count: 600))\r\n\r\nx\r\n")
+            }
+            _ = try await client.ok("SELECT INBOX")
+            for _ in 0..<3 {
+                #expect(try await client.command("SORT (SUBJECT) UTF-8 ALL").last?.contains(" NO [LIMIT] ") == true)
+                let threads = try await client.command("THREAD ORDEREDSUBJECT UTF-8 ALL")
+                #expect(threads.last?.contains(" NO [LIMIT] ") == true)
+                #expect(try await client.ok("SORT (SUBJECT) UTF-8 1:2") == ["* SORT 1 2"])
+                #expect(try await client.ok("THREAD ORDEREDSUBJECT UTF-8 1:2") == ["* THREAD (1)(2)"])
+            }
+        }
+    }
+
+    @Test func sharesOfMemory() {
+        let budget = MemoryBudget(1 << 20)
+        do {
+            let one = MemoryShare(of: budget, maximum: 1 << 19)
+            let other = MemoryShare(of: budget, maximum: 1 << 20)
+            #expect(one.cover(1) && budget.available == (1 << 20) - (1 << 16))
+            #expect(one.cover(1 << 16) && budget.available == (1 << 20) - (1 << 16))
+            #expect(one.cover(1 << 19) && !one.cover((1 << 19) + 1) && budget.available == 1 << 19)
+            #expect(other.cover(1 << 19) && !other.cover((1 << 19) + 1) && budget.available == 0)
+            other.giveBack()
+            other.giveBack()
+            #expect(budget.available == 1 << 19)
+        }
+        #expect(budget.available == 1 << 20)
+    }
+
+    /// An answer in several parts, of the kind that has no ranges.
+    @Test func longAnswers() async throws {
+        try await TestSystem.run { system in
+            let client = try await system.client()
+            for _ in 0..<3 { try await client.append("Subject: x\r\n\r\nx\r\n") }
+            _ = try await client.ok("SELECT INBOX")
+            _ = try await client.ok("STORE 2 +FLAGS (\\Seen)")
+            #expect(
+                try await client.ok("SEARCH RETURN (MIN MAX COUNT ALL) UNSEEN")[0].hasSuffix(
+                    ") MIN 1 MAX 3 ALL 1,3 COUNT 2"
+                )
+            )
+            #expect(
+                try await client.ok("SEARCH RETURN (PARTIAL -1:-2 COUNT) ALL")[0].hasSuffix(
+                    ") COUNT 3 PARTIAL (-1:-2 2:3)"
+                )
+            )
+            #expect(try await client.ok("SEARCH RETURN (PARTIAL 5:9) ALL")[0].hasSuffix(") PARTIAL (5:9 NIL)"))
+            #expect(try await client.ok("SEARCH RETURN (MIN ALL) FROM nobody")[0].hasSuffix("\")"))
         }
     }
 
@@ -144,7 +201,7 @@ import Testing
             #expect(try await found("IN (mailboxes (Work nowhere \"Play\"))") == ["Work 1", "Play 1"])
             #expect(try await found("IN (subtree Work)") == ["Work 1", "Work.One 1", "Work.One.Deep 1"])
             #expect(try await found("IN (subtree-one Work)") == ["Work 1", "Work.One 1"])
-            #expect(try await found("IN (subscribed inboxes)") == ["Play 1", "INBOX 3:4"])
+            #expect(try await found("IN (subscribed inboxes)") == ["INBOX 3:4", "Play 1"])
             #expect(try await found("IN (personal)", "SUBJECT pears") == ["INBOX 1:2"])
             #expect(try await found("IN (selected Personal)").count == 5)
             #expect(try await client.ok("ESEARCH RETURN (COUNT) ALL")[0].hasSuffix(") UID COUNT 4"))
@@ -157,6 +214,19 @@ import Testing
             }
             #expect(try await client.ok("ESEARCH RETURN (SAVE) FROM bob").isEmpty)
             #expect(try await client.ok("UID SEARCH $") == ["* SEARCH 3 4"])
+        }
+    }
+
+    @Test func subtrees() {
+        var some = Subtrees(delimiter: UInt8(ascii: "/"))
+        #expect(!some.contains(MailboxName("a")))
+        some.add([MailboxName("a"), MailboxName("x/y"), MailboxName("inbox")], isDeep: true)
+        some.add([MailboxName("b"), MailboxName("c/d")], isDeep: false)
+        for name in ["a", "a/b", "a/b/c", "x/y", "x/y/z/z", "b", "b/c", "c/d", "c/d/e", "INBOX/a", "a/"] {
+            #expect(some.contains(MailboxName(name)), "\(name)")
+        }
+        for name in ["", "aa", "ab/c", "x", "x/z", "b/c/d", "c", "c/e", "c/d/e/f", "/a", "bb"] {
+            #expect(!some.contains(MailboxName(name)), "\(name)")
         }
     }
 

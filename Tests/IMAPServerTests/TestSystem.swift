@@ -32,12 +32,20 @@ final class TestSystem: Sendable {
         without disabled: [String] = [],
         messageLimit: Int = 1 << 20,
         indexesText: Bool = false,
+        sortMemory: Int = 1 << 24,
         _ body: @escaping @Sendable (TestSystem) async throws -> Void
     ) async throws {
         let directory = "/tmp/martlet-imap-\(UInt64.random(in: 0 ... .max))"
         #expect(mkdir(directory, 0o700) == 0 && mkdir("\(directory)/mail", 0o700) == 0)
         defer { remove(directory) }
-        let system = try await TestSystem(directory, pool, Capabilities(disabled: disabled), messageLimit, indexesText)
+        let system = try await TestSystem(
+            directory,
+            pool,
+            Capabilities(disabled: disabled),
+            messageLimit,
+            indexesText,
+            sortMemory
+        )
         let failure = await Task(executorPreference: LoopExecutor.of(system.loop)) { () -> (any Error)? in
             do {
                 try await body(system)
@@ -57,7 +65,8 @@ final class TestSystem: Sendable {
         _ pool: BlockingPool,
         _ capabilities: Capabilities,
         _ messageLimit: Int,
-        _ indexesText: Bool
+        _ indexesText: Bool,
+        _ sortMemory: Int
     ) async throws {
         self.directory = directory
         let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
@@ -73,6 +82,7 @@ final class TestSystem: Sendable {
         settings.capabilities = capabilities
         settings.commands.message = messageLimit
         settings.indexesText = indexesText
+        settings.sortMemory = sortMemory
         var server = MailboxServerSettings(login: .imap)
         server.authoritySocket = "\(directory)/auth.sock"
         mailbox = MailboxServer(

@@ -61,6 +61,55 @@ private func flat(_ outputs: [CommandReader.Output]) -> [AppendStep] {
         )
     }
 
+    /// As many URLs as there may be, all of them literals.
+    @Test(arguments: [1, 1000, Int.max]) func manyURLsThatAreLiterals(piece: Int) {
+        let urls = (0..<1000).map { "/;UID=\($0 + 1)" }
+        let list = urls.map { "URL {\($0.utf8.count)+}\r\n\($0)" }.joined(separator: " ")
+        let outputs = readCommands("a APPEND x CATENATE (\(list)) (\\Seen) {3+}\r\nabc\r\nb NOOP\r\n", piece: piece)
+        #expect(
+            flat(outputs)
+                == [.begin(MailboxName("x"), replacing: nil), .message(AppendedMessage(isCatenated: true))]
+                + urls.map { .url(Array($0.utf8)) } + [
+                    .endOfMessage, .message(AppendedMessage(flags: [.seen])),
+                    .literal(MessageLiteral(size: 3, isSynchronizing: false)), .endOfMessage, .end,
+                ]
+        )
+        #expect(outputs.last == .command(TaggedCommand(tag: "b", command: .noop)))
+        let tooMany = readCommands("a APPEND x CATENATE (\(list) URL {1+}\r\nx)\r\nb NOOP\r\n", piece: piece)
+        guard case .bad("a", _, nil)? = tooMany.first else {
+            Issue.record("\(tooMany)")
+            return
+        }
+        #expect(tooMany.last == .command(TaggedCommand(tag: "b", command: .noop)))
+    }
+
+    /// What stands before a URL's literal isn't read again behind it: it may be anything by then.
+    @Test func stretchesAreReadOnce() throws {
+        let start = Array("a APPEND x CATENATE (URL y URL {1+}\r\n".utf8)
+        var grammar = try #require(AppendGrammar(start, usesUTF8: false))
+        guard case .argument = grammar.parse(start, hasLiteral: true) else {
+            Issue.record("not an argument")
+            return
+        }
+        let head = start.count - 6
+        let rest = Array("{1+}\r\nz)\r\n".utf8)
+        guard
+            case .steps(let steps, isOver: true) = grammar.parse(
+                [UInt8](repeating: 0, count: head) + rest,
+                hasLiteral: false
+            )
+        else {
+            Issue.record("not the end")
+            return
+        }
+        #expect(
+            steps == [
+                .begin(MailboxName("x"), replacing: nil), .message(AppendedMessage(isCatenated: true)),
+                .url(Array("y".utf8)), .url(Array("z".utf8)), .endOfMessage, .end,
+            ]
+        )
+    }
+
     /// RFC 8508 §3.1 and §3.2
     @Test func replacing() {
         let one = flat(readCommands("A004 REPLACE 4 Drafts (\\Seen \\Draft) {3+}\r\nabc\r\n"))

@@ -172,6 +172,16 @@ private func set(_ from: UInt32, _ to: UInt32? = nil) -> SequenceSet {
             return
         }
         #expect(some.partial == PartialRange(1, 100))
+        // RFC 8970's modifier has parentheses of its own.
+        for (text, isLazy) in [("PREVIEW", false), ("PREVIEW (LAZY)", true)] {
+            guard
+                case .fetch(_, let items, let modifiers, true)? = parse("UID FETCH 1:* \(text) (PARTIAL 1:50)")
+            else {
+                Issue.record("\(text) not parsed")
+                continue
+            }
+            #expect(items == [.preview(isLazy: isLazy)] && modifiers.partial == PartialRange(1, 50))
+        }
         guard case .select(_, let plain)? = parse("SELECT INBOX (CONDSTORE)") else {
             Issue.record("SELECT not parsed")
             return
@@ -218,9 +228,22 @@ private func set(_ from: UInt32, _ to: UInt32? = nil) -> SequenceSet {
         "FETCH 1 BINARY.SIZE[1]<0.1>", "FETCH 1 PREVIEW (EAGER)", "FETCH 1 FLAGS (NONSENSE)",
         "SEARCH RETURN (PARTIAL 0:5) ALL", "SEARCH RETURN (PARTIAL 1:-5) ALL", "SEARCH RETURN (ALL PARTIAL 1:5) ALL",
         "FETCH $,1 FLAGS", "COMPRESS", "SELECT x (NONSENSE)", "STORE 1 (UNCHANGEDSINCE) FLAGS (\\Seen)",
-        "SELECT x (QRESYNC (1))", "SEARCH RETURN (NONSENSE) ALL",
+        "SELECT x (QRESYNC (1))", "SEARCH RETURN (NONSENSE) ALL", "FETCH 1 (PREVIEW (EAGER))", "FETCH 1 PREVIEW (LAZY",
+        "SEARCH RETURN (PARTIAL 1:5 PARTIAL 1:5) ALL", "SEARCH RETURN (PARTIAL 1:5 COUNT PARTIAL -1:-5) ALL",
     ]) func whatIsNoExtension(text: String) {
         #expect(parse(text) == nil)
+    }
+
+    /// The mailboxes of all filters count together.
+    @Test func mailboxesToSearchInAreLimited() {
+        func parsed(_ count: Int, _ more: String) -> Command? {
+            parse("ESEARCH IN (subtree (\((0..<count).map { "m\($0)" }.joined(separator: " "))) \(more)) ALL")
+        }
+        #expect(parsed(100, "personal") != nil)
+        #expect(parsed(99, "mailboxes x") != nil)
+        #expect(parsed(101, "personal") == nil)
+        #expect(parsed(50, "subtree-one (\(String(repeating: "x ", count: 50))x)") == nil)
+        #expect(parsed(100, "mailboxes x") == nil)
     }
 
     /// What isn't offered isn't understood: each command says what it needs.

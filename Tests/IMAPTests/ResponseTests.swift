@@ -96,6 +96,21 @@ private func written(_ write: (inout ResponseWriter) -> Void) -> String {
         )
     }
 
+    /// A sequence set in parts is what it is in one.
+    @Test(arguments: [1, 2, 100]) func setsInParts(maximum: Int) {
+        let numbers: [UInt32] = [9, 4, 5, 6, 2, 8, 7, 3, 4, .max - 1, .max, 1]
+        func text(_ places: Range<Int>) -> String {
+            written { writer in
+                var next = places.lowerBound
+                while next < places.upperBound { next = writer.setPart(numbers, places, from: next, maximum: maximum) }
+            }
+        }
+        #expect(text(numbers.indices) == "9,4:6,2,8,7,3:4,4294967294:4294967295,1")
+        #expect(text(2..<5) == "5:6,2")
+        #expect(text(3..<3).isEmpty)
+        #expect(written { $0.numbers([0, 10, .max]) } == " 0 10 4294967295")
+    }
+
     /// RFC 3501 §9: literals have no NUL.
     @Test func noNULInLiterals() {
         var writer = ResponseWriter()

@@ -34,7 +34,9 @@ private func threads(_ algorithm: ThreadCommand.Algorithm, _ entries: [Entry]) -
         ("[list] Re[2]: hello", "hello", true), ("Re [x] : hello", "hello", true), ("[fwd: hello]", "hello", true),
         ("[fwd: Re: [a] hello (fwd)]", "hello", true), ("re hello", "re hello", false), ("", "", false),
         ("a\tb   c", "a b c", false), ("Re: [a][b] x", "x", true), ("[[a]] x", "[[a]] x", false), ("Re:", "", true),
-        ("reply: x", "reply: x", false),
+        ("reply: x", "reply: x", false), ("[a][b] Re: x", "x", true), ("[a] [b][c]", "[c]", false),
+        ("[a][b] x", "x", false), ("[a][b] re x", "re x", false), ("[a]re[b]: [c] fw: [d][e]x", "x", true),
+        ("[a][fwd: [b][c] x]", "x", true), ("[a] re: [b", "[b", true), ("[a][b", "[b", false),
     ]) func baseSubjects(subject: String, text: String, isReply: Bool) {
         #expect(String(decoding: base(subject).text, as: UTF8.self) == text)
         #expect(base(subject).isReplyOrForward == isReply, "\(subject)")
@@ -110,6 +112,32 @@ private func threads(_ algorithm: ThreadCommand.Algorithm, _ entries: [Entry]) -
         ]
         #expect(threads(.references, entries) == "(1 3)(2)")
         #expect(threads(.refs, entries) == "(2)(1 3)")
+    }
+
+    /// A list of children moves up to the next message and isn't left behind at each identifier on its way.
+    @Test func chainsOfWhatIsOnlySpokenOf() {
+        let depth = 500
+        let count = 400
+        var threads = MessageThreads(.refs)
+        func identifier(_ text: String) -> [UInt8] { Array("<\(text)>".utf8) }
+        let chain = (0..<depth).map { identifier("phantom\($0)") }
+        for number in 1...count {
+            threads.add(
+                number: UInt32(number),
+                sent: number,
+                subject: base("x"),
+                identifier: identifier("\(number)"),
+                ancestors: number == 1 ? chain : [chain[depth - 1 - number % 2]]
+            )
+        }
+        let before = threads.weight
+        let forest = threads.finish()
+        #expect(before >= 128 * (depth + count))
+        // All messages stand below the first of the chain, and in no other list.
+        #expect(forest.roots.count == 1 && forest.links == count)
+        var buffer = ByteBuffer()
+        forest.write(forest.roots[0], to: &buffer)
+        #expect(String(buffer: buffer) == "(" + (1...count).map { "(\($0))" }.joined() + ")")
     }
 
     /// Whatever strangers' references are: no recursion, and time in proportion.
