@@ -1,5 +1,9 @@
 import Files
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// How the folders of a Maildir lie in directories.
 enum MaildirLayout: Sendable {
     /// Maildir++: `.Work.Reports` beside `cur`, with a file `maildirfolder`.
@@ -25,13 +29,21 @@ enum MaildirLayout: Sendable {
             var names: [FolderName] = []
             for entry in try root.names() {
                 guard let name = FolderName(directory: entry) else { continue }
-                if (try? root.status("\(entry)/cur")) != nil { names.append(name) }
+                if try Self.hasCurrent(entry, in: root) { names.append(name) }
             }
             return names
         case .tree:
             var names: [FolderName] = []
             try search("", depth: 0, in: root, &names)
             return names
+        }
+    }
+
+    /// Whether a directory has a `cur`; what can't have one is no failure.
+    private static func hasCurrent(_ entry: String, in root: DirectoryAccess) throws(MailboxError) -> Bool {
+        do throws(MailboxError) { return try root.statusIfPresent("\(entry)/cur") != nil } catch {
+            guard case .system(_, let code) = error, [ENOTDIR, ELOOP, EACCES].contains(code) else { throw error }
+            return false
         }
     }
 
@@ -93,7 +105,14 @@ enum MaildirLayout: Sendable {
         parts: [String],
         in root: DirectoryAccess
     ) throws(MailboxError) {
-        for part in parts.sorted(by: >) { try root.rename("\(aside)/\(part)", to: "\(name.directory)/\(part)") }
+        for part in parts.sorted(by: >) {
+            do throws(MailboxError) {
+                try root.rename("\(aside)/\(part)", to: "\(name.directory)/\(part)")
+            } catch {
+                // Left of a folder whose deletion was interrupted, with what was delivered meanwhile.
+                guard error == .exists, part != "cur" else { throw error }
+            }
+        }
         try root.sync(name.directory)
         try? root.removeTree(aside)
     }

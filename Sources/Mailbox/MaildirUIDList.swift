@@ -15,6 +15,8 @@ struct MaildirRecord {
 
     let uid: UInt32
     var place = Place.nowhere
+    /// Whether sessions were told that it's gone. A file that comes back under its name is another message to them.
+    fileprivate(set) var isGone = false
     var flags: MessageFlags = []
     var keywords: KeywordSet = []
     /// In which listing it was last seen.
@@ -65,6 +67,8 @@ struct MaildirUIDList {
     private(set) var stamp: Stamp?
     /// Octets of the file that were read: whole lines.
     private var consumed = 0
+    /// Rises whenever what was known is thrown away, to be read again.
+    private(set) var generation = 0
 
     /// Other values mean that somebody else has changed the file.
     struct Stamp: Equatable {
@@ -98,14 +102,14 @@ struct MaildirUIDList {
         return low < records.count && records[low].uid == uid ? low : nil
     }
 
-    /// The place of a message in `records`.
+    /// The place of a message in `records`; nil where it's gone for good.
     func index(ofBase base: UnsafeRawBufferPointer) -> Int? {
         guard !table.isEmpty else { return nil }
         return bases.withUnsafeBytes { bases in
             var slot = self.slot(base)
             while table[slot] != 0 {
                 let index = Int(table[slot]) - 1
-                if Self.isEqual(base, bases, records[index]) { return index }
+                if Self.isEqual(base, bases, records[index]) { return records[index].isGone ? nil : index }
                 slot = (slot + 1) & (table.count - 1)
             }
             return nil
@@ -159,6 +163,12 @@ struct MaildirUIDList {
     /// Changes what is known of a message.
     mutating func update(_ index: Int, _ change: (inout MaildirRecord) -> Void) { change(&records[index]) }
 
+    /// Notes that a message is gone for good.
+    mutating func forget(_ index: Int) {
+        records[index].place = .nowhere
+        records[index].isGone = true
+    }
+
     // MARK: Reading
 
     /// Reads what is new in the file. Needs the folder's lock.
@@ -167,7 +177,7 @@ struct MaildirUIDList {
     mutating func load(in directory: DirectoryAccess) throws(MailboxError) -> Bool {
         let opened: OpenFile
         do throws(MailboxError) {
-            opened = try directory.open(Self.path, .reading)
+            opened = try directory.openRegular(Self.path, [.reading, .notFollowing])
         } catch {
             guard error == .notFound else { throw error }
             reset()
@@ -192,6 +202,7 @@ struct MaildirUIDList {
     }
 
     private mutating func reset() {
+        generation += 1
         file = nil
         stamp = nil
         consumed = 0
@@ -316,6 +327,8 @@ struct MaildirUIDList {
 
     /// Gives UIDs to messages in the order given, and has them on stable storage before it returns. Needs the folder's lock
     /// and Dovecot's, and a list that was loaded since.
+    ///
+    /// - Throws: `busy` where somebody has changed the file all the same.
     mutating func assign(_ new: [[UInt8]], in directory: DirectoryAccess) throws(MailboxError) {
         guard !new.isEmpty else { return }
         guard UInt32.max - next > new.count else { throw .corrupt("\(Self.path): no UIDs are left") }
@@ -329,7 +342,9 @@ struct MaildirUIDList {
             text.append(UInt8(ascii: "\n"))
             uid += 1
         }
-        let file = try directory.open(Self.path, .writing)
+        let file = try directory.openRegular(Self.path, [.writing, .notFollowing])
+        let status = try file.status()
+        guard status.inode == stamp?.inode, status.size == stamp?.size else { throw .busy }
         // What was left of an interrupted write.
         if let stamp, stamp.size > consumed { try file.truncate(to: consumed) }
         do throws(MailboxError) {
