@@ -22,6 +22,8 @@ final class MaildirIndex: @unchecked Sendable {
     private static let share = 100
     /// What is found renamed is looked for so many times.
     private static let attempts = 5
+    /// Changes of a directory that are not as far apart may have the same time. Nanoseconds.
+    private static let tick = 20_000_000
     /// `tmp/` is cleared so often. Seconds.
     private static let clearing = 8 * 3600
     static let olderListFile = "martlet-uidlist"
@@ -52,6 +54,8 @@ final class MaildirIndex: @unchecked Sendable {
     private var unclaimed: [UInt32] = []
     private var snapshot: [StoredMessage]?
     private var cleared = 0
+    /// Whether what was in `new/` when it was read can't be moved.
+    private var isStuck = false
     /// Dovecot's, while we hold it.
     private var listLock: MboxLock.DotLock?
 
@@ -204,7 +208,7 @@ final class MaildirIndex: @unchecked Sendable {
             try time(of: "cur") == currentRead, try MaildirUIDList.stamp(in: directory) == list.stamp,
             try keywordsOnDisk() == keywordStamp
         else { return false }
-        return !(claims && hasNew) && !isInDoubt
+        return !(claims && hasNew && !isStuck) && !isInDoubt
     }
 
     /// Whether files are known to be in `new/`.
@@ -330,13 +334,16 @@ final class MaildirIndex: @unchecked Sendable {
         var currentTime = try time(of: "cur")
         let listsCurrent = all || !isListed || currentRead != currentTime || isInDoubt
         let listsNew = all || !isListed || newRead != newTime
-        let moves = movesNew && (listsNew || hasNew)
+        let moves = movesNew && (listsNew || hasNew && !isStuck)
         guard listsNew || listsCurrent || moves else { return }
         wasReread = false
         listing &+= 1
         var unknown: [Arrival] = []
         var isComplete = true
+        // Another program may write its list before its files have their names.
+        let settled = list.stamp.map { Int($0.modified) < start / 1_000_000_000 - 1 } ?? false ? list.records.count : 0
         if moves {
+            isStuck = false
             do throws(MailboxError) { try moveNew(&unknown, maildir) } catch {
                 guard error.leavesReading else { throw error }
                 // They stay where they are, as for a session that may only read.
@@ -345,6 +352,7 @@ final class MaildirIndex: @unchecked Sendable {
             newTime = try time(of: "new")
             currentTime = try time(of: "cur")
         } else if listsNew {
+            isStuck = false
             try list(.new, &unknown)
         }
         if listsCurrent { try list(.current, &unknown) }
@@ -353,6 +361,9 @@ final class MaildirIndex: @unchecked Sendable {
             isComplete = try findMissing(&unknown)
         }
         try assign(unknown, maildir)
+        if isComplete, listsCurrent, moves || listsNew, !wasReread, start - max(newTime, currentTime) > Self.tick {
+            list.forgetUnseen(of: settled)
+        }
         if listsCurrent, list.isMostlyDead { try compact(maildir) }
         newRead = start - newTime > Self.settling ? newTime : nil
         currentRead = isComplete ? currentTime : nil
@@ -368,11 +379,14 @@ final class MaildirIndex: @unchecked Sendable {
     ///
     /// - Returns: false where they never were at rest.
     private func findMissing(_ unknown: inout [Arrival]) throws(MailboxError) -> Bool {
+        var rests = 0
         for _ in 0..<Self.attempts {
-            let before = try times()
+            let (before, start) = (try times(), now)
             try list(.new, &unknown)
             try list(.current, &unknown)
-            if try times() == before {
+            rests = try times() == before ? rests + 1 : 0
+            // A change in the same tick of the clock as one before it doesn't show: once more where there was one just now.
+            if rests > 1 || rests == 1 && start - max(before.new, before.current) > Self.tick {
                 forgetMissing()
                 return true
             }
@@ -500,6 +514,7 @@ final class MaildirIndex: @unchecked Sendable {
                 }
                 found = name
                 place = .new
+                isStuck = true
             }
             let base = Array(name[..<parsed.baseLength])
             guard let index = base.withUnsafeBytes({ list.index(ofBase: $0) }) else {
@@ -766,7 +781,10 @@ final class MaildirIndex: @unchecked Sendable {
             var hadNew = false
             var gone: [UInt32] = []
             try changingCurrent { () throws(MailboxError) in
-                defer { for uid in gone { if let index = find(uid) { forget(index) } } }
+                defer {
+                    // UIDs of another numbering would be of other messages.
+                    for uid in gone where list.validity == validity { if let index = find(uid) { forget(index) } }
+                }
                 for uid in uids {
                     do throws(MailboxError) {
                         try changing(uid, validity, maildir) { (index, path) throws(MailboxError) in

@@ -169,6 +169,13 @@ struct MaildirUIDList {
         records[index].isGone = true
     }
 
+    /// Notes that those of the first messages whose files are nowhere are gone for good.
+    mutating func forgetUnseen(of count: Int) {
+        for index in records[..<min(count, records.count)].indices where records[index].place == .nowhere {
+            records[index].isGone = true
+        }
+    }
+
     // MARK: Reading
 
     /// Reads what is new in the file. Needs the folder's lock.

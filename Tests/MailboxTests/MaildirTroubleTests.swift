@@ -76,6 +76,26 @@ import Glibc
         #expect(try renumbered.expunge([2]) == [2])
     }
 
+    /// As one that comes back in front of sessions that were there when it went.
+    @Test func messageThatWasAwayFromTheBeginningIsANewOne() throws {
+        let fixture = try MaildirFixture()
+        _ = try fixture.store()
+        for number in 1...3 { try fixture.put("x\n", as: "\(number).m.host:2,", in: "cur") }
+        _ = try fixture.inbox()
+        let (away, place) = ("\(fixture.path)/away", "\(fixture.root)/cur/2.m.host:2,")
+        #expect(rename(place, away) == 0)
+        // Later than that, as the clock of directories goes.
+        usleep(50_000)
+        try OpenFile("\(fixture.root)/\(list)", .writing).setModified(time(nil) - 100)
+        let location = try #require(MailboxLocation(path: "example.test/bob", format: .maildir))
+        let inbox = try MailDirectory(fixture.path, on: .makeKernel()).open(location).open(.inbox, readOnly: false)
+        #expect(inbox.uids == [1, 3])
+        #expect(rename(away, place) == 0)
+        _ = try inbox.refresh()
+        #expect(inbox.uids == [1, 3, 4])
+        #expect(try inbox.text(4) == "x\r\n")
+    }
+
     @Test func damagedOwnListBeginsANewNumbering() throws {
         let fixture = try MaildirFixture()
         _ = try fixture.store()
@@ -261,6 +281,10 @@ import Glibc
         #expect(try inbox.text(1) == "long\r\n")
         #expect(try fixture.names("new") == [long])
         #expect(try fixture.names("cur") == ["2.m.host:2,"])
+        try fixture.put("y\n", as: "3.m.host")
+        #expect(try fixture.store().open(.inbox, readOnly: true).uids == [1, 2, 3])
+        _ = try inbox.refresh()
+        #expect(try fixture.names("new") == [long])
         #expect(try inbox.expunge([1]) == [1])
         #expect(try fixture.names("new").isEmpty)
     }
