@@ -1,7 +1,7 @@
 /// File names as text. A name is any octets but NUL and `/`; those that are no UTF-8 are written as scalars that mean nothing
 /// to anybody, U+10FF00 and the octet, and read back from them by `KernelFileSystem`.
 package enum FileName {
-    /// What stands for the octet 0.
+    /// What would stand for the octet 0; those from 0x80 on are written so.
     private static let first: UInt32 = 0x10FF00
     /// With which the UTF-8 of these scalars begins.
     private static let leader: UInt8 = 0xF4
@@ -42,7 +42,8 @@ package enum FileName {
     private static func mayBeEscaped(_ text: String) -> Bool { text.utf8.contains(leader) }
 
     private static func isEscape(_ scalar: Unicode.Scalar) -> Bool {
-        (first...(first + 0xFF)).contains(scalar.value)
+        // ASCII is never written so: a name can't bring a `/` or a NUL into a path.
+        ((first + 0x80)...(first + 0xFF)).contains(scalar.value)
     }
 
     private static func escape(_ octet: UInt8) -> Unicode.Scalar {

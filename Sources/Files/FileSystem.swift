@@ -129,6 +129,8 @@ package struct OpenOptions: OptionSet, Sendable {
     package static let directory = OpenOptions(rawValue: 64)
     /// A symbolic link is an error.
     package static let notFollowing = OpenOptions(rawValue: 128)
+    /// Doesn't wait for whoever has the other end of a FIFO.
+    package static let notWaiting = OpenOptions(rawValue: 256)
 }
 
 /// What a file system says of a file.

@@ -249,6 +249,7 @@ extension OpenOptions {
         if contains(.truncating) { flags |= O_TRUNC }
         if contains(.directory) { flags |= O_DIRECTORY }
         if contains(.notFollowing) { flags |= O_NOFOLLOW }
+        if contains(.notWaiting) { flags |= O_NONBLOCK }
         return flags
     }
 }

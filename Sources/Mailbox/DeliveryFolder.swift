@@ -32,6 +32,8 @@ final class DeliveryFolder: Sendable {
         place = folder.isInbox ? "" : folder.directory + "/"
         new = try DirectoryAccess("\(place)new", in: root)
         tmp = try DirectoryAccess("\(place)tmp", in: root)
+        // Without `cur` it's what is left of a folder that was deleted, and nobody would find the message.
+        _ = try root.status("\(place)cur")
         identity = try new.file.status()
         opened = root.disk.seconds
         if folder.isInbox {
@@ -143,7 +145,10 @@ final class DeliveryFolder: Sendable {
 
     /// Whether the path still leads to the open directory: Maildirs may be removed, moved or restored at any time.
     func isInPlace(_ location: MailboxLocation, in mailDirectory: DirectoryAccess) throws(MailboxError) -> Bool {
-        guard let now = try mailDirectory.statusIfPresent("\(location.path)/\(place)new") else { return false }
+        let path = "\(location.path)/\(place)"
+        guard let now = try mailDirectory.statusIfPresent("\(path)new"),
+            try mailDirectory.statusIfPresent("\(path)cur") != nil
+        else { return false }
         return now.inode == identity.inode && now.device == identity.device
     }
 }

@@ -17,9 +17,20 @@ package struct DirectoryAccess: Sendable {
         file = try parent.open(path, [.reading, .directory])
     }
 
+    private init(_ file: OpenFile) { self.file = file }
+
     /// Opens a file or directory beneath this one, or makes a file.
     func open(_ path: String, _ options: OpenOptions, mode: UInt32 = 0o600) throws(MailboxError) -> OpenFile {
         try OpenFile(path, in: handle, options, mode: mode, on: disk)
+    }
+
+    /// Opens a regular file beneath this one, whatever else may have that name: a FIFO would have its reader wait for ever.
+    ///
+    /// - Throws: `corrupt` where it is anything else.
+    func openRegular(_ path: String, _ options: OpenOptions) throws(MailboxError) -> OpenFile {
+        let file = try open(path, options.union(.notWaiting))
+        guard try file.status().kind == .file else { throw .corrupt("\(path) is no regular file") }
+        return file
     }
 
     /// The names in a directory beneath this one, without `.` and `..`, as `FileName` writes them.
@@ -44,6 +55,11 @@ package struct DirectoryAccess: Sendable {
             if error.isMissing { return nil }
             throw MailboxError(error)
         }
+    }
+
+    /// What is known of an entry itself: symbolic links are not followed.
+    func statusOfEntry(_ path: String) throws(MailboxError) -> FileStatus {
+        try mappingErrors { () throws(FileError) in try files.status(path, in: handle) }
     }
 
     /// Whether an entry is a directory itself, and no link to one.
@@ -83,14 +99,13 @@ package struct DirectoryAccess: Sendable {
         }
     }
 
-    /// Removes a directory and its contents.
+    /// Removes a directory and its contents. Links are removed, and nothing that they lead to.
     func removeTree(_ path: String) throws(MailboxError) {
+        let tree = DirectoryAccess(try open(path, [.reading, .directory, .notFollowing]))
         var attempts = 0
         while true {
-            for name in try names(path) {
-                let entry = "\(path)/\(name)"
-                let status = try mappingErrors { () throws(FileError) in try files.status(entry, in: handle) }
-                if status.kind == .directory { try removeTree(entry) } else { try remove(entry) }
+            for name in try tree.names() {
+                if try tree.isDirectory(name) { try tree.removeTree(name) } else { try tree.remove(name) }
             }
             do throws(MailboxError) {
                 return try mappingErrors { () throws(FileError) in try files.removeDirectory(path, in: handle) }
@@ -124,7 +139,7 @@ package struct DirectoryAccess: Sendable {
     func contents(_ path: String, maximum: Int) throws(MailboxError) -> [UInt8]? {
         let file: OpenFile
         do throws(MailboxError) {
-            file = try open(path, .reading)
+            file = try openRegular(path, .reading)
         } catch {
             if error == .notFound { return nil }
             throw error

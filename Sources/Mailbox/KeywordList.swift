@@ -25,7 +25,8 @@ struct KeywordList {
     /// The set of these names, as far as they are known. Case doesn't matter.
     func set(of wanted: [String]) -> KeywordSet {
         var set: KeywordSet = []
-        for name in wanted {
+        // An empty name would be found where there is a gap.
+        for name in wanted where !name.isEmpty {
             if let index = index(of: name) { set.insert(KeywordSet(index: index)) }
         }
         return set
@@ -51,7 +52,10 @@ struct KeywordList {
         }
         guard names != before else { return }
         let lines = names.enumerated().filter { !$0.element.isEmpty }.map { "\($0.offset) \($0.element)\n" }
-        try directory.replace(Self.path, with: Array(lines.joined().utf8))
+        do throws(MailboxError) { try directory.replace(Self.path, with: Array(lines.joined().utf8)) } catch {
+            names = before
+            throw error
+        }
     }
 
     private static func isKeyword(_ name: String) -> Bool {

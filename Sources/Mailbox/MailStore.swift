@@ -106,6 +106,12 @@ extension MailStore {
 package struct MailboxUsage: Hashable, Sendable {
     package var octets: Int
     package var messages: Int
+
+    /// Adds the octets of one more message. Sums of sizes that names only claim stop at the largest number that there is.
+    mutating func add(octets more: Int) {
+        let (sum, isTooLarge) = octets.addingReportingOverflow(more)
+        octets = isTooLarge ? .max : sum
+    }
 }
 
 /// Held by one POP3 session; released with the object or the process.

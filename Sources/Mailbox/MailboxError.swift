@@ -43,6 +43,17 @@ package enum MailboxError: Error, Equatable {
         }
     }
 
+    /// Whether what is there can be read all the same: nothing can be written, for want of space or of leave to.
+    var leavesReading: Bool {
+        switch self {
+        case .noSpace: true
+        case .system(_, let code): code == EROFS
+        case .notFound, .vanished, .exists, .invalidName, .overQuota, .locked, .busy, .unsupported, .corrupt,
+            .uncertain:
+            false
+        }
+    }
+
     /// The same failure where what was done before it may persist.
     var asUncertain: MailboxError {
         switch self {

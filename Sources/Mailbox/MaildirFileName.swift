@@ -80,7 +80,7 @@ struct MaildirFileName {
     }
 
     /// What a name says beyond it is not believed, so that sums don't overflow. Octets.
-    private static let maximumSize = 1 << 46
+    private static let maximumSize = 1 << 40
 
     /// Octets on disk (`S`) or with CRLF line ends (`W`), where the base says so.
     static func size(_ letter: UInt8, in base: some RandomAccessCollection<UInt8>) -> Int? {

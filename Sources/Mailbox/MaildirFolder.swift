@@ -9,6 +9,8 @@ import Glibc
 package final class MaildirFolder: MailFolder, @unchecked Sendable {
     // Unchecked: a session has one call at a time under way.
     private static let copyAttempts = 5
+    /// So many messages are changed while others wait.
+    private static let pieceSize = 500
 
     /// As of the last look: another session may rename the folder.
     private var name: FolderName
@@ -94,7 +96,7 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
     }
 
     package func open(_ uid: UInt32) throws(MailboxError) -> MessageReader {
-        let reader = try index.open(uid, in: maildir)
+        let reader = try index.open(uid, uidValidity, in: maildir)
         note(reader.octets, of: uid)
         return reader
     }
@@ -109,14 +111,14 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         messages[place].octets = octets
     }
 
-    package func identity(of uid: UInt32) -> UInt64? { index.identity(of: uid) }
+    package func identity(of uid: UInt32) -> UInt64? { index.identity(of: uid, uidValidity) }
 
     package func internalDate(of uid: UInt32) throws(MailboxError) -> Int {
-        try index.internalDate(of: uid, in: maildir)
+        try index.internalDate(of: uid, uidValidity, in: maildir)
     }
 
     package var popIdentifiers: [UInt32: String] {
-        index.values(UInt8(ascii: "P")).compactMapValues { octets in
+        index.values(UInt8(ascii: "P"), uidValidity).compactMapValues { octets in
             let isIdentifier = octets.allSatisfy { (0x21...0x7E).contains($0) }
             return isIdentifier ? String(decoding: octets, as: UTF8.self) : nil
         }
@@ -125,25 +127,45 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
     // MARK: Changing
 
     package func store(_ change: FlagChange, to uids: [UInt32]) throws(MailboxError) -> [StoredMessage] {
-        let made = try index.store(change, to: uids, in: maildir)
-        var changed = made.messages
+        var changed: [StoredMessage] = []
+        changed.reserveCapacity(uids.count)
+        var known = version
+        for piece in Self.pieces(uids) {
+            let made = try index.store(change, to: piece, uidValidity, in: maildir)
+            changed += made.messages
+            if made.before == known { known = made.after }
+            keywords = made.keywords
+        }
+        // Where it ends half-way the next look tells what was done.
+        version = known
         for number in changed.indices {
             guard let place = messages.index(ofUID: changed[number].uid) else { continue }
             changed[number].isRecent = messages[place].isRecent
             messages[place] = changed[number]
         }
-        if made.before == version { version = made.after }
-        keywords = made.keywords
         return changed
+    }
+
+    /// Others get at the folder between them.
+    private static func pieces(_ uids: [UInt32]) -> [[UInt32]] {
+        guard uids.count > pieceSize else { return [uids] }
+        return stride(from: 0, to: uids.count, by: pieceSize).map { start in
+            Array(uids[start..<min(uids.count, start + pieceSize)])
+        }
     }
 
     package func expunge(_ uids: [UInt32]) throws(MailboxError) -> [UInt32] {
         guard !uids.isEmpty else { return [] }
-        let removed = try index.expunge(uids, in: maildir)
-        maildir.quota.record(octets: -removed.octets, messages: -removed.files)
+        var known = version
+        for piece in Self.pieces(uids) {
+            let removed = try index.expunge(piece, uidValidity, in: maildir)
+            maildir.quota.record(octets: -removed.octets, messages: -removed.files)
+            if removed.before == known { known = removed.after }
+        }
+        // Where it ends half-way the next look tells what was done.
+        version = known
         let gone = Set(uids)
         messages.removeAll { gone.contains($0.uid) }
-        if removed.before == version { version = removed.after }
         return uids
     }
 
@@ -157,7 +179,9 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         _ newcomers: [MaildirIndex.Newcomer],
         put: (Int, String) throws(MailboxError) -> Void
     ) throws(MailboxError) -> [UInt32] {
-        let uids = try index.add(newcomers, in: maildir, put: put) { () throws(MailboxError) in try checkIsInPlace() }
+        let uids = try index.add(newcomers, uidValidity, in: maildir, put: put) { () throws(MailboxError) in
+            try checkIsInPlace()
+        }
         // They are there, whatever becomes of this.
         if let view = index.viewAfterChange(claims: !readOnly) { _ = try? adopt(view) }
         return uids
@@ -170,8 +194,10 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         guard let target = target as? MaildirFolder else { throw .unsupported }
         var attempts = 0
         while true {
-            let originals = try index.originals(uids, in: maildir)
-            let octets = originals.reduce(0) { $0 + $1.octets }
+            let originals = try index.originals(uids, uidValidity, in: maildir)
+            var sum = MailboxUsage(octets: 0, messages: originals.count)
+            for original in originals { sum.add(octets: original.octets) }
+            let octets = sum.octets
             try target.maildir.quota.check(adding: octets)
             do throws(MailboxError) {
                 let made = try copy(originals, to: target)
@@ -198,20 +224,30 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
                 staysNew: false
             )
         }
-        return try target.add(newcomers) { (number, path) throws(MailboxError) in
-            let source = originals[number].path
+        if use.identity.device == target.use.identity.device {
             do throws(MailboxError) {
-                try directory.link(source, to: path, in: target.directory)
+                return try target.add(newcomers) { (number, path) throws(MailboxError) in
+                    try directory.link(originals[number].path, to: path, in: target.directory)
+                }
             } catch {
                 guard case .system(_, let code) = error, [EXDEV, EMLINK, EPERM].contains(code) else { throw error }
-                try copyContent(of: source, to: path, in: target.directory)
             }
+        }
+        // There are no hard links, or no more of them. Nobody has to wait while the octets are copied.
+        var copies: [String] = []
+        // Those that are in place have no name here any more.
+        defer { for copy in copies { try? target.directory.remove(copy) } }
+        for original in originals { copies.append(try copyContent(of: original.path, in: target.directory)) }
+        return try target.add(newcomers) { (number, path) throws(MailboxError) in
+            try target.directory.rename(copies[number], to: path)
         }
     }
 
-    /// For file systems that have no hard links, or no more of them.
-    private func copyContent(of path: String, to new: String, in target: DirectoryAccess) throws(MailboxError) {
-        let source = try directory.open(path, [.reading, .notFollowing])
+    /// Copies a message into the other folder's `tmp/`, durably.
+    ///
+    /// - Returns: its path there.
+    private func copyContent(of path: String, in target: DirectoryAccess) throws(MailboxError) -> String {
+        let source = try directory.openRegular(path, [.reading, .notFollowing])
         let status = try source.status()
         let temporary = "tmp/\(target.disk.uniqueName())"
         do throws(MailboxError) {
@@ -225,7 +261,7 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
             }
             try? copy.setModified(Int(status.modified))
             try copy.sync()
-            try target.rename(temporary, to: new)
+            return temporary
         } catch {
             try? target.remove(temporary)
             throw error

@@ -1,6 +1,10 @@
 import Files
 import NIOConcurrencyHelpers
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// What this process knows of one folder of a Maildir, shared by all sessions that have it open, so that none of them reads
 /// again what another has read, and a change is in all of them at once.
 ///
@@ -18,6 +22,8 @@ final class MaildirIndex: @unchecked Sendable {
     private static let share = 100
     /// What is found renamed is looked for so many times.
     private static let attempts = 5
+    /// Changes of a directory that are not as far apart may have the same time. Nanoseconds.
+    private static let tick = 20_000_000
     /// `tmp/` is cleared so often. Seconds.
     private static let clearing = 8 * 3600
     static let olderListFile = "martlet-uidlist"
@@ -37,6 +43,8 @@ final class MaildirIndex: @unchecked Sendable {
     private var listingTook = 0
     /// Whether the records say where the files are; not after the list was read anew.
     private var isListed = false
+    /// That of the list which the records' places are of.
+    private var generation = 0
     /// Whether it was since the present look at the folder began.
     private var wasReread = false
     private var listing: UInt32 = 0
@@ -46,6 +54,10 @@ final class MaildirIndex: @unchecked Sendable {
     private var unclaimed: [UInt32] = []
     private var snapshot: [StoredMessage]?
     private var cleared = 0
+    /// Whether what was in `new/` when it was read can't be moved.
+    private var isStuck = false
+    /// Dovecot's, while we hold it.
+    private var listLock: MboxLock.DotLock?
 
     init(_ directory: DirectoryAccess) { self.directory = directory }
 
@@ -104,9 +116,25 @@ final class MaildirIndex: @unchecked Sendable {
         _ body: () throws(MailboxError) -> Value
     ) throws(MailboxError) -> Value {
         let lock = try MboxLock.DotLock.acquire(MaildirUIDList.path, in: directory)
-        defer { withExtendedLifetime(lock) {} }
+        listLock = lock
+        defer { listLock = nil }
         try loadList(maildir, isLocked: true)
         return try body()
+    }
+
+    /// Gives UIDs. Needs the locks of `naming`.
+    ///
+    /// - Throws: `busy` where somebody took our lock for one that was left behind.
+    private func assign(_ bases: [[UInt8]]) throws(MailboxError) {
+        guard let listLock, listLock.isInPlace else { throw .busy }
+        try list.assign(bases, in: directory)
+    }
+
+    /// Makes sure that the list is the one whose UIDs a session knows.
+    ///
+    /// - Throws: `vanished` where another numbering was begun.
+    private func check(_ validity: UInt32) throws(MailboxError) {
+        guard list.validity == validity else { throw .vanished }
     }
 
     // MARK: Reading the folder
@@ -126,8 +154,11 @@ final class MaildirIndex: @unchecked Sendable {
     }
 
     /// Of a message's base name, which is no other's.
-    func identity(of uid: UInt32) -> UInt64? {
-        mutex.withLock { list.index(ofUID: uid).map { EntryDigest(list.base($0)).number } }
+    func identity(of uid: UInt32, _ validity: UInt32) -> UInt64? {
+        mutex.withLock {
+            guard list.validity == validity else { return nil }
+            return list.index(ofUID: uid).map { EntryDigest(list.base($0)).number }
+        }
     }
 
     /// What is known after a change; nil where the folder must be read first.
@@ -166,6 +197,10 @@ final class MaildirIndex: @unchecked Sendable {
         return Int(status.modified &* 1_000_000_000 &+ status.modifiedNanoseconds)
     }
 
+    private func times() throws(MailboxError) -> (new: Int, current: Int) {
+        (try time(of: "new"), try time(of: "cur"))
+    }
+
     private var now: Int { directory.disk.nanoseconds }
 
     private func isUnchanged(claims: Bool) throws(MailboxError) -> Bool {
@@ -173,7 +208,7 @@ final class MaildirIndex: @unchecked Sendable {
             try time(of: "cur") == currentRead, try MaildirUIDList.stamp(in: directory) == list.stamp,
             try keywordsOnDisk() == keywordStamp
         else { return false }
-        return !(claims && hasNew) && !isInDoubt
+        return !(claims && hasNew && !isStuck) && !isInDoubt
     }
 
     /// Whether files are known to be in `new/`.
@@ -206,9 +241,12 @@ final class MaildirIndex: @unchecked Sendable {
     ///
     /// - Parameter isLocked: whether Dovecot's lock is held.
     private func loadList(_ maildir: Maildir, isLocked: Bool) throws(MailboxError) {
-        let before = (inode: list.stamp?.inode, count: list.records.count)
-        // Also where what follows fails: it may have been read by then.
-        defer { listWasRead(before) }
+        let count = list.records.count
+        let before = (isListed: isListed, new: newRead, current: currentRead)
+        // Nothing is known of the records where this fails half-way.
+        isListed = false
+        newRead = nil
+        currentRead = nil
         let isThere = try list.load(in: directory)
         let hasOlder = try directory.statusIfPresent(Self.olderListFile) != nil
         let isUnsafe = try MaildirUIDList.isUnsafe(in: directory)
@@ -218,25 +256,21 @@ final class MaildirIndex: @unchecked Sendable {
             try takeOver(maildir, hasOlder: hasOlder)
             if try MaildirUIDList.isUnsafe(in: directory) { try list.secure(in: directory) }
         }
+        if list.generation != generation {
+            // Places in the list are new: the files are to be found again.
+            generation = list.generation
+            wasReread = true
+            irregularNames = [:]
+            changed()
+        } else {
+            isListed = before.isListed
+            if list.records.count == count { (newRead, currentRead) = (before.new, before.current) }
+        }
         let now = try keywordsOnDisk()
         if now != keywordStamp {
             try keywordList.load(in: directory)
             keywordStamp = now
             changed()
-        }
-    }
-
-    private func listWasRead(_ before: (inode: UInt64?, count: Int)) {
-        if list.stamp?.inode != before.inode || list.records.count < before.count {
-            // Places in the list are new: the files are to be found again.
-            isListed = false
-            wasReread = true
-            irregularNames = [:]
-            changed()
-        }
-        if list.records.count != before.count {
-            newRead = nil
-            currentRead = nil
         }
     }
 
@@ -250,16 +284,17 @@ final class MaildirIndex: @unchecked Sendable {
                 try older.load(in: directory) { () throws(MailboxError) in throw .corrupt("no UIDs") }
             } catch {
                 guard case .corrupt = error else { throw error }
+                // A part of the UIDs is none to go on with: what the rest were would be given again.
+                older = UIDList(path: Self.olderListFile)
             }
         }
         if older.validity != 0 {
             // Clients know these numbers, whatever another program's list says.
             if !isThere || list.validity != older.validity {
-                let known = older.uids.map { (uid: $0.value, base: Array($0.key.utf8)) }.sorted { $0.uid < $1.uid }
                 try list.start(
                     validity: older.validity,
                     next: older.next,
-                    known: known,
+                    known: Self.usable(older.uids),
                     identifies: try directory.file.status().inode == maildir.root.file.status().inode,
                     in: directory
                 )
@@ -269,6 +304,18 @@ final class MaildirIndex: @unchecked Sendable {
         }
         guard hasOlder else { return }
         for leftover in [Self.olderListFile, "\(Self.olderListFile).lock"] { try? directory.remove(leftover) }
+    }
+
+    /// The messages of an older list that the new one can have: in ascending order, and none where two have the same UID.
+    private static func usable(_ uids: [String: UInt32]) -> [(uid: UInt32, base: [UInt8])] {
+        let sorted = uids.map { (uid: $0.value, base: Array($0.key.utf8)) }.sorted { $0.uid < $1.uid }
+        return sorted.indices.filter { place in
+            let (uid, base) = sorted[place]
+            let isAlone =
+                (place == 0 || sorted[place - 1].uid != uid)
+                && (place + 1 == sorted.count || sorted[place + 1].uid != uid)
+            return isAlone && (1...255).contains(base.count) && !base.contains(UInt8(ascii: ":"))
+        }.map { sorted[$0] }
     }
 
     /// Reads the directories where they have changed. Needs both our locks.
@@ -289,40 +336,77 @@ final class MaildirIndex: @unchecked Sendable {
         var currentTime = try time(of: "cur")
         let listsCurrent = all || !isListed || currentRead != currentTime || isInDoubt
         let listsNew = all || !isListed || newRead != newTime
-        let moves = movesNew && (listsNew || hasNew)
+        let moves = movesNew && (listsNew || hasNew && !isStuck)
         guard listsNew || listsCurrent || moves else { return }
         wasReread = false
         listing &+= 1
         var unknown: [Arrival] = []
+        var isComplete = true
+        // Another program may write its list before its files have their names.
+        let settled = list.stamp.map { Int($0.modified) < start / 1_000_000_000 - 1 } ?? false ? list.records.count : 0
         if moves {
-            try moveNew(&unknown, maildir)
+            isStuck = false
+            do throws(MailboxError) { try moveNew(&unknown, maildir) } catch {
+                guard error.leavesReading else { throw error }
+                // They stay where they are, as for a session that may only read.
+                try list(.new, &unknown)
+            }
             newTime = try time(of: "new")
-            if !listsCurrent { currentTime = try time(of: "cur") }
+            currentTime = try time(of: "cur")
         } else if listsNew {
+            isStuck = false
             try list(.new, &unknown)
         }
         if listsCurrent { try list(.current, &unknown) }
-        if isMissing(new: moves || listsNew, current: listsCurrent) {
-            // A file that was renamed while the directory was being read may have been missed, or has gone to the other one.
-            try list(.new, &unknown)
-            try list(.current, &unknown)
-            forgetMissing()
+        let wasMoving = try times() != (newTime, currentTime) && !isListed
+        if wasMoving || isMissing(new: moves || listsNew, current: listsCurrent) {
+            isComplete = try findMissing(&unknown)
         }
         try assign(unknown, maildir)
-        if listsCurrent, list.isMostlyDead {
-            let count = list.records.count
-            try naming(in: maildir) { () throws(MailboxError) in
-                // Nothing is known of the files of what is in the list since just now.
-                if !wasReread, list.records.count == count { try list.compact(in: directory) }
-            }
+        if isComplete, listsCurrent, moves || listsNew, !wasReread, start - max(newTime, currentTime) > Self.tick {
+            list.forgetUnseen(of: settled)
         }
+        if listsCurrent, list.isMostlyDead { try compact(maildir) }
         newRead = start - newTime > Self.settling ? newTime : nil
-        currentRead = currentTime
+        currentRead = isComplete ? currentTime : nil
         if listsCurrent {
             listed = start
             listingTook = now - start
         }
-        isListed = !wasReread
+        isListed = !wasReread && list.generation == generation
+    }
+
+    /// Looks for messages that weren't found where they were: a file that was renamed while its directory was being read may
+    /// have been missed, or has gone to the other one. What isn't found in directories that nobody changed meanwhile is gone.
+    ///
+    /// - Returns: false where they never were at rest.
+    private func findMissing(_ unknown: inout [Arrival]) throws(MailboxError) -> Bool {
+        var rests = 0
+        for _ in 0..<Self.attempts {
+            let (before, start) = (try times(), now)
+            try list(.new, &unknown)
+            try list(.current, &unknown)
+            rests = try times() == before ? rests + 1 : 0
+            // A change in the same tick of the clock as one before it doesn't show: once more where there was one just now.
+            if rests > 1 || rests == 1 && start - max(before.new, before.current) > Self.tick {
+                forgetMissing()
+                return true
+            }
+        }
+        return false
+    }
+
+    /// Writes the list without the messages that are gone. It can be done another time where it can't be done now.
+    private func compact(_ maildir: Maildir) throws(MailboxError) {
+        let count = list.records.count
+        do throws(MailboxError) {
+            try naming(in: maildir) { () throws(MailboxError) in
+                // Nothing is known of the files of what is in the list since just now.
+                if !wasReread, list.records.count == count { try list.compact(in: directory) }
+            }
+        } catch {
+            guard error != .busy else { throw error }
+        }
     }
 
     private func clearTemporaries() {
@@ -403,7 +487,7 @@ final class MaildirIndex: @unchecked Sendable {
         let uid = list.records[index].uid
         irregularNames[uid] = nil
         claim(uid)
-        list.update(index) { $0.place = .nowhere }
+        list.forget(index)
         changed()
     }
 
@@ -420,18 +504,26 @@ final class MaildirIndex: @unchecked Sendable {
         for name in names {
             guard let parsed = name.withUnsafeBytes({ MaildirFileName($0) }) else { continue }
             let target = parsed.form == .bare ? name + MaildirFileName.suffix([], []) : name
+            var found = target
+            var place = MaildirRecord.Place.current
             do throws(MailboxError) {
                 try directory.rename(Self.path("new/", name), to: Self.path("cur/", target))
             } catch {
-                guard error == .notFound else { throw error }
-                continue
+                if error == .notFound { continue }
+                // One that can't have the other name, or may not be renamed, is no reason to leave the rest.
+                guard case .system(_, let code) = error, [ENAMETOOLONG, EPERM, EACCES].contains(code) else {
+                    throw error
+                }
+                found = name
+                place = .new
+                isStuck = true
             }
             let base = Array(name[..<parsed.baseLength])
             guard let index = base.withUnsafeBytes({ list.index(ofBase: $0) }) else {
-                unknown.append(Arrival(base: base, name: target, place: .current, isRecent: true))
+                unknown.append(Arrival(base: base, name: found, place: place, isRecent: true))
                 continue
             }
-            note(target, index, .current)
+            note(found, index, place)
             unclaim(list.records[index].uid)
         }
     }
@@ -475,7 +567,7 @@ final class MaildirIndex: @unchecked Sendable {
             var new: [[UInt8]] = []
             new.reserveCapacity(sorted.count)
             for (_, base) in sorted where base != new.last { new.append(base) }
-            try list.assign(new, in: directory)
+            try assign(new)
             for arrival in arrivals {
                 guard let index = arrival.base.withUnsafeBytes({ list.index(ofBase: $0) }) else { continue }
                 note(arrival.name, index, arrival.place)
@@ -506,23 +598,27 @@ final class MaildirIndex: @unchecked Sendable {
     }
 
     /// Runs a body with a message's record and file, and again after a look at the folder where the file was renamed.
+    ///
+    /// - Parameter validity: the numbering that the UID is of.
     private func reading<Value>(
         _ uid: UInt32,
+        _ validity: UInt32,
         _ maildir: Maildir,
         _ body: (Int, String) throws(MailboxError) -> Value
     ) throws(MailboxError) -> Value {
         for _ in 1..<Self.attempts {
+            var result: Result<Value, MailboxError>?
             do throws(MailboxError) {
-                let value = try exclusively { () throws(MailboxError) -> Value? in
+                result = try exclusively { () throws(MailboxError) -> Result<Value, MailboxError>? in
                     guard isListed else { return nil }
-                    guard let index = find(uid) else { throw .vanished }
-                    return try body(index, path(index))
+                    try check(validity)
+                    guard let index = find(uid) else { return .failure(.notFound) }
+                    return .success(try body(index, path(index)))
                 }
-                if let value { return value }
             } catch {
-                if error == .vanished { throw .notFound }
                 guard error == .notFound else { throw error }
             }
+            if let result { return try result.get() }
             try changing { () throws(MailboxError) in try scan(maildir, movesNew: false, all: true) }
         }
         throw .notFound
@@ -531,10 +627,12 @@ final class MaildirIndex: @unchecked Sendable {
     /// The same where the folder is ours to change.
     private func changing<Value>(
         _ uid: UInt32,
+        _ validity: UInt32,
         _ maildir: Maildir,
         _ body: (Int, String) throws(MailboxError) -> Value
     ) throws(MailboxError) -> Value {
         for _ in 1..<Self.attempts {
+            try check(validity)
             guard let index = find(uid) else { throw .notFound }
             do throws(MailboxError) { return try body(index, path(index)) } catch {
                 guard error == .notFound else { throw error }
@@ -544,21 +642,23 @@ final class MaildirIndex: @unchecked Sendable {
         throw .notFound
     }
 
-    func open(_ uid: UInt32, in maildir: Maildir) throws(MailboxError) -> MessageReader {
-        let (file, record) = try reading(uid, maildir) { (index, path) throws(MailboxError) in
-            (try directory.open(path, [.reading, .notFollowing]), list.records[index])
+    func open(_ uid: UInt32, _ validity: UInt32, in maildir: Maildir) throws(MailboxError) -> MessageReader {
+        let (file, record) = try reading(uid, validity, maildir) { (index, path) throws(MailboxError) in
+            (try directory.openRegular(path, [.reading, .notFollowing]), list.records[index])
         }
         let size = try file.status().size
         // The name's sizes count only if they match the file.
         let known = record.octets == size ? record.wireOctets : nil
         let reader = try MessageReader(file, range: 0..<size, octets: known)
-        if known == nil { noteOctets(uid, size, reader.octets) }
+        if known == nil { noteOctets(uid, validity, size, reader.octets) }
         return reader
     }
 
-    private func noteOctets(_ uid: UInt32, _ size: Int, _ octets: Int) {
+    private func noteOctets(_ uid: UInt32, _ validity: UInt32, _ size: Int, _ octets: Int) {
         mutex.withLock {
-            guard let index = list.index(ofUID: uid), list.records[index].wireOctets != octets else { return }
+            guard list.validity == validity, let index = list.index(ofUID: uid),
+                list.records[index].wireOctets != octets
+            else { return }
             list.update(index) { record in
                 record.octets = size
                 record.wireOctets = octets
@@ -567,10 +667,12 @@ final class MaildirIndex: @unchecked Sendable {
         }
     }
 
-    func internalDate(of uid: UInt32, in maildir: Maildir) throws(MailboxError) -> Int {
-        let known = mutex.withLock { find(uid).flatMap { list.records[$0].date } }
+    func internalDate(of uid: UInt32, _ validity: UInt32, in maildir: Maildir) throws(MailboxError) -> Int {
+        let known = mutex.withLock {
+            list.validity == validity ? find(uid).flatMap { list.records[$0].date } : nil
+        }
         if let known { return Int(known) }
-        return try reading(uid, maildir) { (index, path) throws(MailboxError) in
+        return try reading(uid, validity, maildir) { (index, path) throws(MailboxError) in
             let date = try directory.status(path).modified
             list.update(index) { $0.date = date }
             return Int(date)
@@ -578,7 +680,9 @@ final class MaildirIndex: @unchecked Sendable {
     }
 
     /// The values of a key of the UID list, by UID.
-    func values(_ key: UInt8) -> [UInt32: [UInt8]] { mutex.withLock { list.values(key) } }
+    func values(_ key: UInt8, _ validity: UInt32) -> [UInt32: [UInt8]] {
+        mutex.withLock { list.validity == validity ? list.values(key) : [:] }
+    }
 
     // MARK: Changing
 
@@ -595,7 +699,15 @@ final class MaildirIndex: @unchecked Sendable {
         }
     }
 
-    func store(_ change: FlagChange, to uids: [UInt32], in maildir: Maildir) throws(MailboxError) -> Change {
+    /// Changes the flags of messages. Those that are gone are left out.
+    ///
+    /// - Parameter validity: the numbering that the UIDs are of.
+    func store(
+        _ change: FlagChange,
+        to uids: [UInt32],
+        _ validity: UInt32,
+        in maildir: Maildir
+    ) throws(MailboxError) -> Change {
         try changing { () throws(MailboxError) in
             if !isListed { try scan(maildir, movesNew: false) }
             let before = version
@@ -603,9 +715,13 @@ final class MaildirIndex: @unchecked Sendable {
             if !change.keywords.isEmpty, change.mode != .remove, keywordList.isMissing(change.keywords) {
                 try naming(in: maildir) { () throws(MailboxError) in
                     isAlone = version == before
+                    try check(validity)
                     try addKeywords(change.keywords)
                 }
+                // Dovecot has written its list anew.
+                if !isListed { try scan(maildir, movesNew: false) }
             }
+            try check(validity)
             let start = version
             let set = keywordList.set(of: change.keywords)
             var made = Change()
@@ -614,7 +730,7 @@ final class MaildirIndex: @unchecked Sendable {
                 defer { changed() }
                 for uid in uids {
                     do throws(MailboxError) {
-                        made.messages.append(try store(change, set, to: uid, maildir))
+                        made.messages.append(try store(change, set, to: uid, validity, maildir))
                     } catch {
                         guard error == .notFound else { throw error }
                     }
@@ -631,9 +747,10 @@ final class MaildirIndex: @unchecked Sendable {
         _ change: FlagChange,
         _ keywords: KeywordSet,
         to uid: UInt32,
+        _ validity: UInt32,
         _ maildir: Maildir
     ) throws(MailboxError) -> StoredMessage {
-        try changing(uid, maildir) { (index, path) throws(MailboxError) in
+        try changing(uid, validity, maildir) { (index, path) throws(MailboxError) in
             var message = StoredMessage(list.records[index])
             change.apply(keywords, to: &message)
             let others = irregularNames[uid].map { MaildirFileName.otherLetters(in: $0) } ?? []
@@ -655,18 +772,24 @@ final class MaildirIndex: @unchecked Sendable {
     }
 
     /// Removes messages, durably. Those that are gone already count as removed.
-    func expunge(_ uids: [UInt32], in maildir: Maildir) throws(MailboxError) -> Change {
+    ///
+    /// - Parameter validity: the numbering that the UIDs are of.
+    func expunge(_ uids: [UInt32], _ validity: UInt32, in maildir: Maildir) throws(MailboxError) -> Change {
         try changing { () throws(MailboxError) in
             if !isListed { try scan(maildir, movesNew: false) }
+            try check(validity)
             let before = version
             var made = Change()
             var hadNew = false
             var gone: [UInt32] = []
             try changingCurrent { () throws(MailboxError) in
-                defer { for uid in gone { if let index = find(uid) { forget(index) } } }
+                defer {
+                    // UIDs of another numbering would be of other messages.
+                    for uid in gone where list.validity == validity { if let index = find(uid) { forget(index) } }
+                }
                 for uid in uids {
                     do throws(MailboxError) {
-                        try changing(uid, maildir) { (index, path) throws(MailboxError) in
+                        try changing(uid, validity, maildir) { (index, path) throws(MailboxError) in
                             let record = list.records[index]
                             let size: Int
                             if let known = record.octets {
@@ -725,15 +848,19 @@ final class MaildirIndex: @unchecked Sendable {
     /// - Parameters:
     ///   - put: makes one file appear under a path here.
     ///   - confirm: throws where the folder isn't in its place any more.
+    ///   - validity: the numbering that their UIDs are to be of.
     /// - Returns: their UIDs.
+    /// - Throws: `vanished` where another numbering was begun.
     func add(
         _ newcomers: [Newcomer],
+        _ validity: UInt32,
         in maildir: Maildir,
         put: (Int, String) throws(MailboxError) -> Void,
         confirm: () throws(MailboxError) -> Void
     ) throws(MailboxError) -> [UInt32] {
         try changing { () throws(MailboxError) in
             try naming(in: maildir) { () throws(MailboxError) in
+                try check(validity)
                 try addKeywords(newcomers.flatMap(\.keywords))
                 let arrivals = newcomers.map { newcomer in
                     let set = keywordList.set(of: newcomer.keywords)
@@ -766,7 +893,7 @@ final class MaildirIndex: @unchecked Sendable {
                 made.append(path)
             }
             // The UIDs first: a file system that commits in order has the names on stable storage then, too.
-            try list.assign(arrivals.map(\.base), in: directory)
+            try assign(arrivals.map(\.base))
             if arrivals.contains(where: { $0.place == .new }) {
                 newRead = nil
                 try directory.sync("new")
@@ -809,12 +936,12 @@ final class MaildirIndex: @unchecked Sendable {
     /// Where the files of messages are.
     ///
     /// - Throws: `notFound` where one is gone.
-    func originals(_ uids: [UInt32], in maildir: Maildir) throws(MailboxError) -> [Original] {
+    func originals(_ uids: [UInt32], _ validity: UInt32, in maildir: Maildir) throws(MailboxError) -> [Original] {
         var found: [Original] = []
         found.reserveCapacity(uids.count)
         for uid in uids {
             found.append(
-                try reading(uid, maildir) { (index, path) throws(MailboxError) in
+                try reading(uid, validity, maildir) { (index, path) throws(MailboxError) in
                     let record = list.records[index]
                     let octets: Int
                     if let known = record.octets { octets = known } else { octets = try directory.status(path).size }
@@ -826,6 +953,7 @@ final class MaildirIndex: @unchecked Sendable {
                         octets: octets,
                         flags: record.flags,
                         keywords: record.keywords.indices.filter { names.indices.contains($0) }.map { names[$0] }
+                            .filter { !$0.isEmpty }
                     )
                 }
             )

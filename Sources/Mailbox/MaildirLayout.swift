@@ -1,5 +1,9 @@
 import Files
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// How the folders of a Maildir lie in directories.
 enum MaildirLayout: Sendable {
     /// Maildir++: `.Work.Reports` beside `cur`, with a file `maildirfolder`.
@@ -25,13 +29,21 @@ enum MaildirLayout: Sendable {
             var names: [FolderName] = []
             for entry in try root.names() {
                 guard let name = FolderName(directory: entry) else { continue }
-                if (try? root.status("\(entry)/cur")) != nil { names.append(name) }
+                if try Self.hasCurrent(entry, in: root) { names.append(name) }
             }
             return names
         case .tree:
             var names: [FolderName] = []
             try search("", depth: 0, in: root, &names)
             return names
+        }
+    }
+
+    /// Whether a directory has a `cur`; what can't have one is no failure.
+    private static func hasCurrent(_ entry: String, in root: DirectoryAccess) throws(MailboxError) -> Bool {
+        do throws(MailboxError) { return try root.statusIfPresent("\(entry)/cur") != nil } catch {
+            guard case .system(_, let code) = error, [ENOTDIR, ELOOP, EACCES].contains(code) else { throw error }
+            return false
         }
     }
 

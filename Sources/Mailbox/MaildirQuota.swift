@@ -79,7 +79,7 @@ struct MaildirQuota: Sendable {
                     guard let parsed = MaildirFileName(name) else { return }
                     let base = UnsafeRawBufferPointer(rebasing: name[..<parsed.baseLength])
                     if let size = MaildirFileName.size(UInt8(ascii: "S"), in: base) {
-                        usage.octets += size
+                        usage.add(octets: size)
                         sized += 1
                     } else {
                         unsized.append(FileName.text(Array(name)))
@@ -91,7 +91,7 @@ struct MaildirQuota: Sendable {
             }
             usage.messages += sized + unsized.count
             for name in unsized {
-                usage.octets += try root.statusIfPresent("\(prefix)\(part)/\(name)")?.size ?? 0
+                usage.add(octets: try root.statusIfPresent("\(prefix)\(part)/\(name)")?.size ?? 0)
             }
         }
     }

@@ -15,6 +15,8 @@ struct MaildirRecord {
 
     let uid: UInt32
     var place = Place.nowhere
+    /// Whether sessions were told that it's gone. A file that comes back under its name is another message to them.
+    fileprivate(set) var isGone = false
     var flags: MessageFlags = []
     var keywords: KeywordSet = []
     /// In which listing it was last seen.
@@ -71,6 +73,8 @@ struct MaildirUIDList {
     private(set) var stamp: Stamp?
     /// Octets of the file that were read: whole lines.
     private var consumed = 0
+    /// Rises whenever what was known is thrown away, to be read again.
+    private(set) var generation = 0
 
     /// Other values mean that somebody else has changed the file.
     struct Stamp: Equatable {
@@ -104,14 +108,14 @@ struct MaildirUIDList {
         return low < records.count && records[low].uid == uid ? low : nil
     }
 
-    /// The place of a message in `records`.
+    /// The place of a message in `records`; nil where it's gone for good.
     func index(ofBase base: UnsafeRawBufferPointer) -> Int? {
         guard !table.isEmpty else { return nil }
         return bases.withUnsafeBytes { bases in
             var slot = self.slot(base)
             while table[slot] != 0 {
                 let index = Int(table[slot]) - 1
-                if Self.isEqual(base, bases, records[index]) { return index }
+                if Self.isEqual(base, bases, records[index]) { return records[index].isGone ? nil : index }
                 slot = (slot + 1) & (table.count - 1)
             }
             return nil
@@ -165,6 +169,19 @@ struct MaildirUIDList {
     /// Changes what is known of a message.
     mutating func update(_ index: Int, _ change: (inout MaildirRecord) -> Void) { change(&records[index]) }
 
+    /// Notes that a message is gone for good.
+    mutating func forget(_ index: Int) {
+        records[index].place = .nowhere
+        records[index].isGone = true
+    }
+
+    /// Notes that those of the first messages whose files are nowhere are gone for good.
+    mutating func forgetUnseen(of count: Int) {
+        for index in records[..<min(count, records.count)].indices where records[index].place == .nowhere {
+            records[index].isGone = true
+        }
+    }
+
     // MARK: Reading
 
     /// Reads what is new in the file. Needs the folder's lock.
@@ -173,7 +190,7 @@ struct MaildirUIDList {
     mutating func load(in directory: DirectoryAccess) throws(MailboxError) -> Bool {
         let opened: OpenFile
         do throws(MailboxError) {
-            opened = try directory.open(Self.path, .reading)
+            opened = try directory.openRegular(Self.path, [.reading, .notFollowing])
         } catch {
             guard error == .notFound else { throw error }
             reset()
@@ -219,6 +236,7 @@ struct MaildirUIDList {
     private static func removeMark(in directory: DirectoryAccess) { try? directory.remove(mark) }
 
     private mutating func reset() {
+        generation += 1
         file = nil
         stamp = nil
         consumed = 0
@@ -343,6 +361,8 @@ struct MaildirUIDList {
 
     /// Gives UIDs to messages in the order given, and has them on stable storage before it returns. Needs the folder's lock
     /// and Dovecot's, and a list that was loaded since.
+    ///
+    /// - Throws: `busy` where somebody has changed the file all the same.
     mutating func assign(_ new: [[UInt8]], in directory: DirectoryAccess) throws(MailboxError) {
         guard !new.isEmpty else { return }
         guard UInt32.max - next > new.count else { throw .corrupt("\(Self.path): no UIDs are left") }
@@ -356,7 +376,9 @@ struct MaildirUIDList {
             text.append(UInt8(ascii: "\n"))
             uid += 1
         }
-        let file = try directory.open(Self.path, .writing)
+        let file = try directory.openRegular(Self.path, [.writing, .notFollowing])
+        let status = try file.status()
+        guard status.inode == stamp?.inode, status.size == stamp?.size else { throw .busy }
         try Self.setMark(in: directory)
         do throws(MailboxError) {
             // What was left of an interrupted write.
@@ -445,8 +467,17 @@ struct MaildirUIDList {
             text += base(index)
             text.append(UInt8(ascii: "\n"))
         }
+        let wasUnsafe = try Self.isUnsafe(in: directory)
         try Self.setMark(in: directory)
-        try directory.replace(Self.path, with: text)
+        do throws(MailboxError) {
+            try directory.replace(Self.path, with: text)
+        } catch {
+            // Where the former list is still there, it is what it was.
+            if !wasUnsafe, let stamp, let status = try? directory.status(Self.path), status.inode == stamp.inode {
+                Self.removeMark(in: directory)
+            }
+            throw error
+        }
         Self.removeMark(in: directory)
         let opened = try directory.open(Self.path, .reading)
         version = 3

@@ -8,16 +8,37 @@ extension DirectoryAccess {
     /// is about to be moved into place may have been given the date of an old message just now.
     func removeOldTemporaries() {
         guard let names = try? names("tmp") else { return }
-        let limit = Int64(disk.seconds - Self.temporaryLifetime)
         for name in names {
-            guard let status = try? status("tmp/\(name)"), max(status.changed, status.modified) < limit else {
-                continue
-            }
+            guard let status = oldEntry("tmp/\(name)") else { continue }
             if status.kind == .directory {
                 try? removeTree("tmp/\(name)")
             } else {
                 try? remove("tmp/\(name)")
             }
         }
+        removeOldParts()
+    }
+
+    /// The same for what `replace` and lock files leave beside a Maildir's own files where their writer is killed.
+    private func removeOldParts() {
+        guard let names = try? names() else { return }
+        for name in names where Self.isPart(name) {
+            if oldEntry(name)?.kind == .file { try? remove(name) }
+        }
+    }
+
+    private static func isPart(_ name: String) -> Bool {
+        let files = ["dovecot-uidlist", "dovecot-keywords", "dovecot-uidvalidity", "subscriptions", "martlet-uidlist"]
+        return files.contains { file in
+            name.hasPrefix("\(file).lock.") || name.hasPrefix("\(file).") && name.hasSuffix(".new")
+        }
+    }
+
+    /// What is known of an entry, not of what it may lead to; nil where something was done to it lately.
+    private func oldEntry(_ path: String) -> FileStatus? {
+        guard let status = try? statusOfEntry(path),
+            max(status.changed, status.modified) < Int64(disk.seconds - Self.temporaryLifetime)
+        else { return nil }
+        return status
     }
 }

@@ -19,5 +19,7 @@ import Testing
         let names: [[UInt8]] = [[0xFC], Array("\u{10FFFC}".utf8), Array("ü".utf8), Array("\u{FFFD}".utf8)]
         #expect(Set(names.map { FileName.text($0) }).count == names.count)
         #expect(FileName.octets(of: "plain") == nil)
+        // Neither a `/` nor a NUL comes of what looks like one.
+        #expect(FileName.octets(of: "a\u{10FF2F}b\u{10FF00}") == nil)
     }
 }
