@@ -11,6 +11,9 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
     private static let copyAttempts = 5
     /// So many messages are changed while others wait.
     private static let pieceSize = 500
+    /// And so long they have to take their turn: who gives a lock back and asks for it again gets it before those who wait.
+    /// Microseconds.
+    private static let pause: UInt32 = 100
 
     /// As of the last look: another session may rename the folder.
     private var name: FolderName
@@ -130,7 +133,8 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         var changed: [StoredMessage] = []
         changed.reserveCapacity(uids.count)
         var known = version
-        for piece in Self.pieces(uids) {
+        for (number, piece) in Self.pieces(uids).enumerated() {
+            if number > 0 { usleep(Self.pause) }
             let made = try index.store(change, to: piece, uidValidity, in: maildir)
             changed += made.messages
             if made.before == known { known = made.after }
@@ -157,7 +161,8 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
     package func expunge(_ uids: [UInt32]) throws(MailboxError) -> [UInt32] {
         guard !uids.isEmpty else { return [] }
         var known = version
-        for piece in Self.pieces(uids) {
+        for (number, piece) in Self.pieces(uids).enumerated() {
+            if number > 0 { usleep(Self.pause) }
             let removed = try index.expunge(piece, uidValidity, in: maildir)
             maildir.quota.record(octets: -removed.octets, messages: -removed.files)
             if removed.before == known { known = removed.after }

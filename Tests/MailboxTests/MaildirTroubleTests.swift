@@ -300,6 +300,10 @@ import Glibc
         try remove(list, in: fixture)
         #expect(mkfifo("\(fixture.root)/\(list)", 0o600) == 0)
         #expect(throws: MailboxError.corrupt("\(list) is no regular file")) { _ = try fixture.inbox() }
+        try remove(list, in: fixture)
+        #expect(mkfifo("\(fixture.root)/martlet-uidlist", 0o600) == 0)
+        #expect(try fixture.inbox().uids == [1, 2])
+        #expect(try !fixture.names(".").contains("martlet-uidlist"))
     }
 
     @Test func oldRubbishGoesAndNothingThatItLeadsTo() throws {
