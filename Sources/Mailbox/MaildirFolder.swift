@@ -93,9 +93,25 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         for uid in recent {
             if let place = updated.index(ofUID: uid) { updated[place].isRecent = true }
         }
+        withoutLate(&updated)
         guard updated != messages else { return false }
         messages = updated
         return true
+    }
+
+    /// Leaves out messages that have turned up among those that are known: message numbers grow at the end only (RFC 3501
+    /// §2.3.1.2), and the client would take others for them. It sees them when it opens the folder again.
+    private func withoutLate(_ updated: inout [StoredMessage]) {
+        guard let last = messages.last?.uid else { return }
+        var late: Set<UInt32> = []
+        var next = 0
+        for message in updated {
+            // There is one that ends this.
+            guard message.uid < last else { break }
+            while messages[next].uid < message.uid { next += 1 }
+            if messages[next].uid != message.uid { late.insert(message.uid) }
+        }
+        if !late.isEmpty { updated.removeAll { late.contains($0.uid) } }
     }
 
     package func open(_ uid: UInt32) throws(MailboxError) -> MessageReader {
