@@ -8,9 +8,10 @@ import Glibc
 package enum MailboxError: Error, Equatable {
     /// There is no such folder or message (any more).
     case notFound
-    /// The folder that was open is gone: deleted by another session, which may have made one of that name since. Nothing more
-    /// can be done with this `MailFolder`; a session that has it selected must end or have none selected (RFC 2180 §3.3). A
-    /// folder that was only renamed stays open.
+    /// The folder that was open is gone: deleted by another session, which may have made one of that name since; or its UIDs
+    /// were given anew, under another UIDVALIDITY, and those that were known may be other messages'. Nothing more can be done
+    /// with this `MailFolder`; a session that has it selected must end or have none selected (RFC 2180 §3.3). A folder that
+    /// was only renamed stays open.
     case vanished
     /// A folder of that name is there already.
     case exists

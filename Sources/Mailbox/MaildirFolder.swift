@@ -11,6 +11,9 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
     private static let copyAttempts = 5
     /// So many messages are changed while others wait.
     private static let pieceSize = 500
+    /// And so long they have to take their turn: who gives a lock back and asks for it again gets it before those who wait.
+    /// Microseconds.
+    private static let pause: UInt32 = 100
 
     /// As of the last look: another session may rename the folder.
     private var name: FolderName
@@ -90,9 +93,25 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         for uid in recent {
             if let place = updated.index(ofUID: uid) { updated[place].isRecent = true }
         }
+        withoutLate(&updated)
         guard updated != messages else { return false }
         messages = updated
         return true
+    }
+
+    /// Leaves out messages that have turned up among those that are known: message numbers grow at the end only (RFC 3501
+    /// §2.3.1.2), and the client would take others for them. It sees them when it opens the folder again.
+    private func withoutLate(_ updated: inout [StoredMessage]) {
+        guard let last = messages.last?.uid else { return }
+        var late: Set<UInt32> = []
+        var next = 0
+        for message in updated {
+            // There is one that ends this.
+            guard message.uid < last else { break }
+            while messages[next].uid < message.uid { next += 1 }
+            if messages[next].uid != message.uid { late.insert(message.uid) }
+        }
+        if !late.isEmpty { updated.removeAll { late.contains($0.uid) } }
     }
 
     package func open(_ uid: UInt32) throws(MailboxError) -> MessageReader {
@@ -130,7 +149,8 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         var changed: [StoredMessage] = []
         changed.reserveCapacity(uids.count)
         var known = version
-        for piece in Self.pieces(uids) {
+        for (number, piece) in Self.pieces(uids).enumerated() {
+            if number > 0 { usleep(Self.pause) }
             let made = try index.store(change, to: piece, uidValidity, in: maildir)
             changed += made.messages
             if made.before == known { known = made.after }
@@ -157,7 +177,8 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
     package func expunge(_ uids: [UInt32]) throws(MailboxError) -> [UInt32] {
         guard !uids.isEmpty else { return [] }
         var known = version
-        for piece in Self.pieces(uids) {
+        for (number, piece) in Self.pieces(uids).enumerated() {
+            if number > 0 { usleep(Self.pause) }
             let removed = try index.expunge(piece, uidValidity, in: maildir)
             maildir.quota.record(octets: -removed.octets, messages: -removed.files)
             if removed.before == known { known = removed.after }

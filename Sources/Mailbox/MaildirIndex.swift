@@ -45,6 +45,8 @@ final class MaildirIndex: @unchecked Sendable {
     private var isListed = false
     /// That of the list which the records' places are of.
     private var generation = 0
+    /// Whether the list has messages of others whose files weren't looked for yet.
+    private var hasUnsought = false
     /// Whether it was since the present look at the folder began.
     private var wasReread = false
     private var listing: UInt32 = 0
@@ -162,7 +164,9 @@ final class MaildirIndex: @unchecked Sendable {
     }
 
     /// What is known after a change; nil where the folder must be read first.
-    func viewAfterChange(claims: Bool) -> View? { mutex.withLock { isListed ? view(claims: claims) : nil } }
+    func viewAfterChange(claims: Bool) -> View? {
+        mutex.withLock { isListed && !hasUnsought ? view(claims: claims) : nil }
+    }
 
     private func view(claims: Bool) -> View {
         let messages: [StoredMessage]
@@ -264,7 +268,11 @@ final class MaildirIndex: @unchecked Sendable {
             changed()
         } else {
             isListed = before.isListed
-            if list.records.count == count { (newRead, currentRead) = (before.new, before.current) }
+            if list.records.count == count {
+                (newRead, currentRead) = (before.new, before.current)
+            } else {
+                hasUnsought = true
+            }
         }
         let now = try keywordsOnDisk()
         if now != keywordStamp {
@@ -374,6 +382,7 @@ final class MaildirIndex: @unchecked Sendable {
             listingTook = now - start
         }
         isListed = !wasReread && list.generation == generation
+        hasUnsought = false
     }
 
     /// Looks for messages that weren't found where they were: a file that was renamed while its directory was being read may

@@ -43,7 +43,7 @@ struct UIDList {
     ) throws(MailboxError) {
         let file: OpenFile
         do throws(MailboxError) {
-            file = try directory.open(path, .reading)
+            file = try directory.openRegular(path, .reading)
         } catch {
             guard error == .notFound else { throw error }
             return try start(in: directory, validity: newValidity())

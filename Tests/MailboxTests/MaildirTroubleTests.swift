@@ -96,6 +96,27 @@ import Glibc
         #expect(try inbox.text(4) == "x\r\n")
     }
 
+    /// Another program gives a UID and writes the file a little later.
+    @Test(arguments: [false, true]) func messagesDoNotTurnUpAmongOthers(_ isLate: Bool) throws {
+        let fixture = try MaildirFixture()
+        let store = try fixture.store()
+        try fixture.put("x\n", as: "1.m.host")
+        let inbox = try store.open(.inbox, readOnly: false)
+        let file = try OpenFile("\(fixture.root)/\(list)", [.writing, .appending])
+        try file.write(Array("2 :2.m.host\n".utf8))
+        if !isLate { try fixture.put("x\n", as: "2.m.host:2,", in: "cur") }
+        #expect(try inbox.add("y\r\n", .seen) == 3)
+        if isLate {
+            _ = try inbox.refresh()
+            #expect(inbox.uids == [1, 3])
+            try fixture.put("x\n", as: "2.m.host:2,", in: "cur")
+        }
+        _ = try inbox.refresh()
+        #expect(inbox.uids == (isLate ? [1, 3] : [1, 2, 3]))
+        #expect(try inbox.store(FlagChange(.add, .flagged), to: [3]).count == 1)
+        #expect(try store.open(.inbox, readOnly: false).uids == [1, 2, 3])
+    }
+
     @Test func damagedOwnListBeginsANewNumbering() throws {
         let fixture = try MaildirFixture()
         _ = try fixture.store()
@@ -300,6 +321,10 @@ import Glibc
         try remove(list, in: fixture)
         #expect(mkfifo("\(fixture.root)/\(list)", 0o600) == 0)
         #expect(throws: MailboxError.corrupt("\(list) is no regular file")) { _ = try fixture.inbox() }
+        try remove(list, in: fixture)
+        #expect(mkfifo("\(fixture.root)/martlet-uidlist", 0o600) == 0)
+        #expect(try fixture.inbox().uids == [1, 2])
+        #expect(try !fixture.names(".").contains("martlet-uidlist"))
     }
 
     @Test func oldRubbishGoesAndNothingThatItLeadsTo() throws {
