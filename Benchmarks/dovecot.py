@@ -30,6 +30,7 @@ service auth {{
   client_limit = 10100
 }}
 service imap-login {{
+  process_limit = 4096
   inet_listener imap {{
     port = 0
   }}
