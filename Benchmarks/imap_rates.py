@@ -323,7 +323,7 @@ def main() -> None:
         ours, theirs = (statistics.median(of[system.name]) for system in systems)
         print(f"{name:24} {ours:10.1f} {theirs:10.1f} {theirs / ours:13.2f}")
     ours, theirs = memory["Martlet"], memory["Dovecot"]
-    print(f"{'KiB a session':24} {ours:10.0f} {theirs:10.0f} {theirs / ours:13.2f}")
+    print(f"{'KiB a session':24} {ours:10.0f} {theirs:10.0f} {theirs / max(ours, 1):13.2f}")
 
 
 if __name__ == "__main__":
