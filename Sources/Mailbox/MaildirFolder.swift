@@ -202,6 +202,7 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
     ) throws(MailboxError) -> [UInt32] {
         let uids = try index.add(newcomers, uidValidity, in: maildir, put: put) { () throws(MailboxError) in
             try checkIsInPlace()
+            return name
         }
         // They are there, whatever becomes of this.
         if let view = index.viewAfterChange(claims: !readOnly) { _ = try? adopt(view) }

@@ -60,6 +60,8 @@ final class MaildirIndex: @unchecked Sendable {
     private var isStuck = false
     /// Dovecot's, while we hold it.
     private var listLock: MboxLock.DotLock?
+    /// The name of the folder that is known to be on stable storage.
+    private var securedName: FolderName?
 
     init(_ directory: DirectoryAccess) { self.directory = directory }
 
@@ -856,7 +858,7 @@ final class MaildirIndex: @unchecked Sendable {
     ///
     /// - Parameters:
     ///   - put: makes one file appear under a path here.
-    ///   - confirm: throws where the folder isn't in its place any more.
+    ///   - confirm: gives the folder's name, and throws where the folder isn't in its place any more.
     ///   - validity: the numbering that their UIDs are to be of.
     /// - Returns: their UIDs.
     /// - Throws: `vanished` where another numbering was begun.
@@ -865,7 +867,7 @@ final class MaildirIndex: @unchecked Sendable {
         _ validity: UInt32,
         in maildir: Maildir,
         put: (Int, String) throws(MailboxError) -> Void,
-        confirm: () throws(MailboxError) -> Void
+        confirm: () throws(MailboxError) -> FolderName
     ) throws(MailboxError) -> [UInt32] {
         try changing { () throws(MailboxError) in
             try naming(in: maildir) { () throws(MailboxError) in
@@ -883,7 +885,9 @@ final class MaildirIndex: @unchecked Sendable {
                     )
                 }
                 return try changingCurrent { () throws(MailboxError) in
-                    try add(arrivals, put: put, confirm: confirm)
+                    try add(arrivals, put: put) { () throws(MailboxError) in
+                        try secure(confirm(), in: maildir)
+                    }
                 }
             }
         }
@@ -929,6 +933,13 @@ final class MaildirIndex: @unchecked Sendable {
         // The rest is as it was.
         if version > before { snapshot = shown }
         return uids
+    }
+
+    /// Makes sure that the folder's name is on stable storage, once: its creator may have died before, or had an error.
+    private func secure(_ name: FolderName, in maildir: Maildir) throws(MailboxError) {
+        guard !name.isInbox, name != securedName else { return }
+        try maildir.layout.syncParents(of: name, in: maildir.root)
+        securedName = name
     }
 
     /// A message that is to be copied.

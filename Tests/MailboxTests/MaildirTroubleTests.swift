@@ -266,6 +266,28 @@ import Glibc
         #expect(try box.inbox().uids == [7, 1101])
     }
 
+    /// A folder that was made in vain, or whose maker died, is there for others, who must not lose what they put into it.
+    @Test(arguments: 0..<20 as Range<UInt64>, [MailboxFormat.maildir, .maildirTree])
+    func folderWhoseNameMayBeLostLosesNoMessage(_ seed: UInt64, _ format: MailboxFormat) throws {
+        let disk = SimulatedFileSystem(seed: seed)
+        try disk.makeDirectory("mail", in: nil, mode: 0o700)
+        let location = try #require(MailboxLocation(path: "alice", format: format))
+        func store(at seconds: Int64) throws -> any MailStore {
+            let mailDisk = MailboxDisk(disk, process: 1, microseconds: { seconds * 1_000_000 }, uptime: { 0 })
+            return try MailDirectory("mail", on: mailDisk).open(location)
+        }
+        let before = try store(at: 1_800_000_000)
+        try disk.syncAll(of: disk.open(".", in: nil, [.reading, .directory], mode: 0))
+        let name = try #require(FolderName(format == .maildir ? "A.B" : "A/B", delimiter: before.delimiter))
+        let parents: Set<String> = ["mail/alice", "mail/alice/A"]
+        disk.start(FaultPlan(faults: [.init(.sync, code: EIO, path: { parents.contains($0) })]))
+        #expect(throws: MailboxError.self) { try before.create(name) }
+        disk.start(FaultPlan())
+        #expect(try before.open(name, readOnly: false).add("x\r\n") == 1)
+        disk.powerCut()
+        #expect(try store(at: 1_800_001_000).open(name, readOnly: false).uids == [1])
+    }
+
     @Test func folderThatCannotBeLookedAtIsNotHidden() throws {
         let box = try Simulated()
         try box.store.create(try name("A"))
