@@ -20,6 +20,7 @@ let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swif
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
 let coreMetrics = Target.Dependency.product(name: "CoreMetrics", package: "swift-metrics")
+let algorithms = Target.Dependency.product(name: "Algorithms", package: "swift-algorithms")
 let collections = Target.Dependency.product(name: "Collections", package: "swift-collections")
 
 func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -82,6 +83,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-algorithms", from: "1.2.1"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     ],
     targets: [
@@ -109,7 +111,7 @@ let package = Package(
         // Protocols: values, parsers, state machines. No I/O, no clock, no randomness of their own.
         library("MIME", ["Encodings", "CIDN2", "CLinux", nioCore]),
         library("SMTP", [nioCore, "MIME"]),
-        library("IMAP", [nioCore, "MIME", "Encodings"]),
+        library("IMAP", [nioCore, "MIME", "Encodings", algorithms]),
         library("POP3", [nioCore, "MIME"]),
         library("DNS", ["Encodings", nioCore]),
         library("DNSSEC", ["DNS", "Cryptography", nioCore]),
@@ -137,7 +139,7 @@ let package = Package(
             "Spool",
             ["Encodings", "Files", "SMTP", "CLinux", nioCore, nioPosix, nioConcurrency, collections]
         ),
-        library("Mailbox", ["Files", nioCore, nioConcurrency]),
+        library("Mailbox", ["Files", nioCore, nioConcurrency, algorithms]),
         library("MailIndex", ["CSQLite", nioConcurrency]),
 
         library("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
@@ -179,12 +181,14 @@ let package = Package(
             "IMAPServer",
             daemonBase + [
                 "IMAP", "SASL", "Mailbox", "MailIndex", "MIME", "Accounts", "CZlib", "Front", "MailboxProcess",
+                algorithms,
             ]
         ),
         library(
             "ResolverService",
             daemonBase + [
-                "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ZoneKeys", "Cryptography", "Resolution", "TLS", collections,
+                "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ZoneKeys", "Cryptography", "Resolution", "TLS", algorithms,
+                collections,
                 nioHTTP1, nioHTTP2,
             ]
         ),

@@ -1,3 +1,5 @@
+import Algorithms
+
 /// Message numbers or UIDs (RFC 3501 §9, sequence-set).
 package struct SequenceSet: Sendable, Equatable {
     /// A number, or `*`: the largest in use.
@@ -47,13 +49,8 @@ package struct SequenceSet: Sendable, Equatable {
 
     /// Whether a number is in one of the ranges, which ascend.
     package static func contains(_ ranges: [ClosedRange<UInt32>], _ number: UInt32) -> Bool {
-        var low = 0
-        var high = ranges.count
-        while low < high {
-            let middle = low + (high - low) / 2
-            if ranges[middle].upperBound < number { low = middle + 1 } else { high = middle }
-        }
-        return low < ranges.count && ranges[low].lowerBound <= number
+        let place = ranges.partitioningIndex { $0.upperBound >= number }
+        return place < ranges.count && ranges[place].lowerBound <= number
     }
 
     /// The ranges that numbers in ascending order are.

@@ -1,3 +1,4 @@
+import Algorithms
 import IMAP
 import MailIndex
 import Mailbox
@@ -45,23 +46,13 @@ final class SelectedFolder {
     private func places(ofUIDs ranges: [ClosedRange<UInt32>]) -> [Int] {
         var places: [Int] = []
         for range in ranges {
-            var place = firstPlace(notBelow: range.lowerBound)
+            var place = known.partitioningIndex { $0.uid >= range.lowerBound }
             while place < known.count, known[place].uid <= range.upperBound {
                 places.append(place)
                 place += 1
             }
         }
         return places
-    }
-
-    private func firstPlace(notBelow uid: UInt32) -> Int {
-        var low = 0
-        var high = known.count
-        while low < high {
-            let middle = low + (high - low) / 2
-            if known[middle].uid < uid { low = middle + 1 } else { high = middle }
-        }
-        return low
     }
 
     /// The flags of a message as IMAP names them.

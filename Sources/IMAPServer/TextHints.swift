@@ -1,3 +1,4 @@
+import Algorithms
 import MailIndex
 
 /// What the full-text index knows of a search's texts.
@@ -39,11 +40,7 @@ struct TextHints: Sendable {
     }
 
     private static func contains(_ uids: [UInt32], _ wanted: UInt32) -> Bool {
-        var (low, high) = (0, uids.count)
-        while low < high {
-            let middle = low + (high - low) / 2
-            if uids[middle] < wanted { low = middle + 1 } else { high = middle }
-        }
-        return low < uids.count && uids[low] == wanted
+        let place = uids.partitioningIndex { $0 >= wanted }
+        return place < uids.count && uids[place] == wanted
     }
 }

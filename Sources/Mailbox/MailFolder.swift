@@ -1,3 +1,4 @@
+import Algorithms
 import NIOCore
 
 /// One open folder of a mailbox, for one session: what it saw at the last `refresh`, and what can be done to it.
@@ -67,13 +68,8 @@ extension MailFolder {
 extension [StoredMessage] {
     /// The place of a UID in a list that ascends by UID.
     package func index(ofUID uid: UInt32) -> Int? {
-        var low = startIndex
-        var high = endIndex
-        while low < high {
-            let middle = low + (high - low) / 2
-            if self[middle].uid < uid { low = middle + 1 } else { high = middle }
-        }
-        return low < endIndex && self[low].uid == uid ? low : nil
+        let place = partitioningIndex { $0.uid >= uid }
+        return place < endIndex && self[place].uid == uid ? place : nil
     }
 }
 

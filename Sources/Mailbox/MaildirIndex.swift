@@ -1,3 +1,4 @@
+import Algorithms
 import Files
 import NIOConcurrencyHelpers
 
@@ -548,13 +549,7 @@ final class MaildirIndex: @unchecked Sendable {
     /// The place of a UID in `unclaimed`, or the one where it belongs.
     private func unclaimedPlace(_ uid: UInt32) -> Int {
         if let last = unclaimed.last, last < uid { return unclaimed.count }
-        var low = 0
-        var high = unclaimed.count
-        while low < high {
-            let middle = low + (high - low) / 2
-            if unclaimed[middle] < uid { low = middle + 1 } else { high = middle }
-        }
-        return low
+        return unclaimed.partitioningIndex { $0 >= uid }
     }
 
     /// Has a message be recent in the next session that asks.

@@ -1,3 +1,4 @@
+import Algorithms
 import Files
 
 #if canImport(Glibc)
@@ -99,13 +100,8 @@ struct MaildirUIDList {
 
     /// The place of a message in `records`.
     func index(ofUID uid: UInt32) -> Int? {
-        var low = 0
-        var high = records.count
-        while low < high {
-            let middle = low + (high - low) / 2
-            if records[middle].uid < uid { low = middle + 1 } else { high = middle }
-        }
-        return low < records.count && records[low].uid == uid ? low : nil
+        let place = records.partitioningIndex { $0.uid >= uid }
+        return place < records.count && records[place].uid == uid ? place : nil
     }
 
     /// The place of a message in `records`; nil where it's gone for good.
