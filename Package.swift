@@ -181,7 +181,7 @@ let package = Package(
             "IMAPServer",
             daemonBase + [
                 "IMAP", "SASL", "Mailbox", "MailIndex", "MIME", "Accounts", "CZlib", "Front", "MailboxProcess",
-                algorithms,
+                algorithms, collections,
             ]
         ),
         library(

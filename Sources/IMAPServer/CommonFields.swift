@@ -13,12 +13,7 @@ enum CommonFields {
 
     /// Those fields of a header, as they stand there, with the empty line.
     static func of(_ header: HeaderBlock) -> [UInt8] {
-        var octets: [UInt8] = []
-        for field in header.fields where names.contains(header.name(of: field).map(ASCII.lower)) {
-            octets += header.octets[field.whole]
-            if octets.last != ASCII.lineFeed { octets += [ASCII.carriageReturn, ASCII.lineFeed] }
-        }
-        return octets + [ASCII.carriageReturn, ASCII.lineFeed]
+        MessageContent.fields(header) { names.contains($0.map(ASCII.lower)) }
     }
 
     /// Whether all fields of these names are among them.

@@ -168,9 +168,7 @@ final class FetchRun: @unchecked Sendable {
             flags = known
         } else {
             var writer = ResponseWriter(for: dialect)
-            writer.flagList(
-                SystemFlags.flags(of: message, keywords: keywords).filter { !dialect.isRev2 || $0 != .recent }
-            )
+            writer.flagList(SystemFlags.flags(of: message, keywords: keywords, for: dialect))
             flags = Array(writer.buffer.readableBytesView)
             flagLists[key] = flags
         }

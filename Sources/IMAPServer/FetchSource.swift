@@ -19,7 +19,7 @@ final class FetchSource: @unchecked Sendable {
     private var size: Int?
     /// Of messages within this one, by where they begin.
     private var embeddedHeaders: [Int: HeaderBlock] = [:]
-    /// Octets of headers that were gone through since the last piece.
+    /// Octets of headers that were gone through.
     private var work = 0
     /// Octets of parts without their transfer encodings.
     private var decodedSizes: [[Int]: Int] = [:]

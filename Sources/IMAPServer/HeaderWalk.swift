@@ -40,17 +40,10 @@ struct HeaderWalk {
             var visited = 0
             let before = message.work
             do throws(MailboxError) {
-                var header = HeaderBlock([])
-                if let kept = window?.octets(.header, at: next) {
-                    header = HeaderBlock(kept)
-                } else if needsHeaders {
-                    guard let own = try message.ownHeader()?.block else {
-                        budget -= message.work - before
-                        current = message
-                        continue
-                    }
-                    header = own
-                    window?.keep(.header, at: next, CommonFields.of(own))
+                guard let header = try header(of: &message) else {
+                    budget -= message.work - before
+                    current = message
+                    continue
                 }
                 visited = header.octets.count
                 try visit(next, uids[next], header)
@@ -66,5 +59,12 @@ struct HeaderWalk {
         }
         window?.flush()
         return true
+    }
+
+    /// Nil as long as it has to be called again.
+    private func header(of message: inout ScannedMessage) throws(MailboxError) -> HeaderBlock? {
+        guard needsHeaders else { return HeaderBlock([]) }
+        guard let window else { return try message.ownHeader()?.block }
+        return try window.commonFields(at: next) { () throws(MailboxError) in try message.ownHeader()?.block }
     }
 }

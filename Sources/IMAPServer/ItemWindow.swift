@@ -1,5 +1,6 @@
-import Mailbox
+import MIME
 import MailIndex
+import Mailbox
 
 /// What the index has of the messages that a command goes through, fetched for many at a time; and what is to be kept of them,
 /// handed over for many at a time. Every call may block on the disk.
@@ -51,6 +52,20 @@ final class ItemWindow {
         kept.append((IndexedMessage(uid: uids[place], identity: identity), item, octets))
         keptOctets += octets.count + 64
         if keptOctets > Self.maximumKept { flush() }
+    }
+
+    /// The fields of one of the messages that are among `CommonFields`: those that are kept, or the header that the body reads,
+    /// of which they are kept then.
+    ///
+    /// - Returns: nil where the body has none yet.
+    func commonFields(
+        at place: Int,
+        _ read: () throws(MailboxError) -> HeaderBlock?
+    ) throws(MailboxError) -> HeaderBlock? {
+        if let kept = octets(.header, at: place) { return HeaderBlock(kept) }
+        guard let header = try read() else { return nil }
+        keep(.header, at: place, CommonFields.of(header))
+        return header
     }
 
     /// Hands over what is to be kept.

@@ -60,7 +60,7 @@ extension MailboxSession {
         try await announceRemoval(gone.map { (place: $0, uid: selected.known[$0].uid) })
         if merged.count != before - gone.count {
             respond { $0.number(merged.count, "EXISTS") }
-            indexTexts(of: selected)
+            indexTexts(of: selected, after: selected.known.last?.uid ?? 0)
         }
         // The same list as the folder's shares its memory.
         selected.known = merged.count == current.count ? current : merged
@@ -104,7 +104,7 @@ extension MailboxSession {
 
     func announceFlags(_ selected: SelectedFolder, _ place: Int, withUID: Bool) {
         let message = selected.known[place]
-        let flags = flags(of: message, in: selected)
+        let flags = SystemFlags.flags(of: message, keywords: selected.folder.keywords, for: dialect)
         respond { writer in
             writer.fetchHead(number: place + 1, uid: message.uid)
             if withUID, !dialect.usesUIDsOnly { writer.raw("UID \(message.uid) ") }
@@ -113,12 +113,6 @@ extension MailboxSession {
             writer.raw(")")
             writer.end()
         }
-    }
-
-    /// A message's flags as the client is to see them: IMAP4rev2 has no \Recent (RFC 9051, appendix E).
-    func flags(of message: StoredMessage, in selected: SelectedFolder) -> [Flag] {
-        let flags = selected.flags(of: message)
-        return dialect.isRev2 ? flags.filter { $0 != .recent } : flags
     }
 
     // MARK: IDLE

@@ -19,9 +19,12 @@ extension MailboxSession {
     }
 
     /// Has the folder's texts put into the index soon, so that searches find them at once.
-    func indexTexts(of selected: SelectedFolder) {
+    ///
+    /// - Parameter uid: messages above this one alone: they have just come.
+    func indexTexts(of selected: SelectedFolder, after uid: UInt32 = 0) {
         guard let indexer, let file = indexes?.index(indexFile), !selected.folder.messages.isEmpty else { return }
-        indexer.add(TextIndexer.Job(location: location, store: store, folder: selected.path, index: file))
+        let job = TextIndexer.Job(location: location, store: store, folder: selected.path, index: file, after: uid)
+        indexer.add(job)
     }
 
     private var indexFile: String { location.indexFile(in: settings.mailDirectory) }

@@ -27,8 +27,9 @@ extension MailboxSession {
             let messages = isSelected ? selected?.known ?? [] : folder.messages
             let saved = isSelected ? selected?.saved ?? [] : []
             let path = try folderName(name)
-            let index = SearchRun.isHelped(command.key) ? await index(of: folder, at: path) : nil
-            let found = try await find(command.key, in: folder, messages, saved, index, tag, &progress)
+            let found = try await find(command.key, in: folder, messages, saved, tag, &progress) {
+                await self.index(of: folder, at: path)
+            }
             if results.contains(.save), let selected { save(found, results, in: selected) }
             guard !found.isEmpty, results != [.save] else { continue }
             let uids = found.map { messages[$0].uid }

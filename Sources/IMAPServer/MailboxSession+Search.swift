@@ -33,22 +33,25 @@ extension MailboxSession {
     func find(_ selected: SelectedFolder, _ command: SearchCommand, tag: String) async throws -> [Int] {
         try requireKnownCharset(command)
         var progress = ProgressClock()
-        let index = SearchRun.isHelped(command.key) ? await index(of: selected) : nil
-        return try await find(command.key, in: selected.folder, selected.known, selected.saved, index, tag, &progress)
+        return try await find(command.key, in: selected.folder, selected.known, selected.saved, tag, &progress) {
+            await self.index(of: selected)
+        }
     }
 
     /// The places of messages that match, ascending.
+    ///
+    /// - Parameter index: gives what is kept of the folder's messages, where that may help.
     func find(
         _ key: SearchKey,
         in folder: any MailFolder,
         _ messages: [StoredMessage],
         _ saved: [ClosedRange<UInt32>],
-        _ index: FolderIndex?,
         _ tag: String,
-        _ progress: inout ProgressClock
+        _ progress: inout ProgressClock,
+        index: () async -> FolderIndex?
     ) async throws -> [Int] {
-        let context = SearchContext(messages, saved: saved, now: time(nil))
-        let run = SearchRun(key, context, in: folder, messages, index: index)
+        let search = MessageSearch(key, in: SearchContext(messages, saved: saved, now: time(nil)))
+        let run = SearchRun(search, in: folder, messages, index: search.usesIndex ? await index() : nil)
         while try await !onDisk({ () throws(MailboxError) in try run.advance() }) {
             try await tell(&progress, tag, run.done, of: messages.count)
         }

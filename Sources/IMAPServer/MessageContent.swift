@@ -63,13 +63,18 @@ enum MessageContent {
     static func fields(_ block: HeaderBlock, named names: [[UInt8]], excluded: Bool) -> [UInt8] {
         // A few names are compared faster than looked up.
         let wanted = names.count > 4 ? Set(names.map { $0.map(ASCII.lower) }) : nil
-        var octets: [UInt8] = []
-        for field in block.fields {
-            let name = block.name(of: field)
+        return fields(block) { name in
             let isNamed =
                 wanted?.contains(name.map(ASCII.lower))
                 ?? names.contains { $0.count == name.count && ASCII.equal(name, $0) }
-            guard isNamed != excluded else { continue }
+            return isNamed != excluded
+        }
+    }
+
+    /// The same for those whose names the body wants.
+    static func fields(_ block: HeaderBlock, where isWanted: (ArraySlice<UInt8>) -> Bool) -> [UInt8] {
+        var octets: [UInt8] = []
+        for field in block.fields where isWanted(block.name(of: field)) {
             octets += block.octets[field.whole]
             if octets.last != ASCII.lineFeed { octets += [ASCII.carriageReturn, ASCII.lineFeed] }
         }

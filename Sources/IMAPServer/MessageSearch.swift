@@ -42,11 +42,8 @@ struct SearchCandidate {
 
     /// The header with those fields alone that are among `CommonFields`; nil as long as it has to be called again.
     mutating func commonFields(_ budget: inout Int) throws(MailboxError) -> HeaderBlock? {
-        let place = Int(number) - 1
-        if let kept = window?.octets(.header, at: place) { return HeaderBlock(kept) }
-        guard let header = try headerBlock(&budget) else { return nil }
-        window?.keep(.header, at: place, CommonFields.of(header))
-        return header
+        guard let window else { return try headerBlock(&budget) }
+        return try window.commonFields(at: Int(number) - 1) { () throws(MailboxError) in try headerBlock(&budget) }
     }
 
     /// The message's parts; nil as long as it has to be called again.
@@ -122,6 +119,9 @@ struct MessageSearch: Sendable {
     /// Whether common header fields are tested.
     let usesHeaders: Bool
     let usesKeywords: Bool
+
+    /// Whether the index may help.
+    var usesIndex: Bool { usesHeaders || !texts.isEmpty }
 
     init(_ key: SearchKey, in context: SearchContext) {
         var needs = Needs(context: context)
@@ -352,25 +352,13 @@ final class SearchRun: @unchecked Sendable {
     private var hints: TextHints?
 
     /// - Parameter index: what is kept of the folder's messages, if any.
-    init(
-        _ key: SearchKey,
-        _ context: SearchContext,
-        in folder: any MailFolder,
-        _ messages: [StoredMessage],
-        index: FolderIndex?
-    ) {
-        search = MessageSearch(key, in: context)
+    init(_ search: MessageSearch, in folder: any MailFolder, _ messages: [StoredMessage], index: FolderIndex?) {
+        self.search = search
         self.folder = folder
         self.messages = messages
         self.index = index
         keywords = folder.keywords
         window = search.usesHeaders ? index.map { ItemWindow($0, in: folder, messages.map(\.uid)) } : nil
-    }
-
-    /// Whether the index may help with a search.
-    static func isHelped(_ key: SearchKey) -> Bool {
-        let search = MessageSearch(key, in: SearchContext([], saved: [], now: 0))
-        return search.usesHeaders || !search.texts.isEmpty
     }
 
     /// Goes on for a turn; true when all messages were tested. A message that is gone matches nothing.

@@ -55,10 +55,6 @@ final class SelectedFolder {
         return places
     }
 
-    /// The flags of a message as IMAP names them.
-    func flags(of message: StoredMessage) -> [Flag] {
-        SystemFlags.flags(of: message, keywords: folder.keywords)
-    }
 }
 
 /// All flags of a message: many messages have the same.
@@ -80,11 +76,16 @@ enum SystemFlags {
         (.answered, .answered), (.flagged, .flagged), (.deleted, .deleted), (.seen, .seen), (.draft, .draft),
     ]
 
-    /// A message's flags; its keywords by their names in the folder.
-    static func flags(of message: StoredMessage, keywords names: [String]) -> [Flag] {
+    /// A message's flags as the client is to see them; its keywords by their names in the folder.
+    static func flags(
+        of message: StoredMessage,
+        keywords names: [String],
+        for dialect: Dialect = Dialect()
+    ) -> [Flag] {
         var flags: [Flag] = []
         for (flag, bit) in all where message.flags.contains(bit) { flags.append(flag) }
-        if message.isRecent { flags.append(.recent) }
+        // IMAP4rev2 has no \Recent (RFC 9051, appendix E).
+        if message.isRecent, !dialect.isRev2 { flags.append(.recent) }
         // Another program may have left a gap among them.
         for index in message.keywords.indices where names.indices.contains(index) && !names[index].isEmpty {
             flags.append(Flag(names[index]))

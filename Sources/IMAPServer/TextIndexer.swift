@@ -1,3 +1,4 @@
+import Algorithms
 import IMAP
 import Logging
 import MIME
@@ -7,6 +8,7 @@ import MailboxProcess
 import NIOConcurrencyHelpers
 import NIOCore
 import Network
+import OrderedCollections
 
 /// Puts the texts of messages into the accounts' indexes while nobody waits for it: one folder after the other, a few messages at
 /// a time in the account's own line, and no more than half of the time.
@@ -18,13 +20,20 @@ final class TextIndexer: Sendable {
         let store: any MailStore
         let folder: FolderName
         let index: MessageIndex
+        /// Only messages above this UID; 0 for all, when the index is also rid of what is gone.
+        var after: UInt32
 
-        fileprivate var key: String { "\(location.path) \(folder)" }
+        fileprivate struct Key: Hashable {
+            let mailbox: String
+            let folder: FolderName
+        }
+
+        fileprivate var key: Key { Key(mailbox: location.path, folder: folder) }
     }
 
     private struct State {
         /// In the order in which they came.
-        var waiting: [Job] = []
+        var waiting: OrderedDictionary<Job.Key, Job> = [:]
         var isRunning = false
         var isClosed = false
     }
@@ -48,10 +57,12 @@ final class TextIndexer: Sendable {
     /// Has a folder looked through soon.
     func add(_ job: Job) {
         let starts = state.withLockedValue { state in
-            guard !state.isClosed, state.waiting.count < Self.maximumWaiting,
-                !state.waiting.contains(where: { $0.key == job.key })
-            else { return false }
-            state.waiting.append(job)
+            if let known = state.waiting[job.key] {
+                state.waiting[job.key]?.after = min(known.after, job.after)
+                return false
+            }
+            guard !state.isClosed, state.waiting.count < Self.maximumWaiting else { return false }
+            state.waiting[job.key] = job
             defer { state.isRunning = true }
             return !state.isRunning
         }
@@ -63,7 +74,7 @@ final class TextIndexer: Sendable {
     func close() {
         state.withLockedValue { state in
             state.isClosed = true
-            state.waiting = []
+            state.waiting = [:]
         }
     }
 
@@ -94,7 +105,7 @@ final class TextIndexer: Sendable {
                 state.isRunning = false
                 return nil
             }
-            return state.waiting.removeFirst()
+            return state.waiting.removeFirst().value
         }
     }
 }
@@ -152,15 +163,26 @@ private final class TextIndexRun: @unchecked Sendable {
 
     private func begin() throws(MailboxError) -> Bool {
         let folder = try job.store.open(job.folder, readOnly: true)
-        let names = Set(try job.store.folders().map(\.name.description))
         guard let index = job.index.folder(job.folder.description, validity: folder.uidValidity) else { return true }
-        index.retain(folders: names)
-        index.retain(folder.messages.map(\.uid))
-        let known = Dictionary(index.textStates().map { ($0.message.uid, $0.message.identity) }) { first, _ in first }
-        missing = folder.messages.map(\.uid).filter { known[$0] == nil || known[$0] != folder.identity(of: $0) }
+        if job.after == 0 {
+            try tidy(index, folder)
+            let known = Dictionary(index.textStates().map { ($0.message.uid, $0.message.identity) }) { first, _ in first
+            }
+            missing = folder.messages.map(\.uid).filter { known[$0] == nil || known[$0] != folder.identity(of: $0) }
+        } else {
+            let after = job.after
+            let messages = folder.messages
+            missing = messages[messages.partitioningIndex { $0.uid > after }...].map(\.uid)
+        }
         self.folder = folder
         self.index = index
         return missing.isEmpty
+    }
+
+    /// Rids the index of what is gone.
+    private func tidy(_ index: FolderIndex, _ folder: any MailFolder) throws(MailboxError) {
+        index.retain(folders: Set(try job.store.folders().map(\.name.description)))
+        index.retain(folder.messages.map(\.uid))
     }
 
     private func next(

@@ -182,12 +182,6 @@ package struct FolderIndex: Sendable {
         return index.use { (index) throws(DatabaseError) in try index.lookUp(queries, number) } ?? TextAnswer()
     }
 
-    /// Forgets messages that are gone.
-    package func remove(_ uids: [UInt32]) {
-        guard !uids.isEmpty else { return }
-        _ = index.use { (index) throws(DatabaseError) in try index.remove(uids, number) }
-    }
-
     /// Forgets other folders: those that aren't among these names, and those of the same name with another UIDVALIDITY.
     package func retain(folders names: Set<String>) {
         _ = index.use { (index) throws(DatabaseError) in try index.retain(folders: names, number) }

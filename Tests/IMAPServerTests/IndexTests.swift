@@ -84,6 +84,26 @@ import Glibc
         }
     }
 
+    /// Also of what comes while the folder is selected.
+    @Test func textsOfArrivalsAreIndexed() async throws {
+        try await TestSystem.run(indexesText: true) { system in
+            let client = try await system.client()
+            try await Self.fill(client)
+            _ = try await client.command("SELECT INBOX")
+            let validity = try #require(
+                try await client.command("STATUS INBOX (UIDVALIDITY)").first?.split(separator: " ").last
+            )
+            let index = MessageIndex(path: Self.indexFile(system)) { Issue.record("\($0)") }
+            let folder = try #require(index.folder("INBOX", validity: UInt32(validity.dropLast()) ?? 0))
+            while folder.textStates().count < 3 { try await Task.sleep(for: .milliseconds(10)) }
+            try await client.append(Array("Subject: late\r\n\r\nzephyrine\r\n".utf8))
+            _ = try await client.command("NOOP")
+            while folder.textStates().count < 4 { try await Task.sleep(for: .milliseconds(10)) }
+            #expect(folder.lookUp([(Array("zephyrine".utf8), false)]).candidates == [[4]])
+            #expect(try await client.untagged("SEARCH TEXT zephyrine") == ["* SEARCH 4"])
+        }
+    }
+
     @Test func whatIsKeptOfAnotherMessageIsNotTakenForIt() async throws {
         try await TestSystem.run { system in
             let client = try await system.client()
