@@ -204,11 +204,17 @@ private let message = "From: Bob <bob@example.test>\r\nSubject: hello\r\n\r\nbod
 
     // MARK: A mailbox that goes
 
+    /// A client that has made a mailbox with a message in it.
+    private static func clientWithWork(_ system: TestSystem) async throws -> TestClient {
+        let client = try await system.client()
+        _ = try await client.ok("CREATE Work")
+        try await client.append(message, to: "Work")
+        return client
+    }
+
     @Test func aSelectedMailboxIsDeletedByAnother() async throws {
         try await TestSystem.run { system in
-            let one = try await system.client()
-            _ = try await one.ok("CREATE Work")
-            try await one.append(message, to: "Work")
+            let one = try await Self.clientWithWork(system)
             let command = try await system.client()
             let idle = try await system.client()
             let refused = try await system.client()
@@ -231,9 +237,7 @@ private let message = "From: Bob <bob@example.test>\r\nSubject: hello\r\n\r\nbod
     /// Whoever deletes his own selected mailbox hears that it worked, and has nothing selected.
     @Test func ownMailboxDeletedAndRenamed() async throws {
         try await TestSystem.run { system in
-            let client = try await system.client()
-            _ = try await client.ok("CREATE Work")
-            try await client.append(message, to: "Work")
+            let client = try await Self.clientWithWork(system)
             _ = try await client.ok("SELECT Work")
             _ = try await client.ok("RENAME Work Play")
             #expect(try await client.ok("FETCH 1 UID") == ["* 1 FETCH (UID 1)"])
@@ -245,9 +249,7 @@ private let message = "From: Bob <bob@example.test>\r\nSubject: hello\r\n\r\nbod
 
     @Test func aSelectedMailboxIsRenamedByAnother() async throws {
         try await TestSystem.run { system in
-            let one = try await system.client()
-            _ = try await one.ok("CREATE Work")
-            try await one.append(message, to: "Work")
+            let one = try await Self.clientWithWork(system)
             let two = try await system.client()
             _ = try await two.ok("SELECT Work")
             _ = try await one.ok("RENAME Work Play")
@@ -261,9 +263,7 @@ private let message = "From: Bob <bob@example.test>\r\nSubject: hello\r\n\r\nbod
     /// Another mailbox of the same name isn't the one that was selected.
     @Test func aSelectedMailboxIsMadeAgain() async throws {
         try await TestSystem.run { system in
-            let one = try await system.client()
-            _ = try await one.ok("CREATE Work")
-            try await one.append(message, to: "Work")
+            let one = try await Self.clientWithWork(system)
             let two = try await system.client()
             _ = try await two.ok("SELECT Work")
             _ = try await one.ok("DELETE Work")
