@@ -221,16 +221,30 @@ extension Queue {
             let final = failures == .reported ? outcome.delivered + outcome.failed : outcome.delivered
             operations += notes(delivery, final, outcome.deferred, lines, warned: isWarned, next)
         }
-        commit(operations, reports)
         schedule.ended(job, results, at: now, chance: clock.chance())
         store.setJobs(of: message, jobs)
-        store.move(message, .deliveryEnded)
         if jobs.isEmpty, message.owed == nil {
-            finish(message)
+            leave(message, operations, reports)
         } else {
+            commit(operations, reports)
+            store.move(message, .deliveryEnded)
             proceed(with: message, first: !outcome.unanswered.isEmpty)
         }
         schedulePump()
+    }
+
+    /// Commits operations with which a message whose last delivery is over leaves the queue. It's listed until reports
+    /// about it are: a queue that looks empty is empty.
+    func leave(_ message: QueuedMessage, _ operations: [SpoolOperation], _ reports: [QueueReport]) {
+        let end = { @Sendable [self] in
+            store.move(message, .deliveryEnded)
+            finish(message)
+        }
+        guard reports.contains(where: { $0.file != nil }) else {
+            commit(operations, reports)
+            return end()
+        }
+        commit(operations, reports) { [self] _ in if !isClosed { end() } }
     }
 
     /// Notes that the sender is still to be told of a failure; returns the line for the state file.

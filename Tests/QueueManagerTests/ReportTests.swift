@@ -108,6 +108,27 @@ import Testing
         await deliverer.stop()
     }
 
+    /// While a report is on its way to the disk, its message is still listed.
+    @Test func queueIsNeverEmptyBetweenAMessageAndItsReport() async throws {
+        let queue = try TestQueue()
+        let (relay, deliverer) = (try await queue.relay(), try await queue.deliverer())
+        try await queue.start()
+        for _ in 1...20 {
+            let id = try await queue.submit(to: ["<bob@example.net>"], original)["id"]
+            try await relay.next().answer(.reject, "5.1.1")
+            while true {
+                let listed = try await queue.control("LIST").filter { $0.verb == "MESSAGE" }
+                #expect(listed.count == 1)
+                if listed.first?["id"] != id { break }
+            }
+            try await deliverer.next().answer(.ok, "2.0.0")
+            _ = try await queue.list { $0.isEmpty }
+        }
+        await queue.stop()
+        await relay.stop()
+        await deliverer.stop()
+    }
+
     /// A failure waits a few seconds for others, not for as long as a slow host takes; and a crash doesn't lose it.
     @Test func failureDoesNotWaitForASlowHost() async throws {
         let queue = try TestQueue()

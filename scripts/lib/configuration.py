@@ -1,8 +1,10 @@
 """Writes what an instance reads: etc/martlet.toml, the zone file, the certificate."""
 
+import os
 import random
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 # Where the configuration names a listener: (section, key), in the order of scripts/start --ports-from.
@@ -38,6 +40,19 @@ def loopback_addresses() -> list[str]:
     return addresses
 
 
+def ports_of_this_process() -> Iterator[int]:
+    """The free ports that this process may name, in a random order: pytest-xdist's workers have a share each."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    ports = list(FREE_PORTS)[int(worker) :: count]
+    while True:
+        random.shuffle(ports)
+        yield from ports
+
+
+UNNAMED_PORTS = ports_of_this_process()
+
+
 def is_free(port: int) -> bool:
     """Whether a port can be bound on all loopback addresses, for TCP and UDP."""
     for address in loopback_addresses():
@@ -54,21 +69,18 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody has bound."""
+    """A port that nobody has bound.
+
+    No port is named twice, here or by another process of the same run of tests: it may be bound only seconds later."""
     while True:
-        port = random.choice(FREE_PORTS)
+        port = next(UNNAMED_PORTS)
         if is_free(port):
             return port
 
 
 def free_ports() -> dict[str, int]:
     """A free port for every listener."""
-    ports: dict[str, int] = {}
-    while len(ports) < len(LISTENERS):
-        port = free_port()
-        if port not in ports.values():
-            ports[list(LISTENERS)[len(ports)]] = port
-    return ports
+    return {name: free_port() for name in LISTENERS}
 
 
 def configuration(ports: dict[str, int], hostname: str = "mail.example.test", domain: str = "example.test") -> dict:

@@ -95,19 +95,15 @@ extension Queue {
         do {
             let reports = try report(.failed, message.owed?.recipientsUnderWay ?? [], about: envelope, header)
             let lines = endReport(of: message)
-            let isLast = message.jobs.isEmpty && message.owed == nil
-            let rest: SpoolOperation =
-                isLast ? .done(message.id) : .state(message.id, lines: ByteBuffer(string: lines))
-            commit(put(reports, about: message) + [rest], reports)
+            if message.jobs.isEmpty, message.owed == nil {
+                return leave(message, put(reports, about: message) + [.done(message.id)], reports)
+            }
+            commit(put(reports, about: message) + [.state(message.id, lines: ByteBuffer(string: lines))], reports)
         } catch {
             log.unreportable(message.id, "\(error)")
             postponeReport(of: message)
         }
-        reportEnded(message)
-    }
-
-    private func reportEnded(_ message: QueuedMessage) {
         store.move(message, .deliveryEnded)
-        if message.jobs.isEmpty, message.owed == nil { finish(message) } else { proceed(with: message) }
+        proceed(with: message)
     }
 }

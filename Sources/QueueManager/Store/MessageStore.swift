@@ -87,6 +87,8 @@ package enum ChangeResult: Sendable {
 struct MessageStore {
     private var shards = [[MessageID: QueuedMessage]](repeating: [:], count: MessageID.shards)
     private(set) var count = 0
+    /// How many messages ever came.
+    private(set) var arrivals = 0
     private var counts: [QueuedMessage.Category: Int] = [:]
     private var senders: [String: Set<MessageID>] = [:]
     /// By a hash of the address, which takes less room; who looks one up compares the envelope.
@@ -134,6 +136,7 @@ struct MessageStore {
         message.jobs = jobs
         shards[message.id.shard][message.id] = message
         count += 1
+        arrivals += 1
         counts[message.category, default: 0] += 1
         senders[message.sender, default: []].insert(message.id)
         for key in message.recipientKeys { recipients[key, default: []].insert(message.id) }
