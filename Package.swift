@@ -165,7 +165,11 @@ let package = Package(
         ),
 
         // Daemons.
-        library("SMTPServer", daemonBase + ["SMTP", "MIME", "SASL", "Accounts", "Front", "Submission", "TLS"]),
+        library("Policy", ["MailAuth", "MIME", "DNS", "SMTP", "Resolution", "Network", nioCore]),
+        library(
+            "SMTPServer",
+            daemonBase + ["SMTP", "MIME", "SASL", "Accounts", "Front", "Submission", "TLS", "Policy", "Resolution"]
+        ),
         library(
             "QueueManager",
             daemonBase + ["Accounts", "Deliverer", "Files", "Spool", "Submission", "SMTP", "MIME", collections]
@@ -283,7 +287,11 @@ let package = Package(
         tests("Resolution", ["DNS", "Network", nioCore, nioPosix]),
         tests("Submission", ["Bus", "Network", "SMTP", nioCore, nioPosix, nioConcurrency]),
         tests("Deliverer", ["Bus", "Network", "SMTP", nioCore, nioPosix, nioConcurrency, logging]),
-        tests("SMTPServer", daemonBase + ["Front", "SMTP", "MIME", "TLS"]),
+        tests(
+            "Policy",
+            ["MailAuth", "MIME", "DNS", "SMTP", "Resolution", "Network", nioCore, nioPosix, nioConcurrency]
+        ),
+        tests("SMTPServer", daemonBase + ["Front", "SMTP", "MIME", "TLS", "Policy"]),
         tests(
             "QueueManager",
             daemonBase + ["Deliverer", "Files", "QueueSimulation", "Spool", "SpoolSimulation", "SMTP", "MIME"]

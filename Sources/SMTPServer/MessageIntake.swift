@@ -1,5 +1,6 @@
 import NIOCore
 import Network
+import Policy
 import SMTP
 import Submission
 
@@ -11,10 +12,14 @@ struct MessageIntake {
         case tooLarge
         case tooManyHops
         case lineTooLong
+        /// Nobody can look through it.
+        case headerTooLong
     }
 
     private let limits: SessionLimits
     private let submission: MessageSubmission
+    /// For messages of strangers.
+    private let authentication: MessageAuthentication?
     private var decoder = DataDecoder()
 
     /// What is known of the message's header; complete at the end of the message.
@@ -24,8 +29,9 @@ struct MessageIntake {
     /// The first thing that was wrong.
     private(set) var fault: Fault?
 
-    init(_ submission: MessageSubmission, limits: SessionLimits) {
+    init(_ submission: MessageSubmission, _ authentication: MessageAuthentication?, limits: SessionLimits) {
         self.submission = submission
+        self.authentication = authentication
         self.limits = limits
     }
 
@@ -42,15 +48,21 @@ struct MessageIntake {
         while let event = decoder.next(&connection.input) {
             guard case .octets(let slice) = event else {
                 check()
+                await pass(authentication?.end())
                 return true
             }
             octets += slice.readableBytes
             if !header.isComplete { header.scan(slice) }
             check()
-            if fault == nil { await submission.append(slice) }
+            if fault == nil { await pass(authentication?.pass(slice) ?? slice) }
         }
         check()
         return false
+    }
+
+    private func pass(_ octets: ByteBuffer?) async {
+        guard fault == nil, let octets, octets.readableBytes > 0 else { return }
+        await submission.append(octets)
     }
 
     private mutating func check() {
@@ -64,6 +76,8 @@ struct MessageIntake {
             fault = .tooManyHops
         } else if limits.textLine > 0, decoder.longestLine > limits.textLine {
             fault = .lineTooLong
+        } else if authentication?.isHeaderTooLong == true {
+            fault = .headerTooLong
         }
         // What is refused at its end need not wait there in queue-manager.
         if fault != nil { submission.abort() }

@@ -3,6 +3,7 @@ import Front
 import MIME
 import NIOCore
 import Network
+import Policy
 
 /// smtpd as a daemon.
 package struct SMTPDProgram: FrontProgram {
@@ -29,6 +30,7 @@ package struct SMTPDProgram: FrontProgram {
     package func service(_ context: DaemonContext) -> SMTPFront {
         var settings = ServerSettings(context.configuration)
         settings.queueSocket = context.socket("queue.sock")
+        settings.resolverSocket = context.socket("dns.sock")
         settings.front.authoritySocket = context.socket("auth.sock")
         return SMTPFront(settings)
     }
@@ -40,6 +42,7 @@ extension ServerSettings {
         self.init(hostname: configuration.hostname)
         relayFrom = smtpd.relayFrom
         enforcesSender = smtpd.enforceSender
+        authentication = AuthenticationPolicy(smtpd.authentication, hostname: configuration.hostname)
         recipientCache = smtpd.recipientCache
         limits.message = smtpd.maximumMessage
         limits.recipients = smtpd.maximumRecipients
@@ -54,5 +57,18 @@ extension ServerSettings {
         front.errorDelay = smtpd.errorDelay
         front.idleTimeout = smtpd.idleTimeout
         front.sessionTimeout = smtpd.sessionTimeout
+    }
+}
+
+extension AuthenticationPolicy {
+    /// nil where nothing is to be checked.
+    init?(_ configuration: SMTPDAuthenticationConfiguration, hostname: String) {
+        guard configuration.isOn else { return nil }
+        self.init(authservID: configuration.authservID ?? hostname)
+        followsDMARC = configuration.followsDMARC
+        refusesSPFFailures = configuration.refusesSPFFailures
+        defersInTrouble = configuration.defersInTrouble
+        trustedSealers = Set(configuration.trustedSealers.map { $0.lowercased() })
+        timeout = configuration.timeout
     }
 }

@@ -3,6 +3,7 @@ import Front
 import Logging
 import NIOCore
 import Network
+import Resolution
 import SMTP
 import Submission
 
@@ -10,6 +11,7 @@ import Submission
 struct LoopResources: Sendable {
     let submissions: SubmissionClient
     let recipients: RecipientDirectory
+    let resolver: StubResolver
     private let watch: DirectoryWatch
 
     init(_ settings: ServerSettings, on loop: any EventLoop) {
@@ -18,6 +20,7 @@ struct LoopResources: Sendable {
             on: loop,
             timeout: settings.front.authorityTimeout
         )
+        resolver = StubResolver(path: settings.resolverSocket, on: loop, timeout: settings.resolverTimeout)
         submissions = SubmissionClient(path: settings.queueSocket, on: loop, timeout: settings.queueTimeout)
         let recipients = RecipientDirectory(accounts: accounts, on: loop, lifetime: settings.recipientCache)
         self.recipients = recipients

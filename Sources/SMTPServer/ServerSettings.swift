@@ -1,6 +1,7 @@
 import Front
 import NIOCore
 import Network
+import Policy
 
 /// smtpd's settings: validated values from the configuration.
 package struct ServerSettings: Sendable {
@@ -10,6 +11,8 @@ package struct ServerSettings: Sendable {
     package var relayFrom: [AddressRange] = []
     /// Whether the reverse-path of a logged-in client must be its own address.
     package var enforcesSender = false
+    /// What is made of SPF, DKIM, ARC and DMARC; nil where they aren't looked at.
+    package var authentication: AuthenticationPolicy?
     /// Limits on what a client can cause.
     package var limits = SessionLimits()
     /// How long a positive answer of authd about a recipient is cached.
@@ -18,6 +21,10 @@ package struct ServerSettings: Sendable {
     package var queueTimeout = TimeAmount.minutes(5)
     /// The path of queue-manager's socket.
     package var queueSocket = "run/queue.sock"
+    /// The path of resolverd's socket.
+    package var resolverSocket = "run/dns.sock"
+    /// How long resolverd may take to answer a question.
+    package var resolverTimeout = TimeAmount.seconds(10)
 
     /// Settings with default limits.
     package init(hostname: String) { front = FrontSettings(hostname: hostname) }

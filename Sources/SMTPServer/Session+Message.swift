@@ -3,6 +3,8 @@ import Logging
 import MIME
 import NIOCore
 import Network
+import Policy
+import Resolution
 import SMTP
 import Submission
 import TLS
@@ -41,7 +43,9 @@ extension Session {
         _ submission: MessageSubmission
     ) async throws(ConnectionError) -> Next {
         let date = DateTime.now()
-        var intake = MessageIntake(submission, limits: settings.limits)
+        let authentication = authentication(of: transaction, date)
+        defer { authentication?.cancel() }
+        var intake = MessageIntake(submission, authentication, limits: settings.limits)
         while await !intake.advance(over: connection) {
             if let fault = intake.fault, intake.shouldDisconnect {
                 conclude(transaction, intake, Verdict(fault))
@@ -56,11 +60,31 @@ extension Session {
             // Others may see more messages or commands in what follows than we do.
             if intake.isEndDoubtful { return .close }
         } else {
-            let added = added(to: intake.header, transaction, id: submission.id, date: date)
+            let verdict = await authentication?.verdict(sample: .random(in: 0..<100))
+            if let verdict, let refusal = Verdict(verdict.action) {
+                submission.abort()
+                conclude(transaction, intake, refusal, verdict)
+                return .command
+            }
+            let added = added(to: intake.header, transaction, id: submission.id, date: date, verdict)
             let result = await submission.finish(added: added)
-            conclude(transaction, intake, Verdict(result))
+            conclude(transaction, intake, Verdict(result), verdict)
         }
         return .command
+    }
+
+    /// Checks who a stranger's message is from; nil for those whom we know.
+    private func authentication(of transaction: Transaction, _ date: DateTime) -> MessageAuthentication? {
+        guard let policy = settings.authentication, !kind.isSubmission, user == nil, !mayRelayByAddress,
+            let address = connection.remoteAddress?.addressOctets
+        else { return nil }
+        let resolver = resources.resolver
+        return MessageAuthentication(
+            MessageAuthentication.Origin(address: address, helo: helo ?? "", sender: transaction.sender.path),
+            policy: policy,
+            now: date.secondsSince1970,
+            on: connection.eventLoop
+        ) { (name, type) throws(ResolutionError) in try await resolver.query(name, type) }
     }
 
     private func envelope(of transaction: Transaction) -> SubmissionEnvelope {
@@ -90,14 +114,17 @@ extension Session {
         to header: HeaderScanner,
         _ transaction: Transaction,
         id: String,
-        date: DateTime
+        date: DateTime,
+        _ verdict: AuthenticationVerdict?
     ) -> ByteBuffer {
-        var buffer = ByteBuffer()
-        buffer.reserveCapacity(512)
+        // Above the trace field of the hop that found it (RFC 8601 §4.1, RFC 7208 §9.1).
+        var buffer = verdict?.fields ?? ByteBuffer()
+        buffer.reserveCapacity(buffer.readableBytes + 512)
         let recipients = transaction.recipients
         TraceField(
             helo: helo ?? "unknown",
             client: client,
+            clientName: verdict?.clientName,
             hostname: settings.hostname,
             protocolName: protocolName,
             tls: connection.tls.map { "\($0.version) with cipher \($0.cipher)" },
@@ -134,13 +161,20 @@ extension Session {
     // MARK: The end of the message
 
     /// Replies to the end of the message, counts it and logs it.
-    private func conclude(_ transaction: Transaction, _ intake: MessageIntake, _ verdict: Verdict) {
+    private func conclude(
+        _ transaction: Transaction,
+        _ intake: MessageIntake,
+        _ verdict: Verdict,
+        _ authentication: AuthenticationVerdict? = nil
+    ) {
         var metadata: Logger.Metadata = [
             "client": .string(client), "helo": .string(helo ?? ""), "protocol": .string(protocolName),
             "sender": .string(transaction.sender.path.description),
             "recipients": .string(String(transaction.recipients.count)), "octets": .string(String(intake.octets)),
         ]
         if let user { metadata["user"] = .string(user) }
+        if let name = authentication?.clientName { metadata["client-name"] = .string(name) }
+        for (method, result) in authentication?.summary ?? [] { metadata[method] = .string(result) }
         if let id = verdict.id {
             metadata["id"] = .string(id)
             counters.messages.increment()

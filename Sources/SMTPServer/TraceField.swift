@@ -8,6 +8,8 @@ struct TraceField {
     var helo: String
     /// The client's address as text.
     var client: String
+    /// The client's name, if it and the address lead to each other.
+    var clientName: String?
     /// Our name.
     var hostname: String
     /// `SMTP`, `ESMTP`, `ESMTPS`, `ESMTPA` or `ESMTPSA` (RFC 3848).
@@ -23,7 +25,9 @@ struct TraceField {
     func write(date: DateTime, to buffer: inout ByteBuffer) {
         buffer.writeStaticString("Received: from ")
         buffer.writeBytes(helo.utf8.lazy.map(Self.printable))
-        buffer.writeStaticString(client.utf8.contains(UInt8(ascii: ":")) ? " ([IPv6:" : " ([")
+        buffer.writeStaticString(" (")
+        if let clientName { buffer.writeString("\(clientName) ") }
+        buffer.writeStaticString(client.utf8.contains(UInt8(ascii: ":")) ? "[IPv6:" : "[")
         buffer.writeString(client)
         buffer.writeStaticString("])")
         if let tls {

@@ -1,3 +1,4 @@
+import Policy
 import SMTP
 import Submission
 
@@ -52,6 +53,17 @@ struct Verdict {
             self.init(.transactionFailed, .routingLoop, "too many hops, this message is looping")
         case .lineTooLong:
             self.init(.transactionFailed, .badMessage, "line too long")
+        case .headerTooLong:
+            self.init(.tooLarge, .messageTooBig, "the message's header is too long")
+        }
+    }
+
+    /// From what its authentication came to; nil where it is taken.
+    init?(_ action: AuthenticationVerdict.Action) {
+        switch action {
+        case .accept, .acceptAsForwarded, .quarantine: return nil
+        case .reject(let status, let text): self.init(.mailboxUnavailable, status, text)
+        case .defer(let status, let text): self.init(.localError, status, text)
         }
     }
 }

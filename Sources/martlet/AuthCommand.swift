@@ -45,7 +45,9 @@ struct AuthCheckCommand: AsyncParsableCommand {
     func run() async throws {
         let queries = try spfQueries()
         let (hashed, lookup) = try options.message()
-        let check = await AuthCheck.run(hashed, queries: queries, lookup: lookup, now: options.now)
+        var spf: [AuthenticationCheck.SPF] = []
+        for query in queries { spf.append(await AuthenticationCheck.SPF(query, lookup: lookup)) }
+        let check = await AuthenticationCheck.run(hashed, spf: spf, lookup: lookup, now: options.now, sample: 0)
         if options.json {
             try JSONOutput.print(AuthCheckDocument(check, authservID: Array(authservID.utf8)))
         } else {
@@ -81,54 +83,9 @@ struct AuthCheckCommand: AsyncParsableCommand {
     }
 }
 
-/// All checks of one message.
-struct AuthCheck {
-    var spf: [(query: SPFQuery, outcome: SPFOutcome)] = []
-    var dkim: [DKIMOutcome]
-    var arc: ARCOutcome
-    var dmarc: DMARCOutcome
-
-    static func run(
-        _ message: HashedMessage,
-        queries: [SPFQuery],
-        lookup: any MailAuthLookup,
-        now: Int
-    ) async -> AuthCheck {
-        var spf: [(query: SPFQuery, outcome: SPFOutcome)] = []
-        for query in queries { spf.append((query, await SPFCheck.run(query, lookup: lookup))) }
-        let dkim = await DKIMVerifier.verify(message, lookup: lookup, now: now)
-        let arc = await ARCValidator.validate(message, lookup: lookup, now: now)
-        // DMARC looks at the sender's domain, and at the client's name where there is no sender (RFC 7489 §3.1.2).
-        let sender = spf.suffix(1).map {
-            DMARCIdentifier(.spf, domain: $0.query.domain, passed: $0.outcome.result == .pass)
-        }
-        let signed = dkim.compactMap { outcome in
-            outcome.signature.map {
-                DMARCIdentifier(.dkim, domain: $0.domain, passed: outcome.result == .pass)
-            }
-        }
-        let dmarc = await DMARCCheck.run(
-            author: DMARCAuthor(message),
-            identifiers: sender + signed,
-            sample: 0,
-            lookup: lookup
-        )
-        return AuthCheck(spf: spf, dkim: dkim, arc: arc, dmarc: dmarc)
-    }
-
-    /// What a host would write on top of the message.
-    func results(authservID: [UInt8]) -> AuthenticationResults {
-        var entries = spf.map { AuthenticationResults.Entry($0.outcome, of: $0.query) }
-        entries += dkim.isEmpty ? [.init(method: "dkim", result: "none")] : dkim.map { .init($0) }
-        if arc.result != .none { entries.append(.init(arc)) }
-        entries.append(.init(dmarc))
-        return AuthenticationResults(authservID: authservID, entries: entries)
-    }
-}
-
 /// All checks, for people.
 enum AuthCheckText {
-    static func print(_ check: AuthCheck, authservID: [UInt8]) {
+    static func print(_ check: AuthenticationCheck, authservID: [UInt8]) {
         printSPF(check)
         Swift.print("DKIM: does a domain vouch for the message?")
         DKIMOutcomeText.print(check.dkim, indent: "    ")
@@ -143,10 +100,10 @@ enum AuthCheckText {
         }
     }
 
-    private static func printSPF(_ check: AuthCheck) {
+    private static func printSPF(_ check: AuthenticationCheck) {
         Swift.print("SPF: may the client send for the domain?")
         if check.spf.isEmpty { Swift.print("    not checked: no --client-ip") }
-        for (query, outcome) in check.spf {
+        for (query, outcome) in check.spf.map({ ($0.query, $0.outcome) }) {
             let what = query.identity == .helo ? "name of the client" : "sender"
             Swift.print("    \(what), domain \(shown(query.domain)):")
             for step in outcome.trace {
@@ -216,7 +173,7 @@ struct AuthCheckDocument: Encodable {
     var dmarc: DMARC
     var authenticationResults: String
 
-    init(_ check: AuthCheck, authservID: [UInt8]) {
+    init(_ check: AuthenticationCheck, authservID: [UInt8]) {
         let text = { (octets: [UInt8]) in String(decoding: octets, as: UTF8.self) }
         spf = check.spf.map {
             SPF(identity: $0.query.identity.rawValue, outcome: SPFOutcomeDocument($0.outcome, $0.query))

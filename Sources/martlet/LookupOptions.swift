@@ -45,50 +45,17 @@ struct LookupOptions: ParsableArguments {
 }
 
 /// Lookups through a DNS server; each waits for its answer.
-struct ServerLookup: MailAuthLookup {
+struct ServerLookup: MailAuthServer {
     let stub: DNSStub
 
-    private static let maximumAliases = 10
-
-    private func find(_ name: DomainName, _ type: RecordType) throws(MailAuthLookupError) -> [ResourceRecord] {
-        var name = name
-        for _ in 0...Self.maximumAliases {
-            let query = DNSMessage.query(id: .random(in: .min ... .max), question: Question(name: name, type: type))
-            guard let answer = try? stub.ask(query) else { throw .temporary }
-            guard answer.responseCode == .noError || answer.responseCode == .nameError else { throw .temporary }
-            // The aliases that the answer holds; what they end in may be in it too, or is asked for.
-            var seen: Set<DomainName> = [name]
-            var target = name
-            while let next = answer.answers.first(where: { $0.name == target && $0.type == .cname }),
-                let followed = MailAuthRecords.target(next), seen.insert(followed).inserted
-            { target = followed }
-            let found = answer.answers.filter { $0.name == target && $0.type == type }
-            if !found.isEmpty { return found }
-            if answer.responseCode == .nameError { throw .noSuchName }
-            if target == name || answer.flags.recursionAvailable { throw .noSuchRecord }
-            name = target
-        }
-        throw .temporary
-    }
-
-    func txt(_ name: DomainName) async throws(MailAuthLookupError) -> [[UInt8]] {
-        try find(name, .txt).compactMap { MailAuthRecords.text($0) }
-    }
-
-    func ip4Addresses(_ name: DomainName) async throws(MailAuthLookupError) -> [[UInt8]] {
-        try find(name, .a).compactMap { MailAuthRecords.address($0) }
-    }
-
-    func ip6Addresses(_ name: DomainName) async throws(MailAuthLookupError) -> [[UInt8]] {
-        try find(name, .aaaa).compactMap { MailAuthRecords.address($0) }
-    }
-
-    func mailExchanges(_ name: DomainName) async throws(MailAuthLookupError) -> [MailExchange] {
-        MailAuthRecords.exchanges(try find(name, .mx))
-    }
-
-    func pointers(_ name: DomainName) async throws(MailAuthLookupError) -> [DomainName] {
-        try find(name, .ptr).compactMap { MailAuthRecords.target($0) }
+    func answer(_ name: DomainName, _ type: RecordType) async throws(MailAuthLookupError) -> MailAuthAnswer {
+        let query = DNSMessage.query(id: .random(in: .min ... .max), question: Question(name: name, type: type))
+        guard let answer = try? stub.ask(query) else { throw .temporary }
+        return MailAuthAnswer(
+            responseCode: answer.responseCode,
+            records: answer.answers,
+            isRecursive: answer.flags.recursionAvailable
+        )
     }
 }
 

@@ -35,6 +35,8 @@ package struct SMTPDConfiguration: Sendable {
     package var enforceSender: Bool
     /// Networks that may relay without authentication.
     package var relayFrom: [AddressRange]
+    /// What is made of SPF, DKIM, ARC and DMARC.
+    package var authentication: SMTPDAuthenticationConfiguration
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         smtp = try table.addresses("smtp")
@@ -60,6 +62,7 @@ package struct SMTPDConfiguration: Sendable {
         shutdownGrace = try table.duration("shutdown-grace", default: .seconds(10), in: .zero ... .minutes(10))
         enforceSender = try table.boolean("enforce-sender", default: false)
         relayFrom = try Self.blocks(table, "relay-from")
+        authentication = try SMTPDAuthenticationConfiguration(try table.table("authentication"))
     }
 
     private static func blocks(_ table: ConfigurationTable, _ key: String) throws(ConfigurationError) -> [AddressRange]

@@ -49,6 +49,10 @@ package final class MessageHasher {
     private var lineOctets = 0
     private var lastOctet: UInt8 = 0
     private var block: HeaderBlock?
+
+    /// The header, as soon as it has ended: as it came, without the empty line. Its start where it's longer than the limit.
+    package var endedHeader: HeaderBlock? { block }
+
     private var hashers: [(BodyHashMethod, BodyHasher)] = []
 
     /// - Parameter methods: body hashes that are wanted besides those that signatures in the message ask for.

@@ -27,8 +27,73 @@ package protocol MailAuthLookup: Sendable {
     func pointers(_ name: DomainName) async throws(MailAuthLookupError) -> [DomainName]
 }
 
+/// What a server answered to one question.
+package struct MailAuthAnswer: Sendable {
+    package let responseCode: ResponseCode
+    package let records: [ResourceRecord]
+    /// Whether the server follows aliases by itself (RA).
+    package let isRecursive: Bool
+
+    package init(responseCode: ResponseCode, records: [ResourceRecord], isRecursive: Bool) {
+        self.responseCode = responseCode
+        self.records = records
+        self.isRecursive = isRecursive
+    }
+}
+
+/// Lookups by a server's answers, in which aliases are followed; what one leads to is asked for where it isn't there.
+package protocol MailAuthServer: MailAuthLookup {
+    /// - Throws: `temporary` alone.
+    func answer(_ name: DomainName, _ type: RecordType) async throws(MailAuthLookupError) -> MailAuthAnswer
+}
+
+extension MailAuthServer {
+    private func find(_ name: DomainName, _ type: RecordType) async throws(MailAuthLookupError) -> [ResourceRecord] {
+        var name = name
+        for _ in 0...MailAuthRecords.maximumAliases {
+            let answer = try await answer(name, type)
+            guard answer.responseCode == .noError || answer.responseCode == .nameError else { throw .temporary }
+            // The aliases that the answer holds; what they end in may be in it too, or is asked for.
+            var seen: Set<DomainName> = [name]
+            var target = name
+            while let next = answer.records.first(where: { $0.name == target && $0.type == .cname }),
+                let followed = MailAuthRecords.target(next), seen.insert(followed).inserted
+            { target = followed }
+            let found = answer.records.filter { $0.name == target && $0.type == type }
+            if !found.isEmpty { return found }
+            if answer.responseCode == .nameError { throw .noSuchName }
+            if target == name || answer.isRecursive { throw .noSuchRecord }
+            name = target
+        }
+        throw .temporary
+    }
+
+    package func txt(_ name: DomainName) async throws(MailAuthLookupError) -> [[UInt8]] {
+        try await find(name, .txt).compactMap { MailAuthRecords.text($0) }
+    }
+
+    package func ip4Addresses(_ name: DomainName) async throws(MailAuthLookupError) -> [[UInt8]] {
+        try await find(name, .a).compactMap { MailAuthRecords.address($0) }
+    }
+
+    package func ip6Addresses(_ name: DomainName) async throws(MailAuthLookupError) -> [[UInt8]] {
+        try await find(name, .aaaa).compactMap { MailAuthRecords.address($0) }
+    }
+
+    package func mailExchanges(_ name: DomainName) async throws(MailAuthLookupError) -> [MailExchange] {
+        MailAuthRecords.exchanges(try await find(name, .mx))
+    }
+
+    package func pointers(_ name: DomainName) async throws(MailAuthLookupError) -> [DomainName] {
+        try await find(name, .ptr).compactMap { MailAuthRecords.target($0) }
+    }
+}
+
 /// Takes what checks need out of records, for those who make lookups.
 package enum MailAuthRecords {
+    /// Aliases that are followed from one name.
+    static let maximumAliases = 10
+
     /// The strings of a TXT record, joined; nil for any other record.
     package static func text(_ record: ResourceRecord) -> [UInt8]? {
         guard record.type == .txt else { return nil }

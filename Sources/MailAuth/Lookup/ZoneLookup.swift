@@ -3,8 +3,6 @@ import DNS
 /// Answers from records at hand, such as those of a master file: for tests, and to try records out before they are
 /// published. Aliases and wildcards work as in the DNS; what isn't there doesn't exist.
 package struct ZoneLookup: MailAuthLookup {
-    private static let maximumAliases = 10
-
     private var records: [DomainName: [ResourceRecord]] = [:]
     /// All names with records, and all above them.
     private var names: Set<DomainName> = []
@@ -33,7 +31,7 @@ package struct ZoneLookup: MailAuthLookup {
 
     private func find(_ name: DomainName, _ type: RecordType) throws(MailAuthLookupError) -> [ResourceRecord] {
         var name = name
-        for _ in 0...Self.maximumAliases {
+        for _ in 0...MailAuthRecords.maximumAliases {
             guard !failing.contains(name) else { throw .temporary }
             let here = owned(by: name)
             guard let here else { throw .noSuchName }

@@ -1,0 +1,24 @@
+import MailAuth
+import NIOCore
+import SMTP
+
+/// What came of a message's authentication.
+package struct AuthenticationVerdict: Sendable {
+    package enum Action: Sendable, Equatable {
+        case accept
+        /// DMARC fails, but a trusted host saw it pass.
+        case acceptAsForwarded(by: String)
+        /// Delivered into the recipients' Junk.
+        case quarantine
+        case reject(EnhancedStatusCode, String)
+        case `defer`(EnhancedStatusCode, String)
+    }
+
+    package let action: Action
+    /// Authentication-Results and Received-SPF, for the top of the message.
+    package let fields: ByteBuffer
+    /// The client's name, if it and the address lead to each other.
+    package let clientName: String?
+    /// For the log: results by their methods.
+    package let summary: [(method: String, result: String)]
+}

@@ -1,0 +1,200 @@
+import DNS
+import MIME
+import MailAuth
+import NIOCore
+import Network
+import Resolution
+import SMTP
+
+/// Authenticates one message while it streams by: SPF is asked for at its beginning, keys and policies at the end of its
+/// header, bodies are hashed as they come, so that at the end little is left to do but compare. Belongs to one event loop.
+package final class MessageAuthentication: @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
+
+    /// Where a message comes from.
+    package struct Origin: Sendable {
+        /// Of 4 or 16 octets.
+        package let address: [UInt8]
+        package let helo: String
+        package let sender: ReversePath
+
+        package init(address: [UInt8], helo: String, sender: ReversePath) {
+            self.address = address
+            self.helo = helo
+            self.sender = sender
+        }
+    }
+
+    private let origin: Origin
+    private let policy: AuthenticationPolicy
+    private let loop: any EventLoop
+    private let lookup: ResolverLookup
+    /// Seconds since 1970.
+    private let now: Int
+    private let hasher = MessageHasher()
+    private let client: Task<(ReverseNameOutcome, [AuthenticationCheck.SPF]), Never>
+    /// What came of the header, until all of it is there.
+    private var held = ByteBuffer()
+    private var isHeaderPassed = false
+    private var message: HashedMessage?
+
+    /// Begins with what needs only the client and the envelope.
+    ///
+    /// - Parameter now: seconds since 1970.
+    package init(
+        _ origin: Origin,
+        policy: AuthenticationPolicy,
+        now: Int,
+        on loop: any EventLoop,
+        query: @escaping ResolverLookup.Query
+    ) {
+        loop.assertInEventLoop()
+        self.origin = origin
+        self.policy = policy
+        self.now = now
+        self.loop = loop
+        let lookup = ResolverLookup(on: loop, query: query)
+        self.lookup = lookup
+        let queries = Self.queries(origin, receiver: policy.authservID, now: now)
+        client = Task(executorPreference: LoopExecutor.of(loop)) {
+            async let name = ReverseNameCheck.run(origin.address, lookup: lookup)
+            var checks: [AuthenticationCheck.SPF] = []
+            for query in queries { checks.append(await AuthenticationCheck.SPF(query, lookup: lookup)) }
+            return (await name, checks)
+        }
+    }
+
+    /// The client's name is asked about where it can be one; the sender always (RFC 7208 §2.3, §2.4).
+    private static func queries(_ origin: Origin, receiver: String, now: Int) -> [SPFQuery] {
+        let helo = Array(origin.helo.utf8)
+        let receiver = Array(receiver.utf8)
+        let sender = origin.sender.address.map { Array("\($0)".utf8) } ?? []
+        let bySender = SPFQuery(
+            address: origin.address,
+            mailFrom: sender,
+            helo: helo,
+            receiver: receiver,
+            secondsSince1970: now
+        )
+        guard !sender.isEmpty, let name = MailDomain.hostName(helo), name.labelCount > 1 else { return [bySender] }
+        return [
+            SPFQuery(address: origin.address, helo: helo, receiver: receiver, secondsSince1970: now), bySender,
+        ]
+    }
+
+    // MARK: While it comes
+
+    /// The longest header that is taken. Octets.
+    package static let maximumHeader = SignatureLimits().headerOctets
+
+    /// Whether the header is longer than can be looked through: what it claims can't be known.
+    package private(set) var isHeaderTooLong = false
+
+    /// Takes the next octets of the message as they came.
+    ///
+    /// - Returns: what may go on: the header once it has ended, without what claims to be our own word
+    ///   (RFC 8601 §5), then everything as it comes.
+    package func pass(_ octets: ByteBuffer) -> ByteBuffer {
+        loop.assertInEventLoop()
+        octets.withUnsafeReadableBytes { hasher.feed($0) }
+        if isHeaderPassed { return octets }
+        guard held.readableBytes + octets.readableBytes <= Self.maximumHeader || hasher.endedHeader != nil else {
+            isHeaderTooLong = true
+            return ByteBuffer()
+        }
+        held.writeImmutableBuffer(octets)
+        return passHeader()
+    }
+
+    /// The end of the message.
+    ///
+    /// - Returns: the rest of it.
+    package func end() -> ByteBuffer {
+        loop.assertInEventLoop()
+        message = hasher.finish()
+        return passHeader()
+    }
+
+    private func passHeader() -> ByteBuffer {
+        guard !isHeaderPassed, let header = hasher.endedHeader else { return ByteBuffer() }
+        guard header.octets.count < Self.maximumHeader else {
+            isHeaderTooLong = true
+            return ByteBuffer()
+        }
+        isHeaderPassed = true
+        lookup.prefetch(texts: AuthenticationCheck.names(for: header))
+        let forged = AuthenticationResults.forged(in: header, authservID: Array(policy.authservID.utf8))
+        defer { held = ByteBuffer() }
+        guard !forged.isEmpty else { return held }
+        var rest = ByteBuffer(bytes: AuthenticationResults.removing(forged, from: header))
+        held.moveReaderIndex(forwardBy: header.octets.count)
+        rest.writeImmutableBuffer(held)
+        return rest
+    }
+
+    /// The message is not wanted any more.
+    package func cancel() {
+        lookup.deadline = .now()
+        client.cancel()
+    }
+
+    // MARK: At its end
+
+    /// What the message is worth, once `end()` was called.
+    ///
+    /// - Parameter sample: 0 to 99, at random: decides whether a percentage of a domain's mail includes this message.
+    package func verdict(sample: Int) async -> AuthenticationVerdict {
+        loop.assertInEventLoop()
+        lookup.deadline = .now() + policy.timeout
+        let message = message ?? hasher.finish()
+        let (name, spf) = await client.value
+        var check = await AuthenticationCheck.run(message, spf: spf, lookup: lookup, now: now, sample: sample)
+        let action = policy.action(on: check, of: message)
+        if case .acceptAsForwarded = action { check.dmarc.disposition = .none }
+        if !policy.followsDMARC { check.dmarc.disposition = .none }
+        return AuthenticationVerdict(
+            action: action,
+            fields: fields(check, name, action),
+            clientName: name.name,
+            summary: summary(check)
+        )
+    }
+
+    /// The most octets of Authentication-Results; with more, the lowest signatures are left out.
+    private static let maximumResults = 24 * 1024
+
+    private func fields(
+        _ check: AuthenticationCheck,
+        _ name: ReverseNameOutcome,
+        _ action: AuthenticationVerdict.Action
+    ) -> ByteBuffer {
+        var results = check.results(authservID: Array(policy.authservID.utf8))
+        if case .acceptAsForwarded(let sealer) = action, let last = results.entries.indices.last {
+            let comment = (results.entries[last].comment ?? []) + Array(" passed when \(sealer) took it".utf8)
+            results.entries[last].comment = comment
+        }
+        results.entries.insert(AuthenticationResults.Entry(name, of: origin.address), at: 0)
+        while results.field.count > Self.maximumResults,
+            let lowest = results.entries.lastIndex(where: { $0.method.elementsEqual("dkim".utf8) })
+        {
+            results.entries.remove(at: lowest)
+        }
+        var fields = ByteBuffer(bytes: results.field)
+        if let sender = check.spf.last {
+            fields.writeBytes(ReceivedSPF.field(sender.outcome, of: sender.query))
+        }
+        return fields
+    }
+
+    private func summary(_ check: AuthenticationCheck) -> [(method: String, result: String)] {
+        var summary: [(method: String, result: String)] = []
+        if let spf = check.spf.last { summary.append(("spf", spf.outcome.result.rawValue)) }
+        // One that passes says more than those that don't.
+        let dkim = check.dkim.first { $0.result == .pass } ?? check.dkim.first
+        summary.append(("dkim", dkim?.result.rawValue ?? "none"))
+        if check.arc.result != .none { summary.append(("arc", check.arc.result.rawValue)) }
+        summary.append(("dmarc", check.dmarc.result.rawValue))
+        if check.dmarc.result == .fail { summary.append(("dmarc-policy", check.dmarc.disposition.rawValue)) }
+        return summary
+    }
+}

@@ -1,0 +1,85 @@
+import DNS
+import MailAuth
+import NIOCore
+import Network
+import Resolution
+
+/// Lookups through resolverd for the checks of one message: what was asked isn't asked again, and what is being asked is
+/// waited for, so that answers can be asked for ahead of time. Belongs to one event loop.
+package final class ResolverLookup: MailAuthServer, @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
+
+    /// Asks resolverd.
+    package typealias Query = @Sendable (DomainName, RecordType) async throws(ResolutionError) -> Resolution
+
+    private enum State {
+        case asking([CheckedContinuation<MailAuthAnswer?, Never>])
+        /// nil where there was none.
+        case answered(MailAuthAnswer?)
+    }
+
+    /// Questions for one message; SPF alone may ask for some hundred (RFC 7208 §4.6.4).
+    private static let maximumQuestions = 512
+
+    private let loop: any EventLoop
+    private let query: Query
+    private var states: [Question: State] = [:]
+    /// From then on what isn't known yet stays unknown.
+    package var deadline: NIODeadline?
+
+    package init(on loop: any EventLoop, query: @escaping Query) {
+        self.loop = loop
+        self.query = query
+    }
+
+    package func answer(
+        _ name: DomainName,
+        _ type: RecordType
+    ) async throws(MailAuthLookupError) -> MailAuthAnswer {
+        guard let answer = await ask(Question(name: name, type: type)) else { throw .temporary }
+        return answer
+    }
+
+    /// Asks for the TXT records of names, and doesn't wait for the answers.
+    package func prefetch(texts names: Set<DomainName>) {
+        for name in names {
+            Task(executorPreference: LoopExecutor.of(loop)) { [self] in
+                _ = await ask(Question(name: name, type: .txt))
+            }
+        }
+    }
+
+    private func ask(_ question: Question) async -> MailAuthAnswer? {
+        loop.assertInEventLoop()
+        switch states[question] {
+        case .answered(let answer): return answer
+        case .asking(var waiting):
+            return await withCheckedContinuation { continuation in
+                waiting.append(continuation)
+                states[question] = .asking(waiting)
+            }
+        case nil: break
+        }
+        if let deadline, .now() >= deadline { return nil }
+        guard states.count < Self.maximumQuestions else { return nil }
+        states[question] = .asking([])
+        let answer = await resolve(question)
+        if case .asking(let waiting) = states.updateValue(.answered(answer), forKey: question) {
+            for continuation in waiting { continuation.resume(returning: answer) }
+        }
+        return answer
+    }
+
+    private func resolve(_ question: Question) async -> MailAuthAnswer? {
+        do throws(ResolutionError) {
+            let resolution = try await query(question.name, question.type)
+            return MailAuthAnswer(
+                responseCode: resolution.responseCode,
+                records: resolution.answers,
+                isRecursive: false
+            )
+        } catch {
+            return nil
+        }
+    }
+}

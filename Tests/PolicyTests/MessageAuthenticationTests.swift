@@ -1,0 +1,212 @@
+import DNS
+import MIME
+import MailAuth
+import NIOCore
+import NIOPosix
+import Network
+import Resolution
+import SMTP
+import Testing
+
+@testable import Policy
+
+@Suite struct MessageAuthenticationTests {
+    private static let zone = """
+        example.org. TXT "v=spf1 ip4:192.0.2.1 -all"
+        _dmarc.example.org. TXT "v=DMARC1; p=reject"
+        quarantine.example. TXT "v=spf1 -all exp=why.quarantine.example"
+        why.quarantine.example. TXT "ask %{d}"
+        _dmarc.quarantine.example. TXT "v=DMARC1; p=quarantine"
+        1.2.0.192.in-addr.arpa. PTR out.example.org.
+        out.example.org. A 192.0.2.1
+        9.2.0.192.in-addr.arpa. PTR liar.example.org.
+        liar.example.org. A 192.0.2.77
+        """
+
+    private func outcome(
+        _ message: String,
+        from sender: String = "a@example.org",
+        address: [UInt8] = [192, 0, 2, 1],
+        zone text: String = zone,
+        failing: [String] = [],
+        pieces: Int = .max,
+        _ change: (inout AuthenticationPolicy) -> Void = { _ in }
+    ) async throws -> (verdict: AuthenticationVerdict, passed: String, isHeaderTooLong: Bool) {
+        let dns = try PretendedDNS(text, failing: failing)
+        var policy = AuthenticationPolicy(authservID: "mx.example.net")
+        change(&policy)
+        let sender = try ReversePath(parsing: "<\(sender)>".utf8)
+        let chosen = policy
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let octets = ByteBuffer(
+            string: message.split(separator: "\n", omittingEmptySubsequences: false).joined(separator: "\r\n")
+        )
+        return await Task(executorPreference: LoopExecutor.of(loop)) {
+            let authentication = MessageAuthentication(
+                .init(address: address, helo: "mail.example.org", sender: sender),
+                policy: chosen,
+                now: 1_700_000_000,
+                on: loop,
+                query: dns.query
+            )
+            var passed = ByteBuffer()
+            var rest = octets
+            while rest.readableBytes > 0, let piece = rest.readSlice(length: min(pieces, rest.readableBytes)) {
+                passed.writeImmutableBuffer(authentication.pass(piece))
+            }
+            passed.writeImmutableBuffer(authentication.end())
+            let verdict = await authentication.verdict(sample: 99)
+            return (verdict, String(buffer: passed), authentication.isHeaderTooLong)
+        }.value
+    }
+
+    private func fields(_ verdict: AuthenticationVerdict) -> String { String(buffer: verdict.fields) }
+
+    @Test func mailOfAPermittedClientPasses() async throws {
+        let (verdict, passed, _) = try await outcome("From: A <a@example.org>\n\nHello.\n")
+        #expect(verdict.action == .accept)
+        #expect(verdict.clientName == "out.example.org")
+        #expect(passed == "From: A <a@example.org>\r\n\r\nHello.\r\n")
+        let text = fields(verdict)
+        #expect(text.hasPrefix("Authentication-Results: mx.example.net;\r\n\tiprev=pass (out.example.org)"))
+        #expect(text.contains("spf=pass\r\n\t smtp.mailfrom=a@example.org"))
+        #expect(text.contains("dkim=none;\r\n\tdmarc=pass (p=reject dis=none)\r\n\t header.from=example.org\r\n"))
+        #expect(text.contains("\r\nReceived-SPF: pass\r\n (mx.example.net: example.org lists 192.0.2.1"))
+        #expect(verdict.summary.map { "\($0)=\($1)" } == ["spf=pass", "dkim=none", "dmarc=pass"])
+    }
+
+    @Test func policyOfTheAuthorsDomainIsFollowed() async throws {
+        let stranger: [UInt8] = [192, 0, 2, 9]
+        var verdict = try await outcome("From: a@example.org\n\n", address: stranger).verdict
+        let text = "example.org asks to refuse mail that fails DMARC: neither SPF nor DKIM passes for example.org"
+        #expect(verdict.action == .reject(.authenticationFailed, text))
+        #expect(verdict.clientName == nil)
+        #expect(fields(verdict).contains("iprev=fail"))
+        verdict = try await outcome("From: a@quarantine.example\n\n", address: stranger).verdict
+        #expect(verdict.action == .quarantine)
+        #expect(fields(verdict).contains("dmarc=fail (p=quarantine dis=quarantine)"))
+        // Written down only.
+        verdict = try await outcome("From: a@example.org\n\n", address: stranger) { $0.followsDMARC = false }.verdict
+        #expect(verdict.action == .accept)
+        #expect(fields(verdict).contains("dmarc=fail (p=reject dis=none)"))
+        // Nobody asks for anything.
+        verdict = try await outcome("From: a@elsewhere.example\n\n", address: stranger).verdict
+        #expect(verdict.action == .accept)
+    }
+
+    @Test func failureOfSPFIsRefusedWhereThatIsWanted() async throws {
+        let sender = "b@quarantine.example"
+        let message = "From: b@elsewhere.example\n\n"
+        #expect(try await outcome(message, from: sender).verdict.action == .accept)
+        let verdict = try await outcome(message, from: sender) { $0.refusesSPFFailures = true }.verdict
+        let text =
+            "SPF: quarantine.example does not permit 192.0.2.1 to send its mail (quarantine.example explained: ask quarantine.example)"
+        #expect(verdict.action == .reject(.spfFailed, text))
+    }
+
+    @Test func whatIsNotKnownIsNoFailure() async throws {
+        let message = "From: a@example.org\n\n"
+        let failing = ["_dmarc.example.org", "example.org", "1.2.0.192.in-addr.arpa"]
+        var verdict = try await outcome(message, failing: failing).verdict
+        #expect(verdict.action == .accept)
+        #expect(verdict.summary.map { "\($0)=\($1)" } == ["spf=temperror", "dkim=none", "dmarc=temperror"])
+        #expect(fields(verdict).contains("iprev=temperror"))
+        verdict = try await outcome(message, failing: failing) { $0.defersInTrouble = true }.verdict
+        guard case .defer(.authenticationTrouble, _) = verdict.action else {
+            Issue.record("\(verdict.action)")
+            return
+        }
+    }
+
+    @Test(arguments: [1, 7, 64, Int.max]) func ourOwnWordIsRemoved(_ pieces: Int) async throws {
+        let message = """
+            Received: by somebody
+            Authentication-Results: mx.example.net; dmarc=pass
+            authentication-results:
+             MX.example.net (hm) ; spf=pass
+            From: a@example.org
+            Authentication-Results: other.example; dkim=pass
+            Authentication-Results: (broken
+            Subject: x
+
+            Authentication-Results: mx.example.net; dmarc=pass
+
+            """
+        let passed = try await outcome(message, pieces: pieces).passed
+        #expect(
+            passed == """
+                Received: by somebody\r
+                From: a@example.org\r
+                Authentication-Results: other.example; dkim=pass\r
+                Subject: x\r
+                \r
+                Authentication-Results: mx.example.net; dmarc=pass\r
+
+                """
+        )
+    }
+
+    @Test(arguments: ["", "From: a@example.org", "From: a@example.org\n", "\n\nx", "no header\nat all\n"])
+    func messagesWithoutAnEndOfTheHeaderPassWhole(_ message: String) async throws {
+        let passed = try await outcome(message, pieces: 3).passed
+        #expect(passed == message.replacing("\n", with: "\r\n"))
+    }
+
+    @Test func headerThatIsTooLongIsNoticed() async throws {
+        let field = "X: " + String(repeating: "x", count: 70) + "\n"
+        let header = String(repeating: field, count: MessageAuthentication.maximumHeader / 70)
+        for pieces in [65536, .max] {
+            let result = try await outcome(header + "From: a@example.org\n\n", pieces: pieces)
+            #expect(result.isHeaderTooLong)
+        }
+    }
+
+    /// Ten signatures with the longest names and reasons there can be.
+    @Test func addedFieldsStayWithinBounds() async throws {
+        let label = String(repeating: "x", count: 60)
+        let domain = "\(label).\(label).\(label).example"
+        let identity = String(repeating: "\\\"", count: 400)
+        let signature =
+            "DKIM-Signature: v=1; a=rsa-sha256; d=\(domain); s=\(label); i=\(identity)@\(domain); h=from; bh=; b=\n"
+        let message = String(repeating: signature, count: 40) + "From: a@example.org\n\n"
+        let verdict = try await outcome(message).verdict
+        #expect(verdict.fields.readableBytes < 32 * 1024)
+        #expect(fields(verdict).contains("dmarc=pass"))
+    }
+}
+
+@Suite struct ResolverLookupTests {
+    @Test func questionIsAskedOnce() async throws {
+        let dns = try PretendedDNS("example.org. TXT \"one\"")
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let name = try DomainName("example.org")
+        let texts = await Task(executorPreference: LoopExecutor.of(loop)) {
+            let lookup = ResolverLookup(on: loop, query: dns.query)
+            lookup.prefetch(texts: [name])
+            async let first = try? lookup.txt(name)
+            async let second = try? lookup.txt(name)
+            return [await first, await second, try? await lookup.txt(name)]
+        }.value
+        #expect(texts == Array(repeating: [Array("one".utf8)], count: 3))
+        #expect(dns.asked == ["example.org. TXT"])
+    }
+
+    @Test func nothingNewIsAskedAfterTheDeadline() async throws {
+        let dns = try PretendedDNS("example.org. TXT \"one\"")
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let name = try DomainName("example.org")
+        await Task(executorPreference: LoopExecutor.of(loop)) {
+            let lookup = ResolverLookup(on: loop, query: dns.query)
+            _ = try? await lookup.txt(name)
+            lookup.deadline = .now()
+            #expect((try? await lookup.txt(name)) != nil)
+            do throws(MailAuthLookupError) {
+                _ = try await lookup.ip4Addresses(name)
+                Issue.record("it was asked")
+            } catch {
+                #expect(error == .temporary)
+            }
+        }.value
+        #expect(dns.asked == ["example.org. TXT"])
+    }
+}

@@ -1,0 +1,33 @@
+import DNS
+import MailAuth
+import NIOConcurrencyHelpers
+import Policy
+import Resolution
+
+/// resolverd's answers from records of a master file.
+final class PretendedDNS: Sendable {
+    private let records: [ResourceRecord]
+    private let failing: Set<DomainName>
+    private let questions = NIOLockedValueBox<[String]>([])
+
+    init(_ text: String, failing: [String] = []) throws {
+        let parsed = try MasterFile.parse(Array("$TTL 300\n\(text)\n".utf8), file: "zone", origin: .root) { _ in
+            .failure(MasterFileIncludeError(reason: "not here"))
+        }
+        records = parsed.map(\.record)
+        self.failing = Set(try failing.map { try DomainName($0) })
+    }
+
+    /// What was asked, in its order.
+    var asked: [String] { questions.withLockedValue { $0 } }
+
+    var query: ResolverLookup.Query {
+        { [self] (name, type) throws(ResolutionError) in
+            questions.withLockedValue { $0.append("\(name) \(type)") }
+            if failing.contains(name) { throw .timedOut }
+            let answers = records.filter { $0.name == name && $0.type == type }
+            let exists = records.contains { $0.name == name || $0.name.isSubdomain(of: name) }
+            return Resolution(responseCode: exists ? .noError : .nameError, answers: answers)
+        }
+    }
+}
