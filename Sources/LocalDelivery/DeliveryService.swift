@@ -121,6 +121,7 @@ final class DeliveryService: Sendable {
             }
             let delivery = Delivery(
                 to: location,
+                isJunk: job.request.isQuarantined,
                 folder: usesExtensionFolders ? rest.flatMap { FolderName($0, delimiter: location.delimiter) } : nil,
                 key: job.request.key(of: recipient),
                 arrived: Int(job.request.arrived),

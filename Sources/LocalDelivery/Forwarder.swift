@@ -42,7 +42,10 @@ final class Forwarder: Sendable {
             submission.abort()
             return nil
         }
-        let result = await submission.finish(added: ByteBuffer(string: "Delivered-To: \(recipient.address)\r\n"))
+        let result = await submission.finish(
+            added: ByteBuffer(string: "Delivered-To: \(recipient.address)\r\n"),
+            isQuarantined: job.request.isQuarantined
+        )
         switch result {
         case .accepted(let id):
             let text = "forwarded to \(targets.count) addresses as \(id)"

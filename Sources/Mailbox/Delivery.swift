@@ -18,6 +18,8 @@ package protocol DeliverySource: Sendable {
 /// The delivery of one message into one mailbox.
 package struct Delivery: Sendable {
     package let location: MailboxLocation
+    /// Goes into the folder for Junk, which is made if it's missing; in an mbox, which has no folders, into the inbox.
+    package let isJunk: Bool
     /// A Maildir++ folder to use instead of the inbox if it exists.
     package let folder: FolderName?
     /// Identifies this delivery, the same at every attempt: letters, digits and dots.
@@ -35,6 +37,7 @@ package struct Delivery: Sendable {
 
     package init(
         to location: MailboxLocation,
+        isJunk: Bool = false,
         folder: FolderName? = nil,
         key: String,
         arrived: Int,
@@ -44,6 +47,7 @@ package struct Delivery: Sendable {
         mayBeKnown: Bool
     ) {
         self.location = location
+        self.isJunk = isJunk
         self.folder = folder
         self.key = key
         self.arrived = arrived

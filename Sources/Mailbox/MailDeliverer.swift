@@ -130,6 +130,7 @@ package final class MailDeliverer: Sendable {
 
     /// The delivery's preferred folder if it exists, otherwise the inbox.
     private func folder(for delivery: Delivery, _ batch: inout Batch) throws(MailboxError) -> DeliveryFolder {
+        if delivery.isJunk { return try junk(of: delivery.location, &batch) }
         if let wanted = delivery.folder, !wanted.isInbox {
             do throws(MailboxError) {
                 return try folder(Place(location: delivery.location, folder: wanted), &batch)
@@ -139,6 +140,26 @@ package final class MailDeliverer: Sendable {
             }
         }
         return try folder(Place(location: delivery.location, folder: .inbox), &batch)
+    }
+
+    /// The folder that the user's programs call so (RFC 6154, `\Junk`), or else `Junk`.
+    private func junk(of location: MailboxLocation, _ batch: inout Batch) throws(MailboxError) -> DeliveryFolder {
+        // Makes the Maildir if it's missing.
+        let inbox = try folder(Place(location: location, folder: .inbox), &batch)
+        let maildir = inbox.maildir
+        let names = try maildir.folders().filter(\.isSelectable).map(\.name)
+        let uses = try maildir.specialUses(of: names.filter { !$0.isInbox })
+        let marked = names.first { uses[$0]?.contains { $0.lowercased() == "\\junk" } == true }
+        guard let junk = marked ?? FolderName("Junk", delimiter: location.delimiter) else { return inbox }
+        if marked == nil, !names.contains(junk) {
+            do throws(MailboxError) {
+                try maildir.create(junk)
+                try maildir.setSpecialUses(["\\Junk"], of: junk)
+            } catch {
+                guard error == .exists else { throw error }
+            }
+        }
+        return try folder(Place(location: location, folder: junk), &batch)
     }
 
     private func folder(_ place: Place, _ batch: inout Batch) throws(MailboxError) -> DeliveryFolder {

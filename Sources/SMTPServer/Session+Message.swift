@@ -67,7 +67,7 @@ extension Session {
                 return .command
             }
             let added = added(to: intake.header, transaction, id: submission.id, date: date, verdict)
-            let result = await submission.finish(added: added)
+            let result = await submission.finish(added: added, isQuarantined: verdict?.action == .quarantine)
             conclude(transaction, intake, Verdict(result), verdict)
         }
         return .command

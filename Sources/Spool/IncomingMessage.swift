@@ -5,7 +5,7 @@ import NIOCore
 /// is whole and synced. Every method blocks; one at a time.
 package final class IncomingMessage: @unchecked Sendable {
     // Unchecked: its user calls one method at a time.
-    private let envelope: MessageEnvelope
+    private var envelope: MessageEnvelope
     package var id: MessageID { envelope.id }
     private let files: SpoolFiles
     private let journal: Journal
@@ -24,7 +24,7 @@ package final class IncomingMessage: @unchecked Sendable {
         self.journal = journal
         head = envelope.head()
         sizesStart = head.readableBytes
-        head.writeString(MessageEnvelope.sizeLines(added: 0, octets: 0))
+        head.writeString(MessageEnvelope.endLines(added: 0, octets: 0, isQuarantined: false))
         var start = head
         start.writeString(MessageEnvelope.checksumLine(checksum))
         offset = start.readableBytes
@@ -59,14 +59,22 @@ package final class IncomingMessage: @unchecked Sendable {
 
     /// Makes it a message in the queue; on stable storage, with its name, when this returns.
     ///
-    /// - Parameter added: the block that goes in front of it.
+    /// - Parameters:
+    ///   - added: the block that goes in front of it.
+    ///   - isQuarantined: whether it belongs into its recipients' Junk.
     /// - Returns: what the file says.
-    package func finish(added: ByteBuffer) throws(SpoolError) -> QueueFileHead {
+    package func finish(added: ByteBuffer, isQuarantined: Bool = false) throws(SpoolError) -> QueueFileHead {
         guard !isOver else { throw .missing }
         try write(added)
         checksum.add(added)
         head.moveWriterIndex(to: sizesStart)
-        head.writeString(MessageEnvelope.sizeLines(added: added.readableBytes, octets: octets))
+        envelope.isQuarantined = isQuarantined
+        let end = MessageEnvelope.endLines(
+            added: added.readableBytes,
+            octets: octets,
+            isQuarantined: isQuarantined
+        )
+        head.writeString(end)
         checksum.add(head)
         head.writeString(MessageEnvelope.checksumLine(checksum))
         try write(head, at: 0)

@@ -25,6 +25,8 @@ package struct MessageEnvelope: Equatable, Sendable {
     package var origin: String?
     /// Whether the recipients are what an alias led to: their own mailboxes are meant.
     package var isExpanded = false
+    /// Whether it belongs into its recipients' Junk. Known at its end.
+    package var isQuarantined = false
 
     /// An envelope of what every message has.
     package init(id: MessageID, arrived: Int64, sender: EnvelopeSender, recipients: [EnvelopeRecipient]) {
@@ -58,9 +60,9 @@ package struct MessageEnvelope: Equatable, Sendable {
         return lines
     }
 
-    /// The lines that tell the sizes; always of the same length, so that they can be filled in later.
-    static func sizeLines(added: Int, octets: Int) -> String {
-        "added: \(padded(added, 7))\noctets: \(padded(octets, 12))\n"
+    /// The lines that tell what is known at a message's end; always of the same length, so that they can be filled in later.
+    static func endLines(added: Int, octets: Int, isQuarantined: Bool) -> String {
+        "quarantined: \(isQuarantined ? "yes" : " no")\nadded: \(padded(added, 7))\noctets: \(padded(octets, 12))\n"
     }
 
     private static func padded(_ number: Int, _ width: Int) -> String {

@@ -37,7 +37,13 @@ package enum QueueFile {
     ) -> (file: ByteBuffer, head: QueueFileHead) {
         var file = envelope.head()
         file.reserveCapacity(minimumWritableBytes: message.readableBytes + added.readableBytes + 64)
-        file.writeString(MessageEnvelope.sizeLines(added: added.readableBytes, octets: message.readableBytes))
+        file.writeString(
+            MessageEnvelope.endLines(
+                added: added.readableBytes,
+                octets: message.readableBytes,
+                isQuarantined: envelope.isQuarantined
+            )
+        )
         var checksum = Checksum()
         checksum.add(message)
         checksum.add(added)
@@ -126,6 +132,7 @@ package enum QueueFile {
             envelope.uid = extra["uid"].flatMap { UInt32($0) }
             envelope.origin = extra["origin"]
             envelope.isExpanded = extra["expanded"] == "yes"
+            envelope.isQuarantined = extra["quarantined"] == "yes"
             var head = QueueFileHead(envelope, offset: offset, octets: octets, added: added)
             head.checksum = checksum.value
             head.coveredHead = checksum.position

@@ -78,13 +78,15 @@ package final class MessageSubmission {
 
     /// Ends the message, with what goes in front of it, and waits for what queue-manager says about it.
     ///
-    /// - Parameter added: whole header lines; where the message has no header, with the empty line that ends one.
-    ///   `SubmissionProtocol.addedLimit` octets at most.
-    package func finish(added: ByteBuffer) async -> SubmissionResult {
+    /// - Parameters:
+    ///   - added: whole header lines; where the message has no header, with the empty line that ends one.
+    ///     `SubmissionProtocol.addedLimit` octets at most.
+    ///   - isQuarantined: whether it belongs into its recipients' Junk.
+    package func finish(added: ByteBuffer, isQuarantined: Bool = false) async -> SubmissionResult {
         if let earlyResult { return earlyResult }
         guard !isOver else { return .deferred(.systemTrouble, "the message was thrown away") }
         send()
-        connection.write(SubmissionProtocol.end(added: added))
+        connection.write(SubmissionProtocol.end(added: added, isQuarantined: isQuarantined))
         do throws(SubmissionError) {
             try await connection.flush()
             let reply = try await connection.reply()

@@ -16,9 +16,13 @@ package enum SubmissionProtocol {
 
     static func part(_ octets: ByteBuffer) -> Frame { Frame("DATA", [Frame.Field](), body: octets) }
 
-    static func end(added: ByteBuffer) -> Frame {
-        Frame("END", [Frame.Field](), body: added.readableBytes > 0 ? added : nil)
+    static func end(added: ByteBuffer, isQuarantined: Bool = false) -> Frame {
+        let fields = isQuarantined ? [Frame.Field("quarantine", "yes")] : []
+        return Frame("END", fields, body: added.readableBytes > 0 ? added : nil)
     }
+
+    /// Whether an `END` says that the message belongs into its recipients' Junk.
+    package static func isQuarantined(_ end: Frame) -> Bool { end["quarantine"] == "yes" }
 
     /// The ID that the greeting, or a reply, offers for the next message.
     static func nextID(_ reply: Frame) -> String? {

@@ -1,13 +1,17 @@
 """SPF, DKIM, ARC and DMARC of mail that strangers hand in by SMTP: signed by dkimpy, judged by python3-authres."""
 
-import email
+import base64
+import email.message
 import smtplib
+import socket
 
 import authres
 import dkim
 import pytest
-from mail import ALICE, find, messages_on_disk, read, wait_until
-from sink import Sink
+from conftest import ALICE
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from mail import find, read, submission, wait_for_log, wait_until
 
 OURS = "mail.example.test"
 # Loopback addresses are the hosts of the pretended internet.
@@ -39,10 +43,6 @@ _dmarc TXT "v=DMARC1; p=none"
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory):
     """An RSA key for each domain: its private half in PEM, and the text of its record."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-    import base64
-
     made = {}
     for domain in ("strict.test", "lists.test"):
         key = rsa.generate_private_key(65537, 2048)
@@ -66,10 +66,10 @@ def instance(module_factory, keys):
     }
     instance = module_factory(changes, start=False)
     for zone, text in ZONES.items():
-        records = f"$TTL 60\n@ SOA ns.{zone}. root.{zone}. 1 60 60 60 60\n@ NS ns.{zone}.\nns A 127.0.0.1\n" + text
+        records = "$TTL 60\n@ SOA ns.ns.test. root.ns.test. 1 60 60 60 60\n@ NS ns.ns.test.\n" + text
         if zone in keys:
             records += f"key._domainkey TXT {keys[zone][1]}\n"
-        instance.write(instance.directory / "etc" / "zones" / zone, records.replace("ns.2.0.127", "ns.strict.test.;"))
+        instance.write(instance.directory / "etc" / "zones" / zone, records)
     instance.start()
     return instance
 
@@ -119,8 +119,7 @@ def test_stranger_is_refused_as_the_domain_asks(instance):
         send(instance, message("a@strict.test", "forged"), "x@elsewhere.test", STRANGER)
     assert refusal.value.smtp_code == 550 and refusal.value.smtp_error.startswith(b"5.7.26 strict.test asks")
     assert not find(instance, ALICE, "Subject: forged")
-    text = instance.log_text("smtpd") if hasattr(instance, "log_text") else ""
-    assert not text or "dmarc=fail" in text
+    wait_for_log(instance, "smtpd", "dmarc-policy=reject")
 
 
 def test_signature_saves_what_spf_fails(instance, keys):
@@ -190,14 +189,7 @@ def test_bounce_is_checked_by_the_name_of_its_host(instance):
 
 
 def test_users_are_not_checked(instance):
-    with smtplib.SMTP("127.0.0.1", instance.ports["submission"], timeout=30) as client:
-        from mail import PASSWORD
-        import ssl
-
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        client.starttls(context=context)
-        client.login(ALICE, PASSWORD)
+    with submission(instance, ALICE) as client:
         client.sendmail(ALICE, [ALICE], message("a@strict.test", "user"))
     assert "Authentication-Results" not in arrived(instance, "user")
 
@@ -206,7 +198,7 @@ def test_dns_down(make_instance):
     """Without resolverd mail is taken, and says so; or it waits, where that is wanted."""
     for defers in (False, True):
         instance = make_instance({"smtpd": {"authentication": {"defer-in-trouble": defers, "timeout": "2 s"}}})
-        instance.supervisor.stop("resolverd")
+        instance.supervisor.down("resolverd")
         if defers:
             with pytest.raises(smtplib.SMTPDataError) as refusal:
                 send(instance, message("a@strict.test", "later"), "a@strict.test", STRANGER)
@@ -218,8 +210,6 @@ def test_dns_down(make_instance):
 
 
 def test_silent_dns_holds_mail_up_for_seconds_only(make_instance):
-    import socket
-
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         changes = {

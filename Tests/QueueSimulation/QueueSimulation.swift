@@ -339,7 +339,8 @@ package final class QueueSimulation: @unchecked Sendable {
             return incoming
         } done: { [self] result in
             switch result {
-            case .success(let incoming): queue.accept(incoming, added: post.added) { self.accepted(post, $0) }
+            case .success(let incoming):
+                queue.accept(incoming, added: post.added, isQuarantined: false) { self.accepted(post, $0) }
             case .failure: submissions -= 1
             }
         }

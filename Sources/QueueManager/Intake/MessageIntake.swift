@@ -82,12 +82,15 @@ final class MessageIntake {
 
     /// Makes the message durable and gives it to the queue.
     ///
-    /// - Parameter added: the block that goes in front of it.
+    /// - Parameters:
+    ///   - added: the block that goes in front of it.
+    ///   - isQuarantined: whether it belongs into its recipients' Junk.
     /// - Returns: the reply for the peer.
-    func commit(added: ByteBuffer) async -> Frame {
+    func commit(added: ByteBuffer, isQuarantined: Bool) async -> Frame {
         do {
-            guard let envelope else { throw SubmissionRefusal(.defer, .systemTrouble, "nothing was kept") }
+            guard var envelope else { throw SubmissionRefusal(.defer, .systemTrouble, "nothing was kept") }
             if let refusal { throw refusal }
+            envelope.isQuarantined = isQuarantined
             guard added.readableBytes <= SubmissionProtocol.addedLimit else {
                 throw SubmissionRefusal(.reject, .messageTooBig, "the added block is too large")
             }
@@ -95,7 +98,11 @@ final class MessageIntake {
             if block.readableBytes == 0 { block = added } else { block.writeImmutableBuffer(added) }
             let passed = large == nil ? SubmissionPolicy.hops(in: held) : hops
             try checkHops(passed + SubmissionPolicy.hops(in: block))
-            if let large { try await commit(large, block) } else { try await commitSmall(envelope, block) }
+            if let large {
+                try await commit(large, block, isQuarantined)
+            } else {
+                try await commitSmall(envelope, block)
+            }
             return Frame.ok([.init("id", envelope.id.description), .init("text", "queued")])
         } catch let error as SubmissionRefusal {
             await discard()
@@ -122,10 +129,10 @@ final class MessageIntake {
         if let error { throw error }
     }
 
-    private func commit(_ message: IncomingMessage, _ added: ByteBuffer) async throws {
+    private func commit(_ message: IncomingMessage, _ added: ByteBuffer, _ isQuarantined: Bool) async throws {
         let queue = queue
         let error: SpoolError? = await withCheckedContinuation { continuation in
-            queue.accept(message, added: added) { continuation.resume(returning: $0) }
+            queue.accept(message, added: added, isQuarantined: isQuarantined) { continuation.resume(returning: $0) }
         }
         if let error { throw error }
         large = nil

@@ -34,12 +34,13 @@ extension Queue {
     package func accept(
         _ message: IncomingMessage,
         added: ByteBuffer,
+        isQuarantined: Bool,
         done: @escaping @Sendable (SpoolError?) -> Void
     ) {
         loop.assertInEventLoop()
         arrivals.announce(message.id)
         spool.perform { (_) throws(SpoolError) in
-            try message.finish(added: added)
+            try message.finish(added: added, isQuarantined: isQuarantined)
         } done: { [self] result in
             switch result {
             case .success(let head):

@@ -3,6 +3,7 @@ import NIOCore
 import Network
 import SMTP
 import Spool
+import Submission
 
 /// One connection to queue.sock: takes one message after another (docs/protocols.md, "queue.sock").
 struct SubmissionSession {
@@ -76,28 +77,31 @@ struct SubmissionSession {
         let origin = refusal == nil ? envelope?.origin : nil
         if let origin { queue.comingOrigins.insert(origin) }
         defer { if let origin { queue.comingOrigins.remove(origin) } }
-        let added: ByteBuffer?
+        let end: Frame?
         do {
-            added = try await receive(submit, into: intake)
+            end = try await receive(submit, into: intake)
         } catch {
             await intake.discard()
             throw error
         }
-        guard let added else {
+        guard let end else {
             await intake.discard()
             return nil
         }
         if let refusal { return refusal }
-        return await intake.commit(added: added)
+        return await intake.commit(
+            added: end.body ?? ByteBuffer(),
+            isQuarantined: SubmissionProtocol.isQuarantined(end)
+        )
     }
 
-    /// Receives a message; returns the block that goes in front of it, or nil where the peer aborted it.
-    private mutating func receive(_ submit: Frame, into intake: MessageIntake) async throws -> ByteBuffer? {
+    /// Receives a message; returns the frame that ends it, or nil where the peer aborted it.
+    private mutating func receive(_ submit: Frame, into intake: MessageIntake) async throws -> Frame? {
         if let body = submit.body { await intake.append(body) }
         while let frame = try await connection.readFrame(&parser) {
             switch frame.verb {
             case "DATA": await intake.append(frame.body ?? ByteBuffer())
-            case "END": return frame.body ?? ByteBuffer()
+            case "END": return frame
             case "ABORT": return nil
             default: throw FrameError.malformedVerb
             }

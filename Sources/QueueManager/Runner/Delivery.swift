@@ -55,7 +55,8 @@ final class Delivery: @unchecked Sendable {
             added: content.added,
             octets: content.head.octets,
             message: content.message,
-            isExpanded: envelope.isExpanded
+            isExpanded: envelope.isExpanded,
+            isQuarantined: envelope.isQuarantined
         )
     }
 
