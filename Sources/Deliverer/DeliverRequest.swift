@@ -26,6 +26,8 @@ package struct DeliverRequest: Sendable, Equatable {
 
     /// Whether the recipients are what an alias led to: their own mailboxes are meant.
     package var isExpanded: Bool
+    /// When the message should be delivered.
+    package var terms: DeliveryTerms
 
     /// Messages up to this size come with the request. Octets.
     package static let inlineLimit = 64 * 1024
@@ -45,7 +47,8 @@ package struct DeliverRequest: Sendable, Equatable {
         added: ByteBuffer,
         octets: Int,
         message: ByteBuffer?,
-        isExpanded: Bool = false
+        isExpanded: Bool = false,
+        terms: DeliveryTerms = DeliveryTerms()
     ) {
         self.id = id
         self.attempt = attempt
@@ -58,6 +61,7 @@ package struct DeliverRequest: Sendable, Equatable {
         self.octets = octets
         self.message = message
         self.isExpanded = isExpanded
+        self.terms = terms
     }
 
     /// Why a frame is no request. The message is not to blame: it is answered with `DEFER`.
@@ -99,7 +103,12 @@ package struct DeliverRequest: Sendable, Equatable {
             added: added,
             octets: octets,
             message: body.readableBytes == octets ? body : nil,
-            isExpanded: frame["expanded"] == "yes"
+            isExpanded: frame["expanded"] == "yes",
+            terms: DeliveryTerms(
+                deliverBy: frame["deliver-by"],
+                holdUntil: frame["hold-until"],
+                priority: frame["priority"]
+            )
         )
     }
 
@@ -112,7 +121,7 @@ package struct DeliverRequest: Sendable, Equatable {
     /// The frame, without its tag.
     package var frame: Frame {
         var fields: [Frame.Field] = []
-        fields.reserveCapacity(recipients.count + 11)
+        fields.reserveCapacity(recipients.count + 14)
         fields.append(.init("id", id))
         fields.append(.init("attempt", String(attempt)))
         fields.append(.init("arrived", String(arrived)))
@@ -120,6 +129,7 @@ package struct DeliverRequest: Sendable, Equatable {
         fields.append(.init("sender", sender.description))
         for recipient in recipients { fields.append(.init("recipient", recipient.description)) }
         if isExpanded { fields.append(.init("expanded", "yes")) }
+        for field in terms.fields { fields.append(.init("\(field.name)", field.value)) }
         if let destination { fields.append(.init("destination", destination)) }
         fields.append(.init("added", String(added.readableBytes)))
         fields.append(.init("octets", String(octets)))

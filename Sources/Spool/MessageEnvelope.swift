@@ -25,6 +25,8 @@ package struct MessageEnvelope: Equatable, Sendable {
     package var origin: String?
     /// Whether the recipients are what an alias led to: their own mailboxes are meant.
     package var isExpanded = false
+    /// When it should be delivered. Older files say nothing about it.
+    package var terms = DeliveryTerms()
 
     /// An envelope of what every message has.
     package init(id: MessageID, arrived: Int64, sender: EnvelopeSender, recipients: [EnvelopeRecipient]) {
@@ -55,6 +57,7 @@ package struct MessageEnvelope: Equatable, Sendable {
         if let uid { add("uid", String(uid)) }
         if let origin { add("origin", origin) }
         if isExpanded { add("expanded", "yes") }
+        for field in terms.fields { add(field.name, field.value) }
         return lines
     }
 
