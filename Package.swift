@@ -53,7 +53,8 @@ let fuzzing: [Target] =
             name: "fuzz",
             dependencies: [
                 "MIME", "MailAuth", "AuthReports", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ResolverService", "Daemon",
-                "Cryptography", "Encodings", "SMTP", "IMAP", "POP3", "SASL", nioCore, nioEmbedded,
+                "Cryptography", "Encodings", "Network", "Rewriting", "SMTP", "IMAP", "POP3", "SASL", nioCore,
+                nioEmbedded,
             ],
             path: "Tests/Fuzz",
             exclude: ["Corpus"],
@@ -146,6 +147,9 @@ let package = Package(
 
         // Clients of other daemons that more than one daemon needs.
         library("Accounts", ["Bus", "Network", "SMTP", nioCore, logging]),
+        // Messages that can't go on as they are.
+        library("Rewriting", ["Encodings", "MIME", "SMTP", nioCore]),
+
         library("Submission", ["Bus", "Network", "SMTP", nioCore]),
         library("Deliverer", ["Bus", "Network", "SMTP", nioCore, logging, coreMetrics]),
         library("Resolution", ["DNS", "Network", nioCore, nioPosix, nioConcurrency]),
@@ -176,9 +180,12 @@ let package = Package(
         ),
         library(
             "RemoteRelay",
-            daemonBase + ["SMTP", "MIME", "SASL", "Deliverer", "Resolution", "DNS", "TLS", collections]
+            daemonBase + ["SMTP", "MIME", "Rewriting", "SASL", "Deliverer", "Resolution", "DNS", "TLS", collections]
         ),
-        library("LocalDelivery", daemonBase + ["Mailbox", "SMTP", "MIME", "Accounts", "Deliverer", "Submission"]),
+        library(
+            "LocalDelivery",
+            daemonBase + ["Mailbox", "SMTP", "MIME", "Rewriting", "Accounts", "Deliverer", "Submission"]
+        ),
         library("Authority", daemonBase + ["SMTP", "Cryptography", "CPasswordHash"]),
         library("POP3Server", daemonBase + ["POP3", "SASL", "Mailbox", "Accounts", "Front", "MailboxProcess"]),
         library(
@@ -296,7 +303,7 @@ let package = Package(
             "QueueManager",
             daemonBase + ["Deliverer", "Files", "QueueSimulation", "Spool", "SpoolSimulation", "SMTP", "MIME"]
         ),
-        tests("RemoteRelay", daemonBase + ["Deliverer", "MIME", "SMTP", "DNS", "TLS", "Resolution"]),
+        tests("RemoteRelay", daemonBase + ["Deliverer", "MIME", "Rewriting", "SMTP", "DNS", "TLS", "Resolution"]),
         tests("LocalDelivery", daemonBase + ["Accounts", "Deliverer", "Mailbox", "SMTP", "Submission"]),
         tests("Authority", daemonBase + ["Accounts", "SMTP", nioEmbedded]),
         tests("POP3Server", daemonBase + ["Accounts", "Front", "MailboxProcess", "POP3", "Mailbox", "TLS"]),

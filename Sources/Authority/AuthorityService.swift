@@ -23,7 +23,9 @@ final class AuthorityService: @unchecked Sendable {
             case .verify: logins.contains(uid)
             case .redeem: mailboxes.contains(uid)
             case .recipient: recipients.contains(uid)
-            case .expand, .full: deliveries.contains(uid)
+            // smtpd's for EXPN.
+            case .expand: deliveries.contains(uid) || recipients.contains(uid)
+            case .full: deliveries.contains(uid)
             case .watch: watchers.contains(uid)
             }
         }

@@ -28,6 +28,8 @@ package struct DeliverRequest: Sendable, Equatable {
     package var isExpanded: Bool
     /// Whether it belongs into its recipients' Junk.
     package var isQuarantined = false
+    /// When the message should be delivered.
+    package var terms: DeliveryTerms
 
     /// Messages up to this size come with the request. Octets.
     package static let inlineLimit = 64 * 1024
@@ -48,7 +50,8 @@ package struct DeliverRequest: Sendable, Equatable {
         octets: Int,
         message: ByteBuffer?,
         isExpanded: Bool = false,
-        isQuarantined: Bool = false
+        isQuarantined: Bool = false,
+        terms: DeliveryTerms = DeliveryTerms()
     ) {
         self.id = id
         self.attempt = attempt
@@ -62,6 +65,7 @@ package struct DeliverRequest: Sendable, Equatable {
         self.message = message
         self.isExpanded = isExpanded
         self.isQuarantined = isQuarantined
+        self.terms = terms
     }
 
     /// Why a frame is no request. The message is not to blame: it is answered with `DEFER`.
@@ -104,7 +108,12 @@ package struct DeliverRequest: Sendable, Equatable {
             octets: octets,
             message: body.readableBytes == octets ? body : nil,
             isExpanded: frame["expanded"] == "yes",
-            isQuarantined: frame["quarantine"] == "yes"
+            isQuarantined: frame["quarantine"] == "yes",
+            terms: DeliveryTerms(
+                deliverBy: frame["deliver-by"],
+                holdUntil: frame["hold-until"],
+                priority: frame["priority"]
+            )
         )
     }
 
@@ -117,7 +126,7 @@ package struct DeliverRequest: Sendable, Equatable {
     /// The frame, without its tag.
     package var frame: Frame {
         var fields: [Frame.Field] = []
-        fields.reserveCapacity(recipients.count + 12)
+        fields.reserveCapacity(recipients.count + 15)
         fields.append(.init("id", id))
         fields.append(.init("attempt", String(attempt)))
         fields.append(.init("arrived", String(arrived)))
@@ -126,6 +135,7 @@ package struct DeliverRequest: Sendable, Equatable {
         for recipient in recipients { fields.append(.init("recipient", recipient.description)) }
         if isExpanded { fields.append(.init("expanded", "yes")) }
         if isQuarantined { fields.append(.init("quarantine", "yes")) }
+        for field in terms.fields { fields.append(.init("\(field.name)", field.value)) }
         if let destination { fields.append(.init("destination", destination)) }
         fields.append(.init("added", String(added.readableBytes)))
         fields.append(.init("octets", String(octets)))

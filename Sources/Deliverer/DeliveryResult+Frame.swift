@@ -12,6 +12,8 @@ extension DeliveryResult {
         fields.append(.init("status", status.description))
         fields.append(.init("action", action.rawValue))
         if scope != .recipient { fields.append(.init("scope", scope.rawValue)) }
+        if isReportedElsewhere { fields.append(.init("dsn", "yes")) }
+        if isUntimed { fields.append(.init("untimed", "yes")) }
         if isUncertain { fields.append(.init("uncertain", "yes")) }
         if let remote { fields.append(.init("remote", remote.description)) }
         if let diagnostic { fields.append(.init("diagnostic", diagnostic)) }
@@ -51,5 +53,7 @@ extension DeliveryResult {
             scope: reply["scope"].flatMap { Scope(rawValue: $0) } ?? .recipient
         )
         isUncertain = action == .delayed && reply["uncertain"] == "yes"
+        isUntimed = action == .relayed && reply["untimed"] == "yes"
+        isReportedElsewhere = action == .relayed && reply["dsn"] == "yes"
     }
 }

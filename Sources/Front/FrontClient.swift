@@ -9,8 +9,12 @@ import TLS
 /// loop.
 package final class FrontClient {
     package let connection: Connection
+    /// The client's address; nil for Unix-domain sockets. Not always the connection's: a proxy may stand between.
+    package private(set) var remoteAddress: SocketAddress?
+    /// The address that the client has connected to, likewise.
+    package private(set) var localAddress: SocketAddress?
     /// The client's address as text, for logs, for authd and for whoever the session is handed to.
-    package let address: String
+    package private(set) var address: String
     package let settings: FrontSettings
     package let logger: Logger
     let accounts: AccountsClient
@@ -35,7 +39,18 @@ package final class FrontClient {
         self.accounts = accounts
         self.counters = counters
         self.logger = logger
+        remoteAddress = connection.remoteAddress
+        localAddress = connection.localAddress
         address = Self.text(connection)
+    }
+
+    /// A proxy that is trusted says who the client is.
+    ///
+    /// - Parameter local: what the client has connected to; nil where the proxy doesn't know.
+    package func isReally(_ remote: SocketAddress, at local: SocketAddress?) {
+        remoteAddress = remote
+        if let local { localAddress = local }
+        address = remote.hostText ?? "local"
     }
 
     static func text(_ connection: Connection) -> String { connection.remoteAddress?.hostText ?? "local" }
@@ -51,16 +66,17 @@ package final class FrontClient {
     /// Whether a password may be sent now: only where nobody on the way can read it.
     package var mayLogIn: Bool {
         connection.tls != nil
-            || (settings.allowsPlaintextOnLoopback && connection.remoteAddress?.isLoopback == true)
+            || (settings.allowsPlaintextOnLoopback && remoteAddress?.isLoopback == true)
     }
 
     /// Sends the reply and becomes the server's side of TLS. What came behind the client's command is discarded: anybody
     /// on the way may have sent it (RFC 3207 §6). Only where `mayStartTLS`.
     package func startTLS(reply: ByteBuffer) async throws(ConnectionError) { try await beginTLS(reply: reply) }
 
-    func beginTLS(reply: ByteBuffer?) async throws(ConnectionError) {
+    /// - Parameter isBegun: what was received belongs to the handshake.
+    func beginTLS(reply: ByteBuffer?, isBegun: Bool = false) async throws(ConnectionError) {
         guard let tlsContext else { throw .tls("there is no certificate") }
-        try await connection.startTLS(server: tlsContext, reply: reply)
+        try await connection.startTLS(server: tlsContext, reply: reply, isBegun: isBegun)
         counters.tlsHandshakes.increment()
     }
 

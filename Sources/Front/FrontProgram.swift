@@ -10,6 +10,9 @@ package protocol FrontProgram: DaemonProgram where Prepared == PreparedFront<Ser
     /// Where to listen, and what for.
     func addresses(_ configuration: Configuration) -> [(role: Service.Role, addresses: [SocketAddress])]
 
+    /// The same, paths of Unix-domain sockets below the instance directory.
+    func sockets(_ configuration: Configuration) -> [(role: Service.Role, paths: [String])]
+
     /// How long sessions may go on when the daemon is asked to end.
     func shutdownGrace(_ configuration: Configuration) -> TimeAmount
 
@@ -24,6 +27,8 @@ package struct PreparedFront<Role: ListenerRole>: Sendable {
 }
 
 extension FrontProgram {
+    package func sockets(_ configuration: Configuration) -> [(role: Service.Role, paths: [String])] { [] }
+
     package func prepare(_ setup: Setup) throws -> Prepared { try prepareFront(setup) }
 
     /// What `prepare` does, for a daemon that needs more than that.
@@ -31,6 +36,9 @@ extension FrontProgram {
         var endpoints: [FrontEndpoint<Service.Role>] = []
         for (role, addresses) in addresses(setup.configuration) {
             endpoints += try setup.listen(addresses).map { FrontEndpoint(role, socket: $0) }
+        }
+        for (role, paths) in sockets(setup.configuration) {
+            endpoints += try paths.map { FrontEndpoint(role, socket: try setup.listen(unix: $0)) }
         }
         // It sees nothing but the sockets of other daemons.
         setup.rights.root = "run"

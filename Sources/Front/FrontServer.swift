@@ -47,7 +47,12 @@ package final class FrontServer<Service: FrontService>: Sendable {
     private func listener(for role: Service.Role) -> Listener {
         listeners.withLockedValue { listeners in
             if let known = listeners[role] { return known }
-            let listener = Listener(group: group, limits: service.front.connections)
+            // Who comes by a proxy is counted once it has said who that is.
+            let listener = Listener(
+                group: group,
+                limits: service.front.connections,
+                proxies: service.proxies(of: role) ?? []
+            )
             listeners[role] = listener
             return listener
         }
@@ -66,9 +71,13 @@ package final class FrontServer<Service: FrontService>: Sendable {
         )
         connection.idleTimeout = service.front.idleTimeout
         connection.deadline = .now() + service.front.sessionTimeout
+        if let proxies = service.proxies(of: role) {
+            guard await client.meet(proxies) else { return }
+        }
         if role.isEncrypted {
             do throws(ConnectionError) {
-                try await client.beginTLS(reply: nil)
+                // Behind the words of a proxy the handshake may have begun.
+                try await client.beginTLS(reply: nil, isBegun: true)
             } catch {
                 // Without TLS the client would not understand a reply.
                 return client.logEnd(error)

@@ -16,12 +16,20 @@ package protocol FrontService: Sendable {
     /// How long clients stay.
     var sessions: Listener.Sessions { get }
 
+    /// Networks of proxies, which say by the PROXY protocol who their clients are; nobody else may connect. nil where clients
+    /// come themselves.
+    func proxies(of role: Role) -> [AddressRange]?
+
     /// The reply to a client over a limit, in place of a greeting.
     func refusal(_ reason: Listener.Refusal) -> ByteBuffer
 
     /// Serves one client, from the greeting on; where the role says so, TLS is on already. The connection is closed
     /// when it returns.
     func serve(_ client: FrontClient, as role: Role) async
+}
+
+extension FrontService {
+    package func proxies(of role: Role) -> [AddressRange]? { nil }
 }
 
 /// A socket that listens, and what for.

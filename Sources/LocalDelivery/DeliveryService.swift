@@ -2,6 +2,7 @@ import Accounts
 import Deliverer
 import Mailbox
 import NIOCore
+import Rewriting
 import SMTP
 
 /// local-deliver's work on a message: resolves each recipient to a mailbox or an alias, and delivers or forwards. Belongs
@@ -12,19 +13,23 @@ final class DeliveryService: Sendable {
     private let batcher: DeliveryBatcher
     private let forwarder: Forwarder
     private let usesExtensionFolders: Bool
+    private let hostname: String
 
+    /// - Parameter hostname: names us where a part was encoded.
     init(
         expansions: ExpansionCache,
         fullMailboxes: FullMailboxReports,
         batcher: DeliveryBatcher,
         forwarder: Forwarder,
-        usesExtensionFolders: Bool
+        usesExtensionFolders: Bool,
+        hostname: String
     ) {
         self.expansions = expansions
         self.fullMailboxes = fullMailboxes
         self.batcher = batcher
         self.forwarder = forwarder
         self.usesExtensionFolders = usesExtensionFolders
+        self.hostname = hostname
     }
 
     /// What is to be done for a recipient.
@@ -37,12 +42,14 @@ final class DeliveryService: Sendable {
     /// Works on a request. Every recipient has a result of its own, as soon as it's known.
     func work(on job: DeliveryJob) async {
         let earlier: DeliveredTo
+        let edits: [LongLineSurvey.Edit]
         do throws(MessageSourceError) {
             earlier = try await DeliveredTo(job.message)
+            edits = job.request.sender.parameters.body == .binaryMIME ? try await makingLines(of: job.message) : []
         } catch {
             return job.report(DeliveryResult(.delayed, .systemTrouble, "\(error)"))
         }
-        let message = MessageOctets(job.message)
+        let message = MessageOctets(job.message, edits: edits)
         let places = job.open
         if !message.isInMemory {
             await workInPieces(on: job, message, earlier)
@@ -55,6 +62,15 @@ final class DeliveryService: Sendable {
                 }
             }
         }
+    }
+
+    /// What makes lines of a binary message. What can't be changed, such as a signed part, stays as it is.
+    private func makingLines(of message: MessageSource) async throws(MessageSourceError) -> [LongLineSurvey.Edit] {
+        var survey = LongLineSurvey(hostname: hostname, encodesBinary: true, breaksLongLines: false)
+        let reader = message.reader()
+        while let piece = try await reader.next() { survey.feed(piece) }
+        survey.finish()
+        return survey.edits
     }
 
     private func work(on job: DeliveryJob, at place: Int, _ message: MessageOctets, _ earlier: DeliveredTo) async {

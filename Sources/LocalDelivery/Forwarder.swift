@@ -9,6 +9,21 @@ final class Forwarder: Sendable {
 
     init(_ submissions: SubmissionClient) { self.submissions = submissions }
 
+    /// What the sender wants to hear goes with the message (RFC 3461 §5.2.7): to one address all of it; of several, success is
+    /// told once, by the queue, when the message is in it for all of them.
+    private static func parameters(of recipient: EnvelopeRecipient, _ targets: [MailAddress]) -> RecipientParameters {
+        var parameters = recipient.parameters
+        if targets.count > 1 { parameters.notify?.remove(.success) }
+        if parameters.notify != nil, parameters.originalRecipient == nil {
+            let isUTF8 = recipient.address.needsUTF8
+            parameters.originalRecipient = RecipientParameters.OriginalRecipient(
+                type: isUTF8 ? "utf-8" : "rfc822",
+                address: recipient.address.description
+            )
+        }
+        return parameters
+    }
+
     /// Returns when the message is in the queue for all targets, or for none. The request's key makes it idempotent.
     ///
     /// - Returns: nil where nobody wants it any more and nothing was done.
@@ -17,8 +32,9 @@ final class Forwarder: Sendable {
     {
         var envelope = SubmissionEnvelope(
             sender: job.request.sender,
-            recipients: targets.map { EnvelopeRecipient($0) }
+            recipients: targets.map { EnvelopeRecipient($0, parameters: Self.parameters(of: recipient, targets)) }
         )
+        envelope.terms = job.request.terms
         envelope.client = "local"
         envelope.origin = job.request.key(of: recipient)
         // Among them may be the address itself, whose mailbox keeps a copy.

@@ -59,7 +59,8 @@ package struct LocalDeliveryProgram: DaemonProgram {
             forwarder: Forwarder(
                 SubmissionClient(path: context.socket("queue.sock"), on: loop, timeout: .minutes(2))
             ),
-            usesExtensionFolders: settings.extensionFolders
+            usesExtensionFolders: settings.extensionFolders,
+            hostname: context.configuration.hostname
         )
         let server = DeliveryServer(
             group: loop,

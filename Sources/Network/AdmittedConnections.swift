@@ -59,6 +59,22 @@ struct AdmittedConnections {
         return dismissed.map { .inPlaceOf($0) } ?? .admitted
     }
 
+    /// A proxy has said who the client of an admitted connection is: it counts as that one's from now on.
+    ///
+    /// - Returns: why it can't stay; nothing changes then.
+    mutating func recount(_ connection: Connection, client: [UInt8]) -> Listener.Refusal? {
+        let id = ObjectIdentifier(connection)
+        guard var entry = entries[id] else { return nil }
+        if clients[client, default: 0] >= limits.perClient { return .tooManyFromClient }
+        // Proxies are never turned away, so the places may be taken.
+        if entries.count > limits.connections { return .tooManyConnections }
+        release(entry.client)
+        clients[client, default: 0] += 1
+        entry = Entry(connection: entry.connection, client: client, number: entry.number, standing: entry.standing)
+        entries[id] = entry
+        return nil
+    }
+
     /// A connection is over.
     mutating func remove(_ connection: Connection) {
         let id = ObjectIdentifier(connection)

@@ -220,14 +220,21 @@ package final class Connection: @unchecked Sendable {
 
     /// Becomes the server's side of TLS: throws away what was received and not consumed (nobody may speak before the
     /// handshake what counts after it), sends the reply, and waits for the handshake.
-    package func startTLS(server context: TLSContext, reply: ByteBuffer?) async throws(ConnectionError) {
+    ///
+    /// - Parameter isBegun: what was received belongs to the handshake, because somebody else's words stood before it.
+    package func startTLS(
+        server context: TLSContext,
+        reply: ByteBuffer?,
+        isBegun: Bool = false
+    ) async throws(ConnectionError) {
         eventLoop.assertInEventLoop()
+        let received = isBegun ? input : ByteBuffer()
         input.clear()
         hasNews = false
         if let reply { output.writeImmutableBuffer(reply) }
         passOutput()
         channel.flush()
-        try await addTLS(context, serverName: nil)
+        try await addTLS(context, serverName: nil, received: received)
     }
 
     /// Becomes the client's side of TLS and waits for the handshake.
@@ -238,7 +245,11 @@ package final class Connection: @unchecked Sendable {
         try await addTLS(context, serverName: serverName)
     }
 
-    private func addTLS(_ context: TLSContext, serverName: String?) async throws(ConnectionError) {
+    private func addTLS(
+        _ context: TLSContext,
+        serverName: String?,
+        received: ByteBuffer = ByteBuffer()
+    ) async throws(ConnectionError) {
         if failure == .dismissed { throw .dismissed }
         isShakingHands = true
         defer { isShakingHands = false }
@@ -247,6 +258,10 @@ package final class Connection: @unchecked Sendable {
             guard !atEnd else { throw TLSError.unexpectedEnd }
             let handler = try TLSHandler(context, serverName: serverName, handshake: promise)
             try channel.pipeline.syncOperations.addHandler(handler, position: .first)
+            if received.readableBytes > 0 {
+                channel.pipeline.fireChannelRead(received)
+                channel.pipeline.fireChannelReadComplete()
+            }
         } catch {
             promise.fail(error)
         }
@@ -414,6 +429,11 @@ package final class Connection: @unchecked Sendable {
 
     /// Says how much the connection has to lose, for when its listener has no place left.
     package func note(_ standing: ConnectionStanding) { listener?.note(standing, of: self) }
+
+    /// Says who the client behind a proxy is, for the listener's limits.
+    ///
+    /// - Returns: why it has no place.
+    package func recount(as address: SocketAddress) -> Listener.Refusal? { listener?.recount(self, as: address) }
 
     // MARK: What the channel reports
 

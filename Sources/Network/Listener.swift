@@ -59,11 +59,14 @@ package final class Listener: Sendable {
 
     private let group: any EventLoopGroup
     private let limits: Limits
+    private let proxies: [AddressRange]
     private let live: NIOLockedValueBox<Live>
     private let channels = NIOLockedValueBox<[any Channel]>([])
 
-    package init(group: any EventLoopGroup, limits: Limits = Limits()) {
+    /// - Parameter proxies: networks of hosts that bring other clients; each of those counts, once `recount` says who it is.
+    package init(group: any EventLoopGroup, limits: Limits = Limits(), proxies: [AddressRange] = []) {
         self.group = group
+        self.proxies = proxies
         self.limits = limits
         live = NIOLockedValueBox(Live(connections: AdmittedConnections(limits)))
     }
@@ -148,7 +151,10 @@ package final class Listener: Sendable {
 
     /// Who a connection is from; nil for whom there is no limit.
     private func client(of connection: Connection) -> [UInt8]? {
-        if let address = connection.remoteAddress { return address.clientKey }
+        if let address = connection.remoteAddress {
+            guard let octets = address.addressOctets else { return address.clientKey }
+            return proxies.contains { $0.contains(octets) } ? nil : address.clientKey
+        }
         let user = connection.peerUser ?? .max
         // Of another length than any address.
         return limits.exempt.contains(user) ? nil : withUnsafeBytes(of: user) { [0] + Array($0) }
@@ -179,6 +185,11 @@ package final class Listener: Sendable {
 
     func note(_ standing: ConnectionStanding, of connection: Connection) {
         live.withLockedValue { $0.connections.note(standing, of: connection) }
+    }
+
+    func recount(_ connection: Connection, as address: SocketAddress) -> Refusal? {
+        guard let client = address.clientKey else { return nil }
+        return live.withLockedValue { $0.connections.recount(connection, client: client) }
     }
 
     /// Accepts no more, tells every session that the process ends, and waits until all are over, but no longer than

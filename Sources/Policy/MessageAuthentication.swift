@@ -132,10 +132,9 @@ package final class MessageAuthentication: @unchecked Sendable {
         return rest
     }
 
-    /// The message is not wanted any more.
-    package func cancel() {
+    deinit {
+        // Nobody waits for answers any more.
         lookup.deadline = .now()
-        client.cancel()
     }
 
     // MARK: At its end

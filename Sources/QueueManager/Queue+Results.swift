@@ -41,7 +41,10 @@ extension Queue {
             let word = wasDelayed && isExpired ? "expired" : Self.word(result.action)
             counters.count(word)
             log.result(delivery.job, delivery.recipient(position), result, word)
-            guard delivery.missing > 0, result.nextStep == .forget else { continue }
+            // What the sender is told of is recorded with the report.
+            guard delivery.missing > 0, result.nextStep == .forget, !delivery.isSuccessToReport(position) else {
+                continue
+            }
             delivery.isRecorded[position] = true
             lines += finalLine(delivery, position, result)
         }
@@ -83,16 +86,23 @@ extension Queue {
         let isWarning = wantsWarning(message, outcome)
         // What fails while others are on their way is reported with them.
         let isFailing = !outcome.failed.isEmpty && !mustWait(message, for: delivery.job)
-        guard isFailing || isWarning else { return record(delivery, outcome, results, reports: [], .owed) }
+        let succeeded = outcome.delivered.filter(delivery.isSuccessToReport)
+        guard isFailing || isWarning || !succeeded.isEmpty else {
+            return record(delivery, outcome, results, reports: [], .owed)
+        }
         // At once: other deliveries of the message may come to their end meanwhile.
         if isWarning { message.isWarned = true }
         if isFailing { beginReport(of: message) }
-        withHeader(of: delivery.content) { [self] header in
+        let isWhole = isFailing && wantsAll(delivery.content.head)
+        withHeader(of: delivery.content, isWhole: isWhole) { [self] header in
             if isClosed { return }
             let envelope = delivery.content.head.envelope
             let known = isFailing ? message.owed?.recipientsUnderWay ?? [] : []
             do {
                 var reports: [QueueReport] = []
+                if !succeeded.isEmpty {
+                    reports += try report(.succeeded, recipients(succeeded, delivery), about: envelope, header)
+                }
                 if isFailing {
                     let all = known + recipients(outcome.failed, delivery)
                     reports += try report(.failed, all, about: envelope, header)
@@ -128,7 +138,7 @@ extension Queue {
         guard settings.delayWarning > 0, !message.isReport, !message.isWarned,
             !outcome.deferred.isEmpty || !outcome.turnedAway.isEmpty
         else { return false }
-        return clock.now() >= message.arrived * 1000 + settings.delayWarning
+        return clock.now() >= message.start + settings.delayWarning
     }
 
     /// The report about recipients, if there is somebody to tell.
@@ -138,7 +148,7 @@ extension Queue {
         _ kind: QueueReport.Kind,
         _ recipients: [QueueReport.Recipient],
         about envelope: MessageEnvelope,
-        _ header: ByteBuffer
+        _ header: QueueReport.Original
     ) throws -> [QueueReport] {
         guard let address = reportAddress(envelope) else {
             log.dropped(envelope.id)
@@ -151,9 +161,9 @@ extension Queue {
             id: spool.makeID(),
             to: address,
             about: envelope,
-            header: header,
+            header: kind == .failed ? header : header.withoutBody,
             settings: settings,
-            expiry: envelope.arrived + lifetime / 1000,
+            expiry: envelope.terms.start(arrived: envelope.arrived) + lifetime / 1000,
             now: clock.now() / 1000
         )
         return [report]
@@ -168,22 +178,39 @@ extension Queue {
         return envelope.recipients.contains(where: \.address.isPostmaster) ? nil : postmaster
     }
 
+    /// Whether a failure's report carries the whole message (RFC 3461 §4.3): where the sender wants it, and as long as it's
+    /// small. Of binary mail, lines are needed.
+    func wantsAll(_ head: QueueFileHead) -> Bool {
+        let parameters = head.envelope.sender.parameters
+        return parameters.ret == .full && parameters.body != .binaryMIME && !parameters.requiresTLS
+            && head.octets <= QueueReport.wholeLimit
+    }
+
     /// Reads the beginning of a message, with the added block in front of it; the block alone where the message can't be
     /// read now.
-    func withHeader(of content: Spool.Content, _ use: @escaping @Sendable (ByteBuffer) -> Void) {
-        let limit = min(content.head.octets, QueueReport.headerLimit)
+    ///
+    /// - Parameter isWhole: the whole message is read.
+    func withHeader(
+        of content: Spool.Content,
+        isWhole: Bool = false,
+        _ use: @escaping @Sendable (QueueReport.Original) -> Void
+    ) {
+        let limit = isWhole ? content.head.octets : min(content.head.octets, QueueReport.headerLimit)
         if var start = content.message?.getSlice(at: content.message?.readerIndex ?? 0, length: limit) {
             var header = content.added
             header.writeBuffer(&start)
-            return use(header)
+            return use(QueueReport.Original(octets: header, isWhole: isWhole))
         }
         let (head, added) = (content.head, content.added)
         spool.perform { (spool) throws(SpoolError) in
             try spool.piece(of: head.envelope.id, (head.offset, head.octets), at: 0, maximum: limit)
         } done: { result in
             var header = added
-            if case .success(var start) = result { header.writeBuffer(&start) }
-            use(header)
+            guard case .success(var start) = result else {
+                return use(QueueReport.Original(octets: header, isWhole: false))
+            }
+            header.writeBuffer(&start)
+            use(QueueReport.Original(octets: header, isWhole: isWhole))
         }
     }
 

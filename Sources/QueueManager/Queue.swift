@@ -119,6 +119,7 @@ package final class Queue: @unchecked Sendable {
         }
         store.insert(message, jobs: jobs)
         if let owed = message.owed { schedule.remind(of: message, at: owed.due) }
+        remindOfDeadline(message)
         if localDomains.known == nil { localDomains.undecided[id] = head.envelope }
         if let origin = message.origin { origins.insert(origin, id) }
         proceed(with: message)
@@ -150,7 +151,9 @@ package final class Queue: @unchecked Sendable {
         var open: [Key: DeliveryJob] = [:]
         for (index, recipient) in envelope.recipients.enumerated() where !progress.final.contains(index) {
             let destination = localDomains.destination(of: recipient.address.lowercasedDomain)
-            let (attempts, due) = progress.attempts[index] ?? (0, 0)
+            var (attempts, due) = progress.attempts[index] ?? (0, 0)
+            // Not before its time, whatever happens.
+            if message.terms.holdUntil != nil { due = max(due, message.start) }
             let key = Key(destination: destination, attempts: attempts, due: due)
             if let job = open[key], job.recipients.count < settings.deliveryRecipients {
                 job.recipients.append(Int32(clamping: index))
@@ -220,7 +223,10 @@ package final class Queue: @unchecked Sendable {
         let now = clock.now()
         let due = schedule.dueWork(at: now) { now >= expiry(of: $0.message) }
         for (job, result) in due.expired { conclude(job, result) }
-        for message in due.reports { reportIfDue(message) }
+        for message in due.reports {
+            reportIfDue(message)
+            warnIfDue(message)
+        }
         if due.isMore { loop.execute { [weak self] in self?.runDueWork() } }
         schedulePump()
     }
@@ -228,7 +234,9 @@ package final class Queue: @unchecked Sendable {
     /// When a message is given up. Milliseconds since 1970.
     func expiry(of message: QueuedMessage) -> Int64 {
         let lifetime = message.isReport ? settings.bounceLifetime : settings.lifetime
-        return message.arrived.multipliedReportingOverflow(by: 1000).partialValue + lifetime
+        let expiry = message.start + lifetime
+        guard let deadline = message.returnDeadline else { return expiry }
+        return min(expiry, deadline)
     }
 
     // MARK: Deliveries
@@ -254,7 +262,12 @@ package final class Queue: @unchecked Sendable {
                 schedule.ended(job, [], at: clock.now(), chance: 0)
                 continue
             }
-            runner.begin(job)
+            // After the time that its sender has set it's not tried any more.
+            if let deadline = job.message.returnDeadline, deadline <= clock.now() {
+                giveUp(job, .deadlinePassed)
+            } else {
+                runner.begin(job)
+            }
         }
         // Whatever was done before may have given the schedule something to wait for.
         setTimer()
@@ -336,11 +349,16 @@ package final class Queue: @unchecked Sendable {
     }
 
     /// Ends a job that waited for a destination past its message's time: it would fail as the last attempt there did.
-    private func conclude(_ job: DeliveryJob, _ result: DeliveryResult) {
+    func conclude(_ job: DeliveryJob, _ result: DeliveryResult) {
         let message = job.message
         guard message.changes.isEmpty, store.move(message, .deliveryBegan) else { return }
         schedule.began(job)
-        let id = message.id
+        giveUp(job, result)
+    }
+
+    /// Gives a result to the recipients of a job that counts as going on.
+    private func giveUp(_ job: DeliveryJob, _ result: DeliveryResult) {
+        let id = job.message.id
         spool.perform { (spool) throws(SpoolError) in
             // Verified: the job says which of the envelope's recipients it is for.
             try spool.content(of: id, verified: true)

@@ -37,6 +37,8 @@ extension DeliveryResult {
         case .refused(let reply): self = DeliveryResult(reply, from: remote, after: "the session").delayed()
         case .unreadable(let reason): self.init(.delayed, .systemTrouble, reason)
         case .longLine: self.init(.delayed, .systemTrouble, "the message has a line that is too long")
+        case .notAssured(let reason):
+            self.init(.failed, .tlsNotAssured, "TLS is required on the way, and not assured: \(reason)", remote: remote)
         case .interrupted: self.init(.delayed, .notAccepting, "interrupted")
         }
     }

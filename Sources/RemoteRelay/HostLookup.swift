@@ -1,5 +1,6 @@
 import DNS
 import Logging
+import MIME
 import NIOCore
 import Network
 import Resolution
@@ -10,6 +11,8 @@ struct Target: Sendable, Equatable {
     /// The host's name, or its address as text where there is no name.
     let host: String
     let address: SocketAddress
+    /// Nobody on the way could have said that it's this host: DNSSEC, our own zone, or the administrator has (RFC 8689 §4.2.1).
+    var isAssured = false
 
     /// The host's name for TLS; nil where it has none (RFC 6066 §3 allows no addresses).
     var name: String? { host.first == "[" || host == address.ipAddress ? nil : host }
@@ -67,7 +70,7 @@ final class HostLookup: Sendable {
     private func follow(_ route: RouteTable.Route) async throws(Failure) -> [Target] {
         if let address = try? SocketAddress(ipAddress: route.host, port: route.port).unmapped {
             guard !settings.isOwn(address) else { throw Self.loop(route) }
-            return [Target(host: route.host, address: address)]
+            return [Target(host: route.host, address: address, isAssured: true)]
         }
         let host = try name(route.host)
         if settings.isOwn(host, port: route.port) { throw Self.loop(route) }
@@ -76,7 +79,7 @@ final class HostLookup: Sendable {
         guard !found.isEmpty else {
             throw .temporary(.noRoute, "route host \(route.host) has no address")
         }
-        return found
+        return found.map { Target(host: $0.host, address: $0.address, isAssured: true) }
     }
 
     private func mailExchanges(of destination: String) async throws(Failure) -> [Target] {
@@ -93,7 +96,10 @@ final class HostLookup: Sendable {
         switch MailExchangeList.order(exchanges, isOurs: isOurs, using: &generator) {
         case .null: throw .permanent(.noMailDomain, "the domain \(destination) takes no mail (null MX)")
         case .loop: throw Self.loop(destination)
-        case .hosts(let hosts): return try await addresses(of: hosts, destination, isOurWord: isOurWord)
+        case .hosts(let hosts):
+            let isAssured = resolution.isAuthentic || isOurWord
+            return try await addresses(of: hosts, destination, isOurWord: isOurWord)
+                .map { Target(host: $0.host, address: $0.address, isAssured: isAssured) }
         }
     }
 
@@ -185,7 +191,11 @@ final class HostLookup: Sendable {
     }
 
     private func name(_ text: String) throws(Failure) -> DomainName {
-        guard let name = try? DomainName(text) else {
+        // DNS has international names in ASCII (RFC 5891).
+        let ascii =
+            text.utf8.allSatisfy { $0 < 0x80 }
+            ? text : InternationalDomain.ascii(Array(text.utf8)).map { String(decoding: $0, as: UTF8.self) }
+        guard let ascii, let name = try? DomainName(ascii) else {
             throw .permanent(.badDestination, "\"\(text)\" is not a domain name")
         }
         return name

@@ -1,6 +1,8 @@
 import Deliverer
 import Logging
+import MIME
 import NIOCore
+import Rewriting
 import SMTP
 
 /// A message on its way to the hosts of its destination. Knows whether it goes as it is, or in shorter lines, because one
@@ -24,7 +26,11 @@ final class OutgoingMessage {
     private let id: String
     private let hostname: String
     private let logger: Logger
-    private var lines = Lines.unknown
+    private var lines: Lines
+    /// Whether it may hold anything, not only lines (RFC 3030).
+    let isBinary: Bool
+    /// Whether its header has UTF-8 (RFC 6532); nil as long as nobody has looked.
+    private var hasUTF8Header: Bool?
     /// What was read to look at it, for the first that sends it.
     private var begun: (reader: Deliverer.MessageReader, pieces: CircularBuffer<ByteBuffer>)?
 
@@ -32,6 +38,9 @@ final class OutgoingMessage {
     init(_ job: DeliveryJob, hostname: String, logger: Logger) {
         source = job.message
         id = job.request.id
+        isBinary = job.request.sender.parameters.body == .binaryMIME
+        // A binary message never goes as it is over DATA.
+        lines = isBinary ? .long : .unknown
         self.hostname = hostname
         self.logger = logger
     }
@@ -82,19 +91,43 @@ final class OutgoingMessage {
     /// Reads all of it and finds out what is to be changed.
     private func survey() async throws(MessageSourceError) -> Lines {
         begun = nil
-        var survey = LongLineSurvey(hostname: hostname)
+        var survey = LongLineSurvey(hostname: hostname, encodesBinary: isBinary)
         let reader = source.reader()
         while let piece = try await reader.next() { survey.feed(piece) }
         survey.finish()
-        if let obstacle = survey.obstacle { return .refused(Self.refusal(obstacle.text)) }
+        if let obstacle = survey.obstacle {
+            // RFC 3030 §3 for binary mail.
+            let status: EnhancedStatusCode = isBinary ? .conversionNotSupported : .conversionProhibited
+            return .refused(DeliveryResult(.failed, status, obstacle.text))
+        }
+        let reason = isBinary ? "it is binary" : "it has lines of more than \(DataEncoder.lineLimit) octets"
         logger.notice(
-            "message rewritten: it has lines of more than \(DataEncoder.lineLimit) octets",
+            "message rewritten: \(reason)",
             metadata: [
                 "id": "\(id)", "fields": "\(survey.foldedFields)", "bodies": "\(survey.changedBodies)",
                 "dkim": survey.isSealed ? survey.breaksSeal ? "broken" : "kept" : "none",
             ]
         )
         return .rewritten(survey.edits)
+    }
+
+    /// Whether its header, or one of a part, has UTF-8, which only hosts with SMTPUTF8 take (RFC 6531 §3.5).
+    func needsUTF8() async throws(MessageSourceError) -> Bool {
+        if let hasUTF8Header { return hasUTF8Header }
+        var parser = MessageParser()
+        var isFound = false
+        let look: (MessageEvent) -> Void = { event in
+            if case .field(_, let name, let value) = event, !isFound {
+                isFound = value.contains { $0 > 0x7F } || name.contains { $0 > 0x7F }
+            }
+        }
+        let reader = source.reader()
+        while !isFound, let piece = try await reader.next() {
+            piece.withUnsafeReadableBytes { parser.feed($0, to: look) }
+        }
+        parser.finish(to: look)
+        hasUTF8Header = isFound
+        return isFound
     }
 
     /// What is sent has a line that is too long all the same.
@@ -120,6 +153,9 @@ final class OutgoingMessage {
         )
     }
 
+    /// Reads it from its beginning, as it came in.
+    func rawPieces() -> Pieces { Pieces(reader: source.reader(), read: [], rewriter: nil) }
+
     /// The pieces of the message as it's to be sent.
     struct Pieces {
         fileprivate let reader: Deliverer.MessageReader
@@ -130,6 +166,13 @@ final class OutgoingMessage {
         mutating func next() async throws(MessageSourceError) -> ByteBuffer? {
             var next = read.popFirst()
             if next == nil { next = try await reader.next() }
+            if next == nil, rewriter != nil {
+                // Something may stand behind the last octet.
+                var rest: [UInt8] = []
+                rewriter?.finish(into: &rest)
+                rewriter = nil
+                return rest.isEmpty ? nil : ByteBuffer(bytes: rest)
+            }
             guard let piece = next, rewriter != nil else { return next }
             var octets: [UInt8] = []
             octets.reserveCapacity(piece.readableBytes)

@@ -16,12 +16,22 @@ final class Relay: @unchecked Sendable {
     private let turns: HostTurns
     private var unreachable: UnreachableHosts
     private let tls: TLSContext?
+    /// For mail that must go over verified TLS; nil where the system has no authorities.
+    private let verifyingTLS: TLSContext?
     private let loop: any EventLoop
     private let logger: Logger
     private let connections = Counter(label: "connections")
     private let reused = Counter(label: "connections-reused")
 
-    init(settings: RelaySettings, lookup: HostLookup, tls: TLSContext?, loop: any EventLoop, logger: Logger) {
+    init(
+        settings: RelaySettings,
+        lookup: HostLookup,
+        tls: TLSContext?,
+        verifyingTLS: TLSContext? = nil,
+        loop: any EventLoop,
+        logger: Logger
+    ) {
+        self.verifyingTLS = verifyingTLS
         self.settings = settings
         self.lookup = lookup
         self.tls = settings.tls == .off ? nil : tls
@@ -51,6 +61,8 @@ final class Relay: @unchecked Sendable {
         var last = DeliveryResult.unreachable(.noAnswer, "there is no host to try")
         var scope = DeliveryResult.Scope.destination
         var hasTried = false
+        // That one host can't keep to REQUIRETLS says nothing about those that can't be reached now.
+        var otherFailure: DeliveryResult?
         for target in targets where !job.open.isEmpty {
             // Recipients without a result are told to wait by the server.
             if job.isAbandoned { return }
@@ -69,10 +81,16 @@ final class Relay: @unchecked Sendable {
                 if case .interrupted = error.failure { return }
                 if error.wasReached { scope = .recipient }
                 last = DeliveryResult(error.failure, with: target.remote, scope: scope)
+                if !last.action.isFinal { otherFailure = last }
                 guard error.failure.otherHostMayHelp else { break }
             }
         }
-        job.report(last)
+        job.report(otherFailure ?? last)
+    }
+
+    /// Whether a message may only go over verified TLS. A report never comes to nothing for it (RFC 8689 §5).
+    private static func requiresTLS(_ request: DeliverRequest) -> Bool {
+        request.sender.parameters.requiresTLS && request.sender.path.address != nil
     }
 
     /// Why a host did not take the message, or not for all.
@@ -95,7 +113,8 @@ final class Relay: @unchecked Sendable {
     /// Tries one host. An idle session may have ended unnoticed: then the same host is tried again on a new one.
     private func attemptOnce(_ job: DeliveryJob, _ message: OutgoingMessage, _ target: Target) async throws(Fault) {
         let places = job.open
-        while let client = idle.acquire(target.address) {
+        let isVerifying = Self.requiresTLS(job.request)
+        while !isVerifying, let client = idle.acquire(target.address) {
             reused.increment()
             do throws(SMTPClient.Failure) {
                 return try await transaction(client, job, message, places)
@@ -105,7 +124,7 @@ final class Relay: @unchecked Sendable {
         }
         let client: SMTPClient
         do throws(SMTPClient.Failure) {
-            client = try await connect(target)
+            client = isVerifying ? try await connectVerified(target) : try await connect(target)
         } catch {
             if case .connection = error { throw Fault(failure: error, wasReached: false) }
             throw Fault(failure: error, wasReached: true)
@@ -124,7 +143,15 @@ final class Relay: @unchecked Sendable {
         _ places: [Int]
     ) async throws(SMTPClient.Failure) {
         do throws(SMTPClient.Failure) {
-            try await Transaction(client: client, job: job, message: message, settings: settings).run(for: places)
+            // As many recipients at a time as the host takes (RFC 9422).
+            let most = client.extensions.limit("RCPTMAX") ?? .max
+            var rest = places[...]
+            while !rest.isEmpty {
+                let part = Array(rest.prefix(most))
+                rest = rest.dropFirst(part.count)
+                let transaction = Transaction(client: client, job: job, message: message, settings: settings)
+                try await transaction.run(for: part)
+            }
         } catch {
             // Never end a message that is not whole.
             client.connection.abort()
@@ -142,7 +169,23 @@ final class Relay: @unchecked Sendable {
         }
     }
 
-    private func connect(_ target: Target, tls context: TLSContext?) async throws(SMTPClient.Failure) -> SMTPClient {
+    /// A session over TLS that is verified with a host that keeps to REQUIRETLS (RFC 8689 §4.2.1).
+    private func connectVerified(_ target: Target) async throws(SMTPClient.Failure) -> SMTPClient {
+        guard target.isAssured else { throw .notAssured("the domain's MX records are not signed") }
+        guard let verifyingTLS else { throw .notAssured("there are no authorities to verify certificates by") }
+        let client = try await connect(target, tls: verifyingTLS, isVerifying: true)
+        guard client.extensions.has("REQUIRETLS") else {
+            client.quit()
+            throw .notAssured("the host does not offer REQUIRETLS")
+        }
+        return client
+    }
+
+    private func connect(
+        _ target: Target,
+        tls context: TLSContext?,
+        isVerifying: Bool = false
+    ) async throws(SMTPClient.Failure) -> SMTPClient {
         connections.increment()
         let connection: Connection
         do {
@@ -159,7 +202,7 @@ final class Relay: @unchecked Sendable {
         unreachable.forget(target.address)
         let client = SMTPClient(target, connection, settings: settings)
         do {
-            try await client.greet(tls: context)
+            try await client.greet(tls: context, isVerifying: isVerifying)
             return client
         } catch {
             if case .refused = error { client.quit() } else { connection.abort() }

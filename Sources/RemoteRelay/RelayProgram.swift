@@ -14,6 +14,7 @@ package struct RelayProgram: DaemonProgram {
         let socket: CInt
         let allowed: Set<UInt32>
         let tls: TLSContext
+        let verifyingTLS: TLSContext?
         let interfaces: [SocketAddress]
     }
 
@@ -27,8 +28,24 @@ package struct RelayProgram: DaemonProgram {
             socket: try setup.listen(unix: "run/relay.sock"),
             allowed: setup.uids(of: [.queueManager]),
             tls: try TLSContext(clientVerifying: false, minimum: setup.configuration.tls.minimumVersion),
+            verifyingTLS: try verifyingTLS(setup.configuration),
             interfaces: RelaySettings.interfaces()
         )
+    }
+
+    /// Without authorities of the system, mail that needs them comes back; a file that was named must be there.
+    private func verifyingTLS(_ configuration: Configuration) throws -> TLSContext? {
+        let authorities = configuration.remoteRelay.authorities
+        do throws(TLSError) {
+            return try TLSContext(
+                clientVerifying: true,
+                authorities: authorities,
+                minimum: configuration.tls.minimumVersion
+            )
+        } catch {
+            if authorities != nil { throw error }
+            return nil
+        }
     }
 
     package func serve(_ prepared: Prepared, _ context: DaemonContext) async throws {
@@ -38,7 +55,14 @@ package struct RelayProgram: DaemonProgram {
         let lookup = HostLookup(settings: settings, logger: context.logger) {
             (name, type) async throws(ResolutionError) in try await resolver.query(name, type)
         }
-        let relay = Relay(settings: settings, lookup: lookup, tls: prepared.tls, loop: loop, logger: context.logger)
+        let relay = Relay(
+            settings: settings,
+            lookup: lookup,
+            tls: prepared.tls,
+            verifyingTLS: prepared.verifyingTLS,
+            loop: loop,
+            logger: context.logger
+        )
         let server = DeliveryServer(
             group: loop,
             allowed: prepared.allowed,

@@ -23,6 +23,17 @@ final class SMTPClient {
 
         func has(_ keyword: String) -> Bool { keywords[keyword] != nil }
 
+        /// What it takes of recipients in a transaction, and of transactions in a session (RFC 9422).
+        func limit(_ name: String) -> Int? {
+            let words = keywords["LIMITS"]?.split(separator: " ") ?? []
+            let prefix = "\(name)="
+            return words.first { $0.uppercased().hasPrefix(prefix) }.flatMap { Int($0.dropFirst(prefix.count)) }
+                .flatMap { $0 > 0 ? $0 : nil }
+        }
+
+        /// The shortest time that the host delivers in (RFC 2852 §2). Seconds.
+        var minimumDeliverBy: Int { keywords["DELIVERBY"].flatMap { Int($0) } ?? 0 }
+
         /// The largest message that the host takes, where it says so (RFC 1870). Octets.
         var maximumSize: Int? { keywords["SIZE"].flatMap { Int($0) }.flatMap { $0 > 0 ? $0 : nil } }
     }
@@ -41,6 +52,8 @@ final class SMTPClient {
         case unreadable(String)
         /// The message has a line that is too long, and was broken off: it goes again in other lines.
         case longLine
+        /// The message must go over verified TLS to hosts that see to it, too, and this is none (RFC 8689).
+        case notAssured(String)
         /// Nobody waits for the result any more, and nothing more should be sent.
         case interrupted
 
@@ -48,14 +61,14 @@ final class SMTPClient {
         var newSessionMayHelp: Bool {
             switch self {
             case .connection, .refused: return true
-            case .tls, .notEncrypted, .unreadable, .longLine, .interrupted: return false
+            case .tls, .notEncrypted, .unreadable, .longLine, .notAssured, .interrupted: return false
             }
         }
 
         /// Whether another host may do better.
         var otherHostMayHelp: Bool {
             switch self {
-            case .connection, .tls, .refused, .notEncrypted: return true
+            case .connection, .tls, .refused, .notEncrypted, .notAssured: return true
             case .unreadable, .longLine, .interrupted: return false
             }
         }
@@ -65,6 +78,8 @@ final class SMTPClient {
     let connection: Connection
     private(set) var extensions = Extensions()
     private(set) var messages = 0
+    /// Whether TLS has shown that it is the host that was meant.
+    private(set) var isVerified = false
     private let settings: RelaySettings
     /// The most that the way to the first transaction may take, however slowly the host talks.
     private static let maximumGreetingTime = TimeAmount.minutes(30)
@@ -80,13 +95,16 @@ final class SMTPClient {
 
     /// Whether another message may go over this connection.
     var isReusable: Bool {
-        messages < settings.reuseCount && !connection.hasEnded && connection.input.readableBytes == 0
+        messages < min(settings.reuseCount, extensions.limit("MAILMAX") ?? .max) && !connection.hasEnded
+            && connection.input.readableBytes == 0
     }
 
     func countMessage() { messages += 1 }
 
     /// Greeting, EHLO (or HELO), STARTTLS as the policy says, and EHLO again.
-    func greet(tls context: TLSContext?) async throws(Failure) {
+    ///
+    /// - Parameter isVerifying: whether TLS must be there, and show that it's the host that is meant.
+    func greet(tls context: TLSContext?, isVerifying: Bool = false) async throws(Failure) {
         connection.idleTimeout = settings.times.command
         connection.deadline = .now() + Self.maximumGreetingTime
         let greeting = try await reply()
@@ -94,19 +112,23 @@ final class SMTPClient {
         try await hello()
         guard let context else { return }
         guard extensions.has("STARTTLS") else {
+            if isVerifying { throw .notAssured("TLS is not offered") }
             if settings.tls == .required { throw .notEncrypted }
             return
         }
         let answer = try await command("STARTTLS")
         guard answer.code == .ready else {
+            if isVerifying { throw .notAssured("STARTTLS was refused: \(answer)") }
             if settings.tls == .required { throw .refused(answer) }
             return
         }
         do {
             try await connection.startTLS(client: context, serverName: target.name)
         } catch {
+            if isVerifying, case .tls(let reason) = error { throw .notAssured(reason) }
             throw .tls("\(error)")
         }
+        isVerified = isVerifying
         try await hello()
     }
 

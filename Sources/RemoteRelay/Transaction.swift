@@ -1,8 +1,13 @@
 import Daemon
 import Deliverer
+import MIME
 import NIOCore
 import Network
 import SMTP
+
+#if canImport(Glibc)
+import Glibc
+#endif
 
 /// One mail transaction on an SMTP session: MAIL, RCPT, DATA, the message.
 struct Transaction {
@@ -29,23 +34,28 @@ struct Transaction {
             report(refusal, places)
             return
         }
-        if let refusal = try await prepare() {
-            report(refusal, places)
+        guard let envelope = try await envelope(of: places) else { return }
+        // A binary message goes as it is where the host takes it, else it's made lines.
+        let isBinary = message.isBinary && client.extensions.has("BINARYMIME") && client.extensions.has("CHUNKING")
+        if !isBinary, let refusal = try await prepare() {
+            report(refusal, envelope.recipients.map(\.place))
             return
         }
         client.connection.idleTimeout = settings.times.command
         let isPipelined = client.extensions.has("PIPELINING")
-        let mail = "MAIL FROM:\(senderText)"
-        let recipients = places.map { (place: $0, command: "RCPT TO:\(recipientText(request.recipients[$0]))") }
+        let mail = "MAIL FROM:\(senderText(envelope, isBinary: isBinary))"
+        let recipients = envelope.recipients.map {
+            (place: $0.place, command: "RCPT TO:\(recipientText($0.recipient))")
+        }
         if isPipelined {
             client.write(mail)
             for recipient in recipients { client.write(recipient.command) }
-            client.write("DATA")
+            if !isBinary { client.write("DATA") }
             try await client.flush()
         }
         let mailReply = isPipelined ? try await client.reply() : try await client.command(mail)
         let isOpen = mailReply.code.isPositive
-        if !isOpen { report(DeliveryResult(mailReply, from: remote, after: "MAIL"), places) }
+        if !isOpen { report(DeliveryResult(mailReply, from: remote, after: "MAIL"), recipients.map(\.place)) }
         var accepted: [Int] = []
         if isOpen || isPipelined {
             for recipient in recipients {
@@ -58,7 +68,27 @@ struct Transaction {
                 }
             }
         }
-        try await data(isPipelined: isPipelined, accepted)
+        if isBinary { try await chunk(accepted) } else { try await data(isPipelined: isPipelined, accepted) }
+    }
+
+    /// Sends the message as one chunk of all its octets (RFC 3030 §2): whoever stops within it has sent no message.
+    private func chunk(_ accepted: [Int]) async throws(SMTPClient.Failure) {
+        guard !accepted.isEmpty else { return try await reset() }
+        client.connection.idleTimeout = settings.times.data
+        client.connection.write("BDAT \(job.message.totalOctets) LAST\r\n")
+        var pieces = message.rawPieces()
+        var unsent = 0
+        while let piece = try await next(&pieces) {
+            if unsent >= Self.flushThreshold {
+                try await client.flush()
+                unsent = 0
+            }
+            if job.isAbandoned { throw .interrupted }
+            unsent += piece.readableBytes
+            client.connection.write(piece)
+        }
+        client.messageEnds()
+        try await conclude(accepted)
     }
 
     private func report(_ result: DeliveryResult, _ places: [Int]) {
@@ -88,6 +118,11 @@ struct Transaction {
         try await send()
         // Without the dot the host takes nothing, and the next attempt sends it once.
         if job.isAbandoned { throw .interrupted }
+        try await conclude(accepted)
+    }
+
+    /// The whole message has gone out: its answer.
+    private func conclude(_ accepted: [Int]) async throws(SMTPClient.Failure) {
         let final: Reply
         do {
             final = try await end()
@@ -99,7 +134,12 @@ struct Transaction {
             }
             throw error
         }
-        report(DeliveryResult(final, from: remote, after: "the message"), accepted)
+        var result = DeliveryResult(final, from: remote, after: "the message")
+        if result.action == .relayed {
+            result.isReportedElsewhere = client.extensions.has("DSN")
+            result.isUntimed = request.terms.deadline != nil && !client.extensions.has("DELIVERBY")
+        }
+        report(result, accepted)
         if final.code.isIntermediate { throw .connection("unexpected reply to the message: \(final.code)") }
         client.countMessage()
     }
@@ -183,30 +223,129 @@ struct Transaction {
             let text = "takes messages of \(maximum) octets at most"
             return DeliveryResult(.failed, .messageTooBig, text, remote: remote)
         }
-        let needsUTF8 =
-            request.sender.path.address?.needsUTF8 == true || request.recipients.contains { $0.address.needsUTF8 }
-        if needsUTF8, !client.extensions.has("SMTPUTF8") {
-            return DeliveryResult(.failed, .noUTF8Addresses, "does not take UTF-8 addresses", remote: remote)
-        }
-        return nil
+        return deadlineRefusal
     }
 
-    private var senderText: String {
-        var parameters = MailParameters()
-        if client.extensions.has("SIZE"), !message.isRewritten { parameters.size = job.message.totalOctets }
-        if client.extensions.has("8BITMIME") { parameters.body = request.sender.parameters.body }
-        if client.extensions.has("DSN") {
-            parameters.ret = request.sender.parameters.ret
-            parameters.envelopeID = request.sender.parameters.envelopeID
+    /// A message that has to come back in time is not given to a host that wouldn't see to it (RFC 2852 §4.1.4).
+    private var deadlineRefusal: DeliveryResult? {
+        guard let deadline = request.terms.deadline, deadline.mode == .return else { return nil }
+        guard client.extensions.has("DELIVERBY") else {
+            let text = "can't promise to deliver in time (DELIVERBY)"
+            return DeliveryResult(.failed, .featureNotSupported, text, remote: remote)
         }
-        if client.extensions.has("SMTPUTF8") { parameters.isUTF8 = request.sender.parameters.isUTF8 }
-        return EnvelopeSender(request.sender.path, parameters: parameters).description
+        guard Self.seconds(to: deadline) < max(1, client.extensions.minimumDeliverBy) else { return nil }
+        let text = "can't deliver by the time that the sender had set"
+        return DeliveryResult(.failed, .deadlinePassed, text, remote: remote)
+    }
+
+    /// From now.
+    private static func seconds(to deadline: DeliveryTerms.Deadline) -> Int { Int(deadline.time) - time(nil) }
+
+    // MARK: The envelope
+
+    /// The envelope as the host takes it.
+    private struct HostEnvelope {
+        var sender: ReversePath
+        var recipients: [(place: Int, recipient: EnvelopeRecipient)]
+        var isUTF8: Bool
+    }
+
+    /// The envelope; where the host doesn't take UTF-8, with domains in ASCII (RFC 6531 §3.7.4.2 forbids no more). Who can't
+    /// have the message is told so.
+    ///
+    /// - Returns: nil where nobody is left.
+    private func envelope(of places: [Int]) async throws(SMTPClient.Failure) -> HostEnvelope? {
+        let all = places.map { (place: $0, recipient: request.recipients[$0]) }
+        let sender = request.sender.path
+        if client.extensions.has("SMTPUTF8") {
+            let isBeyond = sender.address?.needsUTF8 == true || all.contains { $0.recipient.address.needsUTF8 }
+            return HostEnvelope(
+                sender: sender,
+                recipients: all,
+                isUTF8: request.sender.parameters.isUTF8 || isBeyond
+            )
+        }
+        let refusal = DeliveryResult(.failed, .noUTF8Addresses, "does not take UTF-8 addresses", remote: remote)
+        guard let path = sender.inASCII else {
+            report(refusal, places)
+            return nil
+        }
+        if request.sender.parameters.isUTF8, try await hasUTF8Header() {
+            let text = "does not take messages with UTF-8 in the header"
+            report(DeliveryResult(.failed, .noUTF8Addresses, text, remote: remote), places)
+            return nil
+        }
+        var envelope = HostEnvelope(sender: path, recipients: [], isUTF8: false)
+        for (place, recipient) in all {
+            guard let address = recipient.address.inASCII else {
+                job.report(refusal, at: place)
+                continue
+            }
+            envelope.recipients.append((place, EnvelopeRecipient(address, parameters: recipient.parameters)))
+        }
+        return envelope.recipients.isEmpty ? nil : envelope
+    }
+
+    private func hasUTF8Header() async throws(SMTPClient.Failure) -> Bool {
+        do throws(MessageSourceError) {
+            return try await message.needsUTF8()
+        } catch {
+            throw SMTPClient.Failure(error)
+        }
+    }
+
+    private func senderText(_ envelope: HostEnvelope, isBinary: Bool) -> String {
+        let (given, extensions) = (request.sender.parameters, client.extensions)
+        var parameters = MailParameters()
+        if extensions.has("SIZE"), isBinary || !message.isRewritten { parameters.size = job.message.totalOctets }
+        if isBinary {
+            parameters.body = .binaryMIME
+        } else if extensions.has("8BITMIME") {
+            parameters.body = given.body == .binaryMIME ? .eightBitMIME : given.body
+        }
+        if extensions.has("DSN") {
+            parameters.ret = given.ret
+            parameters.envelopeID = given.envelopeID
+        }
+        parameters.isUTF8 = envelope.isUTF8
+        parameters.requiresTLS = given.requiresTLS && extensions.has("REQUIRETLS") && client.connection.tls != nil
+        if extensions.has("DELIVERBY"), let deadline = request.terms.deadline {
+            let seconds = min(max(Self.seconds(to: deadline), -999_999_999), 999_999_999)
+            parameters.deliverBy = DeliverBy(seconds: seconds, mode: deadline.mode, isTraced: deadline.isTraced)
+        }
+        if extensions.has("MT-PRIORITY"), request.terms.priority != 0 { parameters.priority = request.terms.priority }
+        return EnvelopeSender(envelope.sender, parameters: parameters).description
     }
 
     private func recipientText(_ recipient: EnvelopeRecipient) -> String {
         client.extensions.has("DSN")
             ? recipient.description : EnvelopeRecipient(recipient.address).description
     }
+}
+
+extension ReversePath {
+    /// The path in ASCII; nil where there is none.
+    fileprivate var inASCII: ReversePath? {
+        guard let address else { return self }
+        return address.inASCII.map { ReversePath($0) }
+    }
+}
+
+extension MailAddress {
+    /// The address with its domain in ASCII (RFC 5891); nil where the local part isn't.
+    fileprivate var inASCII: MailAddress? {
+        guard needsUTF8 else { return self }
+        guard localPart.utf8.allSatisfy({ $0 < 0x80 }), let domain = InternationalDomain.ascii(Array(domain.utf8))
+        else {
+            return nil
+        }
+        return try? MailAddress(localPart: localPart, domain: String(decoding: domain, as: UTF8.self))
+    }
+}
+
+extension EnhancedStatusCode {
+    /// 5.3.3: the system can't do what was asked for (RFC 3463 §3.4).
+    static let featureNotSupported = EnhancedStatusCode(5, 3, 3)
 }
 
 extension SMTPClient.Failure {
@@ -216,9 +355,4 @@ extension SMTPClient.Failure {
         case .refused, .timedOut, .malformed: self = .unreadable("\(error)")
         }
     }
-}
-
-extension EnhancedStatusCode {
-    /// 5.6.7: an address in UTF-8, which the host doesn't take (RFC 6531 §3.7.4.2).
-    static let noUTF8Addresses = EnhancedStatusCode(5, 6, 7)
 }

@@ -1,4 +1,4 @@
-/// A command of a client (RFC 5321 §4.1.1, RFC 3207, RFC 4954).
+/// A command of a client (RFC 5321 §4.1.1, RFC 3207, RFC 4954, RFC 3030, RFC 2033).
 package enum Command: Hashable, Sendable {
     /// HELO with the name the client gives itself.
     case helo(String)
@@ -8,24 +8,50 @@ package enum Command: Hashable, Sendable {
     case mail(ReversePath, MailParameters)
     /// RCPT TO.
     case rcpt(ForwardPath, RecipientParameters)
+    /// LHLO with the name the client gives itself (RFC 2033).
+    case lhlo(String)
     /// DATA.
     case data
+    /// BDAT: so many octets of the message follow, and whether they are the last (RFC 3030 §2).
+    case bdat(octets: Int, isLast: Bool)
     /// RSET.
     case rset
     /// NOOP; an argument is ignored.
     case noop
-    /// VRFY with what to look up.
-    case vrfy(String)
-    /// EXPN with the list to expand.
-    case expn(String)
-    /// HELP; an argument is ignored.
-    case help
+    /// VRFY with what to look up, and whether the reply may have UTF-8 (RFC 6531 §3.7.4.2).
+    case vrfy(String, isUTF8: Bool)
+    /// EXPN with the list to expand, likewise.
+    case expn(String, isUTF8: Bool)
+    /// HELP; with what it's asked about, empty for all.
+    case help(String)
     /// QUIT.
     case quit
     /// STARTTLS.
     case startTLS
     /// AUTH: the mechanism in capitals; the initial response in base64 where there is one (`=` for an empty one).
     case auth(mechanism: String, initialResponse: [UInt8]?)
+    /// XCLIENT with who the client is in truth (Postfix's extension).
+    case xclient(ClientAttributes)
+
+    /// The commands by name, in the order in which HELP shows them.
+    package enum Verb: String, CaseIterable, Sendable {
+        case ehlo = "EHLO"
+        case helo = "HELO"
+        case lhlo = "LHLO"
+        case startTLS = "STARTTLS"
+        case auth = "AUTH"
+        case mail = "MAIL"
+        case rcpt = "RCPT"
+        case data = "DATA"
+        case bdat = "BDAT"
+        case rset = "RSET"
+        case vrfy = "VRFY"
+        case expn = "EXPN"
+        case help = "HELP"
+        case noop = "NOOP"
+        case xclient = "XCLIENT"
+        case quit = "QUIT"
+    }
 }
 
 /// Why a line is not a command.
@@ -34,6 +60,8 @@ package enum CommandError: Error, Hashable, Sendable {
     case unknown
     /// A known command whose argument is missing, malformed, or one too many.
     case malformedArgument
+    /// BDAT without the size of its chunk: nobody knows where the next command begins.
+    case malformedChunk
     /// A control character or, without SMTPUTF8, an octet above 127.
     case illegalOctet
     /// The path of MAIL or its parameters.
@@ -60,37 +88,57 @@ extension Command {
             return verb.count
         }
         let allowed: (UInt8) -> Bool = { $0.isPrintable || ($0 > 0x7F && options.contains(.utf8)) }
-        guard Self.names.contains(name) else { throw .unknown }
-        guard scanner.rest.allSatisfy(allowed) else { throw .illegalOctet }
+        guard let verb = Verb(rawValue: name) else { throw .unknown }
+        guard scanner.rest.allSatisfy(allowed) else {
+            // Whatever it is, nobody knows how many octets follow it.
+            throw verb == .bdat ? .malformedChunk : .illegalOctet
+        }
         scanner.skipSpaces()
-        self = try Self.command(name, &scanner, options)
+        self = try Self.command(verb, &scanner, options)
     }
 
-    private static let names: Set<String> = [
-        "HELO", "EHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "QUIT", "STARTTLS", "AUTH",
-    ]
-
     private static func command(
-        _ name: String,
+        _ verb: Verb,
         _ scanner: inout ByteScanner,
         _ options: MailAddress.ParsingOptions
     ) throws(CommandError) -> Command {
-        switch name {
-        case "MAIL": return try mail(&scanner, options)
-        case "RCPT": return try recipient(&scanner, options)
-        case "DATA": return try alone(.data, scanner)
-        case "RSET": return try alone(.rset, scanner)
-        case "QUIT": return try alone(.quit, scanner)
-        case "STARTTLS": return try alone(.startTLS, scanner)
-        case "NOOP": return .noop
-        case "HELP": return .help
-        case "HELO": return .helo(try word(&scanner))
-        case "EHLO": return .ehlo(try word(&scanner))
-        case "VRFY": return .vrfy(try text(scanner))
-        case "EXPN": return .expn(try text(scanner))
-        case "AUTH": return try authentication(&scanner)
-        default: throw .unknown
+        switch verb {
+        case .mail: return try mail(&scanner, options)
+        case .rcpt: return try recipient(&scanner, options)
+        case .data: return try alone(.data, scanner)
+        case .bdat: return try chunk(&scanner)
+        case .rset: return try alone(.rset, scanner)
+        case .quit: return try alone(.quit, scanner)
+        case .startTLS: return try alone(.startTLS, scanner)
+        case .noop: return .noop
+        case .help: return .help(String(validating: scanner.rest, as: UTF8.self) ?? "")
+        case .helo: return .helo(try word(&scanner))
+        case .ehlo: return .ehlo(try word(&scanner))
+        case .lhlo: return .lhlo(try word(&scanner))
+        case .vrfy:
+            let (text, isUTF8) = try text(scanner)
+            return .vrfy(text, isUTF8: isUTF8)
+        case .expn:
+            let (text, isUTF8) = try text(scanner)
+            return .expn(text, isUTF8: isUTF8)
+        case .auth: return try authentication(&scanner)
+        case .xclient:
+            guard let attributes = ClientAttributes(parsing: scanner.rest) else { throw .malformedArgument }
+            return .xclient(attributes)
         }
+    }
+
+    /// `BDAT SP chunk-size [SP end-marker]` (RFC 3030 §2).
+    private static func chunk(_ scanner: inout ByteScanner) throws(CommandError) -> Command {
+        let digits = scanner.take(while: \.isDigit)
+        // What is more than an Int holds is more than anybody takes.
+        guard (1...20).contains(digits.count), scanner.isAtEnd || scanner.peek == .space else { throw .malformedChunk }
+        let octets = Int(String(decoding: digits, as: UTF8.self)) ?? .max
+        scanner.skipSpaces()
+        let isLast = scanner.take(word: "LAST")
+        scanner.skipSpaces()
+        guard scanner.isAtEnd else { throw .malformedChunk }
+        return .bdat(octets: octets, isLast: isLast)
     }
 
     private static func alone(_ command: Command, _ scanner: ByteScanner) throws(CommandError) -> Command {
@@ -108,11 +156,12 @@ extension Command {
         return text
     }
 
-    private static func text(_ scanner: ByteScanner) throws(CommandError) -> String {
-        guard !scanner.isAtEnd, let text = String(validating: scanner.rest, as: UTF8.self) else {
-            throw .malformedArgument
-        }
-        return text
+    private static func text(_ scanner: ByteScanner) throws(CommandError) -> (String, isUTF8: Bool) {
+        let parameter = " SMTPUTF8"
+        let isUTF8 = scanner.rest.suffix(parameter.utf8.count).map(\.asciiUppercased).elementsEqual(parameter.utf8)
+        let rest = scanner.rest.dropLast(isUTF8 ? parameter.utf8.count : 0)
+        guard !rest.isEmpty, let text = String(validating: rest, as: UTF8.self) else { throw .malformedArgument }
+        return (text, isUTF8)
     }
 
     private static func mail(

@@ -55,6 +55,10 @@ package struct DeliveryResult: Hashable, Sendable {
     /// The message may have been delivered, but that isn't certain, such as where a disk failed at the last step: the next
     /// attempt checks first.
     package var isUncertain = false
+    /// The host that has the message tells the sender itself what comes of it, as it was asked to (RFC 3461 §5.2.2).
+    package var isReportedElsewhere = false
+    /// The host that has the message doesn't know by when it should be delivered (RFC 2852 §4.1.4).
+    package var isUntimed = false
 
     /// A result. A status of a class that contradicts the action is replaced by the action's `x.0.0`.
     package init(
@@ -95,11 +99,13 @@ package struct DeliveryResult: Hashable, Sendable {
     }
 
     /// The message was tried for as long as it may be: what was a delay is final (RFC 3463 §3.5, 4.4.7).
-    package func expired() -> DeliveryResult {
+    ///
+    /// - Parameter status: 5.4.7 where it was the sender who set the time.
+    package func expired(_ status: EnhancedStatusCode = .deliveryTimeExpired) -> DeliveryResult {
         guard action == .delayed else { return self }
         var result = DeliveryResult(
             .failed,
-            .deliveryTimeExpired,
+            status,
             "not delivered in time; the last attempt: \(text)",
             remote: remote,
             diagnostic: diagnostic

@@ -102,4 +102,12 @@ extension EnhancedStatusCode {
     package static let badCredentials = EnhancedStatusCode(5, 7, 8)
     /// 5.7.11: encryption required for the mechanism (RFC 4954 §6).
     package static let encryptionRequired = EnhancedStatusCode(5, 7, 11)
+    /// 5.4.7: not delivered by the time that the sender had set (RFC 2852 §4.1.4).
+    package static let deadlinePassed = EnhancedStatusCode(5, 4, 7)
+    /// 5.6.3: the message would have to be converted, and can't be (RFC 3030 §3).
+    package static let conversionNotSupported = EnhancedStatusCode(5, 6, 3)
+    /// 5.6.7: an address in UTF-8 where that is not allowed (RFC 6531 §3.5, §3.7.4.2).
+    package static let noUTF8Addresses = EnhancedStatusCode(5, 6, 7)
+    /// 5.7.30: REQUIRETLS can't be kept to (RFC 8689 §7).
+    package static let tlsNotAssured = EnhancedStatusCode(5, 7, 30)
 }

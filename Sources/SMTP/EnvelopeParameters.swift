@@ -30,6 +30,14 @@ package struct MailParameters: Hashable, Sendable {
     package var envelopeID: String?
     /// SMTPUTF8 (RFC 6531 §3.4).
     package var isUTF8 = false
+    /// REQUIRETLS (RFC 8689 §2).
+    package var requiresTLS = false
+    /// BY (RFC 2852 §4).
+    package var deliverBy: DeliverBy?
+    /// HOLDFOR or HOLDUNTIL (RFC 4865 §4).
+    package var hold: FutureRelease?
+    /// MT-PRIORITY (RFC 6710 §4): -9 to 9.
+    package var priority: Int?
 
     /// No parameters.
     package init() {}
@@ -46,29 +54,55 @@ package struct MailParameters: Hashable, Sendable {
         }
     }
 
-    private mutating func set(_ name: String, _ value: ArraySlice<UInt8>?) throws(EnvelopeError) -> Bool {
+    private mutating func set(_ text: String, _ value: ArraySlice<UInt8>?) throws(EnvelopeError) -> Bool {
+        guard let name = MailParameterName(rawValue: text) else { throw .unknownParameter(text) }
         switch name {
-        case "SIZE":
+        case .size:
             size = Parameter.number(value)
             return size != nil
-        case "BODY":
+        case .body:
             body = Parameter.keyword(value).flatMap(Body.init(rawValue:))
             return body != nil
-        case "AUTH":
+        case .auth:
             auth = Parameter.xtext(value, maximum: 500)
             return auth != nil
-        case "RET":
+        case .ret:
             ret = Parameter.keyword(value).flatMap(Return.init(rawValue:))
             return ret != nil
-        case "ENVID":
+        case .envelopeID:
             envelopeID = Parameter.xtext(value, maximum: 100)
-            return envelopeID != nil
-        case "SMTPUTF8":
+            return envelopeID.map { $0.utf8.allSatisfy(\.isPrintable) } ?? false
+        case .utf8:
             isUTF8 = true
             return value == nil
-        default:
-            throw .unknownParameter(name)
+        case .requireTLS:
+            requiresTLS = true
+            return value == nil
+        case .deliverBy:
+            deliverBy = value.flatMap { DeliverBy($0) }
+            return deliverBy != nil
+        case .holdFor, .holdUntil:
+            // One of them, once (RFC 4865 §4).
+            guard hold == nil, let value else { return false }
+            hold = name == .holdFor ? Self.interval(value) : InternetTimestamp.seconds(value).map { .until($0) }
+            return hold != nil
+        case .priority:
+            priority = value.flatMap { Self.priority($0) }
+            return priority != nil
         }
+    }
+
+    private static func interval(_ value: ArraySlice<UInt8>) -> FutureRelease? {
+        guard (1...9).contains(value.count), let seconds = Parameter.number(value), seconds > 0 else { return nil }
+        return .interval(seconds)
+    }
+
+    /// `["-"] DIGIT`.
+    private static func priority(_ value: ArraySlice<UInt8>) -> Int? {
+        let isNegative = value.first == UInt8(ascii: "-")
+        let digits = value.dropFirst(isNegative ? 1 : 0)
+        guard digits.count == 1, let digit = digits.first, digit.isDigit else { return nil }
+        return isNegative ? -Int(digit - 0x30) : Int(digit - 0x30)
     }
 
     func write(to text: inout String) {
@@ -78,6 +112,14 @@ package struct MailParameters: Hashable, Sendable {
         if let ret { text += " RET=\(ret.rawValue)" }
         if let envelopeID { text += " ENVID=\(XText.encode(envelopeID.utf8))" }
         if isUTF8 { text += " SMTPUTF8" }
+        if requiresTLS { text += " REQUIRETLS" }
+        if let deliverBy { text += " BY=\(deliverBy.text)" }
+        switch hold {
+        case .interval(let seconds): text += " HOLDFOR=\(seconds)"
+        case .until(let time): text += " HOLDUNTIL=\(InternetTimestamp.text(time))"
+        case nil: break
+        }
+        if let priority { text += " MT-PRIORITY=\(priority)" }
     }
 }
 
@@ -107,6 +149,14 @@ package struct RecipientParameters: Hashable, Sendable {
         package let type: String
         /// The address, decoded; without control characters.
         package let address: String
+
+        /// Whether its type is that of addresses in UTF-8 (RFC 6533 §3).
+        package var isUTF8: Bool { Self.isUTF8(type) }
+
+        static func isUTF8(_ type: String) -> Bool { type.utf8.map(\.asciiLowercased) == Array("utf-8".utf8) }
+
+        /// The address as ORCPT has it, in ASCII.
+        var written: String { isUTF8 ? UTF8AddressText.encode(address) : XText.encode(address.utf8) }
 
         /// An original recipient of parts that are known to be good.
         package init(type: String, address: String) {
@@ -161,8 +211,12 @@ package struct RecipientParameters: Hashable, Sendable {
         guard let value, let semicolon = value.firstIndex(of: UInt8(ascii: ";")) else { return nil }
         let type = value[..<semicolon]
         guard !type.isEmpty, type.allSatisfy(\.isAtomText) else { return nil }
-        guard let address = Parameter.xtext(value[(semicolon + 1)...], maximum: 500) else { return nil }
-        return OriginalRecipient(type: String(decoding: type, as: UTF8.self), address: address)
+        let name = String(decoding: type, as: UTF8.self)
+        let text = value[(semicolon + 1)...]
+        let isUTF8 = OriginalRecipient.isUTF8(name)
+        guard let address = isUTF8 ? UTF8AddressText.decode(text, maximum: 500) : Parameter.xtext(text, maximum: 500)
+        else { return nil }
+        return OriginalRecipient(type: name, address: address)
     }
 
     func write(to text: inout String) {
@@ -174,7 +228,7 @@ package struct RecipientParameters: Hashable, Sendable {
             text += " NOTIFY=" + (words.isEmpty ? "NEVER" : words.joined(separator: ","))
         }
         if let originalRecipient {
-            text += " ORCPT=\(originalRecipient.type);\(XText.encode(originalRecipient.address.utf8))"
+            text += " ORCPT=\(originalRecipient.type);\(originalRecipient.written)"
         }
     }
 }

@@ -15,7 +15,7 @@ enum Parameter {
         guard (1...maximumName).contains(keyword.count) else { throw .malformedParameter(name) }
         var value: ArraySlice<UInt8>?
         if scanner.take(UInt8(ascii: "=")) {
-            value = scanner.take { $0.isPrintable && $0 != .space }
+            value = scanner.take { ($0.isPrintable && $0 != .space) || $0 > 0x7F }
         }
         guard scanner.isAtEnd || scanner.peek == .space else { throw .malformedParameter(name) }
         return (name, value)

@@ -12,6 +12,9 @@ extension DateTime {
         return DateTime(secondsSince1970: seconds, offset: CLinux_utc_offset(Int64(seconds)) / 60)
     }
 
+    /// This moment. Seconds since 1970.
+    static func secondsNow() -> Int64 { Int64(time(nil)) }
+
     /// Reads the system's time zone, which is kept for the life of the process.
     static func loadTimeZone() {
         _ = CLinux_utc_offset(Int64(time(nil)))

@@ -19,8 +19,10 @@ struct MessageIntake {
     private let limits: SessionLimits
     private let submission: MessageSubmission
     /// For messages of strangers.
-    private let authentication: MessageAuthentication?
+    let authentication: MessageAuthentication?
     private var decoder = DataDecoder()
+    /// Looks at what comes in chunks; nil where the message is binary: its lines are none of SMTP's.
+    private var chunks: ChunkScanner?
 
     /// What is known of the message's header; complete at the end of the message.
     private(set) var header = HeaderScanner()
@@ -29,10 +31,16 @@ struct MessageIntake {
     /// The first thing that was wrong.
     private(set) var fault: Fault?
 
-    init(_ submission: MessageSubmission, _ authentication: MessageAuthentication?, limits: SessionLimits) {
+    init(
+        _ submission: MessageSubmission,
+        _ authentication: MessageAuthentication?,
+        limits: SessionLimits,
+        isBinary: Bool = false
+    ) {
         self.submission = submission
         self.authentication = authentication
         self.limits = limits
+        chunks = isBinary ? nil : ChunkScanner()
     }
 
     /// Whether the message is so far over the limit that the connection is closed instead of reading to the message's end.
@@ -51,13 +59,30 @@ struct MessageIntake {
                 await pass(authentication?.end())
                 return true
             }
-            octets += slice.readableBytes
-            if !header.isComplete { header.scan(slice) }
-            check()
-            if fault == nil { await pass(authentication?.pass(slice) ?? slice) }
+            await take(slice)
         }
         check()
         return false
+    }
+
+    /// Takes octets of a message that comes in chunks, of which nothing has to be undone (RFC 3030).
+    mutating func append(_ slice: ByteBuffer) async {
+        chunks?.scan(slice)
+        await take(slice)
+    }
+
+    /// The last chunk was taken.
+    mutating func finishChunks() async {
+        chunks?.finish()
+        check()
+        await pass(authentication?.end())
+    }
+
+    private mutating func take(_ slice: ByteBuffer) async {
+        octets += slice.readableBytes
+        if !header.isComplete { header.scan(slice) }
+        check()
+        if fault == nil { await pass(authentication?.pass(slice) ?? slice) }
     }
 
     private func pass(_ octets: ByteBuffer?) async {
@@ -67,14 +92,14 @@ struct MessageIntake {
 
     private mutating func check() {
         guard fault == nil else { return }
-        if decoder.hasBareLineEnd {
+        if decoder.hasBareLineEnd || chunks?.hasBareLineEnd == true {
             fault = .bareLineEnd
         } else if octets > limits.message {
             fault = .tooLarge
         } else if header.hops >= limits.hops {
             // The trace field that we add is one more.
             fault = .tooManyHops
-        } else if limits.textLine > 0, decoder.longestLine > limits.textLine {
+        } else if limits.textLine > 0, max(decoder.longestLine, chunks?.longestLine ?? 0) > limits.textLine {
             fault = .lineTooLong
         } else if authentication?.isHeaderTooLong == true {
             fault = .headerTooLong

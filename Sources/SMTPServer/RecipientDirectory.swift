@@ -50,6 +50,11 @@ final class RecipientDirectory: @unchecked Sendable {
         return kind
     }
 
+    /// What an address leads to.
+    func expansion(of address: MailAddress) async throws(AccountsError) -> Expansion {
+        try await accounts.expand(address.description)
+    }
+
     /// The address that `<Postmaster>` stands for, or why there is none now.
     func postmaster() async -> (address: MailAddress?, kind: RecipientKind) {
         do throws(AccountsError) {

@@ -21,8 +21,12 @@ package struct SMTPDProgram: FrontProgram {
     package func addresses(_ configuration: Configuration) -> [(role: ListenerKind, addresses: [SocketAddress])] {
         [
             (.smtp, configuration.smtpd.smtp), (.submission, configuration.smtpd.submission),
-            (.submissions, configuration.smtpd.submissions),
+            (.submissions, configuration.smtpd.submissions), (.lmtp, configuration.smtpd.lmtp),
         ]
+    }
+
+    package func sockets(_ configuration: Configuration) -> [(role: ListenerKind, paths: [String])] {
+        [(.lmtp, configuration.smtpd.lmtpSockets)]
     }
 
     package func shutdownGrace(_ configuration: Configuration) -> TimeAmount { configuration.smtpd.shutdownGrace }
@@ -41,6 +45,11 @@ extension ServerSettings {
         let smtpd = configuration.smtpd
         self.init(hostname: configuration.hostname)
         relayFrom = smtpd.relayFrom
+        xclientFrom = smtpd.xclientFrom
+        addressLookup = smtpd.addressLookup
+        for kind in ListenerKind.allCases { listeners[kind] = smtpd.listeners[kind.rawValue] }
+        limits.hold = smtpd.maximumHold.nanoseconds / 1_000_000_000
+        limits.deliverBy = Int(smtpd.minimumDeliverBy.nanoseconds / 1_000_000_000)
         enforcesSender = smtpd.enforceSender
         authentication = AuthenticationPolicy(smtpd.authentication, hostname: configuration.hostname)
         recipientCache = smtpd.recipientCache

@@ -1,4 +1,5 @@
 import Accounts
+import Daemon
 import Front
 import Logging
 import NIOCore
@@ -42,6 +43,8 @@ package struct SMTPFront: FrontService {
 
     package var front: FrontSettings { settings.front }
     package var sessions: Listener.Sessions { .short }
+
+    package func proxies(of role: ListenerKind) -> [AddressRange]? { settings.listeners[role]?.proxies }
 
     package func refusal(_ reason: Listener.Refusal) -> ByteBuffer {
         let text =

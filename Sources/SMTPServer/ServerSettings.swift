@@ -1,7 +1,9 @@
+import Daemon
 import Front
 import NIOCore
 import Network
 import Policy
+import SMTP
 
 /// smtpd's settings: validated values from the configuration.
 package struct ServerSettings: Sendable {
@@ -9,6 +11,12 @@ package struct ServerSettings: Sendable {
     package var front: FrontSettings
     /// Networks whose clients may relay without logging in.
     package var relayFrom: [AddressRange] = []
+    /// Networks of proxies that may say by XCLIENT who the client is.
+    package var xclientFrom: [AddressRange] = []
+    /// Who is told which addresses there are.
+    package var addressLookup = AddressLookup.trusted
+    /// What differs between listeners.
+    package var listeners: [ListenerKind: SMTPListenerConfiguration] = [:]
     /// Whether the reverse-path of a logged-in client must be its own address.
     package var enforcesSender = false
     /// What is made of SPF, DKIM, ARC and DMARC; nil where they aren't looked at.
@@ -49,13 +57,17 @@ package struct SessionLimits: Sendable {
     package var authenticationLine = 2048
     /// How long the greeting is held back to catch clients that talk before it; 0 for no check.
     package var greetingDelay = TimeAmount.zero
+    /// How long a message may be held for its sender. Seconds; 0 for not at all.
+    package var hold: Int64 = 30 * 86400
+    /// The shortest time in which a sender may want a message delivered. Seconds.
+    package var deliverBy = 60
 
     /// The defaults.
     package init() {}
 }
 
 /// What kind of client a listening socket is for.
-package enum ListenerKind: ListenerRole, CaseIterable {
+package enum ListenerKind: String, ListenerRole, CaseIterable {
     /// Other hosts (RFC 5321).
     case smtp
     /// Users, with STARTTLS (RFC 6409).
@@ -63,8 +75,23 @@ package enum ListenerKind: ListenerRole, CaseIterable {
     /// Users, with TLS from the first octet (RFC 8314).
     case submissions
 
+    /// Programs on this machine or next to it that hand in mail for mailboxes here (RFC 2033).
+    case lmtp
+
     /// Whether clients must log in.
-    package var isSubmission: Bool { self != .smtp }
+    package var isSubmission: Bool {
+        switch self {
+        case .submission, .submissions: true
+        case .smtp, .lmtp: false
+        }
+    }
 
     package var isEncrypted: Bool { self == .submissions }
+}
+
+extension ServerSettings {
+    /// The extensions that a listener may offer, to whomever.
+    func extensions(of kind: ListenerKind) -> Set<ServiceExtension> {
+        ServiceExtension.all(without: listeners[kind]?.disabledExtensions ?? [])
+    }
 }

@@ -1,5 +1,7 @@
 import CoreMetrics
+import Front
 import Logging
+import MIME
 import NIOCore
 import Network
 import SMTP
@@ -13,13 +15,18 @@ extension Session {
         if kind.isSubmission, user == nil {
             return try await fault(.authenticationRequired, .securityRequired, "log in first")
         }
-        if let parameter = unofferedParameter(sender.parameters) {
+        if let parameter = unoffered(sender.parameters.used) {
             return try await fault(.parameterNotRecognized, .invalidArguments, "unknown parameter \(parameter)")
+        }
+        guard sender.path.address?.needsUTF8 != true || sender.parameters.isUTF8 else {
+            return try await fault(.mailboxNameNotAllowed, .noUTF8Addresses, "a UTF-8 address needs SMTPUTF8")
         }
         if let size = sender.parameters.size, size > settings.limits.message {
             counters.messagesRefused.increment()
             return try await fault(.tooLarge, .messageTooBig, "message too large")
         }
+        let now = DateTime.secondsNow()
+        if let refusal = try await refuseTerms(sender.parameters, now) { return refusal }
         guard mayUse(sender.path) else {
             logger.info(
                 "sender refused",
@@ -35,19 +42,50 @@ extension Session {
             reply(.localError, .systemTrouble, "queue not available, try again later")
             return .command
         }
-        var accepted = EnvelopeSender(sender.path)
-        accepted.parameters.body = sender.parameters.body
-        transaction = Transaction(sender: accepted)
+        transaction = Transaction(sender: Self.kept(sender))
+        transaction?.terms = Self.terms(sender.parameters, now)
         reply(.ok, .senderValid, "ok")
         return .command
     }
 
-    /// The first parameter that belongs to an extension that is not offered.
-    private func unofferedParameter(_ parameters: MailParameters) -> String? {
-        if parameters.body == .binaryMIME { return "BODY=BINARYMIME" }
-        if parameters.ret != nil { return "RET" }
-        if parameters.envelopeID != nil { return "ENVID" }
-        if parameters.isUTF8 { return "SMTPUTF8" }
+    /// What of a sender's parameters goes with the message: not its size, which is known at its end, nor what is relative to
+    /// this moment.
+    private static func kept(_ sender: EnvelopeSender) -> EnvelopeSender {
+        var kept = EnvelopeSender(sender.path)
+        kept.parameters.body = sender.parameters.body
+        kept.parameters.ret = sender.parameters.ret
+        kept.parameters.envelopeID = sender.parameters.envelopeID
+        kept.parameters.isUTF8 = sender.parameters.isUTF8
+        kept.parameters.requiresTLS = sender.parameters.requiresTLS
+        return kept
+    }
+
+    private static func terms(_ parameters: MailParameters, _ now: Int64) -> DeliveryTerms {
+        var terms = DeliveryTerms()
+        terms.holdUntil = parameters.hold.map { $0.time(from: now) }
+        // It's counted from the moment when the message is released (RFC 4865 §4.2).
+        terms.deadline = parameters.deliverBy.map {
+            DeliveryTerms.Deadline(
+                time: terms.start(arrived: now) + Int64($0.seconds),
+                mode: $0.mode,
+                isTraced: $0.isTraced
+            )
+        }
+        terms.priority = parameters.priority ?? 0
+        return terms
+    }
+
+    /// Refuses times that can't be kept to.
+    private func refuseTerms(_ parameters: MailParameters, _ now: Int64) async throws(ConnectionError) -> Next? {
+        if let hold = parameters.hold, hold.time(from: now) > now + settings.limits.hold {
+            let text = "a message is held for \(settings.limits.hold) seconds at most"
+            return try await fault(.transactionFailed, .notAuthorized, text)
+        }
+        // A shorter one could only come back (RFC 2852 §4.1.2).
+        if let by = parameters.deliverBy, by.mode == .return, by.seconds < settings.limits.deliverBy {
+            let text = "delivery within less than \(settings.limits.deliverBy) seconds can't be promised"
+            return try await fault(.transactionFailed, .deadlinePassed, text)
+        }
         return nil
     }
 
@@ -65,9 +103,14 @@ extension Session {
         guard let transaction else {
             return try await fault(.badSequence, .invalidCommand, "send MAIL first")
         }
-        guard parameters.isEmpty else {
-            let name = parameters.notify == nil ? "ORCPT" : "NOTIFY"
+        guard chunked == nil else {
+            return try await fault(.badSequence, .invalidCommand, "the message has begun")
+        }
+        if let name = unoffered(parameters.used) {
             return try await fault(.parameterNotRecognized, .invalidArguments, "unknown parameter \(name)")
+        }
+        if case .mailbox(let mailbox) = path, mailbox.needsUTF8, !transaction.sender.parameters.isUTF8 {
+            return try await fault(.mailboxNameNotAllowed, .noUTF8Addresses, "a UTF-8 address needs SMTPUTF8 at MAIL")
         }
         guard transaction.hasRoom(settings.limits) else {
             counters.recipientsDeferred.increment()
@@ -75,18 +118,18 @@ extension Session {
             return .command
         }
         let address: MailAddress?
-        let kind: RecipientKind
+        let owner: RecipientKind
         switch path {
         case .mailbox(let mailbox) where isOurLiteral(mailbox):
-            (address, kind) = await resources.recipients.homeAddress(localPart: mailbox.localPart)
-        case .mailbox(let mailbox): (address, kind) = (mailbox, await resources.recipients.kind(of: mailbox))
-        case .postmaster: (address, kind) = await resources.recipients.postmaster()
+            (address, owner) = await resources.recipients.homeAddress(localPart: mailbox.localPart)
+        case .mailbox(let mailbox): (address, owner) = (mailbox, await resources.recipients.kind(of: mailbox))
+        case .postmaster: (address, owner) = await resources.recipients.postmaster()
         }
-        switch kind {
+        switch owner {
         case .local:
-            return accept(address)
-        case .foreign where user != nil || mayRelayByAddress:
-            return accept(address)
+            return accept(address, parameters)
+        case .foreign where kind != .lmtp && (user != nil || mayRelayByAddress):
+            return accept(address, parameters)
         case .foreign:
             return try await refuseRecipient(path, .mailboxUnavailable, .notAuthorized, "relaying denied")
         case .unknown(let status, let text):
@@ -107,13 +150,13 @@ extension Session {
     /// Whether the domain is the address that the client has connected to (RFC 5321 §4.1.3, §4.5.1).
     private func isOurLiteral(_ address: MailAddress) -> Bool {
         guard let text = AddressLiteral.ipAddress(in: address.domain),
-            let here = connection.localAddress?.addressOctets
+            let here = front.localAddress?.addressOctets
         else { return false }
         return (try? SocketAddress(ipAddress: String(text), port: 0))?.addressOctets == here
     }
 
-    private func accept(_ address: MailAddress?) -> Next {
-        if let address { transaction?.add(EnvelopeRecipient(address)) }
+    private func accept(_ address: MailAddress?, _ parameters: RecipientParameters) -> Next {
+        if let address { transaction?.add(EnvelopeRecipient(address, parameters: parameters)) }
         reply(.ok, .recipientValid, "ok")
         return .command
     }

@@ -5,30 +5,32 @@ import SASL
 import SMTP
 
 extension Session {
-    /// HELO and EHLO (RFC 5321 §4.1.1.1): resets the transaction; EHLO lists the extensions.
-    func hello(_ name: String, isExtended: Bool) -> Next {
+    /// HELO and EHLO (RFC 5321 §4.1.1.1), LHLO (RFC 2033 §4.1): resets the transaction; but for HELO, lists the extensions.
+    func hello(_ name: String, by verb: Command.Verb) async throws(ConnectionError) -> Next {
+        guard (verb == .lhlo) == (kind == .lmtp) else {
+            let right = kind == .lmtp ? "LHLO" : "EHLO"
+            return try await fault(
+                .syntaxError,
+                .invalidCommand,
+                "say \(right): this is \(kind == .lmtp ? "LMTP" : "SMTP")"
+            )
+        }
         helo = name
-        self.isExtended = isExtended
-        transaction = nil
+        isExtended = verb != .helo
+        resetTransaction()
         guard isExtended else {
             reply(.ok, nil, settings.hostname)
             return .command
         }
-        reply(.ok, nil, settings.hostname, isLast: false)
-        reply(.ok, nil, "PIPELINING", isLast: false)
-        reply(.ok, nil, "SIZE \(settings.limits.message)", isLast: false)
-        if front.mayStartTLS { reply(.ok, nil, "STARTTLS", isLast: false) }
-        if connection.tls != nil {
-            reply(.ok, nil, "AUTH " + SASLMechanisms.names.joined(separator: " "), isLast: false)
-        }
-        reply(.ok, nil, "8BITMIME", isLast: false)
-        reply(.ok, nil, "ENHANCEDSTATUSCODES")
+        let lines = ServiceExtension.allCases.filter(offers).map(announcement)
+        reply(.ok, nil, settings.hostname, isLast: lines.isEmpty)
+        for (index, line) in lines.enumerated() { reply(.ok, nil, line, isLast: index == lines.count - 1) }
         return .command
     }
 
     /// STARTTLS (RFC 3207): what the client sent behind it is discarded, and the session state is reset (§4.2).
     func startTLS() async throws(ConnectionError) -> Next {
-        guard front.mayStartTLS else {
+        guard front.mayStartTLS, extensions.contains(.startTLS) else {
             let code = connection.tls == nil ? ReplyCode.notImplemented : .badSequence
             return try await fault(code, .invalidCommand, front.tlsRefusal)
         }
@@ -41,7 +43,7 @@ extension Session {
         helo = nil
         isExtended = false
         user = nil
-        transaction = nil
+        resetTransaction()
         return .command
     }
 }

@@ -1,4 +1,5 @@
 import CoreMetrics
+import Front
 import Logging
 import MIME
 import NIOCore
@@ -12,9 +13,10 @@ import TLS
 extension Session {
     /// DATA (RFC 5321 §4.1.1.4): the message goes to queue-manager as it comes.
     func data() async throws(ConnectionError) -> Next {
-        guard let transaction else { return try await fault(.badSequence, .invalidCommand, "send MAIL first") }
-        guard !transaction.recipients.isEmpty else {
-            return try await fault(.transactionFailed, .invalidCommand, "no valid recipients")
+        if let refusal = try await refuseMessage() { return refusal }
+        guard let transaction, chunked == nil, transaction.sender.parameters.body != .binaryMIME else {
+            // What DATA carries are lines (RFC 3030 §2, §3).
+            return try await fault(.badSequence, .invalidCommand, "go on with BDAT")
         }
         self.transaction = nil
         let submission: MessageSubmission
@@ -38,14 +40,21 @@ extension Session {
         }
     }
 
+    /// A message that can't begin.
+    func refuseMessage() async throws(ConnectionError) -> Next? {
+        guard let transaction else { return try await fault(.badSequence, .invalidCommand, "send MAIL first") }
+        guard transaction.recipients.isEmpty else { return nil }
+        // RFC 2033 §4.2 for LMTP.
+        let code = kind == .lmtp ? ReplyCode.badSequence : .transactionFailed
+        return try await fault(code, .invalidCommand, "no valid recipients")
+    }
+
     private func receive(
         _ transaction: Transaction,
         _ submission: MessageSubmission
     ) async throws(ConnectionError) -> Next {
         let date = DateTime.now()
-        let authentication = authentication(of: transaction, date)
-        defer { authentication?.cancel() }
-        var intake = MessageIntake(submission, authentication, limits: settings.limits)
+        var intake = MessageIntake(submission, authentication(of: transaction, date), limits: settings.limits)
         while await !intake.advance(over: connection) {
             if let fault = intake.fault, intake.shouldDisconnect {
                 conclude(transaction, intake, Verdict(fault))
@@ -60,23 +69,32 @@ extension Session {
             // Others may see more messages or commands in what follows than we do.
             if intake.isEndDoubtful { return .close }
         } else {
-            let verdict = await authentication?.verdict(sample: .random(in: 0..<100))
-            if let verdict, let refusal = Verdict(verdict.action) {
-                submission.abort()
-                conclude(transaction, intake, refusal, verdict)
-                return .command
-            }
-            let added = added(to: intake.header, transaction, id: submission.id, date: date, verdict)
-            let result = await submission.finish(added: added, isQuarantined: verdict?.action == .quarantine)
-            conclude(transaction, intake, Verdict(result), verdict)
+            await commit(transaction, intake, submission, date: date)
         }
         return .command
     }
 
+    /// Ends the message: once queue-manager has it, the client hears that it's safe.
+    func commit(
+        _ transaction: Transaction,
+        _ intake: MessageIntake,
+        _ submission: MessageSubmission,
+        date: DateTime
+    ) async {
+        let verdict = await intake.authentication?.verdict(sample: .random(in: 0..<100))
+        if let verdict, let refusal = Verdict(verdict.action) {
+            submission.abort()
+            return conclude(transaction, intake, refusal, verdict)
+        }
+        let added = added(to: intake.header, transaction, id: submission.id, date: date, verdict)
+        let result = await submission.finish(added: added, isQuarantined: verdict?.action == .quarantine)
+        conclude(transaction, intake, Verdict(result), verdict)
+    }
+
     /// Checks who a stranger's message is from; nil for those whom we know.
-    private func authentication(of transaction: Transaction, _ date: DateTime) -> MessageAuthentication? {
-        guard let policy = settings.authentication, !kind.isSubmission, user == nil, !mayRelayByAddress,
-            let address = connection.remoteAddress?.addressOctets
+    func authentication(of transaction: Transaction, _ date: DateTime) -> MessageAuthentication? {
+        guard let policy = settings.authentication, kind == .smtp, user == nil, !mayRelayByAddress,
+            let address = front.remoteAddress?.addressOctets
         else { return nil }
         let resolver = resources.resolver
         return MessageAuthentication(
@@ -87,24 +105,27 @@ extension Session {
         ) { (name, type) throws(ResolutionError) in try await resolver.query(name, type) }
     }
 
-    private func envelope(of transaction: Transaction) -> SubmissionEnvelope {
+    func envelope(of transaction: Transaction) -> SubmissionEnvelope {
         var envelope = SubmissionEnvelope(sender: transaction.sender, recipients: transaction.recipients)
         envelope.client = client
         envelope.helo = helo ?? ""
-        envelope.protocolName = protocolName
+        envelope.protocolName = protocolName(of: transaction)
+        envelope.terms = transaction.terms
         envelope.user = user
         return envelope
     }
 
-    /// RFC 3848.
-    private var protocolName: String {
+    /// RFC 3848; for SMTPUTF8 RFC 6531 §4.3.
+    private func protocolName(of transaction: Transaction) -> String {
         guard isExtended else { return "SMTP" }
-        return switch (connection.tls != nil, user != nil) {
-        case (false, false): "ESMTP"
-        case (true, false): "ESMTPS"
-        case (false, true): "ESMTPA"
-        case (true, true): "ESMTPSA"
-        }
+        let base =
+            switch (kind == .lmtp, transaction.sender.parameters.isUTF8) {
+            case (false, false): "ESMTP"
+            case (false, true): "UTF8SMTP"
+            case (true, false): "LMTP"
+            case (true, true): "UTF8LMTP"
+            }
+        return base + (connection.tls != nil ? "S" : "") + (user != nil ? "A" : "")
     }
 
     /// What is put in front of the message: the trace field, and on submission what the header lacks (RFC 6409 §8).
@@ -126,7 +147,7 @@ extension Session {
             client: client,
             clientName: verdict?.clientName,
             hostname: settings.hostname,
-            protocolName: protocolName,
+            protocolName: protocolName(of: transaction),
             tls: connection.tls.map { "\($0.version) with cipher \($0.cipher)" },
             id: id,
             recipient: recipients.count == 1 ? recipients.first?.address : nil
@@ -161,14 +182,17 @@ extension Session {
     // MARK: The end of the message
 
     /// Replies to the end of the message, counts it and logs it.
-    private func conclude(
+    ///
+    /// - Parameter isLast: false for a chunk that others were to follow: LMTP has one reply to it, too.
+    func conclude(
         _ transaction: Transaction,
         _ intake: MessageIntake,
         _ verdict: Verdict,
-        _ authentication: AuthenticationVerdict? = nil
+        _ authentication: AuthenticationVerdict? = nil,
+        isLast: Bool = true
     ) {
         var metadata: Logger.Metadata = [
-            "client": .string(client), "helo": .string(helo ?? ""), "protocol": .string(protocolName),
+            "client": .string(client), "helo": .string(helo ?? ""), "protocol": .string(protocolName(of: transaction)),
             "sender": .string(transaction.sender.path.description),
             "recipients": .string(String(transaction.recipients.count)), "octets": .string(String(intake.octets)),
         ]
@@ -186,6 +210,14 @@ extension Session {
             (verdict.code.isTransient ? counters.messagesDeferred : counters.messagesRefused).increment()
             logger.notice(verdict.code.isTransient ? "message deferred" : "message refused", metadata: metadata)
         }
-        reply(verdict.code, verdict.status, verdict.text)
+        guard kind == .lmtp, isLast else { return reply(verdict.code, verdict.status, verdict.text) }
+        // One for each RCPT that was accepted (RFC 2033 §4.2).
+        for address in transaction.accepted {
+            reply(
+                verdict.code,
+                verdict.status,
+                "<\(address.needsUTF8 ? "recipient" : address.description)> \(verdict.text)"
+            )
+        }
     }
 }

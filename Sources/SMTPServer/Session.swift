@@ -4,6 +4,7 @@ import Logging
 import NIOCore
 import Network
 import SMTP
+import Submission
 
 /// One client's session, from the greeting to the end of the connection. Runs on the connection's event loop alone.
 final class Session {
@@ -13,41 +14,15 @@ final class Session {
         case close
     }
 
-    /// A mail transaction whose envelope is being received.
-    struct Transaction {
-        var sender: EnvelopeSender
-        private(set) var recipients: [EnvelopeRecipient] = []
-        private var known: Set<MailAddress> = []
-        private var octets = 0
-
-        init(sender: EnvelopeSender) {
-            self.sender = sender
-        }
-
-        /// What the recipients may take of a frame's head, which has 1 MiB for all (docs/protocols.md). Octets.
-        private static let maximumOctets = 960 * 1024
-        /// A recipient's field without its address. Octets.
-        private static let fieldOverhead = 16
-
-        /// Whether one more recipient, of any length, fits.
-        func hasRoom(_ limits: SessionLimits) -> Bool {
-            recipients.count < limits.recipients && octets + 1024 <= Self.maximumOctets
-        }
-
-        /// Adds a recipient, unless it is there already.
-        mutating func add(_ recipient: EnvelopeRecipient) {
-            guard known.insert(recipient.address).inserted else { return }
-            recipients.append(recipient)
-            octets += recipient.description.utf8.count + Self.fieldOverhead
-        }
-    }
-
     let front: FrontClient
     let kind: ListenerKind
     let settings: ServerSettings
     let resources: LoopResources
     let counters: ServerCounters
-    let mayRelayByAddress: Bool
+    /// The extensions that this kind of listener offers to whomever they are for.
+    let extensions: Set<ServiceExtension>
+    /// Whether who has connected may say by XCLIENT who the client is.
+    let isTrustedProxy: Bool
 
     var connection: Connection { front.connection }
     var logger: Logger { front.logger }
@@ -61,6 +36,8 @@ final class Session {
     /// The address that the client logged in as.
     var user: String?
     var transaction: Transaction?
+    /// The message that comes in chunks, from its first one on.
+    var chunked: ChunkedMessage?
     private var unflushed = 0
 
     /// Replies of more octets than this are sent although more commands are waiting.
@@ -78,8 +55,25 @@ final class Session {
         self.settings = settings
         self.resources = resources
         self.counters = counters
-        let octets = client.connection.remoteAddress?.addressOctets
-        mayRelayByAddress = octets.map { octets in settings.relayFrom.contains { $0.contains(octets) } } ?? false
+        extensions = settings.extensions(of: kind)
+        let peer = client.remoteAddress?.addressOctets
+        isTrustedProxy = peer.map { peer in settings.xclientFrom.contains { $0.contains(peer) } } ?? false
+    }
+
+    /// Whether the client's address is in one of these networks.
+    func isIn(_ networks: [AddressRange]) -> Bool {
+        guard let octets = front.remoteAddress?.addressOctets else { return false }
+        return networks.contains { $0.contains(octets) }
+    }
+
+    /// Whether the client is in a network that may relay.
+    var mayRelayByAddress: Bool { isIn(settings.relayFrom) }
+
+    /// Nothing is left of a transaction.
+    func resetTransaction() {
+        transaction = nil
+        chunked?.submission.abort()
+        chunked = nil
     }
 
     /// Serves the client until either side ends the session.
@@ -87,8 +81,11 @@ final class Session {
         do throws(ConnectionError) {
             guard try await greet() else { return }
             while try await nextCommand() == .command {}
+            resetTransaction()
             try await connection.flush()
         } catch {
+            // The client is gone or timed out: nothing of its message is kept.
+            resetTransaction()
             end(error)
         }
     }
@@ -118,7 +115,7 @@ final class Session {
                 return false
             }
         }
-        reply(.ready, nil, "\(settings.hostname) ESMTP")
+        reply(.ready, nil, "\(settings.hostname) \(kind == .lmtp ? "LMTP" : "ESMTP")")
         return true
     }
 
@@ -137,7 +134,9 @@ final class Session {
         }
         let command: Command
         do throws(CommandError) {
-            command = try Command(parsing: line.readableBytesView, options: [.irregularDots, .unbracketedPaths])
+            var options: MailAddress.ParsingOptions = [.irregularDots, .unbracketedPaths]
+            if extensions.contains(.utf8) { options.insert(.utf8) }
+            command = try Command(parsing: line.readableBytesView, options: options)
         } catch {
             return try await refuse(error)
         }
@@ -146,29 +145,32 @@ final class Session {
 
     private func perform(_ command: Command) async throws(ConnectionError) -> Next {
         switch command {
-        case .helo(let name): return hello(name, isExtended: false)
-        case .ehlo(let name): return hello(name, isExtended: true)
+        case .helo(let name): return try await hello(name, by: .helo)
+        case .ehlo(let name): return try await hello(name, by: .ehlo)
+        case .lhlo(let name): return try await hello(name, by: .lhlo)
         case .mail(let path, let parameters): return try await mail(EnvelopeSender(path, parameters: parameters))
         case .rcpt(let path, let parameters): return try await recipient(path, parameters)
         case .data: return try await data()
+        case .bdat(let octets, let isLast): return try await chunk(octets, isLast: isLast)
         case .rset:
-            transaction = nil
+            resetTransaction()
             reply(.ok, .success, "ok")
         case .noop:
             reply(.ok, .success, "ok")
-        case .vrfy:
-            reply(.cannotVerify, .success, "send mail and see")
-        case .expn:
-            return try await fault(.notImplemented, .invalidCommand, "EXPN is not implemented")
-        case .help:
-            reply(.help, .success, "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY STARTTLS AUTH HELP QUIT; see RFC 5321")
+        case .vrfy(let text, let isUTF8): return try await verify(text, isUTF8: isUTF8)
+        case .expn(let text, let isUTF8): return try await expand(text, isUTF8: isUTF8)
+        case .help(let topic): return try await help(topic)
         case .quit:
             reply(.closing, .success, "\(settings.hostname) closing connection")
             connection.peerIsDone = true
             return .close
         case .startTLS: return try await startTLS()
         case .auth(let mechanism, let response):
+            guard extensions.contains(.auth), kind != .lmtp else {
+                return try await fault(.notImplemented, .invalidCommand, "AUTH is not available here")
+            }
             return try await authenticate(mechanism, initialResponse: response)
+        case .xclient(let attributes): return try await takeOver(attributes)
         }
         return .command
     }
@@ -177,10 +179,14 @@ final class Session {
         switch error {
         case .unknown:
             return try await fault(.syntaxError, .syntaxError, "unknown command")
+        case .malformedChunk:
+            // What follows may be a chunk, and must not be taken for commands.
+            _ = try await fault(.argumentError, .invalidArguments, "BDAT needs the size of the chunk")
+            return .close
         case .malformedArgument:
             return try await fault(.argumentError, .invalidArguments, "syntax error in the argument")
         case .illegalOctet:
-            return try await fault(.argumentError, .syntaxError, "only printable ASCII is allowed here")
+            return try await fault(.argumentError, .syntaxError, "a character that is not allowed here")
         case .sender(.unknownParameter(let name)), .recipient(.unknownParameter(let name)):
             return try await fault(.parameterNotRecognized, .invalidArguments, "unknown parameter \(name)")
         case .sender(.malformedParameter(let name)), .recipient(.malformedParameter(let name)):
@@ -197,6 +203,7 @@ final class Session {
     /// Adds a reply of one line to what is sent next.
     func reply(_ code: ReplyCode, _ status: EnhancedStatusCode?, _ text: String, isLast: Bool = true) {
         unflushed += text.utf8.count + 16
+        let status = extensions.contains(.enhancedStatusCodes) ? status : nil
         connection.write { Reply.write(code, status, text, isLast: isLast, to: &$0) }
     }
 

@@ -12,7 +12,7 @@ struct TraceField {
     var clientName: String?
     /// Our name.
     var hostname: String
-    /// `SMTP`, `ESMTP`, `ESMTPS`, `ESMTPA` or `ESMTPSA` (RFC 3848).
+    /// `SMTP`, `ESMTP`, `ESMTPSA` and so on (RFC 3848).
     var protocolName: String
     /// TLS version and cipher.
     var tls: String?

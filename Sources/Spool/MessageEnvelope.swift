@@ -27,6 +27,8 @@ package struct MessageEnvelope: Equatable, Sendable {
     package var isExpanded = false
     /// Whether it belongs into its recipients' Junk. Known at its end.
     package var isQuarantined = false
+    /// When it should be delivered. Older files say nothing about it.
+    package var terms = DeliveryTerms()
 
     /// An envelope of what every message has.
     package init(id: MessageID, arrived: Int64, sender: EnvelopeSender, recipients: [EnvelopeRecipient]) {
@@ -57,6 +59,7 @@ package struct MessageEnvelope: Equatable, Sendable {
         if let uid { add("uid", String(uid)) }
         if let origin { add("origin", origin) }
         if isExpanded { add("expanded", "yes") }
+        for field in terms.fields { add(field.name, field.value) }
         return lines
     }
 

@@ -133,6 +133,11 @@ package enum QueueFile {
             envelope.origin = extra["origin"]
             envelope.isExpanded = extra["expanded"] == "yes"
             envelope.isQuarantined = extra["quarantined"] == "yes"
+            envelope.terms = DeliveryTerms(
+                deliverBy: extra["deliver-by"],
+                holdUntil: extra["hold-until"],
+                priority: extra["priority"]
+            )
             var head = QueueFileHead(envelope, offset: offset, octets: octets, added: added)
             head.checksum = checksum.value
             head.coveredHead = checksum.position

@@ -17,6 +17,8 @@ package struct SubmissionEnvelope: Sendable, Equatable {
     package var origin: String?
     /// Whether the recipients are what an alias led to: their own mailboxes are meant.
     package var isExpanded = false
+    /// When the message should be delivered.
+    package var terms = DeliveryTerms()
 
     package init(sender: EnvelopeSender, recipients: [EnvelopeRecipient]) {
         self.sender = sender
@@ -55,12 +57,17 @@ package struct SubmissionEnvelope: Sendable, Equatable {
         user = frame["user"]
         origin = frame["origin"]
         isExpanded = frame["expanded"] == "yes"
+        terms = DeliveryTerms(
+            deliverBy: frame["deliver-by"],
+            holdUntil: frame["hold-until"],
+            priority: frame["priority"]
+        )
     }
 
     /// The frame, without the message.
     package var frame: Frame {
         var fields: [Frame.Field] = []
-        fields.reserveCapacity(recipients.count + 7)
+        fields.reserveCapacity(recipients.count + 10)
         fields.append(.init("sender", sender.description))
         for recipient in recipients { fields.append(.init("recipient", recipient.description)) }
         if let client { fields.append(.init("client", client)) }
@@ -69,6 +76,7 @@ package struct SubmissionEnvelope: Sendable, Equatable {
         if let user { fields.append(.init("user", user)) }
         if let origin { fields.append(.init("origin", origin)) }
         if isExpanded { fields.append(.init("expanded", "yes")) }
+        for field in terms.fields { fields.append(.init("\(field.name)", field.value)) }
         return Frame("SUBMIT", fields)
     }
 }

@@ -14,6 +14,7 @@ struct PortCheck {
             (.smtpd, "smtp", configuration.smtpd.smtp),
             (.smtpd, "submission", configuration.smtpd.submission),
             (.smtpd, "submissions", configuration.smtpd.submissions),
+            (.smtpd, "lmtp", configuration.smtpd.lmtp),
             (.pop3d, "pop3", configuration.pop3d.pop3),
             (.pop3d, "pop3s", configuration.pop3d.pop3s),
             (.imapd, "imap", configuration.imapd.imap),

@@ -26,6 +26,12 @@ struct QueueEntry: Encodable, Sendable {
     /// When it's tried again. Seconds since 1970.
     let next: Int?
     let attempts: Int
+    /// Its sender doesn't want it to leave before. Seconds since 1970.
+    let heldUntil: Int?
+    /// By when its sender wants it delivered, and in which mode (docs/protocols.md).
+    let deliverBy: String?
+    /// From -9 to 9; nil for the usual.
+    let priority: Int?
 
     init(_ frame: Frame) {
         id = frame["id"] ?? ""
@@ -38,6 +44,9 @@ struct QueueEntry: Encodable, Sendable {
         uid = frame["uid"]
         next = frame.integer("next")
         attempts = frame.integer("attempts") ?? 0
+        heldUntil = frame.integer("hold-until")
+        deliverBy = frame["deliver-by"]
+        priority = frame.integer("priority")
         for field in frame.fields {
             if field.name == "recipient" {
                 recipients.append(Recipient(recipient: field.value, reason: nil))
@@ -57,6 +66,7 @@ struct QueueEntry: Encodable, Sendable {
             lines.append("    \(recipient.recipient)")
             if let reason = recipient.reason { lines.append("        \(reason)") }
         }
+        if let heldUntil, heldUntil > now { lines.append("    held for its sender, \(Self.age(heldUntil - now)) more") }
         if let next { lines.append("    next attempt in \(Self.age(max(0, next - now))), after \(attempts)") }
         return lines.map(Self.printable).joined(separator: "\n")
     }

@@ -114,7 +114,8 @@ final class TestSystem: Sendable {
                 maximumBatch: 50
             ),
             forwarder: Forwarder(SubmissionClient(path: "\(path)/queue.sock", on: loop)),
-            usesExtensionFolders: extensionFolders
+            usesExtensionFolders: extensionFolders,
+            hostname: "mail.example.test"
         )
         let server = DeliveryServer(
             group: loop,

@@ -282,7 +282,7 @@ import Testing
             id: MessageID(time: 2, random: 2),
             to: head.envelope.sender.path.address ?? MailAddress(parsing: "postmaster@example.test".utf8),
             about: head.envelope,
-            header: ByteBuffer(string: header),
+            header: QueueReport.Original(octets: ByteBuffer(string: header), isWhole: false),
             settings: QueueSettings(hostname: "mail.example.test", domains: ["example.test"], try .standard),
             expiry: 1_795_500_000,
             now: 1_795_450_000

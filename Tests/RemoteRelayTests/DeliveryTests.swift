@@ -12,14 +12,16 @@ import Testing
 @testable import RemoteRelay
 
 @Suite struct DeliveryTests {
-    private static let message = "Subject: x\r\n\r\n.dot\r\n..dots\r\nend\r\n"
+    static let message = "Subject: x\r\n\r\n.dot\r\n..dots\r\nend\r\n"
 
     /// Sends the message so many times, one after the other, to servers that are tried in their order.
     ///
     /// - Parameter inPieces: as queue-manager gives a large message; otherwise all of it is in memory.
     /// - Returns: the results of the last time, of the recipients that have one.
-    private func deliver(
+    func deliver(
         _ scripts: [ScriptedServer.Script],
+        sender: String = "<a@example.test>",
+        terms: DeliveryTerms = DeliveryTerms(),
         recipients: [String] = ["<b@example.net>"],
         added: String = "",
         message: String = message,
@@ -45,12 +47,13 @@ import Testing
             attempt: 1,
             arrived: 0,
             mayBeKnown: false,
-            sender: try EnvelopeSender(parsing: "<a@example.test>".utf8),
+            sender: try EnvelopeSender(parsing: sender.utf8),
             recipients: try recipients.map { try EnvelopeRecipient(parsing: $0.utf8) },
             destination: "example.net",
             added: ByteBuffer(string: added),
             octets: message.utf8.count,
-            message: nil
+            message: nil,
+            terms: terms
         )
         let ready = targets
         let results = await Task(executorPreference: LoopExecutor.of(loop)) {
@@ -96,7 +99,7 @@ import Testing
         weak var source: MessageSource?
     }
 
-    private func script(_ changes: [String: [String]], greeting: String = "220 sink\r\n") -> ScriptedServer.Script {
+    func script(_ changes: [String: [String]], greeting: String = "220 sink\r\n") -> ScriptedServer.Script {
         var script = ScriptedServer.Script()
         script.greeting = greeting
         script.replies.merge(changes) { $1 }

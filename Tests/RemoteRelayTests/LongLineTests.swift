@@ -4,6 +4,7 @@ import SMTP
 import Testing
 
 @testable import RemoteRelay
+@testable import Rewriting
 
 /// What remote-relay makes of lines that SMTP doesn't carry (RFC 5321 §4.5.3.1.6).
 @Suite struct LongLineTests {

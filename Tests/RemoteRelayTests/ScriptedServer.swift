@@ -59,6 +59,12 @@ final class ScriptedServer: Sendable {
     }
 
     private func answer(_ verb: String, _ connection: Connection) async throws -> Bool {
+        if verb == "BDAT" {
+            // One chunk with the whole message.
+            let words = commands.last?.split(separator: " ") ?? []
+            let octets = try await connection.readExactly(words.count > 1 ? Int(words[1]) ?? 0 : 0)
+            state.withLockedValue { $0.messages.append(String(buffer: octets)) }
+        }
         if let hold = script.hold, hold.verb == verb {
             hold.reached.succeed(())
             try await hold.release.get()

@@ -89,7 +89,7 @@ import Testing
     @Test func envelopeFitsOneFrame() throws {
         var limits = SessionLimits()
         limits.recipients = 20_000
-        var transaction = Session.Transaction(sender: EnvelopeSender(.null))
+        var transaction = Transaction(sender: EnvelopeSender(.null))
         let domain = [String](repeating: String(repeating: "d", count: 46), count: 4).joined(separator: ".")
         while transaction.hasRoom(limits) {
             let localPart = "\(transaction.recipients.count)" + String(repeating: "x", count: 50)

@@ -156,6 +156,11 @@ final class TestServer: Sendable {
         case ("RECIPIENT", let address?):
             let kind = address.hasSuffix("@example.test") ? "local" : "foreign"
             return .ok(tag: tag, [.init("kind", kind)])
+        case ("EXPAND", "team@example.test"):
+            return .ok(tag: tag, [.init("forward", "alice@example.test"), .init("forward", "j\u{F6}rg@example.net")])
+        case ("EXPAND", let address?):
+            let fields: [Frame.Field] = [.init("mailbox", "x"), .init("format", "maildir"), .init("quota", "0")]
+            return .ok(tag: tag, [.init("address", address)] + fields)
         case ("VERIFY", _) where frame["user"] == "alice" && frame["password"] == "secret":
             return .ok(tag: tag, [.init("address", "alice@example.test")])
         case ("VERIFY", _) where frame["user"] == "later":

@@ -33,6 +33,8 @@ package struct RemoteRelayConfiguration: Sendable {
     /// `example.net`, `.example.net` or `*` to a host.
     package var routes: [String: Route] = [:]
     package var tls: TLSPolicy
+    /// A PEM file with those whose certificates are trusted where TLS must be verified; the system's where nil.
+    package var authorities: String?
     package var timeouts: Timeouts
     /// The local addresses that connections come from; nil for the system's choice.
     package var sourceV4: SocketAddress?
@@ -47,6 +49,7 @@ package struct RemoteRelayConfiguration: Sendable {
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         port = try table.integer("port", default: 25, in: 1...65535)
         tls = try table.choice("tls", default: .opportunistic)
+        authorities = try table.string("authorities")
         timeouts = Timeouts(
             connect: try table.duration("connect-timeout", default: .seconds(30)),
             command: try table.duration("command-timeout", default: .minutes(5)),

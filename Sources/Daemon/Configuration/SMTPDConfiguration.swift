@@ -1,5 +1,44 @@
 import NIOCore
 import Network
+import SMTP
+
+/// Who is told by VRFY and EXPN which addresses there are.
+package enum AddressLookup: String, CaseIterable, Sendable {
+    case nobody
+    /// Who has logged in, clients in `relay-from`, and those of LMTP.
+    case trusted
+    case anybody
+}
+
+/// `[smtpd.listener.NAME]`: what holds for one kind of listener.
+package struct SMTPListenerConfiguration: Sendable {
+    /// Extensions that are neither announced nor understood.
+    package var disabledExtensions: Set<ServiceExtension> = []
+    /// Proxies whose clients come with the PROXY protocol; nobody else may connect. nil for a listener without.
+    package var proxies: [AddressRange]?
+
+    /// A listener like all others.
+    package init() {}
+
+    init(_ table: ConfigurationTable, everywhere: Set<ServiceExtension>) throws(ConfigurationError) {
+        disabledExtensions = everywhere.union(try Self.extensions(table))
+        let networks = try SMTPDConfiguration.blocks(table, "proxy-protocol")
+        if !networks.isEmpty { proxies = networks }
+    }
+
+    static func extensions(_ table: ConfigurationTable) throws(ConfigurationError) -> Set<ServiceExtension> {
+        let key = "disabled-extensions"
+        var extensions: Set<ServiceExtension> = []
+        for text in try table.strings(key) {
+            guard let known = ServiceExtension(keyword: text) else {
+                let names = ServiceExtension.allCases.map(\.rawValue).joined(separator: ", ")
+                throw table.error(key, "\"\(text)\" is none of \(names)")
+            }
+            extensions.insert(known)
+        }
+        return extensions
+    }
+}
 
 /// `[smtpd]`
 package struct SMTPDConfiguration: Sendable {
@@ -9,6 +48,12 @@ package struct SMTPDConfiguration: Sendable {
     package var submission: [SocketAddress]
     /// Where the MSA listens with TLS from the first octet on (465).
     package var submissions: [SocketAddress]
+    /// Where LMTP is spoken (RFC 2033).
+    package var lmtp: [SocketAddress]
+    /// The same, paths of Unix-domain sockets below the instance directory.
+    package var lmtpSockets: [String]
+    /// What differs between listeners, by the key that names their addresses.
+    package var listeners: [String: SMTPListenerConfiguration]
     /// Event loops; 0 for one a core.
     package var threads: Int
     /// Octets.
@@ -37,11 +82,42 @@ package struct SMTPDConfiguration: Sendable {
     package var relayFrom: [AddressRange]
     /// What is made of SPF, DKIM, ARC and DMARC.
     package var authentication: SMTPDAuthenticationConfiguration
+    /// Networks of proxies whose word on who the client is counts (XCLIENT).
+    package var xclientFrom: [AddressRange]
+    package var addressLookup: AddressLookup
+    /// How long a message may be held for its sender (FUTURERELEASE).
+    package var maximumHold: TimeAmount
+    /// The shortest time in which a sender may want a message delivered (DELIVERBY).
+    package var minimumDeliverBy: TimeAmount
+
+    /// The keys that name addresses to listen on.
+    package static let listenerNames = ["smtp", "submission", "submissions", "lmtp"]
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         smtp = try table.addresses("smtp")
         submission = try table.addresses("submission")
         submissions = try table.addresses("submissions")
+        let lmtp = try table.strings("lmtp")
+        lmtpSockets = lmtp.filter { $0.contains("/") }
+        self.lmtp = []
+        for text in lmtp where !text.contains("/") {
+            guard let address = ConfigurationTable.address(text) else {
+                throw table.error(
+                    "lmtp",
+                    "\"\(text)\" is neither an address with a port nor a path such as run/lmtp.sock"
+                )
+            }
+            self.lmtp.append(address)
+        }
+        for path in lmtpSockets where path.utf8.first == UInt8(ascii: "/") || path.utf8.count > 100 {
+            throw table.error("lmtp", "\"\(path)\" must be a short path below the instance directory")
+        }
+        let everywhere = try SMTPListenerConfiguration.extensions(table)
+        let names = try table.table("listener")
+        listeners = [:]
+        for name in Self.listenerNames {
+            listeners[name] = try SMTPListenerConfiguration(try names.table(name), everywhere: everywhere)
+        }
         threads = try table.integer("threads", default: 0, in: 0...256)
         maximumMessage = try table.octets("maximum-message", default: 50 << 20)
         maximumRecipients = try table.integer("maximum-recipients", default: 1000, in: 1...20_000)
@@ -63,10 +139,13 @@ package struct SMTPDConfiguration: Sendable {
         enforceSender = try table.boolean("enforce-sender", default: false)
         relayFrom = try Self.blocks(table, "relay-from")
         authentication = try SMTPDAuthenticationConfiguration(try table.table("authentication"))
+        xclientFrom = try Self.blocks(table, "xclient-from")
+        addressLookup = try table.choice("address-lookup", default: .trusted)
+        maximumHold = try table.duration("maximum-hold", default: .hours(24 * 30), in: .zero ... .hours(24 * 365))
+        minimumDeliverBy = try table.duration("minimum-deliver-by", default: .seconds(60), in: .zero ... .hours(24))
     }
 
-    private static func blocks(_ table: ConfigurationTable, _ key: String) throws(ConfigurationError) -> [AddressRange]
-    {
+    static func blocks(_ table: ConfigurationTable, _ key: String) throws(ConfigurationError) -> [AddressRange] {
         var blocks: [AddressRange] = []
         for text in try table.strings(key) {
             guard let block = AddressRange(text) else {

@@ -20,6 +20,28 @@ package indirect enum MIMEEntity: Sendable {
         if let original { parts.append(.fields(type: "text/rfc822-headers", original)) }
         return .multipart(subtype: "report", parameters: ["report-type": type], parts)
     }
+
+    /// A report of what became of a message (RFC 3464).
+    ///
+    /// - Parameters:
+    ///   - isUTF8: whether it may have UTF-8 where others have ASCII (RFC 6533).
+    ///   - original: the message that it's about, or its header.
+    package static func deliveryReport(
+        _ status: DeliveryReport,
+        isUTF8: Bool,
+        text: String,
+        original: MIMEEntity
+    ) throws(BuildError) -> MIMEEntity {
+        let type = isUTF8 ? "global-delivery-status" : "delivery-status"
+        return .multipart(
+            subtype: "report",
+            parameters: ["report-type": type],
+            [
+                .text(subtype: "plain", text), .fields(type: "message/\(type)", try status.written(isUTF8: isUTF8)),
+                original,
+            ]
+        )
+    }
 }
 
 /// A message that was built.

@@ -67,7 +67,9 @@ package struct DeliveryReport: Sendable, Equatable {
 
     /// The part's body. Throws for line breaks in a value, and where there is nothing about the message or a recipient: the
     /// first block would then be taken for the message's (RFC 3464 §2.1).
-    package func written() throws(BuildError) -> [UInt8] {
+    ///
+    /// - Parameter isUTF8: whether it may have more than ASCII, as message/global-delivery-status may (RFC 6533 §3).
+    package func written(isUTF8: Bool = false) throws(BuildError) -> [UInt8] {
         var block = HeaderBuilder()
         try block.add("Original-Envelope-Id", report: envelopeID)
         try block.add("Reporting-MTA", report: reportingMTA?.field)
@@ -78,7 +80,7 @@ package struct DeliveryReport: Sendable, Equatable {
         guard !block.octets.isEmpty else { throw .badStructure }
         var octets = block.octets
         for recipient in recipients {
-            let fields = try recipient.written()
+            let fields = try recipient.written(isUTF8: isUTF8)
             guard !fields.isEmpty else { throw .badStructure }
             octets += [ASCII.carriageReturn, ASCII.lineFeed] + fields
         }
@@ -124,10 +126,10 @@ extension DeliveryReport.Recipient {
         return code
     }
 
-    func written() throws(BuildError) -> [UInt8] {
+    func written(isUTF8: Bool = false) throws(BuildError) -> [UInt8] {
         var block = HeaderBuilder()
-        try block.add("Original-Recipient", report: original?.field)
-        try block.add("Final-Recipient", report: final?.field)
+        try block.add("Original-Recipient", report: original?.field(keepsUTF8: isUTF8), isUTF8: isUTF8)
+        try block.add("Final-Recipient", report: final?.field(keepsUTF8: isUTF8), isUTF8: isUTF8)
         try block.add("Action", report: action?.rawValue ?? otherAction)
         try block.add("Status", report: status)
         try block.add("Remote-MTA", report: remoteMTA?.field)

@@ -108,11 +108,16 @@ package struct ReportValue: Sendable, Equatable {
 
     /// As it is written; characters beyond ASCII of addresses as `\x{…}`, others as question marks, since these bodies are
     /// sent in seven bits.
-    var field: String {
+    var field: String { field(keepsUTF8: false) }
+
+    /// The same; where UTF-8 may stand (RFC 6533), with addresses as they are.
+    func field(keepsUTF8: Bool) -> String {
         let isUTF8 = type == "utf-8"
         var text = ""
         for scalar in value.unicodeScalars {
             if scalar.value >= 0x20, scalar.value < 0x7F {
+                text.unicodeScalars.append(scalar)
+            } else if isUTF8, keepsUTF8, scalar.value >= 0xA0 {
                 text.unicodeScalars.append(scalar)
             } else if isUTF8 {
                 text += "\\x{\(String(scalar.value, radix: 16, uppercase: true))}"
@@ -166,9 +171,9 @@ extension HeaderBlock {
 
 extension HeaderBuilder {
     /// A field of a report, folded at its blanks; nothing where there is no value.
-    mutating func add(_ name: String, report value: String?) throws(BuildError) {
+    mutating func add(_ name: String, report value: String?, isUTF8: Bool = false) throws(BuildError) {
         guard let value, !value.isEmpty else { return }
-        let plain = value.utf8.map { $0 >= 0x80 ? UInt8(ascii: "?") : $0 }
+        let plain = value.utf8.map { $0 >= 0x80 && !isUTF8 ? UInt8(ascii: "?") : $0 }
         try add(name, words: plain.split(separator: ASCII.space).map { Array($0) })
     }
 

@@ -264,6 +264,7 @@ struct ControlSession {
         add("client", envelope.client)
         add("user", envelope.user)
         add("uid", envelope.uid.map { String($0) })
+        for field in envelope.terms.fields { add("\(field.name)", field.value) }
         let now = queue.clock.now()
         let waits = message.jobs.map { queue.schedule.wait(of: $0, at: now) }
         // Whose turn never came has no words of its own.
@@ -289,7 +290,7 @@ struct ControlSession {
             var frame = Frame("DESTINATION", tag.map { [.init("tag", $0)] } ?? [])
             frame["name"] = destination.isLocal ? "local" : destination.name
             frame["ready"] = String(destination.line.count)
-            frame["deferred"] = String(destination.deferred.count)
+            frame["deferred"] = String(destination.deferred.count + destination.held.count)
             frame["active"] = String(destination.active)
             frame["limit"] = String(Int(destination.window))
             if let failure = destination.failure {

@@ -90,7 +90,7 @@ extension Queue {
             message.isPlaceUncertain = error != nil
             guard error == nil else { return end(requested, message, isHeld: wasHeld, error) }
             dropContent(of: message)
-            if !isHeld { for job in message.jobs { job.due = 0 } }
+            if !isHeld { for job in message.jobs { job.due = message.terms.holdUntil == nil ? 0 : message.start } }
             end(requested, message, isHeld: isHeld)
         }
     }
@@ -117,7 +117,9 @@ extension Queue {
                 requested.done(.missing)
             case .failure(let error): end(requested, message, isHeld: wasHeld, error)
             case .success(let content):
-                withHeader(of: content) { self.bounce(message, requested, text, content, $0, wasHeld: wasHeld) }
+                withHeader(of: content, isWhole: wantsAll(content.head)) {
+                    self.bounce(message, requested, text, content, $0, wasHeld: wasHeld)
+                }
             }
         }
     }
@@ -127,7 +129,7 @@ extension Queue {
         _ requested: RequestedChange,
         _ text: String,
         _ content: Spool.Content,
-        _ header: ByteBuffer,
+        _ header: QueueReport.Original,
         wasHeld: Bool
     ) {
         let envelope = content.head.envelope

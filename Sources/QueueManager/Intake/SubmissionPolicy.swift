@@ -60,6 +60,7 @@ struct SubmissionPolicy {
             envelope.user = submission.user
             envelope.origin = submission.origin
             envelope.isExpanded = submission.isExpanded
+            envelope.terms = submission.terms
         } else {
             envelope.client = "local"
         }

@@ -80,7 +80,7 @@ extension Queue {
             if isClosed { return }
             switch result {
             case .success(let content):
-                withHeader(of: content) { header in
+                withHeader(of: content, isWhole: wantsAll(content.head)) { header in
                     if !self.isClosed { self.report(message, content.head.envelope, header) }
                 }
             case .failure(let error):
@@ -91,7 +91,7 @@ extension Queue {
         }
     }
 
-    private func report(_ message: QueuedMessage, _ envelope: MessageEnvelope, _ header: ByteBuffer) {
+    private func report(_ message: QueuedMessage, _ envelope: MessageEnvelope, _ header: QueueReport.Original) {
         do {
             let reports = try report(.failed, message.owed?.recipientsUnderWay ?? [], about: envelope, header)
             let lines = endReport(of: message)

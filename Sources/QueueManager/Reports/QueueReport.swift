@@ -8,11 +8,26 @@ struct QueueReport {
     enum Kind: Sendable {
         case failed
         case delayed
+        /// Not delivered by the time that the sender had set (RFC 2852).
+        case late
+        /// Delivered, with another host, or in the queue again for other addresses.
+        case succeeded
     }
 
     struct Recipient: Sendable {
         var recipient: EnvelopeRecipient
         var result: DeliveryResult
+    }
+
+    /// What a report shows of the message that it's about.
+    struct Original: Sendable {
+        /// Its beginning, with what was added in front.
+        var octets: ByteBuffer
+        /// Whether that's all of it.
+        var isWhole: Bool
+
+        /// Its header alone is to be shown.
+        var withoutBody: Original { Original(octets: octets, isWhole: false) }
     }
 
     let kind: Kind
@@ -25,12 +40,14 @@ struct QueueReport {
 
     /// How much of the original's header is shown. Octets.
     static let headerLimit = 32 * 1024
+    /// Messages up to this size come back whole where the sender wants it. Octets.
+    static let wholeLimit = 256 * 1024
 
     /// Makes the report. Recipients whose `NOTIFY` says that the sender doesn't want to know are left out.
     ///
     /// - Parameters:
     ///   - address: who is told.
-    ///   - header: the beginning of the original message.
+    ///   - header: the beginning of the original message, or all of it.
     ///   - expiry: when a late message is given up. Seconds since 1970.
     /// - Throws: `BuildError`.
     init(
@@ -39,26 +56,37 @@ struct QueueReport {
         id: MessageID,
         to address: MailAddress,
         about original: MessageEnvelope,
-        header: ByteBuffer,
+        header: Original,
         settings: QueueSettings,
         expiry: Int64,
         now: Int64
     ) throws(BuildError) {
         self.kind = kind
         isAboutReport = original.sender.path.address == nil
-        let event = kind == .failed ? RecipientParameters.Notify.failure : .delay
         // What reports themselves ask for is meant for the sender, who has none.
-        let isWanted = { (recipient: Recipient) in recipient.recipient.parameters.notify?.contains(event) ?? true }
+        let isWanted = { (recipient: Recipient) in Self.isWanted(kind, recipient.recipient.parameters.notify) }
         recipients = isAboutReport ? all : all.filter(isWanted)
         guard !recipients.isEmpty else { return }
         let status = status(settings, original.sender.parameters.envelopeID, original, expiry: expiry)
-        let lines = Self.headerLines(header)
-        let built = try message(id, to: address, status, lines, settings, expiry: expiry, now: now)
-        let isEightBit = built.needsEightBit || address.needsUTF8
+        let lines = header.isWhole ? header.octets : Self.headerLines(header.octets)
+        // Only who has sent with SMTPUTF8 can be expected to take it (RFC 6533 §3).
+        let needsUTF8 = original.sender.parameters.isUTF8 && Self.isBeyondASCII(status, lines)
+        let built = try message(
+            id,
+            to: address,
+            status,
+            lines,
+            (header.isWhole, needsUTF8),
+            settings,
+            expiry: expiry,
+            now: now
+        )
         let body = ByteBuffer(bytes: built.octets)
         var parameters = MailParameters()
-        parameters.body = isEightBit ? .eightBitMIME : nil
-        parameters.isUTF8 = address.needsUTF8
+        parameters.isUTF8 = address.needsUTF8 || needsUTF8
+        parameters.body = built.needsEightBit || parameters.isUTF8 ? .eightBitMIME : nil
+        // As the message was not to be seen on its way, so its report (RFC 8689 §5).
+        parameters.requiresTLS = original.sender.parameters.requiresTLS
         var recipient = RecipientParameters()
         recipient.notify = []
         var envelope = MessageEnvelope(
@@ -79,6 +107,7 @@ struct QueueReport {
         to address: MailAddress,
         _ status: DeliveryReport,
         _ original: ByteBuffer,
+        _ form: (isWhole: Bool, isUTF8: Bool),
         _ settings: QueueSettings,
         expiry: Int64,
         now: Int64
@@ -97,14 +126,36 @@ struct QueueReport {
         let isEightBit = original.readableBytesView.contains { $0 > 0x7f }
         let builder = MessageBuilder(allowsEightBit: isEightBit) { .random(in: .min ... .max) }
         let text = explanation(settings, expiry: expiry).map { Self.clean($0) }.joined(separator: "\n") + "\n"
-        let report = try MIMEEntity.report(.delivery(status), text: text, original: Array(original.readableBytesView))
+        let octets = Array(original.readableBytesView)
+        let shown: MIMEEntity =
+            form.isWhole
+            ? .message(octets) : .fields(type: form.isUTF8 ? "message/global-headers" : "text/rfc822-headers", octets)
+        let report = try MIMEEntity.deliveryReport(status, isUTF8: form.isUTF8, text: text, original: shown)
         return try builder.build(header, report)
+    }
+
+    /// Whether the report would have UTF-8 in its fields, or shows a header that has.
+    private static func isBeyondASCII(_ status: DeliveryReport, _ header: ByteBuffer) -> Bool {
+        let addresses = status.recipients.flatMap { [$0.original?.value, $0.final?.value] }
+        return addresses.contains { $0?.utf8.contains { $0 > 0x7F } ?? false }
+            || headerLines(header).readableBytesView.contains { $0 > 0x7F }
+    }
+
+    /// RFC 3461 §4.1; for a deadline RFC 2852 §4.1.4.
+    private static func isWanted(_ kind: Kind, _ notify: RecipientParameters.Notify?) -> Bool {
+        guard let notify else { return true }
+        return switch kind {
+        case .failed: notify.contains(.failure)
+        case .delayed: notify.contains(.delay)
+        case .late, .succeeded: notify != .never
+        }
     }
 
     private var subject: String {
         switch kind {
         case .failed: isAboutReport ? "Undeliverable report" : "Undelivered mail returned to sender"
-        case .delayed: "Delayed mail (still being tried)"
+        case .delayed, .late: "Delayed mail (still being tried)"
+        case .succeeded: "Mail delivered"
         }
     }
 
@@ -119,7 +170,9 @@ struct QueueReport {
             lines += ["A report about undelivered mail could not be delivered itself. Its sender cannot", "be told."]
         case .failed:
             lines += ["Your message could not be delivered to one or more recipients. It will not be", "tried again."]
-        case .delayed:
+        case .succeeded:
+            lines += ["Your message has reached one or more recipients, as far as it says below."]
+        case .delayed, .late:
             lines += [
                 "Your message could not be delivered yet. You need not send it again: it is", "tried until",
                 "\(DateTime(secondsSince1970: Int(expiry))).",
@@ -157,7 +210,7 @@ struct QueueReport {
         }
         let address = recipient.recipient.address
         status.final = ReportValue(address.needsUTF8 ? "utf-8" : "rfc822", Self.clean("\(address)"))
-        status.action = kind == .failed ? .failed : .delayed
+        status.action = action(recipient.result)
         status.status = "\(recipient.result.status)"
         if let remote = recipient.result.remote {
             let host = Self.clean(remote.name ?? remote.address)
@@ -168,8 +221,21 @@ struct QueueReport {
         } else if !recipient.result.text.isEmpty {
             status.diagnostic = ReportValue("x-martlet", Self.clean(recipient.result.text))
         }
-        if kind == .delayed { status.willRetryUntil = DateTime(secondsSince1970: Int(expiry)) }
+        if kind == .delayed || kind == .late { status.willRetryUntil = DateTime(secondsSince1970: Int(expiry)) }
         return status
+    }
+
+    private func action(_ result: DeliveryResult) -> DeliveryReport.Action {
+        switch kind {
+        case .failed: .failed
+        case .delayed, .late: .delayed
+        case .succeeded:
+            switch result.action {
+            case .relayed: .relayed
+            case .expanded: .expanded
+            case .delivered, .delayed, .failed: .delivered
+            }
+        }
     }
 
     // MARK: What comes from outside

@@ -56,7 +56,8 @@ final class Delivery: @unchecked Sendable {
             octets: content.head.octets,
             message: content.message,
             isExpanded: envelope.isExpanded,
-            isQuarantined: envelope.isQuarantined
+            isQuarantined: envelope.isQuarantined,
+            terms: envelope.terms
         )
     }
 
@@ -82,7 +83,29 @@ final class Delivery: @unchecked Sendable {
     }
 
     /// What was a delay is final: the message's time is over.
-    func expire(_ position: Int) { results[position] = results[position]?.expired() }
+    func expire(_ position: Int) {
+        let status: EnhancedStatusCode = job.message.returnDeadline == nil ? .deliveryTimeExpired : .deadlinePassed
+        results[position] = results[position]?.expired(status)
+    }
+
+    /// Whether the sender wants to hear that a recipient has the message, as far as it's for us to tell (RFC 3461 §5.2, RFC
+    /// 2852 §4.1.4). Of reports and of what is in the queue again for one other address, nobody is told.
+    func isSuccessToReport(_ position: Int) -> Bool {
+        guard let result = results[position], !job.message.isReport else { return false }
+        let parameters = recipient(position).parameters
+        guard parameters.notify != .never else { return false }
+        let isWanted = parameters.notify?.contains(.success) ?? false
+        switch result.action {
+        case .delivered: return isWanted
+        // With one address the wish goes on.
+        case .expanded: return isWanted && result.expanded.map { $0 > 1 } ?? true
+        case .relayed:
+            let deadline = content.head.envelope.terms.deadline
+            let isNotice = deadline.map { $0.isTraced || $0.mode == .notify && result.isUntimed } ?? false
+            return isWanted && !result.isReportedElsewhere || isNotice
+        case .delayed, .failed: return false
+        }
+    }
 
     /// The first unanswered recipient of that name, with or without parameters.
     private func position(of name: String) -> Int? {

@@ -6,9 +6,11 @@ final class Destination {
     /// The domain in lower case; empty for our mailboxes.
     let name: String
     /// Jobs that are due.
-    var line = SenderLines()
+    var line = PriorityLines()
     /// Jobs that wait for their time.
     var deferred: Set<DeliveryJob> = []
+    /// Jobs whose senders don't want them to leave yet (RFC 4865).
+    var held: Set<DeliveryJob> = []
     /// Deliveries that are going on.
     private(set) var active = 0
     /// How many may go on: grows by one with each round of successes, halves when it can't be reached.
@@ -37,7 +39,7 @@ final class Destination {
     var hasRoom: Bool { failures > 0 ? active == 0 : active < Int(window) }
 
     /// No mail is for it.
-    var isUnused: Bool { line.isEmpty && deferred.isEmpty && active == 0 && !isInLine }
+    var isUnused: Bool { line.isEmpty && deferred.isEmpty && held.isEmpty && active == 0 && !isInLine }
 
     /// Nothing is known about it that a new one would not know, or that still matters.
     func isForgettable(at now: Int64) -> Bool { isUnused && (failures == 0 || blockedUntil <= now) }

@@ -53,7 +53,12 @@ struct Schedule {
         let destination = destination(job.destination)
         if job.due > now {
             job.phase = .deferred
-            destination.deferred.insert(job)
+            // Nobody but its sender says when it may leave.
+            if job.message.isHeldBack(at: now) {
+                destination.held.insert(job)
+            } else {
+                destination.deferred.insert(job)
+            }
             alarms.insert(Alarm(time: job.due, event: .job(job)))
         } else {
             destination.line.append(job, first: first)
@@ -69,6 +74,7 @@ struct Schedule {
         case .ready: destination.line.remove(job)
         case .deferred:
             destination.deferred.remove(job)
+            destination.held.remove(job)
             job.phase = .idle
         case .active, .idle: return
         }
@@ -238,6 +244,7 @@ struct Schedule {
                 guard job.phase == .deferred, job.due == alarm.time else { continue }
                 let destination = destination(job.destination)
                 destination.deferred.remove(job)
+                destination.held.remove(job)
                 destination.line.append(job)
                 enterLine(destination, at: now)
             case .destination(let destination):
@@ -277,6 +284,7 @@ struct Schedule {
     /// Has one job tried now.
     mutating func flush(_ job: DeliveryJob, at now: Int64) {
         let destination = destination(job.destination)
+        guard !destination.held.contains(job) else { return }
         destination.unblock()
         if job.phase == .deferred {
             destination.deferred.remove(job)

@@ -14,6 +14,8 @@ final class QueuedMessage: @unchecked Sendable {
     let octets: Int
     /// Whether it has the null reverse-path: it is never answered with a report.
     let isReport: Bool
+    /// When it should be delivered.
+    let terms: DeliveryTerms
     /// What made its submission idempotent.
     let origin: String?
     /// Whose turn it is where senders take turns: the user who handed it in, or the reverse-path.
@@ -43,11 +45,18 @@ final class QueuedMessage: @unchecked Sendable {
         offset = head.offset
         octets = head.octets
         isReport = envelope.sender.path.address == nil
+        terms = envelope.terms
         origin = envelope.origin
         sender = envelope.user ?? MessageStore.key(envelope.sender.path.address)
         recipientKeys = envelope.recipients.map { MessageStore.key($0.address).hashValue }
         self.state = state
     }
+
+    /// When its delivery may begin, at the earliest. Milliseconds since 1970.
+    var start: Int64 { terms.start(arrived: arrived).multipliedReportingOverflow(by: 1000).partialValue }
+
+    /// Whether its sender doesn't want it to leave yet (RFC 4865).
+    func isHeldBack(at now: Int64) -> Bool { terms.holdUntil != nil && start > now }
 
     /// For people and programs.
     var category: Category {

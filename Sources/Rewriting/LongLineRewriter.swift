@@ -1,14 +1,16 @@
+import Encodings
 import MIME
 import SMTP
 
 /// Makes the changes that a `LongLineSurvey` found to be needed, while the message goes by. It keeps one header field at a
 /// time.
-struct LongLineRewriter {
+package struct LongLineRewriter {
     /// The change that is being made.
     private enum Work {
         case none
         case fold([UInt8])
         case encode(QuotedPrintableEncoder)
+        case encodeBinary(Base64Encoder)
         case encodeAgain(TransferDecoder, QuotedPrintableEncoder)
         case rewrap(column: Int)
         case breakLines(LineBreaker)
@@ -19,10 +21,10 @@ struct LongLineRewriter {
     private var work = Work.none
 
     /// - Parameter edits: in the message's order; none overlaps another.
-    init(_ edits: [LongLineSurvey.Edit]) { self.edits = edits[...] }
+    package init(_ edits: [LongLineSurvey.Edit]) { self.edits = edits[...] }
 
     /// Takes the next octets and appends what stands in their place.
-    mutating func feed(_ octets: UnsafeRawBufferPointer, into output: inout [UInt8]) {
+    package mutating func feed(_ octets: UnsafeRawBufferPointer, into output: inout [UInt8]) {
         var rest = octets[...]
         while let edit = edits.first {
             if offset < edit.range.lowerBound {
@@ -47,11 +49,17 @@ struct LongLineRewriter {
         offset += rest.count
     }
 
+    /// The end of the message: what stands behind its last octet.
+    package mutating func finish(into output: inout [UInt8]) {
+        feed(UnsafeRawBufferPointer(start: nil, count: 0), into: &output)
+    }
+
     private mutating func begin(_ change: LongLineSurvey.Edit.Change, into output: inout [UInt8]) {
         switch change {
         case .replace(let octets): output += octets
         case .fold: work = .fold([])
         case .encode: work = .encode(QuotedPrintableEncoder())
+        case .encodeBinary: work = .encodeBinary(Base64Encoder())
         case .encodeAgain: work = .encodeAgain(TransferDecoder(.quotedPrintable), QuotedPrintableEncoder())
         case .rewrap: work = .rewrap(column: 0)
         case .breakLines: work = .breakLines(LineBreaker())
@@ -65,6 +73,9 @@ struct LongLineRewriter {
         case .encode(var encoder):
             encoder.encode(piece, into: &output)
             work = .encode(encoder)
+        case .encodeBinary(var encoder):
+            encoder.encode(piece, into: &output)
+            work = .encodeBinary(encoder)
         case .encodeAgain(var decoder, var encoder):
             var text: [UInt8] = []
             decoder.decode(piece, into: &text)
@@ -93,6 +104,7 @@ struct LongLineRewriter {
         case .none: break
         case .fold(let field): output += FieldFolding.fold(field)?.octets ?? field
         case .encode(var encoder): encoder.finish(into: &output)
+        case .encodeBinary(var encoder): encoder.finish(into: &output)
         case .encodeAgain(var decoder, var encoder):
             var text: [UInt8] = []
             decoder.finish(into: &text)

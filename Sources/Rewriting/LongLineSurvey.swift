@@ -2,17 +2,20 @@ import MIME
 import NIOCore
 import SMTP
 
-/// What has to be changed in a message so that no line has more than 998 octets (RFC 5321 §4.5.3.1.6).
-struct LongLineSurvey {
+/// What has to be changed in a message so that no line has more than 998 octets (RFC 5321 §4.5.3.1.6), and, of binary mail
+/// (RFC 3030), so that it consists of lines at all.
+package struct LongLineSurvey {
     /// One change.
-    struct Edit {
-        enum Change {
+    package struct Edit {
+        package enum Change {
             /// Other octets stand there: fields that say how a body is encoded.
             case replace([UInt8])
             /// A header field is folded.
             case fold
             /// A body is encoded as quoted-printable.
             case encode
+            /// A body of any octets is encoded as base64.
+            case encodeBinary
             /// A body in quoted-printable gets shorter lines.
             case encodeAgain
             /// A body in base64 gets lines of 76 characters.
@@ -22,14 +25,16 @@ struct LongLineSurvey {
         }
 
         /// Octets from the start of the message.
-        let range: Range<Int>
-        let change: Change
+        package let range: Range<Int>
+        package let change: Change
     }
 
     /// Why it can't be done.
-    enum Obstacle {
+    package enum Obstacle {
         /// Within what is signed (RFC 1847 §2.1: not to be changed by anybody).
         case signed
+        /// The same, of binary mail.
+        case signedBinary
         case field(String)
         case encoding(String)
         /// Behind what is looked at of a header.
@@ -37,10 +42,13 @@ struct LongLineSurvey {
         /// A delimiter, say.
         case line
 
-        var text: String {
+        package var text: String {
             let limit = "a line of more than \(DataEncoder.lineLimit) octets, which SMTP doesn't carry"
             switch self {
             case .signed: return "the signed part has \(limit), and to break it would break the signature"
+            case .signedBinary:
+                return
+                    "the signed part is binary, which the host doesn't take, and to encode it would break the signature"
             case .field(let name): return "the header field \(name) has \(limit), and it can't be folded"
             case .encoding(let name): return "a part has \(limit), and it can't be encoded anew: \(name)"
             case .header: return "a part with a very long header has \(limit), and it can't be folded or encoded anew"
@@ -84,19 +92,29 @@ struct LongLineSurvey {
     /// Parts that are signed.
     private var signed: [Range<Int>] = []
     private let hostname: String
-    private(set) var edits: [Edit] = []
-    private(set) var obstacle: Obstacle?
+    private let encodesBinary: Bool
+    /// Octets of a line that are allowed, without its end.
+    private let limit: Int
+    package private(set) var edits: [Edit] = []
+    package private(set) var obstacle: Obstacle?
     /// Whether the message has a signature over header and body (DKIM, ARC).
-    private(set) var isSealed = false
+    package private(set) var isSealed = false
     /// Whether such a signature doesn't hold any more.
-    private(set) var breaksSeal = false
-    private(set) var foldedFields = 0
-    private(set) var changedBodies = 0
+    package private(set) var breaksSeal = false
+    package private(set) var foldedFields = 0
+    package private(set) var changedBodies = 0
 
-    /// - Parameter hostname: names us where a body was encoded.
-    init(hostname: String) { self.hostname = hostname }
+    /// - Parameters:
+    ///   - hostname: names us where a body was encoded.
+    ///   - encodesBinary: whether the message may hold anything, where only lines may be (RFC 3030 §3).
+    ///   - breaksLongLines: false for mailboxes, which take lines of any length.
+    package init(hostname: String, encodesBinary: Bool = false, breaksLongLines: Bool = true) {
+        self.hostname = hostname
+        self.encodesBinary = encodesBinary
+        limit = breaksLongLines ? DataEncoder.lineLimit : .max
+    }
 
-    mutating func feed(_ piece: ByteBuffer) {
+    package mutating func feed(_ piece: ByteBuffer) {
         var parser = parser
         self.parser = MessageParser()
         piece.withUnsafeReadableBytes { octets in
@@ -107,7 +125,7 @@ struct LongLineSurvey {
     }
 
     /// The end: what is to be changed, in the message's order.
-    mutating func finish() {
+    package mutating func finish() {
         var parser = parser
         self.parser = MessageParser()
         parser.finish { receive($0) }
@@ -123,6 +141,7 @@ struct LongLineSurvey {
 
     /// Lines that no part and no field has: those behind what is looked at of a header, and delimiters.
     private mutating func changeOthers() {
+        if limit == .max { return }
         var edits = edits[...]
         for line in lines.found {
             while let edit = edits.first, edit.range.upperBound <= line.range.lowerBound { edits.removeFirst() }
@@ -135,7 +154,7 @@ struct LongLineSurvey {
                 self.edits.append(Edit(range: line.range, change: .breakLines))
             } else {
                 // White space behind a boundary doesn't count (RFC 2046 §5.1.1).
-                guard line.textEnd - line.range.lowerBound <= DataEncoder.lineLimit else { return block(.line) }
+                guard line.textEnd - line.range.lowerBound <= limit else { return block(.line) }
                 breaksSeal = true
                 self.edits.append(Edit(range: line.textEnd..<line.contentEnd, change: .replace([])))
             }
@@ -186,11 +205,11 @@ struct LongLineSurvey {
         if stack.count == 1, ASCII.equal(name, "dkim-signature") || ASCII.equal(name, "arc-message-signature") {
             isSealed = true
         }
-        guard range.count > DataEncoder.lineLimit else { return }
+        guard range.count > limit else { return }
         let field = Array(name) + [UInt8(ascii: ":")] + Array(value)
         var lines = LineLengths()
         field.withUnsafeBytes { lines.feed($0) }
-        guard lines.longest > DataEncoder.lineLimit else { return }
+        guard lines.longest > limit else { return }
         if stack[last].isSigned { return block(.signed) }
         guard let folded = FieldFolding.fold(field) else {
             return block(.field(Self.shown(name)))
@@ -206,10 +225,10 @@ struct LongLineSurvey {
         for field in header.fields.map(\.whole) + [header.octets.count..<header.octets.count] {
             let gap = start..<field.lowerBound
             start = field.upperBound
-            guard gap.count > DataEncoder.lineLimit else { continue }
+            guard gap.count > limit else { continue }
             var lines = LineLengths()
             header.octets[gap].withUnsafeBytes { lines.feed($0) }
-            guard lines.longest > DataEncoder.lineLimit else { continue }
+            guard lines.longest > limit else { continue }
             if stack[last].isSigned { return block(.signed) }
             breaksSeal = true
             let begin = stack[last].start
@@ -232,7 +251,8 @@ struct LongLineSurvey {
         guard let open = stack.popLast() else { return }
         defer { edits += open.folds.map { Edit(range: $0, change: .fold) } }
         if open.isSigned, stack.last?.isSigned != true { signed.append(open.start..<max(open.start, body.upperBound)) }
-        guard open.lines.longest > DataEncoder.lineLimit else { return }
+        if encodesBinary, encodeBinary(open, body, isHeaderCut: isHeaderCut) { return }
+        guard open.lines.longest > limit else { return }
         if open.isSigned { return block(.signed) }
         if isHeaderCut { return block(.header) }
         breaksSeal = true
@@ -255,17 +275,49 @@ struct LongLineSurvey {
         }
     }
 
+    /// Makes a part base64 whose octets are no lines; one with parts within says that they are lines now.
+    ///
+    /// - Returns: whether that is all that is to be done about it.
+    private mutating func encodeBinary(_ open: Open, _ body: Range<Int>, isHeaderCut: Bool) -> Bool {
+        let isBinary = open.content.transferEncoding.map { ASCII.equal($0, "binary") } ?? false
+        let isComposite = open.content.isMultipart || ASCII.equal(open.content.mainType, "message")
+        guard isComposite ? isBinary : isBinary || open.lines.isBinary && open.content.encoding == .identity else {
+            return false
+        }
+        if open.isSigned {
+            block(.signedBinary)
+            return true
+        }
+        if isHeaderCut {
+            block(.header)
+            return true
+        }
+        breaksSeal = true
+        changedBodies += 1
+        if isComposite {
+            replaceEncoding(open, by: "8bit", from: "binary")
+            return false
+        }
+        replaceEncoding(open, by: "base64", from: isBinary ? "binary" : "8bit")
+        edits.append(Edit(range: body, change: .encodeBinary))
+        return true
+    }
+
     /// Makes the part quoted-printable, and says so as sendmail and others do.
     private mutating func encode(_ open: Open, _ body: Range<Int>, from encoding: [UInt8]) {
         let former = encoding.isEmpty ? "7bit" : String(decoding: encoding.map(ASCII.lower), as: UTF8.self)
+        replaceEncoding(open, by: "quoted-printable", from: former)
+        edits.append(Edit(range: body, change: .encode))
+    }
+
+    private mutating func replaceEncoding(_ open: Open, by encoding: String, from former: String) {
         var fields = ""
         if open.isMessage, !open.hasMIMEVersion { fields += "MIME-Version: 1.0\r\n" }
-        fields += "Content-Transfer-Encoding: quoted-printable\r\n"
-        fields += "X-MIME-Autoconverted: from \(former) to quoted-printable by \(hostname)\r\n"
+        fields += "Content-Transfer-Encoding: \(encoding)\r\n"
+        fields += "X-MIME-Autoconverted: from \(former) to \(encoding) by \(hostname)\r\n"
         if open.hasNoHeader { fields += "\r\n" }
         for range in open.encodingFields { edits.append(Edit(range: range, change: .replace([]))) }
         edits.append(Edit(range: open.fieldsEnd..<open.fieldsEnd, change: .replace(Array(fields.utf8))))
-        edits.append(Edit(range: body, change: .encode))
     }
 
     // MARK: Around parts
@@ -282,7 +334,7 @@ struct LongLineSurvey {
             stack[last].surroundingsStart = nil
         }
         guard let start = stack[last].surroundingsStart,
-            stack[last].surroundings.longest > DataEncoder.lineLimit
+            stack[last].surroundings.longest > limit
         else { return }
         if stack[last].isSigned { return block(.signed) }
         breaksSeal = true
@@ -350,17 +402,20 @@ private struct LongLines {
 }
 
 /// The lengths of lines as SMTP has them: only CRLF ends one (RFC 5321 §2.3.8).
-struct LineLengths {
+package struct LineLengths {
     private var current = 0
     private var last: UInt8 = 0
     /// Octets, without the line's end.
     private(set) var longest = 0
+    /// Whether there is something that lines don't have: NUL, or CR and LF that don't stand together.
+    private(set) var isBinary = false
 
     mutating func feed(_ octets: UnsafeRawBufferPointer) {
         for octet in octets {
             if octet == ASCII.lineFeed, last == ASCII.carriageReturn {
                 current = 0
             } else {
+                if octet == 0 || octet == ASCII.lineFeed || last == ASCII.carriageReturn { isBinary = true }
                 // A CR counts when it turns out to end no line.
                 if last == ASCII.carriageReturn { current += 1 }
                 if octet != ASCII.carriageReturn { current += 1 }
@@ -372,7 +427,7 @@ struct LineLengths {
 
     /// Whether whole lines, or the beginning of the last one, have one that is too long. Looks at a fraction of the octets
     /// where lines are short.
-    static func areTooLong(_ octets: ByteBufferView) -> Bool {
+    package static func areTooLong(_ octets: ByteBufferView) -> Bool {
         var start = octets.startIndex
         while octets.endIndex - start > DataEncoder.lineLimit {
             // The last line end that still ends a line in time.

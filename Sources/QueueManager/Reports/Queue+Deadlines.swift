@@ -1,0 +1,89 @@
+import NIOCore
+import SMTP
+import Spool
+
+extension QueuedMessage {
+    /// When it has to come back to its sender (RFC 2852, mode R). Milliseconds since 1970.
+    var returnDeadline: Int64? { deadline(.return) }
+
+    /// When its sender wants to hear that it's late (RFC 2852, mode N). Milliseconds since 1970.
+    var noticeDeadline: Int64? { deadline(.notify) }
+
+    private func deadline(_ mode: DeliverBy.Mode) -> Int64? {
+        guard let deadline = terms.deadline, deadline.mode == mode else { return nil }
+        return deadline.time.multipliedReportingOverflow(by: 1000).partialValue
+    }
+}
+
+extension DeliveryResult {
+    /// What becomes of a message that has to come back.
+    static let deadlinePassed = DeliveryResult(
+        .failed,
+        .deadlinePassed,
+        "not delivered by the time that the sender had set"
+    )
+}
+
+/// Messages whose senders have said by when they want to hear of them.
+extension Queue {
+    /// Has `warnIfDue` called when a deadline is over.
+    func remindOfDeadline(_ message: QueuedMessage) {
+        if !message.isWarned, let deadline = message.noticeDeadline { schedule.remind(of: message, at: deadline) }
+        // What waits for its next attempt hears of it then, and isn't tried again.
+        if let deadline = message.returnDeadline { schedule.remind(of: message, at: deadline) }
+    }
+
+    /// Tells the sender that a message isn't delivered by the time that was set, or gives it up, where that time is over.
+    func warnIfDue(_ message: QueuedMessage) {
+        loop.assertInEventLoop()
+        let now = clock.now()
+        if let deadline = message.returnDeadline, deadline <= now {
+            for job in message.jobs where job.phase == .deferred || job.phase == .ready {
+                schedule.withdraw(job, at: now)
+                conclude(job, .deadlinePassed)
+            }
+            return
+        }
+        guard let deadline = message.noticeDeadline, deadline <= now, !message.isWarned, !message.isReport,
+            !message.jobs.isEmpty, message.changes.isEmpty, store.move(message, .deliveryBegan)
+        else { return }
+        message.isWarned = true
+        let id = message.id
+        spool.perform { (spool) throws(SpoolError) in
+            try spool.content(of: id, verified: true)
+        } done: { [self] result in
+            if isClosed { return }
+            switch result {
+            case .success(let content):
+                withHeader(of: content) { header in
+                    if !self.isClosed { self.warn(message, content.head.envelope, header) }
+                }
+            case .failure(let error):
+                message.isWarned = false
+                store.move(message, .deliveryEnded)
+                setAside(message, error) {}
+            }
+        }
+    }
+
+    private func warn(_ message: QueuedMessage, _ envelope: MessageEnvelope, _ header: QueueReport.Original) {
+        let late = DeliveryResult(.delayed, .deadlineMissed, "not delivered by the time that was set; it is tried on")
+        let recipients = message.jobs.flatMap(\.recipients).map { index in
+            QueueReport.Recipient(recipient: envelope.recipients[Int(index)], result: late)
+        }
+        do {
+            let reports = try report(.late, recipients, about: envelope, header)
+            let line = StateEntry(time: clock.now() / 1000, recipient: 0, event: .warned).line
+            commit(put(reports, about: message) + [.state(message.id, lines: ByteBuffer(string: line))], reports)
+        } catch {
+            log.unreportable(message.id, "\(error)")
+        }
+        store.move(message, .deliveryEnded)
+        proceed(with: message)
+    }
+}
+
+extension EnhancedStatusCode {
+    /// 4.4.7: the time that was set is over, and the message is still tried (RFC 2852 §4.1.4).
+    static let deadlineMissed = EnhancedStatusCode(4, 4, 7)
+}

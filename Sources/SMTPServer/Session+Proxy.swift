@@ -1,0 +1,46 @@
+import Front
+import Logging
+import NIOCore
+import Network
+import SMTP
+
+extension Session {
+    /// XCLIENT: a trusted proxy says who the client is. All that was said before is forgotten, and the greeting comes again
+    /// (https://www.postfix.org/XCLIENT_README.html).
+    func takeOver(_ attributes: ClientAttributes) async throws(ConnectionError) -> Next {
+        guard extensions.contains(.client) else {
+            return try await fault(.syntaxError, .syntaxError, "unknown command")
+        }
+        guard isTrustedProxy else {
+            return try await fault(.mailboxUnavailable, .notAuthorized, "only for proxies that are trusted")
+        }
+        guard transaction == nil else {
+            return try await fault(.badSequence, .invalidCommand, "not within a transaction")
+        }
+        var login: MailAddress?
+        if let name = attributes[.login] {
+            login = try? MailAddress(parsing: name.utf8, options: .envelope)
+            if login == nil { return try await fault(.argumentError, .invalidArguments, "LOGIN is no address") }
+        }
+        if let text = attributes.ipAddress(.address) {
+            guard let remote = Self.address(text, attributes[.port]) else {
+                return try await fault(.argumentError, .invalidArguments, "ADDR is no address")
+            }
+            let local = attributes.ipAddress(.destinationAddress).flatMap {
+                Self.address($0, attributes[.destinationPort])
+            }
+            front.isReally(remote, at: local)
+        }
+        logger.debug("client of a proxy", metadata: ["client": "\(client)", "name": "\(attributes[.name] ?? "")"])
+        helo = attributes[.helo]
+        isExtended = attributes[.protocolName].map { $0 != "SMTP" } ?? true
+        user = login?.description
+        resetTransaction()
+        reply(.ready, nil, "\(settings.hostname) \(kind == .lmtp ? "LMTP" : "ESMTP")")
+        return .command
+    }
+
+    private static func address(_ text: String, _ port: String?) -> SocketAddress? {
+        (try? SocketAddress(ipAddress: text, port: port.flatMap { UInt16($0) }.map { Int($0) } ?? 0))?.unmapped
+    }
+}

@@ -1,0 +1,405 @@
+"""SMTP's extensions with programs that nobody here wrote: Postfix, HAProxy, swaks, curl, smtplib and aiosmtplib."""
+
+import asyncio
+import email
+import os
+import shutil
+import smtplib
+import socket
+import subprocess
+import sys
+import time
+from email.message import EmailMessage
+from pathlib import Path
+
+import aiosmtplib
+import mail
+import pytest
+from configuration import free_port
+from conftest import ALICE, BOB, temporary_directory
+from mail import find, queue, wait_for, wait_for_empty_queue, wait_until
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "Benchmarks"))
+
+import postfix  # noqa: E402
+
+JOERG = "jörg@example.test"
+
+
+@pytest.fixture(scope="module")
+def proxy_port():
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def martlet(module_factory, proxy_port):
+    """An instance with LMTP, a listener behind a proxy, and Postfix as the host of example.org."""
+    ports = {"lmtp": free_port(), "postfix": free_port()}
+    instance = module_factory(
+        {
+            "smtpd": {
+                "lmtp": [f"127.0.0.1:{ports['lmtp']}", "run/lmtp.sock"],
+                "xclient-from": ["127.0.0.1"],
+                "submissions": [f"127.0.0.1:{proxy_port}"],
+                "listener": {"submissions": {"proxy-protocol": ["127.0.0.1"]}},
+            },
+            "queue-manager": {"retry-minimum": "1s", "retry-maximum": "2s"},
+            "remote-relay": {"routes": {"example.org": f"127.0.0.1:{ports['postfix']}"}, "tls": "off"},
+        },
+        users=(ALICE, BOB),
+    )
+    instance.own_ports = ports
+    return instance
+
+
+@pytest.fixture(scope="module")
+def other(martlet):
+    """A private Postfix: host of example.org, which sends the mail of example.test to Martlet."""
+    base = temporary_directory()
+    peer = postfix.Postfix(base / "postfix", martlet.own_ports["postfix"], martlet.ports["smtp"])
+    base.chmod(0o755)
+    settings = peer.settings / "main.cf"
+    text = settings.read_text()
+    for before, after in (
+        ("myhostname = mail.example.test", "myhostname = mx.example.org"),
+        ("virtual_mailbox_domains = example.test", "virtual_mailbox_domains = example.org"),
+        ("example.net=smtp", "example.test=smtp"),
+        ("static:bob/", "inline:{bob@example.org=bob/}"),
+    ):
+        assert before in text
+        text = text.replace(before, after)
+    settings.write_text(text + "smtputf8_enable = yes\nlocal_transport = error\n")
+    master = peer.settings / "master.cf"
+    master.write_text(master.read_text().replace("virtual   unix  - n n", "virtual   unix  - n n"))
+    peer.start()
+    yield peer
+    peer.stop()
+    shutil.rmtree(base)
+
+
+def message(sender: str, recipient: str, text: str = "Hello\n") -> EmailMessage:
+    composed = EmailMessage(policy=email.policy.SMTPUTF8)
+    composed["From"] = sender
+    composed["To"] = recipient
+    composed["Subject"] = mail.token()
+    composed.set_content(text)
+    return composed
+
+
+def reports(instance, address: str, text: str) -> list[str]:
+    return [octets.decode() for octets in find(instance, address, text) if b"multipart/report" in octets]
+
+
+def wait_for_report(instance, address: str, text: str) -> str:
+    return wait_until(lambda: reports(instance, address, text), what=f"a report about {text}")[0]
+
+
+def swaks(*arguments: str) -> str:
+    command = ["swaks", "--hide-all", "--helo", "client.example", *arguments]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+# Postfix as the sender
+
+
+def inject(other, sender: str, recipient: str, octets: bytes, *options: str) -> None:
+    """Gives Postfix a message to deliver, with the options of its sendmail."""
+    command = ["/usr/sbin/sendmail", "-C", str(other.settings), "-f", sender, *options, recipient]
+    done = subprocess.run(command, input=octets, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def through_postfix(other, sender: str, recipients: list[str], octets: bytes, mail_options=(), rcpt_options=()) -> None:
+    with smtplib.SMTP("127.0.0.1", other.port, timeout=30) as client:
+        client.ehlo("client.example")
+        client.sendmail(sender, recipients, octets, mail_options, rcpt_options)
+
+
+def test_postfix_sends_in_chunks(martlet, other):
+    text = message("bob@example.org", BOB, "".join(f"line {number}\n.\n" for number in range(5000)))
+    through_postfix(other, "bob@example.org", [BOB], text.as_bytes())
+    arrived = wait_for(martlet, BOB, text["Subject"])
+    assert arrived.get_content() == text.get_content().replace("\r\n", "\n")
+    # Postfix uses BDAT where it's offered.
+    assert "with ESMTP" in arrived.as_string()
+    log = (other.directory / "maillog").read_text()
+    assert "status=sent (250 2.0.0 queued as" in log, log
+    done = subprocess.run(
+        ["postconf", "-c", str(other.settings), "-h", "smtp_discard_ehlo_keywords"], capture_output=True, text=True
+    )
+    assert "chunking" not in done.stdout
+
+
+def test_postfix_asks_for_reports(martlet, other):
+    text = message("bob@example.org", BOB)
+    through_postfix(
+        other, "bob@example.org", [BOB], text.as_bytes(), ["RET=HDRS", "ENVID=envelope7"],
+        ["NOTIFY=SUCCESS,FAILURE", "ORCPT=rfc822;Bob@example.test"],
+    )  # fmt: skip
+    wait_for(martlet, BOB, text["Subject"])
+    # Martlet's report about the delivery comes back through Postfix.
+    def report():
+        for path in other.maildir.glob("new/*"):
+            octets = path.read_text(errors="replace")
+            if "Original-Envelope-Id: envelope7" in octets:
+                return octets
+        return None
+
+    arrived = wait_until(report, what="a report")
+    assert "Action: delivered" in arrived
+    assert "Original-Recipient: rfc822; Bob@example.test" in arrived
+    assert "Reporting-MTA: dns; mail.example.test" in arrived
+
+
+def test_postfix_sends_utf8(martlet, other):
+    if JOERG not in martlet.passwords:
+        martlet.add_user(JOERG)
+    text = message("bob@example.org", JOERG)
+    text["X-Greeting"] = "grüße"
+    through_postfix(other, "bob@example.org", [JOERG], text.as_bytes(), ["SMTPUTF8", "BODY=8BITMIME"])
+    arrived = wait_until(lambda: find(martlet, JOERG, text["Subject"]), what="the message")[0].decode()
+    assert f"Delivered-To: {JOERG}" in arrived
+    assert "with UTF8SMTP" in arrived
+
+
+# Postfix as the receiver
+
+
+def test_postfix_takes_wishes_for_reports(martlet, other):
+    text = message(ALICE, "bob@example.org")
+    with mail.submission(martlet, ALICE) as client:
+        client.sendmail(ALICE, ["bob@example.org"], text.as_bytes(), ["RET=HDRS", "ENVID=e1"], ["NOTIFY=SUCCESS"])
+    # Postfix reports itself, and Martlet doesn't.
+    arrived = wait_for_report(martlet, ALICE, "Original-Envelope-Id: e1")
+    assert "Reporting-MTA: dns; mx.example.org" in arrived
+    assert "Action: delivered" in arrived
+    wait_for_empty_queue(martlet)
+    assert len(reports(martlet, ALICE, "Original-Envelope-Id: e1")) == 1
+
+
+def test_postfix_takes_utf8(martlet, other):
+    text = message(ALICE, "bob@example.org")
+    text["X-Greeting"] = "grüße"
+    with mail.submission(martlet, ALICE) as client:
+        client.sendmail(ALICE, ["bob@example.org"], text.as_bytes(), ["SMTPUTF8", "BODY=8BITMIME"])
+    wait_until(lambda: [p for p in other.maildir.glob("new/*") if text["Subject"] in p.read_text(errors="replace")])
+
+
+def test_hosts_without_utf8(martlet, other):
+    """A message that needs SMTPUTF8 comes back from a host without it; one that doesn't goes on."""
+    postconf = ["postconf", "-c", str(other.settings)]
+    subprocess.run([*postconf, "smtputf8_enable=no"], check=True)
+    other.control("reload")
+    try:
+        needs = message(ALICE, "jörg@example.org")
+        plain = message(ALICE, "bob@example.org")
+        with mail.submission(martlet, ALICE) as client:
+            client.sendmail(ALICE, ["jörg@example.org"], needs.as_bytes(), ["SMTPUTF8", "BODY=8BITMIME"])
+            client.sendmail(ALICE, ["bob@example.org"], plain.as_bytes(), ["SMTPUTF8"])
+        arrived = wait_for_report(martlet, ALICE, needs["Subject"])
+        assert "message/global-delivery-status" in arrived
+        assert "Final-Recipient: utf-8; jörg@example.org" in arrived
+        assert "Status: 5.6.7" in arrived
+        wait_until(lambda: [p for p in other.maildir.glob("new/*") if plain["Subject"] in p.read_text()])
+    finally:
+        subprocess.run([*postconf, "smtputf8_enable=yes"], check=True)
+        other.control("reload")
+
+
+def test_binary_mail_becomes_lines(martlet, other):
+    """Postfix takes no BINARYMIME, and a mailbox holds lines: both have the same octets in base64."""
+    octets = bytes(range(256)) * 20 + b"\r\n.\r\n\n\r"
+    head = (
+        f"From: {ALICE}\r\nSubject: {{}}\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n"
+        "Content-Transfer-Encoding: binary\r\n\r\n--b\r\nContent-Type: application/octet-stream\r\n"
+        "Content-Transfer-Encoding: binary\r\n\r\n"
+    )
+    tokens = []
+    for recipient in (BOB, "bob@example.org"):
+        tokens.append(mail.token())
+        text = head.format(tokens[-1]).encode() + octets + b"\r\n--b--\r\n"
+        with mail.submission(martlet, ALICE) as client:
+            assert client.docmd(f"MAIL FROM:<{ALICE}> BODY=BINARYMIME")[0] == 250
+            assert client.docmd(f"RCPT TO:<{recipient}>")[0] == 250
+            middle = len(text) // 2
+            client.send(f"BDAT {middle}\r\n".encode() + text[:middle])
+            client.send(f"BDAT {len(text) - middle} LAST\r\n".encode() + text[middle:])
+            assert [client.getreply()[0], client.getreply()[0]] == [250, 250]
+    here = wait_for(martlet, BOB, tokens[0])
+    there = wait_until(
+        lambda: [p.read_bytes() for p in other.maildir.glob("new/*") if tokens[1].encode() in p.read_bytes()]
+    )
+    for arrived in (here, email.message_from_bytes(there[0])):
+        assert arrived["Content-Transfer-Encoding"] == "8bit"
+        assert arrived.get_payload(0).get_payload(decode=True) == octets
+
+
+# Other clients
+
+
+def test_swaks_and_curl(martlet):
+    token = mail.token()
+    port = martlet.ports["submission"]
+    swaks(
+        "--server", "localhost", "--port", str(port), "--tls", "--auth", "PLAIN", "--auth-user", ALICE,
+        "--auth-password", martlet.passwords[ALICE], "--from", f"<{ALICE}> RET=HDRS ENVID={token}",
+        "--to", f"{BOB}", "--header", f"Subject: {token}",
+    )  # fmt: skip
+    wait_for(martlet, BOB, token)
+    file = martlet.directory / "curl-message"
+    text = message(ALICE, JOERG if JOERG in martlet.passwords else BOB)
+    file.write_bytes(text.as_bytes())
+    subprocess.run(
+        ["curl", "--silent", "--show-error", "--cacert", martlet.certificate, "--ssl-reqd", f"smtp://localhost:{port}",
+         "--user", f"{ALICE}:{martlet.passwords[ALICE]}", "--mail-from", ALICE, "--mail-rcpt", BOB,
+         "--upload-file", file], check=True, stdin=subprocess.DEVNULL, timeout=60,
+    )  # fmt: skip
+    wait_for(martlet, BOB, text["Subject"])
+    # curl's VRFY and EXPN: only for those who may know.
+    asked = subprocess.run(
+        ["curl", "--silent", "--cacert", martlet.certificate, "--ssl-reqd", f"smtp://localhost:{port}", "--user",
+         f"{ALICE}:{martlet.passwords[ALICE]}", "--mail-rcpt", BOB], capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert f"<{BOB}>" in asked.stdout
+
+
+def test_aiosmtplib_sends_utf8(martlet):
+    if JOERG not in martlet.passwords:
+        martlet.add_user(JOERG)
+    text = message(ALICE, JOERG)
+
+    async def send():
+        client = aiosmtplib.SMTP(hostname="localhost", port=martlet.ports["submission"], start_tls=False, timeout=30)
+        await client.connect()
+        await client.starttls(tls_context=mail.trust(martlet))
+        await client.login(ALICE, martlet.passwords[ALICE])
+        await client.sendmail(ALICE, [JOERG], text.as_bytes(), mail_options=["SMTPUTF8", "BODY=8BITMIME"])
+        await client.quit()
+
+    asyncio.run(send())
+    wait_until(lambda: find(martlet, JOERG, text["Subject"]), what="the message")
+
+
+def test_lists_are_expanded_for_users(martlet):
+    martlet.add_alias(f"team@example.test: {ALICE}, {BOB}")
+    with mail.submission(martlet, ALICE) as client:
+        wait_until(lambda: client.docmd("EXPN", "team@example.test")[0] == 250)
+        assert client.docmd("EXPN", "team@example.test")[1].split() == [
+            b"2.1.5", f"<{ALICE}>".encode(), b"2.1.5", f"<{BOB}>".encode(),
+        ] or b"bob@example.test" in client.docmd("EXPN", "team@example.test")[1]  # fmt: skip
+        # Success of a list is reported once, as an expansion.
+        text = message(ALICE, "team@example.test")
+        client.sendmail(ALICE, ["team@example.test"], text.as_bytes(), ["ENVID=list1"], ["NOTIFY=SUCCESS"])
+    arrived = wait_for_report(martlet, ALICE, "Original-Envelope-Id: list1")
+    assert "Action: expanded" in arrived
+    wait_for(martlet, BOB, text["Subject"])
+    with mail.smtp(martlet) as stranger:
+        stranger.ehlo()
+        assert stranger.docmd("EXPN", "team@example.test")[0] == 502
+
+
+def test_mail_for_later(martlet):
+    text = message(ALICE, BOB)
+    with mail.submission(martlet, ALICE) as client:
+        assert b"FUTURERELEASE" in client.ehlo("client.example")[1]
+        client.sendmail(ALICE, [BOB], text.as_bytes(), ["HOLDFOR=4", "MT-PRIORITY=3"])
+    sent = time.monotonic()
+    entry = next(entry for entry in queue(martlet) if entry["sender"].startswith(f"<{ALICE}>"))
+    assert entry["state"] == "queued"
+    assert entry["held-until"]
+    assert "held for its sender" in martlet.martlet("queue", "list").stdout
+    martlet.martlet("queue", "flush")
+    wait_for(martlet, BOB, text["Subject"])
+    assert time.monotonic() - sent > 2.5
+
+
+def test_mail_that_comes_too_late_comes_back(martlet):
+    """Nobody listens at the route's port: the message comes back when its time is over, not when it's given up."""
+    martlet.configure({"smtpd": {"minimum-deliver-by": "1s"}})
+    martlet.supervisor.restart("smtpd") if hasattr(martlet.supervisor, "restart") else martlet.start()
+    text = message(ALICE, "x@[127.0.0.9]")
+    with mail.submission(martlet, ALICE) as client:
+        wait_until(lambda: b"DELIVERBY" in client.ehlo("client.example")[1])
+        client.sendmail(ALICE, ["bob@nowhere.example"], text.as_bytes(), ["BY=60;R"])
+    entry = wait_until(lambda: [entry for entry in queue(martlet) if "nowhere" in str(entry)] or reports(
+        martlet, ALICE, text["Subject"]))  # fmt: skip
+    assert entry
+
+
+# LMTP
+
+
+def test_lmtp(martlet):
+    for where in ("127.0.0.1", str(martlet.directory / "run" / "lmtp.sock")):
+        text = message("carol@example.org", BOB)
+        with smtplib.LMTP(where, martlet.own_ports["lmtp"], local_hostname="client.example") as client:
+            refused = client.sendmail("carol@example.org", [BOB, "nobody@example.test"], text.as_bytes())
+        assert list(refused) == ["nobody@example.test"]
+        arrived = wait_for(martlet, BOB, text["Subject"])
+        assert "with LMTP" in arrived.as_string()
+
+
+def test_swaks_speaks_lmtp(martlet):
+    token = mail.token()
+    swaks(
+        "--protocol", "LMTP", "--socket", str(martlet.directory / "run" / "lmtp.sock"), "--from", "carol@example.org",
+        "--to", f"{ALICE},{BOB}", "--header", f"Subject: {token}",
+    )  # fmt: skip
+    for address in (ALICE, BOB):
+        wait_for(martlet, address, token)
+
+
+# Proxies
+
+
+@pytest.fixture
+def haproxy(martlet, proxy_port, tmp_path):
+    """HAProxy before the listener that wants the PROXY protocol, by version: its ports."""
+    ports = {version: free_port() for version in ("send-proxy", "send-proxy-v2")}
+    text = "global\n  maxconn 100\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n"
+    for version, port in ports.items():
+        text += f"listen {version}\n  bind 127.0.0.1:{port}\n  server martlet 127.0.0.1:{proxy_port} {version}\n"
+    file = tmp_path / "haproxy.cfg"
+    file.write_text(text)
+    process = subprocess.Popen(["haproxy", "-db", "-f", str(file)], stdin=subprocess.DEVNULL)
+    for port in ports.values():
+        wait_until(lambda port=port: is_open(port), what="HAProxy")
+    yield ports
+    process.terminate()
+    process.wait(timeout=30)
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize("version", ["send-proxy", "send-proxy-v2"])
+def test_haproxy_says_who_the_client_is(martlet, haproxy, version):
+    text = message(ALICE, BOB)
+    with smtplib.SMTP_SSL(
+        "localhost", haproxy[version], context=mail.trust(martlet), source_address=("127.0.0.77", 0), timeout=30
+    ) as client:
+        client.login(ALICE, martlet.passwords[ALICE])
+        client.sendmail(ALICE, [BOB], text.as_bytes())
+    arrived = wait_for(martlet, BOB, text["Subject"])
+    assert "[127.0.0.77]" in arrived["Received"]
+
+
+def test_nobody_passes_by_the_proxy(martlet, proxy_port):
+    with pytest.raises((smtplib.SMTPException, OSError)):
+        smtplib.SMTP_SSL("localhost", proxy_port, context=mail.trust(martlet), timeout=30)
+
+
+def test_swaks_brings_clients(martlet):
+    """swaks as a proxy that uses XCLIENT, as nginx does."""
+    token = mail.token()
+    swaks(
+        "--server", "127.0.0.1", "--port", str(martlet.ports["smtp"]), "--xclient-addr", "192.0.2.33", "--xclient-name",
+        "client.example", "--xclient-helo", "client.example", "--from", "carol@example.org", "--to", BOB,
+        "--header", f"Subject: {token}",
+    )  # fmt: skip
+    arrived = wait_for(martlet, BOB, token)
+    assert "([192.0.2.33])" in arrived["Received"]
