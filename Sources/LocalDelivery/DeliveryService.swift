@@ -2,7 +2,6 @@ import Accounts
 import Deliverer
 import Mailbox
 import NIOCore
-import Rewriting
 import SMTP
 
 /// local-deliver's work on a message: resolves each recipient to a mailbox or an alias, and delivers or forwards. Belongs
@@ -42,14 +41,15 @@ final class DeliveryService: Sendable {
     /// Works on a request. Every recipient has a result of its own, as soon as it's known.
     func work(on job: DeliveryJob) async {
         let earlier: DeliveredTo
-        let edits: [LongLineSurvey.Edit]
+        let message: MessageOctets
         do throws(MessageSourceError) {
             earlier = try await DeliveredTo(job.message)
-            edits = job.request.sender.parameters.body == .binaryMIME ? try await makingLines(of: job.message) : []
+            message =
+                job.request.sender.parameters.body == .binaryMIME
+                ? try await MessageOctets(binary: job.message, hostname: hostname) : MessageOctets(job.message)
         } catch {
             return job.report(DeliveryResult(.delayed, .systemTrouble, "\(error)"))
         }
-        let message = MessageOctets(job.message, edits: edits)
         let places = job.open
         if !message.isInMemory {
             await workInPieces(on: job, message, earlier)
@@ -62,15 +62,6 @@ final class DeliveryService: Sendable {
                 }
             }
         }
-    }
-
-    /// What makes lines of a binary message. What can't be changed, such as a signed part, stays as it is.
-    private func makingLines(of message: MessageSource) async throws(MessageSourceError) -> [LongLineSurvey.Edit] {
-        var survey = LongLineSurvey(hostname: hostname, encodesBinary: true, breaksLongLines: false)
-        let reader = message.reader()
-        while let piece = try await reader.next() { survey.feed(piece) }
-        survey.finish()
-        return survey.edits
     }
 
     private func work(on job: DeliveryJob, at place: Int, _ message: MessageOctets, _ earlier: DeliveredTo) async {

@@ -8,17 +8,41 @@ struct MessageOctets: DeliverySource {
     private let message: MessageSource
     /// What makes lines of a binary message (RFC 3030 §3), which is all that a mailbox holds.
     private let edits: [LongLineSurvey.Edit]
+    /// Of the message as it's read.
+    let octets: Int
 
-    /// - Parameter edits: changes that are made while it's read.
-    init(_ message: MessageSource, edits: [LongLineSurvey.Edit] = []) {
+    init(_ message: MessageSource) {
         self.message = message
-        self.edits = edits
+        edits = []
+        octets = message.totalOctets
+    }
+
+    /// A binary message, in lines. What can't be changed, such as a signed part, stays as it is.
+    ///
+    /// - Parameter hostname: names us where a part was encoded.
+    init(binary message: MessageSource, hostname: String) async throws(MessageSourceError) {
+        self.message = message
+        var survey = LongLineSurvey(hostname: hostname, encodesBinary: true, breaksLongLines: false)
+        let reader = message.reader()
+        while let piece = try await reader.next() { survey.feed(piece) }
+        survey.finish()
+        edits = survey.edits
+        // The store wants to know the size first.
+        var rewriter = LongLineRewriter(survey.edits)
+        var octets = 0
+        var output: [UInt8] = []
+        let again = message.reader()
+        while let piece = try await again.next() {
+            piece.withUnsafeReadableBytes { rewriter.feed($0, into: &output) }
+            octets += output.count
+            output.removeAll(keepingCapacity: true)
+        }
+        rewriter.finish(into: &output)
+        self.octets = octets + output.count
     }
 
     /// Whether all of it is in memory, so that nobody has to be waited for.
     var isInMemory: Bool { message.whole != nil }
-
-    var octets: Int { message.totalOctets }
 
     func read(_ consume: (ByteBuffer) throws(MailboxError) -> Void) throws(MailboxError) {
         guard edits.isEmpty else { return try rewrite(consume) }

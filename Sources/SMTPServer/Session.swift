@@ -21,6 +21,9 @@ final class Session {
     let counters: ServerCounters
     /// The extensions that this kind of listener offers to whomever they are for.
     let extensions: Set<ServiceExtension>
+    // What of them counts at every command and reply.
+    private let parsingOptions: MailAddress.ParsingOptions
+    private let showsStatuses: Bool
     /// Whether who has connected may say by XCLIENT who the client is.
     let isTrustedProxy: Bool
 
@@ -55,7 +58,11 @@ final class Session {
         self.settings = settings
         self.resources = resources
         self.counters = counters
-        extensions = settings.extensions(of: kind)
+        let extensions = settings.extensions(of: kind)
+        self.extensions = extensions
+        let irregular: MailAddress.ParsingOptions = [.irregularDots, .unbracketedPaths]
+        parsingOptions = extensions.contains(.utf8) ? irregular.union(.utf8) : irregular
+        showsStatuses = extensions.contains(.enhancedStatusCodes)
         let peer = client.remoteAddress?.addressOctets
         isTrustedProxy = peer.map { peer in settings.xclientFrom.contains { $0.contains(peer) } } ?? false
     }
@@ -134,9 +141,7 @@ final class Session {
         }
         let command: Command
         do throws(CommandError) {
-            var options: MailAddress.ParsingOptions = [.irregularDots, .unbracketedPaths]
-            if extensions.contains(.utf8) { options.insert(.utf8) }
-            command = try Command(parsing: line.readableBytesView, options: options)
+            command = try Command(parsing: line.readableBytesView, options: parsingOptions)
         } catch {
             return try await refuse(error)
         }
@@ -203,7 +208,7 @@ final class Session {
     /// Adds a reply of one line to what is sent next.
     func reply(_ code: ReplyCode, _ status: EnhancedStatusCode?, _ text: String, isLast: Bool = true) {
         unflushed += text.utf8.count + 16
-        let status = extensions.contains(.enhancedStatusCodes) ? status : nil
+        let status = showsStatuses ? status : nil
         connection.write { Reply.write(code, status, text, isLast: isLast, to: &$0) }
     }
 

@@ -84,12 +84,16 @@ import Testing
         }
     }
 
-    @Test func allOfItComesBackToWhoWantsThat() async throws {
+    @Test(arguments: [1, 10_000]) func allOfItComesBackToWhoWantsThat(lines: Int) async throws {
         try await run { stage in
-            let text = "Subject: x\r\n\r\nThe body\r\n"
+            let text = "Subject: x\r\n\r\n" + String(repeating: "The body\r\n", count: lines)
             _ = try await stage.queue.submit(from: "<alice@example.test> RET=FULL", to: ["<bob@example.net>"], text)
             try await stage.relay.next().answer(.reject, "5.1.1")
             let report = try await stage.local.next()
+            // A large one is asked for piece by piece.
+            let octets = try #require(report.frame.integer("octets"))
+            #expect(octets > text.utf8.count)
+            guard lines == 1 else { return report.answer(.ok, "2.0.0") }
             #expect(report.message.contains("Content-Type: message/rfc822\r\n"))
             #expect(report.message.contains("\r\n\(text)"))
             report.answer(.ok, "2.0.0")
