@@ -84,7 +84,7 @@ package enum Capability: String, Sendable, Hashable, CaseIterable {
     /// RFC 8970
     case preview = "PREVIEW"
 
-    /// RFC 7162: understood as values; the store has no modification sequences that it could be answered from.
+    /// RFC 7162
     case condStore = "CONDSTORE"
     case qResync = "QRESYNC"
 
@@ -93,7 +93,6 @@ package enum Capability: String, Sendable, Hashable, CaseIterable {
         case always
         case beforeLogin
         case afterLogin
-        case never
     }
 
     package var phase: Phase {
@@ -104,9 +103,8 @@ package enum Capability: String, Sendable, Hashable, CaseIterable {
             .listExtended, .listStatus, .specialUse, .createSpecialUse, .statusSize, .appendLimit, .quota,
             .quotaStorage, .eSearch,
             .searchRes, .within, .partial, .sort, .sortDisplay, .eSort, .threadOrderedSubject, .threadReferences,
-            .threadRefs, .multiSearch, .binary, .multiAppend, .catenate, .replace, .preview:
+            .threadRefs, .multiSearch, .binary, .multiAppend, .catenate, .replace, .preview, .condStore, .qResync:
             .afterLogin
-        case .condStore, .qResync: .never
         }
     }
 

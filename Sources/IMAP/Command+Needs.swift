@@ -55,6 +55,13 @@ extension SearchKey {
     }
 }
 
+extension SearchKey {
+    /// Whether modification sequences are asked for (RFC 7162 §3.1.5).
+    package var usesModSequences: Bool {
+        contains { if case .modSequence = $0 { true } else { false } }
+    }
+}
+
 extension SequenceSet {
     fileprivate var needs: [Capability] { isSaved ? [.searchRes] : [] }
 }

@@ -48,6 +48,11 @@ package enum ResponseCode: Sendable, Equatable {
     case inProgress(tag: String, done: Int, of: Int)
     /// RFC 9586 §3.2
     case uidRequired
+    /// RFC 7162 §3.1.2
+    case highestModSequence(UInt64)
+    case noModSequence
+    /// RFC 7162 §3.1.3: a set of message numbers or UIDs as text.
+    case modified(String)
 
     /// What is between the brackets.
     package var text: String {
@@ -87,6 +92,9 @@ package enum ResponseCode: Sendable, Equatable {
         case .useAttribute: "USEATTR"
         case .inProgress(let tag, let done, let all): "INPROGRESS (\"\(tag)\" \(done) \(all))"
         case .uidRequired: "UIDREQUIRED"
+        case .highestModSequence(let sequence): "HIGHESTMODSEQ \(sequence)"
+        case .noModSequence: "NOMODSEQ"
+        case .modified(let set): "MODIFIED \(set)"
         }
     }
 

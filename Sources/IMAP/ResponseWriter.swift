@@ -157,10 +157,15 @@ package struct ResponseWriter {
     }
 
     /// RFC 7162 §3.2.10: UIDs of messages that are gone.
-    package mutating func vanished(_ uids: String) {
-        raw("* VANISHED " + uids)
+    ///
+    /// - Parameter isEarlier: they went before the mailbox was selected, or nobody knows when: message numbers stay.
+    package mutating func vanished(_ uids: String, isEarlier: Bool = false) {
+        raw("* VANISHED " + (isEarlier ? "(EARLIER) " : "") + uids)
         end()
     }
+
+    /// RFC 7162 §3.1.4.2
+    package mutating func modSequence(_ sequence: UInt64) { raw("MODSEQ (\(sequence))") }
 
     /// The beginning of a FETCH response, up to its items; of UIDFETCH where the client has no message numbers (RFC 9586
     /// §3.3).

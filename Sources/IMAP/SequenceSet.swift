@@ -79,8 +79,11 @@ package struct SequenceSet: Sendable, Equatable {
     }
 
     /// The shortest text for numbers in their order, such as `1:3,7`; empty for none.
-    package static func text(_ numbers: some Sequence<UInt32>) -> String {
-        ranges(of: numbers).map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound):\($0.upperBound)" }
+    package static func text(_ numbers: some Sequence<UInt32>) -> String { text(ranges(of: numbers)) }
+
+    /// The text for ranges in their order.
+    package static func text(_ ranges: some Sequence<ClosedRange<UInt32>>) -> String {
+        ranges.map { $0.lowerBound == $0.upperBound ? "\($0.lowerBound)" : "\($0.lowerBound):\($0.upperBound)" }
             .joined(separator: ",")
     }
 }

@@ -19,10 +19,10 @@ package struct Capabilities: Sendable {
 
     /// Those names of a list that are no capabilities which can be cut.
     package static func unknown(_ names: [String]) -> [String] {
-        names.filter { name in Capability(name: name).map { fixed.contains($0) || $0.phase == .never } ?? true }
+        names.filter { name in Capability(name: name).map { fixed.contains($0) } ?? true }
     }
 
-    func offers(_ capability: Capability) -> Bool { !disabled.contains(capability) && capability.phase != .never }
+    func offers(_ capability: Capability) -> Bool { !disabled.contains(capability) }
 
     /// The first that a command needs and isn't offered.
     func missing(for command: Command) -> Capability? { command.needs.first { !offers($0) } }

@@ -16,6 +16,8 @@ final class FetchRun: @unchecked Sendable {
         var message: StoredMessage
         /// Whether its flags are told although nobody asked for them: the command has set \Seen.
         var tellsFlags = false
+        /// Its modification sequence, where it's told.
+        var sequence: UInt64?
     }
 
     /// What comes next in the response.
@@ -70,7 +72,9 @@ final class FetchRun: @unchecked Sendable {
     ) {
         self.requests = requests
         self.items = items
-        itemsWithFlags = items.contains(.flags) ? items : items + [.flags]
+        let tells = requests.contains { $0.sequence != nil }
+        let told: [FetchItem] = tells ? [.flags, .modSequence] : [.flags]
+        itemsWithFlags = items + told.filter { !items.contains($0) }
         self.folder = folder
         keywords = folder.keywords
         self.dialect = dialect
@@ -177,6 +181,7 @@ final class FetchRun: @unchecked Sendable {
             flags: flags,
             folder: folder,
             structure: structures[message.uid],
+            sequence: request.sequence,
             for: dialect,
             known: window.map { FetchSource.Known(window: $0, place: next) }
         )

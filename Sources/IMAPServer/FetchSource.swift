@@ -11,6 +11,7 @@ final class FetchSource: @unchecked Sendable {
     private let message: StoredMessage
     /// As they are written.
     private let flags: [UInt8]
+    private let sequence: UInt64?
     private let folder: any MailFolder
     private let dialect: Dialect
     private let known: Known?
@@ -40,9 +41,11 @@ final class FetchSource: @unchecked Sendable {
         flags: [UInt8],
         folder: any MailFolder,
         structure: MessagePart?,
+        sequence: UInt64? = nil,
         for dialect: Dialect = Dialect(),
         known: Known? = nil
     ) {
+        self.sequence = sequence
         self.message = message
         self.flags = flags
         self.folder = folder
@@ -159,8 +162,7 @@ final class FetchSource: @unchecked Sendable {
         case .preview:
             writer.raw("PREVIEW ")
             writer.nstring(preview)
-        // Nobody may ask for it: CONDSTORE isn't offered.
-        case .modSequence: break
+        case .modSequence: writer.modSequence(sequence ?? 1)
         case .rfc822: return try content(Section(), nil, "RFC822", &writer)
         case .rfc822Header: return try content(Section(text: .header), nil, "RFC822.HEADER", &writer)
         case .rfc822Text: return try content(Section(text: .text), nil, "RFC822.TEXT", &writer)

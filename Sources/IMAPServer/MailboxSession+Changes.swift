@@ -33,12 +33,14 @@ extension MailboxSession {
     func report(_ selected: SelectedFolder, expunges: Bool) async throws(ConnectionError) {
         let current = selected.folder.messages
         announceKeywords(selected)
-        guard selected.known != current else { return announceRecent(selected, current) }
+        let news = newSequences(selected)
+        guard selected.known != current || !news.isEmpty else { return announceRecent(selected, current) }
         let before = selected.known.count
         var merged: [StoredMessage] = []
         merged.reserveCapacity(current.count)
         var gone: [Int] = []
         var changed: [Int] = []
+        var untold: [UInt32] = []
         var next = 0
         for (place, message) in selected.known.enumerated() {
             while next < current.count, current[next].uid < message.uid {
@@ -47,16 +49,20 @@ extension MailboxSession {
             }
             if next < current.count, current[next].uid == message.uid {
                 let now = current[next]
-                if now.flags != message.flags || now.keywords != message.keywords { changed.append(merged.count) }
+                if now.flags != message.flags || now.keywords != message.keywords || news.contains(now.uid) {
+                    changed.append(merged.count)
+                }
                 merged.append(now)
                 next += 1
             } else if expunges {
                 gone.append(place)
             } else {
+                untold.append(message.uid)
                 merged.append(message)
             }
         }
         merged += current[next...]
+        selected.untold = untold
         try await announceRemoval(gone.map { (place: $0, uid: selected.known[$0].uid) })
         if merged.count != before - gone.count {
             respond { $0.number(merged.count, "EXISTS") }
@@ -71,9 +77,21 @@ extension MailboxSession {
         }
     }
 
+    /// What the folder has of sequences is what the client is told from now on.
+    ///
+    /// - Returns: UIDs of messages whose sequences it doesn't know, though it may know their flags.
+    private func newSequences(_ selected: SelectedFolder) -> Set<UInt32> {
+        let before = selected.changes
+        selected.changes = selected.folder.changes
+        let told = selected.toldSequences
+        selected.toldSequences = [:]
+        guard let before, let now = selected.changes, now.highest > before.highest else { return [] }
+        return Set(now.changed(since: before.highest).filter { told[$0] == nil || told[$0] != now.sequence(of: $0) })
+    }
+
     /// EXPUNGE for each message, or VANISHED for all (RFC 9586 §3.4).
     private func announceRemoval(_ gone: [(place: Int, uid: UInt32)]) async throws(ConnectionError) {
-        guard !dialect.usesUIDsOnly else {
+        guard !dialect.tellsVanished else {
             let uids = SequenceSet.text(gone.map(\.uid))
             if !gone.isEmpty { respond { $0.vanished(uids) } }
             return
@@ -102,14 +120,23 @@ extension MailboxSession {
         respond { $0.status(.ok, code: .permanentFlags(permanent), "flags that are kept") }
     }
 
-    func announceFlags(_ selected: SelectedFolder, _ place: Int, withUID: Bool) {
+    /// - Parameter flags: whether they are told; otherwise only that they have changed.
+    func announceFlags(_ selected: SelectedFolder, _ place: Int, withUID: Bool, flags tellsFlags: Bool = true) {
         let message = selected.known[place]
         let flags = SystemFlags.flags(of: message, keywords: selected.folder.keywords, for: dialect)
+        let sequence = tellsModSequences ? selected.folder.changes?.sequence(of: message.uid) : nil
         respond { writer in
             writer.fetchHead(number: place + 1, uid: message.uid)
-            if withUID, !dialect.usesUIDsOnly { writer.raw("UID \(message.uid) ") }
-            writer.raw("FLAGS ")
-            writer.flagList(flags)
+            // RFC 7162 §3.2.4
+            if withUID || dialect.usesQResync, !dialect.usesUIDsOnly { writer.raw("UID \(message.uid) ") }
+            if tellsFlags {
+                writer.raw("FLAGS ")
+                writer.flagList(flags)
+            }
+            if let sequence {
+                if tellsFlags { writer.space() }
+                writer.modSequence(sequence)
+            }
             writer.raw(")")
             writer.end()
         }

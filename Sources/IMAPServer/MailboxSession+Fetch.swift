@@ -16,12 +16,37 @@ extension MailboxSession {
         byUID: Bool
     ) async throws {
         var items = asked
+        if modifiers.changedSince != nil || items.contains(.modSequence) {
+            _ = try await modSequences(of: selected)
+            // RFC 7162 §3.1.4.1
+            if !items.contains(.modSequence) { items.append(.modSequence) }
+        }
+        if modifiers.vanished {
+            guard byUID, modifiers.changedSince != nil, dialect.usesQResync else {
+                throw SyntaxError("VANISHED is for UID FETCH with CHANGEDSINCE, after ENABLE QRESYNC")
+            }
+        }
         if byUID, !dialect.usesUIDsOnly, !items.contains(.uid) { items.insert(.uid, at: 0) }
         var places = try selected.places(set, byUID: byUID)
+        if let since = modifiers.changedSince {
+            if modifiers.vanished { announceEarlier(selected, set, since: since) }
+            places = places.filter {
+                selected.changes?.sequence(of: selected.known[$0].uid).map { $0 > since } ?? false
+            }
+        }
         if let range = modifiers.partial { places = Array(places[range.places(of: places.count)]) }
         let flagged = try await markSeen(selected, places, items)
+        let tellsSequences = tellsModSequences && (items.contains(.modSequence) || !flagged.isEmpty)
         let requests = places.map { place in
-            FetchRun.Request(place: place, message: selected.known[place], tellsFlags: flagged.contains(place))
+            let uid = selected.known[place].uid
+            let isFlagged = flagged.contains(place)
+            let changes = isFlagged ? selected.folder.changes : selected.changes
+            return FetchRun.Request(
+                place: place,
+                message: selected.known[place],
+                tellsFlags: isFlagged,
+                sequence: tellsSequences ? changes?.sequence(of: uid) ?? selected.changes?.highest : nil
+            )
         }
         let run = FetchRun(
             requests,
@@ -78,10 +103,9 @@ extension MailboxSession {
         let unseen = places.filter { !selected.known[$0].flags.contains(.seen) }
         guard !unseen.isEmpty else { return [] }
         let uids = unseen.map { selected.known[$0].uid }
-        let folder = selected.folder
-        let stored = try await onDisk { () throws(MailboxError) in try folder.store(FlagChange(.add, .seen), to: uids) }
+        let stored = try await setFlags(selected, FlagChange(.add, .seen), to: uids).messages
         for place in unseen {
-            if let index = stored.index(ofUID: selected.known[place].uid) { selected.known[place] = stored[index] }
+            if let index = stored.index(ofUID: selected.known[place].uid) { tell(selected, place, stored[index]) }
         }
         return Set(unseen)
     }

@@ -20,7 +20,10 @@ extension MailboxSession {
         let (store, isReadOnly) = (store, selected.isReadOnly)
         do throws(Refusal) {
             let target = try folderName(name)
-            let folder = try await onDisk { () throws(MailboxError) in try store.open(target, readOnly: isReadOnly) }
+            let tracks = tellsModSequences
+            let folder = try await onDisk { () throws(MailboxError) in
+                try store.open(target, readOnly: isReadOnly, tracksChanges: tracks)
+            }
             guard folder.uidValidity == selected.folder.uidValidity else { return leaveSelected() }
             selected.folder = folder
             selected.name = name
@@ -83,11 +86,22 @@ extension MailboxSession {
     }
 
     /// SELECT and EXAMINE (RFC 3501 §6.3.1).
-    func select(_ name: MailboxName, readOnly: Bool) async throws -> OKResponse {
+    func select(_ name: MailboxName, _ modifiers: SelectModifiers, readOnly: Bool) async throws -> OKResponse {
+        if modifiers.known != nil {
+            guard dialect.usesQResync else { throw SyntaxError("ENABLE QRESYNC first") }
+            if dialect.usesUIDsOnly, modifiers.known?.match != nil {
+                throw Refusal(code: .uidRequired, text: "UIDs only, as you have asked")
+            }
+        }
         leaveSelected()
         let path = try folderName(name)
-        let store = store
-        let folder = try await onDisk { () throws(MailboxError) in try store.open(path, readOnly: readOnly) }
+        if modifiers.condStore { dialect.tellsModSequences = true }
+        let (store, tracks) = (store, settings.keepsIndex)
+        let folder = try await onDisk { () throws(MailboxError) in
+            try store.open(path, readOnly: readOnly, tracksChanges: tracks)
+        }
+        let highest = folder.changes?.highest
+        if !dialect.tellsModSequences { folder.tracksChanges = false }
         let selected = SelectedFolder(name, path, folder, isReadOnly: readOnly)
         self.selected = selected
         indexTexts(of: selected)
@@ -110,6 +124,14 @@ extension MailboxSession {
         }
         respond { $0.status(.ok, code: .uidValidity(folder.uidValidity), "UIDs are valid") }
         respond { $0.status(.ok, code: .uidNext(folder.uidNext), "the next UID") }
+        if settings.capabilities.offers(.condStore) {
+            if let highest {
+                respond { $0.status(.ok, code: .highestModSequence(highest), "the latest change") }
+            } else {
+                respond { $0.status(.ok, code: .noModSequence, "no modification sequences are kept") }
+            }
+        }
+        if let known = modifiers.known { try await resynchronize(selected, known) }
         return OKResponse(code: readOnly ? .readOnly : .readWrite, text: "selected")
     }
 
@@ -123,8 +145,12 @@ extension MailboxSession {
 
     func status(_ name: MailboxName, _ items: [StatusItem]) async throws {
         let path = try folderName(name)
-        let store = store
-        let folder = try await onDisk { () throws(MailboxError) in try store.open(path, readOnly: true) }
+        let wantsSequence = items.contains(.highestModSequence)
+        if wantsSequence { try await beginModSequences() }
+        let (store, tracks) = (store, settings.keepsIndex && wantsSequence)
+        let folder = try await onDisk { () throws(MailboxError) in
+            try store.open(path, readOnly: true, tracksChanges: tracks)
+        }
         var values: [(StatusItem, Int)] = []
         for item in items { values.append((item, try await value(item, of: folder))) }
         respond { [values] in $0.status(name, values) }
@@ -139,8 +165,8 @@ extension MailboxSession {
         case .unseen: return folder.messages.count { !$0.flags.contains(.seen) }
         case .deleted: return folder.messages.count { $0.flags.contains(.deleted) }
         case .appendLimit: return settings.commands.message
-        // Nobody may ask for it: CONDSTORE isn't offered.
-        case .highestModSequence: return 0
+        // 0 where none are kept (RFC 7162 §3.1.7).
+        case .highestModSequence: return Int(clamping: folder.changes?.highest ?? 0)
         case .size: return try await octets(of: folder.messages, in: folder)
         case .deletedStorage:
             let deleted = folder.messages.filter { $0.flags.contains(.deleted) }

@@ -10,7 +10,7 @@ extension MailboxSession {
     }
 
     /// EXPUNGE, and UID EXPUNGE of a set (RFC 4315 §2.1).
-    func expunge(_ selected: SelectedFolder, _ set: SequenceSet?) async throws {
+    func expunge(_ selected: SelectedFolder, _ set: SequenceSet?) async throws -> OKResponse {
         try requireWritable(selected)
         let folder = selected.folder
         _ = try await onDisk { () throws(MailboxError) in try folder.refresh() }
@@ -20,9 +20,15 @@ extension MailboxSession {
         let uids = folder.messages.filter { message in
             message.flags.contains(.deleted) && wanted?.contains(message.uid) ?? true
         }.map(\.uid)
-        guard !uids.isEmpty else { return }
-        _ = try await onDisk { () throws(MailboxError) in try folder.expunge(uids) }
+        guard !uids.isEmpty else { return OKResponse() }
+        try await remove(uids, from: selected)
         try await report(selected, expunges: true)
+        return removed(selected, text: "done")
+    }
+
+    /// RFC 7162 §3.2.7: a client that hears of it by UID hears the sequence too.
+    private func removed(_ selected: SelectedFolder, text: String) -> OKResponse {
+        OKResponse(code: dialect.usesQResync ? highestModSequence(of: selected) : nil, text: text)
     }
 
     /// STORE (RFC 3501 §6.4.6).
@@ -31,10 +37,11 @@ extension MailboxSession {
         _ set: SequenceSet,
         _ change: StoreChange,
         byUID: Bool
-    ) async throws {
+    ) async throws -> OKResponse {
         try requireWritable(selected)
+        if change.unchangedSince != nil { _ = try await modSequences(of: selected) }
         let places = try selected.places(set, byUID: byUID)
-        guard !places.isEmpty else { return }
+        guard !places.isEmpty else { return OKResponse() }
         let (flags, keywords) = SystemFlags.split(change.flags)
         let mode: FlagChange.Mode =
             switch change.operation {
@@ -43,15 +50,29 @@ extension MailboxSession {
             case .remove: .remove
             }
         let uids = places.map { selected.known[$0].uid }
-        let folder = selected.folder
         let request = FlagChange(mode, flags, keywords: keywords)
-        let stored = try await onDisk { () throws(MailboxError) in try folder.store(request, to: uids) }
+        let stored = try await setFlags(selected, request, to: uids, unchangedSince: change.unchangedSince)
         announceKeywords(selected)
         for place in places {
-            guard let index = stored.index(ofUID: selected.known[place].uid) else { continue }
-            selected.known[place] = stored[index]
-            if !change.isSilent { announceFlags(selected, place, withUID: byUID) }
+            guard let index = stored.messages.index(ofUID: selected.known[place].uid) else { continue }
+            tell(selected, place, stored.messages[index])
+            if !change.isSilent || tellsModSequences {
+                announceFlags(selected, place, withUID: byUID, flags: !change.isSilent)
+            }
             try await flushBatch()
+        }
+        guard !stored.conflicts.isEmpty else { return OKResponse() }
+        let left = Set(stored.conflicts)
+        let numbers = places.filter { left.contains(selected.known[$0].uid) }
+            .map { byUID ? selected.known[$0].uid : UInt32(clamping: $0 + 1) }
+        return OKResponse(code: .modified(SequenceSet.text(numbers)), text: "some had changed")
+    }
+
+    /// Notes that the client hears, by the command's own answer, what a message is now.
+    func tell(_ selected: SelectedFolder, _ place: Int, _ message: StoredMessage) {
+        selected.known[place] = message
+        if tellsModSequences {
+            selected.toldSequences[message.uid] = selected.folder.changes?.sequence(of: message.uid)
         }
     }
 
@@ -86,10 +107,9 @@ extension MailboxSession {
             return OKResponse(text: "nothing to move")
         }
         if settings.capabilities.offers(.uidPlus) { respond { $0.status(.ok, code: copied.code, "moved") } }
-        let folder = selected.folder
-        _ = try await onDisk { () throws(MailboxError) in try folder.expunge(copied.uids) }
+        try await remove(copied.uids, from: selected)
         try await report(selected, expunges: true)
-        return OKResponse(text: "moved")
+        return removed(selected, text: "moved")
     }
 
     private struct Copied {

@@ -20,31 +20,38 @@ extension MailboxSession {
             }
             guard !refersToSelected, !results.contains(.save) else { throw SyntaxError("only of the selected mailbox") }
         }
+        let wantsSequences = command.key.usesModSequences
+        if wantsSequences { try await beginModSequences() }
         var progress = ProgressClock()
         for name in try await mailboxes(filters) {
             let isSelected = name == selected?.name
-            guard let folder = isSelected ? selected?.folder : try await folderIfThere(name) else { continue }
+            let opened = isSelected ? selected?.folder : try await folderIfThere(name, tracksChanges: wantsSequences)
+            guard let folder = opened else { continue }
             let messages = isSelected ? selected?.known ?? [] : folder.messages
             let saved = isSelected ? selected?.saved ?? [] : []
+            let changes = isSelected ? selected?.changes : folder.changes
             let path = try folderName(name)
-            let found = try await find(command.key, in: folder, messages, saved, tag, &progress) {
+            let place = FoundIn(folder: folder, messages: messages, saved: saved, changes: changes)
+            let found = try await find(command.key, in: place, tag, &progress) {
                 await self.index(of: folder, at: path)
             }
             if results.contains(.save), let selected { save(found, results, in: selected) }
             guard !found.isEmpty, results != [.save] else { continue }
             let uids = found.map { messages[$0].uid }
-            try await answerExtended(tag, results, uids, byUID: true, in: (name, folder.uidValidity))
+            let sequence = wantsSequences ? changes.flatMap { Self.highest($0, uids, results) } : nil
+            let mailbox = (name, folder.uidValidity)
+            try await answerExtended(tag, results, uids, byUID: true, in: mailbox, sequence: sequence)
             try await flushBatch()
         }
     }
 
     /// A mailbox that can't be opened has nothing that is found (RFC 7377 §2.2).
-    private func folderIfThere(_ name: MailboxName) async throws -> (any MailFolder)? {
+    private func folderIfThere(_ name: MailboxName, tracksChanges: Bool) async throws -> (any MailFolder)? {
         guard let path = try? folderName(name) else { return nil }
-        let store = store
+        let (store, tracks) = (store, tracksChanges && settings.keepsIndex)
         do throws(MailboxError) {
             return try await disk.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
-                try store.open(path, readOnly: true)
+                try store.open(path, readOnly: true, tracksChanges: tracks)
             }
         } catch {
             guard error != .notFound, error != .invalidName else { return nil }

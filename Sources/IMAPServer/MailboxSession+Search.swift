@@ -16,10 +16,11 @@ extension MailboxSession {
         if dialect.acceptsUTF8, command.charset != nil {
             throw SyntaxError("with UTF8=ACCEPT there is one character set")  // RFC 6855 §3
         }
+        let sequences = command.key.usesModSequences ? try await modSequences(of: selected) : nil
         let found = try await saving(selected, command) { try await self.find(selected, command, tag: tag) }
         if command.results?.contains(.save) == true { save(found, command.results ?? [], in: selected) }
         let results = command.results ?? (dialect.isRev2 ? [.all] : nil)
-        try await answer(selected, found, results, byUID: byUID, tag: tag, plain: "SEARCH")
+        try await answer(selected, found, results, sequences, byUID: byUID, tag: tag, plain: "SEARCH")
     }
 
     func requireKnownCharset(_ command: SearchCommand) throws(Refusal) {
@@ -33,9 +34,23 @@ extension MailboxSession {
     func find(_ selected: SelectedFolder, _ command: SearchCommand, tag: String) async throws -> [Int] {
         try requireKnownCharset(command)
         var progress = ProgressClock()
-        return try await find(command.key, in: selected.folder, selected.known, selected.saved, tag, &progress) {
-            await self.index(of: selected)
-        }
+        let messages = FoundIn(
+            folder: selected.folder,
+            messages: selected.known,
+            saved: selected.saved,
+            changes: selected.changes
+        )
+        return try await find(command.key, in: messages, tag, &progress) { await self.index(of: selected) }
+    }
+
+    /// Messages that are searched.
+    struct FoundIn {
+        let folder: any MailFolder
+        let messages: [StoredMessage]
+        /// `$`: UIDs.
+        let saved: [ClosedRange<UInt32>]
+        /// Nil where sequences aren't searched for.
+        let changes: FolderChanges?
     }
 
     /// The places of messages that match, ascending.
@@ -43,15 +58,15 @@ extension MailboxSession {
     /// - Parameter index: gives what is kept of the folder's messages, where that may help.
     func find(
         _ key: SearchKey,
-        in folder: any MailFolder,
-        _ messages: [StoredMessage],
-        _ saved: [ClosedRange<UInt32>],
+        in place: FoundIn,
         _ tag: String,
         _ progress: inout ProgressClock,
         index: () async -> FolderIndex?
     ) async throws -> [Int] {
-        let search = MessageSearch(key, in: SearchContext(messages, saved: saved, now: time(nil)))
-        let run = SearchRun(search, in: folder, messages, index: search.usesIndex ? await index() : nil)
+        let messages = place.messages
+        let search = MessageSearch(key, in: SearchContext(messages, saved: place.saved, now: time(nil)))
+        let index = search.usesIndex ? await index() : nil
+        let run = SearchRun(search, in: place.folder, messages, changes: place.changes, index: index)
         while try await !onDisk({ () throws(MailboxError) in try run.advance() }) {
             try await tell(&progress, tag, run.done, of: messages.count)
         }
@@ -94,10 +109,13 @@ extension MailboxSession {
     }
 
     /// Answers with what was found: by the plain response, or by ESEARCH where results were named.
+    ///
+    /// - Parameter changes: where the greatest sequence is told (RFC 7162 §3.1.5, RFC 4731 §3.2).
     func answer(
         _ selected: SelectedFolder,
         _ found: [Int],
         _ results: [SearchCommand.Result]?,
+        _ changes: FolderChanges? = nil,
         byUID: Bool,
         tag: String,
         plain word: StaticString
@@ -106,14 +124,39 @@ extension MailboxSession {
         if let results {
             // Nothing was asked but to keep it (RFC 5182 §2.2).
             guard results != [.save] else { return }
-            return try await answerExtended(tag, results, numbers, byUID: byUID)
+            let sequence = changes.flatMap { changes in
+                Self.highest(changes, found.map { selected.known[$0].uid }, results)
+            }
+            return try await answerExtended(tag, results, numbers, byUID: byUID, sequence: sequence)
         }
         connection.write("* \(word)")
         for start in stride(from: 0, to: numbers.count, by: 1000) {
             respond { $0.numbers(numbers[start..<min(start + 1000, numbers.count)]) }
             try await flushBatch()
         }
+        if let changes, let highest = found.lazy.compactMap({ changes.sequence(of: selected.known[$0].uid) }).max() {
+            connection.write(" (MODSEQ \(highest))")
+        }
         connection.write("\r\n")
+    }
+
+    /// The greatest sequence of what an ESEARCH response tells.
+    static func highest(
+        _ changes: FolderChanges,
+        _ uids: [UInt32],
+        _ results: [SearchCommand.Result]
+    ) -> UInt64? {
+        var told: [UInt32] = []
+        for result in results {
+            switch result {
+            case .all, .count: told = uids
+            case .min: told += uids.prefix(1)
+            case .max: told += uids.suffix(1)
+            case .partial(let range): told += uids[range.places(of: uids.count)]
+            case .save: continue
+            }
+        }
+        return told.lazy.compactMap { changes.sequence(of: $0) }.max()
     }
 
     /// An ESEARCH response; for SORT the numbers are in its order (RFC 5267 §3).
@@ -122,7 +165,8 @@ extension MailboxSession {
         _ results: [SearchCommand.Result],
         _ numbers: [UInt32],
         byUID: Bool,
-        in mailbox: (name: MailboxName, uidValidity: UInt32)? = nil
+        in mailbox: (name: MailboxName, uidValidity: UInt32)? = nil,
+        sequence: UInt64? = nil
     ) async throws(ConnectionError) {
         respond {
             $0.extendedSearchHead(tag: tag, byUID: byUID, in: mailbox)
@@ -140,6 +184,7 @@ extension MailboxSession {
             try await writeSet(numbers, some)
             respond { $0.raw(")") }
         }
+        if let sequence { respond { $0.searchResult("MODSEQ", Int(clamping: sequence)) } }
         respond { $0.end() }
     }
 

@@ -6,6 +6,7 @@ import Network
 extension MailboxSession {
     /// SORT (RFC 5256), with result options (RFC 5267 §3).
     func sort(_ selected: SelectedFolder, _ command: SortCommand, byUID: Bool, tag: String) async throws {
+        let sequences = command.search.key.usesModSequences ? try await modSequences(of: selected) : nil
         let found = try await saving(selected, command.search) {
             let found = try await self.find(selected, command.search, tag: tag)
             let messages = found.map { (place: $0, uid: selected.known[$0].uid) }
@@ -25,11 +26,12 @@ extension MailboxSession {
         }
         let results = command.search.results
         if results?.contains(.save) == true { save(found, results ?? [], in: selected) }
-        try await answer(selected, found, results, byUID: byUID, tag: tag, plain: "SORT")
+        try await answer(selected, found, results, sequences, byUID: byUID, tag: tag, plain: "SORT")
     }
 
     /// THREAD (RFC 5256).
     func thread(_ selected: SelectedFolder, _ command: ThreadCommand, byUID: Bool, tag: String) async throws {
+        if command.search.key.usesModSequences { _ = try await modSequences(of: selected) }
         let found = try await find(selected, command.search, tag: tag)
         let messages = found.map { place in
             (number: byUID ? selected.known[place].uid : UInt32(clamping: place + 1), uid: selected.known[place].uid)

@@ -195,7 +195,7 @@ final class MailboxSession: @unchecked Sendable {
             case .answered(let next): return next
             case .done(let done):
                 let isSelected = try await announceChanges(expunges: Self.mayExpungeAfter(command.command))
-                respond { $0.status(.ok, tag: tag, code: done.code, done.text) }
+                respond { $0.status(.ok, tag: tag, code: done.code ?? untoldCode(), done.text) }
                 guard isSelected else { return endWithoutMailbox() }
             }
         } catch let refusal as Refusal {
@@ -237,10 +237,10 @@ final class MailboxSession: @unchecked Sendable {
         case .startTLS, .login, .authenticate: throw SyntaxError("already logged in")
 
         // After the login.
-        case .enable(let names): enable(names)
+        case .enable(let names): try await enable(names)
         case .namespace: respond { [delimiter] in $0.namespace(delimiter: delimiter) }
-        case .select(let name, _): return .done(try await select(name, readOnly: false))
-        case .examine(let name, _): return .done(try await select(name, readOnly: true))
+        case .select(let name, let modifiers): return .done(try await select(name, modifiers, readOnly: false))
+        case .examine(let name, let modifiers): return .done(try await select(name, modifiers, readOnly: true))
         case .create(let name, let uses): try await create(name, uses: uses)
         case .delete(let name): try await delete(name)
         case .rename(let from, let to): try await rename(from, to)
@@ -256,12 +256,12 @@ final class MailboxSession: @unchecked Sendable {
 
         // With a selected mailbox.
         case .check: _ = try selection()  // what it would sync is synced already
-        case .close: try await close(try selection())
+        case .close: return .done(try await close(try selection()))
         case .unselect:
             _ = try selection()
             selected = nil
-        case .expunge: try await expunge(try selection(), nil)
-        case .uidExpunge(let set): try await expunge(try selection(), set)
+        case .expunge: return .done(try await expunge(try selection(), nil))
+        case .uidExpunge(let set): return .done(try await expunge(try selection(), set))
         case .search(let search, let byUID): try await self.search(try selection(), search, byUID: byUID, tag: tag)
         case .sort(let sort, let byUID): try await self.sort(try selection(), sort, byUID: byUID, tag: tag)
         case .thread(let thread, let byUID): try await self.thread(try selection(), thread, byUID: byUID, tag: tag)
@@ -269,7 +269,8 @@ final class MailboxSession: @unchecked Sendable {
         case .fetch(let set, let items, let modifiers, let byUID):
             guard modifiers.partial == nil || byUID else { throw SyntaxError("PARTIAL is UID FETCH's") }
             try await fetch(try selection(), set, items, modifiers, byUID: byUID)
-        case .store(let set, let change, let byUID): try await storeFlags(try selection(), set, change, byUID: byUID)
+        case .store(let set, let change, let byUID):
+            return .done(try await storeFlags(try selection(), set, change, byUID: byUID))
         case .copy(let set, let name, let byUID):
             return .done(try await copy(try selection(), set, to: name, byUID: byUID))
         case .move(let set, let name, let byUID):
@@ -279,19 +280,25 @@ final class MailboxSession: @unchecked Sendable {
     }
 
     /// ENABLE (RFC 5161): what isn't known isn't mentioned.
-    private func enable(_ names: [String]) {
+    private func enable(_ names: [String]) async throws {
         var enabled: [String] = []
+        var asksForSequences = false
         for name in names {
             guard let capability = Capability(name: name), settings.capabilities.offers(capability) else { continue }
             switch capability {
             case .imap4rev2: dialect.isRev2 = true
             case .utf8: dialect.acceptsUTF8 = true
             case .uidOnly: dialect.usesUIDsOnly = true
+            case .condStore: asksForSequences = true
+            case .qResync:
+                dialect.usesQResync = true
+                asksForSequences = true
             default: continue
             }
             if !enabled.contains(capability.rawValue) { enabled.append(capability.rawValue) }
         }
         respond { [enabled] in $0.enabled(enabled) }
+        if asksForSequences { try await beginModSequences() }
     }
 
     /// What stands between the parts of mailbox names.
@@ -315,15 +322,29 @@ final class MailboxSession: @unchecked Sendable {
         }
     }
 
+    /// Where removals can't be told now, sequences that are greater may have been told: this is what the client really knows.
+    private func untoldCode() -> ResponseCode? {
+        guard let selected, !selected.untold.isEmpty else { return nil }
+        return highestModSequence(of: selected)
+    }
+
     /// CLOSE (RFC 3501 §6.4.2): expunges silently, then nothing is selected.
-    private func close(_ selected: SelectedFolder) async throws {
+    private func close(_ selected: SelectedFolder) async throws -> OKResponse {
+        var code: ResponseCode?
         if !selected.isReadOnly {
             let deleted = selected.known.filter { $0.flags.contains(.deleted) }.map(\.uid)
             if !deleted.isEmpty {
-                let folder = selected.folder
-                _ = try await onDisk { () throws(MailboxError) in try folder.expunge(deleted) }
+                try await remove(deleted, from: selected)
+                // RFC 7162 §3.2.8; but the client isn't told what others have done meanwhile.
+                if dialect.usesQResync {
+                    code =
+                        selected.knowsAll(but: deleted)
+                        ? selected.folder.changes.map { .highestModSequence($0.highest) }
+                        : highestModSequence(of: selected)
+                }
             }
         }
         self.selected = nil
+        return OKResponse(code: code)
     }
 }

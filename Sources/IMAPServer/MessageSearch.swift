@@ -8,6 +8,8 @@ struct SearchCandidate {
     let message: StoredMessage
     let number: UInt32
     let flags: Set<Flag>
+    /// 0 where it isn't searched for, or there is none.
+    let sequence: UInt64
     let folder: any MailFolder
     /// What keys that cost something have answered.
     fileprivate var answers: [Int: Bool] = [:]
@@ -17,8 +19,16 @@ struct SearchCandidate {
     /// What the index has of the messages, and this one's place there.
     private let window: ItemWindow?
 
-    init(_ message: StoredMessage, number: UInt32, flags: Set<Flag>, folder: any MailFolder, window: ItemWindow?) {
+    init(
+        _ message: StoredMessage,
+        number: UInt32,
+        flags: Set<Flag>,
+        sequence: UInt64,
+        folder: any MailFolder,
+        window: ItemWindow?
+    ) {
         self.message = message
+        self.sequence = sequence
         self.number = number
         self.flags = flags
         self.folder = folder
@@ -102,6 +112,7 @@ struct MessageSearch: Sendable {
         var usesKeywords = false
         var texts: [WantedText] = []
         var usesHeaders = false
+        var usesSequences = false
     }
 
     /// A text that messages must hold for one of the costly tests.
@@ -119,6 +130,7 @@ struct MessageSearch: Sendable {
     /// Whether common header fields are tested.
     let usesHeaders: Bool
     let usesKeywords: Bool
+    let usesSequences: Bool
 
     /// Whether the index may help.
     var usesIndex: Bool { usesHeaders || !texts.isEmpty }
@@ -129,6 +141,7 @@ struct MessageSearch: Sendable {
         usesKeywords = needs.usesKeywords
         texts = needs.texts
         usesHeaders = needs.usesHeaders
+        usesSequences = needs.usesSequences
     }
 
     private static func resolve(_ key: SearchKey, _ needs: inout Needs) -> Test {
@@ -158,7 +171,10 @@ struct MessageSearch: Sendable {
         case .flag:
             needs.usesKeywords = true
             return .key(key)
-        case .all, .new, .recent, .modSequence: return .key(key)
+        case .modSequence:
+            needs.usesSequences = true
+            return .key(key)
+        case .all, .new, .recent: return .key(key)
         case .body(let text), .text(let text):
             needs.costly += 1
             let includesHeader = if case .text = key { true } else { false }
@@ -242,8 +258,7 @@ struct MessageSearch: Sendable {
         case .new: return message.isRecent && !message.flags.contains(.seen)
         case .recent: return message.isRecent
         case .all: return true
-        // No message has one.
-        case .modSequence: return false
+        case .modSequence(let sequence): return candidate.sequence > 0 && candidate.sequence >= sequence
         // Tests of other kinds (`resolve`).
         case .sequence, .uid, .not, .or, .and, .before, .on, .since, .younger, .older, .sentBefore, .sentOn, .sentSince,
             .larger, .smaller, .header, .body, .text:
@@ -347,13 +362,23 @@ final class SearchRun: @unchecked Sendable {
     /// What is read, or has as much work, before others have their turn. Octets.
     static let turn = 128 * 1024
 
+    private let changes: FolderChanges?
     private let index: FolderIndex?
     private let window: ItemWindow?
     private var hints: TextHints?
 
-    /// - Parameter index: what is kept of the folder's messages, if any.
-    init(_ search: MessageSearch, in folder: any MailFolder, _ messages: [StoredMessage], index: FolderIndex?) {
+    /// - Parameters:
+    ///   - changes: the messages' modification sequences, if any.
+    ///   - index: what is kept of the folder's messages, if any.
+    init(
+        _ search: MessageSearch,
+        in folder: any MailFolder,
+        _ messages: [StoredMessage],
+        changes: FolderChanges? = nil,
+        index: FolderIndex?
+    ) {
         self.search = search
+        self.changes = search.usesSequences ? changes : nil
         self.folder = folder
         self.messages = messages
         self.index = index
@@ -406,7 +431,14 @@ final class SearchRun: @unchecked Sendable {
         let message = messages[place]
         let flags = search.usesKeywords ? flags(of: message) : []
         let number = UInt32(clamping: place + 1)
-        var candidate = SearchCandidate(message, number: number, flags: flags, folder: folder, window: window)
+        var candidate = SearchCandidate(
+            message,
+            number: number,
+            flags: flags,
+            sequence: changes?.sequence(of: message.uid) ?? 0,
+            folder: folder,
+            window: window
+        )
         if let hints, let identity = folder.identity(of: message.uid) {
             for number in hints.testsThatFail(for: IndexedMessage(uid: message.uid, identity: identity)) {
                 candidate.answers[number] = false

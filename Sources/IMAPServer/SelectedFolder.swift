@@ -12,6 +12,12 @@ final class SelectedFolder {
     /// What the client was told, by message number (the first is 1). Shares its memory with the folder's list as long
     /// as both are the same.
     var known: [StoredMessage]
+    /// The modification sequences of what the client was told; nil where none are kept, or it doesn't ask for them.
+    var changes: FolderChanges?
+    /// Those of them that it was told since.
+    var toldSequences: [UInt32: UInt64] = [:]
+    /// Messages that are gone, and the client can't be told yet. UIDs.
+    var untold: [UInt32] = []
     var announcedKeywords: [String] = []
     var announcedRecent = -1
     /// `$`: UIDs of the last search with SAVE (RFC 5182).
@@ -27,6 +33,7 @@ final class SelectedFolder {
         self.folder = folder
         self.isReadOnly = isReadOnly
         known = folder.messages
+        changes = folder.changes
     }
 
     /// The places in `known` of numbers or UIDs, ascending.
@@ -41,6 +48,33 @@ final class SelectedFolder {
             places += Int(range.lowerBound) - 1...Int(range.upperBound) - 1
         }
         return places
+    }
+
+    /// The places in `known` of UIDs in ascending order.
+    func places(_ uids: [UInt32]) -> [Int] {
+        places(ofUIDs: SequenceSet.ranges(of: uids))
+    }
+
+    /// Whether the client knows all that the folder has, when it also knows that these are gone. UIDs.
+    func knowsAll(but gone: [UInt32]) -> Bool {
+        guard let before = changes, let now = folder.changes, untold.isEmpty else { return false }
+        let known = Set(gone)
+        let went = now.gone(since: before.highest, among: [1...UInt32.max], below: folder.uidNext)
+        return now.changed(since: before.highest).allSatisfy { toldSequences[$0] == now.sequence(of: $0) }
+            && now.knowsGone(since: before.highest) && went.allSatisfy { $0.allSatisfy(known.contains) }
+    }
+
+    /// The last of a client's pairs of message number and UID that is so here: up to that UID it knows of all removals (RFC 7162
+    /// §3.2.5.2). 0 where none is.
+    func lastMatch(_ match: SelectModifiers.SequenceMatch) -> UInt32 {
+        var last: UInt32 = 0
+        let uids = match.uids.ranges(last: nil).lazy.flatMap { $0 }
+        let numbers = match.numbers.ranges(last: nil).lazy.flatMap { $0 }
+        for (number, uid) in zip(numbers, uids) {
+            guard Int(number) <= known.count, known[Int(number) - 1].uid == uid else { break }
+            last = uid
+        }
+        return last
     }
 
     private func places(ofUIDs ranges: [ClosedRange<UInt32>]) -> [Int] {

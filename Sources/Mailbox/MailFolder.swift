@@ -14,6 +14,13 @@ package protocol MailFolder: AnyObject, Sendable {
     /// The names of keywords; a message's `KeywordSet` are places in this list.
     var keywords: [String] { get }
 
+    /// Whether `refresh` also looks at modification sequences (RFC 7162), which costs something where messages have changed.
+    var tracksChanges: Bool { get set }
+
+    /// The modification sequences of what `messages` shows: those of exactly the same moment as of the last `refresh`. Nil
+    /// where they aren't tracked.
+    var changes: FolderChanges? { get }
+
     /// Picks up changes made by others. Cheap if there are none.
     ///
     /// - Returns: whether `messages` is different now: messages came, went or changed flags.
@@ -33,13 +40,20 @@ package protocol MailFolder: AnyObject, Sendable {
     /// When the message arrived here: seconds since 1970.
     func internalDate(of uid: UInt32) throws(MailboxError) -> Int
 
+    /// When the message was put into this folder: seconds since 1970; nil where that isn't known (RFC 8514).
+    func saveDate(of uid: UInt32) throws(MailboxError) -> Int?
+
     /// What POP3 clients know messages by that came from another server, by UID. Not where nobody has said.
     var popIdentifiers: [UInt32: String] { get }
 
     /// Changes flags.
     ///
-    /// - Returns: the messages as they are now, without those that are gone.
-    func store(_ change: FlagChange, to uids: [UInt32]) throws(MailboxError) -> [StoredMessage]
+    /// - Parameter sequence: messages with a later modification sequence are left alone (RFC 7162 §3.1.3).
+    func store(
+        _ change: FlagChange,
+        to uids: [UInt32],
+        unchangedSince sequence: UInt64?
+    ) throws(MailboxError) -> StoredFlags
 
     /// Removes messages for good, durably.
     ///
@@ -59,10 +73,25 @@ package protocol MailFolder: AnyObject, Sendable {
 extension MailFolder {
     package var popIdentifiers: [UInt32: String] { [:] }
 
+    /// Changes flags.
+    ///
+    /// - Returns: the messages as they are now, without those that are gone.
+    package func store(_ change: FlagChange, to uids: [UInt32]) throws(MailboxError) -> [StoredMessage] {
+        try store(change, to: uids, unchangedSince: nil).messages
+    }
+
     /// The message of a UID as of the last refresh.
     package func message(_ uid: UInt32) -> StoredMessage? {
         messages.index(ofUID: uid).map { messages[$0] }
     }
+}
+
+/// What became of a change of flags.
+package struct StoredFlags: Sendable {
+    /// The messages as they are now, without those that are gone.
+    package var messages: [StoredMessage] = []
+    /// UIDs of those that were left alone because they had changed.
+    package var conflicts: [UInt32] = []
 }
 
 extension [StoredMessage] {

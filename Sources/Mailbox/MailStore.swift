@@ -60,8 +60,14 @@ package protocol MailStore: AnyObject, Sendable {
 
     /// Opens a folder and refreshes it.
     ///
-    /// - Parameter readOnly: leaves messages recent for the next session (EXAMINE).
-    func open(_ name: FolderName, readOnly: Bool) throws(MailboxError) -> any MailFolder
+    /// - Parameters:
+    ///   - readOnly: leaves messages recent for the next session (EXAMINE).
+    ///   - tracksChanges: see there.
+    func open(
+        _ name: FolderName,
+        readOnly: Bool,
+        tracksChanges: Bool
+    ) throws(MailboxError) -> any MailFolder
 
     /// - Throws: `exists`.
     func create(_ name: FolderName) throws(MailboxError)
@@ -96,6 +102,10 @@ package protocol MailStore: AnyObject, Sendable {
 
 extension MailStore {
     package var delimiter: UInt8 { FolderName.delimiter }
+
+    package func open(_ name: FolderName, readOnly: Bool = false) throws(MailboxError) -> any MailFolder {
+        try open(name, readOnly: readOnly, tracksChanges: false)
+    }
 
     package func specialUses(of names: [FolderName]) throws(MailboxError) -> [FolderName: [String]] { [:] }
 

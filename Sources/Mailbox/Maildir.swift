@@ -55,12 +55,20 @@ package final class Maildir: MailStore {
             + all.map { FolderEntry(name: $0, isSelectable: names.contains($0), hasChildren: parents.contains($0)) }
     }
 
-    package func open(_ name: FolderName, readOnly: Bool = false) throws(MailboxError) -> any MailFolder {
-        try openMaildir(name, readOnly: readOnly)
+    package func open(
+        _ name: FolderName,
+        readOnly: Bool,
+        tracksChanges: Bool
+    ) throws(MailboxError) -> any MailFolder {
+        try openMaildir(name, readOnly: readOnly, tracksChanges: tracksChanges)
     }
 
-    func openMaildir(_ name: FolderName, readOnly: Bool = false) throws(MailboxError) -> MaildirFolder {
-        try MaildirFolder(name, of: self, readOnly: readOnly)
+    func openMaildir(
+        _ name: FolderName,
+        readOnly: Bool = false,
+        tracksChanges: Bool = false
+    ) throws(MailboxError) -> MaildirFolder {
+        try MaildirFolder(name, of: self, readOnly: readOnly, tracksChanges: tracksChanges)
     }
 
     package func create(_ name: FolderName) throws(MailboxError) {

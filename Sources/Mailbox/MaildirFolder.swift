@@ -30,10 +30,20 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
     package private(set) var uidValidity: UInt32 = 0
     package private(set) var uidNext: UInt32 = 1
     package private(set) var keywords: [String] = []
+    package var tracksChanges: Bool {
+        didSet { if !tracksChanges { changes = nil } }
+    }
+    package private(set) var changes: FolderChanges?
 
     var directory: DirectoryAccess { index.directory }
 
-    init(_ name: FolderName, of maildir: Maildir, readOnly: Bool) throws(MailboxError) {
+    init(
+        _ name: FolderName,
+        of maildir: Maildir,
+        readOnly: Bool,
+        tracksChanges: Bool
+    ) throws(MailboxError) {
+        self.tracksChanges = tracksChanges
         self.name = name
         self.maildir = maildir
         self.readOnly = readOnly
@@ -49,7 +59,7 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
     package func refresh() throws(MailboxError) -> Bool {
         try checkIsInPlace()
         let view = try whileThere { () throws(MailboxError) in
-            try index.refresh(in: maildir, claims: !readOnly)
+            try index.refresh(in: maildir, claims: !readOnly, tracks: tracksChanges)
         }
         return try adopt(view)
     }
@@ -86,6 +96,7 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         uidValidity = view.validity
         uidNext = view.next
         keywords = view.keywords
+        changes = view.changes
         guard view.version != version || !view.recent.isEmpty else { return false }
         version = view.version
         var updated = view.messages
@@ -136,6 +147,10 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         try index.internalDate(of: uid, uidValidity, in: maildir)
     }
 
+    package func saveDate(of uid: UInt32) throws(MailboxError) -> Int? {
+        changes?.saved(uid) ?? index.saveDate(of: uid, uidValidity)
+    }
+
     package var popIdentifiers: [UInt32: String] {
         index.values(UInt8(ascii: "P"), uidValidity).compactMapValues { octets in
             let isIdentifier = octets.allSatisfy { (0x21...0x7E).contains($0) }
@@ -145,14 +160,20 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
 
     // MARK: Changing
 
-    package func store(_ change: FlagChange, to uids: [UInt32]) throws(MailboxError) -> [StoredMessage] {
+    package func store(
+        _ change: FlagChange,
+        to uids: [UInt32],
+        unchangedSince sequence: UInt64?
+    ) throws(MailboxError) -> StoredFlags {
         var changed: [StoredMessage] = []
+        var conflicts: [UInt32] = []
         changed.reserveCapacity(uids.count)
         var known = version
         for (number, piece) in Self.pieces(uids).enumerated() {
             if number > 0 { usleep(Self.pause) }
-            let made = try index.store(change, to: piece, uidValidity, in: maildir)
+            let made = try index.store(change, to: piece, unchangedSince: sequence, uidValidity, in: maildir)
             changed += made.messages
+            conflicts += made.conflicts
             if made.before == known { known = made.after }
             keywords = made.keywords
         }
@@ -163,7 +184,7 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
             changed[number].isRecent = messages[place].isRecent
             messages[place] = changed[number]
         }
-        return changed
+        return StoredFlags(messages: changed, conflicts: conflicts)
     }
 
     /// Others get at the folder between them.
@@ -204,8 +225,8 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
             try checkIsInPlace()
             return name
         }
-        // They are there, whatever becomes of this.
-        if let view = index.viewAfterChange(claims: !readOnly) { _ = try? adopt(view) }
+        // They are there, whatever becomes of this. Sequences come with the next look.
+        if !tracksChanges, let view = index.viewAfterChange(claims: !readOnly) { _ = try? adopt(view) }
         return uids
     }
 

@@ -17,15 +17,26 @@ extension MaildirIndex {
 
     /// Changes the flags of messages. Those that are gone are left out.
     ///
-    /// - Parameter validity: the numbering that the UIDs are of.
+    /// - Parameters:
+    ///   - validity: the numbering that the UIDs are of.
+    ///   - sequence: messages with a later one are left alone.
     func store(
         _ change: FlagChange,
-        to uids: [UInt32],
+        to wanted: [UInt32],
+        unchangedSince sequence: UInt64?,
         _ validity: UInt32,
         in maildir: Maildir
     ) throws(MailboxError) -> Change {
         try changing { () throws(MailboxError) in
-            if !isListed { try scan(maildir, movesNew: false) }
+            if sequence != nil || !isListed { try scan(maildir, movesNew: false) }
+            var uids = wanted
+            var conflicts: [UInt32] = []
+            if let sequence {
+                try logChanges()
+                conflicts = wanted.filter { log.changes?.sequence(of: $0).map { $0 > sequence } ?? false }
+                let left = Set(conflicts)
+                uids = wanted.filter { !left.contains($0) }
+            }
             let before = version
             var isAlone = true
             if !change.keywords.isEmpty, change.mode != .remove, keywordList.isMissing(change.keywords) {
@@ -41,6 +52,7 @@ extension MaildirIndex {
             let start = version
             let set = keywordList.set(of: change.keywords)
             var made = Change()
+            made.conflicts = conflicts
             made.messages.reserveCapacity(uids.count)
             try changingCurrent { () throws(MailboxError) in
                 defer { changed() }

@@ -23,6 +23,7 @@ final class MaildirIndex: @unchecked Sendable {
     /// `tmp/` is cleared so often. Seconds.
     static let clearing = 8 * 3600
     static let olderListFile = "martlet-uidlist"
+    static let changesFile = "martlet-changes"
 
     let directory: DirectoryAccess
     let mutex = NIOLock()
@@ -56,6 +57,9 @@ final class MaildirIndex: @unchecked Sendable {
     var isStuck = false
     /// Dovecot's, while we hold it.
     private var listLock: MboxLock.DotLock?
+    /// Modification sequences, as of the last time that a session has asked for them, and the version that they are of.
+    var log = ChangeLog(path: changesFile)
+    var loggedVersion = -1
     /// The name of the folder that is known to be on stable storage.
     var securedName: FolderName?
 
@@ -70,12 +74,16 @@ final class MaildirIndex: @unchecked Sendable {
         let messages: [StoredMessage]
         /// Messages that are recent in the session that asked: that are its own from now on, if it may keep them.
         let recent: [UInt32]
+        /// Modification sequences, where they were asked for.
+        let changes: FolderChanges?
     }
 
     /// What was done to messages.
     struct Change {
         /// As they are now, without those that are gone.
         var messages: [StoredMessage] = []
+        /// Those that were left alone because they had changed.
+        var conflicts: [UInt32] = []
         var octets = 0
         var files = 0
         /// All that there are now.
@@ -87,7 +95,7 @@ final class MaildirIndex: @unchecked Sendable {
     }
 
     var memory: Int {
-        mutex.withLock { list.memory + (snapshot?.count ?? 0) * MemoryLayout<StoredMessage>.stride }
+        mutex.withLock { list.memory + log.memory + (snapshot?.count ?? 0) * MemoryLayout<StoredMessage>.stride }
     }
 
     // MARK: Locks
@@ -141,16 +149,52 @@ final class MaildirIndex: @unchecked Sendable {
 
     /// Reads what has changed.
     ///
-    /// - Parameter claims: whether what is recent is recent in no other session from now on, and leaves `new/`.
-    func refresh(in maildir: Maildir, claims: Bool) throws(MailboxError) -> View {
+    /// - Parameters:
+    ///   - claims: whether what is recent is recent in no other session from now on, and leaves `new/`.
+    ///   - tracks: whether modification sequences are wanted.
+    func refresh(in maildir: Maildir, claims: Bool, tracks: Bool) throws(MailboxError) -> View {
         let known = try exclusively { () throws(MailboxError) -> View? in
-            try isUnchanged(claims: claims) ? view(claims: claims) : nil
+            guard try isUnchanged(claims: claims) else { return nil }
+            if tracks { guard try isLogged() else { return nil } }
+            return view(claims: claims, tracks: tracks)
         }
         if let known { return known }
         return try changing { () throws(MailboxError) in
             try scan(maildir, movesNew: claims)
-            return view(claims: claims)
+            if tracks { try logChanges() }
+            return view(claims: claims, tracks: tracks)
         }
+    }
+
+    private func isLogged() throws(MailboxError) -> Bool {
+        guard loggedVersion == version else { return false }
+        return try log.isCurrent(in: directory)
+    }
+
+    /// Gives modification sequences to what has changed. Needs both our locks, and a scan.
+    func logChanges() throws(MailboxError) {
+        guard try !isLogged() else { return }
+        let times = try times()
+        let latest = max(times.new, times.current) / 1_000_000_000
+        let current = ChangeLog.Current(
+            validity: list.validity,
+            messages: list.records.lazy.filter { $0.place != .nowhere }.map { StoredMessage($0) },
+            keywords: keywordList.names,
+            latest: max(latest, Int(list.stamp?.modified ?? 0))
+        )
+        try log.update(current, saved: { saveDate(of: $0).map { UInt32(clamping: $0) } ?? 0 }, in: directory)
+        loggedVersion = version
+    }
+
+    /// When a message was put here, as far as its file tells; nil where it's gone. Seconds since 1970.
+    private func saveDate(of uid: UInt32) -> Int? {
+        guard let index = find(uid), let status = try? directory.status(path(index)) else { return nil }
+        return Int(status.changed)
+    }
+
+    /// The same for one message whose date wasn't kept.
+    func saveDate(of uid: UInt32, _ validity: UInt32) -> Int? {
+        mutex.withLock { list.validity == validity ? saveDate(of: uid) : nil }
     }
 
     /// Of a message's base name, which is no other's.
@@ -163,10 +207,10 @@ final class MaildirIndex: @unchecked Sendable {
 
     /// What is known after a change; nil where the folder must be read first.
     func viewAfterChange(claims: Bool) -> View? {
-        mutex.withLock { isListed && !hasUnsought ? view(claims: claims) : nil }
+        mutex.withLock { isListed && !hasUnsought ? view(claims: claims, tracks: false) : nil }
     }
 
-    private func view(claims: Bool) -> View {
+    private func view(claims: Bool, tracks: Bool) -> View {
         let messages: [StoredMessage]
         if let snapshot {
             messages = snapshot
@@ -190,7 +234,8 @@ final class MaildirIndex: @unchecked Sendable {
             next: list.next,
             keywords: keywordList.names,
             messages: messages,
-            recent: recent
+            recent: recent,
+            changes: tracks ? log.changes : nil
         )
     }
 

@@ -17,6 +17,9 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
     private var file: OpenFile?
     private var entries: [MboxEntry] = []
     private var stamp: Stamp?
+    /// Of the file of flags.
+    private var flagsStamp: MaildirUIDList.Stamp?
+    private var log: ChangeLog
     private var savedFlags: [UInt32: MessageFlags] = [:]
     private var recent: Set<UInt32> = []
     private var countedOctets: [UInt32: Int] = [:]
@@ -25,22 +28,47 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
     package var uidValidity: UInt32 { list.validity }
     package var uidNext: UInt32 { list.next }
     package var keywords: [String] { [] }
+    package var tracksChanges: Bool {
+        didSet { if !tracksChanges { changes = nil } }
+    }
+    package private(set) var changes: FolderChanges?
 
     private var directory: DirectoryAccess { store.directory }
     private var flagsFile: String { "\(store.name).martlet-flags" }
 
-    init(_ store: MboxStore, readOnly: Bool) throws(MailboxError) {
+    init(_ store: MboxStore, readOnly: Bool, tracksChanges: Bool) throws(MailboxError) {
         self.store = store
+        self.tracksChanges = tracksChanges
+        log = ChangeLog(path: "\(store.name).martlet-changes")
         self.readOnly = readOnly
         list = UIDList(path: "\(store.name).martlet-uidlist")
         _ = try refresh()
     }
 
     package func refresh() throws(MailboxError) -> Bool {
-        if let stamp, currentStamp() == stamp { return false }
+        if let stamp, currentStamp() == stamp, try flagsOnDisk() == flagsStamp {
+            guard tracksChanges else { return false }
+            let isLogged = try log.isCurrent(in: directory)
+            if isLogged, changes != nil { return false }
+        }
         let lock = try MboxLock.acquire(store.name, in: directory)
         defer { withExtendedLifetime(lock) {} }
-        return try scan(lock.file, lock)
+        let isChanged = try scan(lock.file, lock)
+        if tracksChanges { try logChanges() }
+        return isChanged
+    }
+
+    private func flagsOnDisk() throws(MailboxError) -> MaildirUIDList.Stamp? {
+        try directory.statusIfPresent(flagsFile).map { MaildirUIDList.Stamp($0) }
+    }
+
+    /// Gives modification sequences to what has changed. Needs the lock, and a scan.
+    private func logChanges() throws(MailboxError) {
+        let latest = max(Int(stamp?.seconds ?? 0), Int(flagsStamp?.modified ?? 0))
+        let current = ChangeLog.Current(validity: list.validity, messages: messages, keywords: [], latest: latest)
+        let now = UInt32(clamping: directory.disk.seconds)
+        try log.update(current, saved: { _ in now }, in: directory)
+        changes = log.changes
     }
 
     private func currentStamp() -> Stamp? {
@@ -100,6 +128,7 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
     }
 
     private func loadFlags() throws(MailboxError) {
+        flagsStamp = try flagsOnDisk()
         let octets = try directory.contents(flagsFile, maximum: 1 << 26) ?? []
         savedFlags = [:]
         for line in octets.split(separator: UInt8(ascii: "\n")) {
@@ -114,6 +143,7 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
         let lines = savedFlags.filter { !$0.value.isEmpty }.sorted { $0.key < $1.key }
             .map { "\($0.key) \($0.value.letterText)\n" }
         try directory.replace(flagsFile, with: Array(lines.joined().utf8))
+        flagsStamp = try flagsOnDisk()
     }
 
     // MARK: Reading
@@ -150,21 +180,43 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
         return Int(try directory.status(store.name).modified)
     }
 
+    package func saveDate(of uid: UInt32) throws(MailboxError) -> Int? { changes?.saved(uid) }
+
     // MARK: Changing
 
-    package func store(_ change: FlagChange, to uids: [UInt32]) throws(MailboxError) -> [StoredMessage] {
+    package func store(
+        _ change: FlagChange,
+        to uids: [UInt32],
+        unchangedSince sequence: UInt64?
+    ) throws(MailboxError) -> StoredFlags {
         let lock = try MboxLock.acquire(store.name, in: directory)
         defer { withExtendedLifetime(lock) {} }
+        let before = flagsStamp
         try loadFlags()
-        var changed: [StoredMessage] = []
+        // What others have changed is for the next look to tell.
+        if flagsStamp != before { stamp = nil }
+        if sequence != nil {
+            _ = try scan(lock.file, lock)
+            try logChanges()
+            stamp = nil
+        }
+        var made = StoredFlags()
         for uid in uids {
             guard let index = messages.index(ofUID: uid) else { continue }
+            if let sequence, let known = changes?.sequence(of: uid), known > sequence {
+                made.conflicts.append(uid)
+                continue
+            }
+            // What others have done to it stays.
+            messages[index].flags = savedFlags[uid] ?? []
             change.apply([], to: &messages[index])
             savedFlags[uid] = messages[index].flags
-            changed.append(messages[index])
+            made.messages.append(messages[index])
         }
         try saveFlags()
-        return changed
+        // The next look gives them their sequences.
+        changes = nil
+        return made
     }
 
     /// Writes the messages that stay to a new file, which takes the old one's place.
@@ -172,6 +224,7 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
         let lock = try MboxLock.acquire(store.name, in: directory)
         defer { withExtendedLifetime(lock) {} }
         _ = try scan(lock.file, lock)
+        changes = nil
         let gone = Set(uids)
         let kept = messages.indices.filter { !gone.contains(messages[$0].uid) }.map { entries[$0] }
             .sorted { $0.start < $1.start }

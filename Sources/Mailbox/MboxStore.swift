@@ -52,9 +52,13 @@ package final class MboxStore: MailStore {
         [FolderEntry(name: .inbox, isSelectable: true, hasChildren: false)]
     }
 
-    package func open(_ name: FolderName, readOnly: Bool = false) throws(MailboxError) -> any MailFolder {
+    package func open(
+        _ name: FolderName,
+        readOnly: Bool,
+        tracksChanges: Bool
+    ) throws(MailboxError) -> any MailFolder {
         guard name.isInbox else { throw .notFound }
-        return try MboxFolder(self, readOnly: readOnly)
+        return try MboxFolder(self, readOnly: readOnly, tracksChanges: tracksChanges)
     }
 
     package func create(_ name: FolderName) throws(MailboxError) { throw name.isInbox ? .exists : .unsupported }
@@ -72,7 +76,7 @@ package final class MboxStore: MailStore {
     package func unsubscribe(_ name: FolderName) throws(MailboxError) {}
 
     package func usage() throws(MailboxError) -> MailboxUsage {
-        let folder = try MboxFolder(self, readOnly: true)
+        let folder = try MboxFolder(self, readOnly: true, tracksChanges: false)
         let size = (try? directory.status(name)).map(\.size) ?? 0
         return MailboxUsage(octets: size, messages: folder.messages.count)
     }

@@ -31,6 +31,7 @@ final class TestSystem: Sendable {
         pool: BlockingPool = .shared,
         without disabled: [String] = [],
         messageLimit: Int = 1 << 20,
+        keepsIndex: Bool = true,
         indexesText: Bool = false,
         sortMemory: Int = 1 << 24,
         _ body: @escaping @Sendable (TestSystem) async throws -> Void
@@ -43,6 +44,7 @@ final class TestSystem: Sendable {
             pool,
             Capabilities(disabled: disabled),
             messageLimit,
+            keepsIndex,
             indexesText,
             sortMemory
         )
@@ -65,6 +67,7 @@ final class TestSystem: Sendable {
         _ pool: BlockingPool,
         _ capabilities: Capabilities,
         _ messageLimit: Int,
+        _ keepsIndex: Bool,
         _ indexesText: Bool,
         _ sortMemory: Int
     ) async throws {
@@ -81,6 +84,7 @@ final class TestSystem: Sendable {
         settings.mailDirectory = "\(directory)/mail"
         settings.capabilities = capabilities
         settings.commands.message = messageLimit
+        settings.keepsIndex = keepsIndex
         settings.indexesText = indexesText
         settings.sortMemory = sortMemory
         var server = MailboxServerSettings(login: .imap)
