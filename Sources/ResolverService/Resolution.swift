@@ -264,7 +264,8 @@ final class ResolutionWalk: Sendable {
         guard settings.refusesPrivateAddresses else { return false }
         return outcome.answers.contains { record in
             let isExposed =
-                record.addressOctets.map(AddressPolicy.isPrivate) ?? record.addressHints.contains(where: AddressPolicy.isPrivate)
+                record.addressOctets.map(AddressPolicy.isPrivate)
+                ?? record.addressHints.contains(where: AddressPolicy.isPrivate)
             return isExposed && !names.isPrivate(record.name, settings)
         }
     }

@@ -144,7 +144,8 @@ extension Upstream {
                 else {
                     if let first, message.refusesEDNS { return .answer(first) }
                     if first != nil { blame(form) }
-                    return message.flags.isTruncated ? .nothing("\(host) cut an answer for no reason") : .answer(message)
+                    return message.flags.isTruncated
+                        ? .nothing("\(host) cut an answer for no reason") : .answer(message)
                 }
                 first = first ?? message
                 form = simpler

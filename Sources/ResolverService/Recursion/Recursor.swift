@@ -199,7 +199,7 @@ final class Recursor {
                 break
             }
             let address = server.upstream.address
-            switch await ask(server, key, round, work) {
+            switch await ask(server, key, round, work, manner) {
             case .answer(let message):
                 server.succeeded()
                 switch judge(message, key, zone, from: address) {
@@ -291,7 +291,8 @@ final class Recursor {
         _ server: ZoneServer,
         _ key: Outcome.Key,
         _ round: ServerRound,
-        _ work: RecursionWork
+        _ work: RecursionWork,
+        _ manner: ServerRound.Manner
     ) async -> Upstream.Reply {
         let left = max(work.deadline - .now(), .milliseconds(1))
         let former = max(round.attempts(server.upstream.address) - 1, 0)
@@ -300,7 +301,10 @@ final class Recursor {
             recursionDesired: false,
             patience: min(server.upstream.timeout(afterAttempts: former), left),
             deadline: work.deadline
-        ) { [self] in takeQuery(work) }
+        ) { [self] in
+            // Where a part of the name isn't understood, the whole is what to ask next.
+            !manner.isPartial && takeQuery(work)
+        }
     }
 
     // MARK: Servers

@@ -38,7 +38,9 @@ enum ResponseKind {
         }
         if answers { return answer(message) }
         let authorities = message.authorities.filter { $0.class == .internet && $0.name.isSubdomain(of: zone) }
-        if authorities.contains(where: { $0.type == .soa && key.name.isSubdomain(of: $0.name) }) { return answer(message) }
+        if authorities.contains(where: { $0.type == .soa && key.name.isSubdomain(of: $0.name) }) {
+            return answer(message)
+        }
         let servers = authorities.filter { record in
             record.type == .ns && key.name.isSubdomain(of: record.name) && record.name.labelCount > zone.labelCount
         }

@@ -40,7 +40,9 @@ struct ServerFaults {
 
     /// The servers that fail at a question.
     mutating func servers(failingAt key: Outcome.Key, now: Int64) -> [SocketAddress] {
-        guard known.count > 0, let faults = known.value(for: Question(name: key.name, type: key.type)) else { return [] }
+        guard known.count > 0, let faults = known.value(for: Question(name: key.name, type: key.type)) else {
+            return []
+        }
         return faults.filter { now < $0.until }.map(\.server)
     }
 
