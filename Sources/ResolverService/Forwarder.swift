@@ -14,7 +14,7 @@ final class Forwarder {
     private let logger: Logger
     private var upstreams: [ForwarderAddress: Upstream] = [:]
     /// Which of them failed at which questions.
-    private var faults = ServerFaults(limit: 1 << 20)
+    private var faults = ServerFaults(limit: 1 << 18)
     private let clock: @Sendable () -> Int64
 
     private static let maximumAttempts = 12

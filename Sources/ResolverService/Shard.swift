@@ -19,6 +19,8 @@ final class Shard: @unchecked Sendable {
     private(set) var inFlight: [Outcome.Key: Waiters] = [:]
     private(set) var waiting = 0
     private let keys: KeyCache
+    /// The zones whose keys were asked for anew because an answer had another one's signature, and until when they aren't again.
+    private var keysForgotten: BoundedCache<DomainName, Int64>
     private let verified = VerifiedSignatures()
     private let signer: ZoneSigner
     private var gaps: ProvenGaps
@@ -43,6 +45,8 @@ final class Shard: @unchecked Sendable {
 
     /// How long somebody waits for a new answer where an old one is at hand (RFC 8767 §5).
     private static let staleWait = TimeAmount.milliseconds(1800)
+    /// For how long a zone's keys aren't asked for anew once they were. Seconds.
+    private static let keysTime: Int64 = 60
     /// How many servers with bogus answers to one question are left for others.
     private static let maximumDoubts = 4
     /// An answer is asked for again when so much of its life is left: a tenth, of ten seconds at least.
@@ -68,6 +72,7 @@ final class Shard: @unchecked Sendable {
         cache = BoundedCache(limit: limit)
         gaps = ProvenGaps(limit: share / 16)
         keys = KeyCache(limit: share / 16)
+        keysForgotten = BoundedCache(limit: share / 256)
         recursor = Recursor(settings, on: loop, cacheLimit: share / 8) { [unowned self] key, work in
             await lookUpForServer(key, work)
         }
@@ -189,18 +194,41 @@ final class Shard: @unchecked Sendable {
     ) async -> Outcome {
         let first = await validate(outcome, key, work)
         guard first.outcome.security == .bogus, !first.isOfKeys else { return first.outcome }
+        var found = [outcome]
+        var lacksKey = first.lacksKey
         var avoided: [SocketAddress] = []
-        var server = outcome.server
-        while let bad = server, avoided.count < Self.maximumDoubts {
+        while let bad = found[found.count - 1].server, avoided.count < Self.maximumDoubts {
             avoided.append(bad)
             doubt(bad, key, source)
             let other = await ask(key, source, work, avoiding: avoided)
             guard other.error == nil else { break }
             let next = await validate(other, key, work)
             if next.outcome.security != .bogus { return next.outcome }
-            server = other.server
+            lacksKey = lacksKey || next.lacksKey
+            found.append(other)
+        }
+        guard lacksKey, forgetKeys(over: key) else { return first.outcome }
+        for outcome in found {
+            let again = await validate(outcome, key, work)
+            if again.outcome.security != .bogus { return again.outcome }
         }
         return first.outcome
+    }
+
+    /// Has the keys asked for anew of the zone that a name is in, and of another server: they may be from one that is behind,
+    /// and lack the key that the others sign with now. False where that was done a moment ago.
+    private func forgetKeys(over key: Outcome.Key) -> Bool {
+        let name = key.type == .ds ? key.name.parent ?? key.name : key.name
+        let now = settings.now()
+        guard let zone = keys.secureZone(over: name), now >= keysForgotten.value(for: zone) ?? .min,
+            let source = names.route(zone).source
+        else { return false }
+        keysForgotten.insert(now + Self.keysTime, for: zone.compacted, cost: memoryCost(ofOctets: zone.wireCount))
+        keys.forget(zone)
+        let keySet = Outcome.Key(name: zone, type: .dnskey, checkingDisabled: true)
+        if let server = cached(keySet)?.outcome.server { doubt(server, keySet, source) }
+        cache.remove(keySet)
+        return true
     }
 
     /// The judgement of an answer. Where a chain of aliases as a whole is bogus its beginning may not be: some servers leave out
@@ -216,6 +244,8 @@ final class Shard: @unchecked Sendable {
         var outcome: Outcome
         /// Whether it's bogus because the zone's keys are.
         var isOfKeys: Bool
+        /// Whether it's signed by a key that isn't known.
+        var lacksKey: Bool { outcome.error?.code == ExtendedError.keyMissingCode }
     }
 
     private func doubt(_ server: SocketAddress, _ key: Outcome.Key, _ source: Source) {
@@ -432,7 +462,7 @@ final class Shard: @unchecked Sendable {
     }
 
     /// What delegations, keys and proofs take now. On the loop.
-    var derivedOctets: Int { gaps.octets + keys.octets + (recursor?.octets ?? 0) }
+    var derivedOctets: Int { gaps.octets + keys.octets + keysForgotten.total + (recursor?.octets ?? 0) }
 
     /// Serves other zones from now on, and forgets what may have come past a zone that is ours now. On the loop.
     ///

@@ -101,6 +101,27 @@ struct BogusServerTests {
         }
     }
 
+    /// One server still has the keys before the last change; their signature is good, but the others sign with a new one.
+    @Test(arguments: 0..<8) func formerZoneKeys(turn: Int) async throws {
+        let entry = try SigningZone(roles: [(.ksk, .active), (.zsk, .active)], origin: "example.tld", text: text)
+        let other = try SigningZone(roles: [(.zsk, .active)], origin: "example.tld", text: text)
+        let fresh = try SigningZone(keys: [entry.keys[0]] + other.keys, origin: "example.tld", text: text)
+        let keys = try entry.server()
+        entry.clock.withLockedValue { $0 -= 30 * 86_400 }
+        let expired = try entry.server()
+        let behind: FakeUpstream.Behaviour = { query in
+            await query.message.questions[0].type == .dnskey ? keys(query) : expired(query)
+        }
+        try await FakeInternet([4: behind, 5: try fresh.server()], tld: cut).with { settings in
+            fresh.trust(&settings)
+        } _: { (resolver, _) async throws in
+            for name in ["www", "a.wild", "none"] {
+                let answer = try await resolver.ask("\(name).example.tld", dnssecOK: true)
+                #expect(answer.flags.isAuthenticData, "\(name)")
+            }
+        }
+    }
+
     /// What was bogus is remembered for the server: the other one is asked first the next time.
     @Test func itIsRemembered() async throws {
         let servers = [4: try stale(.altered), 5: try good.server()]

@@ -36,8 +36,10 @@ struct ServerRound {
     /// In which order servers are asked.
     enum Rank: Int, Comparable {
         case untried
-        /// Others are better for the zone, or for this question.
+        /// Others are better for the zone.
         case untriedButAside
+        /// It failed at this very question.
+        case untriedButFailing
         case triedOnce
         case triedTwice
         /// It didn't answer for a while: one attempt may wake it.
@@ -73,10 +75,8 @@ struct ServerRound {
         case 0:
             if let betterTries, betterTries.servers <= 0 { return nil }
             if candidate.address == manner.first { return .untried }
-            let isLast =
-                !manner.failing.isEmpty && manner.failing.contains(candidate.address)
-                || zone.isAside(candidate.address, now: now)
-            return isLast ? .untriedButAside : .untried
+            if !manner.failing.isEmpty, manner.failing.contains(candidate.address) { return .untriedButFailing }
+            return zone.isAside(candidate.address, now: now) ? .untriedButAside : .untried
         case _ where betterTries != nil: return nil
         case 1: return .triedOnce
         default: return .triedTwice
