@@ -115,6 +115,13 @@ extension ResourceRecord {
         }
     }
 
+    /// The addresses that an SVCB or HTTPS record has as hints (RFC 9460 §7.3), in network order; none for other types, or
+    /// from where the record is malformed.
+    package var addressHints: [[UInt8]] {
+        guard type == .svcb || type == .https else { return [] }
+        return ServiceParameters.addressHints(in: data)
+    }
+
     /// The strings of a TXT record; nil for other types. Readers of SPF and DKIM put them together.
     package var texts: [[UInt8]]? {
         guard type == .txt || type == .spf else { return nil }

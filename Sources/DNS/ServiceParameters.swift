@@ -150,6 +150,27 @@ enum ServiceParameters {
         return words.joined(separator: " ")
     }
 
+    /// The addresses in the hints of a record's data.
+    static func addressHints(in data: [UInt8]) -> [[UInt8]] {
+        var reader = MessageReader(data)
+        var hints: [[UInt8]] = []
+        guard (try? reader.readInteger16()) != nil, (try? reader.readName()) != nil else { return [] }
+        while !reader.isAtEnd {
+            guard let key = try? reader.readInteger16(), let length = try? reader.readInteger16(),
+                let value = try? reader.readOctets(Int(length))
+            else { break }
+            let octets: Int
+            switch Key(rawValue: key) {
+            case .ipv4Hint: octets = 4
+            case .ipv6Hint: octets = 16
+            default: continue
+            }
+            let all = Array(value)
+            hints += stride(from: 0, through: all.count - octets, by: octets).map { Array(all[$0..<($0 + octets)]) }
+        }
+        return hints
+    }
+
     private static func word(_ key: UInt16, _ value: [UInt8]) -> String? {
         let text: String?
         switch Key(rawValue: key) {

@@ -25,6 +25,8 @@ struct ChainOfTrust {
     /// Seconds since 1970.
     let now: UInt32
     let source: SecuritySource
+    /// Gives what another server says, where what was given last is bogus; nil where there is none.
+    let another: SecuritySource?
     var trace: ValidationTrace?
 
     private static let longest: UInt32 = 86_400
@@ -34,6 +36,8 @@ struct ChainOfTrust {
     private static let maximumSigners = 16
     /// How many keys a zone may have.
     private static let maximumKeys = 64
+    /// How many servers are asked for what turned out to be bogus.
+    private static let maximumReplies = 4
 
     /// The keys of the zone that a name is in.
     func status(of name: DomainName) async -> ZoneStatus {
@@ -70,9 +74,28 @@ struct ChainOfTrust {
         guard let reply = await source(name, .ds) else {
             return .zone(.bogus(Bogus(ExtendedError.proofMissingCode, "no answer about the DS records of \(name)")))
         }
-        let (status, seconds) = await judge(reply, name, parent)
+        let (status, seconds) = await firstGood(reply, name, .ds) { await judge($0, name, parent) }
         cache.keep(status, for: name, seconds: seconds, now: now)
         return status
+    }
+
+    /// The judgement of the first reply that isn't bogus, of as many servers as there are: one that is behind, or lies,
+    /// doesn't speak for the others. That of the first reply where all are bogus.
+    private func firstGood(
+        _ reply: SecurityReply,
+        _ name: DomainName,
+        _ type: RecordType,
+        _ judge: (SecurityReply) async -> (CutStatus, UInt32)
+    ) async -> (CutStatus, UInt32) {
+        let first = await judge(reply)
+        guard case .zone(.bogus) = first.0, let another else { return first }
+        for _ in 1..<Self.maximumReplies {
+            guard let reply = await another(name, type) else { break }
+            let next = await judge(reply)
+            if case .zone(.bogus) = next.0 { continue }
+            return next
+        }
+        return first
     }
 
     private func judge(_ reply: SecurityReply, _ name: DomainName, _ parent: TrustedKeys) async -> (CutStatus, UInt32) {
@@ -120,12 +143,28 @@ struct ChainOfTrust {
         if usable.contains(where: { $0.digestType != 1 }) { usable.removeAll { $0.digestType == 1 } }
         // Nothing that is known vouches for it: it's as good as unsigned (RFC 4035 §5.2).
         guard !usable.isEmpty else { return (.insecure, max(lifetime, Self.shortest)) }
-        guard let reply = await source(zone, .dnskey),
-            let set = RecordSet.sets(of: reply.answers).first(where: { $0.type == .dnskey && $0.name == zone }),
-            set.records.count <= Self.maximumKeys
-        else {
-            return (.bogus(Bogus(ExtendedError.keyMissingCode, "\(zone) has no DNSKEY records")), Self.bogusTime)
+        guard let reply = await source(zone, .dnskey) else { return missing(zone) }
+        let (status, seconds) = await firstGood(reply, zone, .dnskey) { reply in
+            let (status, seconds) = judge(keys: reply, zone, usable, lifetime: lifetime)
+            return (.zone(status), seconds)
         }
+        guard case .zone(let found) = status else { return missing(zone) }
+        return (found, seconds)
+    }
+
+    private func missing(_ zone: DomainName) -> (ZoneStatus, UInt32) {
+        (.bogus(Bogus(ExtendedError.keyMissingCode, "\(zone) has no DNSKEY records")), Self.bogusTime)
+    }
+
+    private func judge(
+        keys reply: SecurityReply,
+        _ zone: DomainName,
+        _ usable: [DelegationSigner],
+        lifetime: UInt32
+    ) -> (ZoneStatus, UInt32) {
+        guard let set = RecordSet.sets(of: reply.answers).first(where: { $0.type == .dnskey && $0.name == zone }),
+            set.records.count <= Self.maximumKeys
+        else { return missing(zone) }
         let published = set.records.compactMap { record in ZoneKey(record).map { (key: $0, record: record) } }
         var reason = Bogus(ExtendedError.keyMissingCode, "no DNSKEY record of \(zone) fits its DS records")
         for signer in usable.prefix(Self.maximumSigners) {

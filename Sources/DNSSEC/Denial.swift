@@ -29,7 +29,8 @@ package struct Denial {
 
     package init(zone: DomainName, _ records: [ResourceRecord]) {
         self.zone = zone
-        self.records = records.compactMap(NextSecure.init)
+        // The last name's next one is the top: no chain leads out of its zone (RFC 4034 §4.1.1).
+        self.records = records.compactMap(NextSecure.init).filter { $0.next.isSubdomain(of: zone) }
     }
 
     package var isEmpty: Bool { records.isEmpty }

@@ -27,12 +27,13 @@ package struct HashedDenial {
         guard !isTooExpensive else { return .tooExpensive }
         if let match = match(name) { return match.types.lack(type, isRoot: name.isRoot) ? .proven : .missing }
         guard let (encloser, cover) = closestEncloser(of: name) else { return .missing }
-        if let wildcard = try? encloser.prepending(label: [0x2A]), let match = match(wildcard) {
-            guard match.types.lack(type, isRoot: false) else { return .missing }
-            // An unsigned zone may be at the name itself, for all that is proved (RFC 5155 §9.2).
-            return cover.isOptOut ? .optedOut : .proven
-        }
-        return type == .ds && cover.isOptOut ? .optedOut : .missing
+        // In such a span an unsigned zone may be at the name, or below it: then it's there without records, and has no NSEC3
+        // record either (RFC 5155 §7.1, §8.6, §9.2). A wildcard wouldn't stand for it, whatever that one has.
+        if cover.isOptOut { return .optedOut }
+        guard let wildcard = try? encloser.prepending(label: [0x2A]), let match = match(wildcard),
+            match.types.lack(type, isRoot: false)
+        else { return .missing }
+        return .proven
     }
 
     /// That a name doesn't exist, and no wildcard stands for it.

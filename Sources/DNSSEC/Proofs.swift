@@ -37,7 +37,9 @@ struct Proofs {
         }
         guard !proven.isEmpty else { throw reason }
         lifetime = shortest
-        let owners = Set(proven.filter { $0.type == .nsec }.map(\.name))
+        let owners = Set(
+            proven.lazy.compactMap(NextSecure.init).filter { $0.next.isSubdomain(of: keys.zone) }.map(\.owner)
+        )
         gaps = authorities.filter { record in
             guard owners.contains(record.name) else { return false }
             return record.type == .nsec || RecordSignature(record)?.typeCovered == .nsec

@@ -50,6 +50,9 @@ package struct TrustAnchors: Sendable {
         anchors[zone] = signers.isEmpty ? nil : signers
     }
 
+    /// The zone in which the trust in a name begins; nil where nothing is to be validated.
+    package func beginning(of name: DomainName) -> DomainName? { closest(to: name)?.zone }
+
     /// The anchor nearest above a name; nil where nothing is to be validated.
     func closest(to name: DomainName) -> (zone: DomainName, signers: [DelegationSigner])? {
         var next: DomainName? = name

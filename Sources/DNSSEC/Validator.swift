@@ -17,6 +17,8 @@ package struct Verdict: Sendable {
     /// was asked (RFC 8198).
     package var gaps: [ResourceRecord] = []
     package var zone: DomainName?
+    /// Whether it's bogus because the zone's keys are, whatever the answer is.
+    package var isOfKeys = false
 }
 
 /// Judges answers by their signatures (RFC 4035 §5). Used for one answer.
@@ -31,6 +33,7 @@ package struct Validator {
     ///   - budget: what it may cost.
     ///   - now: seconds since 1970.
     ///   - trace: is told of each step.
+    ///   - another: is asked where what the source gave is bogus; nil where nobody else is to be asked.
     ///   - source: gives DS and DNSKEY records.
     package init(
         anchors: TrustAnchors,
@@ -39,6 +42,7 @@ package struct Validator {
         budget: ValidationBudget = ValidationBudget(),
         now: UInt32,
         trace: ValidationTrace? = nil,
+        another: SecuritySource? = nil,
         source: @escaping SecuritySource
     ) {
         chain = ChainOfTrust(
@@ -48,6 +52,7 @@ package struct Validator {
             budget: budget,
             now: now,
             source: source,
+            another: another,
             trace: trace
         )
     }
@@ -61,19 +66,27 @@ package struct Validator {
         var verdict = Verdict(security: .secure)
         for _ in 0...Self.maximumAliases {
             if question.type == .rrsig { return Verdict(security: .insecure(nil)) }
-            if let set = sets.first(where: { $0.name == name && $0.type == question.type }) {
+            let redirection = sets.first {
+                $0.type == .dname && name != $0.name && name.isSubdomain(of: $0.name)
+            }
+            if redirection == nil || question.type != .cname,
+                let set = sets.first(where: { $0.name == name && $0.type == question.type })
+            {
                 verdict.add(await check(set, reply))
                 return verdict
             }
-            if let redirection = sets.first(where: {
-                $0.type == .dname && name != $0.name && name.isSubdomain(of: $0.name)
-            }),
-                let base = redirection.records.first?.target,
-                let target = try? name.replacing(suffix: redirection.name, with: base)
-            {
+            if let redirection, let base = redirection.records.first?.target {
                 // The alias beside it follows from it and has no signature (RFC 6672 §5.3.1).
                 verdict.add(await check(redirection, reply))
-                name = target
+                do {
+                    guard let target = try name.replacing(suffix: redirection.name, with: base),
+                        question.type != .cname
+                    else { return verdict }
+                    name = target
+                } catch {
+                    // That the name gets too long follows from it too.
+                    return verdict
+                }
             } else if let alias = sets.first(where: { $0.name == name && $0.type == .cname }),
                 let target = alias.records.first?.target
             {
@@ -102,6 +115,11 @@ package struct Validator {
         }
     }
 
+    /// Whether what's wrong is known of the zone itself, so that no other answer of it can be right.
+    private func hasBogusKeys(_ zone: DomainName) async -> Bool {
+        if case .bogus = await chain.status(of: zone) { true } else { false }
+    }
+
     // MARK: Records
 
     private func check(_ set: RecordSet, _ reply: SecurityReply) async -> Verdict {
@@ -112,7 +130,7 @@ package struct Validator {
         }
         switch await status(of: signer, over: owner) {
         case .insecure: return Verdict(security: .insecure(nil))
-        case .bogus(let reason): return Verdict(security: .bogus(reason))
+        case .bogus(let reason): return Verdict(security: .bogus(reason), isOfKeys: await hasBogusKeys(signer))
         case .secure(let keys): return verified(set, keys, reply)
         }
     }
@@ -142,7 +160,7 @@ package struct Validator {
     private func unsigned(_ status: ZoneStatus, _ what: @autoclosure () -> String) -> Verdict {
         switch status {
         case .insecure: Verdict(security: .insecure(nil))
-        case .bogus(let reason): Verdict(security: .bogus(reason))
+        case .bogus(let reason): Verdict(security: .bogus(reason), isOfKeys: true)
         case .secure(let keys):
             Verdict(
                 security: .bogus(
@@ -163,7 +181,7 @@ package struct Validator {
         }
         switch await status(of: signer, over: owner) {
         case .insecure: return Verdict(security: .insecure(nil))
-        case .bogus(let reason): return Verdict(security: .bogus(reason))
+        case .bogus(let reason): return Verdict(security: .bogus(reason), isOfKeys: await hasBogusKeys(signer))
         case .secure(let keys):
             do {
                 return try denied(question, reply, keys, sets.first { $0.type == .soa })
@@ -231,6 +249,7 @@ extension Verdict {
     /// Takes in a part's verdict: the whole is worth what its weakest part is.
     mutating func add(_ part: Verdict) {
         lifetime = min(lifetime, part.lifetime)
+        isOfKeys = isOfKeys || part.isOfKeys
         if let zone = part.zone {
             self.zone = zone
             gaps = part.gaps

@@ -59,7 +59,18 @@ package final class KeyCache {
         for name in entries.keys.shuffled() where octets > target { forget(name) }
     }
 
-    private func forget(_ name: DomainName) {
+    /// The zone that a name is in, where its keys are known.
+    package func secureZone(over name: DomainName) -> DomainName? {
+        var next: DomainName? = name
+        while let zone = next {
+            if case .zone(.secure) = entries[zone]?.status { return zone }
+            next = zone.parent
+        }
+        return nil
+    }
+
+    /// Forgets what is known of a zone's keys.
+    package func forget(_ name: DomainName) {
         if let entry = entries.removeValue(forKey: name) { octets -= entry.cost }
     }
 

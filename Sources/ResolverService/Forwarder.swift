@@ -13,15 +13,30 @@ final class Forwarder {
     private let tls: TLSContext?
     private let logger: Logger
     private var upstreams: [ForwarderAddress: Upstream] = [:]
+    /// Which of them failed at which questions.
+    private var faults = ServerFaults(limit: 1 << 18)
+    private let clock: @Sendable () -> Int64
 
     private static let maximumAttempts = 12
+    /// For how long others are asked first what one failed at, or gave something bogus to. Seconds.
+    private static let failureTime: Int64 = 30
+    private static let bogusTime: Int64 = 300
 
     /// - Parameters:
     ///   - timeout: all attempts together.
     ///   - minimumPatience: the least that an attempt waits.
     ///   - tls: for those that are asked by DNS over TLS; whose certificates count.
-    init(on loop: any EventLoop, timeout: TimeAmount, minimumPatience: TimeAmount, tls: TLSContext?, logger: Logger) {
+    ///   - clock: seconds since some moment.
+    init(
+        on loop: any EventLoop,
+        timeout: TimeAmount,
+        minimumPatience: TimeAmount,
+        tls: TLSContext?,
+        logger: Logger,
+        clock: @escaping @Sendable () -> Int64
+    ) {
         self.loop = loop
+        self.clock = clock
         self.timeout = timeout
         self.minimumPatience = minimumPatience
         self.tls = tls
@@ -29,17 +44,23 @@ final class Forwarder {
     }
 
     /// What the servers say; a failure when none gives a usable answer in time.
+    ///
+    /// - Parameter avoided: those that aren't asked, because their answers were bogus.
     func ask(
         _ key: Outcome.Key,
         _ servers: [ForwarderAddress],
+        avoiding avoided: [SocketAddress] = [],
         mayFollow: @escaping (DomainName) -> Bool
     ) async -> Outcome {
         let deadline = NIODeadline.now() + timeout
         let question = Question(name: key.name, type: key.type)
-        let scrubber = Scrubber(question: question, dnssecOK: key.dnssecOK, mayFollow: mayFollow)
+        let scrubber = Scrubber(question: question, mayFollow: mayFollow)
+        let failing = faults.servers(failingAt: key, now: clock())
+        // As if they had been asked once, so that the others come first.
         var attempts: [ForwarderAddress: Int] = [:]
+        for server in servers where failing.contains(server.address) { attempts[server] = 1 }
         var failure = ExtendedError(code: ExtendedError.noReachableAuthorityCode, text: "no answer")
-        var useless: Set<ForwarderAddress> = []
+        var useless = Set(servers.filter { avoided.contains($0.address) })
         for _ in 0..<Self.maximumAttempts {
             let left = deadline - .now()
             guard left > .zero, let server = choose(servers.filter { !useless.contains($0) }, attempts) else { break }
@@ -47,20 +68,35 @@ final class Forwarder {
             let attempt = attempts[server, default: 0]
             attempts[server] = attempt + 1
             let patience = min(upstream.timeout(afterAttempts: attempt), left)
-            switch await upstream.exchange(key, recursionDesired: true, patience: patience, deadline: deadline) {
+            let reply = await upstream.exchange(
+                key,
+                recursionDesired: true,
+                patience: patience,
+                deadline: deadline
+            ) { true }
+            switch reply {
             case .answer(let message):
-                if let outcome = scrubber.scrub(message) { return outcome }
+                if var outcome = scrubber.scrub(message) {
+                    outcome.server = server.address
+                    return outcome
+                }
+                faults.note(server.address, key, until: clock() + Self.failureTime, now: clock())
                 failure.text = "\(upstream.address.ipAddress ?? "a server") answered \(message.responseCode)"
                 useless.insert(server)
                 upstream.punish()
             case .retry: break
-            case .nothing(let why):
+            case .nothing(let why), .unreachable(let why):
                 failure.text = why
                 if upstream.link != nil { failure.code = ExtendedError.networkErrorCode }
                 upstream.punish()
             }
         }
         return .failure(failure)
+    }
+
+    /// What a server said to a question is bogus: others are asked first from now on.
+    func doubt(_ server: SocketAddress, _ key: Outcome.Key) {
+        faults.note(server, key, until: clock() + Self.bogusTime, now: clock())
     }
 
     /// One of those that were asked least.

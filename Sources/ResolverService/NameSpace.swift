@@ -77,6 +77,14 @@ struct NameSpace: Sendable {
         return recurses ? .recursion : .nowhere
     }
 
+    /// The top of the part of the tree that a name is in: of a zone of ours, a stub or a forward zone, or the root. What
+    /// servers above it say of names below it isn't for us.
+    func top(over name: DomainName) -> DomainName {
+        var next = name
+        while routes[next] == nil, let parent = next.parent { next = parent }
+        return next
+    }
+
     /// Who has the answer to a question. DS records are in the zone above (RFC 4035 §3.1.4.1); where that isn't to be
     /// had, or doesn't know of the zone, the zone itself says that it has none. Of what is built in only
     /// home.arpa and service.arpa are asked for in the world: validators need to see that they aren't signed (RFC 8375 §4).

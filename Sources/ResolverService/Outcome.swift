@@ -1,19 +1,20 @@
 import DNS
+import DNSSEC
+import NIOCore
 
 /// What other servers said to a question, scrubbed: only what belongs to the chain of aliases from the question's name.
 struct Outcome: Sendable {
-    /// What is asked, by whom the answer is to be used: answers with and without signatures are kept apart.
+    /// What is asked, and how the answer is to be used. Signatures are asked for always (DO), so that one answer serves clients
+    /// that want them and those that don't.
     struct Key: Hashable, Sendable {
         var name: DomainName
         var type: RecordType
-        /// DO: signatures are wanted.
-        var dnssecOK: Bool
         /// CD: the client validates itself.
         var checkingDisabled: Bool
 
         /// The key under which it's kept that the name doesn't exist, whatever the type (RFC 2308 §5).
         var anyType: Key {
-            Key(name: name, type: RecordType(rawValue: 0), dnssecOK: dnssecOK, checkingDisabled: checkingDisabled)
+            Key(name: name, type: RecordType(rawValue: 0), checkingDisabled: checkingDisabled)
         }
     }
 
@@ -37,6 +38,7 @@ struct Outcome: Sendable {
         var security = Security.unchecked
         var note: ExtendedError?
         var queries = 0
+        var server: SocketAddress?
     }
 
     init(
@@ -110,6 +112,12 @@ struct Outcome: Sendable {
         _modify { yield &fields.queries }
     }
 
+    /// Who gave it: others may have a better one, where it's bogus.
+    var server: SocketAddress? {
+        get { box.fields.server }
+        _modify { yield &fields.server }
+    }
+
     /// What the signatures of an answer are worth (RFC 4033 §5).
     enum Security: Sendable {
         /// Nobody looked.
@@ -170,9 +178,35 @@ struct Outcome: Sendable {
 
     /// The same without signatures and proofs, for those who didn't ask for them.
     func withoutSignatures(of type: RecordType) -> Outcome {
+        guard answers.contains(where: { $0.type == .rrsig }) || authorities.contains(where: { $0.type != .soa }) else {
+            return self
+        }
         var outcome = self
         if type != .rrsig { outcome.answers.removeAll { $0.type == .rrsig } }
         outcome.authorities.removeAll { [.rrsig, .nsec, .nsec3].contains($0.type) }
+        return outcome
+    }
+
+    /// Only the first alias of a chain, whose target is still to be asked for; nil where nothing is left out by that.
+    ///
+    /// - Parameter name: what was asked.
+    func firstAlias(of name: DomainName) -> Outcome? {
+        guard let place = answers.firstIndex(where: { $0.type == .cname && $0.name == name }),
+            let target = answers[place].target
+        else { return nil }
+        let signatures = answers[(place + 1)...].prefix {
+            $0.name == name && RecordSignature($0)?.typeCovered == .cname
+        }
+        guard isDenial || signatures.endIndex < answers.endIndex else { return nil }
+        var outcome = self
+        outcome.code = .noError
+        outcome.isDenial = false
+        outcome.answers = Array(answers[..<signatures.endIndex])
+        outcome.authorities = authorities.filter { record in
+            [.nsec, .nsec3].contains(record.type)
+                || RecordSignature(record).map { [.nsec, .nsec3].contains($0.typeCovered) } ?? false
+        }
+        outcome.next = target
         return outcome
     }
 

@@ -71,9 +71,11 @@ struct ProvenGaps {
     }
 
     /// The denial of a name or type that follows from what is known; nil where nothing does.
-    mutating func denial(_ name: DomainName, _ type: RecordType, now: Int64) -> Outcome? {
+    ///
+    /// - Parameter top: zones above it say nothing of the name.
+    mutating func denial(_ name: DomainName, _ type: RecordType, within top: DomainName, now: Int64) -> Outcome? {
         var next = type == .ds ? name.parent : name
-        while let zone = next {
+        while let zone = next, zone.isSubdomain(of: top) {
             if let known = zones.value(for: zone) { return Self.denial(name, type, zone, known, now) }
             next = zone.parent
         }

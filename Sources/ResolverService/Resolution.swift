@@ -251,22 +251,22 @@ final class ResolutionWalk: Sendable {
         _ rights: QueryRights,
         _ maximumQueries: Int
     ) async -> Outcome {
-        let key = Outcome.Key(
-            name: name,
-            type: type,
-            dnssecOK: settings.validates || rights.dnssecOK,
-            checkingDisabled: rights.checkingDisabled
-        )
+        var key = Outcome.Key(name: name, type: type, checkingDisabled: rights.checkingDisabled)
+        // Servers of zones validate nothing: where we don't either, it's all one.
+        if case .zones = source, !settings.validates { key.checkingDisabled = false }
         let outcome = await Shard.responsible(for: name, shards).lookUp(key, source, maximumQueries: maximumQueries)
         return rights.dnssecOK ? outcome : outcome.withoutSignatures(of: type)
     }
 
-    /// Whether a name of the world is said to be at an address that only this network can reach (DNS rebinding).
+    /// Whether a name of the world is said to be at an address that only this network can reach (DNS rebinding), be it by a
+    /// hint.
     private func exposesPrivateAddress(_ outcome: Outcome) -> Bool {
         guard settings.refusesPrivateAddresses else { return false }
         return outcome.answers.contains { record in
-            guard let octets = record.addressOctets, AddressPolicy.isPrivate(octets) else { return false }
-            return !names.isPrivate(record.name, settings)
+            let isExposed =
+                record.addressOctets.map(AddressPolicy.isPrivate)
+                ?? record.addressHints.contains(where: AddressPolicy.isPrivate)
+            return isExposed && !names.isPrivate(record.name, settings)
         }
     }
 

@@ -21,7 +21,10 @@ package final class ResolverServer: Sendable {
     private let published = NIOLockedValueBox<Set<DomainName>?>(nil)
     let engines: [QueryEngine]
     let shards: [Shard]
-    private let internet: Listener
+    /// Each kind of connection has places of its own: a crowd at one shuts out nobody at another.
+    private let tcp: Listener
+    private let tls: Listener
+    private let https: Listener
     private let local: Listener
     private let datagrams = NIOLockedValueBox<[any Channel]>([])
     let keeper = NIOLockedValueBox<TrustAnchorKeeper?>(nil)
@@ -87,13 +90,13 @@ package final class ResolverServer: Sendable {
                 logger: logger
             )
         }
-        internet = Listener(
-            group: group,
-            limits: .init(
-                connections: settings.maximumConnections,
-                perClient: settings.maximumConnectionsPerClient
-            )
+        let limits = Listener.Limits(
+            connections: settings.maximumConnections,
+            perClient: settings.maximumConnectionsPerClient
         )
+        tcp = Listener(group: group, limits: limits)
+        tls = Listener(group: group, limits: limits)
+        https = Listener(group: group, limits: limits)
         local = Listener(
             group: group,
             limits: .init(connections: Self.maximumLocalConnections, perClient: Self.maximumLocalPerUser)
@@ -121,7 +124,7 @@ package final class ResolverServer: Sendable {
             }
         }
         for socket in streams {
-            try await internet.accept(on: socket) { [self] in await serve($0, .tcp, idle: settings.idleTimeout) }
+            try await tcp.accept(on: socket) { [self] in await serve($0, .tcp, idle: settings.idleTimeout) }
         }
         if let unix {
             try await local.accept(on: unix) { [self] in await serve($0, .local, idle: Self.localIdleTimeout) }
@@ -140,7 +143,7 @@ package final class ResolverServer: Sendable {
 
     /// Answers by DNS over TLS or HTTPS as well.
     func start(_ listener: EncryptedListener) async throws {
-        try await internet.accept(on: listener.socket) { [self] connection in
+        try await (listener.path == nil ? tls : https).accept(on: listener.socket) { [self] connection in
             connection.idleTimeout = settings.idleTimeout
             do {
                 try await connection.startTLS(server: listener.context, reply: nil)
@@ -332,8 +335,9 @@ package final class ResolverServer: Sendable {
     package func shutDown(grace: TimeAmount) async {
         exchanging.withLockedValue { $0 }?.close()
         for channel in datagrams.withLockedValue({ $0 }) { try? await channel.close() }
-        await internet.shutDown(grace: grace)
-        await local.shutDown(grace: grace)
+        await withDiscardingTaskGroup { group in
+            for listener in [tcp, tls, https, local] { group.addTask { await listener.shutDown(grace: grace) } }
+        }
         await controlling.withLockedValue { $0 }?.shutDown(grace: .milliseconds(100))
         _ = await updates.write(nil)
         for shard in shards { _ = try? await shard.loop.submit { shard.close() }.get() }

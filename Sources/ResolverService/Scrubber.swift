@@ -6,17 +6,33 @@ struct Scrubber {
     let question: Question
     /// The part of the tree that the servers are entitled to speak of.
     var bailiwick = DomainName.root
-    /// Whether signatures are kept.
-    let dnssecOK: Bool
     /// Whether the chain may be followed to a name by these servers' answer; elsewhere it's asked for anew.
     let mayFollow: (DomainName) -> Bool
 
     /// The answer; nil when it isn't usable: a loop of aliases, or neither an answer nor a proper denial.
     func scrub(_ message: DNSMessage) -> Outcome? {
-        guard message.responseCode == .noError || message.responseCode == .nameError else { return nil }
+        switch message.responseCode {
+        case .noError, .nameError, .nameExists: break
+        default: return nil
+        }
         var outcome = Outcome(code: message.responseCode)
         var name = question.name
         for _ in 0...Zone.maximumAliases {
+            switch redirection(message.answers, name) {
+            case .tooLong(let records):
+                // The server may have said so or not: it follows from the DNAME record (RFC 6672 §2.2).
+                outcome.answers += records
+                outcome.code = .nameExists
+                outcome.authorities = expansionProof(outcome.answers, message)
+                return outcome
+            case .link(let links, _) where question.type == .cname:
+                // What was asked for has no signature of its own.
+                outcome.answers += links
+                outcome.code = .noError
+                outcome.authorities = expansionProof(outcome.answers, message)
+                return outcome
+            case .link, nil: break
+            }
             let found = records(message.answers, name, question.type)
             if !found.isEmpty {
                 outcome.answers += found + signatures(message.answers, name, question.type)
@@ -62,23 +78,40 @@ struct Scrubber {
     }
 
     private func signatures(_ all: [ResourceRecord], _ name: DomainName, _ type: RecordType) -> [ResourceRecord] {
-        guard dnssecOK else { return [] }
         let covered = [UInt8](integer: type.rawValue)
         return records(all, name, .rrsig).filter { $0.data.starts(with: covered) }
     }
 
     /// The alias at a name, by CNAME or by a DNAME above it, and where it leads.
     private func alias(_ all: [ResourceRecord], _ name: DomainName) -> (links: [ResourceRecord], target: DomainName)? {
-        for redirection in all where redirection.type == .dname && redirection.class == .internet {
-            guard let base = redirection.target,
-                let target = try? name.replacing(suffix: redirection.name, with: base)
-            else { continue }
-            // The CNAME is made here, not taken from the answer (RFC 6672 §3.1).
-            let made = ResourceRecord.naming(name, .cname, target, timeToLive: redirection.timeToLive)
-            return ([redirection] + signatures(all, redirection.name, .dname) + [made], target)
-        }
+        if case .link(let links, let target) = redirection(all, name) { return (links, target) }
         guard let link = records(all, name, .cname).first, let target = link.target else { return nil }
         return ([link] + signatures(all, name, .cname), target)
+    }
+
+    private enum Redirection {
+        /// The DNAME record with its signatures and the alias that follows from it, and where it leads.
+        case link([ResourceRecord], DomainName)
+        /// The name would be longer than names are.
+        case tooLong([ResourceRecord])
+    }
+
+    /// What a DNAME record above a name makes of it.
+    private func redirection(_ all: [ResourceRecord], _ name: DomainName) -> Redirection? {
+        for redirection in all where redirection.type == .dname && redirection.class == .internet {
+            guard redirection.name != name, redirection.name.isSubdomain(of: bailiwick), let base = redirection.target
+            else { continue }
+            let records = [redirection] + signatures(all, redirection.name, .dname)
+            do {
+                guard let target = try name.replacing(suffix: redirection.name, with: base) else { continue }
+                // The CNAME is made here, not taken from the answer (RFC 6672 §3.1).
+                let made = ResourceRecord.naming(name, .cname, target, timeToLive: redirection.timeToLive)
+                return .link(records + [made], target)
+            } catch {
+                return .tooLong(records)
+            }
+        }
+        return nil
     }
 
     /// The proof that names don't exist which a wildcard stands for (RFC 4035 §3.1.3.3).
@@ -102,10 +135,8 @@ struct Scrubber {
         if var start {
             start.timeToLive = min(start.timeToLive, StartOfAuthority(start)?.minimum ?? 0)
             outcome.authorities = [start]
-            if dnssecOK {
-                outcome.authorities += message.authorities.filter { record in
-                    [.rrsig, .nsec, .nsec3].contains(record.type) && record.name.isSubdomain(of: start.name)
-                }
+            outcome.authorities += message.authorities.filter { record in
+                [.rrsig, .nsec, .nsec3].contains(record.type) && record.name.isSubdomain(of: start.name)
             }
             return outcome
         }

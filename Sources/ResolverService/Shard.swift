@@ -19,6 +19,8 @@ final class Shard: @unchecked Sendable {
     private(set) var inFlight: [Outcome.Key: Waiters] = [:]
     private(set) var waiting = 0
     private let keys: KeyCache
+    /// The zones whose keys were asked for anew because an answer had another one's signature, and until when they aren't again.
+    private var keysForgotten: BoundedCache<DomainName, Int64>
     private let verified = VerifiedSignatures()
     private let signer: ZoneSigner
     private var gaps: ProvenGaps
@@ -43,6 +45,10 @@ final class Shard: @unchecked Sendable {
 
     /// How long somebody waits for a new answer where an old one is at hand (RFC 8767 §5).
     private static let staleWait = TimeAmount.milliseconds(1800)
+    /// For how long a zone's keys aren't asked for anew once they were. Seconds.
+    private static let keysTime: Int64 = 60
+    /// How many servers with bogus answers to one question are left for others.
+    private static let maximumDoubts = 4
     /// An answer is asked for again when so much of its life is left: a tenth, of ten seconds at least.
     private static let prefetchShare: Int64 = 10
 
@@ -58,13 +64,15 @@ final class Shard: @unchecked Sendable {
             timeout: settings.queryTimeout,
             minimumPatience: settings.minimumPatience,
             tls: settings.forwardTLS,
-            logger: settings.logger
+            logger: settings.logger,
+            clock: settings.now
         )
         let share = settings.cacheSize / max(shards, 1)
         limit = share / 4 * 3
         cache = BoundedCache(limit: limit)
         gaps = ProvenGaps(limit: share / 16)
         keys = KeyCache(limit: share / 16)
+        keysForgotten = BoundedCache(limit: share / 256)
         recursor = Recursor(settings, on: loop, cacheLimit: share / 8) { [unowned self] key, work in
             await lookUpForServer(key, work)
         }
@@ -144,7 +152,7 @@ final class Shard: @unchecked Sendable {
         let before = work.queries
         var outcome = await ask(key, source, work)
         if settings.validates, !key.checkingDisabled, outcome.error == nil {
-            outcome = await validate(outcome, key, work)
+            outcome = await firstGood(outcome, key, source, work)
         }
         outcome = outcome.limited(settings.timeLimits)
         outcome = keep(outcome, key)
@@ -155,28 +163,107 @@ final class Shard: @unchecked Sendable {
         return outcome
     }
 
-    func ask(_ key: Outcome.Key, _ source: Source, _ work: RecursionWork) async -> Outcome {
+    /// - Parameter avoided: servers that aren't asked, because their answers were bogus.
+    func ask(
+        _ key: Outcome.Key,
+        _ source: Source,
+        _ work: RecursionWork,
+        avoiding avoided: [SocketAddress] = []
+    ) async -> Outcome {
         switch source {
         case .forwarders(let servers):
             let names = names
-            return await forwarder.ask(key, servers) { target in
+            return await forwarder.ask(key, servers, avoiding: avoided) { target in
                 if case .forward(let others) = names.route(target) { others == servers } else { false }
             }
         case .zones:
             guard let recursor else { return Self.busy }
-            return await recursor.ask(key, work)
+            return await recursor.ask(key, work, avoiding: avoided)
         }
     }
 
     // MARK: Validation
 
-    private func validate(_ outcome: Outcome, _ key: Outcome.Key, _ work: RecursionWork) async -> Outcome {
+    /// The first answer of a server that isn't bogus. One that is behind, or lies, doesn't speak for the others: they are asked
+    /// too, and first the next time. Where all are bogus, the first one's judgement.
+    private func firstGood(
+        _ outcome: Outcome,
+        _ key: Outcome.Key,
+        _ source: Source,
+        _ work: RecursionWork
+    ) async -> Outcome {
+        let first = await validate(outcome, key, work)
+        guard first.outcome.security == .bogus, !first.isOfKeys else { return first.outcome }
+        var found = [outcome]
+        var lacksKey = first.lacksKey
+        var avoided: [SocketAddress] = []
+        while let bad = found[found.count - 1].server, avoided.count < Self.maximumDoubts {
+            avoided.append(bad)
+            doubt(bad, key, source)
+            let other = await ask(key, source, work, avoiding: avoided)
+            guard other.error == nil else { break }
+            let next = await validate(other, key, work)
+            if next.outcome.security != .bogus { return next.outcome }
+            lacksKey = lacksKey || next.lacksKey
+            found.append(other)
+        }
+        guard lacksKey, forgetKeys(over: key) else { return first.outcome }
+        for outcome in found {
+            let again = await validate(outcome, key, work)
+            if again.outcome.security != .bogus { return again.outcome }
+        }
+        return first.outcome
+    }
+
+    /// Has the keys asked for anew of the zone that a name is in, and of another server: they may be from one that is behind,
+    /// and lack the key that the others sign with now. False where that was done a moment ago.
+    private func forgetKeys(over key: Outcome.Key) -> Bool {
+        let name = key.type == .ds ? key.name.parent ?? key.name : key.name
+        let now = settings.now()
+        guard let zone = keys.secureZone(over: name), now >= keysForgotten.value(for: zone) ?? .min,
+            let source = names.route(zone).source
+        else { return false }
+        keysForgotten.insert(now + Self.keysTime, for: zone.compacted, cost: memoryCost(ofOctets: zone.wireCount))
+        keys.forget(zone)
+        let keySet = Outcome.Key(name: zone, type: .dnskey, checkingDisabled: true)
+        if let server = cached(keySet)?.outcome.server { doubt(server, keySet, source) }
+        cache.remove(keySet)
+        return true
+    }
+
+    /// The judgement of an answer. Where a chain of aliases as a whole is bogus its beginning may not be: some servers leave out
+    /// what proves the rest, which is asked for by itself then.
+    private func validate(_ outcome: Outcome, _ key: Outcome.Key, _ work: RecursionWork) async -> Judged {
+        let whole = await judge(outcome, key, work)
+        guard whole.outcome.security == .bogus, let beginning = outcome.firstAlias(of: key.name) else { return whole }
+        let part = await judge(beginning, key, work)
+        return part.outcome.security == .bogus ? whole : part
+    }
+
+    private struct Judged {
+        var outcome: Outcome
+        /// Whether it's bogus because the zone's keys are.
+        var isOfKeys: Bool
+        /// Whether it's signed by a key that isn't known.
+        var lacksKey: Bool { outcome.error?.code == ExtendedError.keyMissingCode }
+    }
+
+    private func doubt(_ server: SocketAddress, _ key: Outcome.Key, _ source: Source) {
+        switch source {
+        case .forwarders: forwarder.doubt(server, key)
+        case .zones: recursor?.doubt(server, key)
+        }
+    }
+
+    private func judge(_ outcome: Outcome, _ key: Outcome.Key, _ work: RecursionWork) async -> Judged {
+        let doubts = SecurityDoubts()
         let validator = Validator(
             anchors: anchors,
             policy: settings.validation,
             cache: keys,
             budget: ValidationBudget(verified: verified),
-            now: settings.wallClock()
+            now: settings.wallClock(),
+            another: { [unowned self] name, type in await anotherSecurityReply(name, type, work, doubts) }
         ) { [unowned self] name, type in await securityReply(name, type, work) }
         let reply = SecurityReply(code: outcome.code, answers: outcome.answers, authorities: outcome.authorities)
         let question = Question(name: key.name, type: key.type)
@@ -201,23 +288,58 @@ final class Shard: @unchecked Sendable {
             let lifetime = min(verdict.lifetime, settings.timeLimits.negative)
             gaps.keep(verdict.gaps, of: zone, start: start, lifetime: lifetime, now: settings.now())
         }
-        return judged.limited(TimeLimits(positive: verdict.lifetime, negative: verdict.lifetime))
+        let limits = TimeLimits(positive: verdict.lifetime, negative: verdict.lifetime)
+        return Judged(outcome: judged.limited(limits), isOfKeys: verdict.isOfKeys)
     }
 
     /// What is known not to be there without asking: below a name that is proven not to exist (RFC 8020), and in a gap
-    /// between names that is proven (RFC 8198).
+    /// between names that is proven (RFC 8198). A proof ends where other servers are asked, or where trust ends or begins anew:
+    /// the tree above knows nothing of an internal zone.
     private func denied(_ key: Outcome.Key) -> Outcome? {
-        guard settings.validates, !key.checkingDisabled else { return nil }
+        // DS records are the parent's.
+        let owner = key.type == .ds ? key.name.parent ?? key.name : key.name
+        guard settings.validates, !key.checkingDisabled, let anchor = anchors.beginning(of: owner) else { return nil }
+        let route = names.top(over: owner)
+        let top = route.labelCount > anchor.labelCount ? route : anchor
         let now = settings.now()
         var above = key
-        while let parent = above.name.parent, !parent.isRoot {
+        while let parent = above.name.parent, !parent.isRoot, parent.isSubdomain(of: top) {
             above.name = parent
             guard let kept = cached(above.anyType), now < kept.expires, kept.outcome.security == .secure,
                 kept.outcome.code == .nameError
             else { continue }
             return kept.outcome.aged(by: UInt32(clamping: now - kept.stored))
         }
-        return gaps.denial(key.name, key.type, now: now)
+        return gaps.denial(key.name, key.type, within: top, now: now)
+    }
+
+    /// Whose DS and DNSKEY records were bogus in one validation.
+    private final class SecurityDoubts {
+        var servers: [Outcome.Key: [SocketAddress]] = [:]
+    }
+
+    /// DS or DNSKEY records from another server than those that gave bogus ones; nil where there is none.
+    private func anotherSecurityReply(
+        _ name: DomainName,
+        _ type: RecordType,
+        _ work: RecursionWork,
+        _ doubts: SecurityDoubts
+    ) async -> SecurityReply? {
+        let key = Outcome.Key(name: name, type: type, checkingDisabled: true)
+        guard let source = names.route(type == .ds ? name.parent ?? name : name).source else { return nil }
+        if type == .ds, recursor?.proof(of: name).isEmpty == false {
+            // It came with the referral; whoever leaves half of it out there may have it all when asked for it.
+            if let server = recursor?.doubtProof(of: name) { doubt(server, key, source) }
+        } else if let server = cached(key)?.outcome.server {
+            doubts.servers[key, default: []].append(server)
+            doubt(server, key, source)
+        } else {
+            return nil
+        }
+        let outcome = await ask(key, source, work, avoiding: doubts.servers[key] ?? [])
+        guard outcome.error == nil else { return nil }
+        _ = keep(outcome.limited(settings.timeLimits), key)
+        return SecurityReply(code: outcome.code, answers: outcome.answers, authorities: outcome.authorities)
     }
 
     /// DS or DNSKEY records, unchecked: from a referral, the cache or the servers.
@@ -225,7 +347,7 @@ final class Shard: @unchecked Sendable {
         if type == .ds, let proof = recursor?.proof(of: name), !proof.isEmpty {
             return SecurityReply(code: .noError, answers: proof, authorities: proof)
         }
-        let key = Outcome.Key(name: name, type: type, dnssecOK: true, checkingDisabled: true)
+        let key = Outcome.Key(name: name, type: type, checkingDisabled: true)
         // DS records are the parent's, whoever is asked about the zone itself.
         let route = names.route(type == .ds ? name.parent ?? name : name)
         if case .local(let zone) = route { return local(Question(name: name, type: type), zone) }
@@ -340,7 +462,7 @@ final class Shard: @unchecked Sendable {
     }
 
     /// What delegations, keys and proofs take now. On the loop.
-    var derivedOctets: Int { gaps.octets + keys.octets + (recursor?.octets ?? 0) }
+    var derivedOctets: Int { gaps.octets + keys.octets + keysForgotten.total + (recursor?.octets ?? 0) }
 
     /// Serves other zones from now on, and forgets what may have come past a zone that is ours now. On the loop.
     ///

@@ -1,5 +1,6 @@
 import CoreMetrics
 import DNS
+import Logging
 import NIOCore
 import Network
 
@@ -164,6 +165,8 @@ final class StreamSession: @unchecked Sendable {
         await withCheckedContinuation { transfers.append($0) }
         return !isBroken
     }
+
+    var logger: Logger { engine.logger }
 
     /// How long one transfer may take.
     var transferTime: TimeAmount { engine.settings.transferTime }

@@ -18,6 +18,9 @@ final class Upstream {
     /// Until when queries go without EDNS, because the server doesn't understand it.
     private var plainUntil = NIODeadline.uptimeNanoseconds(0)
 
+    /// Whether an answer of it had an OPT record.
+    var hasShownEDNS = false
+
     private let minimumPatience: TimeAmount
     var cookies = UpstreamCookies()
 

@@ -9,29 +9,32 @@ struct UpstreamQuery: Sendable {
     let id: UInt16
     /// The message.
     let octets: [UInt8]
-    let hasEDNS: Bool
     /// Ours, and the server's as far as it's known.
     let cookie: CookieOption?
 
     /// - Parameters:
+    ///   - form: what it has beside the question.
     ///   - isPadded: whether its length is to tell little (RFC 8467 §4.1); only with EDNS.
-    ///   - cookie: goes with it; only with EDNS.
     ///   - random: gives the ID and the case.
     init(
         _ key: Outcome.Key,
-        withEDNS: Bool,
+        _ form: QueryForm,
         recursionDesired: Bool = true,
         isPadded: Bool = false,
-        cookie: CookieOption? = nil,
         random: RandomReserve
     ) {
         var random = random
+        let (withEDNS, cookie): (Bool, CookieOption?) =
+            switch form {
+            case .cookie(let cookie): (true, cookie)
+            case .edns: (true, nil)
+            case .plain: (false, nil)
+            }
         let bits = random.next()
         id = UInt16(truncatingIfNeeded: bits)
         question = Question(name: Self.randomCase(key.name, bits: bits >> 16, random: &random), type: key.type)
-        hasEDNS = withEDNS
-        self.cookie = withEDNS ? cookie : nil
-        var message = DNSMessage.query(id: id, question: question, dnssecOK: key.dnssecOK)
+        self.cookie = cookie
+        var message = DNSMessage.query(id: id, question: question, dnssecOK: true)
         message.flags.recursionDesired = recursionDesired
         message.flags.checkingDisabled = key.checkingDisabled
         if let cookie { message.edns?.options.append(cookie.option) }

@@ -98,7 +98,10 @@ final class Zone: Sendable {
     func answer(_ question: Question, with extras: [RecordType: [ResourceRecord]] = [:]) -> LocalAnswer {
         var answer = LocalAnswer()
         var name = question.name
+        var visited: Set<DomainName> = []
         for _ in 0...Self.maximumAliases {
+            // In a circle: each of its records once, and that they lead nowhere.
+            guard visited.insert(name).inserted else { break }
             switch find(name, question.type, extras) {
             case .records(let records):
                 answer.answers += records
@@ -193,15 +196,14 @@ final class Zone: Sendable {
         }
     }
 
-    /// Addresses of the hosts that records name, where the zone has them, glue included.
+    /// Addresses of the hosts that records name, each host's once, where the zone has them, glue included.
     private func addAddresses(of records: [ResourceRecord], to answer: inout LocalAnswer) {
+        var hosts: Set<DomainName> = []
         for record in records {
             guard record.type == .ns || record.type == .mx || record.type == .srv, let host = record.target,
-                let sets = nodes[host]
+                hosts.insert(host).inserted, let sets = nodes[host]
             else { continue }
-            for address in (sets[.a] ?? []) + (sets[.aaaa] ?? []) where !answer.additionals.contains(address) {
-                answer.additionals.append(address)
-            }
+            answer.additionals += (sets[.a] ?? []) + (sets[.aaaa] ?? [])
         }
     }
 }

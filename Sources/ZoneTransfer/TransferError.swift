@@ -12,6 +12,8 @@ package enum TransferError: Error, Equatable, Sendable {
     case empty
     /// The first record isn't the zone's SOA record.
     case noStart
+    /// Differences were asked for, and the SOA record of a later version came alone: the server has none.
+    case onlyStart
     /// A record of another zone.
     case notInZone(DomainName)
     /// A record that no zone can have: of another class, or of a type that belongs to messages.
@@ -40,6 +42,7 @@ extension TransferError: CustomStringConvertible {
         case .truncated: "a truncated message"
         case .empty: "a message without records"
         case .noStart: "the first record is not the zone's SOA record"
+        case .onlyStart: "the server has a later version, but no differences"
         case .notInZone(let name): "\(name) is not in the zone"
         case .notData(let type): "a record of type \(type) or of another class than IN"
         case .misplacedStart(let name): "an SOA record at \(name)"

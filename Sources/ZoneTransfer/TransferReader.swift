@@ -85,6 +85,10 @@ package struct TransferReader: Sendable {
         }
     }
 
+    /// Whether only an SOA record of a later version has come where differences were asked for: by UDP that says that they
+    /// don't fit (RFC 1995 §2), and some servers say so on a stream too. Others send each record in a message of its own.
+    package var hasOnlyStart: Bool { state == .second && since != nil }
+
     private func check(_ message: DNSMessage) throws(TransferError) {
         guard state != .complete else { throw .trailingRecords }
         guard message.id == id, message.flags.isResponse, message.flags.opcode == .query else { throw .foreign }

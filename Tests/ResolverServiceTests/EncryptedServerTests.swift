@@ -142,6 +142,27 @@ struct EncryptedServerTests {
         }
     }
 
+    /// A crowd by DNS over TLS takes no place from others.
+    @Test func eachKindOfConnectionHasPlacesOfItsOwn() async throws {
+        try await with(configure: { $0.maximumConnections = 1 }) { (resolver, client) async throws in
+            let answer = try await client.talk { connection in
+                let octets = try Self.query("mail.example.test").encode()
+                let framed = [0, UInt8(octets.count)] + octets
+                var other: DNSMessage?
+                for turn in 0..<2 {
+                    connection.write(framed)
+                    try await connection.flush()
+                    var length = try await connection.readExactly(2)
+                    _ = try await connection.readExactly(Int(length.readInteger(as: UInt16.self) ?? 0))
+                    // While this connection is there another one by TCP is answered, and this one goes on.
+                    if turn == 0 { other = try await resolver.stream(framed, answers: 1).first }
+                }
+                return other
+            }
+            #expect(answer?.answers.count == 1)
+        }
+    }
+
     @Test func otherProtocolsAreRefused() async throws {
         try await with(protocols: ["h2", "http/1.1"]) { (_, client) async throws in
             await #expect(throws: ConnectionError.self) {

@@ -34,7 +34,7 @@ struct ProvenGapsTests {
     ])
     func whatFollows(name: String, type: RecordType, code: ResponseCode) throws {
         var gaps = try gaps(lines)
-        let outcome = try #require(gaps.denial(try DomainName(name), type, now: 1100))
+        let outcome = try #require(gaps.denial(try DomainName(name), type, within: .root, now: 1100))
         #expect(outcome.code == code)
         #expect(outcome.isDenial && outcome.security == .secure)
         #expect(outcome.authorities.first?.type == .soa)
@@ -48,15 +48,15 @@ struct ProvenGapsTests {
     ])
     func whatDoesNotFollow(name: String, type: RecordType) throws {
         var gaps = try gaps(lines)
-        #expect(gaps.denial(try DomainName(name), type, now: 1100) == nil)
+        #expect(gaps.denial(try DomainName(name), type, within: .root, now: 1100) == nil)
     }
 
     @Test func nothingFollowsFromHalfAProofOrAnOldOne() throws {
         var half = try gaps([lines[1]])
-        #expect(half.denial(try DomainName("c.example"), .a, now: 1100) == nil)
-        #expect(half.denial(try DomainName("b.example"), .mx, now: 1100) != nil)
+        #expect(half.denial(try DomainName("c.example"), .a, within: .root, now: 1100) == nil)
+        #expect(half.denial(try DomainName("b.example"), .mx, within: .root, now: 1100) != nil)
         var old = try gaps(lines)
-        #expect(old.denial(try DomainName("c.example"), .a, now: 1300) == nil)
+        #expect(old.denial(try DomainName("c.example"), .a, within: .root, now: 1300) == nil)
     }
 
     @Test func theNumberOfGapsIsBounded() throws {
@@ -67,7 +67,7 @@ struct ProvenGapsTests {
             let line = "n\(number).example. 300 NSEC n\(number)x.example. A"
             gaps.keep([try record(line)], of: origin, start: start, lifetime: 300, now: 1000)
         }
-        #expect(gaps.denial(try DomainName("n5.example"), .mx, now: 1001) != nil)
-        #expect(gaps.denial(try DomainName("n2500.example"), .mx, now: 1001) == nil)
+        #expect(gaps.denial(try DomainName("n5.example"), .mx, within: .root, now: 1001) != nil)
+        #expect(gaps.denial(try DomainName("n2500.example"), .mx, within: .root, now: 1001) == nil)
     }
 }

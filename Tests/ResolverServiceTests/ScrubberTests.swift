@@ -16,7 +16,6 @@ struct ScrubberTests {
         let scrubber = Scrubber(
             question: question,
             bailiwick: try DomainName(bailiwick),
-            dnssecOK: false,
             mayFollow: mayFollow
         )
         return scrubber.scrub(change(.query(id: 1, question: question)))

@@ -56,26 +56,30 @@ final class SigningZone {
         _ kind: KeyKind = .ecdsaP256,
         _ denial: LocalZoneConfiguration.Denial = .compact,
         roles: [(KeyRole, KeyState)] = [(.csk, .active)],
+        keys: [ZoneSigningKey]? = nil,
+        origin: String = "example.test",
         text: String = SigningZone.text,
         maximumSignatures: Int = 10_000
     ) throws {
-        let origin = try DomainName("example.test")
+        let origin = try DomainName(origin)
         self.origin = origin
         let records = try MasterFile.parse(Array(text.utf8), file: "zone", origin: origin) { _ in
             .failure(MasterFileIncludeError(reason: "none"))
         }
         zone = try Zone(origin: origin, file: "zone", records: records)
-        keys = try roles.map { role, state in
-            let secret = try #require(PrivateKey.generate(kind))
-            let key = SigningKey(
-                zone: origin,
-                key: secret,
-                isSecureEntryPoint: role.isSecureEntryPoint,
-                timeToLive: 600
-            )
-            return ZoneSigningKey(key: try #require(key), role: role, state: state)
-        }
-        signed = SignedZone(zone, ZoneSigning(keys: try #require(ZoneKeySet(keys)), denial: denial))
+        self.keys =
+            try keys
+            ?? roles.map { role, state in
+                let secret = try #require(PrivateKey.generate(kind))
+                let key = SigningKey(
+                    zone: origin,
+                    key: secret,
+                    isSecureEntryPoint: role.isSecureEntryPoint,
+                    timeToLive: 600
+                )
+                return ZoneSigningKey(key: try #require(key), role: role, state: state)
+            }
+        signed = SignedZone(zone, ZoneSigning(keys: try #require(ZoneKeySet(self.keys)), denial: denial))
         settings.wallClock = { [clock] in clock.withLockedValue { $0 } }
         settings.maximumSignatures = maximumSignatures
         signer = ZoneSigner(settings, cacheLimit: 1 << 20)
@@ -123,6 +127,40 @@ final class SigningZone {
         )
         let question = Question(name: try DomainName(name), type: type)
         return await validator.judge(question, reply, isComplete: answer.next == nil).security
+    }
+}
+
+extension SigningZone {
+    /// A server that has the zone as others get it: with a chain of NSEC or NSEC3 records.
+    ///
+    /// - Parameter change: what it does to its answers.
+    func server(
+        _ change: @escaping @Sendable (DNSMessage, inout DNSMessage) -> Void = { _, _ in }
+    ) throws -> FakeUpstream.Behaviour {
+        let transfer = SignedTransfer(signed, now: clock.withLockedValue { $0 })
+        var records: [ResourceRecord] = []
+        while case let piece = try transfer.next(), !piece.isEmpty { records += piece }
+        let zone = try Zone(origin: origin, records: Array(records.dropLast()))
+        zone.prepare()
+        return { query in
+            let question = query.message.questions[0]
+            guard question.name.isSubdomain(of: zone.origin), let local = PresignedZone(zone)?.answer(question) else {
+                return .answer(query.message.response(.refused))
+            }
+            var answer = query.message.response(local.code)
+            answer.flags.isAuthoritative = local.isAuthoritative
+            answer.answers = local.answers
+            answer.authorities = local.authorities + local.proofs
+            answer.additionals = local.additionals
+            change(query.message, &answer)
+            return .answer(answer)
+        }
+    }
+
+    /// Trusts the zone's first key.
+    func trust(_ settings: inout ResolverSettings, negative: Set<DomainName> = []) {
+        settings.trustAnchors = TrustAnchors(keys.prefix(1).map(\.key.record), negative: negative)
+        settings.wallClock = { [clock] in clock.withLockedValue { $0 } }
     }
 }
 

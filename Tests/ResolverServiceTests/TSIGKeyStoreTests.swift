@@ -55,8 +55,11 @@ struct TSIGKeyStoreTests {
                 #expect(store.current == [file.key: second])
             }
             unlink(path)
-            store.refresh(all: true, quiet)
+            store.refresh(all: false, quiet)
+            // Somebody may be putting another in its place.
             #expect(store.current == [file.key: second])
+            store.refresh(all: false, quiet)
+            #expect(store.current.isEmpty)
             try write("hmac-sha256 \(secrets[0])\n", to: path)
             for _ in 0..<2 { store.refresh(all: false, quiet) }
             #expect(store.current == [file.key: first])

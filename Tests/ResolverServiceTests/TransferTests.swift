@@ -136,4 +136,35 @@ struct TransferTests {
             }
         }
     }
+
+    /// A primary with a later version and no differences says so by its SOA record alone: the zone is asked for at once.
+    @Test func aLoneLaterStart() async throws {
+        let lone: FakeUpstream.Behaviour = { query in
+            var answer = query.message.response()
+            answer.flags.isAuthoritative = true
+            let start = "out.test. 300 SOA ns.out.test. root.out.test. 4 3600 900 86400 300"
+            let zone = [
+                start, "out.test. 300 NS ns.out.test.", "ns.out.test. 300 A 192.0.2.1", "new.out.test. 300 A 192.0.2.4",
+                start,
+            ]
+            let isWhole = query.message.questions[0].type == .axfr
+            answer.answers = (isWhole ? zone : [start]).compactMap { try? record($0) }
+            return .answer(answer)
+        }
+        var zone = LocalZoneConfiguration(origin: origin, file: "dns/out.test")
+        try await TestResolver.with(zones: ["out.test": text(3)]) { group in
+            [try await FakeUpstream.start(on: group, lone)]
+        } configure: { settings, upstreams in
+            zone.primaries = [.init(address: upstreams[0].address, key: nil)]
+            settings.localZones[zone.origin] = zone
+        } _: { secondary, upstreams in
+            let clock = ContinuousClock()
+            let begin = clock.now
+            while try await secondary.ask("new.out.test").answers.isEmpty {
+                _ = await secondary.server.transfer(origin)
+            }
+            #expect(clock.now - begin < .seconds(20), "nothing is waited for")
+            #expect(upstreams[0].asked.filter { !$0.hasSuffix("SOA") } == ["out.test. IXFR", "out.test. AXFR"])
+        }
+    }
 }

@@ -121,6 +121,42 @@ struct ZoneTests {
     @Test func aLoopOfAliasesEnds() throws {
         let answer = try zone().answer(Question(name: DomainName("loop1.example.test"), type: .a))
         #expect(answer.code == .serverFailure)
+        // Each of its records once.
+        #expect(answer.answers.map(\.name.description) == ["loop1.example.test.", "loop2.example.test."])
+    }
+
+    @Test(arguments: [
+        ("self CNAME self", "self", 1), ("in CNAME a\na CNAME b\nb CNAME a", "in", 3), ("*.w CNAME x.w", "y.w", 2),
+        ("d DNAME e\nx.e CNAME x.d", "x.d", 3),
+    ])
+    func circles(lines: String, name: String, count: Int) throws {
+        let zone = try zone("$TTL 1\n@ SOA a b 1 2 3 4 5\n\(lines)\n")
+        let answer = try zone.answer(Question(name: DomainName("\(name).example.test"), type: .a))
+        #expect(answer.code == .serverFailure)
+        #expect(answer.answers.count == count)
+        #expect(Set(answer.answers).count == count)
+    }
+
+    /// The time for many records is in proportion to their number.
+    @Test(.timeLimit(.minutes(1)), arguments: ["NS", "MX 1"]) func manyHosts(type: String) throws {
+        let origin = try DomainName("example.test")
+        var nodes = ZoneNodes(origin: origin)
+        var set: [ResourceRecord] = []
+        for number in 0..<5000 {
+            let host = try record("h\(number).example.test. 1 A 10.0.\(number >> 8).\(number & 255)")
+            nodes.set([host], .a, at: host.name)
+            set.append(try record("example.test. 1 \(type) \(host.name)"))
+        }
+        let start = try record("example.test. 1 SOA a. b. 1 2 3 4 5")
+        nodes.set([start], .soa, at: origin)
+        nodes.set(set, type == "NS" ? .ns : .mx, at: origin)
+        let zone = Zone(nodes, start: start)
+        let question = Question(name: origin, type: type == "NS" ? .ns : .mx)
+        let clock = ContinuousClock()
+        var count = 0
+        let elapsed = clock.measure { count = zone.answer(question).additionals.count }
+        #expect(count == 5000)
+        #expect(elapsed < .seconds(5))
     }
 
     @Test func aRedirectionThatGetsTooLong() throws {

@@ -75,7 +75,7 @@ extension Shard {
 
     private func askForKeys(_ zone: DomainName) async -> [ResourceRecord]? {
         guard let source = names.route(zone).source else { return nil }
-        let key = Outcome.Key(name: zone, type: .dnskey, dnssecOK: true, checkingDisabled: true)
+        let key = Outcome.Key(name: zone, type: .dnskey, checkingDisabled: true)
         let outcome = await ask(key, source, RecursionWork(deadline: .now() + settings.queryTimeout))
         return outcome.error == nil ? outcome.answers : nil
     }

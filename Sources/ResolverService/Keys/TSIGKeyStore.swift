@@ -43,7 +43,8 @@ final class TSIGKeyStore: Sendable {
     /// The keys as they are now.
     var current: [DomainName: TSIGKey] { state.withLockedValue { $0.keys } }
 
-    /// Reads files again. A key whose file has an error stays as it was. Blocks; one call at a time.
+    /// Reads files again. A key whose file has an error stays as it was, and one whose file is gone doesn't count any more.
+    /// Blocks; one call at a time.
     ///
     /// - Parameter all: whether files are read that look as before, or that somebody may be writing.
     func refresh(all: Bool, _ logger: Logger) {
@@ -66,6 +67,9 @@ final class TSIGKeyStore: Sendable {
                     return state.keys[file.key] != key
                 }
                 if isAnother { logger.info("key read again") }
+            } catch .system(ENOENT) {
+                let wasThere = state.withLockedValue { $0.keys.removeValue(forKey: file.key) != nil }
+                if wasThere { logger.error("the key's file is gone: it doesn't count any more") }
             } catch .system(EACCES) {
                 // Where only root may read the file, as it was read before rights were given up.
                 logger.log(

@@ -1,5 +1,12 @@
 import DNS
 import NIOCore
+import Network
+
+/// A server's name, and the types of addresses to look up, in this order until there is one.
+struct HostLookup {
+    var host: DomainName
+    var types: [RecordType]
+}
 
 /// The servers of one zone, as its parent names them (or a hint, or the administrator). Belongs to one event loop.
 ///
@@ -13,13 +20,48 @@ final class Delegation {
     /// Addresses that the parent gave with the names, or that were configured.
     let addresses: [DomainName: [SocketAddress]]
     /// The DS records of the zone, or the proof that there are none, with signatures.
-    let proof: [ResourceRecord]
+    var proof: [ResourceRecord]
     /// Until when it counts; by the resolver's clock.
     let expires: Int64
-    /// Servers that don't serve the zone, and until when they aren't asked for it.
-    private var lame: [SocketAddress: Int64] = [:]
+    /// Who gave it, so that another server is asked where its proof is bogus.
+    var informant: SocketAddress?
+    /// How servers have done that failed lately: those that aren't in it are as good as any.
+    private var standings: [SocketAddress: Standing] = [:]
+    /// When a server last said something about the zone.
+    private var lastAnswer = Int64.min
+    /// Until when answers without authority are as good as others, since no server gave a better one.
+    private var unauthoritativeUntil = Int64.min
     /// What each question about the zone begins with.
-    private var known: (addresses: [SocketAddress], unresolved: [DomainName])?
+    private var known: Known?
+
+    /// How one server has done for the zone.
+    private struct Standing {
+        /// Whether it has said anything about the zone.
+        var hasAnswered = false
+        /// Useless answers in a row, to whatever question.
+        var failures = 0
+        /// Until when others are asked first.
+        var asideUntil = Int64.min
+        /// The same, because what it said was bogus.
+        var doubtedUntil = Int64.min
+    }
+
+    /// The known addresses that may be asked, each once, and what else may be looked up.
+    struct Known {
+        var addresses: [SocketAddress] = []
+        /// Names of servers without an address.
+        var unresolved: [HostLookup] = []
+        /// Addresses of the other family.
+        var others: [HostLookup] = []
+    }
+
+    /// The first time for which others are asked before a server that is useless for the zone; it doubles. Seconds.
+    private static let firstAside: Int64 = 30
+    private static let doublings = 5
+    /// So many useless answers in a row say that a server that has answered for the zone doesn't any more.
+    private static let patience = 3
+    /// For how long others are asked before a server that gave something bogus. Seconds.
+    private static let doubtTime: Int64 = 60
 
     /// How many servers of a zone are looked at: more make nothing better, and cost the work of many (NRDelegationAttack).
     static let maximumHosts = 13
@@ -45,39 +87,77 @@ final class Delegation {
         expires == .max || policy.mayAsk(address)
     }
 
-    /// The known addresses that may be asked, each once, and the names of the servers that have none yet.
-    func askable(_ policy: AddressPolicy) -> (addresses: [SocketAddress], unresolved: [DomainName]) {
+    /// Where to begin.
+    func askable(_ policy: AddressPolicy) -> Known {
         if let known { return known }
-        var found: (addresses: [SocketAddress], unresolved: [DomainName]) = ([], [])
+        var found = Known()
+        let usable: [RecordType] = (policy.usesIPv4 ? [.a] : []) + (policy.usesIPv6 ? [.aaaa] : [])
         for host in hosts {
-            guard let given = addresses[host] else {
-                found.unresolved.append(host)
-                continue
-            }
-            for address in given where allows(address, policy) {
-                if !found.addresses.contains(address) { found.addresses.append(address) }
-            }
+            let given = addresses[host] ?? []
+            let allowed = given.filter { allows($0, policy) }
+            for address in allowed where !found.addresses.contains(address) { found.addresses.append(address) }
+            // What the administrator configured is all that there is.
+            guard expires != .max else { continue }
+            let missing = usable.filter { type in !given.contains { $0.addressOctets?.count == (type == .a ? 4 : 16) } }
+            guard !missing.isEmpty else { continue }
+            let lookup = HostLookup(host: host, types: missing)
+            if allowed.isEmpty { found.unresolved.append(lookup) } else { found.others.append(lookup) }
         }
         known = found
         return found
     }
 
-    func isLame(_ server: SocketAddress, now: Int64) -> Bool {
-        guard let until = lame[server] else { return false }
-        return now < until
+    // MARK: How servers do
+
+    /// Whether others are asked first about the zone. Nobody is left out for good: of one server alone a bad answer says
+    /// something about one question, and the last server that is left is asked all the same.
+    func isAside(_ server: SocketAddress, now: Int64) -> Bool {
+        guard !standings.isEmpty, let standing = standings[server] else { return false }
+        return now < standing.asideUntil || now < standing.doubtedUntil
     }
 
-    /// Doesn't ask a server about the zone for a while.
-    func avoid(_ server: SocketAddress, until: Int64) {
-        guard lame.count < Self.maximumHosts * Self.maximumAddresses else { return }
-        lame[server] = until
+    /// A server said something about the zone.
+    func answered(by server: SocketAddress, now: Int64) {
+        lastAnswer = now
+        let standing = standings[server]
+        guard standing == nil || standing?.failures ?? 0 > 0 else { return }
+        guard standings.count < Self.maximumServers || standing != nil else { return }
+        standings[server, default: Standing()].hasAnswered = true
+        standings[server]?.failures = 0
+        standings[server]?.asideUntil = .min
     }
+
+    /// A server refused a question about the zone, failed at it, or isn't its authority.
+    func failed(_ server: SocketAddress, now: Int64) {
+        guard standings.count < Self.maximumServers || standings[server] != nil else { return }
+        var standing = standings[server] ?? Standing()
+        standing.failures += 1
+        let excess = standing.failures - (standing.hasAnswered ? Self.patience : 1)
+        if excess >= 0 { standing.asideUntil = now + Self.firstAside << Int64(min(excess, Self.doublings)) }
+        standings[server] = standing
+    }
+
+    /// What a server said about the zone was bogus.
+    func doubt(_ server: SocketAddress, now: Int64) {
+        guard standings.count < Self.maximumServers || standings[server] != nil else { return }
+        standings[server, default: Standing()].doubtedUntil = now + Self.doubtTime
+    }
+
+    /// Whether a server has said something about the zone of late, so that a question that all fail at isn't the zone's fault.
+    func hasAnswered(lately now: Int64) -> Bool { lastAnswer > now - Self.firstAside }
+
+    /// That no server gave an answer with authority.
+    func settleForLess(now: Int64) { unauthoritativeUntil = now + Self.firstAside }
+
+    func takesLess(now: Int64) -> Bool { now < unauthoritativeUntil }
+
+    private static let maximumServers = maximumHosts * maximumAddresses
 
     /// What it takes in memory, about. Octets.
     var cost: Int {
         let names = hosts.reduce(0) { $0 + memoryCost(ofOctets: $1.wireCount) }
         let records = proof.reduce(0) { $0 + MemoryLayout<ResourceRecord>.stride + memoryCost(ofOctets: $1.data.count) }
-        return 400 + 3 * names + 200 * addresses.values.reduce(0) { $0 + $1.count } + records
+        return 500 + 3 * names + 200 * addresses.values.reduce(0) { $0 + $1.count } + records
     }
 }
 

@@ -10,6 +10,8 @@ final class Recursor {
     private let settings: ResolverSettings
     private let servers: ServerTable
     private var delegations: DelegationCache
+    /// Which servers failed at which questions.
+    private var faults: ServerFaults
     /// Names at which no zone begins, and until when that is believed; should one begin meanwhile, its parent still says so.
     private var insideNames: BoundedCache<DomainName, Int64>
     /// Finds a server's address by its name; the answer goes through the cache.
@@ -23,9 +25,11 @@ final class Recursor {
 
     /// How many steps from zone to zone, or label to label, a question may take.
     private static let maximumSteps = 64
-    /// For how long a server isn't asked about a zone that it doesn't serve, and after a failure of its own. Seconds.
-    private static let lameTime: Int64 = 900
+    /// For how long others are asked first what a server failed at, or gave something bogus to. Seconds.
     private static let failureTime: Int64 = 30
+    private static let bogusTime: Int64 = 300
+    /// After so many silent servers a part of the name is given up for the whole.
+    private static let maximumSilences = 2
     /// For how long a name is known to begin no zone. Seconds.
     private static let insideTime: Int64 = 600
 
@@ -40,22 +44,27 @@ final class Recursor {
         servers = ServerTable(on: loop, minimumPatience: settings.minimumPatience)
         delegations = DelegationCache(limit: cacheLimit, fixed: settings.stubs)
         insideNames = BoundedCache(limit: cacheLimit / 16)
+        faults = ServerFaults(limit: cacheLimit / 16)
     }
 
     /// What the servers of the name's zone say; where their answer ends with an alias that leads out of the zone,
     /// `Outcome.next` is where to.
-    func ask(_ key: Outcome.Key, _ work: RecursionWork) async -> Outcome {
+    ///
+    /// - Parameter avoided: servers that aren't asked, because their answers were bogus.
+    func ask(_ key: Outcome.Key, _ work: RecursionWork, avoiding avoided: [SocketAddress] = []) async -> Outcome {
         var walk = Walk(key)
         while walk.step < Self.maximumSteps {
             walk.step += 1
             guard let zone = await start(walk, work) else { return walk.failure }
             walk.pass(below: zone.zone) { isInside($0) }
             let question = walk.question(below: zone.zone)
-            switch await exchange(question, zone, work) {
+            let manner = ServerRound.Manner(isPartial: question != key, first: walk.first, avoided: avoided)
+            switch await exchange(question, zone, work, manner) {
             case .referral(let delegation):
                 delegations.keep(delegation)
                 walk.zone = delegation
                 walk.isFresh = true
+                walk.first = nil
             case .answer(let outcome, _):
                 if question == key { return outcome }
                 walk.learn(question, outcome)
@@ -63,21 +72,29 @@ final class Recursor {
             case .crowded(let reason):
                 walk.reason = reason
                 return walk.failure
+            case .unclear(let server):
+                // Whoever doesn't know names in between answers the whole name perhaps.
+                walk.minimises = false
+                walk.first = server
             case .failure(let reason):
                 walk.reason = reason
-                if question != key {
-                    // Servers that don't know names in between answer the whole name perhaps.
-                    walk.minimises = false
-                } else if walk.isFresh || !delegations.forget(zone.zone) {
-                    return walk.failure
-                } else {
-                    // The parent may have named others meanwhile.
-                    walk.zone = nil
-                    walk.isFresh = true
-                }
+                // Where servers answer other questions, this one's failure is its own. Else the parent may have named other
+                // servers meanwhile.
+                guard !walk.isFresh, avoided.isEmpty, !zone.hasAnswered(lately: settings.now()),
+                    delegations.forget(zone.zone)
+                else { return walk.failure }
+                walk.zone = nil
+                walk.isFresh = true
             }
         }
         return walk.failure
+    }
+
+    /// What a server said to a question is bogus: others are asked first from now on.
+    func doubt(_ server: SocketAddress, _ key: Outcome.Key) {
+        let now = settings.now()
+        faults.note(server, key, until: now + Self.bogusTime, now: now)
+        delegations.closest(to: Walk(key).lowest, now: now)?.doubt(server, now: now)
     }
 
     private func isInside(_ name: DomainName) -> Bool {
@@ -106,8 +123,8 @@ final class Recursor {
         guard !isPriming else { return hinted }
         isPriming = true
         defer { isPriming = false }
-        let key = Outcome.Key(name: .root, type: .ns, dnssecOK: settings.validates, checkingDisabled: false)
-        guard case .answer(_, let message) = await exchange(key, hinted, work) else { return hinted }
+        let key = Outcome.Key(name: .root, type: .ns, checkingDisabled: false)
+        guard case .answer(_, let message) = await exchange(key, hinted, work, .init()) else { return hinted }
         let found = message.answers.filter { $0.type == .ns && $0.name.isRoot && $0.class == .internet }
         guard !found.isEmpty else { return hinted }
         let hosts = Set(found.compactMap(\.target))
@@ -135,6 +152,8 @@ final class Recursor {
         /// What is believed, and the whole that was said.
         case answer(Outcome, DNSMessage)
         case failure(String)
+        /// A part of the name brought nothing; who said so, if anybody.
+        case unclear(SocketAddress?)
         /// Not asked at all; asking the parent, or otherwise, would be no better.
         case crowded(String)
     }
@@ -144,7 +163,6 @@ final class Recursor {
         let scrubber = Scrubber(
             question: Question(name: key.name, type: key.type),
             bailiwick: zone,
-            dnssecOK: key.dnssecOK,
             // Of a zone's top these servers may be the wrong ones to ask for DS: that's the parent's (RFC 4035 §3.1.4.1).
             mayFollow: { key.type != .ds && $0.isSubdomain(of: zone) }
         )
@@ -152,7 +170,12 @@ final class Recursor {
     }
 
     /// Asks the servers of a zone, one after the other, until one says something about it.
-    private func exchange(_ key: Outcome.Key, _ zone: Delegation, _ work: RecursionWork) async -> Exchange {
+    private func exchange(
+        _ key: Outcome.Key,
+        _ zone: Delegation,
+        _ work: RecursionWork,
+        _ manner: ServerRound.Manner
+    ) async -> Exchange {
         let waiting = outstanding[zone.zone, default: 0]
         guard waiting < maximumOutstanding else {
             return .crowded("too many questions about \(zone.zone) wait for its servers")
@@ -162,51 +185,114 @@ final class Recursor {
             let left = outstanding[zone.zone, default: 1] - 1
             outstanding[zone.zone] = left > 0 ? left : nil
         }
-        var round = ServerRound(zone, settings.addresses)
+        var manner = manner
+        manner.failing = faults.servers(failingAt: key, now: settings.now())
+        var round = ServerRound(zone, settings.addresses, manner)
+        /// An answer without authority, for want of a better one, and who gave it.
+        var second: (outcome: Outcome, message: DNSMessage, server: SocketAddress)?
         var reason: String?
+        var silences = 0
         while !work.isLate {
-            guard let server = await next(&round, zone, work) else { break }
-            guard work.takeQuery() else {
+            guard let server = await next(&round, zone, work, manner) else { break }
+            guard takeQuery(work) else {
                 reason = "the answer would cost too many queries"
                 break
             }
-            settings.counters.upstreamQueries.increment()
-            switch await ask(server, key, round, work) {
+            let address = server.upstream.address
+            switch await ask(server, key, round, work, manner) {
             case .answer(let message):
                 server.succeeded()
-                let fault: String
-                switch ResponseKind(
-                    message,
-                    key,
-                    zone: zone.zone,
-                    port: settings.serverPort,
-                    limits: settings.timeLimits,
-                    now: settings.now()
-                ) {
+                switch judge(message, key, zone, from: address) {
                 case .referral(let delegation): return .referral(delegation)
-                case .answer:
-                    if let outcome = scrub(message, key, zone.zone) { return .answer(outcome, message) }
-                    fault = "gave an answer without sense"
-                case .useless(let why): fault = why
+                case .answer(let outcome):
+                    if let second { zone.failed(second.server, now: settings.now()) }
+                    return .answer(outcome, message)
+                case .lesser(let outcome):
+                    if manner.isPartial { return .unclear(address) }
+                    if second == nil { second = (outcome, message, address) }
+                    round.settle()
+                    round.exclude(address)
+                case .fault(let fault):
+                    if manner.isPartial { return .unclear(address) }
+                    let now = settings.now()
+                    reason = "\(address.ipAddress ?? "a server") \(fault)"
+                    round.exclude(address)
+                    faults.note(address, key, until: now + Self.failureTime, now: now)
+                    zone.failed(address, now: now)
                 }
-                reason = "\(server.upstream.address.ipAddress ?? "a server") \(fault)"
-                round.exclude(server.upstream.address)
-                let time = message.responseCode == .serverFailure ? Self.failureTime : Self.lameTime
-                zone.avoid(server.upstream.address, until: settings.now() + time)
-            case .retry: round.again(server.upstream.address)
-            case .nothing(let why):
+            case .retry: round.again(address)
+            case .unreachable(let why):
                 reason = why
                 server.failed()
+            case .nothing(let why):
+                reason = why
+                guard manner.isPartial else {
+                    server.failed()
+                    continue
+                }
+                server.upstream.punish()
+                silences += 1
+                if silences == Self.maximumSilences { return .unclear(nil) }
             }
         }
+        if let second {
+            zone.settleForLess(now: settings.now())
+            return .answer(second.outcome, second.message)
+        }
         return .failure(reason ?? "no server of \(zone.zone) has an address that may be asked")
+    }
+
+    private func takeQuery(_ work: RecursionWork) -> Bool {
+        guard work.takeQuery() else { return false }
+        settings.counters.upstreamQueries.increment()
+        return true
+    }
+
+    private enum Judgement {
+        case referral(Delegation)
+        case answer(Outcome)
+        /// An answer without authority.
+        case lesser(Outcome)
+        case fault(String)
+    }
+
+    /// What a server's message is worth.
+    private func judge(
+        _ message: DNSMessage,
+        _ key: Outcome.Key,
+        _ zone: Delegation,
+        from server: SocketAddress
+    ) -> Judgement {
+        let now = settings.now()
+        let kind = ResponseKind(
+            message,
+            key,
+            zone: zone,
+            port: settings.serverPort,
+            limits: settings.timeLimits,
+            now: now
+        )
+        switch kind {
+        case .referral(let delegation):
+            zone.answered(by: server, now: now)
+            delegation.informant = server
+            return .referral(delegation)
+        case .answer, .unauthoritativeAnswer:
+            guard var outcome = scrub(message, key, zone.zone) else { return .fault("gave an answer without sense") }
+            outcome.server = server
+            if case .unauthoritativeAnswer = kind, !zone.takesLess(now: now) { return .lesser(outcome) }
+            zone.answered(by: server, now: now)
+            return .answer(outcome)
+        case .useless(let why): return .fault(why)
+        }
     }
 
     private func ask(
         _ server: ZoneServer,
         _ key: Outcome.Key,
         _ round: ServerRound,
-        _ work: RecursionWork
+        _ work: RecursionWork,
+        _ manner: ServerRound.Manner
     ) async -> Upstream.Reply {
         let left = max(work.deadline - .now(), .milliseconds(1))
         let former = max(round.attempts(server.upstream.address) - 1, 0)
@@ -215,57 +301,62 @@ final class Recursor {
             recursionDesired: false,
             patience: min(server.upstream.timeout(afterAttempts: former), left),
             deadline: work.deadline
-        )
+        ) { [self] in
+            // Where a part of the name isn't understood, the whole is what to ask next.
+            !manner.isPartial && takeQuery(work)
+        }
     }
 
     // MARK: Servers
 
-    /// The server to ask next: the fastest of those asked least; where none is left untried, another one's address is
-    /// looked up first.
-    private func next(_ round: inout ServerRound, _ zone: Delegation, _ work: RecursionWork) async -> ZoneServer? {
+    /// The server to ask next: the fastest of those whose turn it is. Before a server is asked again, or one that is aside,
+    /// another one's address is looked up.
+    private func next(
+        _ round: inout ServerRound,
+        _ zone: Delegation,
+        _ work: RecursionWork,
+        _ manner: ServerRound.Manner
+    ) async -> ZoneServer? {
         while true {
             let now = settings.now()
             var best: [ZoneServer] = []
-            var fewest = Int.max
-            for candidate in round.candidates where !zone.isLame(candidate.address, now: now) {
-                guard candidate.attempts <= fewest else { continue }
+            var lowest: ServerRound.Rank?
+            for candidate in round.candidates {
                 let server = servers.server(candidate.address)
-                guard !server.isAsleep else { continue }
-                if candidate.attempts < fewest { best.removeAll(keepingCapacity: true) }
-                fewest = candidate.attempts
+                guard let rank = round.rank(candidate, isAsleep: server.isAsleep, now: now) else { continue }
+                if let lowest, lowest < rank { continue }
+                if lowest != rank { best.removeAll(keepingCapacity: true) }
+                lowest = rank
                 best.append(server)
             }
-            if fewest > 0, let host = round.takeUnresolved() {
-                round.add(await addresses(of: host, work))
+            if let lookup = round.takeLookup(before: lowest) {
+                await look(up: lookup, &round, work)
                 continue
             }
-            if fewest >= ServerRound.maximumAttempts {
-                // All sleep: one attempt may wake one of them.
-                let sleeping = round.candidates.filter { $0.attempts == 0 && !zone.isLame($0.address, now: now) }
-                    .map { servers.server($0.address) }.filter(\.isAsleep)
-                guard let server = sleeping.randomElement() else { return nil }
-                round.count(server.upstream.address)
-                return server
-            }
-            guard let server = Upstream.choose(best, \.upstream) else { return nil }
+            let preferred = manner.first.flatMap { first in best.first { $0.upstream.address == first } }
+            let chosen = preferred ?? (lowest == .asleep ? best.randomElement() : Upstream.choose(best, \.upstream))
+            guard let server = chosen else { return nil }
             round.count(server.upstream.address)
             return server
         }
     }
 
-    private func addresses(of host: DomainName, _ work: RecursionWork) async -> [SocketAddress] {
-        var found: [SocketAddress] = []
-        for type in [RecordType.a, .aaaa] where found.isEmpty {
-            guard type == .a ? settings.addresses.usesIPv4 : settings.addresses.usesIPv6 else { continue }
-            let key = Outcome.Key(name: host, type: type, dnssecOK: settings.validates, checkingDisabled: true)
-            guard work.begin(key) else { return [] }
+    /// Looks for addresses of a server: of the first type that it has any of. The other one is left for when those don't do.
+    private func look(up lookup: HostLookup, _ round: inout ServerRound, _ work: RecursionWork) async {
+        for (index, type) in lookup.types.enumerated() {
+            let key = Outcome.Key(name: lookup.host, type: type, checkingDisabled: settings.validates)
+            guard work.begin(key) else { return }
             let outcome = await lookUp(key, work)
             work.end(key)
             // A server's name must not be an alias (RFC 2181 §10.3).
-            found = outcome.answers.filter { $0.type == type && $0.name == host }
+            let found = outcome.answers.filter { $0.type == type && $0.name == lookup.host }
                 .compactMap { $0.socketAddress(port: settings.serverPort) }
+            guard !found.isEmpty else { continue }
+            round.add(Array(found.prefix(Delegation.maximumAddresses)))
+            let rest = Array(lookup.types[(index + 1)...])
+            if !rest.isEmpty { round.putBack(HostLookup(host: lookup.host, types: rest)) }
+            return
         }
-        return Array(found.prefix(Delegation.maximumAddresses))
     }
 
     // MARK: For others
@@ -275,6 +366,15 @@ final class Recursor {
         delegations.delegation(of: zone, now: settings.now())?.proof ?? []
     }
 
+    /// Forgets that, where it's bogus; gives who said it, if anybody did.
+    func doubtProof(of zone: DomainName) -> SocketAddress? {
+        guard let delegation = delegations.delegation(of: zone, now: settings.now()), !delegation.proof.isEmpty else {
+            return nil
+        }
+        delegation.proof = []
+        return delegation.informant
+    }
+
     /// Forgets a zone's servers.
     func forget(_ zone: DomainName) { _ = delegations.forget(zone) }
 
@@ -282,10 +382,13 @@ final class Recursor {
     var zoneServers: [ServerDescription] { servers.descriptions }
 
     /// What is known of zones takes now. Octets.
-    var octets: Int { delegations.octets + insideNames.total }
+    var octets: Int { delegations.octets + insideNames.total + faults.octets }
 
     /// Forgets all delegations, and what was learned of servers.
-    func flush() { delegations.removeAll() }
+    func flush() {
+        delegations.removeAll()
+        faults.removeAll()
+    }
 
     func close() { servers.close() }
 }

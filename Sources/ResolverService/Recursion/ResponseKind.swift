@@ -5,6 +5,8 @@ import NIOCore
 enum ResponseKind {
     /// The answer, or that there is none.
     case answer
+    /// The same without authority: better than nothing.
+    case unauthoritativeAnswer
     /// Others serve the name.
     case referral(Delegation)
     /// The server has nothing to say about the zone.
@@ -14,9 +16,9 @@ enum ResponseKind {
     ///   - zone: the zone whose server was asked: nothing outside of it is believed.
     ///   - port: where servers of zones listen.
     ///   - now: the resolver's clock.
-    init(_ message: DNSMessage, _ key: Outcome.Key, zone: DomainName, port: Int, limits: TimeLimits, now: Int64) {
+    init(_ message: DNSMessage, _ key: Outcome.Key, zone: Delegation, port: Int, limits: TimeLimits, now: Int64) {
         switch message.responseCode {
-        case .nameError, .nameExists: self = .answer
+        case .nameError, .nameExists: self = Self.answer(message)
         case .noError: self = Self.classify(message, key, zone, port, limits, now)
         default: self = .useless("answered \(message.responseCode)")
         }
@@ -25,38 +27,47 @@ enum ResponseKind {
     private static func classify(
         _ message: DNSMessage,
         _ key: Outcome.Key,
-        _ zone: DomainName,
+        _ parent: Delegation,
         _ port: Int,
         _ limits: TimeLimits,
         _ now: Int64
     ) -> ResponseKind {
+        let zone = parent.zone
         let answers = message.answers.contains { record in
             record.class == .internet && (record.name == key.name || key.name.isSubdomain(of: record.name))
         }
-        let isResolver = !message.flags.isAuthoritative && message.flags.recursionAvailable
-        if answers { return isResolver ? .useless("answered as a resolver") : .answer }
+        if answers { return answer(message) }
         let authorities = message.authorities.filter { $0.class == .internet && $0.name.isSubdomain(of: zone) }
-        if authorities.contains(where: { $0.type == .soa && key.name.isSubdomain(of: $0.name) }) { return .answer }
+        if authorities.contains(where: { $0.type == .soa && key.name.isSubdomain(of: $0.name) }) {
+            return answer(message)
+        }
         let servers = authorities.filter { record in
             record.type == .ns && key.name.isSubdomain(of: record.name) && record.name.labelCount > zone.labelCount
         }
         guard let cut = servers.first?.name, key.type != .ds || cut != key.name else {
             // That there is nothing, without an SOA record; or a server that knows nothing of the zone.
-            return message.flags.isAuthoritative ? .answer : .useless("refers elsewhere than below \(zone)")
+            let isReferral = message.authorities.contains { $0.type == .ns }
+            if isReferral, !message.flags.isAuthoritative { return .useless("refers elsewhere than below \(zone)") }
+            return answer(message)
         }
         let set = servers.filter { $0.name == cut }
-        return .referral(delegation(cut, set, message, zone, port, limits, now))
+        return .referral(delegation(cut, set, message, parent, port, limits, now))
+    }
+
+    private static func answer(_ message: DNSMessage) -> ResponseKind {
+        message.flags.isAuthoritative ? .answer : .unauthoritativeAnswer
     }
 
     private static func delegation(
         _ cut: DomainName,
         _ servers: [ResourceRecord],
         _ message: DNSMessage,
-        _ zone: DomainName,
+        _ parent: Delegation,
         _ port: Int,
         _ limits: TimeLimits,
         _ now: Int64
     ) -> Delegation {
+        let zone = parent.zone
         var hosts: [DomainName] = []
         for host in servers.compactMap(\.target) where !hosts.contains(host) {
             hosts.append(host)
@@ -77,7 +88,9 @@ enum ResponseKind {
             hosts: hosts,
             addresses: addresses,
             proof: proof(cut, message.authorities, zone),
-            expires: now + Int64(max(lifetime, 1))
+            // What was learnt through a delegation ends with it: else a name that its parent took away could keep itself
+            // alive for ever through names below it (phoenix domains).
+            expires: min(now + Int64(max(lifetime, 1)), parent.expires)
         )
     }
 

@@ -1,4 +1,5 @@
 import DNS
+import NIOCore
 
 /// How far the search for one question's answer has come on its way down the tree.
 struct Walk {
@@ -10,6 +11,8 @@ struct Walk {
     var isFresh = false
     /// Whether servers are shown no more of the name than they must see.
     var minimises = true
+    /// Who failed at a part of the name, and is asked about the whole first.
+    var first: SocketAddress?
     var step = 0
     var reason = "no answer"
     /// How many labels of the name are known to be in the zone.
@@ -59,6 +62,6 @@ struct Walk {
         minimised += 1
         known = max(known, part.name.labelCount)
         // A name that doesn't exist has none below it (RFC 8020), but not all servers know: the whole name decides.
-        if outcome.code == .nameError || !outcome.answers.isEmpty { minimises = false }
+        if outcome.code != .noError || !outcome.answers.isEmpty { minimises = false }
     }
 }

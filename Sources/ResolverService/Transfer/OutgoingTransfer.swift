@@ -20,6 +20,8 @@ final class OutgoingTransfer {
         var records: ArraySlice<ResourceRecord> = []
     }
 
+    /// The zone that was asked for.
+    let zone: DomainName?
     private var writer: TransferWriter<AnyIterator<ResourceRecord>>?
     private var signing: SignedTransfer?
     private let queue = Queue()
@@ -37,6 +39,7 @@ final class OutgoingTransfer {
         place: TransferPlaces.Place,
         clock: @escaping @Sendable () -> UInt64
     ) {
+        zone = query.questions.first?.name
         let records: AnyIterator<ResourceRecord>
         switch source {
         case .records(let all): records = all
@@ -52,6 +55,7 @@ final class OutgoingTransfer {
 
     /// One message and no transfer.
     init(_ message: DNSMessage, _ signer: TSIGSigner?, clock: @escaping @Sendable () -> UInt64) {
+        zone = message.questions.first?.name
         single = message
         self.signer = signer
         self.clock = clock

@@ -79,6 +79,8 @@ struct PrimarySession {
                 guard verifier?.isComplete ?? true else { throw .signature(.unsigned) }
                 return outcome
             }
+            // It's not waited for what may never come: the whole zone is asked for at once, on another connection.
+            if reader.hasOnlyStart, connection.input.readableBytes == 0 { throw .transfer(.onlyStart) }
             // Others have their turn on the event loop, however fast the primary is.
             await connection.eventLoop.letOthersGo()
         }
