@@ -125,11 +125,13 @@ let package = Package(
         // Connections, and what daemons say to each other.
         library("TLS", ["COpenSSL", nioCore]),
         library("Network", ["CLinux", "TLS", nioCore, nioPosix, nioConcurrency, collections]),
+        library("MailRules", ["Network", "SMTP"]),
         library("Bus", ["Encodings", "Network", "SMTP", "CLinux", nioCore, nioPosix, nioConcurrency, logging]),
         library(
             "Daemon",
             [
-                "CLinux", "CTOML", "Bus", "Network", "SMTP", "TLS", "DNS", nioCore, nioPosix, nioConcurrency, logging,
+                "CLinux", "CTOML", "Bus", "Network", "MailRules", "SMTP", "TLS", "DNS", nioCore, nioPosix,
+                nioConcurrency, logging,
                 coreMetrics, arguments,
             ]
         ),
@@ -169,10 +171,12 @@ let package = Package(
         ),
 
         // Daemons.
-        library("Policy", ["MailAuth", "MIME", "DNS", "SMTP", "Resolution", "Network", nioCore]),
+        library("Policy", ["MailAuth", "MailRules", "MIME", "DNS", "SMTP", "Resolution", "Network", nioCore]),
         library(
             "SMTPServer",
-            daemonBase + ["SMTP", "MIME", "SASL", "Accounts", "Front", "Submission", "TLS", "Policy", "Resolution"]
+            daemonBase + [
+                "SMTP", "MIME", "SASL", "Accounts", "Front", "Submission", "TLS", "Policy", "MailRules", "Resolution",
+            ]
         ),
         library(
             "QueueManager",
@@ -218,7 +222,7 @@ let package = Package(
             "martlet",
             [
                 "Accounts", "Daemon", "Bus", "Network", "TLS", "Authority", "DNS", "DNSSEC", "Resolution", "SMTP",
-                "MIME", "Files", "MailAuth", "AuthReports",
+                "MIME", "Files", "MailAuth", "MailRules", "Policy", "AuthReports",
                 "Encodings", "Mailbox", "ZoneKeys", "Cryptography", "CLinux", nioCore, nioPosix, nioHTTP1, nioHTTP2,
             ]
         ),
@@ -294,6 +298,7 @@ let package = Package(
         tests("Resolution", ["DNS", "Network", nioCore, nioPosix]),
         tests("Submission", ["Bus", "Network", "SMTP", nioCore, nioPosix, nioConcurrency]),
         tests("Deliverer", ["Bus", "Network", "SMTP", nioCore, nioPosix, nioConcurrency, logging]),
+        tests("MailRules", ["Network", "SMTP"]),
         tests(
             "Policy",
             ["MailAuth", "MIME", "DNS", "SMTP", "Resolution", "Network", nioCore, nioPosix, nioConcurrency]

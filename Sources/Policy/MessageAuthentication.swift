@@ -154,6 +154,8 @@ package final class MessageAuthentication: @unchecked Sendable {
         return AuthenticationVerdict(
             action: action,
             fields: fields(check, name, action),
+            signedBy: check.dkim.filter { $0.result == .pass }.compactMap(\.signature)
+                .map { String(decoding: $0.domain, as: UTF8.self) },
             clientName: name.name,
             summary: summary(check)
         )

@@ -51,6 +51,10 @@ extension ServerSettings {
         limits.hold = smtpd.maximumHold.nanoseconds / 1_000_000_000
         limits.deliverBy = Int(smtpd.minimumDeliverBy.nanoseconds / 1_000_000_000)
         enforcesSender = smtpd.enforceSender
+        policy = smtpd.policy
+        dnsLists = smtpd.dnsLists.sorted { $0.key < $1.key }.map { DNSList($0.key, $0.value) }
+        clientTimeout = smtpd.clientTimeout
+        ownNames = Set(([configuration.hostname] + configuration.domains).map { $0.lowercased() })
         authentication = AuthenticationPolicy(smtpd.authentication, hostname: configuration.hostname)
         recipientCache = smtpd.recipientCache
         limits.message = smtpd.maximumMessage
@@ -79,5 +83,11 @@ extension AuthenticationPolicy {
         defersInTrouble = configuration.defersInTrouble
         trustedSealers = Set(configuration.trustedSealers.map { $0.lowercased() })
         timeout = configuration.timeout
+    }
+}
+
+extension DNSList {
+    package init(_ name: String, _ configuration: DNSListConfiguration) {
+        self.init(name: name, zone: configuration.zone, weight: configuration.weight, codes: configuration.codes)
     }
 }

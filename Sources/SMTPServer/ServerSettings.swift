@@ -1,5 +1,6 @@
 import Daemon
 import Front
+import MailRules
 import NIOCore
 import Network
 import Policy
@@ -19,6 +20,14 @@ package struct ServerSettings: Sendable {
     package var listeners: [ListenerKind: SMTPListenerConfiguration] = [:]
     /// Whether the reverse-path of a logged-in client must be its own address.
     package var enforcesSender = false
+    /// What the administrator wants done with which mail.
+    package var policy = PolicyTable()
+    /// DNS lists that clients are looked up in.
+    package var dnsLists: [DNSList] = []
+    /// How long the DNS is waited for before the first recipient is answered.
+    package var clientTimeout = TimeAmount.seconds(5)
+    /// Names that are ours, in lower case: of this host, and the domains.
+    package var ownNames: Set<String> = []
     /// What is made of SPF, DKIM, ARC and DMARC; nil where they aren't looked at.
     package var authentication: AuthenticationPolicy?
     /// Limits on what a client can cause.

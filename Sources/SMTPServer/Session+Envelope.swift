@@ -127,9 +127,9 @@ extension Session {
         }
         switch owner {
         case .local:
-            return accept(address, parameters)
+            return try await accept(address, parameters)
         case .foreign where kind != .lmtp && (user != nil || mayRelayByAddress):
-            return accept(address, parameters)
+            return try await accept(address, parameters)
         case .foreign:
             return try await refuseRecipient(path, .mailboxUnavailable, .notAuthorized, "relaying denied")
         case .unknown(let status, let text):
@@ -155,7 +155,14 @@ extension Session {
         return (try? SocketAddress(ipAddress: String(text), port: 0))?.addressOctets == here
     }
 
-    private func accept(_ address: MailAddress?, _ parameters: RecipientParameters) -> Next {
+    private func accept(
+        _ address: MailAddress?,
+        _ parameters: RecipientParameters
+    ) async throws(ConnectionError) -> Next {
+        if let address, let transaction, let refusal = await refusal(of: address, in: transaction) {
+            (refusal.code.isTransient ? counters.recipientsDeferred : counters.recipientsRefused).increment()
+            return try await fault(refusal.code, refusal.status, refusal.text)
+        }
         if let address { transaction?.add(EnvelopeRecipient(address, parameters: parameters)) }
         reply(.ok, .recipientValid, "ok")
         return .command

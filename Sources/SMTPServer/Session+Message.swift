@@ -2,6 +2,7 @@ import CoreMetrics
 import Front
 import Logging
 import MIME
+import MailRules
 import NIOCore
 import Network
 import Policy
@@ -82,13 +83,21 @@ extension Session {
         date: DateTime
     ) async {
         let verdict = await intake.authentication?.verdict(sample: .random(in: 0..<100))
-        if let verdict, let refusal = Verdict(verdict.action) {
+        let outcome = outcome(of: transaction, octets: intake.octets, verdict)
+        // A rule that decides has the last word; where none does, it's the author's domain's.
+        let refusal = outcome.action.map { Verdict($0) } ?? verdict.flatMap { Verdict($0.action) }
+        if let refusal {
             submission.abort()
-            return conclude(transaction, intake, refusal, verdict)
+            return conclude(transaction, intake, refusal, verdict, rule: outcome.rule)
         }
-        let added = added(to: intake.header, transaction, id: submission.id, date: date, verdict)
-        let result = await submission.finish(added: added, isQuarantined: verdict?.action == .quarantine)
-        conclude(transaction, intake, Verdict(result), verdict)
+        if outcome.action == .discard {
+            submission.abort()
+            return conclude(transaction, intake, .discarded, verdict, rule: outcome.rule)
+        }
+        let added = added(to: intake.header, transaction, id: submission.id, date: date, verdict, outcome.fields)
+        let isJunk = outcome.action == .junk || outcome.action == nil && verdict?.action == .quarantine
+        let result = await submission.finish(added: added, isQuarantined: isJunk)
+        conclude(transaction, intake, Verdict(result), verdict, rule: outcome.rule)
     }
 
     /// Checks who a stranger's message is from; nil for those whom we know.
@@ -136,11 +145,13 @@ extension Session {
         _ transaction: Transaction,
         id: String,
         date: DateTime,
-        _ verdict: AuthenticationVerdict?
+        _ verdict: AuthenticationVerdict?,
+        _ fields: [String]
     ) -> ByteBuffer {
         // Above the trace field of the hop that found it (RFC 8601 §4.1, RFC 7208 §9.1).
         var buffer = verdict?.fields ?? ByteBuffer()
         buffer.reserveCapacity(buffer.readableBytes + 512)
+        for field in fields { buffer.writeString(field + "\r\n") }
         let recipients = transaction.recipients
         TraceField(
             helo: helo ?? "unknown",
@@ -189,6 +200,7 @@ extension Session {
         _ intake: MessageIntake,
         _ verdict: Verdict,
         _ authentication: AuthenticationVerdict? = nil,
+        rule: PolicyRule? = nil,
         isLast: Bool = true
     ) {
         var metadata: Logger.Metadata = [
@@ -199,6 +211,7 @@ extension Session {
         if let user { metadata["user"] = .string(user) }
         if let name = authentication?.clientName { metadata["client-name"] = .string(name) }
         for (method, result) in authentication?.summary ?? [] { metadata[method] = .string(result) }
+        if let rule { metadata["rule"] = .stringConvertible(rule.line) }
         if let id = verdict.id {
             metadata["id"] = .string(id)
             counters.messages.increment()

@@ -30,6 +30,7 @@ extension Session {
                 Self.address($0, attributes[.destinationPort])
             }
             front.isReally(remote, at: local)
+            connectionFacts = nil
         }
         logger.debug("client of a proxy", metadata: ["client": "\(client)", "name": "\(attributes[.name] ?? "")"])
         helo = attributes[.helo]

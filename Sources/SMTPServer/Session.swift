@@ -1,6 +1,7 @@
 import CoreMetrics
 import Front
 import Logging
+import MailRules
 import NIOCore
 import Network
 import SMTP
@@ -41,6 +42,8 @@ final class Session {
     var transaction: Transaction?
     /// The message that comes in chunks, from its first one on.
     var chunked: ChunkedMessage?
+    /// What the DNS says of the client; nil where it wasn't asked.
+    var connectionFacts: ConnectionFacts?
     private var unflushed = 0
 
     /// Replies of more octets than this are sent although more commands are waiting.

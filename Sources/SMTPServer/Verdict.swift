@@ -1,3 +1,4 @@
+import MailRules
 import Policy
 import SMTP
 import Submission
@@ -57,6 +58,18 @@ struct Verdict {
             self.init(.tooLarge, .messageTooBig, "the message's header is too long")
         }
     }
+
+    /// From a rule; nil where the message is taken.
+    init?(_ action: PolicyAction) {
+        switch action {
+        case .accept, .junk, .discard, .addField, .score: return nil
+        case .reject(let status, let text): self.init(.mailboxUnavailable, status, text)
+        case .defer(let status, let text): self.init(.mailboxBusy, status, text)
+        }
+    }
+
+    /// The reply to a message that is taken and thrown away.
+    static let discarded = Verdict(.ok, .success, "ok", reason: "discarded by a rule")
 
     /// From what its authentication came to; nil where it is taken.
     init?(_ action: AuthenticationVerdict.Action) {

@@ -217,5 +217,5 @@ def test_silent_dns_holds_mail_up_for_seconds_only(make_instance):
             "smtpd": {"authentication": {"timeout": "2 s"}},
         }
         instance = make_instance(changes)
-        send(instance, message("a@strict.test", "silence"), "a@strict.test", STRANGER)
+        send(instance, message("a@silent-host.org", "silence"), "a@silent-host.org", STRANGER)
         assert results(arrived(instance, "silence"))["dmarc"][0] == "temperror"

@@ -28,6 +28,9 @@ package final class ConfigurationTable {
         )
     }
 
+    /// Where a key's value begins; nil where it isn't there.
+    func line(of key: String) -> Int? { table[key]?.line }
+
     /// The keys that are there, sorted.
     package var keys: [String] { table.keys.sorted() }
 

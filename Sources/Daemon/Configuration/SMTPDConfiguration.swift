@@ -1,3 +1,5 @@
+import DNS
+import MailRules
 import NIOCore
 import Network
 import SMTP
@@ -80,6 +82,12 @@ package struct SMTPDConfiguration: Sendable {
     package var enforceSender: Bool
     /// Networks that may relay without authentication.
     package var relayFrom: [AddressRange]
+    /// What the administrator wants done with which mail.
+    package var policy: PolicyTable
+    /// DNS lists that clients are looked up in, by the name that rules call them.
+    package var dnsLists: [String: DNSListConfiguration]
+    /// How long the DNS is waited for before the first recipient is answered.
+    package var clientTimeout: TimeAmount
     /// What is made of SPF, DKIM, ARC and DMARC.
     package var authentication: SMTPDAuthenticationConfiguration
     /// Networks of proxies whose word on who the client is counts (XCLIENT).
@@ -138,11 +146,35 @@ package struct SMTPDConfiguration: Sendable {
         shutdownGrace = try table.duration("shutdown-grace", default: .seconds(10), in: .zero ... .minutes(10))
         enforceSender = try table.boolean("enforce-sender", default: false)
         relayFrom = try Self.blocks(table, "relay-from")
+        let lists = try table.table("dns-lists")
+        dnsLists = [:]
+        for name in lists.keys { dnsLists[name] = try DNSListConfiguration(try lists.table(name)) }
+        policy = try Self.policy(table, lists: Set(dnsLists.keys))
+        clientTimeout = try table.duration("client-timeout", default: .seconds(5), in: .seconds(1) ... .minutes(1))
         authentication = try SMTPDAuthenticationConfiguration(try table.table("authentication"))
         xclientFrom = try Self.blocks(table, "xclient-from")
         addressLookup = try table.choice("address-lookup", default: .trusted)
         maximumHold = try table.duration("maximum-hold", default: .hours(24 * 30), in: .zero ... .hours(24 * 365))
         minimumDeliverBy = try table.duration("minimum-deliver-by", default: .seconds(60), in: .zero ... .hours(24))
+    }
+
+    /// Without a table of his own: nobody else is us.
+    private static let standardPolicy = """
+        reject 5.7.1 "that is my own name, not yours" if listener smtp and own-helo
+        """
+
+    private static func policy(_ table: ConfigurationTable, lists: Set<String>) throws(ConfigurationError)
+        -> PolicyTable
+    {
+        let key = "policy"
+        let text = try table.string(key)
+        // A text of several lines begins on the line behind its key.
+        let first = (table.line(of: key) ?? 0) + (text?.utf8.contains(UInt8(ascii: "\n")) == true ? 1 : 0)
+        do throws(PolicySyntaxError) {
+            return try PolicyParser.table(text ?? standardPolicy, firstLine: first, lists: lists)
+        } catch {
+            throw table.error(key, error.description)
+        }
     }
 
     static func blocks(_ table: ConfigurationTable, _ key: String) throws(ConfigurationError) -> [AddressRange] {
@@ -154,5 +186,31 @@ package struct SMTPDConfiguration: Sendable {
             blocks.append(block)
         }
         return blocks
+    }
+}
+
+/// `[smtpd.dns-lists.NAME]`: a list of addresses in the DNS (RFC 5782).
+package struct DNSListConfiguration: Sendable {
+    package var zone: DomainName
+    /// Added to a client's score where the list has it; below zero for a list of good hosts.
+    package var weight: Int
+    /// Last octets of answers that count; empty for all.
+    package var codes: [ClosedRange<UInt8>]
+
+    init(_ table: ConfigurationTable) throws(ConfigurationError) {
+        let text = try table.string("zone") ?? ""
+        guard let zone = try? DomainName(text), !zone.isRoot else {
+            throw table.error("zone", "\"\(text)\" is not a domain such as bl.example.org")
+        }
+        self.zone = zone
+        weight = try table.integer("weight", default: 1, in: -1000...1000)
+        codes = []
+        for text in try table.strings("codes") {
+            let parts = text.split(separator: "-", omittingEmptySubsequences: false).map { UInt8($0) }
+            guard parts.count <= 2, let first = parts[0], let last = parts[parts.count - 1], first <= last else {
+                throw table.error("codes", "\"\(text)\" is not a last octet such as 2, or a range such as 4-7")
+            }
+            codes.append(first...last)
+        }
     }
 }

@@ -35,6 +35,13 @@ package enum ReverseNameCheck {
     /// Names of an address that are looked at.
     private static let maximumNames = 10
 
+    /// The labels of an address in reverse order, as below `in-addr.arpa` and `ip6.arpa`; nil for what is no address.
+    package static func labels(of address: [UInt8]) -> [[UInt8]]? {
+        let query = SPFQuery(address: address, helo: [])
+        guard query.address.count == 4 || query.address.count == 16 else { return nil }
+        return query.reverseName.map { Array($0.labels.map { Array($0) }.dropLast(2)) }
+    }
+
     /// - Parameter address: of 4 or 16 octets; IPv4 mapped into IPv6 is IPv4 here.
     package static func run(_ address: [UInt8], lookup: any MailAuthLookup) async -> ReverseNameOutcome {
         let query = SPFQuery(address: address, helo: [])

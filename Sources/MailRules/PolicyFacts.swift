@@ -1,0 +1,107 @@
+import Network
+
+/// What is known of mail when a policy table is asked.
+package struct PolicyFacts: Sendable {
+    /// `smtp`, `submission` or `submissions`.
+    package var listener: String
+    /// Of 4 or 16 octets.
+    package var client: [UInt8]
+    package var helo = ""
+    /// Whether that is one of our names or addresses, and the client is not this host.
+    package var isHeloOurs = false
+    package var isEncrypted = false
+    /// The account that the client logged in to.
+    package var account: String?
+    /// Empty for the null reverse-path.
+    package var sender = ""
+    /// One while its envelope comes in; at the message's end all that were taken.
+    package var recipients: [String] = []
+    /// Minutes of the local day.
+    package var time = 0
+    /// What the DNS says of the client; nil where it wasn't asked yet.
+    package var connection: ConnectionFacts?
+    /// What is known at the message's end only.
+    package var message: MessageFacts?
+
+    package init(listener: String, client: [UInt8]) {
+        self.listener = listener
+        self.client = client
+    }
+}
+
+/// What the DNS says of a client.
+package struct ConnectionFacts: Sendable {
+    /// If it and the address lead to each other.
+    package var name: String?
+    /// The result of `iprev` (RFC 8601 §2.7.3).
+    package var iprev: String
+    /// The names of DNS lists that have it, as the configuration calls them.
+    package var lists: Set<String>
+    /// The sum of their weights.
+    package var score: Int
+
+    package init(name: String?, iprev: String, lists: Set<String> = [], score: Int = 0) {
+        self.name = name
+        self.iprev = iprev
+        self.lists = lists
+        self.score = score
+    }
+}
+
+/// What is known at a message's end.
+package struct MessageFacts: Sendable {
+    /// Octets as it came in.
+    package var size: Int
+    /// Results by method: `spf`, `dkim`, `arc`, `dmarc`. Without an entry where nothing was checked.
+    package var results: [String: String]
+    /// Domains whose DKIM signatures hold.
+    package var signedBy: [String]
+
+    package init(size: Int, results: [String: String] = [:], signedBy: [String] = []) {
+        self.size = size
+        self.results = results
+        self.signedBy = signedBy
+    }
+}
+
+extension PolicyTest {
+    /// Whether it holds; nil where that isn't known yet.
+    func holds(_ facts: PolicyFacts, score: Int) -> Bool? {
+        switch self {
+        case .listener(let names): names.contains(facts.listener)
+        case .client(let ranges): ranges.contains { $0.contains(facts.client) }
+        case .clientName(let patterns):
+            facts.connection.map { connection in
+                connection.name.map { name in patterns.contains { $0.matches(name) } } ?? false
+            }
+        case .helo(let patterns): patterns.contains { $0.matches(facts.helo) }
+        case .ownHelo: facts.isHeloOurs
+        case .tls: facts.isEncrypted
+        case .account(let patterns):
+            facts.account.map { account in patterns.isEmpty || patterns.contains { $0.matches(account) } } ?? false
+        case .sender(let patterns): patterns.contains { $0.matches(facts.sender) }
+        case .recipient(let patterns):
+            facts.recipients.contains { recipient in patterns.contains { $0.matches(recipient) } }
+        case .size(let limit): facts.message.map { $0.size > limit }
+        case .result("iprev", let wanted): facts.connection.map { wanted.contains($0.iprev) }
+        case .result(let method, let wanted): facts.message.map { wanted.contains($0.results[method] ?? "none") }
+        case .signedBy(let patterns):
+            facts.message.map { message in
+                message.signedBy.contains { domain in patterns.contains { $0.matches(domain) } }
+            }
+        case .listed(let names): facts.connection.map { connection in names.contains { connection.lists.contains($0) } }
+        case .score(let limit): facts.connection.map { score + $0.score >= limit }
+        case .time(let from, let to):
+            from <= to ? (from..<to).contains(facts.time) : facts.time >= from || facts.time < to
+        }
+    }
+
+    /// Whether the DNS has to be asked about the client for it.
+    var needsConnection: Bool {
+        switch self {
+        case .clientName, .result("iprev", _), .listed, .score: true
+        case .listener, .client, .helo, .ownHelo, .tls, .account, .sender, .recipient, .size, .result, .signedBy, .time:
+            false
+        }
+    }
+}

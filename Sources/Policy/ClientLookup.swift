@@ -1,0 +1,26 @@
+import MailAuth
+import MailRules
+import NIOCore
+import Network
+
+/// Asks the DNS about a client, for the rules: its name, and the lists that have it. Belongs to one event loop.
+package enum ClientLookup {
+    /// - Parameters:
+    ///   - address: of 4 or 16 octets.
+    ///   - timeout: how long answers are waited for; a question that is under way then may take its own time.
+    package static func run(
+        _ address: [UInt8],
+        lists: [DNSList],
+        timeout: TimeAmount,
+        on loop: any EventLoop,
+        query: @escaping ResolverLookup.Query
+    ) async -> ConnectionFacts {
+        loop.assertInEventLoop()
+        let lookup = ResolverLookup(on: loop, query: query)
+        lookup.deadline = .now() + timeout
+        async let reverse = ReverseNameCheck.run(address, lookup: lookup)
+        let listed = await DNSListCheck.run(address, lists: lists, lookup: lookup)
+        let name = await reverse
+        return ConnectionFacts(name: name.name, iprev: name.keyword, lists: listed.names, score: listed.score)
+    }
+}

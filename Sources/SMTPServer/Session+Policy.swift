@@ -1,0 +1,80 @@
+import CoreMetrics
+import Front
+import Logging
+import MIME
+import MailRules
+import NIOCore
+import Network
+import Policy
+import Resolution
+import SMTP
+
+extension Session {
+    /// What is known of the transaction, for the rules.
+    private func facts(_ transaction: Transaction, recipients: [String]) -> PolicyFacts {
+        var facts = PolicyFacts(listener: kind.rawValue, client: front.remoteAddress?.addressOctets ?? [])
+        facts.helo = helo ?? ""
+        facts.isHeloOurs = isHeloOurs
+        facts.isEncrypted = connection.tls != nil
+        facts.account = user
+        facts.sender = transaction.sender.path.address?.description ?? ""
+        facts.recipients = recipients
+        let now = DateTime.now()
+        facts.time = now.hour * 60 + now.minute
+        facts.connection = connectionFacts
+        return facts
+    }
+
+    /// Whether a stranger from elsewhere calls himself by a name or an address of ours.
+    private var isHeloOurs: Bool {
+        guard let helo, user == nil, !mayRelayByAddress else { return false }
+        let here = front.localAddress?.addressOctets
+        guard here != front.remoteAddress?.addressOctets else { return false }
+        if settings.ownNames.contains(helo.lowercased()) { return true }
+        guard let here, let text = AddressLiteral.ipAddress(in: helo) else { return false }
+        return (try? SocketAddress(ipAddress: String(text), port: 0))?.addressOctets == here
+    }
+
+    /// Asks the DNS about the client, once, where rules want to know.
+    func lookUpClient() async {
+        guard settings.policy.needsConnection, connectionFacts == nil, let address = front.remoteAddress?.addressOctets
+        else { return }
+        let resolver = resources.resolver
+        connectionFacts = await ClientLookup.run(
+            address,
+            lists: settings.dnsLists,
+            timeout: settings.clientTimeout,
+            on: connection.eventLoop
+        ) { (name, type) throws(ResolutionError) in try await resolver.query(name, type) }
+    }
+
+    /// What the rules say of a recipient that would be taken: the reply that refuses it, or nil.
+    func refusal(of recipient: MailAddress, in transaction: Transaction) async -> Verdict? {
+        guard !settings.policy.rules.isEmpty else { return nil }
+        await lookUpClient()
+        let outcome = settings.policy.evaluate(facts(transaction, recipients: [recipient.description]))
+        guard let rule = outcome.rule, let verdict = outcome.action.flatMap({ Verdict($0) }) else { return nil }
+        logger.info(
+            "recipient refused by a rule",
+            metadata: [
+                "client": "\(client)", "helo": "\(helo ?? "")", "sender": "\(transaction.sender.path)",
+                "recipient": "\(recipient)", "status": "\(verdict.status)", "rule": "\(rule.line)",
+            ]
+        )
+        return verdict
+    }
+
+    /// What the rules say of a message at its end.
+    func outcome(
+        of transaction: Transaction,
+        octets: Int,
+        _ authentication: AuthenticationVerdict?
+    ) -> PolicyTable.Outcome {
+        guard !settings.policy.rules.isEmpty else { return PolicyTable.Outcome() }
+        var facts = facts(transaction, recipients: transaction.recipients.map(\.address.description))
+        var results: [String: String] = [:]
+        for (method, result) in authentication?.summary ?? [] { results[method] = result }
+        facts.message = MessageFacts(size: octets, results: results, signedBy: authentication?.signedBy ?? [])
+        return settings.policy.evaluate(facts)
+    }
+}

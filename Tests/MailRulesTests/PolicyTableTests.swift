@@ -1,0 +1,127 @@
+import Network
+import SMTP
+import Testing
+
+@testable import MailRules
+
+@Suite struct PolicyTableTests {
+    private var facts: PolicyFacts {
+        var facts = PolicyFacts(listener: "smtp", client: [192, 0, 2, 7])
+        facts.helo = "Mail.Example.org"
+        facts.sender = "Ann@lists.example.org"
+        facts.recipients = ["bob@example.test"]
+        facts.time = 23 * 60
+        return facts
+    }
+
+    /// The number of the rule that decides, with `?` where one is open, `-` where none decides.
+    private func decision(_ text: String, _ facts: PolicyFacts, lists: Set<String> = ["bl"]) throws -> String {
+        let outcome = try PolicyParser.table(text, lists: lists).evaluate(facts)
+        return outcome.isOpen ? "?" : outcome.rule.map { "\($0.line)" } ?? "-"
+    }
+
+    @Test(arguments: [
+        ("accept", "1"), ("accept if listener smtp", "1"), ("accept if listener submission lmtp", "-"),
+        ("accept if not listener submission", "1"), ("accept if client 192.0.2.0/24", "1"),
+        ("accept if client 2001:db8::/32 198.51.100.1", "-"), ("accept if helo mail.example.ORG", "1"),
+        ("accept if helo *.example.org", "1"), ("accept if helo *example*", "1"), ("accept if helo example.org", "-"),
+        ("accept if helo *.example.org.*", "-"), ("accept if sender ann@lists.example.org", "1"),
+        ("accept if sender lists.example.org", "1"), ("accept if sender example.org", "-"),
+        ("accept if sender *.example.org", "1"), ("accept if sender <>", "-"), ("accept if not sender <>", "1"),
+        ("accept if recipient example.test", "1"), ("accept if recipient bob@*", "1"), ("accept if tls", "-"),
+        ("accept if account", "-"), ("accept if own-helo", "-"), ("accept if time 22:00-06:00", "1"),
+        ("accept if time 06:00-22:00", "-"), ("accept if time 23:00-23:01", "1"), ("accept if time 0:00-24:00", "1"),
+        ("accept if sender example.org and size > 5", "-"), ("accept if sender lists.example.org and size > 5", "?"),
+        ("accept if spf fail", "?"), ("accept if score >= 1", "?"), ("accept if listed bl", "?"),
+        ("accept if client-name *.example.org", "?"), ("accept if iprev fail and helo x", "-"),
+        ("# nothing\n\n   reject # all", "3"), ("junk if spf fail\naccept", "?"),
+        ("score 5\nadd \"X: y\"\naccept", "3"),
+    ])
+    func rulesAreJudgedByWhatIsKnown(_ text: String, _ expected: String) throws {
+        #expect(try decision(text, facts) == expected, "\(text)")
+    }
+
+    @Test func everythingIsKnownAtTheEnd() throws {
+        var facts = facts
+        facts.account = "ann@example.test"
+        facts.isEncrypted = true
+        facts.connection = ConnectionFacts(name: "out.example.org", iprev: "pass", lists: ["bl"], score: 3)
+        facts.message = MessageFacts(
+            size: 1000,
+            results: ["spf": "softfail", "dmarc": "pass"],
+            signedBy: ["example.org"]
+        )
+        for (text, expected) in [
+            ("accept if size > 999", "1"), ("accept if size > 1000", "-"), ("accept if spf fail softfail", "1"),
+            ("accept if not spf fail", "1"), ("accept if dkim none", "1"),
+            ("accept if dmarc pass and signed-by example.org", "1"),
+            ("accept if signed-by *.org and not signed-by example.*", "-"), ("accept if client-name out.*", "1"),
+            ("accept if iprev pass", "1"), ("accept if listed bl", "1"), ("accept if score >= 4", "-"),
+            ("score 1 if listed bl\naccept if score >= 4", "2"), ("score -1\naccept if score >= 3", "-"),
+            ("accept if tls and account", "1"), ("accept if account *@example.test", "1"),
+            ("accept if account bob@*", "-"),
+        ] {
+            #expect(try decision(text, facts) == expected, "\(text)")
+        }
+    }
+
+    @Test func firstRuleThatDecidesDoes() throws {
+        let table = try PolicyParser.table(
+            """
+            score 2 if helo *.example.org
+            add "X-Seen: by us" if sender example.com lists.example.org
+            reject 5.7.9 "go away" if recipient carol@example.test
+            defer "later, please" if score >= 2 and recipient bob@example.test
+            discard
+            """
+        )
+        var facts = facts
+        facts.connection = ConnectionFacts(name: nil, iprev: "permerror")
+        let outcome = table.evaluate(facts)
+        #expect(outcome.action == .defer(EnhancedStatusCode(4, 7, 1), "later, please"))
+        #expect(outcome.rule?.line == 4)
+        #expect(outcome.rule?.text == "defer \"later, please\" if score >= 2 and recipient bob@example.test")
+        #expect(outcome.fields == ["X-Seen: by us"])
+        #expect(outcome.score == 2)
+        facts.recipients.append("carol@example.test")
+        #expect(table.evaluate(facts).action == .reject(EnhancedStatusCode(5, 7, 9), "go away"))
+        #expect(table.needsConnection)
+        #expect(try !PolicyParser.table("reject if spf fail and size > 5").needsConnection)
+    }
+
+    @Test(arguments: [
+        ("allow", "\"allow\" is not an action"), ("accept if", "a condition is missing"),
+        ("accept sender x", "not expected here"),
+        ("accept if colour red", "\"colour\" is not a condition"), ("accept if client", "client wants a value"),
+        ("accept if client 192.0.2.1/24", "client wants networks"), ("accept if size 5", "size is written as"),
+        ("accept if size > many", "size is written as"), ("accept if score > 5", "score is written as"),
+        ("accept if time 5-7", "time is written as"), ("accept if time 25:00-26:00", "time is written as"),
+        ("accept if spf maybe", "\"maybe\" is not one of none, neutral, pass"),
+        ("accept if listed elsewhere", "no DNS list \"elsewhere\""),
+        ("reject 4.7.1 \"x\"", "begins with 5"), ("defer 5.7.1", "begins with 4"),
+        ("reject \"no end", "quotation mark"),
+        ("reject \"gr\u{fc}\u{df}e\"", "the text of a reply is ASCII"), ("reject \"\"", "the text of a reply"),
+        ("add X", "add wants a header field"), ("add \"X y: z\"", "add wants a header field"),
+        ("score lots", "score wants a number"),
+        ("accept if tls and", "a condition is missing"), ("\"accept\"", "begins with an action"),
+        ("accept accept", "not expected here"),
+        (String(repeating: "add \"X: y\"\n", count: 21), "more than 20 rules"),
+    ])
+    func faultsAreNamed(_ text: String, _ expected: String) {
+        do throws(PolicySyntaxError) {
+            _ = try PolicyParser.table("# first\n" + text, firstLine: 10)
+            Issue.record("\(text) was taken")
+        } catch {
+            #expect(error.reason.contains(expected), "\(text): \(error)")
+            #expect(error.line >= 11)
+        }
+    }
+
+    @Test func patternsTakeTimeInProportion() {
+        let pattern = TextPattern(String(repeating: "*a", count: 200) + "*b")
+        #expect(!pattern.matches(String(repeating: "a", count: 5000)))
+        #expect(TextPattern("*").matches(""))
+        #expect(TextPattern("").matches("") && !TextPattern("").matches("x"))
+        #expect(!TextPattern("aba*aba").matches("ababa") && TextPattern("aba*aba").matches("abaaba"))
+    }
+}
