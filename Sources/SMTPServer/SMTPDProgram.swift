@@ -24,6 +24,8 @@ package struct SMTPDProgram: FrontProgram {
         ]
     }
 
+    package func asksForCertificate(_ configuration: Configuration) -> Bool { configuration.smtpd.clientCertificates }
+
     package func shutdownGrace(_ configuration: Configuration) -> TimeAmount { configuration.smtpd.shutdownGrace }
 
     package func service(_ context: DaemonContext) -> SMTPFront {
@@ -38,6 +40,7 @@ extension ServerSettings {
     init(_ configuration: Configuration) {
         let smtpd = configuration.smtpd
         self.init(hostname: configuration.hostname)
+        front = FrontSettings(configuration)
         relayFrom = smtpd.relayFrom
         enforcesSender = smtpd.enforceSender
         recipientCache = smtpd.recipientCache

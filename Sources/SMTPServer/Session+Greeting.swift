@@ -18,8 +18,9 @@ extension Session {
         reply(.ok, nil, "PIPELINING", isLast: false)
         reply(.ok, nil, "SIZE \(settings.limits.message)", isLast: false)
         if front.mayStartTLS { reply(.ok, nil, "STARTTLS", isLast: false) }
-        if connection.tls != nil {
-            reply(.ok, nil, "AUTH " + SASLMechanisms.names.joined(separator: " "), isLast: false)
+        let mechanisms = front.mechanisms
+        if !mechanisms.isEmpty {
+            reply(.ok, nil, "AUTH " + mechanisms.map(\.rawValue).joined(separator: " "), isLast: false)
         }
         reply(.ok, nil, "8BITMIME", isLast: false)
         reply(.ok, nil, "ENHANCEDSTATUSCODES")

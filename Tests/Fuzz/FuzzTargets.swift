@@ -27,4 +27,6 @@ let fuzzTargets: [FuzzTarget] = [
     dkimKeyTarget,
     arcMessageTarget,
     authenticationResultsTarget,
+    saslMessageTarget,
+    tokenTarget,
 ]

@@ -35,6 +35,8 @@ package struct SMTPDConfiguration: Sendable {
     package var enforceSender: Bool
     /// Networks that may relay without authentication.
     package var relayFrom: [AddressRange]
+    /// Whether users are asked for a TLS certificate, on submission and submissions.
+    package var clientCertificates: Bool
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         smtp = try table.addresses("smtp")
@@ -59,6 +61,7 @@ package struct SMTPDConfiguration: Sendable {
         recipientCache = try table.duration("recipient-cache", default: .seconds(2), in: .zero ... .hours(1))
         shutdownGrace = try table.duration("shutdown-grace", default: .seconds(10), in: .zero ... .minutes(10))
         enforceSender = try table.boolean("enforce-sender", default: false)
+        clientCertificates = try table.boolean("client-certificates", default: false)
         relayFrom = try Self.blocks(table, "relay-from")
     }
 
