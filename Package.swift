@@ -53,7 +53,7 @@ let fuzzing: [Target] =
             name: "fuzz",
             dependencies: [
                 "MIME", "MailAuth", "AuthReports", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ResolverService", "Daemon",
-                "Cryptography", "Encodings", "Network", "Rewriting", "SMTP", "IMAP", "POP3", "SASL", nioCore,
+                "Cryptography", "Encodings", "JWT", "Network", "Rewriting", "SMTP", "IMAP", "POP3", "SASL", nioCore,
                 nioEmbedded,
             ],
             path: "Tests/Fuzz",
@@ -98,6 +98,7 @@ let package = Package(
             providers: [.apt(["libargon2-dev", "libcrypt-dev"])]
         ),
 
+        .systemLibrary(name: "CIDN", pkgConfig: "libidn", providers: [.apt(["libidn-dev"])]),
         .systemLibrary(name: "CIDN2", pkgConfig: "libidn2", providers: [.apt(["libidn2-dev"])]),
         .systemLibrary(name: "CExpat", pkgConfig: "expat", providers: [.apt(["libexpat1-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
@@ -120,7 +121,8 @@ let package = Package(
         library("ZoneTransfer", ["DNS"]),
         library("MailAuth", ["MIME", "DNS", "Encodings", "Cryptography", "CIDN2", nioCore]),
         library("AuthReports", ["MailAuth", "MIME", "CExpat", "CZlib"]),
-        library("SASL", []),
+        library("SASL", ["Cryptography", "Encodings", "CIDN"]),
+        library("JWT", ["Cryptography", "Encodings"]),
 
         // Connections, and what daemons say to each other.
         library("TLS", ["COpenSSL", nioCore]),
@@ -130,7 +132,7 @@ let package = Package(
         library(
             "Daemon",
             [
-                "CLinux", "CTOML", "Bus", "Network", "MailRules", "SMTP", "TLS", "DNS", nioCore, nioPosix,
+                "CLinux", "CTOML", "Bus", "Network", "MailRules", "SASL", "SMTP", "TLS", "DNS", nioCore, nioPosix,
                 nioConcurrency, logging,
                 coreMetrics, arguments,
             ]
@@ -148,7 +150,7 @@ let package = Package(
         library("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
 
         // Clients of other daemons that more than one daemon needs.
-        library("Accounts", ["Bus", "Network", "SMTP", nioCore, logging]),
+        library("Accounts", ["Bus", "Encodings", "Network", "SASL", "SMTP", nioCore, logging]),
         // Messages that can't go on as they are.
         library("Rewriting", ["Encodings", "MIME", "SMTP", nioCore]),
 
@@ -190,7 +192,10 @@ let package = Package(
             "LocalDelivery",
             daemonBase + ["Mailbox", "SMTP", "MIME", "Rewriting", "Accounts", "Deliverer", "Submission"]
         ),
-        library("Authority", daemonBase + ["SMTP", "Cryptography", "CPasswordHash"]),
+        library(
+            "Authority",
+            daemonBase + ["Encodings", "JWT", "SASL", "SMTP", "TLS", "Cryptography", "CPasswordHash"]
+        ),
         library("POP3Server", daemonBase + ["POP3", "SASL", "Mailbox", "Accounts", "Front", "MailboxProcess"]),
         library(
             "IMAPServer",
@@ -223,7 +228,8 @@ let package = Package(
             [
                 "Accounts", "Daemon", "Bus", "Network", "TLS", "Authority", "DNS", "DNSSEC", "Resolution", "SMTP",
                 "MIME", "Files", "MailAuth", "MailRules", "Policy", "AuthReports",
-                "Encodings", "Mailbox", "ZoneKeys", "Cryptography", "CLinux", nioCore, nioPosix, nioHTTP1, nioHTTP2,
+                "Encodings", "JWT", "Mailbox", "SASL", "ZoneKeys", "Cryptography", "CLinux", nioCore, nioPosix,
+                nioHTTP1, nioHTTP2,
             ]
         ),
         executable("sendmail", ["Daemon", "Bus", "Submission", "SMTP", "MIME", "CLinux", nioCore]),
@@ -242,7 +248,14 @@ let package = Package(
         tests("DNSSEC", ["DNS", "Cryptography", nioCore]),
         tests("TSIG", ["DNS", "Cryptography", nioCore]),
         tests("ZoneTransfer", ["DNS"]),
-        tests("SASL", []),
+        .target(
+            name: "LoginClients",
+            dependencies: ["Cryptography", "Encodings"],
+            path: "Tests/LoginClients",
+            swiftSettings: settings
+        ),
+        tests("SASL", ["Cryptography", "Encodings", "LoginClients"]),
+        tests("JWT", ["Cryptography", "Encodings", "LoginClients"]),
         tests("TLS", ["COpenSSL", nioCore, nioEmbedded]),
         tests("Network", ["TLS", "CLinux", "COpenSSL", nioCore, nioPosix, nioConcurrency]),
         tests("Bus", ["Network", nioCore, nioPosix, logging]),
@@ -310,7 +323,12 @@ let package = Package(
         ),
         tests("RemoteRelay", daemonBase + ["Deliverer", "MIME", "Rewriting", "SMTP", "DNS", "TLS", "Resolution"]),
         tests("LocalDelivery", daemonBase + ["Accounts", "Deliverer", "Mailbox", "SMTP", "Submission"]),
-        tests("Authority", daemonBase + ["Accounts", "SMTP", nioEmbedded]),
+        tests(
+            "Authority",
+            daemonBase + [
+                "Accounts", "Cryptography", "Encodings", "JWT", "LoginClients", "SASL", "SMTP", "TLS", nioEmbedded,
+            ]
+        ),
         tests("POP3Server", daemonBase + ["Accounts", "Front", "MailboxProcess", "POP3", "Mailbox", "TLS"]),
         tests(
             "IMAPServer",

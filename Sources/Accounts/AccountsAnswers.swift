@@ -13,6 +13,17 @@ package struct VerifiedLogin: Equatable, Sendable {
     package let ticket: String?
 }
 
+/// A SCRAM login between the client's two messages.
+package struct ScramChallenge: Equatable, Sendable {
+    /// authd's name for it.
+    let exchange: String
+    /// What the client is told.
+    package let challenge: [UInt8]
+    /// The user that the client claims to be, for logs.
+    package let user: String
+    let service: LoginService
+}
+
 /// Where the mail of one address is.
 package struct AccountMailbox: Equatable, Sendable {
     package let address: String

@@ -1,5 +1,7 @@
 import Bus
+import Encodings
 import NIOCore
+import SASL
 import SMTP
 
 /// Asks authd (docs/protocols.md, "auth.sock"), for all sessions of one event loop; every call must come from its
@@ -27,9 +29,94 @@ package final class AccountsClient: Sendable {
         let reply = try await request(
             Frame("VERIFY", ["service": service.rawValue, "user": user, "password": password, "client": client])
         )
-        let address = try Self.required("address", reply)
+        return try Self.login(reply, service)
+    }
+
+    /// Checks an access token.
+    ///
+    /// - Throws: `refused` with 5.7.8 when it isn't good, or is another user's.
+    package func verify(
+        service: LoginService,
+        token: TokenCredentials,
+        client: String
+    ) async throws(AccountsError) -> VerifiedLogin {
+        var question = Frame("TOKEN", ["service": service.rawValue, "token": token.token, "client": client])
+        question["user"] = token.user
+        return try Self.login(try await request(question), service)
+    }
+
+    /// Checks whose a client certificate is.
+    ///
+    /// - Parameters:
+    ///   - chain: the certificate and those behind it, in DER, by which the client has made its connection.
+    ///   - user: as whom the client wants to log in; nil for whomever the certificate names.
+    /// - Throws: `refused` with 5.7.8 when it's nobody's, or another user's.
+    package func verify(
+        service: LoginService,
+        certificate chain: [[UInt8]],
+        user: String?,
+        client: String
+    ) async throws(AccountsError) -> VerifiedLogin {
+        var question = Frame("CERTIFICATE", ["service": service.rawValue, "client": client])
+        question["user"] = user
+        question.fields += chain.map { Frame.Field("certificate", Base64.text($0)) }
+        return try Self.login(try await request(question), service)
+    }
+
+    /// Passes the client's first message of SCRAM on.
+    ///
+    /// - Parameter bindings: of the client's connection, where -PLUS is offered to it.
+    /// - Throws: `refused` with 5.7.8 when the message is not accepted.
+    package func beginScram(
+        service: LoginService,
+        mechanism: SASLMechanismName,
+        message: [UInt8],
+        bindings: ChannelBindings,
+        client: String
+    ) async throws(AccountsError) -> ScramChallenge {
+        var question = Frame(
+            "SCRAM",
+            [
+                "service": service.rawValue, "mechanism": mechanism.rawValue, "message": Base64.text(message),
+                "client": client,
+            ]
+        )
+        question["tls-exporter"] = bindings.exporter.map { Base64.text($0) }
+        question["tls-server-end-point"] = bindings.serverEndPoint.map { Base64.text($0) }
+        let reply = try await request(question)
+        return ScramChallenge(
+            exchange: try Self.required("exchange", reply),
+            challenge: try Self.octets("challenge", reply),
+            user: reply["user"] ?? "",
+            service: service
+        )
+    }
+
+    /// Passes the client's second message on.
+    ///
+    /// - Returns: the login, and the server's last message, which the client awaits.
+    /// - Throws: `refused` with 5.7.8 when user or password are wrong.
+    package func finishScram(
+        _ challenge: ScramChallenge,
+        message: [UInt8]
+    ) async throws(AccountsError) -> (login: VerifiedLogin, confirmation: [UInt8]) {
+        let reply = try await request(
+            Frame("SCRAM", ["exchange": challenge.exchange, "message": Base64.text(message)])
+        )
+        return (try Self.login(reply, challenge.service), try Self.octets("confirmation", reply))
+    }
+
+    private static func login(_ reply: Frame, _ service: LoginService) throws(AccountsError) -> VerifiedLogin {
+        let address = try required("address", reply)
         guard service != .smtp else { return VerifiedLogin(address: address, ticket: nil) }
-        return VerifiedLogin(address: address, ticket: try Self.required("ticket", reply))
+        return VerifiedLogin(address: address, ticket: try required("ticket", reply))
+    }
+
+    private static func octets(_ name: String, _ reply: Frame) throws(AccountsError) -> [UInt8] {
+        guard let octets = Base64.decode(try required(name, reply).utf8) else {
+            throw .unavailable("authd: malformed \(name)")
+        }
+        return octets
     }
 
     /// Turns a ticket into the mailbox that it was given for. It is void afterwards.

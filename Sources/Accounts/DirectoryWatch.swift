@@ -14,11 +14,14 @@ package final class DirectoryWatch: @unchecked Sendable {
         package var domains: [String]
         /// Why what files say is not in use, a line each.
         package var troubles: [String]
+        /// Whether everybody who can log in by a password can by SCRAM.
+        package var canAllUseScram: Bool
 
         init?(_ frame: Frame) {
             guard frame.replyKind == .ok else { return nil }
             domains = frame.body.map { String(buffer: $0).split(separator: "\n").map(String.init) } ?? []
             troubles = frame.all("trouble")
+            canAllUseScram = frame["scram"] == "yes"
         }
     }
 

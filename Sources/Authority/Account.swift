@@ -1,3 +1,4 @@
+import SASL
 import SMTP
 
 /// How a mailbox is kept on disk.
@@ -8,7 +9,7 @@ package enum MailboxFormat: String, Sendable, CaseIterable {
     case mbox
 }
 
-/// One line of `etc/users`: `address:hash:mailbox:format:quota`.
+/// One line of `etc/users`: `address:hash:mailbox:format:quota:verifier`.
 package struct Account: Sendable, Equatable {
     /// The only spelling that we use ourselves; looked up without regard to ASCII case.
     package let address: MailAddress
@@ -19,21 +20,39 @@ package struct Account: Sendable, Equatable {
     package var format: MailboxFormat
     /// Octets; 0 for none.
     package var quota: Int
+    /// By which SCRAM recognises the password that `hash` is of; nil where none was made with it.
+    package var verifier: ScramVerifier?
 
-    package init(address: MailAddress, hash: String, mailbox: String, format: MailboxFormat, quota: Int) {
+    package init(
+        address: MailAddress,
+        hash: String,
+        mailbox: String,
+        format: MailboxFormat,
+        quota: Int,
+        verifier: ScramVerifier? = nil
+    ) {
         self.address = address
         self.hash = hash
         self.mailbox = mailbox
         self.format = format
         self.quota = quota
+        self.verifier = verifier
+    }
+
+    /// Whether nobody may log in, by whatever means.
+    package var isLocked: Bool { hash.first == "!" }
+
+    /// Locks or unlocks the account. The password stays what it was.
+    package mutating func lock(_ isLocked: Bool) {
+        hash = (isLocked ? "!" : "") + hash.drop { $0 == "!" }
     }
 
     /// Reads a line; nil with a reason where it can't be understood.
     static func parse(_ line: Substring) -> Result<Account, TableFault> {
         if let reason = TableLines.fault(of: line) { return .failure(TableFault(reason)) }
         let fields = line.split(separator: ":", omittingEmptySubsequences: false)
-        guard (2...5).contains(fields.count) else {
-            return .failure(TableFault("expected address:hash:mailbox:format:quota"))
+        guard (2...6).contains(fields.count) else {
+            return .failure(TableFault("expected address:hash:mailbox:format:quota:verifier"))
         }
         guard let address = try? MailAddress(parsing: fields[0].utf8, options: .utf8) else {
             return .failure(TableFault("\"\(fields[0])\" is not an address"))
@@ -46,13 +65,26 @@ package struct Account: Sendable, Equatable {
         guard let format else { return .failure(TableFault("\"\(fields[3])\" is not maildir, maildir-fs or mbox")) }
         let quota = fields.count > 4 && !fields[4].isEmpty ? Int(fields[4]) : 0
         guard let quota, quota >= 0 else { return .failure(TableFault("\"\(fields[4])\" is not a number of octets")) }
+        let verifier = fields.count > 5 && !fields[5].isEmpty ? ScramVerifier(parsing: fields[5]) : nil
+        guard verifier != nil || fields.count < 6 || fields[5].isEmpty else {
+            return .failure(TableFault("the verifier is none of SCRAM's"))
+        }
         return .success(
-            Account(address: address, hash: String(fields[1]), mailbox: mailbox, format: format, quota: quota)
+            Account(
+                address: address,
+                hash: String(fields[1]),
+                mailbox: mailbox,
+                format: format,
+                quota: quota,
+                verifier: verifier
+            )
         )
     }
 
     /// The account as a line of `etc/users`.
-    package var line: String { "\(address):\(hash):\(mailbox):\(format.rawValue):\(quota)" }
+    package var line: String {
+        "\(address):\(hash):\(mailbox):\(format.rawValue):\(quota)" + (verifier.map { ":\($0.text)" } ?? "")
+    }
 
     /// `domain/local-part`, where nothing else was chosen. Octets that a path could misread become `_`.
     package static func standardMailbox(of address: MailAddress) -> String {

@@ -1,6 +1,8 @@
 import Daemon
+import JWT
 import Logging
 import NIOCore
+import TLS
 
 #if canImport(Glibc)
 import Glibc
@@ -22,6 +24,10 @@ final class AccountFiles: @unchecked Sendable {
         var trouble: String?
         /// Whether something was ever read from it.
         var isKnown = false
+        /// Whether it need not be there: then it says nothing.
+        var isOptional = false
+        /// What has to wait while nothing is known of it.
+        var use = "what needs it is"
     }
 
     private struct Stamp: Equatable {
@@ -39,9 +45,18 @@ final class AccountFiles: @unchecked Sendable {
     private var users: WatchedFile
     private var aliases: WatchedFile
     private var configuration: WatchedFile?
+    private var appPasswords: WatchedFile
+    private var certificates: WatchedFile
+    /// nil where no certificates are taken.
+    private var authorities: WatchedFile?
+    /// nil where no tokens are taken.
+    private var tokenKeys: WatchedFile?
+    /// What users may show instead of their password. nil where it could never be read.
+    private(set) var credentials = CredentialTables()
     private var accountTable = AccountTable()
     private var aliasTable = AliasTable()
-    private var directory: AccountDirectory?
+    /// What was read last; nil as long as one of the tables could never be read.
+    private(set) var directory: AccountDirectory?
     /// Whose mailboxes are here, in lower case.
     private(set) var domains: [String]
     /// Told when an address may lead elsewhere than before.
@@ -54,14 +69,23 @@ final class AccountFiles: @unchecked Sendable {
     init(_ configuration: Configuration, file: String?, on loop: any EventLoop, logger: Logger) {
         self.loop = loop
         self.logger = logger
-        users = WatchedFile(path: configuration.authd.users)
-        aliases = WatchedFile(path: configuration.authd.aliases)
+        users = WatchedFile(path: configuration.authd.users, use: "logins and mail are")
+        aliases = WatchedFile(path: configuration.authd.aliases, use: "logins and mail are")
         self.configuration = file.map { WatchedFile(path: $0, isKnown: true) }
+        appPasswords = WatchedFile(path: configuration.authd.appPasswords, isOptional: true)
+        certificates = WatchedFile(path: configuration.authd.certificates, isOptional: true)
+        authorities = configuration.tls.clientAuthorities.map { WatchedFile(path: $0) }
+        tokenKeys = configuration.authd.oauth.map { WatchedFile(path: $0.keys) }
         domains = configuration.domains
     }
 
     /// Why what files say now is not in use, a line each.
-    var troubles: [String] { [users.trouble, aliases.trouble, configuration?.trouble].compactMap(\.self) }
+    var troubles: [String] {
+        [
+            users.trouble, aliases.trouble, configuration?.trouble, appPasswords.trouble, certificates.trouble,
+            authorities?.trouble, tokenKeys?.trouble,
+        ].compactMap(\.self)
+    }
 
     /// The tables as they are now; nil as long as one of them could never be read.
     func current() -> AccountDirectory? {
@@ -86,11 +110,35 @@ final class AccountFiles: @unchecked Sendable {
             domains = fresh
             isChanged = true
         }
+        if refreshCredentials() { isChanged = true }
         guard isChanged else { return }
         if users.isKnown, aliases.isKnown {
             directory = AccountDirectory(accounts: accountTable, aliases: aliasTable, domains: domains)
         }
         onChange()
+    }
+
+    /// - Returns: whether app passwords came or went.
+    private func refreshCredentials() -> Bool {
+        var isChanged = false
+        if let table = read(&appPasswords, AppPasswordTable.init(text:file:)) {
+            credentials.appPasswords = table
+            isChanged = true
+        }
+        if let table = read(&certificates, CertificateTable.init(text:file:)) { credentials.certificates = table }
+        if var file = authorities {
+            if let fresh = read(&file, { (text, _) throws(TLSError) in try ClientAuthorities(pem: Array(text.utf8)) }) {
+                credentials.authorities = fresh
+            }
+            authorities = file
+        }
+        if var file = tokenKeys {
+            if let fresh = read(&file, { (text, _) throws(JWTFault) in try KeySet(json: Array(text.utf8)) }) {
+                credentials.tokenKeys = fresh
+            }
+            tokenKeys = file
+        }
+        return isChanged
     }
 
     private func readDomains() -> [String]? {
@@ -109,8 +157,9 @@ final class AccountFiles: @unchecked Sendable {
         let stamp = Self.stamp(of: file.path)
         guard file.stamp != stamp else { return nil }
         file.stamp = stamp
-        guard let text = WholeFile.read(file.path, maximum: Self.maximumOctets) else {
-            let code = errno
+        let content = WholeFile.read(file.path, maximum: Self.maximumOctets)
+        let code = errno
+        guard let text = content ?? (file.isOptional && code == ENOENT ? "" : nil) else {
             file.trouble = "\(file.path): \(String(cString: strerror(code)))"
             // What stood in the way need not have changed the file: tried again at the next question, reported once.
             file.stamp = nil
@@ -131,13 +180,14 @@ final class AccountFiles: @unchecked Sendable {
             let value = try parse(text, file.path)
             file.isKnown = true
             file.trouble = nil
-            logger.info("file read", metadata: ["file": "\(file.path)"])
+            if content != nil { logger.info("file read", metadata: ["file": "\(file.path)"]) }
             return value
         } catch {
-            file.trouble = "\(error)"
+            let reason = "\(error)"
+            file.trouble = reason.contains(file.path) ? reason : "\(file.path): \(reason)"
             logger.error(
                 "file refused",
-                metadata: ["reason": "\(error)", "until-then": "\(Self.consequence(file))"]
+                metadata: ["reason": "\(file.trouble ?? reason)", "until-then": "\(Self.consequence(file))"]
             )
             return nil
         }
@@ -145,7 +195,7 @@ final class AccountFiles: @unchecked Sendable {
 
     /// What goes on until the file is as it should be.
     private static func consequence(_ file: WatchedFile) -> String {
-        file.isKnown ? "what it said before stays in use" : "logins and mail are put off"
+        file.isKnown ? "what it said before stays in use" : "\(file.use) put off"
     }
 
     private static func stamp(of path: String) -> Stamp {
@@ -160,4 +210,12 @@ final class AccountFiles: @unchecked Sendable {
             changeNanoseconds: status.st_ctim.tv_nsec
         )
     }
+}
+
+/// What users may show instead of their password, as it was read; nil for what could never be read, or isn't taken.
+struct CredentialTables: Sendable {
+    var appPasswords: AppPasswordTable?
+    var certificates: CertificateTable?
+    var authorities: ClientAuthorities?
+    var tokenKeys: KeySet?
 }

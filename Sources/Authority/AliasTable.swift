@@ -5,7 +5,7 @@ import SMTP
 /// before it.
 package struct AliasTable: Sendable {
     /// An alias and where it stands.
-    package struct Entry: Sendable {
+    package struct Entry: Equatable, Sendable {
         /// As it's looked up, in lower case.
         package let name: String
         /// Counted from 1.
@@ -114,7 +114,7 @@ package struct AliasTable: Sendable {
     }
 
     /// What an alias is looked up by; nil where the name is none.
-    private static func key(of name: String) -> String? {
+    static func key(of name: String) -> String? {
         if name.first == "@" {
             guard let address = try? MailAddress(parsing: "x\(name)".utf8, options: .utf8) else { return nil }
             return catchAllKey(address.domain)
@@ -131,7 +131,7 @@ package struct AliasTable: Sendable {
         String(AddressKey(localPart: localPart, domain: "").text.dropLast())
     }
 
-    private static func fault(ofTarget target: String) -> String? {
+    static func fault(ofTarget target: String) -> String? {
         if target.isEmpty { return "an alias needs an address before and behind each comma" }
         let bare = target.first == "\"" ? target.dropFirst() : target[...]
         if bare.first == "|" { return "\"\(target)\": an alias starts no program" }
@@ -145,6 +145,9 @@ package struct AliasTable: Sendable {
 
     /// All aliases, in the order of their lines.
     package var all: [Entry] { entries.values.sorted { $0.line < $1.line } }
+
+    /// The alias of that name, in the form in which it's looked up.
+    subscript(key: String) -> Entry? { entries[key] }
 
     /// The alias for an address of ours. A catch-all is asked for apart.
     func entry(localPart: some StringProtocol, domain: String) -> Entry? {

@@ -1,5 +1,6 @@
 import Bus
 import Daemon
+import JWT
 import NIOCore
 import NIOPosix
 import Network
@@ -12,6 +13,8 @@ import Glibc
 package struct AuthorityProgram: DaemonProgram {
     package struct Prepared: Sendable {
         let socket: CInt
+        /// Where what is remembered can be kept; nil for nowhere.
+        let stateDirectory: String?
         let access: AuthorityService.Access
     }
 
@@ -22,23 +25,31 @@ package struct AuthorityProgram: DaemonProgram {
     package func prepare(_ setup: Setup) throws -> Prepared {
         let settings = setup.configuration.authd
         // The domains are followed in the configuration itself.
-        for directory in Set([settings.users, settings.aliases, setup.configurationFile].map(Self.directory)) {
+        let files =
+            [
+                settings.users, settings.aliases, settings.appPasswords, settings.certificates, setup.configurationFile,
+            ] + [settings.oauth?.keys, setup.configuration.tls.clientAuthorities].compactMap(\.self)
+        for directory in Set(files.map(Self.directory)) {
             setup.rights.allowReading(beneath: try setup.directory(directory), listing: false)
         }
+        let state = Self.stateDirectory(of: setup.configuration.systemUsers[.authd])
+        if let state { setup.rights.allowWriting(beneath: try setup.directory(state)) }
         return Prepared(
             socket: try setup.listen(unix: "run/auth.sock"),
+            stateDirectory: state,
             access: AuthorityService.Access(
                 logins: setup.uids(of: [.smtpd, .pop3d, .imapd]),
                 mailboxes: setup.uids(of: [.pop3dMailbox, .imapdMailbox]),
                 recipients: setup.uids(of: [.smtpd]),
                 deliveries: setup.uids(of: [.localDeliver]),
-                watchers: setup.uids(of: [.smtpd, .queueManager, .localDeliver])
+                watchers: setup.uids(of: [.smtpd, .pop3d, .imapd, .queueManager, .localDeliver])
             )
         )
     }
 
     package func serve(_ prepared: Prepared, _ context: DaemonContext) async throws {
-        let settings = context.configuration.authd
+        let configuration = context.configuration
+        let settings = configuration.authd
         let loop = context.group.next()
         let pool = NIOThreadPool(numberOfThreads: settings.threads)
         pool.start()
@@ -59,6 +70,16 @@ package struct AuthorityProgram: DaemonProgram {
                 logger: context.logger
             ),
             verifier: verifier,
+            state: AuthorityState(
+                directory: prepared.stateDirectory,
+                on: loop,
+                pool: pool,
+                logger: context.logger
+            ),
+            settings: AuthorityService.Settings(
+                tokens: settings.oauth.map(TokenRequirements.init),
+                scramIterations: configuration.login.scram == .never ? nil : settings.scramIterations
+            ),
             access: prepared.access,
             ownUser: getuid(),
             logger: context.logger
@@ -72,7 +93,28 @@ package struct AuthorityProgram: DaemonProgram {
         await server.shutDown(grace: .seconds(2))
     }
 
+    /// authd's own directory, which is made where an older installation doesn't have it.
+    private static func stateDirectory(of user: String) -> String? {
+        let path = AuthdConfiguration.stateDirectory
+        if mkdir(path, 0o700) == 0, getuid() == 0, let entry = getpwnam(user)?.pointee {
+            _ = chown(path, entry.pw_uid, entry.pw_gid)
+        }
+        return access(path, F_OK) == 0 ? path : nil
+    }
+
     private static func directory(of path: String) -> String {
         path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+    }
+}
+
+extension TokenRequirements {
+    init(_ configuration: OAuthConfiguration) {
+        self.init(
+            issuer: configuration.issuer,
+            audiences: configuration.audiences,
+            accountClaim: configuration.accountClaim,
+            scope: configuration.scope,
+            leeway: Int(configuration.leeway.nanoseconds / 1_000_000_000)
+        )
     }
 }

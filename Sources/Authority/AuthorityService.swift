@@ -1,10 +1,16 @@
 import Bus
 import CoreMetrics
+import JWT
 import Logging
 import NIOCore
 import NIOPosix
 import Network
+import SASL
 import SMTP
+
+#if canImport(Glibc)
+import Glibc
+#endif
 
 /// Answers the requests on `run/auth.sock` (docs/protocols.md, "auth.sock"). Belongs to one event loop.
 final class AuthorityService: @unchecked Sendable {
@@ -20,7 +26,7 @@ final class AuthorityService: @unchecked Sendable {
 
         func allows(_ verb: Verb, _ uid: UInt32) -> Bool {
             switch verb {
-            case .verify: logins.contains(uid)
+            case .verify, .token, .certificate, .scram: logins.contains(uid)
             case .redeem: mailboxes.contains(uid)
             case .recipient: recipients.contains(uid)
             // smtpd's for EXPN.
@@ -34,11 +40,24 @@ final class AuthorityService: @unchecked Sendable {
     /// The requests.
     enum Verb: String, CaseIterable {
         case verify = "VERIFY"
+        case token = "TOKEN"
+        case certificate = "CERTIFICATE"
+        case scram = "SCRAM"
         case redeem = "REDEEM"
         case recipient = "RECIPIENT"
         case expand = "EXPAND"
         case full = "FULL"
         case watch = "WATCH"
+    }
+
+    /// What else is taken for a login than passwords, and how verifiers are made.
+    struct Settings: Sendable {
+        /// nil where no provider's tokens are taken.
+        var tokens: TokenRequirements?
+        /// nil where no verifiers are made.
+        var scramIterations: Int?
+        /// Seconds since 1970.
+        var clock: @Sendable () -> Int = { Int(time(nil)) }
     }
 
     /// Who wants to hear of changes, and under which tag.
@@ -47,16 +66,23 @@ final class AuthorityService: @unchecked Sendable {
         let tag: String?
     }
 
-    private let loop: any EventLoop
-    private let files: AccountFiles
-    private let verifier: PasswordVerifier
+    let loop: any EventLoop
+    let files: AccountFiles
+    let verifier: PasswordVerifier
+    let state: AuthorityState
+    let settings: Settings
+    var exchanges = ScramExchanges()
+    /// Accounts that can log in by a password and not by SCRAM; nil where that is not known yet.
+    private var withoutVerifier: Set<AddressKey>?
+    /// What watchers were told last.
+    private var toldOfScram = false
     private var tickets = TicketStore()
     private var fullMailboxes = FullMailboxes()
     private var watchers: [ObjectIdentifier: Watcher] = [:]
     private var look: RepeatedTask?
     private let access: Access
     private let ownUser: UInt32
-    private let logger: Logger
+    let logger: Logger
     private let verified = Counter(label: "logins")
     private let refused = Counter(label: "logins-refused")
 
@@ -64,6 +90,8 @@ final class AuthorityService: @unchecked Sendable {
         on loop: any EventLoop,
         files: AccountFiles,
         verifier: PasswordVerifier,
+        state: AuthorityState,
+        settings: Settings,
         access: Access,
         ownUser: UInt32,
         logger: Logger
@@ -71,10 +99,12 @@ final class AuthorityService: @unchecked Sendable {
         self.loop = loop
         self.files = files
         self.verifier = verifier
+        self.state = state
+        self.settings = settings
         self.access = access
         self.ownUser = ownUser
         self.logger = logger
-        files.onChange = { [weak self] in self?.tellWatchers() }
+        files.onChange = { [weak self] in self?.changed() }
     }
 
     func answer(_ frame: Frame, _ connection: Connection) {
@@ -96,6 +126,9 @@ final class AuthorityService: @unchecked Sendable {
         }
         switch verb {
         case .verify: verify(frame, directory, connection)
+        case .token: verifyToken(frame, directory, connection)
+        case .certificate: verifyCertificate(frame, directory, connection)
+        case .scram: scram(frame, directory, connection)
         case .redeem: connection.write(redeem(frame, directory))
         case .recipient: connection.write(recipient(frame, directory))
         case .expand: connection.write(expand(frame, directory))
@@ -115,10 +148,12 @@ final class AuthorityService: @unchecked Sendable {
         look = loop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { [weak self] _ in
             self?.watchers = self?.watchers.filter { !$0.value.connection.hasEnded } ?? [:]
             self?.files.refresh()
+            self?.state.save()
         }
     }
 
     func stop() {
+        state.save(isLast: true)
         look?.cancel()
         look = nil
     }
@@ -130,7 +165,28 @@ final class AuthorityService: @unchecked Sendable {
         connection.write(domains(watcher))
     }
 
+    private func changed() {
+        // What is in use now, without looking for changes once more.
+        if let directory = files.directory {
+            state.forget(allBut: directory.accounts, files.credentials.appPasswords)
+            let able = directory.accounts.all.filter { PasswordHash.isKnown($0.hash) }
+            withoutVerifier = Set(able.filter { state.verifier(of: $0) == nil }.map { AddressKey($0.address) })
+        }
+        tellWatchers()
+    }
+
+    /// Keeps the verifier of an account, and tells watchers where it was the last one missing.
+    func keep(_ made: ScramVerifier, of account: Account) {
+        state.keep(made, of: account)
+        withoutVerifier?.remove(AddressKey(account.address))
+        if toldOfScram != canAllUseScram { tellWatchers() }
+    }
+
+    /// Whether every account that can log in by its password can by SCRAM.
+    private var canAllUseScram: Bool { settings.scramIterations != nil && withoutVerifier?.isEmpty == true }
+
     private func tellWatchers() {
+        toldOfScram = canAllUseScram
         for watcher in watchers.values where !watcher.connection.hasEnded {
             watcher.connection.write(domains(watcher))
             watcher.connection.flushSoon()
@@ -139,39 +195,114 @@ final class AuthorityService: @unchecked Sendable {
 
     private func domains(_ watcher: Watcher) -> Frame {
         var frame = Frame.ok(tag: watcher.tag, files.troubles.map { .init("trouble", $0) })
+        if canAllUseScram { frame["scram"] = "yes" }
         frame.body = ByteBuffer(string: files.domains.map { "\($0)\n" }.joined())
         return frame
     }
 
     // MARK: Logins
 
+    /// Who asks for whom, in every request for a login.
+    struct LoginRequest {
+        let service: String
+        /// The client's address as the front says it.
+        let address: String
+        /// What counts as one client.
+        let client: [UInt8]
+
+        /// nil where there is no service that logins are given for.
+        init?(_ frame: Frame) {
+            guard let service = frame["service"], AppPassword.knownServices.contains(service) else { return nil }
+            self.init(service: service, address: frame["client"] ?? "")
+        }
+
+        init(service: String, address: String) {
+            self.service = service
+            self.address = address
+            client = (try? SocketAddress(ipAddress: address, port: 0))?.clientKey ?? Array(address.utf8.prefix(64))
+        }
+
+        /// What failures are counted by where the client named no user: nobody else's are counted by it.
+        var nobody: String { "? \(address)" }
+    }
+
     /// Answers once the password was verified; later requests on the connection don't wait for it.
     private func verify(_ frame: Frame, _ directory: AccountDirectory, _ connection: Connection) {
-        guard let user = frame["user"], let password = frame["password"], let service = frame["service"],
-            ["smtp", "pop3", "imap"].contains(service)
-        else {
+        guard let user = frame["user"], let password = frame["password"], let request = LoginRequest(frame) else {
             connection.write(Self.rejection(frame, .invalidArguments, "service, user and password are needed"))
             return
         }
-        let client = frame["client"] ?? ""
-        let key = (try? SocketAddress(ipAddress: client, port: 0))?.clientKey ?? Array(client.utf8.prefix(64))
         let account = directory.account(user: user)
+        let appPasswords = account.flatMap { files.credentials.appPasswords?[$0.address] } ?? []
+        let isUnsure = account != nil && files.credentials.appPasswords == nil
         Task(executorPreference: LoopExecutor.of(connection.eventLoop)) { [self] in
-            let verdict = await verifier.verify(
+            let login = await verifier.verify(
                 password,
                 user: directory.loginName(user),
                 account,
                 typicalHash: directory.accounts.typicalHash,
-                client: key
+                client: request.client,
+                appPasswords: appPasswords.filter { $0.isGood(for: request.service) },
+                making: account.flatMap(making)
             )
-            let reply = reply(to: frame, verdict, account, service: service)
-            logger.info(
-                verdict == .verified ? "login" : "login refused",
-                metadata: ["user": "\(user)", "client": "\(client)", "service": "\(service)", "verdict": "\(verdict)"]
+            if let made = login.verifier, let account { keep(made, of: account) }
+            // It may be one of the app passwords, which nobody knows now.
+            let verdict = login.verdict == .refused && isUnsure ? .busy : login.verdict
+            await answer(
+                frame,
+                verdict,
+                account,
+                request,
+                user: user,
+                by: login.appPassword.map { "app password \($0.name)" } ?? "password",
+                appPassword: login.appPassword,
+                on: connection
             )
-            connection.write(reply)
-            try? await connection.flush()
         }
+    }
+
+    /// How to make the verifier that an account doesn't have.
+    private func making(_ account: Account) -> PasswordVerifier.ScramMaking? {
+        guard let iterations = settings.scramIterations, state.verifier(of: account) == nil else { return nil }
+        // All of an account's passwords have the same salt: the client is told it before anybody knows which it has.
+        let appPasswords = files.credentials.appPasswords?[account.address] ?? []
+        let known = appPasswords.lazy.compactMap(\.verifier).first
+        return .init(
+            salt: known?.salt ?? state.saltKey.salt(of: account),
+            iterations: known?.iterations ?? iterations
+        )
+    }
+
+    /// Answers a login, counts it and logs it.
+    ///
+    /// - Parameters:
+    ///   - how: what the client has shown, for the log.
+    ///   - reason: why it was refused, for the log.
+    func answer(
+        _ frame: Frame,
+        _ verdict: PasswordVerifier.Verdict,
+        _ account: Account?,
+        _ request: LoginRequest,
+        user: String,
+        by how: String,
+        appPassword: AppPassword? = nil,
+        reason: String? = nil,
+        _ fields: [Frame.Field] = [],
+        on connection: Connection
+    ) async {
+        var reply = reply(to: frame, verdict, account, service: request.service)
+        if reply.replyKind == .ok {
+            reply.fields += fields
+            if let appPassword { state.used(appPassword, now: settings.clock()) }
+        }
+        var metadata: Logger.Metadata = [
+            "user": "\(user)", "client": "\(request.address)", "service": "\(request.service)", "by": "\(how)",
+            "verdict": "\(verdict)",
+        ]
+        if let reason { metadata["reason"] = "\(reason)" }
+        logger.info(verdict == .verified ? "login" : "login refused", metadata: metadata)
+        connection.write(reply)
+        try? await connection.flush()
     }
 
     private func reply(
@@ -273,11 +404,11 @@ final class AuthorityService: @unchecked Sendable {
         text.map { $0.utf8.count == 10 && $0.lowercased() == "postmaster" } ?? false
     }
 
-    private static func rejection(_ frame: Frame, _ status: EnhancedStatusCode, _ text: String) -> Frame {
+    static func rejection(_ frame: Frame, _ status: EnhancedStatusCode, _ text: String) -> Frame {
         .reply(.reject, status: status, text: text, tag: frame["tag"])
     }
 
-    private static func deferral(_ frame: Frame, _ status: EnhancedStatusCode, _ text: String) -> Frame {
+    static func deferral(_ frame: Frame, _ status: EnhancedStatusCode, _ text: String) -> Frame {
         .reply(.defer, status: status, text: text, tag: frame["tag"])
     }
 }

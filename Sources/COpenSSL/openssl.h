@@ -6,6 +6,7 @@
 #include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
+#include <openssl/rsa.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
@@ -49,3 +50,36 @@ static inline void COpenSSL_free(void *memory) { OPENSSL_free(memory); }
 static inline EVP_PKEY *COpenSSL_generate(const char *type) { return EVP_PKEY_Q_keygen(NULL, NULL, type); }
 static inline EVP_PKEY *COpenSSL_generate_rsa(size_t bits) { return EVP_PKEY_Q_keygen(NULL, NULL, "RSA", bits); }
 static inline EVP_PKEY *COpenSSL_generate_ec(const char *curve) { return EVP_PKEY_Q_keygen(NULL, NULL, "EC", curve); }
+// Whether an attacker in the middle can't have two connections with the same secrets (RFC 7627).
+static inline int COpenSSL_has_extended_master_secret(SSL *ssl) {
+    return SSL_version(ssl) >= TLS1_3_VERSION || SSL_get_extms_support(ssl) == 1;
+}
+// The certificates behind the first one that the peer has shown.
+static inline int COpenSSL_chain_count(const STACK_OF(X509) *chain) { return sk_X509_num(chain); }
+static inline X509 *COpenSSL_chain_element(const STACK_OF(X509) *chain, int index) {
+    return sk_X509_value(chain, index);
+}
+static inline STACK_OF(X509) *COpenSSL_new_chain(void) { return sk_X509_new_null(); }
+static inline int COpenSSL_chain_push(STACK_OF(X509) *chain, X509 *certificate) {
+    return sk_X509_push(chain, certificate);
+}
+static inline void COpenSSL_free_chain(STACK_OF(X509) *chain) { sk_X509_pop_free(chain, X509_free); }
+// The name of an e-mail address among a certificate's alternative names (RFC 5280 §4.2.1.6), by its index; NULL for
+// names of other kinds. The octets belong to the list.
+static inline int COpenSSL_names_count(const GENERAL_NAMES *names) { return sk_GENERAL_NAME_num(names); }
+static inline const unsigned char *COpenSSL_mailbox_name(const GENERAL_NAMES *names, int index, int *length) {
+    const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, index);
+    if (name->type != GEN_EMAIL) return NULL;
+    *length = ASN1_STRING_length(name->d.rfc822Name);
+    return ASN1_STRING_get0_data(name->d.rfc822Name);
+}
+static inline void COpenSSL_free_names(GENERAL_NAMES *names) { GENERAL_NAMES_free(names); }
+// Lets the handshake go on whatever the client's certificate is worth; SSL_get_verify_result says what it is.
+static inline int COpenSSL_accept_any(int ok, X509_STORE_CTX *store) {
+    (void)ok;
+    (void)store;
+    return 1;
+}
+static inline void COpenSSL_ask_for_certificate(SSL_CTX *context) {
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, COpenSSL_accept_any);
+}

@@ -134,9 +134,15 @@ package final class PublicKey: @unchecked Sendable {
         return (Array(modulus.drop { $0 == 0 }), Array(exponent.drop { $0 == 0 }))
     }
 
-    /// Whether a signature over a message is this key's. RSA is PKCS #1 v1.5 (RFC 8017 section 8.2), ECDSA two numbers
-    /// side by side (RFC 6605 section 4). EdDSA hashes by itself and takes no hash function.
-    package func isValid(signature: [UInt8], of message: [UInt8], using function: HashFunction?) -> Bool {
+    /// Whether a signature over a message is this key's. RSA is PKCS #1 v1.5 (RFC 8017 section 8.2) or, where so said, PSS
+    /// with a salt as long as the hash (section 8.1); ECDSA is two numbers side by side (RFC 6605 section 4). EdDSA hashes
+    /// by itself and takes no hash function.
+    package func isValid(
+        signature: [UInt8],
+        of message: [UInt8],
+        using function: HashFunction?,
+        isPSS: Bool = false
+    ) -> Bool {
         var signature = signature
         if let width = kind.coordinateWidth {
             guard signature.count == 2 * width else { return false }
@@ -144,7 +150,12 @@ package final class PublicKey: @unchecked Sendable {
         }
         let context = EVP_MD_CTX_new()
         defer { EVP_MD_CTX_free(context) }
-        guard EVP_DigestVerifyInit(context, nil, function?.algorithm, nil, key) == 1 else {
+        var keyContext: OpaquePointer?
+        guard EVP_DigestVerifyInit(context, &keyContext, function?.algorithm, nil, key) == 1,
+            !isPSS
+                || EVP_PKEY_CTX_set_rsa_padding(keyContext, RSA_PKCS1_PSS_PADDING) == 1
+                    && EVP_PKEY_CTX_set_rsa_pss_saltlen(keyContext, RSA_PSS_SALTLEN_DIGEST) == 1
+        else {
             ERR_clear_error()
             return false
         }

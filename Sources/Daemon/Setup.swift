@@ -58,15 +58,21 @@ package final class Setup {
 
     /// The server's certificate and key.
     ///
-    /// - Parameter protocols: what clients may negotiate by ALPN; where empty, ALPN is ignored.
-    package func serverTLS(protocols: [String] = []) throws(SetupError) -> TLSContext {
+    /// - Parameters:
+    ///   - protocols: what clients may negotiate by ALPN; where empty, ALPN is ignored.
+    ///   - asksForCertificate: whether clients are asked for a certificate of `tls.client-authorities`.
+    package func serverTLS(
+        protocols: [String] = [],
+        asksForCertificate: Bool = false
+    ) throws(SetupError) -> TLSContext {
         let settings = configuration.tls
         do {
             return try TLSContext(
                 serverCertificate: settings.certificate,
                 privateKey: settings.privateKey,
                 minimum: settings.minimumVersion,
-                protocols: protocols
+                protocols: protocols,
+                clientAuthorities: asksForCertificate ? settings.clientAuthorities : nil
             )
         } catch {
             throw SetupError(reason: "\(error)", code: .configuration)

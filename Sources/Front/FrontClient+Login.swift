@@ -41,10 +41,19 @@ extension EnhancedStatusCode {
     package static let mailboxInUse = EnhancedStatusCode(4, 2, 0)
 }
 
+/// What authd says of a client's evidence.
+package enum LoginVerdict: Equatable {
+    case accepted(VerifiedLogin)
+    /// The user, the password, or what took its place is wrong.
+    case wrong
+    /// It can't be verified now.
+    case unavailable
+}
+
 extension FrontClient {
-    /// Asks authd who the client is. Counts the login and logs it.
-    package func logIn(_ evidence: SASLEvidence, to service: LoginService) async -> Login {
-        switch await verify(evidence, for: service) {
+    /// Lets a client in that authd has accepted. Counts the login and logs it.
+    package func logIn(_ verdict: LoginVerdict) -> Login {
+        switch verdict {
         case .accepted(let login):
             logLogin(login)
             return .accepted(address: login.address)
@@ -53,15 +62,10 @@ extension FrontClient {
         }
     }
 
-    /// Asks authd who the client is and hands the session over, with the ticket that it gives. Counts the login and
-    /// logs it.
-    package func logIn(
-        _ evidence: SASLEvidence,
-        to service: LoginService,
-        by handover: LoginHandover
-    ) async -> MailboxLogin {
+    /// Hands the session of a client over that authd has accepted, with the ticket that it gave. Counts the login and logs it.
+    package func logIn(_ verdict: LoginVerdict, by handover: LoginHandover) async -> MailboxLogin {
         let login: VerifiedLogin
-        switch await verify(evidence, for: service) {
+        switch verdict {
         case .accepted(let verified): login = verified
         case .wrong: return .wrong
         case .unavailable: return .unavailable
@@ -102,36 +106,49 @@ extension FrontClient {
         }
     }
 
-    private enum Verification {
-        case accepted(VerifiedLogin)
-        case wrong
-        case unavailable
-    }
-
-    private func verify(_ evidence: SASLEvidence, for service: LoginService) async -> Verification {
+    /// Asks authd who the client is.
+    package func verify(_ evidence: SASLEvidence, for service: LoginService) async -> LoginVerdict {
         do throws(AccountsError) {
             switch evidence {
             case .password(let credentials):
                 return .accepted(
-                    try await accounts.verify(
+                    try await authority.accounts.verify(
                         service: service,
                         user: credentials.user,
                         password: credentials.password,
                         client: address
                     )
                 )
+            case .token(let credentials):
+                return .accepted(
+                    try await authority.accounts.verify(service: service, token: credentials, client: address)
+                )
+            case .certificate(let authorization):
+                return .accepted(
+                    try await authority.accounts.verify(
+                        service: service,
+                        certificate: clientCertificate,
+                        user: authorization,
+                        client: address
+                    )
+                )
             }
         } catch {
-            switch error {
-            case .refused:
-                counters.loginsFailed.increment()
-                logger.notice("login failed", metadata: ["client": "\(address)", "user": "\(evidence.user)"])
-                return .wrong
-            case .deferred(_, let text): logDeferral("authd: \(text)")
-            case .unavailable(let reason): logDeferral(reason)
-            }
-            return .unavailable
+            return verdict(error, user: evidence.user)
         }
+    }
+
+    /// Counts and logs that a login was not accepted.
+    func verdict(_ error: AccountsError, user: String) -> LoginVerdict {
+        switch error {
+        case .refused:
+            counters.loginsFailed.increment()
+            logger.notice("login failed", metadata: ["client": "\(address)", "user": "\(user)"])
+            return .wrong
+        case .deferred(_, let text): logDeferral("authd: \(text)")
+        case .unavailable(let reason): logDeferral(reason)
+        }
+        return .unavailable
     }
 
     private func logLogin(_ login: VerifiedLogin) {

@@ -17,7 +17,7 @@ package final class FrontClient {
     package private(set) var address: String
     package let settings: FrontSettings
     package let logger: Logger
-    let accounts: AccountsClient
+    let authority: LoopAuthority
     let counters: FrontCounters
     private let offersTLS: Bool
     private let tlsContext: TLSContext?
@@ -28,7 +28,7 @@ package final class FrontClient {
         offersTLS: Bool,
         settings: FrontSettings,
         tlsContext: TLSContext?,
-        accounts: AccountsClient,
+        authority: LoopAuthority,
         counters: FrontCounters,
         logger: Logger
     ) {
@@ -36,7 +36,7 @@ package final class FrontClient {
         self.offersTLS = offersTLS
         self.settings = settings
         self.tlsContext = tlsContext
-        self.accounts = accounts
+        self.authority = authority
         self.counters = counters
         self.logger = logger
         remoteAddress = connection.remoteAddress

@@ -13,6 +13,9 @@ package protocol FrontProgram: DaemonProgram where Prepared == PreparedFront<Ser
     /// The same, paths of Unix-domain sockets below the instance directory.
     func sockets(_ configuration: Configuration) -> [(role: Service.Role, paths: [String])]
 
+    /// Whether users are asked for a TLS certificate.
+    func asksForCertificate(_ configuration: Configuration) -> Bool
+
     /// How long sessions may go on when the daemon is asked to end.
     func shutdownGrace(_ configuration: Configuration) -> TimeAmount
 
@@ -23,7 +26,7 @@ package protocol FrontProgram: DaemonProgram where Prepared == PreparedFront<Ser
 /// What a front opens with rights.
 package struct PreparedFront<Role: ListenerRole>: Sendable {
     let endpoints: [FrontEndpoint<Role>]
-    let tlsContext: TLSContext
+    let tlsContexts: TLSContexts
 }
 
 extension FrontProgram {
@@ -42,13 +45,19 @@ extension FrontProgram {
         }
         // It sees nothing but the sockets of other daemons.
         setup.rights.root = "run"
-        return PreparedFront(endpoints: endpoints, tlsContext: try setup.serverTLS())
+        let context = try setup.serverTLS()
+        let asks = asksForCertificate(setup.configuration)
+        let contexts = TLSContexts(
+            forAll: context,
+            forUsers: asks ? try setup.serverTLS(asksForCertificate: true) : context
+        )
+        return PreparedFront(endpoints: endpoints, tlsContexts: contexts)
     }
 
     package func serve(_ prepared: Prepared, _ context: DaemonContext) async throws {
         let server = FrontServer(
             service(context),
-            tlsContext: prepared.tlsContext,
+            tlsContexts: prepared.tlsContexts,
             group: context.group,
             logger: context.logger
         )

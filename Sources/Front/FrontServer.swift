@@ -6,28 +6,43 @@ import NIOCore
 import Network
 import TLS
 
+/// Our certificate, for strangers of all kinds and for those who come to log in: they may be asked for theirs.
+package struct TLSContexts: Sendable {
+    let forAll: TLSContext?
+    let forUsers: TLSContext?
+
+    init(_ context: TLSContext?) { self.init(forAll: context, forUsers: context) }
+
+    init(forAll: TLSContext?, forUsers: TLSContext?) {
+        self.forAll = forAll
+        self.forUsers = forUsers
+    }
+}
+
 /// The listener for strangers: counts them and refuses those over a limit, starts implicit TLS, and runs the service's
 /// session for each.
 package final class FrontServer<Service: FrontService>: Sendable {
     private let service: Service
-    private let tlsContext: TLSContext?
+    private let tlsContexts: TLSContexts
     /// One for each role, so that no port takes the places of another.
     private let listeners = NIOLockedValueBox<[Service.Role: Listener]>([:])
     private let group: any EventLoopGroup
-    private let accounts: PerLoop<AccountsClient>
+    private let authorities: PerLoop<LoopAuthority>
     private let counters = FrontCounters()
     private let logger: Logger
 
     /// - Parameter tlsContext: our certificate; without it there is no TLS.
-    package init(_ service: Service, tlsContext: TLSContext?, group: any EventLoopGroup, logger: Logger) {
+    package convenience init(_ service: Service, tlsContext: TLSContext?, group: any EventLoopGroup, logger: Logger) {
+        self.init(service, tlsContexts: TLSContexts(tlsContext), group: group, logger: logger)
+    }
+
+    init(_ service: Service, tlsContexts: TLSContexts, group: any EventLoopGroup, logger: Logger) {
         self.service = service
-        self.tlsContext = tlsContext
+        self.tlsContexts = tlsContexts
         self.logger = logger
         self.group = group
         let settings = service.front
-        accounts = PerLoop { loop in
-            AccountsClient(path: settings.authoritySocket, on: loop, timeout: settings.authorityTimeout)
-        }
+        authorities = PerLoop { LoopAuthority(settings, on: $0) }
     }
 
     /// Starts to accept clients; the sockets belong to the server from now on.
@@ -64,8 +79,8 @@ package final class FrontServer<Service: FrontService>: Sendable {
             connection,
             offersTLS: !role.isEncrypted,
             settings: service.front,
-            tlsContext: tlsContext,
-            accounts: accounts[connection.eventLoop],
+            tlsContext: role.isForUsers ? tlsContexts.forUsers : tlsContexts.forAll,
+            authority: authorities[connection.eventLoop],
             counters: counters,
             logger: logger
         )

@@ -5,6 +5,12 @@ import Network
 package protocol ListenerRole: Hashable, Sendable {
     /// Whether TLS comes with the first octet (RFC 8314), not by STARTTLS or STLS.
     var isEncrypted: Bool { get }
+    /// Whether those who come here come to log in.
+    var isForUsers: Bool { get }
+}
+
+extension ListenerRole {
+    package var isForUsers: Bool { true }
 }
 
 /// What SMTP, POP3 and IMAP do differently with a stranger.

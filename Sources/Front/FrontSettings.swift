@@ -1,5 +1,7 @@
+import Daemon
 import NIOCore
 import Network
+import SASL
 
 /// The settings of every listener for strangers: validated values from the configuration.
 package struct FrontSettings: Sendable {
@@ -17,6 +19,11 @@ package struct FrontSettings: Sendable {
     package var errorDelay = TimeAmount.milliseconds(200)
     /// Whether clients on this machine may log in without TLS.
     package var allowsPlaintextOnLoopback = false
+    /// How clients may show who they are, where what a mechanism needs is there.
+    package var mechanisms = SASLMechanismName.allCases
+    package var scram = LoginConfiguration.Scram.always
+    /// What clients without a good token are told; nil where no tokens are taken.
+    package var tokens: TokenHint?
     /// The path of authd's socket.
     package var authoritySocket = "run/auth.sock"
     /// How long authd, and the process that takes over a login, may take for an answer.
@@ -24,4 +31,14 @@ package struct FrontSettings: Sendable {
 
     /// Settings with default limits.
     package init(hostname: String) { self.hostname = hostname }
+
+    /// The settings that all daemons have in common.
+    package init(_ configuration: Configuration) {
+        self.init(hostname: configuration.hostname)
+        mechanisms = configuration.login.mechanisms
+        scram = configuration.login.scram
+        tokens = configuration.authd.oauth.map {
+            TokenHint(configuration: $0.configurationURL, scope: $0.scope)
+        }
+    }
 }

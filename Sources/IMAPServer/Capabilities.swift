@@ -31,15 +31,18 @@ package struct Capabilities: Sendable {
         Capability.allCases.filter { offers($0) && phases.contains($0.phase) }
     }
 
-    func beforeLogin(mayLogIn: Bool, mayStartTLS: Bool) -> [String] {
+    /// - Parameters:
+    ///   - takesPasswords: whether LOGIN is taken.
+    ///   - mechanisms: that AUTHENTICATE takes.
+    func beforeLogin(takesPasswords: Bool, mechanisms: [SASLMechanismName], mayStartTLS: Bool) -> [String] {
         let names = names(in: [.always, .beforeLogin]).filter { capability in
             switch capability {
             case .startTLS: mayStartTLS
-            case .loginDisabled: !mayLogIn
+            case .loginDisabled: !takesPasswords
             default: true
             }
         }
-        return names.map(\.rawValue) + (mayLogIn ? SASLMechanisms.names.map { "AUTH=\($0)" } : [])
+        return names.map(\.rawValue) + mechanisms.map { "AUTH=\($0.rawValue)" }
     }
 
     /// - Parameter messageLimit: octets of a message in APPEND.

@@ -26,7 +26,7 @@ final class FrontSession {
     /// The longest command before login: ID with all that RFC 2971 §3.3 allows. Octets.
     private static let maximumCommand = 40 * 1024
     /// The longest SASL response. Octets.
-    private static let maximumResponse = 8192
+    private static let maximumResponse = 12_288
 
     init(_ client: FrontClient, handover: LoginHandover, capabilities: Capabilities, messageLimit: Int) {
         self.client = client
@@ -64,7 +64,11 @@ final class FrontSession {
     }
 
     private var capabilities: [String] {
-        offered.beforeLogin(mayLogIn: client.mayLogIn, mayStartTLS: client.mayStartTLS)
+        offered.beforeLogin(
+            takesPasswords: client.takesPasswords,
+            mechanisms: client.mechanisms,
+            mayStartTLS: client.mayStartTLS
+        )
     }
 
     private func respond(_ write: (inout ResponseWriter) -> Void) {
@@ -112,10 +116,11 @@ final class FrontSession {
         case .startTLS: return try await startTLS(tag)
         case .login(let user, let password):
             guard client.mayLogIn else { return try await refusePlaintext(tag) }
+            guard client.takesPasswords else { return try await fault(tag, "no passwords are taken here") }
             guard let credentials = PasswordCredentials(user: user, password: password) else {
                 return try await refuseLogin(tag)
             }
-            return try await logIn(tag, .password(credentials))
+            return try await logIn(tag, await client.verify(.password(credentials), for: .imap))
         case .authenticate(let mechanism, let initialResponse):
             guard client.mayLogIn else { return try await refusePlaintext(tag) }
             guard initialResponse == nil || offered.offers(.saslIR) else {
@@ -177,10 +182,11 @@ final class FrontSession {
         let exchange = try await client.authenticate(
             by: mechanism,
             initialResponse: initialResponse,
+            to: .imap,
             maximumLine: Self.maximumResponse
-        ) { text in respond { $0.continuation(text) } }
+        ) { [self] text in respond { $0.continuation(text) } }
         switch exchange {
-        case .evidence(let evidence): return try await logIn(tag, evidence)
+        case .judged(let verdict): return try await logIn(tag, verdict)
         case .failed(.unknownMechanism):
             return try await refuse {
                 $0.status(.no, tag: tag, code: .cannot, AuthenticationFault.unknownMechanism.text)
@@ -190,8 +196,8 @@ final class FrontSession {
         }
     }
 
-    private func logIn(_ tag: String, _ evidence: SASLEvidence) async throws(ConnectionError) -> Next {
-        switch await client.logIn(evidence, to: .imap, by: handover) {
+    private func logIn(_ tag: String, _ verdict: LoginVerdict) async throws(ConnectionError) -> Next {
+        switch await client.logIn(verdict, by: handover) {
         case .wrong: return try await refuseLogin(tag)
         case .refused(.inUse, let text):
             return try await refuse { $0.status(.no, tag: tag, code: .inUse, text) }

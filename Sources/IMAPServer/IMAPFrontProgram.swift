@@ -16,6 +16,8 @@ package struct IMAPFrontProgram: FrontProgram {
         [(.imap, configuration.imapd.imap), (.imaps, configuration.imapd.imaps)]
     }
 
+    package func asksForCertificate(_ configuration: Configuration) -> Bool { configuration.imapd.clientCertificates }
+
     package func shutdownGrace(_ configuration: Configuration) -> TimeAmount { configuration.imapd.shutdownGrace }
 
     package func service(_ context: DaemonContext) -> IMAPFront {
@@ -41,7 +43,7 @@ package struct IMAPFrontProgram: FrontProgram {
 extension FrontSettings {
     init(imap configuration: Configuration) {
         let imapd = configuration.imapd
-        self.init(hostname: configuration.hostname)
+        self.init(configuration)
         connections = Listener.Limits(
             connections: imapd.maximumConnections,
             perClient: imapd.maximumConnectionsPerClient

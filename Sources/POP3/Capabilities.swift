@@ -2,9 +2,9 @@
 package struct Capabilities: Equatable, Sendable {
     /// Whether STLS would be taken now.
     package var startTLS: Bool
-    /// Whether a password would be taken now; otherwise neither USER nor SASL are listed.
+    /// Whether a password would be taken by USER now.
     package var login: Bool
-    /// The SASL mechanisms that are offered then.
+    /// The SASL mechanisms that are offered now (RFC 5034 §3).
     package var mechanisms: [String]
 
     package init(startTLS: Bool, login: Bool, mechanisms: [String]) {
@@ -16,7 +16,8 @@ package struct Capabilities: Equatable, Sendable {
     /// One line each.
     package var lines: [String] {
         var lines = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"]
-        if login { lines += ["USER", "SASL " + mechanisms.joined(separator: " ")] }
+        if login { lines.append("USER") }
+        if !mechanisms.isEmpty { lines.append("SASL " + mechanisms.joined(separator: " ")) }
         if startTLS { lines.append("STLS") }
         lines.append("IMPLEMENTATION Martlet")
         return lines

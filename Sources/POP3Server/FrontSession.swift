@@ -85,8 +85,8 @@ final class FrontSession {
     private func capabilities() {
         let capabilities = Capabilities(
             startTLS: client.mayStartTLS,
-            login: client.mayLogIn,
-            mechanisms: SASLMechanisms.names
+            login: client.takesPasswords,
+            mechanisms: client.mechanisms.map(\.rawValue)
         )
         connection.write { output in
             output.writeOK("capabilities follow")
@@ -106,17 +106,18 @@ final class FrontSession {
     }
 
     private func setUser(_ name: String) async throws(ConnectionError) -> Next {
-        guard client.mayLogIn else { return try await refusePlaintext() }
+        guard client.takesPasswords else { return try await refusePassword() }
         user = name
         connection.write { $0.writeOK("password, please") }
         return .command
     }
 
     private func logIn(password: String) async throws(ConnectionError) -> Next {
-        guard client.mayLogIn else { return try await refusePlaintext() }
+        guard client.takesPasswords else { return try await refusePassword() }
         guard let user else { return try await fault("USER comes first") }
         self.user = nil
-        return try await logIn(.password(PasswordCredentials(user: user, password: password)))
+        let credentials = PasswordCredentials(user: user, password: password)
+        return try await logIn(await client.verify(.password(credentials), for: .pop3))
     }
 
     /// AUTH (RFC 5034).
@@ -125,10 +126,11 @@ final class FrontSession {
         let exchange = try await client.authenticate(
             by: mechanism,
             initialResponse: response,
+            to: .pop3,
             maximumLine: LineLimit.response
-        ) { text in connection.write { $0.writeChallenge(text) } }
+        ) { [connection] text in connection.write { $0.writeChallenge(text) } }
         switch exchange {
-        case .evidence(let evidence): return try await logIn(evidence)
+        case .judged(let verdict): return try await logIn(verdict)
         case .failed(let reason): return try await fault(reason.text)
         case .ended: return .close
         }
@@ -136,8 +138,8 @@ final class FrontSession {
 
     // MARK: Login
 
-    private func logIn(_ evidence: SASLEvidence) async throws(ConnectionError) -> Next {
-        switch await client.logIn(evidence, to: .pop3, by: handover) {
+    private func logIn(_ verdict: LoginVerdict) async throws(ConnectionError) -> Next {
+        switch await client.logIn(verdict, by: handover) {
         case .accepted(let session, let text):
             connection.write { $0.writeOK(text ?? "logged in") }
             do throws(ConnectionError) {
@@ -153,6 +155,11 @@ final class FrontSession {
         case .refused(.permanent, let text): return try await fault(text, .permanent)
         case .unavailable: return try await fault("cannot log in now, try again later", .temporary)
         }
+    }
+
+    private func refusePassword() async throws(ConnectionError) -> Next {
+        guard client.mayLogIn else { return try await refusePlaintext() }
+        return try await fault("no passwords are taken here", .authentication)
     }
 
     private func refusePlaintext() async throws(ConnectionError) -> Next {

@@ -41,5 +41,5 @@ enum LineLimit {
     /// A command without its end. Octets. RFC 2449 §4 allows 255.
     static let command = 1024
     /// A SASL response in base64. Octets.
-    static let response = 8192
+    static let response = 12_288
 }

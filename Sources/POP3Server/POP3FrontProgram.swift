@@ -15,6 +15,8 @@ package struct POP3FrontProgram: FrontProgram {
         [(.pop3, configuration.pop3d.pop3), (.pop3s, configuration.pop3d.pop3s)]
     }
 
+    package func asksForCertificate(_ configuration: Configuration) -> Bool { configuration.pop3d.clientCertificates }
+
     package func shutdownGrace(_ configuration: Configuration) -> TimeAmount { configuration.pop3d.shutdownGrace }
 
     package func service(_ context: DaemonContext) -> POP3Front {
@@ -27,7 +29,7 @@ package struct POP3FrontProgram: FrontProgram {
 extension FrontSettings {
     init(pop3 configuration: Configuration) {
         let pop3d = configuration.pop3d
-        self.init(hostname: configuration.hostname)
+        self.init(configuration)
         connections = Listener.Limits(
             connections: pop3d.maximumConnections,
             perClient: pop3d.maximumConnectionsPerClient

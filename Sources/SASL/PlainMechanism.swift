@@ -1,7 +1,5 @@
 /// PLAIN (RFC 4616): one message with user name and password.
 package struct PlainMechanism: SASLMechanism {
-    package static let name = "PLAIN"
-
     package init() {}
 
     package var firstChallenge: [UInt8] { [] }

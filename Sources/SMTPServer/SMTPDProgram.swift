@@ -29,6 +29,8 @@ package struct SMTPDProgram: FrontProgram {
         [(.lmtp, configuration.smtpd.lmtpSockets)]
     }
 
+    package func asksForCertificate(_ configuration: Configuration) -> Bool { configuration.smtpd.clientCertificates }
+
     package func shutdownGrace(_ configuration: Configuration) -> TimeAmount { configuration.smtpd.shutdownGrace }
 
     package func service(_ context: DaemonContext) -> SMTPFront {
@@ -44,6 +46,7 @@ extension ServerSettings {
     init(_ configuration: Configuration) {
         let smtpd = configuration.smtpd
         self.init(hostname: configuration.hostname)
+        front = FrontSettings(configuration)
         relayFrom = smtpd.relayFrom
         xclientFrom = smtpd.xclientFrom
         addressLookup = smtpd.addressLookup

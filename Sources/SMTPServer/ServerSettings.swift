@@ -60,10 +60,10 @@ package struct SessionLimits: Sendable {
     package var hops = 100
     /// Octets of a line of a message, without its end; 0 for no limit.
     package var textLine = 1024 * 1024
-    /// Octets of a command line (RFC 5321 §4.5.3.1.4 and what the extensions add).
-    package var commandLine = 2048
-    /// Octets of a line within AUTH.
-    package var authenticationLine = 2048
+    /// Octets of a command line (RFC 5321 §4.5.3.1.4 and what the extensions add); AUTH needs most (RFC 4954 §4).
+    package var commandLine = 12_288
+    /// Octets of a line within AUTH (RFC 4954 §4).
+    package var authenticationLine = 12_288
     /// How long the greeting is held back to catch clients that talk before it; 0 for no check.
     package var greetingDelay = TimeAmount.zero
     /// How long a message may be held for its sender. Seconds; 0 for not at all.
@@ -96,6 +96,7 @@ package enum ListenerKind: String, ListenerRole, CaseIterable {
     }
 
     package var isEncrypted: Bool { self == .submissions }
+    package var isForUsers: Bool { isSubmission }
 }
 
 extension ServerSettings {

@@ -1,7 +1,6 @@
 import Accounts
 import Front
 import Network
-import SASL
 import SMTP
 
 extension Session {
@@ -11,17 +10,18 @@ extension Session {
         let exchange = try await front.authenticate(
             by: mechanism,
             initialResponse: initialResponse,
+            to: .smtp,
             maximumLine: settings.limits.authenticationLine
-        ) { text in reply(.continueAuthentication, nil, text) }
+        ) { [self] text in reply(.continueAuthentication, nil, text) }
         switch exchange {
-        case .evidence(let evidence): return try await logIn(evidence)
+        case .judged(let verdict): return try await logIn(verdict)
         case .failed(let reason): return try await refuse(reason)
         case .ended: return .close
         }
     }
 
     private func refuseAuthentication() async throws(ConnectionError) -> Next? {
-        if connection.tls == nil {
+        if !front.mayLogIn {
             return try await fault(.encryptionRequired, .encryptionRequired, "encrypt first")
         }
         if helo == nil || !isExtended {
@@ -46,8 +46,8 @@ extension Session {
         }
     }
 
-    private func logIn(_ evidence: SASLEvidence) async throws(ConnectionError) -> Next {
-        switch await front.logIn(evidence, to: .smtp) {
+    private func logIn(_ verdict: LoginVerdict) async throws(ConnectionError) -> Next {
+        switch front.logIn(verdict) {
         case .accepted(let address):
             user = address
             reply(.authenticated, .authenticated, "welcome")

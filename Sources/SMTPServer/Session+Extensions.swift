@@ -14,7 +14,7 @@ extension Session {
             .deliverBy, .help:
             return true
         case .startTLS: return front.mayStartTLS
-        case .auth: return connection.tls != nil && kind != .lmtp
+        case .auth: return kind != .lmtp && !front.mechanisms.isEmpty
         // Not to be promised where the message has come in the clear (RFC 8689 §2 (1)).
         case .requireTLS: return connection.tls != nil
         // For submission (RFC 4865 §3), and for who is trusted as much.
@@ -43,7 +43,7 @@ extension Session {
         let keyword = serviceExtension.rawValue
         switch serviceExtension {
         case .size: return "\(keyword) \(settings.limits.message)"
-        case .auth: return "\(keyword) \(SASLMechanisms.names.joined(separator: " "))"
+        case .auth: return "\(keyword) \(front.mechanisms.map(\.rawValue).joined(separator: " "))"
         case .limits: return "\(keyword) RCPTMAX=\(settings.limits.recipients)"
         case .deliverBy: return "\(keyword) \(settings.limits.deliverBy)"
         case .futureRelease:

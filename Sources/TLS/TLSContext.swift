@@ -86,12 +86,15 @@ package final class TLSContext: @unchecked Sendable {
     ///
     /// - Parameter protocols: the application protocols, the preferred one first, for clients that negotiate by ALPN
     ///   (RFC 7301); one that offers none of them is refused. Where empty, offers are ignored.
+    ///   - clientAuthorities: a PEM file (read now) with the authorities whose certificates clients are asked for; nil for not
+    ///   asking. A client without a certificate, or with another one, is served all the same: `TLSInfo` says what it has.
     /// - Throws: `TLSError.configuration` when a file cannot be read or key and certificate do not belong together.
     package convenience init(
         serverCertificate certificate: String,
         privateKey: String,
         minimum: TLSVersion = .v12,
-        protocols: [String] = []
+        protocols: [String] = [],
+        clientAuthorities: String? = nil
     ) throws(TLSError) {
         try self.init(TLS_server_method(), isServer: true, minimum: minimum)
         // Tickets hold all that a resumption needs; a cache in the process would only cost memory.
@@ -114,6 +117,21 @@ package final class TLSContext: @unchecked Sendable {
             choice.pointee.length = UInt32(list.count)
             COpenSSL_select_from(context, choice)
         }
+        if let clientAuthorities { try askForCertificates(of: clientAuthorities) }
+    }
+
+    private func askForCertificates(of authorities: String) throws(TLSError) {
+        guard SSL_CTX_load_verify_locations(context, authorities, nil) == 1,
+            let names = SSL_load_client_CA_file(authorities)
+        else {
+            let reason = TLSError.reason(loading: authorities)
+            throw .configuration("certificates of authorities \(authorities): \(reason)")
+        }
+        SSL_CTX_set_client_CA_list(context, names)
+        COpenSSL_ask_for_certificate(context)
+        // A session with a certificate is resumed only where it was made.
+        let name = Array("martlet".utf8)
+        _ = SSL_CTX_set_session_id_context(context, name, UInt32(name.count))
     }
 
     /// A client's context. Opportunistic TLS (RFC 7435) does not verify; where `verifying` is set, the chain must lead to
@@ -191,18 +209,27 @@ package struct TLSInfo: Sendable, Equatable {
     package let cipher: String
     /// The application protocol negotiated by ALPN (RFC 7301), such as `h2`; nil where the client offered none.
     package let applicationProtocol: String?
-    /// SHA-256 of the certificate that a server has shown; nil for clients, which show none to us.
+    /// SHA-256 of the certificate that a server has shown; nil where we are the server.
     package let serverFingerprint: [UInt8]?
+    /// A server's side: by what the client recognises that nobody sits in between.
+    package let channelBindings: TLSChannelBindings
+    /// A server's side: the certificate that the client has shown and the chain behind it, in DER, where it leads to one of the
+    /// authorities that were asked for. Otherwise empty.
+    package let clientCertificates: [[UInt8]]
 
     package init(
         version: String,
         cipher: String,
         applicationProtocol: String? = nil,
-        serverFingerprint: [UInt8]? = nil
+        serverFingerprint: [UInt8]? = nil,
+        channelBindings: TLSChannelBindings = TLSChannelBindings(),
+        clientCertificates: [[UInt8]] = []
     ) {
         self.version = version
         self.cipher = cipher
         self.applicationProtocol = applicationProtocol
         self.serverFingerprint = serverFingerprint
+        self.channelBindings = channelBindings
+        self.clientCertificates = clientCertificates
     }
 }

@@ -150,7 +150,9 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
             version: SSL_get_version(ssl).map { String(cString: $0) } ?? "",
             cipher: SSL_CIPHER_get_name(SSL_get_current_cipher(ssl)).map { String(cString: $0) } ?? "",
             applicationProtocol: applicationProtocol(),
-            serverFingerprint: context.isServer ? nil : serverFingerprint()
+            serverFingerprint: context.isServer ? nil : serverFingerprint(),
+            channelBindings: context.isServer ? TLSChannelBindings(of: ssl) : TLSChannelBindings(),
+            clientCertificates: context.isServer ? ClientCertificate.verified(of: ssl) : []
         )
     }
 

@@ -1,7 +1,10 @@
 import Accounts
 import Authority
 import Daemon
+import JWT
+import SASL
 import SMTP
+import TLS
 
 #if canImport(Glibc)
 import Glibc
@@ -35,6 +38,7 @@ struct AccountsCheck {
         findings += users.all.compactMap(unusableHash)
         findings += users.all.compactMap { hiddenUser($0, directory) }
         findings += aliases.all.compactMap { missingTarget(of: $0, directory) }
+        findings += loginFindings(users)
         return findings
     }
 
@@ -45,7 +49,8 @@ struct AccountsCheck {
         let user = configuration.systemUsers[.authd]
         // Where the user is missing, that was said already.
         guard let reach = FileReach(user: user) else { return [] }
-        return [configuration.authd.users, configuration.authd.aliases, configurationFile].compactMap { file in
+        let files = [configuration.authd.users, configuration.authd.aliases, configurationFile] + optionalFiles
+        return files.compactMap { file in
             switch reach.obstacle(to: file) {
             case nil: return nil
             case .missing(let path):
@@ -91,6 +96,91 @@ struct AccountsCheck {
             )
         }
         return findings
+    }
+
+    /// What need not be there, where it is; and what is named only where it's needed.
+    private var optionalFiles: [String] {
+        let settings = configuration.authd
+        return [settings.appPasswords, settings.certificates].filter { access($0, F_OK) == 0 }
+            + [settings.oauth?.keys, configuration.tls.clientAuthorities].compactMap(\.self)
+    }
+
+    // MARK: What else users log in by
+
+    private func loginFindings(_ users: AccountTable) -> [Finding] {
+        let settings = configuration.authd
+        var findings: [Finding] = []
+        if access(settings.appPasswords, F_OK) == 0,
+            let passwords = table(settings.appPasswords, into: &findings, AppPasswordTable.init(text:file:))
+        {
+            findings += passwords.addresses.filter { users[$0] == nil }.map { address in
+                .doubtful(
+                    "accounts",
+                    "\(address) has app passwords in \(settings.appPasswords), and there is no such user",
+                    mend: "take the lines out"
+                )
+            }
+        }
+        if access(settings.certificates, F_OK) == 0 {
+            _ = table(settings.certificates, into: &findings, CertificateTable.init(text:file:))
+        }
+        findings += [scramFinding(users), tokenFinding(), authoritiesFinding()].compactMap(\.self)
+        return findings
+    }
+
+    private func scramFinding(_ users: AccountTable) -> Finding? {
+        let isOffered = configuration.login.mechanisms.contains { if case .scram = $0.need { true } else { false } }
+        guard isOffered, configuration.login.scram != .never else { return nil }
+        let records = AuthorityRecords(directory: AuthdConfiguration.stateDirectory)
+        let missing = users.all.filter { PasswordHash.isKnown($0.hash) && records.verifier(of: $0) == nil }
+        guard let first = missing.first else { return .fine("logins", "all users can log in by SCRAM") }
+        let who = "\(first.address)\(missing.count > 1 ? " and \(missing.count - 1) more" : "")"
+        switch configuration.login.scram {
+        case .auto:
+            return .fine("logins", "SCRAM is not offered yet: \(who) did not log in since the password was set")
+        case .always:
+            return .doubtful(
+                "logins",
+                "SCRAM refuses \(who), whose password it doesn't know",
+                mend: "set login.scram to \"auto\", or martlet user password \(first.address)"
+            )
+        case .never: return nil
+        }
+    }
+
+    /// How long a provider's keys may not have been fetched. Seconds.
+    private static let oldKeys = 7 * 24 * 3600
+
+    private func tokenFinding() -> Finding? {
+        guard let file = configuration.authd.oauth?.keys else { return nil }
+        let refresh = "fetch the provider's JWK Set, and see to the timer that does so (docs/accounts.md)"
+        guard let octets = WholeFile.octets(file, maximum: KeySet.maximumOctets) else {
+            return .wrong("logins", "\(file): \(String(cString: strerror(errno)))", mend: refresh)
+        }
+        do throws(JWTFault) {
+            let count = try KeySet(json: octets).count
+            var status = stat()
+            if stat(file, &status) == 0, time(nil) - status.st_mtim.tv_sec > Self.oldKeys {
+                return .doubtful("logins", "\(file) is more than a week old", mend: refresh)
+            }
+            return .fine("logins", "\(file) has \(count) key\(count == 1 ? "" : "s") for tokens")
+        } catch {
+            return .wrong("logins", "\(file): \(error)", mend: refresh)
+        }
+    }
+
+    private func authoritiesFinding() -> Finding? {
+        guard let file = configuration.tls.clientAuthorities else { return nil }
+        let mend = "put the certificates of the authorities there, in PEM format"
+        guard let octets = WholeFile.octets(file, maximum: 16 << 20) else {
+            return .wrong("logins", "\(file): \(String(cString: strerror(errno)))", mend: mend)
+        }
+        do throws(TLSError) {
+            _ = try ClientAuthorities(pem: octets)
+            return nil
+        } catch {
+            return .wrong("logins", "\(file): \(error)", mend: mend)
+        }
     }
 
     // MARK: The tables

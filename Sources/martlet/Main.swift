@@ -10,7 +10,8 @@ import Glibc
         commandName: "martlet",
         abstract: "Looks after a Martlet mail system.",
         subcommands: [
-            QueueCommand.self, UserCommand.self, StatusCommand.self, CheckCommand.self, DNSCommand.self,
+            QueueCommand.self, UserCommand.self, AliasCommand.self, DomainCommand.self, StatusCommand.self,
+            CheckCommand.self, DNSCommand.self,
             MIMECommand.self, AuthCommand.self, DKIMCommand.self, ARCCommand.self,
             SPFCommand.self, DMARCCommand.self, TLSReportCommand.self, VersionCommand.self,
         ]

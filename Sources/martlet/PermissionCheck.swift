@@ -16,6 +16,8 @@ struct PermissionCheck {
         let isDirectory: Bool
         /// All that is in it belongs to the owner as well.
         var isTree = false
+        /// It need not be there.
+        var isOptional = false
     }
 
     private let configuration: Configuration
@@ -28,6 +30,13 @@ struct PermissionCheck {
             Rule(path: "run", owner: nil, forbidden: 0o022, isDirectory: true),
             Rule(path: "run/status", owner: nil, forbidden: 0o022, isDirectory: true),
             Rule(path: "spool", owner: .queueManager, forbidden: 0o077, isDirectory: true, isTree: true),
+            Rule(
+                path: AuthdConfiguration.stateDirectory,
+                owner: .authd,
+                forbidden: 0o077,
+                isDirectory: true,
+                isTree: true
+            ),
             Rule(path: "dns", owner: .resolverd, forbidden: 0o077, isDirectory: true, isTree: true),
             Rule(path: "etc/tls", owner: nil, forbidden: 0o077, isDirectory: true),
             Rule(
@@ -38,6 +47,13 @@ struct PermissionCheck {
                 isTree: true
             ),
             Rule(path: configuration.authd.users, owner: nil, forbidden: 0o027, isDirectory: false),
+            Rule(
+                path: configuration.authd.appPasswords,
+                owner: nil,
+                forbidden: 0o027,
+                isDirectory: false,
+                isOptional: true
+            ),
             Rule(path: configuration.tls.privateKey, owner: nil, forbidden: 0o077, isDirectory: false),
         ]
     }
@@ -86,6 +102,7 @@ struct PermissionCheck {
     private func pathFaults(_ rule: Rule, _ mending: Bool) -> [Finding] {
         var status = stat()
         guard stat(rule.path, &status) == 0 else {
+            if rule.isOptional, errno == ENOENT { return [] }
             let reason = String(cString: strerror(errno))
             let mend = rule.isDirectory ? "mkdir -p \(rule.path)" : "make the file; see docs/operations.md"
             return [.wrong(rule.path, reason, mend: mend)]

@@ -87,7 +87,8 @@ struct ServiceCheck {
         case .queueManager: ["run", "spool"]
         case .localDeliver, .pop3dMailbox, .imapdMailbox: ["run", mailDirectory]
         case .resolverd: ["run", "dns"]
-        case .smtpd, .remoteRelay, .authd, .pop3d, .imapd: ["run"]
+        case .authd: ["run", AuthdConfiguration.stateDirectory]
+        case .smtpd, .remoteRelay, .pop3d, .imapd: ["run"]
         }
     }
 

@@ -3,55 +3,16 @@ import Authority
 import Daemon
 import SMTP
 
-#if canImport(Glibc)
-import Glibc
-#endif
-
 /// `martlet user`: edits the table of users; authd notices by itself.
 struct UserCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "user",
         abstract: "Adds, changes, removes and lists users.",
-        subcommands: [Add.self, Password.self, Remove.self, List.self]
+        subcommands: [
+            Add.self, Password.self, Quota.self, Disable.self, Enable.self, Remove.self, List.self, Show.self,
+            AppPasswordCommand.self,
+        ]
     )
-
-    /// Where a password comes from.
-    struct PasswordSource: ParsableArguments {
-        @Flag(help: "Make a password and print it.") var generate = false
-        @Flag(help: "Read the password from the first line of standard input.") var passwordStdin = false
-
-        func password() throws -> String {
-            if generate { return Self.generated() }
-            let isTerminal = isatty(STDIN_FILENO) == 1 && !passwordStdin
-            let password = isTerminal ? getpass("Password: ").map { String(cString: $0) } : readLine()
-            guard let password, !password.isEmpty else { throw ValidationError("no password was given") }
-            if isTerminal, getpass("Again: ").map({ String(cString: $0) }) != password {
-                throw ValidationError("the passwords differ")
-            }
-            return password
-        }
-
-        /// 20 characters that can't be taken for each other: about 100 bits.
-        private static func generated() -> String {
-            let alphabet = Array("abcdefghjkmnpqrstuvwxyz23456789")
-            var generator = SystemRandomNumberGenerator()
-            return String((0..<20).map { _ in alphabet[Int.random(in: 0..<alphabet.count, using: &generator)] })
-        }
-
-        func hash(printing address: MailAddress) throws -> String {
-            let password = try password()
-            guard let hash = PasswordHash.make(password) else {
-                throw ValidationError("a password has at most \(PasswordHash.maximumPassword) octets")
-            }
-            if generate { print("\(address) \(password)") }
-            return hash
-        }
-    }
-
-    static func editor(_ instance: InstanceOptions) throws -> AccountFileEditor {
-        try instance.enter()
-        return AccountFileEditor(file: try Configuration.load("etc/martlet.toml").authd.users)
-    }
 
     static func address(_ text: String) throws -> MailAddress {
         guard let address = try? MailAddress(parsing: text.utf8, options: .utf8) else {
@@ -60,91 +21,206 @@ struct UserCommand: ParsableCommand {
         return address
     }
 
+    static func octets(_ text: String) throws -> Int {
+        guard let octets = Quantity.octets(text) else {
+            throw ValidationError("\"\(text)\" is not a number of octets such as 1GiB")
+        }
+        return octets
+    }
+
+    /// What every subcommand that names a user has.
+    struct Target: ParsableArguments {
+        @OptionGroup var instance: InstanceOptions
+        @Argument(help: "The user's address.") var address: String
+        @Flag(help: "For programs: one JSON document.") var json = false
+
+        /// The tables, and the user's address.
+        func open() throws -> (AccountTables, MailAddress) {
+            let address = try UserCommand.address(address)
+            return (try AccountTables(instance), address)
+        }
+
+        /// Says how the user is now: in JSON, or not at all.
+        func report(_ tables: AccountTables, _ address: MailAddress, password: String? = nil) throws {
+            if json {
+                var entry = try tables.entry(try tables.users.account(address))
+                entry.password = password
+                try JSONOutput.print(entry)
+            } else if let password {
+                print("\(address) \(password)")
+            }
+        }
+    }
+
     struct Add: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Adds a user.")
 
-        @OptionGroup var instance: InstanceOptions
+        @OptionGroup var target: Target
         @OptionGroup var source: PasswordSource
-        @Argument(help: "The user's address.") var address: String
         @Option(help: "Where the mailbox is, below the mail directory.") var mailbox: String?
         @Option(help: "maildir, maildir-fs or mbox.") var format: MailboxFormat = .maildir
         @Option(help: "How much the mailbox may hold: octets, or a number with KiB, MiB or GiB.") var quota = "0"
 
         func run() throws {
-            let address = try UserCommand.address(address)
+            let address = try UserCommand.address(target.address)
             let mailbox = mailbox ?? Account.standardMailbox(of: address)
             guard Account.isMailbox(mailbox) else {
                 throw ValidationError("\"\(mailbox)\" is not a path below the mail directory")
             }
-            guard let octets = Quantity.octets(quota) else {
-                throw ValidationError("\"\(quota)\" is not a number of octets such as 1GiB")
-            }
-            let editor = try UserCommand.editor(instance)
-            let hash = try source.hash(printing: address)
-            try editor.add(Account(address: address, hash: hash, mailbox: mailbox, format: format, quota: octets))
+            let octets = try UserCommand.octets(quota)
+            let (tables, _) = try target.open()
+            let password = try source.password()
+            var account = Account(address: address, hash: "", mailbox: mailbox, format: format, quota: octets)
+            try tables.give(password, to: &account)
+            try tables.users.add(account)
+            try target.report(tables, address, password: source.generate ? password : nil)
         }
     }
 
     struct Password: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Changes a user's password.")
+        static let configuration = CommandConfiguration(
+            abstract: "Changes a user's password. App passwords stay what they are."
+        )
 
-        @OptionGroup var instance: InstanceOptions
+        @OptionGroup var target: Target
         @OptionGroup var source: PasswordSource
-        @Argument(help: "The user's address.") var address: String
 
         func run() throws {
-            let address = try UserCommand.address(address)
-            let editor = try UserCommand.editor(instance)
-            let hash = try source.hash(printing: address)
-            try editor.change(address) { $0.hash = hash }
+            let (tables, address) = try target.open()
+            var account = try tables.users.account(address)
+            let password = try source.password()
+            try tables.give(password, to: &account)
+            try tables.users.change(address) { current in
+                // Who was disabled stays so; a user without any password was only waiting for one.
+                let isDisabled = current.isLocked && PasswordHash.isKnown(String(current.hash.dropFirst()))
+                current.hash = account.hash
+                current.verifier = account.verifier
+                if isDisabled { current.lock(true) }
+            }
+            try target.report(tables, address, password: source.generate ? password : nil)
+        }
+    }
+
+    struct Quota: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Changes how much a user's mailbox may hold.")
+
+        @OptionGroup var target: Target
+        @Argument(help: "Octets, or a number with KiB, MiB or GiB; 0 for no limit.") var quota: String
+
+        func run() throws {
+            let octets = try UserCommand.octets(quota)
+            let (tables, address) = try target.open()
+            try tables.users.change(address) { $0.quota = octets }
+            try target.report(tables, address)
+        }
+    }
+
+    struct Disable: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Lets a user log in no more, by whatever means. Mail still comes in."
+        )
+
+        @OptionGroup var target: Target
+
+        func run() throws {
+            let (tables, address) = try target.open()
+            try tables.users.change(address) { $0.lock(true) }
+            try target.report(tables, address)
+        }
+    }
+
+    struct Enable: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Lets a user log in again who was disabled.")
+
+        @OptionGroup var target: Target
+
+        func run() throws {
+            let (tables, address) = try target.open()
+            guard PasswordHash.isKnown(String(try tables.users.account(address).hash.drop { $0 == "!" })) else {
+                throw ValidationError("\(address) has no password: martlet user password \(address)")
+            }
+            try tables.users.change(address) { $0.lock(false) }
+            try target.report(tables, address)
         }
     }
 
     struct Remove: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Removes a user. The mailbox stays on disk.")
+        static let configuration = CommandConfiguration(
+            abstract: "Removes a user and its app passwords. The mailbox stays on disk."
+        )
 
-        @OptionGroup var instance: InstanceOptions
-        @Argument(help: "The user's address.") var address: String
+        @OptionGroup var target: Target
 
         func run() throws {
-            try UserCommand.editor(instance).remove(try UserCommand.address(address))
+            let (tables, address) = try target.open()
+            let entry = try tables.entry(try tables.users.account(address))
+            try tables.users.remove(address)
+            try tables.appPasswords.removeAll(of: address)
+            if target.json { try JSONOutput.print(entry) }
         }
     }
 
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Lists the users.")
 
-        private struct Entry: Encodable {
-            let address: String
-            let mailbox: String
-            let format: String
-            let quota: Int
-        }
-
         @OptionGroup var instance: InstanceOptions
+        @Option(help: "Those of one domain.") var domain: String?
         @Flag(help: "For programs: one JSON document.") var json = false
 
         func run() throws {
-            let accounts = try UserCommand.editor(instance).accounts()
-            if json {
-                try JSONOutput.print(
-                    accounts.map {
-                        Entry(
-                            address: $0.address.description,
-                            mailbox: $0.mailbox,
-                            format: $0.format.rawValue,
-                            quota: $0.quota
-                        )
-                    }
-                )
-                return
+            let tables = try AccountTables(instance)
+            let accounts = try tables.users.accounts().filter {
+                domain == nil || $0.address.lowercasedDomain == domain?.lowercased()
             }
-            for account in accounts {
-                let quota = account.quota == 0 ? "no quota" : "quota \(account.quota)"
-                print("\(account.address)  \(account.format.rawValue) \(account.mailbox), \(quota)")
-            }
+            let entries = try tables.entries(accounts)
+            if json { return try JSONOutput.print(entries) }
+            for entry in entries { print(entry.line) }
         }
     }
+
+    struct Show: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Shows a user, with aliases and app passwords.")
+
+        @OptionGroup var target: Target
+
+        func run() throws {
+            let (tables, address) = try target.open()
+            let account = try tables.users.account(address)
+            let entry = try UserDetails(account, tables)
+            if target.json { return try JSONOutput.print(entry) }
+            print(entry.user.line)
+            for alias in entry.aliases { print("  alias \(alias)") }
+            for password in entry.appPasswords { print("  app password \(password.line)") }
+        }
+    }
+}
+
+/// What `martlet user show` says.
+private struct UserDetails: Encodable {
+    let user: UserEntry
+    let aliases: [String]
+    let appPasswords: [AppPasswordEntry]
+
+    init(_ account: Account, _ tables: AccountTables) throws {
+        user = try tables.entry(account)
+        let aliases = try tables.aliases.aliases()
+        self.aliases = aliases.filter { entry in
+            entry.targets.contains { target in
+                let isFull = target.contains("@")
+                let text = isFull ? target : "\(target)@\(account.address.domain)"
+                guard let address = try? MailAddress(parsing: text.utf8, options: .utf8) else { return false }
+                let domain = entry.name.split(separator: "@").last.map(String.init)
+                let isHere = isFull || !entry.name.contains("@") || domain == account.address.lowercasedDomain
+                return isHere && address.isSame(as: account.address)
+            }
+        }.map(\.name)
+        appPasswords = try tables.appPasswordEntries(of: account.address)
+    }
+}
+
+extension MailAddress {
+    /// Whether it's looked up as the other one is.
+    func isSame(as other: MailAddress) -> Bool { description.lowercased() == other.description.lowercased() }
 }
 
 extension MailboxFormat: ExpressibleByArgument {}

@@ -253,7 +253,8 @@ import Testing
             watchers: [5]
         )
         let users: [(UInt32, AuthorityService.Verb)] = [
-            (1, .verify), (2, .redeem), (3, .recipient), (4, .expand), (4, .full), (5, .watch),
+            (1, .verify), (1, .token), (1, .certificate), (1, .scram), (2, .redeem), (3, .recipient), (4, .expand),
+            (4, .full), (5, .watch),
         ]
         #expect(users.map(\.1) == AuthorityService.Verb.allCases)
         for (uid, verb) in users {

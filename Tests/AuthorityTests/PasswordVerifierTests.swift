@@ -55,7 +55,7 @@ import Testing
                 ("right", locked, "$6$typical", .refused), ("right", nil, nil, .refused),
             ] as [(String, Account?, String?, PasswordVerifier.Verdict)] {
                 #expect(
-                    await verifier.verify(password, user: "alice", account, typicalHash: typical, client: [1])
+                    await verifier.verdict(password, user: "alice", account, typicalHash: typical, client: [1])
                         == outcome
                 )
             }
@@ -72,13 +72,13 @@ import Testing
             gate.unlock()
         } _: { verifier in
             let account = try Self.account("$6$alice")
-            async let first = verifier.verify("right", user: "alice", account, typicalHash: nil, client: [1])
+            async let first = verifier.verdict("right", user: "alice", account, typicalHash: nil, client: [1])
             while !begun.withLockedValue({ $0 }) { await Task.yield() }
-            #expect(await verifier.verify("right", user: "alice", account, typicalHash: nil, client: [2]) == .busy)
+            #expect(await verifier.verdict("right", user: "alice", account, typicalHash: nil, client: [2]) == .busy)
             gate.lock()
             gate.unlock(withValue: 1)
             #expect(await first == .verified)
-            #expect(await verifier.verify("right", user: "alice", account, typicalHash: nil, client: [2]) == .verified)
+            #expect(await verifier.verdict("right", user: "alice", account, typicalHash: nil, client: [2]) == .verified)
         }
         #expect(comparisons == ["$6$alice", "$6$alice"])
     }
@@ -98,15 +98,17 @@ import Testing
         )
         let account = try Self.account("$6$alice")
         await Task(executorPreference: LoopExecutor.of(loop)) {
-            #expect(await verifier.verify("wrong", user: "nobody", nil, typicalHash: nil, client: [1]) == .refused)
+            #expect(await verifier.verdict("wrong", user: "nobody", nil, typicalHash: nil, client: [1]) == .refused)
             await withTaskGroup(of: PasswordVerifier.Verdict.self) { group in
                 for _ in 0..<9 {
-                    group.addTask { await verifier.verify("wrong", user: "nobody", nil, typicalHash: nil, client: [1]) }
+                    group.addTask {
+                        await verifier.verdict("wrong", user: "nobody", nil, typicalHash: nil, client: [1])
+                    }
                 }
                 // Eight wait for the clock, which stands still.
                 #expect(await group.next() == .busy)
                 #expect(
-                    await verifier.verify("right", user: "alice", account, typicalHash: nil, client: [2]) == .verified
+                    await verifier.verdict("right", user: "alice", account, typicalHash: nil, client: [2]) == .verified
                 )
                 await loop.advanceTime(by: .seconds(10))
                 let others = await group.reduce(into: []) { $0.append($1) }
@@ -153,7 +155,7 @@ import Testing
                 for client in UInt8(1)...27 {
                     for _ in 0..<8 {
                         group.addTask {
-                            await verifier.verify(
+                            await verifier.verdict(
                                 "wrong",
                                 user: "user\(client)",
                                 nil,
@@ -165,7 +167,8 @@ import Testing
                 }
                 while verifier.slowedLogins < 216 { await Task.yield() }
                 #expect(
-                    await verifier.verify("right", user: "alice", account, typicalHash: nil, client: [100]) == .verified
+                    await verifier.verdict("right", user: "alice", account, typicalHash: nil, client: [100])
+                        == .verified
                 )
                 await loop.advanceTime(by: .seconds(8))
                 for await verdict in group { #expect(verdict != .verified) }
@@ -187,7 +190,7 @@ import Testing
             await withTaskGroup(of: PasswordVerifier.Verdict.self) { group in
                 for client in UInt8(1)...100 {
                     group.addTask {
-                        await verifier.verify("wrong", user: name, account, typicalHash: nil, client: [client])
+                        await verifier.verdict("wrong", user: name, account, typicalHash: nil, client: [client])
                     }
                 }
                 // So many wait at one account; the others made room or found none.
@@ -196,14 +199,26 @@ import Testing
                 #expect(ended == Array(repeating: .busy, count: 84))
                 #expect(verifier.slowedLogins == 16)
                 #expect(
-                    await verifier.verify("right", user: name, account, typicalHash: nil, client: [200]) == .verified
+                    await verifier.verdict("right", user: name, account, typicalHash: nil, client: [200]) == .verified
                 )
-                async let elsewhere = verifier.verify("right", user: name, account, typicalHash: nil, client: [201])
+                async let elsewhere = verifier.verdict("right", user: name, account, typicalHash: nil, client: [201])
                 while verifier.slowedLogins == 16, await group.next() == nil { await Task.yield() }
                 await loop.advanceTime(by: .seconds(4))
                 #expect(await elsewhere == .verified)
                 for await verdict in group { #expect(verdict == .refused) }
             }
         }
+    }
+}
+
+extension PasswordVerifier {
+    fileprivate func verdict(
+        _ password: String,
+        user: String,
+        _ account: Account?,
+        typicalHash: String?,
+        client: [UInt8]
+    ) async -> Verdict {
+        await verify(password, user: user, account, typicalHash: typicalHash, client: client).verdict
     }
 }

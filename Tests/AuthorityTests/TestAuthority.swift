@@ -1,5 +1,6 @@
 import Bus
 import Daemon
+import JWT
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
@@ -35,10 +36,17 @@ struct TestAuthority: Sendable {
     let client: BusClient
     let log: LogRecord
 
-    /// - Parameter matches: whether a password has a hash.
+    /// Tests' time, in seconds since 1970.
+    static let now = 1_700_000_000
+
+    /// - Parameters:
+    ///   - more: of the configuration, behind `[authd]`.
+    ///   - matches: whether a password has a hash.
     static func run(
         users: String? = Self.users,
         aliases: String? = Self.aliases,
+        files: [String: String] = [:],
+        more: String = "",
         throttle: LoginThrottle = LoginThrottle(first: .zero, longest: .zero),
         matches: @escaping @Sendable (String, String) -> Bool = { PasswordHash.verify($0, $1) },
         _ body: @escaping @Sendable (TestAuthority) async throws -> Void
@@ -46,16 +54,19 @@ struct TestAuthority: Sendable {
         try await TemporaryDirectory.with { directory in
             if let users { directory.write("users", users.utf8) }
             if let aliases { directory.write("aliases", aliases.utf8) }
-            directory.write("martlet.toml", configuration(directory).utf8)
+            for (name, text) in files { directory.write(name, text.utf8) }
+            let text = configuration(directory) + more.replacing("@", with: directory.path)
+            directory.write("martlet.toml", text.utf8)
             let loop = MultiThreadedEventLoopGroup.singleton.next()
             let pool = NIOThreadPool(numberOfThreads: 2)
             pool.start()
             let log = LogRecord()
             let logger = Logger(label: "test") { _ in log }
             let file = directory.file("martlet.toml")
+            let configuration = try Configuration.load(file)
             let service = AuthorityService(
                 on: loop,
-                files: AccountFiles(try Configuration.load(file), file: file, on: loop, logger: logger),
+                files: AccountFiles(configuration, file: file, on: loop, logger: logger),
                 verifier: PasswordVerifier(
                     pool: pool,
                     loop: loop,
@@ -63,6 +74,12 @@ struct TestAuthority: Sendable {
                     throttle: throttle,
                     dummyHash: hash,
                     matches: matches
+                ),
+                state: AuthorityState(directory: directory.path, on: loop, pool: pool, logger: logger),
+                settings: AuthorityService.Settings(
+                    tokens: configuration.authd.oauth.map(TokenRequirements.init),
+                    scramIterations: 4096,
+                    clock: { now }
                 ),
                 access: .init(logins: [], mailboxes: [], recipients: [], deliveries: [], watchers: []),
                 ownUser: getuid(),
@@ -97,6 +114,8 @@ struct TestAuthority: Sendable {
         [authd]
         users = "\(directory.file("users"))"
         aliases = "\(directory.file("aliases"))"
+        app-passwords = "\(directory.file("app-passwords"))"
+        certificates = "\(directory.file("certificates"))"
 
         """
     }

@@ -63,7 +63,7 @@ def test_open_files(system, name):
         "local-deliver": ("mail",),
         "pop3d-mailbox": ("mail",),
         "imapd-mailbox": ("mail",),
-        "authd": ("etc",),
+        "authd": ("etc", "auth"),
         "resolverd": ("etc/zones", "etc", "dns"),
     }.get(name, ())
     for link in Path(f"/proc/{system.supervisor.pid(name)}/fd").iterdir():
@@ -126,6 +126,7 @@ def test_files_of_the_instance(system):
         ("etc/users", None, 0o640),
         ("spool", "mlt-queue", 0o700),
         ("mail", "mlt-mail", 0o700),
+        ("auth", "mlt-auth", 0o700),
         ("dns", "mlt-dns", 0o700),
     ):
         details = (system.directory / path).stat()

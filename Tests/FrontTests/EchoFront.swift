@@ -22,7 +22,7 @@ enum EchoRole: ListenerRole {
     var isEncrypted: Bool { self == .encrypted }
 }
 
-/// A protocol of four commands: `TLS`, `AUTH mechanism [response]`, `QUIT`; anything else is a fault.
+/// A protocol of five commands: `TLS`, `CAPA`, `AUTH mechanism [response]`, `QUIT`; anything else is a fault.
 struct EchoFront: FrontService {
     let front: FrontSettings
     var sessions: Listener.Sessions { .short }
@@ -52,6 +52,8 @@ struct EchoFront: FrontService {
                 return true
             }
             try await client.startTLS(reply: ByteBuffer(string: "go\n"))
+        case "CAPA":
+            client.connection.write("\(client.mechanisms.map(\.rawValue).joined(separator: " "))\n")
         case "AUTH": return try await authenticate(client, words)
         default:
             let left = try await client.countFault()
@@ -65,12 +67,13 @@ struct EchoFront: FrontService {
         let exchange = try await client.authenticate(
             by: words.count > 1 ? words[1] : "",
             initialResponse: words.count > 2 ? Array(words[2].utf8) : nil,
+            to: .smtp,
             maximumLine: 100
         ) { client.connection.write("? \($0)\n") }
         switch exchange {
         case .ended: return false
         case .failed(let fault): client.connection.write("\(fault)\n")
-        case .evidence(let evidence): client.connection.write("\(await client.logIn(evidence, to: .smtp))\n")
+        case .judged(let verdict): client.connection.write("\(client.logIn(verdict))\n")
         }
         return true
     }
@@ -145,14 +148,27 @@ struct EchoServer: Sendable {
 
     private static func verify(_ frame: Frame) -> Frame {
         let tag = frame["tag"]
-        guard frame["service"] == "smtp", frame["client"] == "127.0.0.1" else {
+        guard frame["service"] == "smtp" && frame["client"] == "127.0.0.1" || frame["exchange"] != nil else {
             return .reply(.reject, status: .invalidArguments, tag: tag)
         }
-        switch frame["password"] {
+        if frame.verb == "SCRAM" { return scram(frame) }
+        switch frame["password"] ?? frame["token"] {
         case "secret": return .ok(tag: tag, [.init("address", "alice@example.test")])
         case "later": return .reply(.defer, status: .refusedForNow, tag: tag)
         default: return .reply(.reject, status: .badCredentials, tag: tag)
         }
+    }
+
+    /// Whoever says `right` twice is right; the first time it's asked for the binding.
+    private static func scram(_ frame: Frame) -> Frame {
+        let tag = frame["tag"]
+        let (right, wrong) = ("cmlnaHQ=", Frame.reply(.reject, status: .badCredentials, tag: tag))
+        guard frame["message"] == right else { return wrong }
+        guard frame["exchange"] == nil else {
+            return .ok(tag: tag, [.init("address", "alice@example.test"), .init("confirmation", right)])
+        }
+        guard frame["mechanism"]?.hasSuffix("-PLUS") == false || frame["tls-exporter"] != nil else { return wrong }
+        return .ok(tag: tag, [.init("exchange", "1"), .init("challenge", "bW9yZQ==")])
     }
 
     func connect(_ role: EchoRole = .plain) async throws -> Connection {

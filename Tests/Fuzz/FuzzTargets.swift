@@ -32,4 +32,6 @@ let fuzzTargets: [FuzzTarget] = [
     dkimKeyTarget,
     arcMessageTarget,
     authenticationResultsTarget,
+    saslMessageTarget,
+    tokenTarget,
 ]

@@ -66,7 +66,7 @@ import Testing
             (["AUTH PLAIN ="], ["501 5.5.2"]),
             (["AUTH CRAM-MD5"], ["504 5.5.4"]),
             (["AUTH"], ["501 5.5.4"]),
-            (["AUTH PLAIN", String(repeating: "A", count: 3000), "NOOP"], ["334 ", "500 5.5.2", "250"]),
+            (["AUTH PLAIN", String(repeating: "A", count: 13_000), "NOOP"], ["334 ", "500 5.5.2", "250"]),
             (["AUTH PLAIN AGFsaWNlAHNlY3JldA==", "AUTH PLAIN AGFsaWNlAHNlY3JldA=="], ["235", "503 5.5.1"]),
         ]
     )

@@ -55,6 +55,7 @@ DIRECTORIES = (
     Directory("etc", "root", 0o755),
     Directory("etc/tls", "root", 0o700),
     Directory("etc/zones", "root", 0o755),
+    Directory("auth", "mlt-auth", 0o700),
     Directory("dns", "mlt-dns", 0o700),
     Directory("dns/keys", "mlt-dns", 0o700),
     Directory("run", "root", 0o755),

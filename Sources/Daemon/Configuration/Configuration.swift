@@ -14,6 +14,7 @@ package struct Configuration: Sendable {
     package var logLevel: Logger.Level
     package var tls: TLSConfiguration
     package var systemUsers: SystemUsers
+    package var login: LoginConfiguration
 
     package var smtpd: SMTPDConfiguration
     package var queueManager: QueueManagerConfiguration
@@ -51,6 +52,7 @@ package struct Configuration: Sendable {
         logLevel = try log.choice("level", default: Logger.Level.info)
         tls = try TLSConfiguration(try root.table("tls"))
         systemUsers = try SystemUsers(try root.table("system-users"))
+        login = try LoginConfiguration(try root.table("login"))
         smtpd = try SMTPDConfiguration(try root.table("smtpd"))
         queueManager = try QueueManagerConfiguration(try root.table("queue-manager"))
         remoteRelay = try RemoteRelayConfiguration(try root.table("remote-relay"))
@@ -59,6 +61,13 @@ package struct Configuration: Sendable {
         pop3d = try POP3DConfiguration(try root.table("pop3d"))
         imapd = try IMAPDConfiguration(try root.table("imapd"))
         resolverd = try ResolverdConfiguration(try root.table("resolverd"))
+        let askers = [
+            ("smtpd", smtpd.clientCertificates), ("pop3d", pop3d.clientCertificates),
+            ("imapd", imapd.clientCertificates),
+        ]
+        for (section, asks) in askers where asks && tls.clientAuthorities == nil {
+            throw root.error(section, "client-certificates needs tls.client-authorities")
+        }
     }
 
     /// Reads and decodes a file. By plain system calls, for no thread may exist yet.
@@ -89,11 +98,14 @@ package struct TLSConfiguration: Sendable {
     package var certificate: String
     package var privateKey: String
     package var minimumVersion: TLSVersion
+    /// PEM, the authorities whose certificates users log in by; nil for none.
+    package var clientAuthorities: String?
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         certificate = try table.string("certificate", default: "etc/tls/certificate.pem")
         privateKey = try table.string("private-key", default: "etc/tls/private-key.pem")
         minimumVersion = try table.choice("minimum-version", default: .v12)
+        clientAuthorities = try table.string("client-authorities")
     }
 }
 

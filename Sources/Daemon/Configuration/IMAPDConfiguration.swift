@@ -33,6 +33,8 @@ package struct IMAPDConfiguration: Sendable {
     package var allowPlaintextOnLoopback: Bool
     /// Names of capabilities that are neither announced nor understood.
     package var disabledCapabilities: [String]
+    /// Whether clients are asked for a TLS certificate.
+    package var clientCertificates: Bool
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         imap = try table.addresses("imap")
@@ -55,6 +57,7 @@ package struct IMAPDConfiguration: Sendable {
         pollInterval = try table.duration("poll-interval", default: .seconds(30), in: .seconds(1) ... .minutes(29))
         shutdownGrace = try table.duration("shutdown-grace", default: .seconds(10), in: .zero ... .minutes(10))
         allowPlaintextOnLoopback = try table.boolean("allow-plaintext-on-loopback", default: false)
+        clientCertificates = try table.boolean("client-certificates", default: false)
         disabledCapabilities = try table.strings("disabled-capabilities")
     }
 }

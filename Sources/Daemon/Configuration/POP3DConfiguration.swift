@@ -24,6 +24,8 @@ package struct POP3DConfiguration: Sendable {
     package var plaintextOnLoopback: Bool
     /// How long sessions may go on when the daemon is asked to end.
     package var shutdownGrace: TimeAmount
+    /// Whether clients are asked for a TLS certificate.
+    package var clientCertificates: Bool
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         pop3 = try table.addresses("pop3")
@@ -41,6 +43,7 @@ package struct POP3DConfiguration: Sendable {
         idleTimeout = try table.duration("idle-timeout", default: .minutes(10))
         loginTimeout = try table.duration("login-timeout", default: .minutes(3))
         plaintextOnLoopback = try table.boolean("plaintext-on-loopback", default: false)
+        clientCertificates = try table.boolean("client-certificates", default: false)
         shutdownGrace = try table.duration("shutdown-grace", default: .seconds(10), in: .zero ... .minutes(10))
     }
 }

@@ -97,6 +97,8 @@ package struct SMTPDConfiguration: Sendable {
     package var maximumHold: TimeAmount
     /// The shortest time in which a sender may want a message delivered (DELIVERBY).
     package var minimumDeliverBy: TimeAmount
+    /// Whether users are asked for a TLS certificate, on submission and submissions.
+    package var clientCertificates: Bool
 
     /// The keys that name addresses to listen on.
     package static let listenerNames = ["smtp", "submission", "submissions", "lmtp"]
@@ -145,6 +147,7 @@ package struct SMTPDConfiguration: Sendable {
         recipientCache = try table.duration("recipient-cache", default: .seconds(2), in: .zero ... .hours(1))
         shutdownGrace = try table.duration("shutdown-grace", default: .seconds(10), in: .zero ... .minutes(10))
         enforceSender = try table.boolean("enforce-sender", default: false)
+        clientCertificates = try table.boolean("client-certificates", default: false)
         relayFrom = try Self.blocks(table, "relay-from")
         let lists = try table.table("dns-lists")
         dnsLists = [:]

@@ -1,0 +1,111 @@
+import Cryptography
+import Daemon
+import Encodings
+import SASL
+import SMTP
+
+/// What authd remembers beside its tables, as it stands in a directory of its own: verifiers for SCRAM that it made at logins, and when
+/// app passwords were used last. Nothing of it is needed: what can't be read is made again.
+package struct AuthorityRecords: Sendable {
+    /// A verifier and the password's hash that it was made beside: another hash is another password.
+    private struct Made {
+        let mark: String
+        let verifier: ScramVerifier
+    }
+
+    private var verifiers: [AddressKey: Made] = [:]
+    private var uses: [AddressKey: [String: Int]] = [:]
+
+    private static let maximumOctets = 64 << 20
+
+    init() {}
+
+    /// Reads what is there. What isn't understood is passed over.
+    package init(directory: String) {
+        for line in Self.lines(of: Self.verifiersFile(directory)) {
+            let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+            guard fields.count == 3, let verifier = ScramVerifier(parsing: fields[2]),
+                let address = try? MailAddress(parsing: fields[0].utf8, options: .utf8)
+            else { continue }
+            verifiers[AddressKey(address)] = Made(mark: String(fields[1]), verifier: verifier)
+        }
+        for line in Self.lines(of: Self.usesFile(directory)) {
+            let fields = line.split(separator: ":", omittingEmptySubsequences: false)
+            guard fields.count == 3, let time = Int(fields[2]),
+                let address = try? MailAddress(parsing: fields[0].utf8, options: .utf8)
+            else { continue }
+            uses[AddressKey(address), default: [:]][String(fields[1])] = time
+        }
+    }
+
+    private static func lines(of file: String) -> [Substring] {
+        WholeFile.read(file, maximum: maximumOctets)?.split(separator: "\n") ?? []
+    }
+
+    static func verifiersFile(_ directory: String) -> String { "\(directory)/verifiers" }
+    static func usesFile(_ directory: String) -> String { "\(directory)/last-use" }
+
+    /// The lines of the two files.
+    var verifierLines: [String] {
+        verifiers.map { "\($0.key.text):\($0.value.mark):\($0.value.verifier.text)" }.sorted()
+    }
+    var useLines: [String] {
+        uses.flatMap { key, names in names.map { "\(key.text):\($0.key):\($0.value)" } }.sorted()
+    }
+
+    // MARK: Verifiers
+
+    /// The verifier of an account's password: the table's, or one that was made at a login.
+    package func verifier(of account: Account) -> ScramVerifier? {
+        if let verifier = account.verifier { return verifier }
+        guard let made = verifiers[AddressKey(account.address)], made.mark == Self.mark(account.hash) else {
+            return nil
+        }
+        return made.verifier
+    }
+
+    mutating func keep(_ verifier: ScramVerifier, of account: Account) {
+        verifiers[AddressKey(account.address)] = Made(mark: Self.mark(account.hash), verifier: verifier)
+    }
+
+    /// Forgets the verifiers of accounts that are gone or have another password.
+    ///
+    /// - Returns: whether there were any.
+    mutating func forgetVerifiers(allBut accounts: AccountTable) -> Bool {
+        let kept = verifiers.filter { key, made in
+            accounts[key].map { $0.verifier == nil && Self.mark($0.hash) == made.mark } ?? false
+        }
+        defer { verifiers = kept }
+        return kept.count != verifiers.count
+    }
+
+    /// Tells hashes apart and says nothing about passwords.
+    private static func mark(_ hash: String) -> String {
+        let bare = hash.drop { $0 == "!" }
+        return Base64.text(HashFunction.sha256.digest(of: bare.utf8).prefix(12))
+    }
+
+    // MARK: Uses
+
+    /// When an app password was used last, in seconds since 1970; nil for never.
+    package func lastUse(of password: AppPassword) -> Int? { uses[AddressKey(password.address)]?[password.name] }
+
+    mutating func used(_ password: AppPassword, at time: Int) {
+        uses[AddressKey(password.address), default: [:]][password.name] = time
+    }
+
+    /// Forgets the uses of app passwords that are gone.
+    ///
+    /// - Returns: whether there were any.
+    mutating func forgetUses(allBut passwords: AppPasswordTable) -> Bool {
+        var isChanged = false
+        for (key, names) in uses {
+            let known = Set(passwords[key].map(\.name))
+            let kept = names.filter { known.contains($0.key) }
+            guard kept.count != names.count else { continue }
+            uses[key] = kept.isEmpty ? nil : kept
+            isChanged = true
+        }
+        return isChanged
+    }
+}
