@@ -227,7 +227,7 @@ let package = Package(
             "martlet",
             [
                 "Accounts", "Daemon", "Bus", "Network", "TLS", "Authority", "DNS", "DNSSEC", "Resolution", "SMTP",
-                "MIME", "Files", "MailAuth", "MailRules", "Policy", "AuthReports",
+                "MIME", "Files", "MailAuth", "MailRules", "Policy", "SMTPServer", "AuthReports",
                 "Encodings", "JWT", "Mailbox", "SASL", "ZoneKeys", "Cryptography", "CLinux", nioCore, nioPosix,
                 nioHTTP1, nioHTTP2,
             ]

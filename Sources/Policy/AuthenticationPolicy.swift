@@ -21,7 +21,7 @@ package struct AuthenticationPolicy: Sendable {
     package init(authservID: String) { self.authservID = authservID }
 
     /// What becomes of a message.
-    func action(on check: AuthenticationCheck, of message: HashedMessage) -> AuthenticationVerdict.Action {
+    package func action(on check: AuthenticationCheck, of message: HashedMessage) -> AuthenticationVerdict.Action {
         let outcome = check.dmarc
         if refusesSPFFailures, let fault = refusal(of: check.spf.last) { return fault }
         switch outcome.result {

@@ -17,10 +17,10 @@ package struct AuthenticationVerdict: Sendable {
     package let action: Action
     /// Authentication-Results and Received-SPF, for the top of the message.
     package let fields: ByteBuffer
-    /// Domains of DKIM signatures that hold.
-    package let signedBy: [String]
     /// The client's name, if it and the address lead to each other.
     package let clientName: String?
-    /// For the log: results by their methods.
-    package let summary: [(method: String, result: String)]
+    /// Results by their methods.
+    package let results: [(method: String, result: String)]
+    /// Domains of DKIM signatures that hold.
+    package let signedBy: [String]
 }

@@ -154,10 +154,9 @@ package final class MessageAuthentication: @unchecked Sendable {
         return AuthenticationVerdict(
             action: action,
             fields: fields(check, name, action),
-            signedBy: check.dkim.filter { $0.result == .pass }.compactMap(\.signature)
-                .map { String(decoding: $0.domain, as: UTF8.self) },
             clientName: name.name,
-            summary: summary(check)
+            results: check.results,
+            signedBy: check.signedBy
         )
     }
 
@@ -185,17 +184,5 @@ package final class MessageAuthentication: @unchecked Sendable {
             fields.writeBytes(ReceivedSPF.field(sender.outcome, of: sender.query))
         }
         return fields
-    }
-
-    private func summary(_ check: AuthenticationCheck) -> [(method: String, result: String)] {
-        var summary: [(method: String, result: String)] = []
-        if let spf = check.spf.last { summary.append(("spf", spf.outcome.result.rawValue)) }
-        // One that passes says more than those that don't.
-        let dkim = check.dkim.first { $0.result == .pass } ?? check.dkim.first
-        summary.append(("dkim", dkim?.result.rawValue ?? "none"))
-        if check.arc.result != .none { summary.append(("arc", check.arc.result.rawValue)) }
-        summary.append(("dmarc", check.dmarc.result.rawValue))
-        if check.dmarc.result == .fail { summary.append(("dmarc-policy", check.dmarc.disposition.rawValue)) }
-        return summary
     }
 }

@@ -78,7 +78,7 @@ extension ServerSettings {
 
 extension AuthenticationPolicy {
     /// nil where nothing is to be checked.
-    init?(_ configuration: SMTPDAuthenticationConfiguration, hostname: String) {
+    package init?(_ configuration: SMTPDAuthenticationConfiguration, hostname: String) {
         guard configuration.isOn else { return nil }
         self.init(authservID: configuration.authservID ?? hostname)
         followsDMARC = configuration.followsDMARC

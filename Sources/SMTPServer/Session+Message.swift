@@ -210,7 +210,7 @@ extension Session {
         ]
         if let user { metadata["user"] = .string(user) }
         if let name = authentication?.clientName { metadata["client-name"] = .string(name) }
-        for (method, result) in authentication?.summary ?? [] { metadata[method] = .string(result) }
+        for (method, result) in authentication?.results ?? [] { metadata[method] = .string(result) }
         if let rule { metadata["rule"] = .stringConvertible(rule.line) }
         if let id = verdict.id {
             metadata["id"] = .string(id)

@@ -72,9 +72,11 @@ extension Session {
     ) -> PolicyTable.Outcome {
         guard !settings.policy.rules.isEmpty else { return PolicyTable.Outcome() }
         var facts = facts(transaction, recipients: transaction.recipients.map(\.address.description))
-        var results: [String: String] = [:]
-        for (method, result) in authentication?.summary ?? [] { results[method] = result }
-        facts.message = MessageFacts(size: octets, results: results, signedBy: authentication?.signedBy ?? [])
+        facts.message = MessageFacts(
+            authentication?.results ?? [],
+            signedBy: authentication?.signedBy ?? [],
+            size: octets
+        )
         return settings.policy.evaluate(facts)
     }
 }

@@ -72,7 +72,7 @@ import Testing
         #expect(text.contains("spf=pass\r\n\t smtp.mailfrom=a@example.org"))
         #expect(text.contains("dkim=none;\r\n\tdmarc=pass (p=reject dis=none)\r\n\t header.from=example.org\r\n"))
         #expect(text.contains("\r\nReceived-SPF: pass\r\n (mx.example.net: example.org lists 192.0.2.1"))
-        #expect(verdict.summary.map { "\($0)=\($1)" } == ["spf=pass", "dkim=none", "dmarc=pass"])
+        #expect(verdict.results.map { "\($0)=\($1)" } == ["spf=pass", "dkim=none", "dmarc=pass"])
     }
 
     @Test func policyOfTheAuthorsDomainIsFollowed() async throws {
@@ -109,7 +109,7 @@ import Testing
         let failing = ["_dmarc.example.org", "example.org", "1.2.0.192.in-addr.arpa"]
         var verdict = try await outcome(message, failing: failing).verdict
         #expect(verdict.action == .accept)
-        #expect(verdict.summary.map { "\($0)=\($1)" } == ["spf=temperror", "dkim=none", "dmarc=temperror"])
+        #expect(verdict.results.map { "\($0)=\($1)" } == ["spf=temperror", "dkim=none", "dmarc=temperror"])
         #expect(fields(verdict).contains("iprev=temperror"))
         verdict = try await outcome(message, failing: failing) { $0.defersInTrouble = true }.verdict
         guard case .defer(.authenticationTrouble, _) = verdict.action else {

@@ -139,7 +139,7 @@ def toml_value(value) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
     escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return f'"""\n{escaped}"""' if "\n" in escaped else f'"{escaped}"'
 
 
 def zone(domain: str) -> str:
