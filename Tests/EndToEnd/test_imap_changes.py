@@ -101,8 +101,8 @@ def test_identifiers(system, folder):
     assert len(set(names)) == 6
     ok(client.copy("2", other))
     ok(client.uid("MOVE", "3", other))
-    ok(client.rename(other, f"{other}.renamed"))
-    ok(client.select(f"{other}.renamed"))
+    ok(client.rename(other, f"renamed{other}"))
+    ok(client.select(f"renamed{other}"))
     assert client.response("MAILBOXID")[1] == [b"(" + made + b")"]
     assert [re.search(rb"EMAILID \((M[0-9a-f]+)\)", line)[1] for line in ok(client.fetch("1:*", "(EMAILID)"))] == names[1:3]
     assert ok(client.search(None, "EMAILID", names[2].decode())) == [b"2"]

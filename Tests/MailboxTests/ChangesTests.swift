@@ -198,6 +198,37 @@ import Glibc
         #expect(try box.open().changes == later)
     }
 
+    /// Whatever the file says, what is there is told, and the numbers rise from then on.
+    @Test func anyOctetsAreTaken() throws {
+        let box = try Mailbox()
+        let folder = try box.open()
+        for text in ["a\r\n", "b\r\n", "c\r\n"] { _ = try folder.add(text, keywords: ["$One"]) }
+        _ = try folder.refresh()
+        _ = try folder.expunge([2])
+        _ = try folder.refresh()
+        let path = "\(box.mail.path)/\(box.log)"
+        let octets = try #require(try box.mail.mail.directory.contents(box.log, maximum: 1 << 20))
+        var random = SplitMix64(seed: 1)
+        for round in 0..<300 {
+            var mutated = octets
+            for _ in 0...Int.random(in: 0..<3, using: &random) {
+                let place = Int.random(in: mutated.indices, using: &random)
+                mutated[place] =
+                    [0, 0xFF, UInt8.random(in: 0...255, using: &random)].randomElement(using: &random) ?? 0
+            }
+            if Bool.random(using: &random) { mutated.removeLast(Int.random(in: 0..<30, using: &random)) }
+            try OpenFile(path, [.writing, .creating, .truncating]).write(mutated)
+            let other = try box.open()
+            #expect(other.uids == [1, 3])
+            let before = try #require(other.changes)
+            #expect([1, 3].allSatisfy { before.sequence(of: $0).map { $0 <= before.highest } ?? false }, "\(round)")
+            _ = try other.store(FlagChange(round % 2 == 0 ? .add : .remove, .seen), to: [3])
+            _ = try other.refresh()
+            let after = try #require(other.changes)
+            #expect(after.changed(since: before.highest) == [3], "\(round)")
+        }
+    }
+
     @Test func keywordsWithOtherNamesHaveChanged() throws {
         let box = try Mailbox()
         let folder = try box.open()
