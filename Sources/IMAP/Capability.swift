@@ -84,6 +84,10 @@ package enum Capability: String, Sendable, Hashable, CaseIterable {
     /// RFC 8970
     case preview = "PREVIEW"
 
+    /// RFC 8474
+    case objectID = "OBJECTID"
+    /// RFC 8514
+    case saveDate = "SAVEDATE"
     /// RFC 7162
     case condStore = "CONDSTORE"
     case qResync = "QRESYNC"
@@ -103,7 +107,8 @@ package enum Capability: String, Sendable, Hashable, CaseIterable {
             .listExtended, .listStatus, .specialUse, .createSpecialUse, .statusSize, .appendLimit, .quota,
             .quotaStorage, .eSearch,
             .searchRes, .within, .partial, .sort, .sortDisplay, .eSort, .threadOrderedSubject, .threadReferences,
-            .threadRefs, .multiSearch, .binary, .multiAppend, .catenate, .replace, .preview, .condStore, .qResync:
+            .threadRefs, .multiSearch, .binary, .multiAppend, .catenate, .replace, .preview, .objectID, .saveDate,
+            .condStore, .qResync:
             .afterLogin
         }
     }

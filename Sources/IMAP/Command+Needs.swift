@@ -82,6 +82,7 @@ extension StatusItem {
         case .deletedStorage: [.quotaStorage]
         case .appendLimit: [.appendLimit]
         case .highestModSequence: [.condStore]
+        case .mailboxID: [.objectID]
         case .messages, .recent, .uidNext, .uidValidity, .unseen, .deleted: []
         }
     }
@@ -109,6 +110,8 @@ extension SearchKey {
             case .younger, .older: needs.append(.within)
             case .sequence(let set), .uid(let set): needs += set.needs
             case .modSequence: needs.append(.condStore)
+            case .emailID, .threadID: needs.append(.objectID)
+            case .savedBefore, .savedOn, .savedSince, .saveDateSupported: needs.append(.saveDate)
             case .all, .flag, .new, .recent, .before, .on, .since, .sentBefore, .sentOn, .sentSince, .larger, .smaller,
                 .header, .body, .text, .not, .or, .and:
                 break
@@ -144,6 +147,8 @@ extension FetchItem {
         case .binary, .binarySize: [.binary]
         case .preview: [.preview]
         case .modSequence: [.condStore]
+        case .emailID, .threadID: [.objectID]
+        case .saveDate: [.saveDate]
         case .envelope, .flags, .internalDate, .uid, .size, .bodyStructure, .body, .section, .rfc822, .rfc822Header,
             .rfc822Text:
             []

@@ -181,6 +181,8 @@ package enum StatusItem: String, Sendable, Equatable, CaseIterable {
     case deletedStorage = "DELETED-STORAGE"
     /// RFC 7889 §4
     case appendLimit = "APPENDLIMIT"
+    /// RFC 8474 §4.3
+    case mailboxID = "MAILBOXID"
     /// RFC 7162 §3.1.7
     case highestModSequence = "HIGHESTMODSEQ"
 }

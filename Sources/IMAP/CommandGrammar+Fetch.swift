@@ -39,6 +39,9 @@ extension CommandGrammar {
         // Its one modifier (RFC 8970 §3.1); another list is FETCH's own, or an error by itself.
         case "PREVIEW": return .preview(isLazy: scanner.take(word: " (LAZY)"))
         case "MODSEQ": return .modSequence
+        case "EMAILID": return .emailID
+        case "THREADID": return .threadID
+        case "SAVEDATE": return .saveDate
         default: throw SyntaxError("unknown FETCH item")
         }
     }

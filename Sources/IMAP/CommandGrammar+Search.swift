@@ -153,7 +153,7 @@ extension CommandGrammar {
         "ALL": .all, "ANSWERED": .flag(.answered), "DELETED": .flag(.deleted), "DRAFT": .flag(.draft),
         "FLAGGED": .flag(.flagged), "SEEN": .flag(.seen), "NEW": .new, "RECENT": .recent, "OLD": .not(.recent),
         "UNANSWERED": .not(.flag(.answered)), "UNDELETED": .not(.flag(.deleted)), "UNDRAFT": .not(.flag(.draft)),
-        "UNFLAGGED": .not(.flag(.flagged)), "UNSEEN": .not(.flag(.seen)),
+        "UNFLAGGED": .not(.flag(.flagged)), "UNSEEN": .not(.flag(.seen)), "SAVEDATESUPPORTED": .saveDateSupported,
     ]
 
     private mutating func keyWithArgument(_ name: String) throws(SyntaxError) -> SearchKey {
@@ -169,6 +169,11 @@ extension CommandGrammar {
         case "YOUNGER": return .younger(try interval())
         case "OLDER": return .older(try interval())
         case "MODSEQ": return try modSequence()
+        case "EMAILID": return .emailID(try scanner.astring())
+        case "THREADID": return .threadID(try scanner.astring())
+        case "SAVEDBEFORE": return .savedBefore(try scanner.date())
+        case "SAVEDON": return .savedOn(try scanner.date())
+        case "SAVEDSINCE": return .savedSince(try scanner.date())
         case "LARGER": return .larger(Int(clamping: try scanner.number64()))
         case "SMALLER": return .smaller(Int(clamping: try scanner.number64()))
         case "UID": return .uid(try scanner.sequenceSet())

@@ -23,6 +23,11 @@ package enum FetchItem: Sendable, Equatable {
     case preview(isLazy: Bool)
     /// RFC 7162 §3.1.4.2
     case modSequence
+    /// RFC 8474 §5
+    case emailID
+    case threadID
+    /// RFC 8514
+    case saveDate
 
     /// Whether the item makes the message \Seen.
     package var setsSeen: Bool {
@@ -30,7 +35,7 @@ package enum FetchItem: Sendable, Equatable {
         case .section(_, _, let peek), .binary(_, _, let peek): !peek
         case .rfc822, .rfc822Text: true
         case .envelope, .flags, .internalDate, .uid, .size, .bodyStructure, .body, .rfc822Header, .binarySize, .preview,
-            .modSequence:
+            .modSequence, .emailID, .threadID, .saveDate:
             false
         }
     }

@@ -48,6 +48,8 @@ package enum ResponseCode: Sendable, Equatable {
     case inProgress(tag: String, done: Int, of: Int)
     /// RFC 9586 §3.2
     case uidRequired
+    /// RFC 8474 §4
+    case mailboxID(String)
     /// RFC 7162 §3.1.2
     case highestModSequence(UInt64)
     case noModSequence
@@ -92,6 +94,7 @@ package enum ResponseCode: Sendable, Equatable {
         case .useAttribute: "USEATTR"
         case .inProgress(let tag, let done, let all): "INPROGRESS (\"\(tag)\" \(done) \(all))"
         case .uidRequired: "UIDREQUIRED"
+        case .mailboxID(let identifier): "MAILBOXID (\(identifier))"
         case .highestModSequence(let sequence): "HIGHESTMODSEQ \(sequence)"
         case .noModSequence: "NOMODSEQ"
         case .modified(let set): "MODIFIED \(set)"

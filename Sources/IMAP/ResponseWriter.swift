@@ -87,7 +87,7 @@ package struct ResponseWriter {
         end()
     }
 
-    package mutating func status(_ name: MailboxName, _ items: [(StatusItem, Int)]) {
+    package mutating func status(_ name: MailboxName, _ items: [(StatusItem, String)]) {
         raw("* STATUS ")
         mailbox(name)
         raw(" (" + items.map { "\($0.0.rawValue) \($0.1)" }.joined(separator: " ") + ")")

@@ -64,6 +64,14 @@ package indirect enum SearchKey: Sendable, Equatable {
     case text([UInt8])
     /// RFC 7162 §3.1.5
     case modSequence(UInt64)
+    /// RFC 8474 §6
+    case emailID([UInt8])
+    case threadID([UInt8])
+    /// When it was put into the mailbox, without time and zone (RFC 8514 §4.3).
+    case savedBefore(Int)
+    case savedOn(Int)
+    case savedSince(Int)
+    case saveDateSupported
     case not(SearchKey)
     case or(SearchKey, SearchKey)
     case and([SearchKey])
@@ -76,7 +84,8 @@ package indirect enum SearchKey: Sendable, Equatable {
         case .or(let one, let other): return one.contains(isMeant) || other.contains(isMeant)
         case .and(let keys): return keys.contains { $0.contains(isMeant) }
         case .all, .sequence, .uid, .flag, .new, .recent, .before, .on, .since, .younger, .older, .sentBefore, .sentOn,
-            .sentSince, .larger, .smaller, .header, .body, .text, .modSequence:
+            .sentSince, .larger, .smaller, .header, .body, .text, .modSequence, .emailID, .threadID, .savedBefore,
+            .savedOn, .savedSince, .saveDateSupported:
             return false
         }
     }

@@ -18,6 +18,9 @@ final class FetchSource: @unchecked Sendable {
     private var scanned: ScannedMessage
     private var internalDate: Int?
     private var size: Int?
+    private var emailID: String?
+    /// Nil within where it isn't known.
+    private var saveDate: Int??
     /// Of messages within this one, by where they begin.
     private var embeddedHeaders: [Int: HeaderBlock] = [:]
     /// Octets of headers that were gone through.
@@ -73,9 +76,9 @@ final class FetchSource: @unchecked Sendable {
                 return nil
             }
             return .header
-        case .flags, .uid, .size, .internalDate, .modSequence, .rfc822, .rfc822Header, .rfc822Text, .binary,
-            .binarySize,
-            .preview:
+        case .threadID: return .header
+        case .flags, .uid, .size, .internalDate, .modSequence, .emailID, .saveDate, .rfc822, .rfc822Header,
+            .rfc822Text, .binary, .binarySize, .preview:
             return nil
         }
     }
@@ -94,6 +97,9 @@ final class FetchSource: @unchecked Sendable {
             if findInIndex(item) { continue }
             switch item {
             case .flags, .uid, .modSequence: break
+            case .emailID: if emailID == nil { emailID = try ObjectID.email(message.uid, in: folder) }
+            case .saveDate: if saveDate == nil { saveDate = .some(try folder.saveDate(of: message.uid)) }
+            case .threadID: guard try scanned.ownHeader() != nil else { return false }
             case .internalDate: _ = try arrival()
             case .size: _ = try octets()
             case .envelope: guard try scanned.ownHeader() != nil else { return false }
@@ -163,6 +169,22 @@ final class FetchSource: @unchecked Sendable {
             writer.raw("PREVIEW ")
             writer.nstring(preview)
         case .modSequence: writer.modSequence(sequence ?? 1)
+        case .emailID: writer.raw("EMAILID (\(emailID ?? ""))")
+        case .threadID:
+            let header: HeaderBlock
+            if let known = try commonFields(ObjectID.threadFields) {
+                header = known
+            } else {
+                header = try ownHeader().block
+            }
+            writer.raw("THREADID (\(try ObjectID.thread(header, message.uid, in: folder)))")
+        case .saveDate:
+            writer.raw("SAVEDATE ")
+            if let saveDate, let date = saveDate {
+                writer.dateTime(DateTime(secondsSince1970: date))
+            } else {
+                writer.raw("NIL")
+            }
         case .rfc822: return try content(Section(), nil, "RFC822", &writer)
         case .rfc822Header: return try content(Section(text: .header), nil, "RFC822.HEADER", &writer)
         case .rfc822Text: return try content(Section(text: .text), nil, "RFC822.TEXT", &writer)

@@ -59,7 +59,7 @@ extension MailboxSession {
     }
 
     /// CREATE, with special uses (RFC 6154 §3).
-    func create(_ name: MailboxName, uses: [Flag]) async throws {
+    func create(_ name: MailboxName, uses: [Flag]) async throws -> OKResponse {
         // A delimiter at the end only says that there will be mailboxes below (RFC 3501 §6.3.3).
         let hasDelimiter = name.isWellFormed && name.text.utf8.last == delimiter
         let folder = try folderName(hasDelimiter ? MailboxName(String(name.text.dropLast())) : name)
@@ -77,6 +77,11 @@ extension MailboxSession {
                 throw error
             }
         }
+        guard settings.capabilities.offers(.objectID) else { return OKResponse() }
+        let store = store
+        // It's there, whatever becomes of this.
+        let made = try? await onDisk { () throws(MailboxError) in try store.open(folder, readOnly: true) }
+        return OKResponse(code: made.map { .mailboxID(ObjectID.mailbox($0)) })
     }
 
     func delete(_ name: MailboxName) async throws {
@@ -131,6 +136,9 @@ extension MailboxSession {
                 respond { $0.status(.ok, code: .noModSequence, "no modification sequences are kept") }
             }
         }
+        if settings.capabilities.offers(.objectID) {
+            respond { $0.status(.ok, code: .mailboxID(ObjectID.mailbox(folder)), "the mailbox itself") }
+        }
         if let known = modifiers.known { try await resynchronize(selected, known) }
         return OKResponse(code: readOnly ? .readOnly : .readWrite, text: "selected")
     }
@@ -151,8 +159,12 @@ extension MailboxSession {
         let folder = try await onDisk { () throws(MailboxError) in
             try store.open(path, readOnly: true, tracksChanges: tracks)
         }
-        var values: [(StatusItem, Int)] = []
-        for item in items { values.append((item, try await value(item, of: folder))) }
+        var values: [(StatusItem, String)] = []
+        for item in items {
+            let value =
+                item == .mailboxID ? "(\(ObjectID.mailbox(folder)))" : String(try await value(item, of: folder))
+            values.append((item, value))
+        }
         respond { [values] in $0.status(name, values) }
     }
 
@@ -165,6 +177,8 @@ extension MailboxSession {
         case .unseen: return folder.messages.count { !$0.flags.contains(.seen) }
         case .deleted: return folder.messages.count { $0.flags.contains(.deleted) }
         case .appendLimit: return settings.commands.message
+        // It's no number: written by itself.
+        case .mailboxID: return 0
         // 0 where none are kept (RFC 7162 §3.1.7).
         case .highestModSequence: return Int(clamping: folder.changes?.highest ?? 0)
         case .size: return try await octets(of: folder.messages, in: folder)

@@ -241,7 +241,7 @@ final class MailboxSession: @unchecked Sendable {
         case .namespace: respond { [delimiter] in $0.namespace(delimiter: delimiter) }
         case .select(let name, let modifiers): return .done(try await select(name, modifiers, readOnly: false))
         case .examine(let name, let modifiers): return .done(try await select(name, modifiers, readOnly: true))
-        case .create(let name, let uses): try await create(name, uses: uses)
+        case .create(let name, let uses): return .done(try await create(name, uses: uses))
         case .delete(let name): try await delete(name)
         case .rename(let from, let to): try await rename(from, to)
         case .subscribe(let name): try await subscribe(name)

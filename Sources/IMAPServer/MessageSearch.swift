@@ -174,7 +174,7 @@ struct MessageSearch: Sendable {
         case .modSequence:
             needs.usesSequences = true
             return .key(key)
-        case .all, .new, .recent: return .key(key)
+        case .all, .new, .recent, .saveDateSupported: return .key(key)
         case .body(let text), .text(let text):
             needs.costly += 1
             let includesHeader = if case .text = key { true } else { false }
@@ -196,7 +196,11 @@ struct MessageSearch: Sendable {
             needs.costly += 1
             needs.usesHeaders = true
             return .costly(needs.costly, key)
-        case .before, .on, .since, .larger, .smaller:
+        case .threadID:
+            needs.costly += 1
+            needs.usesHeaders = true
+            return .costly(needs.costly, key)
+        case .before, .on, .since, .larger, .smaller, .emailID, .savedBefore, .savedOn, .savedSince:
             needs.costly += 1
             return .costly(needs.costly, key)
         }
@@ -257,11 +261,11 @@ struct MessageSearch: Sendable {
         case .flag(let flag): return candidate.flags.contains(flag)
         case .new: return message.isRecent && !message.flags.contains(.seen)
         case .recent: return message.isRecent
-        case .all: return true
+        case .all, .saveDateSupported: return true
         case .modSequence(let sequence): return candidate.sequence > 0 && candidate.sequence >= sequence
         // Tests of other kinds (`resolve`).
         case .sequence, .uid, .not, .or, .and, .before, .on, .since, .younger, .older, .sentBefore, .sentOn, .sentSince,
-            .larger, .smaller, .header, .body, .text:
+            .larger, .smaller, .header, .body, .text, .emailID, .threadID, .savedBefore, .savedOn, .savedSince:
             return false
         }
     }
@@ -281,6 +285,15 @@ struct MessageSearch: Sendable {
         case .sentSince(let day): return try sent(&candidate, &budget) { $0 >= day }
         case .larger(let size): return try candidate.octets() > size
         case .smaller(let size): return try candidate.octets() < size
+        case .savedBefore(let day): return try saved(candidate).map { $0 < day } ?? false
+        case .savedOn(let day): return try saved(candidate).map { $0 == day } ?? false
+        case .savedSince(let day): return try saved(candidate).map { $0 >= day } ?? false
+        case .emailID(let wanted):
+            return try ObjectID.email(candidate.message.uid, in: candidate.folder).utf8.elementsEqual(wanted)
+        case .threadID(let wanted):
+            guard let header = try candidate.commonFields(&budget) else { return nil }
+            budget -= header.octets.count
+            return try ObjectID.thread(header, candidate.message.uid, in: candidate.folder).utf8.elementsEqual(wanted)
         case .header(let name, let text):
             let isCommon = CommonFields.cover([name])
             let found = try isCommon ? candidate.commonFields(&budget) : candidate.headerBlock(&budget)
@@ -297,7 +310,8 @@ struct MessageSearch: Sendable {
                 }
             }
         // Tests of other kinds (`resolve`).
-        case .all, .flag, .new, .recent, .sequence, .uid, .younger, .older, .not, .or, .and, .body, .text, .modSequence:
+        case .all, .flag, .new, .recent, .sequence, .uid, .younger, .older, .not, .or, .and, .body, .text, .modSequence,
+            .saveDateSupported:
             return false
         }
     }
@@ -329,6 +343,10 @@ struct MessageSearch: Sendable {
 
     private static func arrival(_ candidate: SearchCandidate) throws(MailboxError) -> Int {
         DateTime(secondsSince1970: try candidate.folder.internalDate(of: candidate.message.uid)).dayNumber
+    }
+
+    private static func saved(_ candidate: SearchCandidate) throws(MailboxError) -> Int? {
+        try candidate.folder.saveDate(of: candidate.message.uid).map { DateTime(secondsSince1970: $0).dayNumber }
     }
 
     private static func sent(

@@ -12,6 +12,8 @@ struct ChangeLog {
     private static let maximumOctets = 1 << 28
     /// Records about what has been overtaken are no reason to write the file anew as long as there are so few.
     private static let toleratedRecords = 8192
+    /// Seconds since 1970: numbers that begin by then are far from their end.
+    private static let maximumTime: UInt64 = 1 << 40
     /// Removals that are kept when it's written anew.
     private static let maximumGone = 4096
 
@@ -69,8 +71,10 @@ struct ChangeLog {
             keywords = current.keywords
         }
         guard var known = changes else {
-            let clock = max(directory.disk.clock, UInt64(max(0, current.latest)) &* 1_000_000)
-            begin(max(clock, UInt64(current.validity) &* 1_000_000, lost + 1), current.messages)
+            // A file may be said to be of any time.
+            let latest = min(UInt64(max(0, current.latest)), Self.maximumTime) * 1_000_000
+            let clock = max(directory.disk.clock, latest, UInt64(current.validity) * 1_000_000)
+            begin(max(clock, lost + 1), current.messages)
             return write(in: directory)
         }
         // Nobody else holds on to it while it's changed.

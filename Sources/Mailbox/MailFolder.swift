@@ -40,6 +40,13 @@ package protocol MailFolder: AnyObject, Sendable {
     /// When the message arrived here: seconds since 1970.
     func internalDate(of uid: UInt32) throws(MailboxError) -> Int
 
+    /// Names the folder for ever, also when it's renamed, and no other one (RFC 8474 §4): letters and digits.
+    var objectIdentifier: String { get }
+
+    /// Names the content of a message, in whichever folder of the account it is (RFC 8474 §5.1): letters and digits. Nil where the
+    /// message is gone.
+    func contentIdentifier(of uid: UInt32) -> String?
+
     /// When the message was put into this folder: seconds since 1970; nil where that isn't known (RFC 8514).
     func saveDate(of uid: UInt32) throws(MailboxError) -> Int?
 

@@ -147,6 +147,10 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         try index.internalDate(of: uid, uidValidity, in: maildir)
     }
 
+    package var objectIdentifier: String { index.objectIdentifier }
+
+    package func contentIdentifier(of uid: UInt32) -> String? { index.contentIdentifier(of: uid, uidValidity) }
+
     package func saveDate(of uid: UInt32) throws(MailboxError) -> Int? {
         changes?.saved(uid) ?? index.saveDate(of: uid, uidValidity)
     }
@@ -264,7 +268,8 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
                 base: directory.disk.uniqueName() + sizes,
                 flags: original.flags,
                 keywords: original.keywords,
-                staysNew: false
+                staysNew: false,
+                identifier: original.identifier
             )
         }
         if use.identity.device == target.use.identity.device {

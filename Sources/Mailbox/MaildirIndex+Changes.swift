@@ -162,8 +162,17 @@ extension MaildirIndex {
         let keywords: [String]
         /// Without flags it's new mail to other programs.
         let isNew: Bool
+        /// Of the message that it's a copy of.
+        let identifier: [UInt8]?
 
-        init(base: String, flags: MessageFlags, keywords: [String], staysNew: Bool) {
+        init(
+            base: String,
+            flags: MessageFlags,
+            keywords: [String],
+            staysNew: Bool,
+            identifier: [UInt8]? = nil
+        ) {
+            self.identifier = identifier
             self.base = Array(base.utf8)
             self.flags = flags
             self.keywords = keywords
@@ -198,7 +207,8 @@ extension MaildirIndex {
                         base: newcomer.base,
                         name: name,
                         place: newcomer.isNew ? .new : .current,
-                        isRecent: true
+                        isRecent: true,
+                        identifier: newcomer.identifier
                     )
                 }
                 return try changingCurrent { () throws(MailboxError) in
@@ -223,7 +233,9 @@ extension MaildirIndex {
                 made.append(path)
             }
             // The UIDs first: a file system that commits in order has the names on stable storage then, too.
-            try assign(arrivals.map(\.base))
+            var identifiers: [[UInt8]: [UInt8]] = [:]
+            for arrival in arrivals { identifiers[arrival.base] = arrival.identifier }
+            try assign(arrivals.map(\.base), identifiers: identifiers)
             if arrivals.contains(where: { $0.place == .new }) {
                 newRead = nil
                 try directory.sync("new")
@@ -268,6 +280,8 @@ extension MaildirIndex {
         let octets: Int
         let flags: MessageFlags
         let keywords: [String]
+        /// What Dovecot calls its GUID, which its copies have too.
+        let identifier: [UInt8]
     }
 
     /// Where the files of messages are.
@@ -290,7 +304,8 @@ extension MaildirIndex {
                         octets: octets,
                         flags: record.flags,
                         keywords: record.keywords.indices.filter { names.indices.contains($0) }.map { names[$0] }
-                            .filter { !$0.isEmpty }
+                            .filter { !$0.isEmpty },
+                        identifier: list.contentIdentifier(index)
                     )
                 }
             )

@@ -112,6 +112,8 @@ extension MaildirIndex {
         let name: [UInt8]
         let place: MaildirRecord.Place
         let isRecent: Bool
+        /// Of the content, where it's a copy.
+        var identifier: [UInt8]?
     }
 
     func list(_ place: MaildirRecord.Place, _ unknown: inout [Arrival]) throws(MailboxError) {

@@ -133,9 +133,11 @@ final class MaildirIndex: @unchecked Sendable {
     /// Gives UIDs. Needs the locks of `naming`.
     ///
     /// - Throws: `busy` where somebody took our lock for one that was left behind.
-    func assign(_ bases: [[UInt8]]) throws(MailboxError) {
+    ///
+    /// - Parameter identifiers: of contents that messages have from elsewhere, by base name.
+    func assign(_ bases: [[UInt8]], identifiers: [[UInt8]: [UInt8]] = [:]) throws(MailboxError) {
         guard let listLock, listLock.isInPlace else { throw .busy }
-        try list.assign(bases, in: directory)
+        try list.assign(bases, identifiers: identifiers, in: directory)
     }
 
     /// Makes sure that the list is the one whose UIDs a session knows.
@@ -202,6 +204,18 @@ final class MaildirIndex: @unchecked Sendable {
         mutex.withLock {
             guard list.validity == validity else { return nil }
             return list.index(ofUID: uid).map { EntryDigest(list.base($0)).number }
+        }
+    }
+
+    var objectIdentifier: String { mutex.withLock { list.identifier } }
+
+    /// Dovecot's GUID of a message as letters and digits.
+    func contentIdentifier(of uid: UInt32, _ validity: UInt32) -> String? {
+        mutex.withLock {
+            guard list.validity == validity, let index = find(uid) else { return nil }
+            let identifier = list.contentIdentifier(index)
+            if MaildirUIDList.isIdentifier(identifier) { return String(decoding: identifier, as: UTF8.self) }
+            return EntryDigest(identifier).text
         }
     }
 

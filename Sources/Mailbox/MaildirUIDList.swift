@@ -157,6 +157,32 @@ struct MaildirUIDList {
         }
     }
 
+    // MARK: Identifiers
+
+    private static let identifierKey = UInt8(ascii: "G")
+
+    /// The folder's, as Dovecot has it in the first line: 32 hexadecimal digits.
+    var identifier: String {
+        let known = otherFields.first { $0.first == Self.identifierKey }?.dropFirst()
+        if let known, Self.isIdentifier(known) { return String(decoding: known, as: UTF8.self) }
+        return Self.identifier(ofValidity: validity)
+    }
+
+    /// That of a folder that has been given none.
+    static func identifier(ofValidity validity: UInt32) -> String { EntryDigest("UIDVALIDITY \(validity)".utf8).text }
+
+    static func isIdentifier(_ octets: some Collection<UInt8>) -> Bool {
+        let digits = Array("0123456789abcdef".utf8)
+        return octets.count == 32 && octets.allSatisfy(digits.contains)
+    }
+
+    /// Dovecot's GUID of a message: the one that it was given as a copy, or its base name.
+    func contentIdentifier(_ index: Int) -> [UInt8] {
+        let fields = keys[records[index].uid]?.split(separator: UInt8(ascii: " ")) ?? []
+        let given = fields.first { $0.first == Self.identifierKey && $0.count > 1 }?.dropFirst()
+        return given.map { Array($0) } ?? Array(base(index))
+    }
+
     /// Octets of memory, more or less.
     var memory: Int {
         records.capacity * MemoryLayout<MaildirRecord>.stride + bases.capacity + table.count * 4 + keys.count * 64
@@ -358,16 +384,28 @@ struct MaildirUIDList {
     /// Gives UIDs to messages in the order given, and has them on stable storage before it returns. Needs the folder's lock
     /// and Dovecot's, and a list that was loaded since.
     ///
+    /// - Parameter identifiers: those that messages have as copies of others, by base name.
     /// - Throws: `busy` where somebody has changed the file all the same.
-    mutating func assign(_ new: [[UInt8]], in directory: DirectoryAccess) throws(MailboxError) {
+    mutating func assign(
+        _ new: [[UInt8]],
+        identifiers: [[UInt8]: [UInt8]] = [:],
+        in directory: DirectoryAccess
+    ) throws(MailboxError) {
         guard !new.isEmpty else { return }
         guard UInt32.max - next > new.count else { throw .corrupt("\(Self.path): no UIDs are left") }
         if version != 3 { try rewrite(in: directory) }
         var text: [UInt8] = []
         text.reserveCapacity(new.count * 64)
         var uid = next
+        var given: [UInt32: [UInt8]] = [:]
         for base in new {
-            text.append(contentsOf: "\(uid) :".utf8)
+            text.append(contentsOf: "\(uid) ".utf8)
+            // A blank would end it.
+            if let identifier = identifiers[base], !identifier.contains(UInt8(ascii: " ")) {
+                given[uid] = [Self.identifierKey] + identifier + [UInt8(ascii: " ")]
+                text += given[uid] ?? []
+            }
+            text.append(UInt8(ascii: ":"))
             text += base
             text.append(UInt8(ascii: "\n"))
             uid += 1
@@ -390,6 +428,7 @@ struct MaildirUIDList {
         consumed += text.count
         stamp = Stamp(try file.status())
         for base in new {
+            keys[next] = given[next]
             base.withUnsafeBytes { add(next, $0) }
         }
     }
@@ -439,6 +478,8 @@ struct MaildirUIDList {
         reset()
         self.validity = validity
         self.next = next
+        let random = (UInt64.random(in: 0 ... .max), UInt64.random(in: 0 ... .max))
+        otherFields = [[Self.identifierKey] + EntryDigest("\(random)".utf8).text.utf8]
         for message in known {
             if identifies { keys[message.uid] = Array("P\(validity).\(message.uid) ".utf8) }
             message.base.withUnsafeBytes { add(message.uid, $0) }
@@ -451,6 +492,9 @@ struct MaildirUIDList {
 
     private mutating func rewrite(in directory: DirectoryAccess) throws(MailboxError) {
         var text = Array("3 V\(validity) N\(next)".utf8)
+        if !otherFields.contains(where: { $0.first == Self.identifierKey }) {
+            otherFields.append([Self.identifierKey] + identifier.utf8)
+        }
         for field in otherFields {
             text.append(UInt8(ascii: " "))
             text += field

@@ -180,6 +180,12 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
         return Int(try directory.status(store.name).modified)
     }
 
+    package var objectIdentifier: String { MaildirUIDList.identifier(ofValidity: uidValidity) }
+
+    package func contentIdentifier(of uid: UInt32) -> String? {
+        messages.index(ofUID: uid).map { entries[$0].digest.text }
+    }
+
     package func saveDate(of uid: UInt32) throws(MailboxError) -> Int? { changes?.saved(uid) }
 
     // MARK: Changing

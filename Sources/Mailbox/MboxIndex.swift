@@ -14,13 +14,13 @@ struct MboxEntry {
 
 /// FNV-1a over an entry's first lines, or a name, twice with different beginnings: 128 bits that are the same in every
 /// process.
-struct EntryDigest: Hashable {
+package struct EntryDigest: Hashable, Sendable {
     private var first: UInt64 = 0xCBF2_9CE4_8422_2325
     private var second: UInt64 = 0x6C62_272E_07BB_0142
 
     init() {}
 
-    init(_ octets: some Sequence<UInt8>) { add(octets) }
+    package init(_ octets: some Sequence<UInt8>) { add(octets) }
 
     mutating func add(_ octet: UInt8) {
         first = (first ^ UInt64(octet)) &* 0x100_0000_01B3
@@ -32,7 +32,7 @@ struct EntryDigest: Hashable {
     }
 
     var number: UInt64 { first }
-    var text: String { Self.hexadecimal(first) + Self.hexadecimal(second) }
+    package var text: String { Self.hexadecimal(first) + Self.hexadecimal(second) }
 
     /// The first half, for short names.
     var shortText: String { Self.hexadecimal(first) }

@@ -28,7 +28,10 @@ extension DirectoryAccess {
     }
 
     private static func isPart(_ name: String) -> Bool {
-        let files = ["dovecot-uidlist", "dovecot-keywords", "dovecot-uidvalidity", "subscriptions", "martlet-uidlist"]
+        let files = [
+            "dovecot-uidlist", "dovecot-keywords", "dovecot-uidvalidity", "subscriptions", "martlet-uidlist",
+            MaildirIndex.changesFile,
+        ]
         return files.contains { file in
             name.hasPrefix("\(file).lock.") || name.hasPrefix("\(file).") && name.hasSuffix(".new")
         }

@@ -176,3 +176,55 @@ def test_fetch(both, item):
     for number in range(1, 61):
         one, other = (flat(client.fetch(str(number), f"({item})")[1]) for client in both)
         assert one == other
+
+
+def said(client, command: str, *arguments: str):
+    """What a command has been answered with: the status, its code, and what was told of messages, without the numbers of sequences."""
+    client.untagged_responses.clear()
+    status, data = client._simple_command(*command.split(), *arguments)
+    code = re.match(rb"\[([A-Z]+)([^\]]*)\]", data[-1] or b"")
+    told = {kind: client.untagged_responses.get(kind, []) for kind in ("FETCH", "VANISHED", "EXPUNGE", "SEARCH", "ESEARCH")}
+    told["ESEARCH"] = [re.sub(rb'\(TAG "[^"]*"\)', b"(TAG)", line) for line in told["ESEARCH"]]
+    told["FETCH"] = [plain(line) for line in told["FETCH"]]
+    lines = {kind: sorted(re.sub(rb"MODSEQ \(?\d+\)?", b"MODSEQ", line) for line in lines) for kind, lines in told.items()}
+    client.untagged_responses.clear()
+    return status, code and code[1], code and code[1] == b"MODIFIED" and code[2], lines
+
+
+def plain(line: bytes) -> bytes:
+    """A FETCH response with its items and flags in order, and without \\Recent."""
+    number = line.split()[0]
+    uid = re.search(rb"UID \d+", line)
+    flags = re.search(rb"FLAGS \(([^)]*)\)", line)
+    sequence = re.search(rb"MODSEQ \(\d+\)", line)
+    ordered = flags and b"FLAGS " + b" ".join(sorted(set(flags[1].split()) - {b"\\Recent"}))
+    return b" ".join(part for part in (number, uid and uid[0], ordered, sequence and sequence[0]) if part)
+
+
+def test_changes(ours, other):
+    """CONDSTORE and QRESYNC: who comes back hears the same of both."""
+    name = fill((ours, other), 7, count=30)
+    known = []
+    for client in (ours, other):
+        assert client.unselect()[0] == "OK"
+        assert client.enable("QRESYNC")[0] == "OK"
+        assert client.select(name)[0] == "OK"
+        known.append([int(client.response(code)[1][-1]) for code in ("UIDVALIDITY", "HIGHESTMODSEQ")])
+    for client in (ours, other):
+        # Dovecot doesn't answer for flags that stay what they were.
+        assert client.uid("STORE", "1:*", "FLAGS", "()")[0] == "OK"
+    script = [
+        ("UID STORE", "1:3", "+FLAGS", "(\\Flagged)"), ("UID STORE", "4:6", "+FLAGS.SILENT", "(\\Deleted)"),
+        ("UID STORE", "1:2", "(UNCHANGEDSINCE {known})", "+FLAGS", "(\\Draft)"), ("UID STORE", "20", "(UNCHANGEDSINCE {known})", "+FLAGS", "($New)"),
+        ("UID FETCH", "1:*", "(FLAGS)", "(CHANGEDSINCE {known})"), ("UID EXPUNGE", "1:5"),
+        ("UID FETCH", "1:*", "(FLAGS)", "(CHANGEDSINCE {known} VANISHED)"), ("UID SEARCH", "MODSEQ", "{later}"),
+        ("UID SEARCH", "RETURN", "(COUNT MAX)", "MODSEQ", "{later}"), ("UID MOVE", "10:11", "INBOX"),
+        ("SELECT", name, "(QRESYNC ({validity} {known}))"), ("SELECT", name, "(QRESYNC ({validity} {known} 2:12))"),
+        ("EXAMINE", name, "(QRESYNC ({validity} 1 1:12))"), ("EXAMINE", name, "(QRESYNC (1 {known}))"),
+    ]  # fmt: skip
+    for command in script:
+        answers = []
+        for client, (validity, sequence) in zip((ours, other), known, strict=True):
+            words = [word.format(validity=validity, known=sequence, later=sequence + 1) for word in command]
+            answers.append(said(client, *words))
+        assert answers[0] == answers[1], f"{command}\nours:    {answers[0]}\nDovecot: {answers[1]}"

@@ -103,12 +103,15 @@ import Testing
         for other in heard.dropFirst() { #expect(other == heard[0]) }
     }
 
-    /// UIDVALIDITY is another one in each run, and so are modification sequences.
+    /// UIDVALIDITY is another one in each run, and so are modification sequences and identifiers.
     private static func withoutValidity(_ line: String) -> String {
         for word in ["UIDVALIDITY ", "APPENDUID ", "HIGHESTMODSEQ "] {
             if let range = line.firstRange(of: word) {
                 return line[..<range.upperBound] + "x" + line[range.upperBound...].drop { $0.isNumber }
             }
+        }
+        if let range = line.firstRange(of: "MAILBOXID (") {
+            return line[..<range.upperBound] + "x" + line[range.upperBound...].drop { $0 != ")" }
         }
         return line
     }

@@ -201,6 +201,28 @@ private func set(_ from: UInt32, _ to: UInt32? = nil) -> SequenceSet {
         #expect(search.key == .modSequence(620_162_338))
     }
 
+    /// RFC 8474 §6, RFC 8514 §4.
+    @Test func identifiersAndDatesOfSaving() {
+        guard case .fetch(_, let items, _, _)? = parse("FETCH 1 (EMAILID threadid SaveDate)") else {
+            Issue.record("FETCH not parsed")
+            return
+        }
+        #expect(items == [.emailID, .threadID, .saveDate])
+        let text =
+            "SEARCH OR EMAILID M6d99ac3275bb4e THREADID \"T1\" NOT SAVEDSINCE 2-Jan-1970 SAVEDBEFORE \"3-Jan-1970\" SAVEDON 4-Jan-1970 SAVEDATESUPPORTED"
+        guard case .search(let search, _)? = parse(text) else {
+            Issue.record("SEARCH not parsed")
+            return
+        }
+        #expect(
+            search.key
+                == .and([
+                    .or(.emailID(Array("M6d99ac3275bb4e".utf8)), .threadID(Array("T1".utf8))), .not(.savedSince(1)),
+                    .savedBefore(2), .savedOn(3), .saveDateSupported,
+                ])
+        )
+    }
+
     /// RFC 5258 §5, RFC 5819 §2, RFC 6154 §5.
     @Test func lists() {
         guard
@@ -258,7 +280,10 @@ private func set(_ from: UInt32, _ to: UInt32? = nil) -> SequenceSet {
             ("LIST (SPECIAL-USE) \"\" *", [.listExtended, .specialUse]), ("SELECT x (CONDSTORE)", [.condStore]),
             ("STORE 1 (UNCHANGEDSINCE 1) FLAGS (\\Seen)", [.condStore]), ("UID EXPUNGE 1", [.uidPlus]),
             ("SEARCH NOT (OR YOUNGER 1 MODSEQ 5)", [.within, .condStore]),
-            ("CREATE x (USE (\\Sent))", [.createSpecialUse]),
+            ("CREATE x (USE (\\Sent))", [.createSpecialUse]), ("FETCH 1 (EMAILID SAVEDATE)", [.objectID, .saveDate]),
+            ("SEARCH THREADID x NOT SAVEDATESUPPORTED", [.objectID, .saveDate]),
+            ("STATUS x (MAILBOXID HIGHESTMODSEQ)", [.objectID, .condStore]),
+            ("UID FETCH 1 FLAGS (CHANGEDSINCE 5 VANISHED)", [.condStore, .qResync]),
             ("STATUS x (APPENDLIMIT DELETED-STORAGE)", [.appendLimit, .quotaStorage]), ("MOVE 1 x", [.move]),
         ] as [(String, [Capability])]
     ) func needs(text: String, expected: [Capability]) {

@@ -10,6 +10,18 @@ private func written(_ write: (inout ResponseWriter) -> Void) -> String {
 }
 
 @Suite struct ResponseTests {
+    /// RFC 7162, RFC 8474.
+    @Test func whatHasChanged() {
+        #expect(written { $0.vanished("405,407,410:411") } == "* VANISHED 405,407,410:411\r\n")
+        #expect(written { $0.vanished("41", isEarlier: true) } == "* VANISHED (EARLIER) 41\r\n")
+        #expect(written { $0.modSequence(624_140_003) } == "MODSEQ (624140003)")
+        for (code, text) in [
+            (.highestModSequence(715_194_045_007), "HIGHESTMODSEQ 715194045007"), (.noModSequence, "NOMODSEQ"),
+            (.modified("7,9"), "MODIFIED 7,9"), (.mailboxID("F1"), "MAILBOXID (F1)"),
+        ] as [(ResponseCode, String)] { #expect(code.text == text) }
+        #expect(SequenceSet.text([3...5, 7...7]) == "3:5,7")
+    }
+
     /// RFC 3501 §8.
     @Test func theSampleSession() {
         let fields = EnvelopeFields(

@@ -72,7 +72,8 @@ extension MailboxSimulation {
         _ name: FolderName,
         _ mailbox: MailboxLocation
     ) throws(MailboxError) -> (folder: any MailFolder, seen: [Seen]) {
-        let folder = try store.open(name, readOnly: false)
+        let folder = try store.open(name, readOnly: false, tracksChanges: random.flip())
+        checkChanges(folder, "\(mailbox.path) \(folder.uidValidity)")
         var seen: [Seen] = []
         var seenAs: [String: [UInt32]] = [:]
         for message in folder.messages {
@@ -87,6 +88,36 @@ extension MailboxSimulation {
         }
         checkUIDs("\(mailbox.path) \(folder.uidValidity)", seenAs)
         return (folder, seen)
+    }
+
+    /// What a client knows of a folder.
+    struct Memory: Equatable {
+        var highest: UInt64
+        var flags: [UInt32: MessageFlags]
+    }
+
+    /// How many are kept of a folder.
+    private static let maximumMemories = 20
+
+    /// Clients that come back with what they knew once, and hear of the changes since, know all that there is.
+    private func checkChanges(_ folder: any MailFolder, _ key: String) {
+        guard let changes = folder.changes else { return }
+        let flags = Dictionary(uniqueKeysWithValues: folder.messages.map { ($0.uid, $0.flags) })
+        let now = Memory(highest: changes.highest, flags: flags)
+        for memory in memories[key, default: []] {
+            if memory.highest > now.highest { fail("\(key): sequence \(memory.highest), and then \(now.highest)") }
+            var heard = memory
+            for range in changes.gone(since: memory.highest, among: [1...UInt32.max], below: folder.uidNext) {
+                for uid in range { heard.flags[uid] = nil }
+            }
+            for uid in changes.changed(since: memory.highest) { heard.flags[uid] = flags[uid] }
+            heard.highest = now.highest
+            if heard != now { fail("\(key): who knew it at \(memory.highest) isn't told of all by \(now.highest)") }
+        }
+        memories[key, default: []].append(now)
+        if let count = memories[key]?.count, count > Self.maximumMemories {
+            memories[key]?.remove(at: random.below(count))
+        }
     }
 
     /// A UID means the same message for ever, and a message keeps its UID.

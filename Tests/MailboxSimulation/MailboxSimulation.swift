@@ -36,6 +36,8 @@ package final class MailboxSimulation: @unchecked Sendable {
     var folders: [String: Bool] = [:]
     /// The keys of messages by what clients know them by: mailbox, UIDVALIDITY, UID.
     var keys: [String: String] = [:]
+    /// What clients knew of folders, by mailbox and UIDVALIDITY.
+    var memories: [String: [Memory]] = [:]
     /// Of the mboxes that were there after the last power cut: their inodes.
     private var durable: [String: UInt64] = [:]
     private var life = 0

@@ -198,6 +198,37 @@ import Glibc
         #expect(try box.open().changes == later)
     }
 
+    /// Whatever the file says, what is there is told, and the numbers rise from then on.
+    @Test func anyOctetsAreTaken() throws {
+        let box = try Mailbox()
+        let folder = try box.open()
+        for text in ["a\r\n", "b\r\n", "c\r\n"] { _ = try folder.add(text, keywords: ["$One"]) }
+        _ = try folder.refresh()
+        _ = try folder.expunge([2])
+        _ = try folder.refresh()
+        let path = "\(box.mail.path)/\(box.log)"
+        let octets = try #require(try box.mail.mail.directory.contents(box.log, maximum: 1 << 20))
+        var random = SplitMix64(seed: 1)
+        for round in 0..<300 {
+            var mutated = octets
+            for _ in 0...Int.random(in: 0..<3, using: &random) {
+                let place = Int.random(in: mutated.indices, using: &random)
+                mutated[place] =
+                    [0, 0xFF, UInt8.random(in: 0...255, using: &random)].randomElement(using: &random) ?? 0
+            }
+            if Bool.random(using: &random) { mutated.removeLast(Int.random(in: 0..<30, using: &random)) }
+            try OpenFile(path, [.writing, .creating, .truncating]).write(mutated)
+            let other = try box.open()
+            #expect(other.uids == [1, 3])
+            let before = try #require(other.changes)
+            #expect([1, 3].allSatisfy { before.sequence(of: $0).map { $0 <= before.highest } ?? false }, "\(round)")
+            _ = try other.store(FlagChange(round % 2 == 0 ? .add : .remove, .seen), to: [3])
+            _ = try other.refresh()
+            let after = try #require(other.changes)
+            #expect(after.changed(since: before.highest) == [3], "\(round)")
+        }
+    }
+
     @Test func keywordsWithOtherNamesHaveChanged() throws {
         let box = try Mailbox()
         let folder = try box.open()
@@ -228,9 +259,10 @@ import Glibc
     }
 
     /// Random changes by several processes, which come and go, of which some don't ask for numbers; the file is lost now and then.
-    @Test(arguments: 1...5) func whoHearsOfChangesKnowsAll(seed: UInt64) throws {
-        let format = Self.formats[Int(seed % 2)]
+    @Test(arguments: 1...6) func whoHearsOfChangesKnowsAll(seed: UInt64) throws {
+        let format = (Self.formats + [.mbox])[Int(seed % 3)]
         let box = try Mailbox(format)
+        if format == .mbox { try box.mail.mail.directory.makeDirectories("example.test") }
         var random = SplitMix64(seed: seed)
         var processes = [try box.process(), try box.process()]
         var memories: [Memory] = []
@@ -241,7 +273,11 @@ import Glibc
             if Int.random(in: 0..<40, using: &random) == 0 { try? box.mail.mail.directory.remove(box.log) }
             let tracks = Int.random(in: 0..<3, using: &random) > 0
             let folder = try processes[number].open(.inbox, readOnly: false, tracksChanges: tracks)
-            try Self.act(on: folder, &random)
+            if format == .mbox {
+                try Self.act(onMbox: folder, box, step, &random)
+            } else {
+                try Self.act(on: folder, &random)
+            }
             _ = try folder.refresh()
             guard tracks else { continue }
             let now = try Memory(folder)
@@ -254,6 +290,24 @@ import Glibc
                 #expect((memory == now) == true, "seed \(seed), step \(step)")
             }
             memories.append(now)
+        }
+    }
+
+    private static func act(
+        onMbox folder: any MailFolder,
+        _ box: Mailbox,
+        _ step: Int,
+        _ random: inout SplitMix64
+    ) throws {
+        let some = folder.uids.filter { _ in Int.random(in: 0..<4, using: &random) == 0 }
+        let mode = [FlagChange.Mode.add, .remove, .replace].randomElement(using: &random) ?? .add
+        switch Int.random(in: 0..<5, using: &random) {
+        case 0, 1:
+            // As another program delivers.
+            let file = try OpenFile("\(box.mail.path)/example.test/bob", [.reading, .writing, .creating])
+            try file.write(Array("From x\nSubject: \(step)\n\nx\n\n".utf8), at: try file.status().size)
+        case 2: _ = try folder.expunge(Array(some.prefix(2)))
+        default: _ = try folder.store(FlagChange(mode, Bool.random(using: &random) ? .seen : .flagged), to: some)
         }
     }
 

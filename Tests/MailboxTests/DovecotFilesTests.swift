@@ -78,7 +78,8 @@ import Glibc
         let inbox = try fixture.inbox()
         #expect(inbox.uidValidity == 1000)
         #expect(inbox.uids == [2, 5, 8])
-        #expect(try text(fixture, MaildirUIDList.path).hasPrefix("3 V1000 N8\n2 :1795979583.M331786P30120.vm\n"))
+        let start = "3 V1000 N8 G\(MaildirUIDList.identifier(ofValidity: 1000))\n2 :1795979583.M331786P30120.vm\n"
+        #expect(try text(fixture, MaildirUIDList.path).hasPrefix(start))
     }
 
     @Test(
