@@ -18,6 +18,8 @@ package struct LongLineRewriter {
 
     private var edits: ArraySlice<LongLineSurvey.Edit>
     private var offset = 0
+    /// The first of the edits has begun.
+    private var isWithin = false
     private var work = Work.none
 
     /// - Parameter edits: in the message's order; none overlaps another.
@@ -27,6 +29,11 @@ package struct LongLineRewriter {
     package mutating func feed(_ octets: UnsafeRawBufferPointer, into output: inout [UInt8]) {
         var rest = octets[...]
         while let edit = edits.first {
+            // Whoever finds edits that overlap has the first of them.
+            if !isWithin, offset > edit.range.lowerBound {
+                edits.removeFirst()
+                continue
+            }
             if offset < edit.range.lowerBound {
                 guard !rest.isEmpty else { return }
                 let piece = rest.prefix(edit.range.lowerBound - offset)
@@ -36,13 +43,15 @@ package struct LongLineRewriter {
                 continue
             }
             guard !rest.isEmpty || edit.range.isEmpty else { return }
-            if offset == edit.range.lowerBound { begin(edit.change, into: &output) }
+            if !isWithin { begin(edit.change, into: &output) }
+            isWithin = true
             let piece = rest.prefix(edit.range.upperBound - offset)
             advance(piece, into: &output)
             rest = rest.dropFirst(piece.count)
             offset += piece.count
             guard offset == edit.range.upperBound else { return }
             end(into: &output)
+            isWithin = false
             edits.removeFirst()
         }
         output.append(contentsOf: rest)

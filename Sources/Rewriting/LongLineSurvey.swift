@@ -281,9 +281,10 @@ package struct LongLineSurvey {
     private mutating func encodeBinary(_ open: Open, _ body: Range<Int>, isHeaderCut: Bool) -> Bool {
         let isBinary = open.content.transferEncoding.map { ASCII.equal($0, "binary") } ?? false
         let isComposite = open.content.isMultipart || ASCII.equal(open.content.mainType, "message")
-        guard isComposite ? isBinary : isBinary || open.lines.isBinary && open.content.encoding == .identity else {
-            return false
-        }
+        // Before an empty body the header may end without the line that ends it.
+        guard !body.isEmpty,
+            isComposite ? isBinary : isBinary || open.lines.isBinary && open.content.encoding == .identity
+        else { return false }
         if open.isSigned {
             block(.signedBinary)
             return true

@@ -71,6 +71,25 @@ extension DeliveryTests {
         #expect(sent.hasSuffix("\n--b--"))
     }
 
+    /// A part may end with its last field: the delimiter's line end is that field's.
+    @Test func partsWithoutBodiesStay() async throws {
+        let message = """
+            Content-Type: multipart/mixed; boundary=b\r\nMIME-Version: 1.0\r\n\r\n--b\r
+            Content-Transfer-Encoding: binary\r\n--b\r\n\r\nx\r\n--b--\r\n
+            """
+        let (results, servers) = try await deliver(
+            [host("8BITMIME")],
+            sender: "<a@example.test> BODY=BINARYMIME",
+            message: message
+        )
+        #expect(results.map(\.action) == [.relayed])
+        #expect(
+            servers[0].messages == [
+                message.split(separator: "\r\n", omittingEmptySubsequences: false).dropLast().joined(separator: "\n")
+            ]
+        )
+    }
+
     @Test func signedBinaryMailComesBack() async throws {
         let message = """
             Content-Type: multipart/signed; boundary=b\r\nContent-Transfer-Encoding: binary\r\n\r\n--b\r

@@ -26,6 +26,25 @@ import Testing
         return envelope
     }
 
+    /// When it should be delivered is in the file; files of older versions say nothing, and lines of newer ones are passed
+    /// over.
+    @Test func termsComeBackAndMayBeMissing() throws {
+        var envelope = try envelope
+        let (old, _) = QueueFile.encode(envelope, message: ByteBuffer())
+        #expect(try QueueFile.parseHead(old)?.envelope.terms == DeliveryTerms())
+        envelope.terms.deadline = DeliveryTerms.Deadline(time: 1_795_450_000, mode: .notify, isTraced: true)
+        envelope.terms.holdUntil = 1_795_449_000
+        envelope.terms.priority = 4
+        envelope.sender.parameters.requiresTLS = true
+        envelope.sender.parameters.isUTF8 = true
+        let (file, _) = QueueFile.encode(envelope, message: ByteBuffer())
+        #expect(try QueueFile.parseHead(file)?.envelope == envelope)
+        let newer = String(buffer: file).replacing("priority: 4\n", with: "priority: 4\nunheard-of: x\n")
+        #expect(try QueueFile.parseHead(ByteBuffer(string: newer))?.envelope == envelope)
+        let rotten = String(buffer: file).replacing("priority: 4\n", with: "priority: 44\n")
+        #expect(try QueueFile.parseHead(ByteBuffer(string: rotten))?.envelope.terms.priority == 0)
+    }
+
     @Test func headComesBackAsItWas() throws {
         let message = ByteBuffer(string: "Subject: x\r\n\r\nHello\r\n")
         let (file, made) = QueueFile.encode(try envelope, message: message)

@@ -19,6 +19,9 @@ import Testing
         envelope.user = "alice@example.test"
         envelope.origin = "key"
         envelope.isExpanded = true
+        envelope.terms.holdUntil = 1_795_447_200
+        envelope.terms.deadline = DeliveryTerms.Deadline(time: 1_795_450_000, mode: .return)
+        envelope.terms.priority = -9
         #expect(try SubmissionEnvelope(envelope.frame) == envelope)
         #expect(envelope.frame.verb == "SUBMIT")
         #expect(envelope.recipients[1].address.domain == "example.test")
