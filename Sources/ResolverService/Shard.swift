@@ -197,7 +197,7 @@ final class Shard: @unchecked Sendable {
         var found = [outcome]
         var lacksKey = first.lacksKey
         var avoided: [SocketAddress] = []
-        while let bad = found[found.count - 1].server, avoided.count < Self.maximumDoubts {
+        while let bad = found[found.count - 1].server, avoided.count < Self.maximumDoubts, !work.isLate {
             avoided.append(bad)
             doubt(bad, key, source)
             let other = await ask(key, source, work, avoiding: avoided)
@@ -207,7 +207,7 @@ final class Shard: @unchecked Sendable {
             lacksKey = lacksKey || next.lacksKey
             found.append(other)
         }
-        guard lacksKey, forgetKeys(over: key) else { return first.outcome }
+        guard lacksKey, !work.isLate, forgetKeys(over: key) else { return first.outcome }
         for outcome in found {
             let again = await validate(outcome, key, work)
             if again.outcome.security != .bogus { return again.outcome }
@@ -326,7 +326,9 @@ final class Shard: @unchecked Sendable {
         _ doubts: SecurityDoubts
     ) async -> SecurityReply? {
         let key = Outcome.Key(name: name, type: type, checkingDisabled: true)
-        guard let source = names.route(type == .ds ? name.parent ?? name : name).source else { return nil }
+        guard !work.isLate, let source = names.route(type == .ds ? name.parent ?? name : name).source else {
+            return nil
+        }
         if type == .ds, recursor?.proof(of: name).isEmpty == false {
             // It came with the referral; whoever leaves half of it out there may have it all when asked for it.
             if let server = recursor?.doubtProof(of: name) { doubt(server, key, source) }

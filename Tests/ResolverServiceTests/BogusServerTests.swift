@@ -122,6 +122,49 @@ struct BogusServerTests {
         }
     }
 
+    /// The same of the parent's servers, which have the DS records.
+    @Test(arguments: ["other digest", "without proof", "expired"]) func oneStaleParent(kind: String) async throws {
+        let ds = try #require(good.keys[0].key.record.signer())
+        let signer = "example DS \(ds.keyTag) \(ds.algorithm) \(ds.digestType) \(Self.hexadecimal(ds.digest))\n"
+        let delegation =
+            "example NS ns.example\nexample NS ns2.example\nns.example A 127.0.0.4\nns2.example A 127.0.0.5\n"
+        let start = "$TTL 3600\n@ SOA ns root 7 3600 900 604800 300\n NS ns\n NS ns2\nns A 127.0.0.3\nns2 A 127.0.0.7\n"
+        let parent = try SigningZone(origin: "tld", text: start + delegation + signer)
+        let behind = try SigningZone(keys: parent.keys, origin: "tld", text: start + delegation + signer)
+        if kind == "expired" { behind.clock.withLockedValue { $0 -= 30 * 86_400 } }
+        let stale = try behind.server { _, answer in
+            switch kind {
+            case "other digest":
+                guard let forged = try? record("example.tld. 60 DS 1 13 2 " + String(repeating: "00", count: 32)) else {
+                    return
+                }
+                answer.answers = answer.answers.map { $0.type == .ds ? forged : $0 }
+                answer.authorities = answer.authorities.map { $0.type == .ds ? forged : $0 }
+            case "without proof":
+                let kinds: [RecordType] = [.ds, .rrsig, .nsec]
+                answer.answers.removeAll { kinds.contains($0.type) }
+                answer.authorities.removeAll { kinds.contains($0.type) }
+            default: break
+            }
+        }
+        let servers = [3: stale, 7: try parent.server(), 4: try good.server(), 5: try good.server()]
+        try await FakeInternet(servers, root: "tld. NS ns2.tld.\nns2.tld. A 127.0.0.7\n").with { settings in
+            parent.trust(&settings)
+        } _: { (resolver, _) async throws in
+            for turn in 0..<4 {
+                let answer = try await resolver.ask("www.example.tld", dnssecOK: true)
+                #expect(answer.flags.isAuthenticData, "turn \(turn)")
+                let missing = try await resolver.ask("none\(turn).tld", dnssecOK: true)
+                #expect(missing.flags.isAuthenticData && missing.responseCode == .nameError, "turn \(turn)")
+                resolver.clock.advance(4000)
+            }
+        }
+    }
+
+    private static func hexadecimal(_ octets: [UInt8]) -> String {
+        octets.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+    }
+
     /// What was bogus is remembered for the server: the other one is asked first the next time.
     @Test func itIsRemembered() async throws {
         let servers = [4: try stale(.altered), 5: try good.server()]
