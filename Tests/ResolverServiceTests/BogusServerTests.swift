@@ -189,6 +189,46 @@ struct BogusServerTests {
         }
     }
 
+    /// KeyTrap (CVE-2023-50387): an answer that is made to cost much has nobody asked for more of the kind.
+    @Test func whatCostsTooMuchIsNotCheckedOverAndOver() async throws {
+        let honest = try good.server { query, answer in
+            guard query.questions[0].type == .a, answer.answers.isEmpty else { return }
+            guard let gap = answer.authorities.first(where: { $0.type == .nsec }),
+                let signature = answer.authorities.first(where: { RecordSignature($0)?.typeCovered == .nsec })
+            else { return }
+            answer.authorities.removeAll { $0.type == .nsec || RecordSignature($0)?.typeCovered == .nsec }
+            for number in 0..<4 {
+                guard let name = try? DomainName("q\(number).example.tld") else { continue }
+                answer.authorities.append(gap.owned(by: name))
+                for bit in 0..<8 {
+                    var data = signature.data
+                    data[data.count - 1] ^= UInt8(1 << bit)
+                    let wrong = try? ResourceRecord(name: name, type: .rrsig, timeToLive: 60, wireData: data)
+                    answer.authorities += [wrong].compactMap { $0 }
+                }
+            }
+        }
+        let trap: FakeUpstream.Behaviour = { query in
+            guard case .answer(var answer) = await honest(query), query.message.questions[0].type == .a, !query.isStream
+            else { return await honest(query) }
+            // It's too long for a datagram.
+            answer.answers = []
+            answer.authorities = []
+            answer.flags.isTruncated = true
+            return .answer(answer)
+        }
+        try await FakeInternet([4: trap, 5: trap], tld: cut).with { [good] settings in
+            good.trust(&settings)
+        } _: { (resolver, servers) async throws in
+            let answer = try await resolver.ask("zz.example.tld", dnssecOK: true)
+            #expect(answer.responseCode == .serverFailure)
+            let asked = [4, 5].reduce(0) { sum, number in
+                sum + (servers[number]?.queries.count { $0.isStream } ?? 0)
+            }
+            #expect(asked == 1)
+        }
+    }
+
     // MARK: Gaps
 
     private static let internalZone = """
