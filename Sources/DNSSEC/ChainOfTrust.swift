@@ -90,7 +90,7 @@ struct ChainOfTrust {
         let first = await judge(reply)
         guard case .zone(.bogus) = first.0, let another else { return first }
         for _ in 1..<Self.maximumReplies {
-            guard let reply = await another(name, type) else { break }
+            guard !budget.isExhausted, let reply = await another(name, type) else { break }
             let next = await judge(reply)
             if case .zone(.bogus) = next.0 { continue }
             return next

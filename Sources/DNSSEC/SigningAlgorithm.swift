@@ -73,7 +73,7 @@ package final class ValidationBudget {
     private var signatures: Int
     private var failures: Int
     private var hashes: Int
-    private(set) var isExhausted = false
+    package private(set) var isExhausted = false
     /// What needs no check any more, and costs nothing.
     let verified: VerifiedSignatures?
 

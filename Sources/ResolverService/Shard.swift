@@ -193,21 +193,23 @@ final class Shard: @unchecked Sendable {
         _ work: RecursionWork
     ) async -> Outcome {
         let first = await validate(outcome, key, work)
-        guard first.outcome.security == .bogus, !first.isOfKeys else { return first.outcome }
+        // What costs too much to check is made so (KeyTrap), and isn't checked over and over.
+        guard first.outcome.security == .bogus, !first.isOfKeys, !first.isCostly else { return first.outcome }
         var found = [outcome]
         var lacksKey = first.lacksKey
         var avoided: [SocketAddress] = []
-        while let bad = found[found.count - 1].server, avoided.count < Self.maximumDoubts {
+        while let bad = found[found.count - 1].server, avoided.count < Self.maximumDoubts, !work.isLate {
             avoided.append(bad)
             doubt(bad, key, source)
             let other = await ask(key, source, work, avoiding: avoided)
             guard other.error == nil else { break }
             let next = await validate(other, key, work)
             if next.outcome.security != .bogus { return next.outcome }
+            if next.isCostly { return first.outcome }
             lacksKey = lacksKey || next.lacksKey
             found.append(other)
         }
-        guard lacksKey, forgetKeys(over: key) else { return first.outcome }
+        guard lacksKey, !work.isLate, forgetKeys(over: key) else { return first.outcome }
         for outcome in found {
             let again = await validate(outcome, key, work)
             if again.outcome.security != .bogus { return again.outcome }
@@ -235,7 +237,9 @@ final class Shard: @unchecked Sendable {
     /// what proves the rest, which is asked for by itself then.
     private func validate(_ outcome: Outcome, _ key: Outcome.Key, _ work: RecursionWork) async -> Judged {
         let whole = await judge(outcome, key, work)
-        guard whole.outcome.security == .bogus, let beginning = outcome.firstAlias(of: key.name) else { return whole }
+        guard whole.outcome.security == .bogus, !whole.isCostly, let beginning = outcome.firstAlias(of: key.name) else {
+            return whole
+        }
         let part = await judge(beginning, key, work)
         return part.outcome.security == .bogus ? whole : part
     }
@@ -244,6 +248,8 @@ final class Shard: @unchecked Sendable {
         var outcome: Outcome
         /// Whether it's bogus because the zone's keys are.
         var isOfKeys: Bool
+        /// Whether there would have been more to check than one answer may cost.
+        var isCostly: Bool
         /// Whether it's signed by a key that isn't known.
         var lacksKey: Bool { outcome.error?.code == ExtendedError.keyMissingCode }
     }
@@ -257,11 +263,12 @@ final class Shard: @unchecked Sendable {
 
     private func judge(_ outcome: Outcome, _ key: Outcome.Key, _ work: RecursionWork) async -> Judged {
         let doubts = SecurityDoubts()
+        let budget = ValidationBudget(verified: verified)
         let validator = Validator(
             anchors: anchors,
             policy: settings.validation,
             cache: keys,
-            budget: ValidationBudget(verified: verified),
+            budget: budget,
             now: settings.wallClock(),
             another: { [unowned self] name, type in await anotherSecurityReply(name, type, work, doubts) }
         ) { [unowned self] name, type in await securityReply(name, type, work) }
@@ -289,7 +296,7 @@ final class Shard: @unchecked Sendable {
             gaps.keep(verdict.gaps, of: zone, start: start, lifetime: lifetime, now: settings.now())
         }
         let limits = TimeLimits(positive: verdict.lifetime, negative: verdict.lifetime)
-        return Judged(outcome: judged.limited(limits), isOfKeys: verdict.isOfKeys)
+        return Judged(outcome: judged.limited(limits), isOfKeys: verdict.isOfKeys, isCostly: budget.isExhausted)
     }
 
     /// What is known not to be there without asking: below a name that is proven not to exist (RFC 8020), and in a gap
@@ -326,7 +333,9 @@ final class Shard: @unchecked Sendable {
         _ doubts: SecurityDoubts
     ) async -> SecurityReply? {
         let key = Outcome.Key(name: name, type: type, checkingDisabled: true)
-        guard let source = names.route(type == .ds ? name.parent ?? name : name).source else { return nil }
+        guard !work.isLate, let source = names.route(type == .ds ? name.parent ?? name : name).source else {
+            return nil
+        }
         if type == .ds, recursor?.proof(of: name).isEmpty == false {
             // It came with the referral; whoever leaves half of it out there may have it all when asked for it.
             if let server = recursor?.doubtProof(of: name) { doubt(server, key, source) }

@@ -8,6 +8,8 @@ extension Upstream {
         /// The same server is worth another attempt, asked otherwise.
         case retry
         case nothing(String)
+        /// The server is there, but what it said to this question can't be read, or isn't to be had as a whole.
+        case unusable(String)
         /// Nothing could be sent there.
         case unreachable(String)
     }
@@ -81,7 +83,7 @@ extension Upstream {
             guard message.flags.isTruncated else { return .answer(message) }
             return await exchangeByStream(key, recursionDesired, deadline)
         case .doubtful: return await exchangeByStream(key, recursionDesired, deadline)
-        case .malformed: return .nothing("\(host) answered garbage")
+        case .malformed: return .unusable("\(host) answered garbage")
         case .timedOut: return .nothing("\(host) did not answer in time")
         case .unreachable: return .unreachable("\(host) is not reachable")
         }
@@ -102,7 +104,7 @@ extension Upstream {
         }
         guard let message = made, !message.flags.isTruncated
         else {
-            return .nothing("\(address.ipAddress ?? "a server") did not answer over TCP")
+            return .unusable("\(address.ipAddress ?? "a server") did not answer over TCP")
         }
         cookies.learn(message)
         return .answer(message)
@@ -145,12 +147,12 @@ extension Upstream {
                     if let first, message.refusesEDNS { return .answer(first) }
                     if first != nil { blame(form) }
                     return message.flags.isTruncated
-                        ? .nothing("\(host) cut an answer for no reason") : .answer(message)
+                        ? .unusable("\(host) cut an answer for no reason") : .answer(message)
                 }
                 first = first ?? message
                 form = simpler
                 continue
-            case .malformed: failure = .nothing("\(host) answered garbage")
+            case .malformed: failure = .unusable("\(host) answered garbage")
             case .timedOut: failure = .nothing("\(host) did not answer in time")
             case .lost: failure = .retry
             case .unreachable(let reason): failure = .unreachable("\(host): \(reason)")

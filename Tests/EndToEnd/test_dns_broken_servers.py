@@ -1,5 +1,6 @@
 """Servers that give bad answers: what comes of them in recursive, stub and forward mode, and what unbound makes of the same."""
 
+import smtplib
 import time
 
 import dns.flags
@@ -7,10 +8,13 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 import pytest
+from conftest import ALICE
 from internet.keys import ECDSAP256, Key
-from internet.scripted import DEAD, INSIDE, ONE, OTHER, TWO, WAYS, Answerer, Script, start
+from internet.scripted import DEAD, INSIDE, ONE, OTHER, ROOT, TWO, WAYS, Answerer, Script, start
 from internet.signing import DAY, NOW, NSEC, NSEC3, RRSIG, Denial, Zone, bitmap
 from internet.wire import reply
+from mail import token
+from sink import Sink
 
 pytestmark = pytest.mark.root
 
@@ -341,3 +345,30 @@ def test_a_gap_that_leads_out_of_its_zone(script, name, way, following):
     if name == "martlet":
         assert answer.rcode() == dns.rcode.SERVFAIL
     assert is_secure(resolver.ask("www.example.tld"))
+
+
+# Mail
+
+
+@pytest.mark.timeout(120)
+def test_mail_for_a_domain_whose_servers_err(internet, script, make_instance):
+    """Its servers answer AAAA and TLSA questions with errors: mail gets there all the same."""
+    world = script()
+    for address in (ONE, TWO):
+        world.serve(address, world.changed(lambda asked, message: fault("REFUSED", asked) if asked.kind in ("AAAA", "TLSA") else None))
+    resolverd = {"mode": "recursive", "root-hints": "etc/root.hints", "dnssec": "no", "threads": 1}
+    changes = {
+        "resolverd": resolverd,
+        "smtpd": {"relay-from": ["127.0.0.0/8"]},
+        "queue-manager": {"retry-minimum": "1s", "retry-maximum": "2s"},
+    }
+    instance = make_instance(changes, start=False)
+    (instance.directory / "etc/root.hints").write_text(f". 3600 NS a.root.\na.root. 3600 A {ROOT}\n")
+    with internet.namespace.inside():
+        instance.start()
+        with Sink(("45.104.0.25", 25)) as sink, smtplib.SMTP("127.0.0.1", instance.ports["smtp"], "client.example.test", timeout=30) as client:
+            for _ in range(3):
+                mark = token()
+                text = f"From: {ALICE}\r\nSubject: {mark}\r\n\r\nhello\r\n"
+                client.sendmail(ALICE, ["someone@example.tld"], text)
+                sink.wait_for(mark, 40)

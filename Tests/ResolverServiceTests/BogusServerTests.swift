@@ -122,6 +122,49 @@ struct BogusServerTests {
         }
     }
 
+    /// The same of the parent's servers, which have the DS records.
+    @Test(arguments: ["other digest", "without proof", "expired"]) func oneStaleParent(kind: String) async throws {
+        let ds = try #require(good.keys[0].key.record.signer())
+        let signer = "example DS \(ds.keyTag) \(ds.algorithm) \(ds.digestType) \(Self.hexadecimal(ds.digest))\n"
+        let delegation =
+            "example NS ns.example\nexample NS ns2.example\nns.example A 127.0.0.4\nns2.example A 127.0.0.5\n"
+        let start = "$TTL 3600\n@ SOA ns root 7 3600 900 604800 300\n NS ns\n NS ns2\nns A 127.0.0.3\nns2 A 127.0.0.7\n"
+        let parent = try SigningZone(origin: "tld", text: start + delegation + signer)
+        let behind = try SigningZone(keys: parent.keys, origin: "tld", text: start + delegation + signer)
+        if kind == "expired" { behind.clock.withLockedValue { $0 -= 30 * 86_400 } }
+        let stale = try behind.server { _, answer in
+            switch kind {
+            case "other digest":
+                guard let forged = try? record("example.tld. 60 DS 1 13 2 " + String(repeating: "00", count: 32)) else {
+                    return
+                }
+                answer.answers = answer.answers.map { $0.type == .ds ? forged : $0 }
+                answer.authorities = answer.authorities.map { $0.type == .ds ? forged : $0 }
+            case "without proof":
+                let kinds: [RecordType] = [.ds, .rrsig, .nsec]
+                answer.answers.removeAll { kinds.contains($0.type) }
+                answer.authorities.removeAll { kinds.contains($0.type) }
+            default: break
+            }
+        }
+        let servers = [3: stale, 7: try parent.server(), 4: try good.server(), 5: try good.server()]
+        try await FakeInternet(servers, root: "tld. NS ns2.tld.\nns2.tld. A 127.0.0.7\n").with { settings in
+            parent.trust(&settings)
+        } _: { (resolver, _) async throws in
+            for turn in 0..<4 {
+                let answer = try await resolver.ask("www.example.tld", dnssecOK: true)
+                #expect(answer.flags.isAuthenticData, "turn \(turn)")
+                let missing = try await resolver.ask("none\(turn).tld", dnssecOK: true)
+                #expect(missing.flags.isAuthenticData && missing.responseCode == .nameError, "turn \(turn)")
+                resolver.clock.advance(4000)
+            }
+        }
+    }
+
+    private static func hexadecimal(_ octets: [UInt8]) -> String {
+        octets.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+    }
+
     /// What was bogus is remembered for the server: the other one is asked first the next time.
     @Test func itIsRemembered() async throws {
         let servers = [4: try stale(.altered), 5: try good.server()]
@@ -143,6 +186,46 @@ struct BogusServerTests {
             #expect(answer.responseCode == .serverFailure)
             #expect(answer.edns?.options.compactMap(ExtendedError.init).isEmpty == false)
             #expect([4, 5].reduce(0) { $0 + (servers[$1]?.asked.count ?? 0) } < 16)
+        }
+    }
+
+    /// KeyTrap (CVE-2023-50387): an answer that is made to cost much has nobody asked for more of the kind.
+    @Test func whatCostsTooMuchIsNotCheckedOverAndOver() async throws {
+        let honest = try good.server { query, answer in
+            guard query.questions[0].type == .a, answer.answers.isEmpty else { return }
+            guard let gap = answer.authorities.first(where: { $0.type == .nsec }),
+                let signature = answer.authorities.first(where: { RecordSignature($0)?.typeCovered == .nsec })
+            else { return }
+            answer.authorities.removeAll { $0.type == .nsec || RecordSignature($0)?.typeCovered == .nsec }
+            for number in 0..<4 {
+                guard let name = try? DomainName("q\(number).example.tld") else { continue }
+                answer.authorities.append(gap.owned(by: name))
+                for bit in 0..<8 {
+                    var data = signature.data
+                    data[data.count - 1] ^= UInt8(1 << bit)
+                    let wrong = try? ResourceRecord(name: name, type: .rrsig, timeToLive: 60, wireData: data)
+                    answer.authorities += [wrong].compactMap { $0 }
+                }
+            }
+        }
+        let trap: FakeUpstream.Behaviour = { query in
+            guard case .answer(var answer) = await honest(query), query.message.questions[0].type == .a, !query.isStream
+            else { return await honest(query) }
+            // It's too long for a datagram.
+            answer.answers = []
+            answer.authorities = []
+            answer.flags.isTruncated = true
+            return .answer(answer)
+        }
+        try await FakeInternet([4: trap, 5: trap], tld: cut).with { [good] settings in
+            good.trust(&settings)
+        } _: { (resolver, servers) async throws in
+            let answer = try await resolver.ask("zz.example.tld", dnssecOK: true)
+            #expect(answer.responseCode == .serverFailure)
+            let asked = [4, 5].reduce(0) { sum, number in
+                sum + (servers[number]?.queries.count { $0.isStream } ?? 0)
+            }
+            #expect(asked == 1)
         }
     }
 

@@ -184,6 +184,33 @@ struct ServerFaultTests {
         }
     }
 
+    /// Garbage, or a cut answer whose rest can't be had, says nothing of other questions either: the server is there.
+    @Test(arguments: [false, true], Mode.allCases) func answersThatCannotBeRead(isCut: Bool, mode: Mode) async throws {
+        let honest = try FakeInternet.serving(["example.tld.": example])
+        let server: FakeUpstream.Behaviour = { query in
+            guard query.message.questions[0].type == .txt else { return await honest(query) }
+            var answer = query.message.response()
+            answer.flags.isAuthoritative = true
+            answer.flags.isTruncated = isCut
+            if query.isStream { return .silence }
+            return isCut ? .answer(answer) : .octets(Array(answer.encode().prefix(20)))
+        }
+        try await FakeInternet([4: server], tld: cut).with { settings in
+            mode.configure(&settings)
+            settings.minimumPatience = .milliseconds(50)
+            settings.queryTimeout = .milliseconds(700)
+        } _: { (resolver, _) async throws in
+            for name in ["www", "x", "y", "z"] {
+                #expect(try await resolver.ask("\(name).example.tld", .txt).responseCode == .serverFailure)
+            }
+            #expect(try await resolver.ask("www.example.tld").answers.count == 1)
+            for shard in resolver.server.shards {
+                let states = await shard.onLoop { $0.servers.filter { $0.address.contains("127.0.0.4") }.map(\.state) }
+                #expect(!states.contains("asleep"))
+            }
+        }
+    }
+
     // MARK: Parts of the name
 
     /// An error to a name in between has the same server asked for the whole name at once, and marks nobody.

@@ -214,13 +214,16 @@ final class Recursor {
                     round.exclude(address)
                 case .fault(let fault):
                     if manner.isPartial { return .unclear(address) }
-                    let now = settings.now()
                     reason = "\(address.ipAddress ?? "a server") \(fault)"
                     round.exclude(address)
-                    faults.note(address, key, until: now + Self.failureTime, now: now)
-                    zone.failed(address, now: now)
+                    fail(key, zone, address)
                 }
             case .retry: round.again(address)
+            case .unusable(let why):
+                server.succeeded()
+                if manner.isPartial { return .unclear(address) }
+                reason = why
+                fail(key, zone, address)
             case .unreachable(let why):
                 reason = why
                 server.failed()
@@ -240,6 +243,13 @@ final class Recursor {
             return .answer(second.outcome, second.message)
         }
         return .failure(reason ?? "no server of \(zone.zone) has an address that may be asked")
+    }
+
+    /// A server was of no use for a question about a zone.
+    private func fail(_ key: Outcome.Key, _ zone: Delegation, _ server: SocketAddress) {
+        let now = settings.now()
+        faults.note(server, key, until: now + Self.failureTime, now: now)
+        zone.failed(server, now: now)
     }
 
     private func takeQuery(_ work: RecursionWork) -> Bool {
