@@ -39,6 +39,9 @@ package struct AccountTable: Sendable {
     /// All accounts, by address.
     package var all: [Account] { accounts.values.sorted { $0.address.description < $1.address.description } }
 
+    /// All accounts, in no order.
+    var unordered: some Collection<Account> { accounts.values }
+
     subscript(key: AddressKey) -> Account? { accounts[key] }
 
     /// The account with exactly this address, but for case.

@@ -44,13 +44,9 @@ package struct AppPassword: Sendable, Equatable {
 
     // MARK: The secret
 
-    /// 24 characters that can't be taken for each other: about 118 bits, which nobody finds by trying. So a fast hash is enough,
-    /// and a login with it costs nobody anything.
-    package static func generate() -> String {
-        let alphabet = Array("abcdefghjkmnpqrstuvwxyz23456789")
-        var generator = SystemRandomNumberGenerator()
-        return String((0..<24).map { _ in alphabet[Int.random(in: 0..<alphabet.count, using: &generator)] })
-    }
+    /// 24 characters, about 118 bits, which nobody finds by trying. So a fast hash is enough, and a login with it costs nobody
+    /// anything.
+    package static func generate() -> String { RandomPassword.make(24) }
 
     private static let scheme = "$sha256$"
 

@@ -169,8 +169,12 @@ final class AuthorityService: @unchecked Sendable {
         // What is in use now, without looking for changes once more.
         if let directory = files.directory {
             state.forget(allBut: directory.accounts, files.credentials.appPasswords)
-            let able = directory.accounts.all.filter { PasswordHash.isKnown($0.hash) }
-            withoutVerifier = Set(able.filter { state.verifier(of: $0) == nil }.map { AddressKey($0.address) })
+            let accounts = directory.accounts.unordered.lazy
+            withoutVerifier = Set(
+                accounts.filter { [state] in PasswordHash.isKnown($0.hash) && state.verifier(of: $0) == nil }.map {
+                    AddressKey($0.address)
+                }
+            )
         }
         tellWatchers()
     }

@@ -18,10 +18,10 @@ final class AuthorityState: @unchecked Sendable {
     private var areVerifiersChanged = false
     private var areUsesChanged = false
     private var isSaving = false
-    /// When last uses were written last: each login changes them, and they may be a little old.
-    private var usesSaved: NIODeadline?
+    /// When something was written last: many logins change something, and what is on disk may be a little old.
+    private var saved: NIODeadline?
 
-    private static let useInterval = TimeAmount.seconds(10)
+    private static let interval = TimeAmount.seconds(10)
 
     /// Reads what is there.
     ///
@@ -71,22 +71,19 @@ final class AuthorityState: @unchecked Sendable {
         areUsesChanged = true
     }
 
-    /// Writes what has changed, on another thread; does nothing while that goes on.
+    /// Writes what has changed, on another thread; does nothing while that goes on, or shortly after it.
     ///
     /// - Parameter isLast: whether nothing comes after it.
     func save(isLast: Bool = false) {
         loop.assertInEventLoop()
-        let isTimeForUses = usesSaved.map { isLast || loop.now - $0 >= Self.useInterval } ?? true
-        let savesUses = areUsesChanged && isTimeForUses
-        guard let directory, !isSaving, areVerifiersChanged || savesUses else { return }
+        let isTime = saved.map { isLast || loop.now - $0 >= Self.interval } ?? true
+        guard let directory, isTime, !isSaving, areVerifiersChanged || areUsesChanged else { return }
         var files: [(path: String, lines: [String])] = []
         if areVerifiersChanged { files.append((AuthorityRecords.verifiersFile(directory), records.verifierLines)) }
-        if savesUses {
-            files.append((AuthorityRecords.usesFile(directory), records.useLines))
-            areUsesChanged = false
-            usesSaved = loop.now
-        }
+        if areUsesChanged { files.append((AuthorityRecords.usesFile(directory), records.useLines)) }
         areVerifiersChanged = false
+        areUsesChanged = false
+        saved = loop.now
         isSaving = true
         let written = pool.runIfActive(eventLoop: loop) { [files] in
             for (path, lines) in files {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Authority
 
 #if canImport(Glibc)
 import Glibc
@@ -10,7 +11,8 @@ struct PasswordSource: ParsableArguments {
     @Flag(help: "Read the password from the first line of standard input.") var passwordStdin = false
 
     func password() throws -> String {
-        if generate { return Self.generated() }
+        // About 100 bits.
+        if generate { return RandomPassword.make(20) }
         let isTerminal = isatty(STDIN_FILENO) == 1 && !passwordStdin
         let password = isTerminal ? getpass("Password: ").map { String(cString: $0) } : readLine()
         guard let password, !password.isEmpty else { throw ValidationError("no password was given") }
@@ -18,12 +20,5 @@ struct PasswordSource: ParsableArguments {
             throw ValidationError("the passwords differ")
         }
         return password
-    }
-
-    /// 20 characters that can't be taken for each other: about 100 bits.
-    private static func generated() -> String {
-        let alphabet = Array("abcdefghjkmnpqrstuvwxyz23456789")
-        var generator = SystemRandomNumberGenerator()
-        return String((0..<20).map { _ in alphabet[Int.random(in: 0..<alphabet.count, using: &generator)] })
     }
 }

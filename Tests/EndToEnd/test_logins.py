@@ -1,6 +1,8 @@
 """Every way to log in, with clients that nobody here wrote: GNU SASL, msmtp, mpop, curl, Python's imaplib."""
 
 import base64
+import hashlib
+import hmac
 import imaplib
 import json
 import os
@@ -12,6 +14,7 @@ import jwt
 import layout
 import pytest
 from conftest import ALICE, BOB, CAROL
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from mail import Talk, compose, trust, wait_for, wait_for_log, wait_until
@@ -211,6 +214,64 @@ def test_verifiers_are_those_of_gsasl(office, mechanism, place):
         password,
     )  # fmt: skip
     assert made.strip() == "{%s}%s,%s,%s" % (mechanism, count, salt, pairs[place])
+
+
+class ScramPlus:
+    """SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677), as Python's own hashes have it."""
+
+    def __init__(self, user: str, password: str, header: str, binding: bytes):
+        self.user, self.password, self.header, self.binding = user, password, header, binding
+        self.bare = f"n={user},r={os.urandom(12).hex()}"
+        self.steps = 0
+
+    def __call__(self, challenge: bytes) -> bytes:
+        self.steps += 1
+        if self.steps == 1:
+            return (self.header + self.bare).encode()
+        if self.steps == 3:
+            assert challenge == b"v=" + base64.b64encode(self.confirmation)
+            return b""
+        values = dict(part.split("=", 1) for part in challenge.decode().split(","))
+        salt, count = base64.b64decode(values["s"]), int(values["i"])
+        salted = hashlib.pbkdf2_hmac("sha256", self.password.encode(), salt, count)
+        client_key = hmac.digest(salted, b"Client Key", "sha256")
+        bound = base64.b64encode(self.header.encode() + self.binding).decode()
+        unproven = f"c={bound},r={values['r']}"
+        signed = f"{self.bare},{challenge.decode()},{unproven}".encode()
+        signature = hmac.digest(hashlib.sha256(client_key).digest(), signed, "sha256")
+        proof = bytes(a ^ b for a, b in zip(client_key, signature))
+        self.confirmation = hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), signed, "sha256")
+        return f"{unproven},p={base64.b64encode(proof).decode()}".encode()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_logins_are_bound_to_the_certificate(office, version):
+    """`tls-server-end-point` (RFC 5929 section 4), and somebody in between who has another certificate."""
+
+    def attempt(mechanism: str, header: str, change: bytes = b"") -> bool:
+        context = trust(office)
+        context.minimum_version = context.maximum_version = version
+        with imaplib.IMAP4_SSL("localhost", office.ports["imaps"], ssl_context=context) as client:
+            assert "AUTH=SCRAM-SHA-256-PLUS" in client.capabilities
+            der = client.sock.getpeercert(True)
+            name = x509.load_der_x509_certificate(der).signature_hash_algorithm.name
+            binding = hashlib.new(name, der).digest() if header.startswith("p=") else b""
+            login = ScramPlus(ALICE, office.passwords[ALICE], header, binding + change)
+            try:
+                client.authenticate(mechanism, login)
+                assert login.steps == 3 and client.select()[0] == "OK"
+                return True
+            except imaplib.IMAP4.error as error:
+                assert "AUTHENTICATIONFAILED" in str(error)
+                return False
+
+    assert attempt("SCRAM-SHA-256-PLUS", "p=tls-server-end-point,,")
+    assert not attempt("SCRAM-SHA-256-PLUS", "p=tls-server-end-point,,", b"x")
+    assert not attempt("SCRAM-SHA-256-PLUS", "p=tls-unique,,")
+    assert attempt("SCRAM-SHA-256", "n,,")
+    # The client could have bound the login, and was made to believe that it can't be.
+    assert not attempt("SCRAM-SHA-256", "y,,")
+    wait_for_log(office, "authd", "reason=downgraded")
 
 
 # Tokens

@@ -38,7 +38,8 @@ def test_auth_is_offered_after_tls_only(system):
         assert talk.say(b"AUTH PLAIN AGEAYg==")[:3] in ("538", "530", "502", "503", "504")
         assert talk.say(b"STARTTLS").startswith("220")
         talk.start_tls(trust(system))
-        assert "AUTH PLAIN LOGIN" in talk.say(b"EHLO client.example.test").replace("AUTH LOGIN PLAIN", "AUTH PLAIN LOGIN")
+        (offered,) = (line for line in talk.say(b"EHLO client.example.test").splitlines() if line[4:].startswith("AUTH "))
+        assert {"PLAIN", "LOGIN"} <= set(offered.split())
 
 
 def test_relaying_is_refused(system):

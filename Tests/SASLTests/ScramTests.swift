@@ -131,8 +131,7 @@ import Testing
 
     @Test(arguments: [
         "", "n", "n,", "n,,", "n,,n=", "n,,n=user", "n,,n=user,", "n,,n=user,r=", "n,,r=x,n=user", "n,,n=us=er,r=x",
-        "n,,n=user,r=a b", "n,,n=user,r=x,1=y", "n,,n=user,r=x,yy", "n,b=x,n=user,r=x", "n,a=,n=user,r=x",
-        "x,,n=user,r=x",
+        "n,,n=user,r=a b", "n,,n=user,r=x,1=y", "n,,n=user,r=x,yy", "n,b=x,n=user,r=x", "x,,n=user,r=x",
         "nn,,n=user,r=x", "p=,,n=user,r=x", "p,,n=user,r=x", "F,n,,n=user,r=x", "n,,n=a\0b,r=x", "n,,n=user,r=x,m=y",
     ])
     func malformedFirstMessage(message: String) {
