@@ -1,3 +1,5 @@
+import Cryptography
+import Encodings
 import SASL
 import SMTP
 
@@ -13,8 +15,10 @@ package enum MailboxFormat: String, Sendable, CaseIterable {
 package struct Account: Sendable, Equatable {
     /// The only spelling that we use ourselves; looked up without regard to ASCII case.
     package let address: MailAddress
-    /// As crypt(5) or argon2 encode it; `!` in front locks the account.
-    package var hash: String
+    /// As crypt(5) or argon2 encode it; `!` in front locks the account. Another password makes the verifier void.
+    package var hash: String {
+        didSet { if Self.mark(hash) != Self.mark(oldValue) { verifier = nil } }
+    }
     /// Below the mail directory.
     package var mailbox: String
     package var format: MailboxFormat
@@ -22,6 +26,8 @@ package struct Account: Sendable, Equatable {
     package var quota: Int
     /// By which SCRAM recognises the password that `hash` is of; nil where none was made with it.
     package var verifier: ScramVerifier?
+    /// Whether the line has a verifier that was made beside another hash, or doesn't say beside which: it is not used.
+    package private(set) var hasForeignVerifier = false
 
     package init(
         address: MailAddress,
@@ -40,11 +46,37 @@ package struct Account: Sendable, Equatable {
     }
 
     /// Whether nobody may log in, by whatever means.
-    package var isLocked: Bool { hash.first == "!" }
+    ///
+    /// A scheme in braces may stand in front of the mark. No hash at all, and `*`, `*LK*` and their like, which no password has in
+    /// shadow(5), lock the account as `!` does.
+    package var isLocked: Bool {
+        let rest = hash[Self.endOfScheme(hash)...]
+        return hash.first == "!" || rest.isEmpty || rest.first == "!" || rest.first == "*"
+    }
 
     /// Locks or unlocks the account. The password stays what it was.
     package mutating func lock(_ isLocked: Bool) {
-        hash = (isLocked ? "!" : "") + hash.drop { $0 == "!" }
+        let bare = hash.drop { $0 == "!" }
+        if isLocked {
+            hash = "!\(bare)"
+        } else {
+            let end = Self.endOfScheme(bare)
+            let rest = bare[end...].drop { $0 == "!" }
+            hash = "\(bare[..<end])\(rest)"
+        }
+    }
+
+    /// Where the hash itself begins, behind the scheme that Dovecot writes in front.
+    private static func endOfScheme<Text: StringProtocol>(_ hash: Text) -> Text.Index {
+        guard hash.first == "{", let brace = hash.firstIndex(of: "}") else { return hash.startIndex }
+        return hash.index(after: brace)
+    }
+
+    /// Tells hashes apart and says nothing about passwords: a verifier has the mark of the hash that it was made beside. That an
+    /// account is locked changes nothing.
+    static func mark(_ hash: String) -> String {
+        let bare = hash.drop { $0 == "!" }
+        return Base64.text(HashFunction.sha256.digest(of: bare.utf8).prefix(12))
     }
 
     /// Reads a line; nil with a reason where it can't be understood.
@@ -65,25 +97,37 @@ package struct Account: Sendable, Equatable {
         guard let format else { return .failure(TableFault("\"\(fields[3])\" is not maildir, maildir-fs or mbox")) }
         let quota = fields.count > 4 && !fields[4].isEmpty ? Int(fields[4]) : 0
         guard let quota, quota >= 0 else { return .failure(TableFault("\"\(fields[4])\" is not a number of octets")) }
-        let verifier = fields.count > 5 && !fields[5].isEmpty ? ScramVerifier(parsing: fields[5]) : nil
-        guard verifier != nil || fields.count < 6 || fields[5].isEmpty else {
-            return .failure(TableFault("the verifier is none of SCRAM's"))
-        }
-        return .success(
-            Account(
-                address: address,
-                hash: String(fields[1]),
-                mailbox: mailbox,
-                format: format,
-                quota: quota,
-                verifier: verifier
-            )
+        var account = Account(
+            address: address,
+            hash: String(fields[1]),
+            mailbox: mailbox,
+            format: format,
+            quota: quota
         )
+        if fields.count > 5, !fields[5].isEmpty {
+            guard let (verifier, mark) = markedVerifier(fields[5]) else {
+                return .failure(TableFault("the verifier is none of SCRAM's"))
+            }
+            if mark == Self.mark(account.hash) {
+                account.verifier = verifier
+            } else {
+                account.hasForeignVerifier = true
+            }
+        }
+        return .success(account)
     }
 
-    /// The account as a line of `etc/users`.
+    /// A verifier and the mark behind it; nil where it's none of SCRAM's.
+    private static func markedVerifier(_ text: Substring) -> (verifier: ScramVerifier, mark: String?)? {
+        if let verifier = ScramVerifier(parsing: text) { return (verifier, nil) }
+        guard let end = text.lastIndex(of: "$"), let verifier = ScramVerifier(parsing: text[..<end]) else { return nil }
+        return (verifier, String(text[text.index(after: end)...]))
+    }
+
+    /// The account as a line of `etc/users`. A verifier that is not used is left out.
     package var line: String {
-        "\(address):\(hash):\(mailbox):\(format.rawValue):\(quota)" + (verifier.map { ":\($0.text)" } ?? "")
+        "\(address):\(hash):\(mailbox):\(format.rawValue):\(quota)"
+            + (verifier.map { ":\($0.text)$\(Self.mark(hash))" } ?? "")
     }
 
     /// `domain/local-part`, where nothing else was chosen. Octets that a path could misread become `_`.

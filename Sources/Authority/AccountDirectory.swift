@@ -40,6 +40,13 @@ package struct AccountDirectory: Sendable {
         String(full(String(user.prefix(400))).lowercased().prefix(400))
     }
 
+    /// The form of a login name in which all spellings of one are the same, whether there is such an account or not: where it is an
+    /// address, the one under which accounts are looked up.
+    func normalizedName(_ user: String) -> String {
+        guard let address = try? MailAddress(parsing: full(user).utf8, options: .utf8) else { return loginName(user) }
+        return AddressKey(address).text
+    }
+
     private func full(_ user: String) -> String {
         user.contains("@") ? user : firstDomain.map { "\(user)@\($0)" } ?? user
     }

@@ -89,8 +89,8 @@ package struct AuthorityProgram: DaemonProgram {
         service.start()
         context.announceReadiness()
         await context.untilShutdown()
-        service.stop()
         await server.shutDown(grace: .seconds(2))
+        try? await service.stop().get()
     }
 
     /// authd's own directory, which is made where an older installation doesn't have it.

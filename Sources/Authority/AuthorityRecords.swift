@@ -1,8 +1,9 @@
-import Cryptography
-import Daemon
-import Encodings
 import SASL
 import SMTP
+
+#if canImport(Glibc)
+import Glibc
+#endif
 
 /// What authd remembers beside its tables, as it stands in a directory of its own: verifiers for SCRAM that it made at logins, and when
 /// app passwords were used last. Nothing of it is needed: what can't be read is made again.
@@ -15,6 +16,8 @@ package struct AuthorityRecords: Sendable {
 
     private var verifiers: [AddressKey: Made] = [:]
     private var uses: [AddressKey: [String: Int]] = [:]
+    /// Files that are there and couldn't be read: what they say is not known, and they are not to be written over.
+    package private(set) var unreadable: Set<String> = []
 
     private static let maximumOctets = 64 << 20
 
@@ -22,14 +25,14 @@ package struct AuthorityRecords: Sendable {
 
     /// Reads what is there. What isn't understood is passed over.
     package init(directory: String) {
-        for line in Self.lines(of: Self.verifiersFile(directory)) {
+        for line in lines(of: Self.verifiersFile(directory)) {
             let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
             guard fields.count == 3, let verifier = ScramVerifier(parsing: fields[2]),
                 let address = try? MailAddress(parsing: fields[0].utf8, options: .utf8)
             else { continue }
             verifiers[AddressKey(address)] = Made(mark: String(fields[1]), verifier: verifier)
         }
-        for line in Self.lines(of: Self.usesFile(directory)) {
+        for line in lines(of: Self.usesFile(directory)) {
             let fields = line.split(separator: ":", omittingEmptySubsequences: false)
             guard fields.count == 3, let time = Int(fields[2]),
                 let address = try? MailAddress(parsing: fields[0].utf8, options: .utf8)
@@ -38,8 +41,12 @@ package struct AuthorityRecords: Sendable {
         }
     }
 
-    private static func lines(of file: String) -> [Substring] {
-        WholeFile.read(file, maximum: maximumOctets)?.split(separator: "\n") ?? []
+    private mutating func lines(of file: String) -> [Substring] {
+        if let octets = StateFile.octets(file, maximum: Self.maximumOctets) {
+            return String(decoding: octets, as: UTF8.self).split(separator: "\n")
+        }
+        if errno != ENOENT { unreadable.insert(file) }
+        return []
     }
 
     static func verifiersFile(_ directory: String) -> String { "\(directory)/verifiers" }
@@ -58,14 +65,14 @@ package struct AuthorityRecords: Sendable {
     /// The verifier of an account's password: the table's, or one that was made at a login.
     package func verifier(of account: Account) -> ScramVerifier? {
         if let verifier = account.verifier { return verifier }
-        guard let made = verifiers[AddressKey(account.address)], made.mark == Self.mark(account.hash) else {
+        guard let made = verifiers[AddressKey(account.address)], made.mark == Account.mark(account.hash) else {
             return nil
         }
         return made.verifier
     }
 
     mutating func keep(_ verifier: ScramVerifier, of account: Account) {
-        verifiers[AddressKey(account.address)] = Made(mark: Self.mark(account.hash), verifier: verifier)
+        verifiers[AddressKey(account.address)] = Made(mark: Account.mark(account.hash), verifier: verifier)
     }
 
     /// Forgets the verifiers of accounts that are gone or have another password.
@@ -73,16 +80,10 @@ package struct AuthorityRecords: Sendable {
     /// - Returns: whether there were any.
     mutating func forgetVerifiers(allBut accounts: AccountTable) -> Bool {
         let kept = verifiers.filter { key, made in
-            accounts[key].map { $0.verifier == nil && Self.mark($0.hash) == made.mark } ?? false
+            accounts[key].map { $0.verifier == nil && Account.mark($0.hash) == made.mark } ?? false
         }
         defer { verifiers = kept }
         return kept.count != verifiers.count
-    }
-
-    /// Tells hashes apart and says nothing about passwords.
-    private static func mark(_ hash: String) -> String {
-        let bare = hash.drop { $0 == "!" }
-        return Base64.text(HashFunction.sha256.digest(of: bare.utf8).prefix(12))
     }
 
     // MARK: Uses

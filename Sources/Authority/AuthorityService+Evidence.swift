@@ -23,13 +23,15 @@ extension AuthorityService {
         Task(executorPreference: LoopExecutor.of(connection.eventLoop)) { [self] in
             var account: Account?
             var reason: String?
-            let verdict = await verifier.verify(
+            var isUnknownKey = false
+            var verdict = await verifier.verify(
                 secret: token.utf8,
                 user: user.map { directory.loginName($0) } ?? request.nobody,
                 user.flatMap { directory.account(user: $0) },
                 client: request.client
             ) {
-                // Without keys nobody knows; nor with a key that the provider may have made since they were fetched.
+                // Without keys nobody knows; nor with a key that the provider may have made since they were fetched. That counts as a
+                // failure all the same: anybody can make up a key.
                 guard let keys = files.credentials.tokenKeys else {
                     reason = "the provider's keys cannot be read"
                     return .busy
@@ -39,7 +41,8 @@ extension AuthorityService {
                     account = directory.account(user: name)
                 } catch {
                     reason = error.description
-                    return error == .unknownKey ? .busy : .refused
+                    isUnknownKey = error == .unknownKey
+                    return .refused
                 }
                 guard let found = account, !found.isLocked else {
                     reason = "no account of that name"
@@ -51,6 +54,7 @@ extension AuthorityService {
                 }
                 return .verified
             }
+            if verdict == .refused, isUnknownKey { verdict = .busy }
             await answer(
                 frame,
                 verdict,

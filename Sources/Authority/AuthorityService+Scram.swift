@@ -46,12 +46,12 @@ extension AuthorityService {
             return refuse(frame, request, user: "", reason: "\(error)", connection)
         }
         let account = directory.account(user: client.user)
-        if let other = client.authorization,
-            other != client.user, directory.account(user: other)?.address != account?.address || account == nil
-        {
+        // By the names alone: an account must not show by it.
+        let user = directory.normalizedName(client.user)
+        if let other = client.authorization, directory.normalizedName(other) != user {
             return refuse(frame, request, user: client.user, reason: "wants to act for another", connection)
         }
-        let (salt, iterations) = salt(account, request.service, name: directory.loginName(client.user))
+        let (salt, iterations) = salt(account, request.service, name: user)
         let name = Base64.text(SecureRandom.octets(18))
         let challenge = server.challenge(salt: salt, iterations: iterations)
         exchanges.add(
@@ -108,12 +108,15 @@ extension AuthorityService {
         let account = directory.account(user: exchange.user)
         let proof = Result { () throws(ScramFault) in try exchange.server.finish(message) }
         Task(executorPreference: LoopExecutor.of(connection.eventLoop)) { [self] in
+            // What could not be read may have what the client knows. Who asks can't tell from it whether there is an account.
+            let isUnsure = files.credentials.appPasswords == nil || state.areVerifiersUnknown
+            var judged = account
             var confirmation: [UInt8]?
             var appPassword: AppPassword?
             var reason: String?
             // A proof says nothing of the password that was guessed: all guesses of a client at an account are one, and wait as
             // one, each longer than the one before.
-            let verdict = await verifier.verify(
+            var verdict = await verifier.verify(
                 secret: "SCRAM".utf8,
                 user: directory.loginName(exchange.user),
                 account,
@@ -121,15 +124,18 @@ extension AuthorityService {
             ) {
                 switch proof {
                 case .failure(let fault): reason = "\(fault)"
-                case .success(let proof): (confirmation, appPassword) = judge(proof, exchange, account)
+                case .success(let proof):
+                    // As it is after the wait.
+                    judged = files.current()?.account(user: exchange.user)
+                    (confirmation, appPassword) = judge(proof, exchange, judged)
                 }
-                if confirmation != nil { return .verified }
-                return account != nil && files.credentials.appPasswords == nil ? .busy : .refused
+                return confirmation == nil ? .refused : .verified
             }
+            if verdict == .refused, isUnsure { verdict = .busy }
             await answer(
                 frame,
                 verdict,
-                account,
+                judged,
                 request,
                 user: exchange.user,
                 by: appPassword.map { "SCRAM, app password \($0.name)" } ?? "SCRAM",

@@ -152,10 +152,11 @@ final class AuthorityService: @unchecked Sendable {
         }
     }
 
-    func stop() {
-        state.save(isLast: true)
+    /// - Returns: when everything is on disk.
+    func stop() -> EventLoopFuture<Void> {
         look?.cancel()
         look = nil
+        return state.saveLast()
     }
 
     private func watch(_ frame: Frame, _ connection: Connection) {
@@ -180,7 +181,12 @@ final class AuthorityService: @unchecked Sendable {
     }
 
     /// Keeps the verifier of an account, and tells watchers where it was the last one missing.
+    ///
+    /// - Parameter account: as it was when the password was verified. Where it has another one by now, nothing is kept.
     func keep(_ made: ScramVerifier, of account: Account) {
+        guard let current = files.directory?.accounts[account.address],
+            Account.mark(current.hash) == Account.mark(account.hash)
+        else { return }
         state.keep(made, of: account)
         withoutVerifier?.remove(AddressKey(account.address))
         if toldOfScram != canAllUseScram { tellWatchers() }
@@ -238,7 +244,7 @@ final class AuthorityService: @unchecked Sendable {
         }
         let account = directory.account(user: user)
         let appPasswords = account.flatMap { files.credentials.appPasswords?[$0.address] } ?? []
-        let isUnsure = account != nil && files.credentials.appPasswords == nil
+        let isUnsure = files.credentials.appPasswords == nil
         Task(executorPreference: LoopExecutor.of(connection.eventLoop)) { [self] in
             let login = await verifier.verify(
                 password,
@@ -250,8 +256,15 @@ final class AuthorityService: @unchecked Sendable {
                 making: account.flatMap(making)
             )
             if let made = login.verifier, let account { keep(made, of: account) }
-            // It may be one of the app passwords, which nobody knows now.
-            let verdict = login.verdict == .refused && isUnsure ? .busy : login.verdict
+            var verdict = login.verdict
+            // It took a while, and the password may be another one now.
+            if verdict == .verified, login.appPassword == nil, let account,
+                files.current()?.accounts[account.address].map({ Account.mark($0.hash) }) != Account.mark(account.hash)
+            {
+                verdict = .refused
+            }
+            // It may be one of the app passwords, which nobody knows now. Unknown users get the same answer.
+            if verdict == .refused, isUnsure { verdict = .busy }
             await answer(
                 frame,
                 verdict,
@@ -294,6 +307,7 @@ final class AuthorityService: @unchecked Sendable {
         _ fields: [Frame.Field] = [],
         on connection: Connection
     ) async {
+        let verdict = verdict == .verified && !isStillGood(account, appPassword) ? .refused : verdict
         var reply = reply(to: frame, verdict, account, service: request.service)
         if reply.replyKind == .ok {
             reply.fields += fields
@@ -307,6 +321,15 @@ final class AuthorityService: @unchecked Sendable {
         logger.info(verdict == .verified ? "login" : "login refused", metadata: metadata)
         connection.write(reply)
         try? await connection.flush()
+    }
+
+    /// Whether an account may still log in by what was verified: logins wait, and tables change.
+    private func isStillGood(_ account: Account?, _ appPassword: AppPassword?) -> Bool {
+        guard let account, let current = files.current()?.accounts[account.address], !current.isLocked else {
+            return false
+        }
+        guard let appPassword else { return true }
+        return files.credentials.appPasswords?[account.address].contains(appPassword) ?? false
     }
 
     private func reply(
@@ -335,7 +358,7 @@ final class AuthorityService: @unchecked Sendable {
     private func redeem(_ frame: Frame, _ directory: AccountDirectory) -> Frame {
         guard let ticket = frame["ticket"], let service = frame["service"],
             let address = tickets.redeem(ticket, service: service, now: .now()),
-            let account = directory.account(user: address)
+            let account = directory.account(user: address), !account.isLocked
         else { return Self.rejection(frame, .badCredentials, "no such ticket") }
         return .ok(tag: frame["tag"], Self.fields(account))
     }

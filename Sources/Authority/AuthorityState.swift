@@ -17,7 +17,8 @@ final class AuthorityState: @unchecked Sendable {
     /// Whether what is in memory is not on disk yet.
     private var areVerifiersChanged = false
     private var areUsesChanged = false
-    private var isSaving = false
+    /// What is being written.
+    private var saving: EventLoopFuture<Void>?
     /// When something was written last: many logins change something, and what is on disk may be a little old.
     private var saved: NIODeadline?
 
@@ -40,6 +41,17 @@ final class AuthorityState: @unchecked Sendable {
         self.directory = key == nil ? nil : directory
         saltKey = key ?? SaltKey()
         records = self.directory.map { AuthorityRecords(directory: $0) } ?? AuthorityRecords()
+        for file in records.unreadable.sorted() {
+            logger.error(
+                "cannot read file",
+                metadata: ["file": "\(file)", "until-then": "it is not written; mend it and restart authd"]
+            )
+        }
+    }
+
+    /// Whether users may have verifiers that nobody can look up.
+    var areVerifiersUnknown: Bool {
+        directory.map { records.unreadable.contains(AuthorityRecords.verifiersFile($0)) } ?? false
     }
 
     /// The verifier of an account's password: the table's, or one that was made at a login.
@@ -73,29 +85,52 @@ final class AuthorityState: @unchecked Sendable {
 
     /// Writes what has changed, on another thread; does nothing while that goes on, or shortly after it.
     ///
-    /// - Parameter isLast: whether nothing comes after it.
-    func save(isLast: Bool = false) {
+    func save() {
         loop.assertInEventLoop()
-        let isTime = saved.map { isLast || loop.now - $0 >= Self.interval } ?? true
-        guard let directory, isTime, !isSaving, areVerifiersChanged || areUsesChanged else { return }
+        let isTime = saved.map { loop.now - $0 >= Self.interval } ?? true
+        guard isTime, saving == nil else { return }
+        write()
+    }
+
+    /// Writes what has changed, after what is being written.
+    ///
+    /// - Returns: when it is on disk, or can't be.
+    func saveLast() -> EventLoopFuture<Void> {
+        loop.assertInEventLoop()
+        guard let saving else {
+            write()
+            return self.saving ?? loop.makeSucceededVoidFuture()
+        }
+        return saving.flatMap { [self] in
+            write()
+            return self.saving ?? loop.makeSucceededVoidFuture()
+        }
+    }
+
+    private func write() {
+        loop.assertInEventLoop()
+        guard let directory else { return }
+        let (verifiers, uses) = (AuthorityRecords.verifiersFile(directory), AuthorityRecords.usesFile(directory))
+        let writesVerifiers = areVerifiersChanged && !records.unreadable.contains(verifiers)
+        let writesUses = areUsesChanged && !records.unreadable.contains(uses)
+        guard writesVerifiers || writesUses else { return }
         var files: [(path: String, lines: [String])] = []
-        if areVerifiersChanged { files.append((AuthorityRecords.verifiersFile(directory), records.verifierLines)) }
-        if areUsesChanged { files.append((AuthorityRecords.usesFile(directory), records.useLines)) }
+        if writesVerifiers { files.append((verifiers, records.verifierLines)) }
+        if writesUses { files.append((uses, records.useLines)) }
         areVerifiersChanged = false
         areUsesChanged = false
         saved = loop.now
-        isSaving = true
         let written = pool.runIfActive(eventLoop: loop) { [files] in
             for (path, lines) in files {
                 let table = TableFile(path, likeMissing: "\(directory)/salt-key")
                 try table.replace(Array(lines.map { "\($0)\n" }.joined().utf8))
             }
         }
-        written.whenComplete { [self] result in
-            isSaving = false
-            if case .failure(let error) = result {
-                logger.error("cannot keep what logins told", metadata: ["reason": "\(error)"])
-            }
+        saving = written.map { [self] in saving = nil }.recover { [self] error in
+            saving = nil
+            if writesVerifiers { areVerifiersChanged = true }
+            if writesUses { areUsesChanged = true }
+            logger.error("cannot keep what logins told", metadata: ["reason": "\(error)"])
         }
     }
 }

@@ -1,5 +1,4 @@
 import Cryptography
-import Daemon
 
 #if canImport(Glibc)
 import Glibc
@@ -29,7 +28,7 @@ package struct SaltKey: Sendable {
     }
 
     private static func read(_ path: String) -> [UInt8]? {
-        guard let octets = WholeFile.octets(path, maximum: 4096) else { return nil }
+        guard let octets = StateFile.octets(path, maximum: 4096) else { return nil }
         errno = EINVAL
         return octets.count == length ? octets : nil
     }
@@ -37,7 +36,7 @@ package struct SaltKey: Sendable {
     private static func make(_ path: String, in directory: String) -> Bool {
         var status = stat()
         guard stat(directory, &status) == 0 else { return false }
-        let fresh = "\(path).\(getpid())"
+        let fresh = "\(path).\(SecureRandom.octets(8).map { String($0, radix: 16) }.joined())"
         let descriptor = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { return false }
         defer {

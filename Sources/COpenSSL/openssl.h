@@ -45,6 +45,10 @@ static inline void COpenSSL_select_from(SSL_CTX *context, struct COpenSSL_protoc
     SSL_CTX_set_alpn_select_cb(context, COpenSSL_select_protocol, protocols);
 }
 static inline uint64_t COpenSSL_no_renegotiation(void) { return SSL_OP_NO_RENEGOTIATION; }
+static inline uint64_t COpenSSL_no_tickets(void) { return SSL_OP_NO_TICKET; }
+static inline long COpenSSL_set_maximum_chain(SSL_CTX *context, long octets) {
+    return SSL_CTX_set_max_cert_list(context, octets);
+}
 static inline uint64_t COpenSSL_no_compression(void) { return SSL_OP_NO_COMPRESSION; }
 static inline void COpenSSL_free(void *memory) { OPENSSL_free(memory); }
 static inline EVP_PKEY *COpenSSL_generate(const char *type) { return EVP_PKEY_Q_keygen(NULL, NULL, type); }

@@ -90,6 +90,11 @@ struct ChainOfTrust {
         let first = await judge(reply)
         guard case .zone(.bogus) = first.0, let another else { return first }
         for _ in 1..<Self.maximumReplies {
+            // Others may have asked meanwhile for a question of their own.
+            if let known = cache.known(of: name, now: now) {
+                if case .zone(.bogus) = known.status { break }
+                return (known.status, known.seconds)
+            }
             guard !budget.isExhausted, let reply = await another(name, type) else { break }
             let next = await judge(reply)
             if case .zone(.bogus) = next.0 { continue }

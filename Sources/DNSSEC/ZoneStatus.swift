@@ -40,6 +40,12 @@ package final class KeyCache {
         return nil
     }
 
+    /// The same, and for how long it counts yet. Seconds.
+    func known(of name: DomainName, now: UInt32) -> (status: CutStatus, seconds: UInt32)? {
+        guard let status = status(of: name, now: now), let entry = entries[name] else { return nil }
+        return (status, entry.expires &- now)
+    }
+
     func keep(_ status: CutStatus, for name: DomainName, seconds: UInt32, now: UInt32) {
         forget(name)
         let name = name.compacted

@@ -145,6 +145,8 @@ extension FrontClient {
             counters.loginsFailed.increment()
             logger.notice("login failed", metadata: ["client": "\(address)", "user": "\(user)"])
             return .wrong
+        // Strangers bring that about as they like.
+        case .deferred(.refusedForNow, let text): logDeferral("authd: \(text)", as: .notice)
         case .deferred(_, let text): logDeferral("authd: \(text)")
         case .unavailable(let reason): logDeferral(reason)
         }
@@ -157,8 +159,8 @@ extension FrontClient {
         logger.info("login", metadata: ["client": "\(address)", "user": "\(login.address)"])
     }
 
-    private func logDeferral(_ reason: String) {
+    private func logDeferral(_ reason: String, as level: Logger.Level = .error) {
         counters.loginsDeferred.increment()
-        logger.error("login deferred", metadata: ["client": "\(address)", "reason": "\(reason)"])
+        logger.log(level: level, "login deferred", metadata: ["client": "\(address)", "reason": "\(reason)"])
     }
 }

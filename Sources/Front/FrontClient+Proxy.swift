@@ -9,10 +9,12 @@ extension FrontClient {
 
     /// Reads what a proxy says about its client, before anything else is read or said; from then on the client is that one.
     ///
-    /// - Parameter proxies: networks of those whose word counts.
+    /// - Parameters:
+    ///   - proxies: networks of those whose word counts.
+    ///   - reply: what a client is told that has no place here; nil where nothing can be said.
     /// - Returns: false where the connection is of no use: it comes from somebody else, or says nothing that can be
     ///   understood.
-    func meet(_ proxies: [AddressRange]) async -> Bool {
+    func meet(_ proxies: [AddressRange], reply: ((Listener.Refusal) -> ByteBuffer?)? = nil) async -> Bool {
         guard let octets = connection.remoteAddress?.addressOctets, proxies.contains(where: { $0.contains(octets) })
         else { return refuse("only proxies may connect here") }
         let timeout = connection.idleTimeout
@@ -22,7 +24,13 @@ extension FrontClient {
             while true {
                 switch try ProxyHeader.next(&connection.input) {
                 case .client(let address?, let local):
-                    if let refusal = connection.recount(as: address) { return refuse("\(refusal): \(address)") }
+                    if let refusal = connection.recount(as: address) {
+                        if let octets = reply?(refusal) {
+                            connection.write(octets)
+                            try await connection.flush()
+                        }
+                        return refuse("\(refusal): \(address)")
+                    }
                     isReally(address, at: local)
                     return true
                 case .client(nil, _): return refuse("the proxy doesn't say who its client is")

@@ -87,7 +87,10 @@ package final class FrontServer<Service: FrontService>: Sendable {
         connection.idleTimeout = service.front.idleTimeout
         connection.deadline = .now() + service.front.sessionTimeout
         if let proxies = service.proxies(of: role) {
-            guard await client.meet(proxies) else { return }
+            let met = await client.meet(proxies) { [service] reason in
+                role.isEncrypted ? nil : service.refusal(reason)
+            }
+            guard met else { return }
         }
         if role.isEncrypted {
             do throws(ConnectionError) {

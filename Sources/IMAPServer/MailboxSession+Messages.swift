@@ -53,11 +53,18 @@ extension MailboxSession {
         let request = FlagChange(mode, flags, keywords: keywords)
         let stored = try await setFlags(selected, request, to: uids, unchangedSince: change.unchangedSince)
         announceKeywords(selected)
+        let named = KeywordSet(keywords, among: selected.folder.keywords)
         for place in places {
             guard let index = stored.messages.index(ofUID: selected.known[place].uid) else { continue }
-            tell(selected, place, stored.messages[index])
-            if !change.isSilent || tellsModSequences {
-                announceFlags(selected, place, withUID: byUID, flags: !change.isSilent)
+            let now = stored.messages[index]
+            var expected = selected.known[place]
+            request.apply(named, to: &expected)
+            // What others have done to it is no secret (RFC 3501 §6.4.6).
+            let tellsFlags =
+                !change.isSilent || now.flags != expected.flags || now.keywords != expected.keywords
+            tell(selected, place, now)
+            if tellsFlags || tellsModSequences {
+                announceFlags(selected, place, withUID: byUID, flags: tellsFlags)
             }
             try await flushBatch()
         }

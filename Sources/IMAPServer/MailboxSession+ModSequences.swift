@@ -95,7 +95,9 @@ extension MailboxSession {
         guard let changes = selected.changes else { return }
         let next = selected.folder.uidNext
         let ranges = set.isSaved ? selected.saved : set.ranges(last: next > 1 ? next - 1 : nil)
-        let gone = SequenceSet.text(changes.gone(since: since, among: ranges, below: next))
-        if !gone.isEmpty { respond { $0.vanished(gone, isEarlier: true) } }
+        // The client still has numbers for those that it couldn't be told of: they are for VANISHED without EARLIER.
+        let gone = selected.told(changes.gone(since: since, among: ranges, below: next))
+        let text = SequenceSet.text(gone)
+        if !text.isEmpty { respond { $0.vanished(text, isEarlier: true) } }
     }
 }

@@ -16,7 +16,7 @@ final class SelectedFolder {
     var changes: FolderChanges?
     /// Those of them that it was told since.
     var toldSequences: [UInt32: UInt64] = [:]
-    /// Messages that are gone, and the client can't be told yet. UIDs.
+    /// Messages that are gone, and the client can't be told yet. UIDs, ascending.
     var untold: [UInt32] = []
     var announcedKeywords: [String] = []
     var announcedRecent = -1
@@ -62,6 +62,25 @@ final class SelectedFolder {
         let went = now.gone(since: before.highest, among: [1...UInt32.max], below: folder.uidNext)
         return now.changed(since: before.highest).allSatisfy { toldSequences[$0] == now.sequence(of: $0) }
             && now.knowsGone(since: before.highest) && went.allSatisfy { $0.allSatisfy(known.contains) }
+    }
+
+    /// Those of the UIDs that are gone which the client doesn't take for messages that are there.
+    func told(_ gone: [ClosedRange<UInt32>]) -> [ClosedRange<UInt32>] {
+        guard !untold.isEmpty else { return gone }
+        var left: [ClosedRange<UInt32>] = []
+        for range in gone {
+            var start = range.lowerBound
+            var place = untold.partitioningIndex { $0 >= range.lowerBound }
+            while place < untold.count, untold[place] <= range.upperBound {
+                let uid = untold[place]
+                if uid > start { left.append(start...uid - 1) }
+                // None is the greatest of all UIDs, for there is a next one.
+                start = uid &+ 1
+                place += 1
+            }
+            if start <= range.upperBound { left.append(start...range.upperBound) }
+        }
+        return left
     }
 
     /// The last of a client's pairs of message number and UID that is so here: up to that UID it knows of all removals (RFC 7162

@@ -6,6 +6,8 @@ package enum JWTFault: Error, Equatable, CustomStringConvertible {
     case algorithm(String)
     /// It has extensions that must be understood and aren't (RFC 7515 §4.1.11).
     case critical
+    /// Its `typ` says that it's something else than an access token.
+    case kind(String)
     /// No key of the set is the one that the token names.
     case unknownKey
     case signature
@@ -26,6 +28,7 @@ package enum JWTFault: Error, Equatable, CustomStringConvertible {
         case .malformed: "not a signed token"
         case .algorithm(let name): "signed by \(name), which is not taken"
         case .critical: "it has extensions that are not known"
+        case .kind(let name): "a \(name), which is no access token"
         case .unknownKey: "no such key"
         case .signature: "the signature is wrong"
         case .issuer: "from another issuer"

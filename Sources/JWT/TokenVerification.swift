@@ -9,6 +9,8 @@ package struct TokenRequirements: Equatable, Sendable {
     package var audiences: [String]
     /// The claim that names the account.
     package var accountClaim: String
+    /// Whether the issuer must say that it has verified the address, where `email` names the account.
+    package var needsVerifiedEmail: Bool
     /// What `scope` must have; nil for nothing.
     package var scope: String?
     /// Seconds by which clocks may differ.
@@ -18,12 +20,14 @@ package struct TokenRequirements: Equatable, Sendable {
         issuer: String,
         audiences: [String],
         accountClaim: String = "email",
+        needsVerifiedEmail: Bool = true,
         scope: String? = nil,
         leeway: Int = 60
     ) {
         self.issuer = issuer
         self.audiences = audiences
         self.accountClaim = accountClaim
+        self.needsVerifiedEmail = needsVerifiedEmail
         self.scope = scope
         self.leeway = leeway
     }
@@ -50,12 +54,19 @@ package struct TokenRequirements: Equatable, Sendable {
         else { throw .malformed }
         guard let algorithm = SignatureAlgorithm(rawValue: header.alg) else { throw .algorithm(header.alg) }
         guard !header.hasCritical else { throw .critical }
+        if let kind = header.typ, !Self.isAccessToken(kind) { throw .kind(kind) }
         try Self.verify(signature, of: Array(octets[..<parts[1].endIndex]), header, algorithm, keys)
         guard let claims = Self.decoded(Claims.self, body) else { throw .malformed }
         try check(claims, now: now)
         guard let account = claims.text(accountClaim), !account.isEmpty else { throw .claim(accountClaim) }
-        if accountClaim == "email", claims.isEmailUnverified { throw .unverified(accountClaim) }
+        if accountClaim == "email", needsVerifiedEmail, !claims.isEmailVerified { throw .unverified(accountClaim) }
         return account
+    }
+
+    /// An ID token or a logout token, say, is for others (RFC 8725 §3.11). `application/` may be left out (RFC 7515 §4.1.9).
+    private static func isAccessToken(_ kind: String) -> Bool {
+        let kind = kind.lowercased()
+        return ["jwt", "at+jwt", "application/jwt", "application/at+jwt"].contains(kind)
     }
 
     private static func verify(
@@ -97,17 +108,19 @@ package struct TokenRequirements: Equatable, Sendable {
     /// The JOSE header (RFC 7515 §4).
     private struct Header: Decodable {
         private enum Name: String, CodingKey {
-            case alg, kid, crit
+            case alg, kid, crit, typ
         }
 
         let alg: String
         let kid: String?
+        let typ: String?
         let hasCritical: Bool
 
         init(from decoder: any Decoder) throws {
             let container = try decoder.container(keyedBy: Name.self)
             alg = try container.decode(String.self, forKey: .alg)
             kid = try container.decodeIfPresent(String.self, forKey: .kid)
+            typ = try container.decodeIfPresent(String.self, forKey: .typ)
             hasCritical = container.contains(.crit)
         }
     }
@@ -138,11 +151,11 @@ package struct TokenRequirements: Equatable, Sendable {
             return time.flatMap { $0.isFinite ? $0 : nil }
         }
 
-        /// Whether the issuer says that nobody has looked whether the address is the user's (OpenID Connect Core §5.1).
-        var isEmailUnverified: Bool {
+        /// Whether the issuer says that it has looked whether the address is the user's (OpenID Connect Core §5.1).
+        var isEmailVerified: Bool {
             let name = Name(stringValue: "email_verified")
-            if let flag = try? container.decode(Bool.self, forKey: name) { return !flag }
-            return text("email_verified") == "false"
+            if let flag = try? container.decode(Bool.self, forKey: name) { return flag }
+            return text("email_verified") == "true"
         }
     }
 }

@@ -24,6 +24,13 @@ final class Forwarder: Sendable {
         return parameters
     }
 
+    /// What goes in front of the message. Other hosts can't be told otherwise that it belongs into Junk: they hear it by a
+    /// field that their filters, or the readers', can look for.
+    private static func added(_ request: DeliverRequest, _ recipient: EnvelopeRecipient) -> ByteBuffer {
+        let mark = request.isQuarantined ? "X-Martlet-Quarantine: yes\r\n" : ""
+        return ByteBuffer(string: "\(mark)Delivered-To: \(recipient.address)\r\n")
+    }
+
     /// Returns when the message is in the queue for all targets, or for none. The request's key makes it idempotent.
     ///
     /// - Returns: nil where nobody wants it any more and nothing was done.
@@ -59,7 +66,7 @@ final class Forwarder: Sendable {
             return nil
         }
         let result = await submission.finish(
-            added: ByteBuffer(string: "Delivered-To: \(recipient.address)\r\n"),
+            added: Self.added(job.request, recipient),
             isQuarantined: job.request.isQuarantined
         )
         switch result {

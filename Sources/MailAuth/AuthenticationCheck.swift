@@ -77,10 +77,8 @@ package struct AuthenticationCheck: Sendable {
             if let name = try? ARCSeal(field: seal).keyName { names.insert(name) }
             if let name = try? DKIMSignature(field: signature, kind: .arcMessage).keyName { names.insert(name) }
         }
-        if case .domain(let author) = DMARCAuthor(header), let domain = MailDomain.name(author),
-            let policy = try? domain.prepending(label: Array("_dmarc".utf8))
-        {
-            names.insert(policy)
+        if case .domain(let author) = DMARCAuthor(header), let domain = MailDomain.name(author) {
+            names.formUnion(DMARCTreeWalk.names(from: domain))
         }
         return names
     }

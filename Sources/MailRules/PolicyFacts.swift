@@ -1,4 +1,5 @@
 import Network
+import SMTP
 
 /// What is known of mail when a policy table is asked.
 package struct PolicyFacts: Sendable {
@@ -26,6 +27,28 @@ package struct PolicyFacts: Sendable {
     package init(listener: String, client: [UInt8]) {
         self.listener = listener
         self.client = client
+    }
+
+    /// Whether a stranger from elsewhere calls himself by a name or an address of ours.
+    ///
+    /// - Parameters:
+    ///   - account: that he has logged in to.
+    ///   - isRelay: whether he may relay by his address.
+    ///   - here: the address that he has connected to, of 4 or 16 octets; nil where that isn't known.
+    ///   - remote: his own.
+    ///   - ownNames: in lower case.
+    package static func isHeloOurs(
+        _ helo: String?,
+        account: String?,
+        isRelay: Bool,
+        here: [UInt8]?,
+        remote: [UInt8]?,
+        ownNames: Set<String>
+    ) -> Bool {
+        guard let helo, account == nil, !isRelay, here != remote else { return false }
+        if ownNames.contains(helo.lowercased()) { return true }
+        guard let here, let text = AddressLiteral.ipAddress(in: helo) else { return false }
+        return AddressRange(String(text))?.octets == here
     }
 }
 

@@ -9,6 +9,11 @@ package struct PolicyRule: Sendable, Equatable {
     package let text: String
     let action: PolicyAction
     let conditions: [PolicyCondition]
+
+    /// Whether it may say different things of different recipients.
+    var asksForRecipient: Bool {
+        conditions.contains { if case .recipient = $0.test { true } else { false } }
+    }
 }
 
 /// What a rule does.
@@ -25,6 +30,17 @@ package enum PolicyAction: Sendable, Equatable {
     case addField(String)
     /// Added to the message's score, and the table goes on.
     case score(Int)
+
+    /// Whether the mail isn't taken, for now or ever.
+    var isRefusal: Bool {
+        switch self {
+        case .reject, .defer: true
+        case .accept, .junk, .discard, .addField, .score: false
+        }
+    }
+
+    /// Whether the client is to try again.
+    var isDeferral: Bool { if case .defer = self { true } else { false } }
 }
 
 /// One thing that holds or doesn't.

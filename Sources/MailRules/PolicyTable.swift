@@ -1,3 +1,5 @@
+import SMTP
+
 /// The administrator's rules, in order: the first one that accepts, rejects, defers, discards or sends to Junk decides.
 package struct PolicyTable: Sendable, Equatable {
     package let rules: [PolicyRule]
@@ -48,6 +50,48 @@ package struct PolicyTable: Sendable, Equatable {
         }
         return outcome
     }
+
+    /// Goes through the rules at a message's end, for each recipient where rules ask about recipients. What only some
+    /// recipients' rules say can't be done to some of them, since all get the same message:
+    ///
+    /// - where all are to be refused or put off, the message is, and put off where that holds for one;
+    /// - where only some are, all have to wait: the client has to send them apart;
+    /// - where all are to go to Junk or to be thrown away, it goes to Junk;
+    /// - else no rule decides, as for the recipient who has none: nothing is lost, and the author's domain is asked.
+    ///
+    /// Fields are added that all recipients' rules add.
+    package func evaluateAtEnd(_ facts: PolicyFacts) -> Outcome {
+        guard facts.recipients.count > 1, rules.contains(where: \.asksForRecipient) else { return evaluate(facts) }
+        let outcomes = facts.recipients.map { recipient in
+            var own = facts
+            own.recipients = [recipient]
+            return evaluate(own)
+        }
+        guard var outcome = outcomes.first else { return Outcome() }
+        outcome.fields = outcome.fields.filter { field in outcomes.allSatisfy { $0.fields.contains(field) } }
+        if outcomes.allSatisfy({ $0.action == outcome.action }) { return outcome }
+        let refusing = outcomes.filter { $0.action?.isRefusal == true }
+        if let first = refusing.first {
+            let isForAll = refusing.count == outcomes.count
+            let chosen = isForAll ? refusing.first(where: { $0.action?.isDeferral == true }) ?? first : first
+            outcome.rule = chosen.rule
+            outcome.action = isForAll ? chosen.action : Self.apart
+        } else if let junk = outcomes.first(where: { $0.action == .junk }),
+            outcomes.allSatisfy({ $0.action == .junk || $0.action == .discard })
+        {
+            outcome.rule = junk.rule
+            outcome.action = .junk
+        } else {
+            outcome.rule = nil
+            outcome.action = nil
+        }
+        return outcome
+    }
+
+    private static let apart = PolicyAction.defer(
+        EnhancedStatusCode(4, 3, 0),
+        "recipients need different handling, send to each of them separately"
+    )
 
     private func holds(_ rule: PolicyRule, _ facts: PolicyFacts, score: Int) -> Bool? {
         var isKnown = true

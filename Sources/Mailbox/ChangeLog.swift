@@ -1,6 +1,10 @@
 import Algorithms
 import Files
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// Keeps a folder's modification sequences in a file (docs/mailbox.md, "Modification sequences"), a cache that may be lost: whoever
 /// doesn't find it counts all messages as changed, with a sequence that is greater than all that were given before, for the clock
 /// says it.
@@ -14,8 +18,8 @@ struct ChangeLog {
     private static let toleratedRecords = 8192
     /// Seconds since 1970: numbers that begin by then are far from their end.
     private static let maximumTime: UInt64 = 1 << 40
-    /// Removals that are kept when it's written anew.
-    private static let maximumGone = 4096
+    /// After a failure it's not written for so long. Microseconds.
+    private static let pause: UInt64 = 5_000_000
 
     /// The file's name in the folder's directory.
     let path: String
@@ -28,8 +32,8 @@ struct ChangeLog {
     /// The file as it was left; nil where it isn't what is known here.
     private var stamp: MaildirUIDList.Stamp?
     private var records = 0
-    /// Whether it couldn't be written the last time, and is not there for that reason.
-    private var hasFailed = false
+    /// When it couldn't be written, and is not there for that reason. Microseconds since 1970.
+    private var failed: UInt64?
 
     init(path: String) { self.path = path }
 
@@ -38,8 +42,16 @@ struct ChangeLog {
 
     /// Whether no other process has changed the file.
     func isCurrent(in directory: DirectoryAccess) throws(MailboxError) -> Bool {
-        guard changes != nil, let stamp else { return false }
+        guard changes != nil else { return false }
+        guard let stamp else { return isPausing(directory) }
         return try directory.statusIfPresent(path).map { MaildirUIDList.Stamp($0) } == stamp
+    }
+
+    /// Whether it's too early to try again what has failed: each look would write all of it.
+    private func isPausing(_ directory: DirectoryAccess) -> Bool {
+        guard let failed else { return false }
+        let now = directory.disk.clock
+        return now >= failed && now - failed < Self.pause
     }
 
     /// The folder as it is now.
@@ -54,7 +66,8 @@ struct ChangeLog {
 
     /// Gives sequences to what has changed. Needs the folder's lock.
     ///
-    /// A file that can't be written is removed: what is given goes on here, and the next process begins anew.
+    /// A file that can't be written is removed: what is given goes on here, and the next process begins anew. What both give
+    /// meanwhile follows the clock, so that neither gives what the other gave before.
     ///
     /// - Parameter saved: when a message was put here, where that is known. Seconds since 1970.
     mutating func update(
@@ -70,16 +83,17 @@ struct ChangeLog {
             (renamed, named) = note(current.keywords)
             keywords = current.keywords
         }
+        // A clock may be wrong, and a file may be said to be of any time.
+        let clock = min(directory.disk.clock, Self.maximumTime * 1_000_000)
         guard var known = changes else {
-            // A file may be said to be of any time.
             let latest = min(UInt64(max(0, current.latest)), Self.maximumTime) * 1_000_000
-            let clock = max(directory.disk.clock, latest, UInt64(current.validity) * 1_000_000)
-            begin(max(clock, lost + 1), current.messages)
+            // What is lost is below the limit.
+            begin(max(clock, latest, UInt64(current.validity) * 1_000_000, lost + 1), current.messages)
             return write(in: directory)
         }
         // Nobody else holds on to it while it's changed.
         changes = nil
-        let made = known.note(current.messages, renamed: renamed, saved: saved)
+        let made = known.note(current.messages, clock: clock, renamed: renamed, saved: saved)
         let added = named + made.changed.map { ChangeRecord($0) } + made.gone.map { ChangeRecord($0) }
         changes = known
         if isWhole, records + added.count <= Self.toleratedRecords + 2 * known.states.count {
@@ -121,8 +135,12 @@ struct ChangeLog {
 
     // MARK: The file
 
-    /// The highest sequence that a file had which counts as lost.
+    /// The highest sequence that a file had which counts as lost. Below the limit of what a file may have.
     private var lost: UInt64 = 0
+
+    private mutating func lose(_ highest: UInt64) {
+        if highest < ChangeRecord.limit { lost = max(lost, highest) }
+    }
 
     /// Reads the file where somebody else has changed it.
     ///
@@ -131,21 +149,23 @@ struct ChangeLog {
         if self.validity != validity { forget() }
         if try isCurrent(in: directory) { return true }
         stamp = nil
-        guard let read = read(directory) else {
+        guard let read = try read(directory) else {
             // Where somebody has deleted it, another process may have gone further than is known here.
-            if !hasFailed { forget() }
+            if failed == nil { forget() }
             return false
         }
         let former = changes?.highest ?? 0
         guard read.isValid, read.validity == validity, read.boot == Array(directory.disk.boot.text.utf8),
             read.changes.highest >= former
         else {
-            lost = max(lost, read.changes.highest, former)
+            lose(read.changes.highest)
             // One that somebody else has begun doesn't know what was told here, and the other way round.
             forget()
+            if !read.isValid { try? directory.remove(path) }
             return false
         }
         changes = read.changes
+        failed = nil
         self.validity = validity
         keywordDigests = read.keywords
         keywords = []
@@ -155,22 +175,31 @@ struct ChangeLog {
     }
 
     private mutating func forget() {
-        lost = max(lost, changes?.highest ?? 0)
+        lose(changes?.highest ?? 0)
         changes = nil
         keywordDigests = [:]
         keywords = []
         stamp = nil
     }
 
-    /// What can't be read is lost.
-    private func read(_ directory: DirectoryAccess) -> ChangeFile? {
+    /// Reads the file; nil where it's lost: not there, too large, or nothing that can be read.
+    ///
+    /// - Throws: for what may pass, such as too many open files: the file may be good.
+    private func read(_ directory: DirectoryAccess) throws(MailboxError) -> ChangeFile? {
         do throws(MailboxError) {
             let file = try directory.openRegular(path, [.reading, .notFollowing])
             let status = try file.status()
             guard status.size <= Self.maximumOctets else { return nil }
             return ChangeFile(try file.read(status.size, at: 0), MaildirUIDList.Stamp(status))
         } catch {
-            return nil
+            switch error {
+            case .notFound, .corrupt: return nil
+            // A link, a socket, or a file of somebody else's: ours takes its place.
+            case .system(_, let code) where [ELOOP, ENXIO, EACCES, EPERM].contains(code): return nil
+            case .vanished, .exists, .invalidName, .noSpace, .overQuota, .locked, .busy, .unsupported, .uncertain,
+                .system:
+                throw error
+            }
         }
     }
 
@@ -187,20 +216,14 @@ struct ChangeLog {
             records += added.count
         } catch {
             try? directory.remove(path)
-            hasFailed = true
+            failed = directory.disk.clock
         }
     }
 
-    /// Writes the file anew.
+    /// Writes the file anew, unless that has just failed: what is known here counts until then.
     private mutating func write(in directory: DirectoryAccess) {
         stamp = nil
-        guard var known = changes else { return }
-        if known.gone.count > Self.maximumGone {
-            let dropped = known.gone.count - Self.maximumGone
-            known.floor = max(known.floor, known.gone[dropped - 1].sequence)
-            known.gone.removeFirst(dropped)
-            changes = known
-        }
+        guard !isPausing(directory), let known = changes else { return }
         let written =
             keywordDigests.map { ChangeRecord(keyword: $0.key, $0.value) } + known.states.map { ChangeRecord($0) }
             + known.gone.map { ChangeRecord($0) }
@@ -215,11 +238,11 @@ struct ChangeLog {
             try directory.rename(temporary, to: path)
             stamp = MaildirUIDList.Stamp(try file.status())
             records = written.count
-            hasFailed = false
+            failed = nil
         } catch {
             try? directory.remove(temporary)
             try? directory.remove(path)
-            hasFailed = true
+            failed = directory.disk.clock
         }
     }
 }
@@ -268,9 +291,10 @@ private struct ChangeFile {
         boot = Array(octets[Self.magic.count..<(Self.magic.count + Self.bootLength)])
         guard let found = UInt32(exactly: number(40)) else { return false }
         validity = found
-        changes.floor = number(48)
-        changes.highest = number(56)
-        guard changes.floor <= changes.highest, changes.highest < ChangeRecord.limit else { return false }
+        let (floor, highest) = (number(48), number(56))
+        guard floor <= highest, highest < ChangeRecord.limit else { return false }
+        changes.floor = floor
+        changes.highest = highest
         var hasRemoved = false
         var place = Self.headerLength
         while place + ChangeRecord.length <= octets.count {
@@ -280,6 +304,7 @@ private struct ChangeFile {
         }
         isTorn = place < octets.count
         if hasRemoved { changes.states.removeAll { $0.sequence == 0 } }
+        changes.trimGone()
         return true
     }
 
@@ -332,8 +357,9 @@ private struct ChangeRecord {
     }
 
     static let length = 24
-    /// Sequences are below it (RFC 7162 §7, mod-sequence-value).
-    static let limit: UInt64 = 1 << 63
+    /// Sequences that a file has are below it: far below what the protocol allows (2^63, RFC 7162 §7, mod-sequence-value), so
+    /// that those which are given after them are no overflow.
+    static let limit: UInt64 = 1 << 62
 
     let sequence: UInt64
     let uid: UInt32

@@ -28,6 +28,17 @@ package struct FolderChanges: Sendable, Equatable {
     /// Ascending by sequence.
     var gone: [Gone] = []
 
+    /// So many removals are kept.
+    private static let maximumGone = 4096
+
+    /// Forgets the oldest removals where there are too many.
+    mutating func trimGone() {
+        let dropped = gone.count - Self.maximumGone
+        guard dropped > 0 else { return }
+        floor = max(floor, gone[dropped - 1].sequence)
+        gone.removeFirst(dropped)
+    }
+
     private func place(_ uid: UInt32) -> Int? {
         let place = states.partitioningIndex { $0.uid >= uid }
         return place < states.count && states[place].uid == uid ? place : nil
@@ -108,15 +119,18 @@ extension FolderChanges {
     ///
     /// - Parameters:
     ///   - live: what is there, ascending by UID.
+    ///   - clock: microseconds since 1970. The next sequence isn't less: so what an older copy of this doesn't know of, or another
+    ///     process that couldn't write either, has no sequence that is given again.
     ///   - renamed: keywords that have other names than before.
     ///   - saved: when a message was put here; asked of those that came.
     /// - Returns: those that came or changed, and those that went.
     mutating func note(
         _ live: some Sequence<StoredMessage>,
+        clock: UInt64,
         renamed: KeywordSet,
         saved: (UInt32) -> UInt32
     ) -> (changed: [State], gone: [Gone]) {
-        let sequence = highest + 1
+        let sequence = max(highest + 1, clock)
         var changed: [State] = []
         var went: [UInt32] = []
         /// Only made where messages came or went.
@@ -159,6 +173,7 @@ extension FolderChanges {
         if let merged { states = merged }
         let removals = Self.ranges(went).map { Gone(uids: $0, sequence: sequence) }
         gone += removals
+        trimGone()
         if !changed.isEmpty || !went.isEmpty { highest = sequence }
         return (changed, removals)
     }
@@ -173,11 +188,22 @@ extension FolderChanges {
 
 extension FolderChanges {
     /// HIGHESTMODSEQ for a client that hasn't been told yet that these messages are gone: when it comes back and asks what
-    /// happened since, it hears of them.
+    /// happened since, it hears of them. Never 0, which isn't a sequence (RFC 7162 §7).
+    ///
+    /// - Parameter uids: ascending.
     package func highest(without uids: [UInt32]) -> UInt64 {
-        guard !uids.isEmpty else { return highest }
-        let untold = Set(uids)
-        let first = gone.first { gone in untold.contains { gone.uids.contains($0) } }
-        return first.map { $0.sequence - 1 } ?? 0
+        guard !uids.isEmpty else { return max(1, highest) }
+        var first: UInt64?
+        var found = 0
+        for removal in gone where found < uids.count {
+            let start = uids.partitioningIndex { $0 >= removal.uids.lowerBound }
+            let end = uids.partitioningIndex { $0 > removal.uids.upperBound }
+            guard start < end else { continue }
+            if first == nil { first = removal.sequence }
+            found += end - start
+        }
+        // From before the floor it asks about all the UIDs that it knows.
+        let known = found < uids.count ? floor : first ?? floor
+        return known > 1 ? known - 1 : 1
     }
 }

@@ -23,14 +23,7 @@ struct KeywordList {
     }
 
     /// The set of these names, as far as they are known. Case doesn't matter.
-    func set(of wanted: [String]) -> KeywordSet {
-        var set: KeywordSet = []
-        // An empty name would be found where there is a gap.
-        for name in wanted where !name.isEmpty {
-            if let index = index(of: name) { set.insert(KeywordSet(index: index)) }
-        }
-        return set
-    }
+    func set(of wanted: [String]) -> KeywordSet { KeywordSet(wanted, among: names) }
 
     /// Whether one of these could be added.
     func isMissing(_ wanted: [String]) -> Bool { wanted.contains { index(of: $0) == nil && Self.isKeyword($0) } }

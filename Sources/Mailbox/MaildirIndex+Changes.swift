@@ -31,11 +31,16 @@ extension MaildirIndex {
             if sequence != nil || !isListed { try scan(maildir, movesNew: false) }
             var uids = wanted
             var conflicts: [UInt32] = []
+            /// What their sequences are of.
+            var checked: [UInt32: StoredMessage]?
             if let sequence {
                 try logChanges()
                 conflicts = wanted.filter { log.changes?.sequence(of: $0).map { $0 > sequence } ?? false }
                 let left = Set(conflicts)
                 uids = wanted.filter { !left.contains($0) }
+                var found: [UInt32: StoredMessage] = [:]
+                for uid in uids { if let index = find(uid) { found[uid] = StoredMessage(list.records[index]) } }
+                checked = found
             }
             let before = version
             var isAlone = true
@@ -58,7 +63,12 @@ extension MaildirIndex {
                 defer { changed() }
                 for uid in uids {
                     do throws(MailboxError) {
-                        made.messages.append(try store(change, set, to: uid, validity, maildir))
+                        let known = checked.map { $0[uid] }
+                        if let message = try store(change, set, to: uid, provided: known, validity, maildir) {
+                            made.messages.append(message)
+                        } else {
+                            made.conflicts.append(uid)
+                        }
                     } catch {
                         guard error == .notFound else { throw error }
                     }
@@ -71,15 +81,19 @@ extension MaildirIndex {
         }
     }
 
+    /// - Parameter known: what the message must still be: another program may have renamed it since.
+    /// - Returns: what it is now; nil where it was left alone.
     private func store(
         _ change: FlagChange,
         _ keywords: KeywordSet,
         to uid: UInt32,
+        provided known: StoredMessage??,
         _ validity: UInt32,
         _ maildir: Maildir
-    ) throws(MailboxError) -> StoredMessage {
-        try changing(uid, validity, maildir) { (index, path) throws(MailboxError) in
+    ) throws(MailboxError) -> StoredMessage? {
+        try changing(uid, validity, maildir) { (index, path) throws(MailboxError) -> StoredMessage? in
             var message = StoredMessage(list.records[index])
+            if let known, message.flags != known?.flags || message.keywords != known?.keywords { return nil }
             change.apply(keywords, to: &message)
             let others = irregularNames[uid].map { MaildirFileName.otherLetters(in: $0) } ?? []
             let name =

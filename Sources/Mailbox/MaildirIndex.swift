@@ -184,19 +184,21 @@ final class MaildirIndex: @unchecked Sendable {
             keywords: keywordList.names,
             latest: max(latest, Int(list.stamp?.modified ?? 0))
         )
-        try log.update(current, saved: { saveDate(of: $0).map { UInt32(clamping: $0) } ?? 0 }, in: directory)
+        try log.update(current, saved: { saveDate(of: $0) ?? 0 }, in: directory)
         loggedVersion = version
     }
 
-    /// When a message was put here, as far as its file tells; nil where it's gone. Seconds since 1970.
-    private func saveDate(of uid: UInt32) -> Int? {
-        guard let index = find(uid), let status = try? directory.status(path(index)) else { return nil }
-        return Int(status.changed)
+    /// When a message was put here, as far as its name tells: whoever delivers or copies it begins the name with that. Unlike the
+    /// file's times, it stays as it is when flags change. Seconds since 1970.
+    private func saveDate(of uid: UInt32) -> UInt32? {
+        guard let index = find(uid) else { return nil }
+        let seconds = MaildirFileName.seconds(of: Array(list.base(index)))
+        return seconds > 0 ? UInt32(exactly: seconds) : nil
     }
 
     /// The same for one message whose date wasn't kept.
     func saveDate(of uid: UInt32, _ validity: UInt32) -> Int? {
-        mutex.withLock { list.validity == validity ? saveDate(of: uid) : nil }
+        mutex.withLock { list.validity == validity ? saveDate(of: uid).map { Int($0) } : nil }
     }
 
     /// Of a message's base name, which is no other's.

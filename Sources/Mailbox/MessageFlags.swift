@@ -46,6 +46,17 @@ package struct KeywordSet: OptionSet, Hashable, Sendable {
     /// The keyword at this place in the folder's list; none where the place is out of range.
     package init(index: Int) { rawValue = (0..<Self.maximum).contains(index) ? 1 << UInt32(index) : 0 }
 
+    /// Those of the wanted keywords that are among the names that a folder has. Case doesn't matter.
+    package init(_ wanted: [String], among names: [String]) {
+        self = []
+        guard !wanted.isEmpty else { return }
+        let known = names.map { $0.lowercased() }
+        // An empty name would be found where there is a gap.
+        for name in wanted where !name.isEmpty {
+            if let index = known.firstIndex(of: name.lowercased()) { insert(KeywordSet(index: index)) }
+        }
+    }
+
     /// Places in the folder's list, ascending.
     package var indices: [Int] { (0..<Self.maximum).filter { rawValue & (1 << UInt32($0)) != 0 } }
 }
@@ -78,7 +89,8 @@ package struct FlagChange: Sendable {
         self.keywords = keywords
     }
 
-    func apply(_ keywords: KeywordSet, to message: inout StoredMessage) {
+    /// - Parameter keywords: the set of those that are named.
+    package func apply(_ keywords: KeywordSet, to message: inout StoredMessage) {
         switch mode {
         case .add:
             message.flags.formUnion(flags)

@@ -39,13 +39,8 @@ struct AdmittedConnections {
             let mine = clients[client, default: 0]
             if mine >= limits.perClient { return .refused(.tooManyFromClient) }
             if entries.count >= limits.connections {
-                // Those that leave still hold their descriptors: never more of them than places.
-                guard leaving.count < limits.connections, let id = victim(besides: mine),
-                    let entry = entries.removeValue(forKey: id)
-                else { return .refused(.tooManyConnections) }
-                leaving.insert(id)
-                release(entry.client)
-                dismissed = entry.connection
+                guard let left = makeRoom(besides: mine) else { return .refused(.tooManyConnections) }
+                dismissed = left
             }
             clients[client, default: 0] += 1
         }
@@ -59,20 +54,37 @@ struct AdmittedConnections {
         return dismissed.map { .inPlaceOf($0) } ?? .admitted
     }
 
-    /// A proxy has said who the client of an admitted connection is: it counts as that one's from now on.
+    /// A proxy has said who the client of an admitted connection is: it counts as that one's from now on. Where there is no
+    /// place left, another is dismissed for it.
     ///
     /// - Returns: why it can't stay; nothing changes then.
     mutating func recount(_ connection: Connection, client: [UInt8]) -> Listener.Refusal? {
         let id = ObjectIdentifier(connection)
         guard var entry = entries[id] else { return nil }
         if clients[client, default: 0] >= limits.perClient { return .tooManyFromClient }
-        // Proxies are never turned away, so the places may be taken.
-        if entries.count > limits.connections { return .tooManyConnections }
+        // Proxies are never turned away, so the places may be taken: somebody goes as for a client that comes itself.
+        if entries.count > limits.connections {
+            guard let left = makeRoom(besides: clients[client, default: 0]) else { return .tooManyConnections }
+            left.eventLoop.execute { left.dismiss() }
+        }
         release(entry.client)
         clients[client, default: 0] += 1
         entry = Entry(connection: entry.connection, client: client, number: entry.number, standing: entry.standing)
         entries[id] = entry
         return nil
+    }
+
+    /// Takes away the place of another connection for a client that has so many.
+    ///
+    /// - Returns: the one that is to be dismissed; nil where none may be.
+    private mutating func makeRoom(besides mine: Int) -> Connection? {
+        // Those that leave still hold their descriptors: never more of them than places.
+        guard leaving.count < limits.connections, let id = victim(besides: mine),
+            let entry = entries.removeValue(forKey: id)
+        else { return nil }
+        leaving.insert(id)
+        release(entry.client)
+        return entry.connection
     }
 
     /// A connection is over.

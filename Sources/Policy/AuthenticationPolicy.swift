@@ -21,13 +21,20 @@ package struct AuthenticationPolicy: Sendable {
     package init(authservID: String) { self.authservID = authservID }
 
     /// What becomes of a message.
-    package func action(on check: AuthenticationCheck, of message: HashedMessage) -> AuthenticationVerdict.Action {
+    ///
+    /// - Parameter isCutOff: our own limits left something unknown: who makes the DNS slow must not get past DMARC by it.
+    package func action(
+        on check: AuthenticationCheck,
+        of message: HashedMessage,
+        isCutOff: Bool = false
+    ) -> AuthenticationVerdict.Action {
         let outcome = check.dmarc
         if refusesSPFFailures, let fault = refusal(of: check.spf.last) { return fault }
         switch outcome.result {
-        case .pass, .none, .permerror: return .accept
+        case .pass, .none: return .accept
+        case .permerror: return followsDMARC ? action(on: DMARCAuthor(message), outcome) : .accept
         case .temperror:
-            guard defersInTrouble else { return .accept }
+            guard defersInTrouble || isCutOff && followsDMARC else { return .accept }
             return .defer(.authenticationTrouble, "the records of the author's domain cannot be looked up now")
         case .fail: break
         }
@@ -36,10 +43,36 @@ package struct AuthenticationPolicy: Sendable {
         switch outcome.disposition {
         case .none: return .accept
         case .quarantine, .reject:
-            if let sealer = trustedSealer(check.arc, message) { return .acceptAsForwarded(by: sealer) }
+            if let sealer = trustedSealer(check.arc, outcome.domain, message) { return .acceptAsForwarded(by: sealer) }
             guard outcome.disposition == .reject else { return .quarantine }
+            if mayStillPass(check) {
+                return .defer(.authenticationTrouble, "what would vouch for \(domain) cannot be looked up now")
+            }
             let text = "\(domain) asks to refuse mail that fails DMARC: \(outcome.reason)"
             return .reject(.authenticationFailed, text)
+        }
+    }
+
+    /// Whether SPF or a signature that would make DMARC pass could not be judged now: that is no reason to refuse for good.
+    private func mayStillPass(_ check: AuthenticationCheck) -> Bool {
+        check.dmarc.alignments.contains { alignment in
+            guard alignment.isAligned else { return false }
+            switch alignment.identifier.mechanism {
+            case .spf: return check.spf.last?.outcome.result == .temperror
+            case .dkim:
+                return check.dkim.contains {
+                    $0.result == .temperror && $0.signature?.domain == alignment.identifier.domain
+                }
+            }
+        }
+    }
+
+    /// What becomes of a message that no one domain answers for (RFC 7489 §6.6.1). Several authors are a forger's trick;
+    /// what names none may be a poor program's.
+    private func action(on author: DMARCAuthor, _ outcome: DMARCOutcome) -> AuthenticationVerdict.Action {
+        switch author {
+        case .severalFields, .severalDomains: .reject(.authenticationFailed, outcome.reason)
+        case .noField, .noAddress, .tooLong, .domain: .quarantine
         }
     }
 
@@ -54,24 +87,36 @@ package struct AuthenticationPolicy: Sendable {
     }
 
     /// The host that vouches for a message that was changed on its way, such as by a mailing list: it's trusted, its seal
-    /// holds, and it saw DMARC pass (RFC 8617 §7.2.1).
-    private func trustedSealer(_ arc: ARCOutcome, _ message: HashedMessage) -> String? {
+    /// holds, and it saw DMARC pass for this author (RFC 8617 §7.2.1).
+    ///
+    /// From the newest set down, and no further than to the first host that isn't trusted: it may have put anything
+    /// below an old chain. Nor below the oldest message signature that holds: the message was another one then.
+    private func trustedSealer(_ arc: ARCOutcome, _ author: [UInt8], _ message: HashedMessage) -> String? {
         guard arc.result == .pass, !trustedSealers.isEmpty else { return nil }
-        let seals = arc.seals.sorted { $0.instance < $1.instance }
-        for (seal, set) in zip(seals, arc.chain.sets) where seal.isGood && seal.instance == set.instance {
+        // Where it isn't known, the newest alone counts: its message signature holds.
+        let oldest = max(1, arc.oldestPass ?? arc.chain.highestInstance)
+        for set in arc.chain.sets.reversed() {
+            guard set.instance >= oldest, let seal = arc.seals.first(where: { $0.instance == set.instance }),
+                seal.isGood
+            else { return nil }
             let domain = String(decoding: seal.domain, as: UTF8.self).lowercased()
-            guard trustedSealers.contains(domain),
-                let payload = ARCAuthenticationResults.payload(
-                    message.header.octets[message.header.fields[set.results].value]
-                ),
+            guard trustedSealers.contains(domain) else { return nil }
+            let field = message.header.octets[message.header.fields[set.results].value]
+            guard let payload = ARCAuthenticationResults.payload(field),
                 let results = try? AuthenticationResults(field: payload)
             else { continue }
-            let sawPass = results.entries.contains {
-                $0.method.elementsEqual("dmarc".utf8) && $0.result.elementsEqual("pass".utf8)
-            }
-            if sawPass { return domain }
+            if results.entries.contains(where: { Self.isPass($0, of: author) }) { return domain }
         }
         return nil
+    }
+
+    /// Whether a result says that DMARC passed for that author.
+    private static func isPass(_ entry: AuthenticationResults.Entry, of author: [UInt8]) -> Bool {
+        ASCII.equal(entry.method, "dmarc") && ASCII.equal(entry.result, "pass")
+            && entry.properties.contains { property in
+                ASCII.equal(property.type, "header") && ASCII.equal(property.name, "from")
+                    && property.value.map(ASCII.lower) == author.map(ASCII.lower)
+            }
     }
 }
 

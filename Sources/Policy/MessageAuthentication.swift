@@ -29,13 +29,14 @@ package final class MessageAuthentication: @unchecked Sendable {
     private let policy: AuthenticationPolicy
     private let loop: any EventLoop
     private let lookup: ResolverLookup
+    /// What is asked about the client and the sender.
+    private let clientLookup: BoundedLookup
     /// Seconds since 1970.
     private let now: Int
     private let hasher = MessageHasher()
     private let client: Task<(ReverseNameOutcome, [AuthenticationCheck.SPF]), Never>
-    /// What came of the header, until all of it is there.
-    private var held = ByteBuffer()
-    private var isHeaderPassed = false
+    private var filter: ResultsFilter
+    private var isPrefetched = false
     private var message: HashedMessage?
 
     /// Begins with what needs only the client and the envelope.
@@ -55,11 +56,14 @@ package final class MessageAuthentication: @unchecked Sendable {
         self.loop = loop
         let lookup = ResolverLookup(on: loop, query: query)
         self.lookup = lookup
+        let clientLookup = BoundedLookup(lookup, on: loop)
+        self.clientLookup = clientLookup
+        filter = ResultsFilter(authservID: policy.authservID)
         let queries = Self.queries(origin, receiver: policy.authservID, now: now)
         client = Task(executorPreference: LoopExecutor.of(loop)) {
-            async let name = ReverseNameCheck.run(origin.address, lookup: lookup)
+            async let name = ReverseNameCheck.run(origin.address, lookup: clientLookup)
             var checks: [AuthenticationCheck.SPF] = []
-            for query in queries { checks.append(await AuthenticationCheck.SPF(query, lookup: lookup)) }
+            for query in queries { checks.append(await AuthenticationCheck.SPF(query, lookup: clientLookup)) }
             return (await name, checks)
         }
     }
@@ -88,7 +92,7 @@ package final class MessageAuthentication: @unchecked Sendable {
     package static let maximumHeader = SignatureLimits().headerOctets
 
     /// Whether the header is longer than can be looked through: what it claims can't be known.
-    package private(set) var isHeaderTooLong = false
+    package var isHeaderTooLong: Bool { filter.isHeaderTooLong }
 
     /// Takes the next octets of the message as they came.
     ///
@@ -97,13 +101,7 @@ package final class MessageAuthentication: @unchecked Sendable {
     package func pass(_ octets: ByteBuffer) -> ByteBuffer {
         loop.assertInEventLoop()
         octets.withUnsafeReadableBytes { hasher.feed($0) }
-        if isHeaderPassed { return octets }
-        guard held.readableBytes + octets.readableBytes <= Self.maximumHeader || hasher.endedHeader != nil else {
-            isHeaderTooLong = true
-            return ByteBuffer()
-        }
-        held.writeImmutableBuffer(octets)
-        return passHeader()
+        return passed(filter.pass(octets, header: hasher.endedHeader))
     }
 
     /// The end of the message.
@@ -112,29 +110,22 @@ package final class MessageAuthentication: @unchecked Sendable {
     package func end() -> ByteBuffer {
         loop.assertInEventLoop()
         message = hasher.finish()
-        return passHeader()
+        return passed(filter.pass(ByteBuffer(), header: hasher.endedHeader))
     }
 
-    private func passHeader() -> ByteBuffer {
-        guard !isHeaderPassed, let header = hasher.endedHeader else { return ByteBuffer() }
-        guard header.octets.count < Self.maximumHeader else {
-            isHeaderTooLong = true
-            return ByteBuffer()
+    /// Once the header has passed the filter, keys and policies are asked for.
+    private func passed(_ octets: ByteBuffer) -> ByteBuffer {
+        if !isPrefetched, filter.isHeaderPassed, let header = hasher.endedHeader {
+            isPrefetched = true
+            lookup.prefetch(texts: AuthenticationCheck.names(for: header))
         }
-        isHeaderPassed = true
-        lookup.prefetch(texts: AuthenticationCheck.names(for: header))
-        let forged = AuthenticationResults.forged(in: header, authservID: Array(policy.authservID.utf8))
-        defer { held = ByteBuffer() }
-        guard !forged.isEmpty else { return held }
-        var rest = ByteBuffer(bytes: AuthenticationResults.removing(forged, from: header))
-        held.moveReaderIndex(forwardBy: header.octets.count)
-        rest.writeImmutableBuffer(held)
-        return rest
+        return octets
     }
 
     deinit {
         // Nobody waits for answers any more.
         lookup.deadline = .now()
+        clientLookup.deadline = .now()
     }
 
     // MARK: At its end
@@ -144,11 +135,14 @@ package final class MessageAuthentication: @unchecked Sendable {
     /// - Parameter sample: 0 to 99, at random: decides whether a percentage of a domain's mail includes this message.
     package func verdict(sample: Int) async -> AuthenticationVerdict {
         loop.assertInEventLoop()
-        lookup.deadline = .now() + policy.timeout
+        // The sender's records are a stranger's, and may be slow on purpose: DMARC has its own time behind them.
+        let share = TimeAmount.nanoseconds(policy.timeout.nanoseconds / 2)
+        clientLookup.deadline = .now() + share
         let message = message ?? hasher.finish()
         let (name, spf) = await client.value
+        lookup.deadline = .now() + share
         var check = await AuthenticationCheck.run(message, spf: spf, lookup: lookup, now: now, sample: sample)
-        let action = policy.action(on: check, of: message)
+        let action = policy.action(on: check, of: message, isCutOff: lookup.isCutOff)
         if case .acceptAsForwarded = action { check.dmarc.disposition = .none }
         if !policy.followsDMARC { check.dmarc.disposition = .none }
         return AuthenticationVerdict(

@@ -26,6 +26,8 @@ package final class ResolverLookup: MailAuthServer, @unchecked Sendable {
     private var states: [Question: State] = [:]
     /// From then on what isn't known yet stays unknown.
     package var deadline: NIODeadline?
+    /// Whether something stayed unknown because of our own limits, in time or in number.
+    private(set) var isCutOff = false
 
     package init(on loop: any EventLoop, query: @escaping Query) {
         self.loop = loop
@@ -40,16 +42,17 @@ package final class ResolverLookup: MailAuthServer, @unchecked Sendable {
         return answer
     }
 
-    /// Asks for the TXT records of names, and doesn't wait for the answers.
+    /// Asks for the TXT records of names, and doesn't wait for the answers. They are asked for however many questions
+    /// there were: a header names only a few.
     package func prefetch(texts names: Set<DomainName>) {
         for name in names {
             Task(executorPreference: LoopExecutor.of(loop)) { [self] in
-                _ = await ask(Question(name: name, type: .txt))
+                _ = await ask(Question(name: name, type: .txt), isAhead: true)
             }
         }
     }
 
-    private func ask(_ question: Question) async -> MailAuthAnswer? {
+    private func ask(_ question: Question, isAhead: Bool = false) async -> MailAuthAnswer? {
         loop.assertInEventLoop()
         switch states[question] {
         case .answered(let answer): return answer
@@ -60,8 +63,11 @@ package final class ResolverLookup: MailAuthServer, @unchecked Sendable {
             }
         case nil: break
         }
-        if let deadline, .now() >= deadline { return nil }
-        guard states.count < Self.maximumQuestions else { return nil }
+        let isLate = deadline.map { .now() >= $0 } ?? false
+        guard !isLate, isAhead || states.count < Self.maximumQuestions else {
+            isCutOff = true
+            return nil
+        }
         states[question] = .asking([])
         let answer = await resolve(question)
         if case .asking(let waiting) = states.updateValue(.answered(answer), forKey: question) {
@@ -81,5 +87,27 @@ package final class ResolverLookup: MailAuthServer, @unchecked Sendable {
         } catch {
             return nil
         }
+    }
+}
+
+/// A part of a message's lookups that has a time of its own, so that what comes after it has time left. Belongs to one
+/// event loop.
+final class BoundedLookup: MailAuthServer, @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
+
+    private let lookup: ResolverLookup
+    private let loop: any EventLoop
+    /// From then on nothing is known.
+    var deadline: NIODeadline?
+
+    init(_ lookup: ResolverLookup, on loop: any EventLoop) {
+        self.lookup = lookup
+        self.loop = loop
+    }
+
+    func answer(_ name: DomainName, _ type: RecordType) async throws(MailAuthLookupError) -> MailAuthAnswer {
+        loop.assertInEventLoop()
+        if let deadline, .now() >= deadline { throw .temporary }
+        return try await lookup.answer(name, type)
     }
 }

@@ -2,6 +2,12 @@ import NIOCore
 import SMTP
 import Spool
 
+extension MessageEnvelope {
+    /// Whether nobody is told what becomes of it: quarantined mail has a forged sender more often than not, and who hears of
+    /// it would be somebody else. Who logged in is known, and told.
+    var isSenderDoubted: Bool { isQuarantined && user == nil }
+}
+
 extension Queue {
     /// What came of a delivery, by position in its job's recipients.
     private struct RecipientOutcomes {
@@ -135,7 +141,7 @@ extension Queue {
     }
 
     private func wantsWarning(_ message: QueuedMessage, _ outcome: RecipientOutcomes) -> Bool {
-        guard settings.delayWarning > 0, !message.isReport, !message.isWarned,
+        guard settings.delayWarning > 0, !message.isReport, !message.isSenderDoubted, !message.isWarned,
             !outcome.deferred.isEmpty || !outcome.turnedAway.isEmpty
         else { return false }
         return clock.now() >= message.start + settings.delayWarning
@@ -143,13 +149,19 @@ extension Queue {
 
     /// The report about recipients, if there is somebody to tell.
     ///
+    /// - Parameter isAsked: the administrator wants the sender told, whatever is doubted.
     /// - Throws: `BuildError`.
     func report(
         _ kind: QueueReport.Kind,
         _ recipients: [QueueReport.Recipient],
         about envelope: MessageEnvelope,
-        _ header: QueueReport.Original
+        _ header: QueueReport.Original,
+        isAsked: Bool = false
     ) throws -> [QueueReport] {
+        if envelope.isSenderDoubted, !isAsked {
+            log.droppedQuarantined(envelope.id)
+            return []
+        }
         guard let address = reportAddress(envelope) else {
             log.dropped(envelope.id)
             return []

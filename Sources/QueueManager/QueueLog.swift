@@ -43,6 +43,11 @@ struct QueueLog: Sendable {
         )
     }
 
+    /// Likewise.
+    func droppedQuarantined(_ id: MessageID) {
+        logger.notice("\(id) given up without a report: it is quarantined, and its sender may be forged")
+    }
+
     func unreportable(_ id: MessageID, _ reason: String) {
         logger.error("\(id) cannot be reported now; it is tried again", metadata: ["reason": "\(reason)"])
     }

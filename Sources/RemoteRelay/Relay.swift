@@ -103,11 +103,20 @@ final class Relay: @unchecked Sendable {
     /// Tries one host; once more where the message turned out to need other lines.
     private func attempt(_ job: DeliveryJob, _ message: OutgoingMessage, _ target: Target) async throws(Fault) {
         do throws(Fault) {
-            try await attemptOnce(job, message, target)
+            try await attemptForAll(job, message, target)
         } catch {
             guard case .longLine = error.failure else { throw error }
-            try await attemptOnce(job, message, target)
+            try await attemptForAll(job, message, target)
         }
+    }
+
+    /// Tries one host, over as many sessions as its limits ask for.
+    private func attemptForAll(_ job: DeliveryJob, _ message: OutgoingMessage, _ target: Target) async throws(Fault) {
+        var before: Int
+        repeat {
+            before = job.open.count
+            try await attemptOnce(job, message, target)
+        } while !job.open.isEmpty && job.open.count < before && !job.isAbandoned
     }
 
     /// Tries one host. An idle session may have ended unnoticed: then the same host is tried again on a new one.
@@ -136,6 +145,7 @@ final class Relay: @unchecked Sendable {
         }
     }
 
+    /// Sends the message over a session. Recipients that it can't be used for any more are left without a result.
     private func transaction(
         _ client: SMTPClient,
         _ job: DeliveryJob,
@@ -151,6 +161,8 @@ final class Relay: @unchecked Sendable {
                 rest = rest.dropFirst(part.count)
                 let transaction = Transaction(client: client, job: job, message: message, settings: settings)
                 try await transaction.run(for: part)
+                // It may have taken all messages that it takes.
+                guard client.isReusable else { break }
             }
         } catch {
             // Never end a message that is not whole.

@@ -78,6 +78,8 @@ final class SMTPClient {
     let connection: Connection
     private(set) var extensions = Extensions()
     private(set) var messages = 0
+    /// MAIL commands, whatever came of them: what MAILMAX limits (RFC 9422).
+    private var transactions = 0
     /// Whether TLS has shown that it is the host that was meant.
     private(set) var isVerified = false
     private let settings: RelaySettings
@@ -95,11 +97,13 @@ final class SMTPClient {
 
     /// Whether another message may go over this connection.
     var isReusable: Bool {
-        messages < min(settings.reuseCount, extensions.limit("MAILMAX") ?? .max) && !connection.hasEnded
+        messages < settings.reuseCount && transactions < (extensions.limit("MAILMAX") ?? .max) && !connection.hasEnded
             && connection.input.readableBytes == 0
     }
 
     func countMessage() { messages += 1 }
+
+    func countTransaction() { transactions += 1 }
 
     /// Greeting, EHLO (or HELO), STARTTLS as the policy says, and EHLO again.
     ///

@@ -47,6 +47,7 @@ struct Transaction {
         let recipients = envelope.recipients.map {
             (place: $0.place, command: "RCPT TO:\(recipientText($0.recipient))")
         }
+        client.countTransaction()
         if isPipelined {
             client.write(mail)
             for recipient in recipients { client.write(recipient.command) }
@@ -88,7 +89,8 @@ struct Transaction {
             client.connection.write(piece)
         }
         client.messageEnds()
-        try await conclude(accepted)
+        // After a refused chunk the host takes nothing but RSET (RFC 3030 §2).
+        if try await !conclude(accepted).code.isPositive { try await reset() }
     }
 
     private func report(_ result: DeliveryResult, _ places: [Int]) {
@@ -122,7 +124,8 @@ struct Transaction {
     }
 
     /// The whole message has gone out: its answer.
-    private func conclude(_ accepted: [Int]) async throws(SMTPClient.Failure) {
+    @discardableResult
+    private func conclude(_ accepted: [Int]) async throws(SMTPClient.Failure) -> Reply {
         let final: Reply
         do {
             final = try await end()
@@ -142,6 +145,7 @@ struct Transaction {
         report(result, accepted)
         if final.code.isIntermediate { throw .connection("unexpected reply to the message: \(final.code)") }
         client.countMessage()
+        return final
     }
 
     /// Resets the transaction. If the host refuses, the session is given up: what is left of this transaction would be taken

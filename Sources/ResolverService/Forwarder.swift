@@ -85,7 +85,7 @@ final class Forwarder {
                 useless.insert(server)
                 upstream.punish()
             case .retry: break
-            case .nothing(let why), .unreachable(let why), .unusable(let why):
+            case .nothing(let why), .unreachable(let why), .unusable(let why), .cut(let why):
                 failure.text = why
                 if upstream.link != nil { failure.code = ExtendedError.networkErrorCode }
                 upstream.punish()

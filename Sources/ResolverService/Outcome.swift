@@ -39,6 +39,7 @@ struct Outcome: Sendable {
         var note: ExtendedError?
         var queries = 0
         var server: SocketAddress?
+        var zone: DomainName?
     }
 
     init(
@@ -116,6 +117,12 @@ struct Outcome: Sendable {
     var server: SocketAddress? {
         get { box.fields.server }
         _modify { yield &fields.server }
+    }
+
+    /// The zone whose server gave it; nil where that isn't known, as of a forwarder.
+    var zone: DomainName? {
+        get { box.fields.zone }
+        _modify { yield &fields.zone }
     }
 
     /// What the signatures of an answer are worth (RFC 4033 §5).

@@ -26,6 +26,7 @@ package final class ResolverServer: Sendable {
     private let tls: Listener
     private let https: Listener
     private let local: Listener
+    private let clients: ClientConnections
     private let datagrams = NIOLockedValueBox<[any Channel]>([])
     let keeper = NIOLockedValueBox<TrustAnchorKeeper?>(nil)
     private let controlling = NIOLockedValueBox<BusServer?>(nil)
@@ -97,6 +98,7 @@ package final class ResolverServer: Sendable {
         tcp = Listener(group: group, limits: limits)
         tls = Listener(group: group, limits: limits)
         https = Listener(group: group, limits: limits)
+        clients = ClientConnections(limit: settings.maximumConnectionsPerClient)
         local = Listener(
             group: group,
             limits: .init(connections: Self.maximumLocalConnections, perClient: Self.maximumLocalPerUser)
@@ -124,7 +126,12 @@ package final class ResolverServer: Sendable {
             }
         }
         for socket in streams {
-            try await tcp.accept(on: socket) { [self] in await serve($0, .tcp, idle: settings.idleTimeout) }
+            try await tcp.accept(on: socket) { [self] connection in
+                let client = connection.remoteAddress?.clientKey ?? []
+                guard clients.take(client) else { return }
+                defer { clients.give(client) }
+                await serve(connection, .tcp, idle: settings.idleTimeout)
+            }
         }
         if let unix {
             try await local.accept(on: unix) { [self] in await serve($0, .local, idle: Self.localIdleTimeout) }
@@ -144,6 +151,9 @@ package final class ResolverServer: Sendable {
     /// Answers by DNS over TLS or HTTPS as well.
     func start(_ listener: EncryptedListener) async throws {
         try await (listener.path == nil ? tls : https).accept(on: listener.socket) { [self] connection in
+            let client = connection.remoteAddress?.clientKey ?? []
+            guard clients.take(client) else { return }
+            defer { clients.give(client) }
             connection.idleTimeout = settings.idleTimeout
             do {
                 try await connection.startTLS(server: listener.context, reply: nil)

@@ -192,55 +192,70 @@ final class Shard: @unchecked Sendable {
         _ source: Source,
         _ work: RecursionWork
     ) async -> Outcome {
-        let first = await validate(outcome, key, work)
+        // One for all answers to the question, and what they lead to.
+        let budget = ValidationBudget(verified: verified)
+        let first = await validate(outcome, key, work, budget)
         // What costs too much to check is made so (KeyTrap), and isn't checked over and over.
         guard first.outcome.security == .bogus, !first.isOfKeys, !first.isCostly else { return first.outcome }
         var found = [outcome]
-        var lacksKey = first.lacksKey
+        // The zone whose own servers say that it signs with a key that isn't known.
+        var lacking = first.lacksKey ? outcome.zone : nil
         var avoided: [SocketAddress] = []
         while let bad = found[found.count - 1].server, avoided.count < Self.maximumDoubts, !work.isLate {
             avoided.append(bad)
-            doubt(bad, key, source)
+            doubt(bad, key, of: found[found.count - 1].zone, source)
             let other = await ask(key, source, work, avoiding: avoided)
             guard other.error == nil else { break }
-            let next = await validate(other, key, work)
+            let next = await validate(other, key, work, budget)
             if next.outcome.security != .bogus { return next.outcome }
             if next.isCostly { return first.outcome }
-            lacksKey = lacksKey || next.lacksKey
+            if next.lacksKey, lacking == nil { lacking = other.zone }
             found.append(other)
         }
-        guard lacksKey, !work.isLate, forgetKeys(over: key) else { return first.outcome }
+        guard let zone = lacking, !work.isLate, forgetKeys(over: key, asServersOf: zone) else { return first.outcome }
         for outcome in found {
-            let again = await validate(outcome, key, work)
+            let again = await validate(outcome, key, work, budget)
             if again.outcome.security != .bogus { return again.outcome }
+            if again.isCostly { break }
         }
         return first.outcome
     }
 
     /// Has the keys asked for anew of the zone that a name is in, and of another server: they may be from one that is behind,
     /// and lack the key that the others sign with now. False where that was done a moment ago.
-    private func forgetKeys(over key: Outcome.Key) -> Bool {
+    ///
+    /// - Parameter servers: the zone whose servers gave the answer: of another zone's keys they have nothing to say,
+    ///   else whoever has a zone could have the keys of the one above forgotten all the time. What forwarders say leads to
+    ///   nothing, since nobody knows whose word it is.
+    private func forgetKeys(over key: Outcome.Key, asServersOf servers: DomainName) -> Bool {
         let name = key.type == .ds ? key.name.parent ?? key.name : key.name
         let now = settings.now()
-        guard let zone = keys.secureZone(over: name), now >= keysForgotten.value(for: zone) ?? .min,
+        guard let zone = keys.secureZone(over: name), zone == servers, now >= keysForgotten.value(for: zone) ?? .min,
             let source = names.route(zone).source
         else { return false }
         keysForgotten.insert(now + Self.keysTime, for: zone.compacted, cost: memoryCost(ofOctets: zone.wireCount))
         keys.forget(zone)
         let keySet = Outcome.Key(name: zone, type: .dnskey, checkingDisabled: true)
-        if let server = cached(keySet)?.outcome.server { doubt(server, keySet, source) }
+        if let known = cached(keySet)?.outcome, let server = known.server {
+            doubt(server, keySet, of: known.zone, source)
+        }
         cache.remove(keySet)
         return true
     }
 
     /// The judgement of an answer. Where a chain of aliases as a whole is bogus its beginning may not be: some servers leave out
     /// what proves the rest, which is asked for by itself then.
-    private func validate(_ outcome: Outcome, _ key: Outcome.Key, _ work: RecursionWork) async -> Judged {
-        let whole = await judge(outcome, key, work)
+    private func validate(
+        _ outcome: Outcome,
+        _ key: Outcome.Key,
+        _ work: RecursionWork,
+        _ budget: ValidationBudget
+    ) async -> Judged {
+        let whole = await judge(outcome, key, work, budget)
         guard whole.outcome.security == .bogus, !whole.isCostly, let beginning = outcome.firstAlias(of: key.name) else {
             return whole
         }
-        let part = await judge(beginning, key, work)
+        let part = await judge(beginning, key, work, budget)
         return part.outcome.security == .bogus ? whole : part
     }
 
@@ -248,22 +263,27 @@ final class Shard: @unchecked Sendable {
         var outcome: Outcome
         /// Whether it's bogus because the zone's keys are.
         var isOfKeys: Bool
-        /// Whether there would have been more to check than one answer may cost.
+        /// Whether there would have been more to check than one question may cost.
         var isCostly: Bool
         /// Whether it's signed by a key that isn't known.
         var lacksKey: Bool { outcome.error?.code == ExtendedError.keyMissingCode }
     }
 
-    private func doubt(_ server: SocketAddress, _ key: Outcome.Key, _ source: Source) {
+    /// - Parameter zone: for which the server was asked; nil for a forwarder.
+    private func doubt(_ server: SocketAddress, _ key: Outcome.Key, of zone: DomainName?, _ source: Source) {
         switch source {
         case .forwarders: forwarder.doubt(server, key)
-        case .zones: recursor?.doubt(server, key)
+        case .zones: recursor?.doubt(server, key, of: zone)
         }
     }
 
-    private func judge(_ outcome: Outcome, _ key: Outcome.Key, _ work: RecursionWork) async -> Judged {
+    private func judge(
+        _ outcome: Outcome,
+        _ key: Outcome.Key,
+        _ work: RecursionWork,
+        _ budget: ValidationBudget
+    ) async -> Judged {
         let doubts = SecurityDoubts()
-        let budget = ValidationBudget(verified: verified)
         let validator = Validator(
             anchors: anchors,
             policy: settings.validation,
@@ -338,13 +358,17 @@ final class Shard: @unchecked Sendable {
         }
         if type == .ds, recursor?.proof(of: name).isEmpty == false {
             // It came with the referral; whoever leaves half of it out there may have it all when asked for it.
-            if let server = recursor?.doubtProof(of: name) { doubt(server, key, source) }
-        } else if let server = cached(key)?.outcome.server {
+            if let informant = recursor?.doubtProof(of: name) {
+                doubt(informant.server, key, of: informant.zone, source)
+            }
+        } else if let known = cached(key)?.outcome, let server = known.server {
             doubts.servers[key, default: []].append(server)
-            doubt(server, key, source)
+            doubt(server, key, of: known.zone, source)
         } else {
             return nil
         }
+        // The servers of zones count by themselves.
+        if case .forwarders = source, !work.takeQuery() { return nil }
         let outcome = await ask(key, source, work, avoiding: doubts.servers[key] ?? [])
         guard outcome.error == nil else { return nil }
         _ = keep(outcome.limited(settings.timeLimits), key)

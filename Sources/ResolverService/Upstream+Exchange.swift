@@ -10,11 +10,14 @@ extension Upstream {
         case nothing(String)
         /// The server is there, but what it said to this question can't be read, or isn't to be had as a whole.
         case unusable(String)
+        /// The server is there, but its answer is cut, or in doubt, and by TCP it's not to be had in time.
+        case cut(String)
         /// Nothing could be sent there.
         case unreachable(String)
     }
 
-    /// Asks by UDP for at most `patience`, and by TCP until the deadline where the answer is cut or in doubt.
+    /// Asks by UDP for at most `patience`, and by TCP where the answer is cut or in doubt: for half of what is left
+    /// until the deadline, two seconds at most.
     ///
     /// - Parameters:
     ///   - recursionDesired: RD: set for resolvers, not for the servers of zones.
@@ -92,20 +95,24 @@ extension Upstream {
     /// The form of a query where nothing speaks against the best.
     private var usualForm: QueryForm { takesEDNS ? cookies.option.map(QueryForm.cookie) ?? .edns : .plain }
 
+    /// How long an answer over TCP is waited for at most, where UDP wouldn't do.
+    private static let streamPatience = TimeAmount.seconds(2)
+
     private func exchangeByStream(
         _ key: Outcome.Key,
         _ recursionDesired: Bool,
         _ deadline: NIODeadline
     ) async -> Reply {
-        let left = max(deadline - .now(), .milliseconds(1))
+        // Made for errors only.
+        var host: String { address.ipAddress ?? "a server" }
+        // Never all that is left: others are to have their turn where nobody is there for TCP.
+        let half = TimeAmount.nanoseconds((deadline - .now()).nanoseconds / 2)
         let form = usualForm
-        let made = await askByStream(timeout: left) {
+        let made = await askByStream(timeout: max(min(half, Self.streamPatience), .milliseconds(1))) {
             UpstreamQuery(key, form, recursionDesired: recursionDesired, random: random)
         }
-        guard let message = made, !message.flags.isTruncated
-        else {
-            return .unusable("\(address.ipAddress ?? "a server") did not answer over TCP")
-        }
+        guard let message = made else { return .cut("\(host) did not answer over TCP") }
+        guard !message.flags.isTruncated else { return .unusable("\(host) cut an answer for no reason") }
         cookies.learn(message)
         return .answer(message)
     }

@@ -43,6 +43,8 @@ package struct ScramServer: Sendable {
     private static let maximumNonce = 512
     /// Octets of a message.
     private static let maximumMessage = 8192
+    /// Octets of the client's first message, which is kept until the second one comes.
+    private static let maximumFirst = 2048
 
     /// - Parameters:
     ///   - bindings: of the client's connection; empty where no -PLUS is offered to it.
@@ -55,7 +57,7 @@ package struct ScramServer: Sendable {
 
     /// Reads `client-first-message`.
     package mutating func begin(_ message: [UInt8]) throws(ScramFault) -> Client {
-        guard message.count <= Self.maximumMessage else { throw .malformed }
+        guard message.count <= Self.maximumFirst else { throw .malformed }
         var rest = message[...]
         let header = try GS2Header(parsing: &rest)
         try check(header.binding)

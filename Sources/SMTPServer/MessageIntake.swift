@@ -20,9 +20,15 @@ struct MessageIntake {
     private let submission: MessageSubmission
     /// For messages of strangers.
     let authentication: MessageAuthentication?
+    /// Takes our own word out of the header where the author isn't checked; nil where that is done already, or where the
+    /// one who sends may say it.
+    private let filter: ForgedResultsFilter?
     private var decoder = DataDecoder()
-    /// Looks at what comes in chunks; nil where the message is binary: its lines are none of SMTP's.
-    private var chunks: ChunkScanner?
+    /// Looks at what comes in chunks.
+    private var chunks = ChunkScanner()
+    /// Whether lines are none of SMTP's, but for those of the header.
+    private let isBinary: Bool
+    private var binaryHeader = BinaryHeader()
 
     /// What is known of the message's header; complete at the end of the message.
     private(set) var header = HeaderScanner()
@@ -34,13 +40,15 @@ struct MessageIntake {
     init(
         _ submission: MessageSubmission,
         _ authentication: MessageAuthentication?,
+        filter: ForgedResultsFilter? = nil,
         limits: SessionLimits,
         isBinary: Bool = false
     ) {
         self.submission = submission
         self.authentication = authentication
+        self.filter = authentication == nil ? filter : nil
         self.limits = limits
-        chunks = isBinary ? nil : ChunkScanner()
+        self.isBinary = isBinary
     }
 
     /// Whether the message is so far over the limit that the connection is closed instead of reading to the message's end.
@@ -55,8 +63,7 @@ struct MessageIntake {
     mutating func advance(over connection: Connection) async -> Bool {
         while let event = decoder.next(&connection.input) {
             guard case .octets(let slice) = event else {
-                check()
-                await pass(authentication?.end())
+                await passEnd()
                 return true
             }
             await take(slice)
@@ -67,22 +74,34 @@ struct MessageIntake {
 
     /// Takes octets of a message that comes in chunks, of which nothing has to be undone (RFC 3030).
     mutating func append(_ slice: ByteBuffer) async {
-        chunks?.scan(slice)
+        if !isBinary { chunks.scan(slice) }
         await take(slice)
     }
 
     /// The last chunk was taken.
     mutating func finishChunks() async {
-        chunks?.finish()
+        chunks.finish()
+        await passEnd()
+    }
+
+    /// Only now may be known that the header is too long.
+    private mutating func passEnd() async {
+        let rest = authentication?.end() ?? filter?.end()
         check()
-        await pass(authentication?.end())
+        await pass(rest)
     }
 
     private mutating func take(_ slice: ByteBuffer) async {
         octets += slice.readableBytes
         if !header.isComplete { header.scan(slice) }
+        // Bare line ends in a header make fields of their own for some, whatever the body is.
+        if isBinary, !header.lacksHeader, let part = binaryHeader.next(slice) { chunks.scan(part) }
         check()
-        if fault == nil { await pass(authentication?.pass(slice) ?? slice) }
+        guard fault == nil else { return }
+        let passed =
+            authentication?.pass(slice) ?? filter?.pass(slice, isHeaderless: header.lacksHeader) ?? slice
+        check()
+        await pass(passed)
     }
 
     private func pass(_ octets: ByteBuffer?) async {
@@ -92,19 +111,44 @@ struct MessageIntake {
 
     private mutating func check() {
         guard fault == nil else { return }
-        if decoder.hasBareLineEnd || chunks?.hasBareLineEnd == true {
+        if decoder.hasBareLineEnd || chunks.hasBareLineEnd {
             fault = .bareLineEnd
         } else if octets > limits.message {
             fault = .tooLarge
         } else if header.hops >= limits.hops {
             // The trace field that we add is one more.
             fault = .tooManyHops
-        } else if limits.textLine > 0, max(decoder.longestLine, chunks?.longestLine ?? 0) > limits.textLine {
+        } else if limits.textLine > 0, max(decoder.longestLine, chunks.longestLine) > limits.textLine {
             fault = .lineTooLong
-        } else if authentication?.isHeaderTooLong == true {
+        } else if authentication?.isHeaderTooLong == true || filter?.isHeaderTooLong == true {
             fault = .headerTooLong
         }
         // What is refused at its end need not wait there in queue-manager.
         if fault != nil { submission.abort() }
+    }
+}
+
+/// Finds where the header of a binary message ends: at the first empty line.
+private struct BinaryHeader {
+    private var isOver = false
+    private var isLineEmpty = true
+
+    /// What of the next octets belongs to the header, its end included; nil once it's over.
+    mutating func next(_ octets: ByteBuffer) -> ByteBuffer? {
+        guard !isOver else { return nil }
+        var length = 0
+        for octet in octets.readableBytesView {
+            length += 1
+            switch octet {
+            case UInt8(ascii: "\n"):
+                isOver = isLineEmpty
+                isLineEmpty = true
+            // One that doesn't end the line is found by who looks at the lines.
+            case UInt8(ascii: "\r"): break
+            default: isLineEmpty = false
+            }
+            if isOver { break }
+        }
+        return octets.getSlice(at: octets.readerIndex, length: length)
     }
 }

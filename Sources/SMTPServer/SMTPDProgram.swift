@@ -59,6 +59,7 @@ extension ServerSettings {
         clientTimeout = smtpd.clientTimeout
         ownNames = Set(([configuration.hostname] + configuration.domains).map { $0.lowercased() })
         authentication = AuthenticationPolicy(smtpd.authentication, hostname: configuration.hostname)
+        authservID = smtpd.authentication.authservID
         recipientCache = smtpd.recipientCache
         limits.message = smtpd.maximumMessage
         limits.recipients = smtpd.maximumRecipients

@@ -6,6 +6,7 @@ package struct ServerCounters: Sendable {
     let messages = Counter(label: "messages")
     let messageOctets = Counter(label: "message-octets")
     let messagesDeferred = Counter(label: "messages-deferred")
+    let messagesDiscarded = Counter(label: "messages-discarded")
     let messagesRefused = Counter(label: "messages-refused")
     let recipientsRefused = Counter(label: "recipients-refused")
     let recipientsDeferred = Counter(label: "recipients-deferred")

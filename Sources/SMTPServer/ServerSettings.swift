@@ -30,6 +30,8 @@ package struct ServerSettings: Sendable {
     package var ownNames: Set<String> = []
     /// What is made of SPF, DKIM, ARC and DMARC; nil where they aren't looked at.
     package var authentication: AuthenticationPolicy?
+    /// Our name in Authentication-Results, also where nothing is looked at; nil for the hostname.
+    package var authservID: String?
     /// Limits on what a client can cause.
     package var limits = SessionLimits()
     /// How long a positive answer of authd about a recipient is cached.

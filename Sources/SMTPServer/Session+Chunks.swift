@@ -24,7 +24,8 @@ extension Session {
             _ = try await fault(.tooLarge, .messageTooBig, "message too large")
             return .close
         }
-        if user == nil { connection.note(.atWork) }
+        // Octets that are only thrown away are no work that a place is kept for.
+        if user == nil, transaction?.recipients.isEmpty == false { connection.note(.atWork) }
         defer { if user == nil { connection.note(.stranger) } }
         if let refusal = try await beginChunks(octets) { return refusal }
         guard var message = chunked, let transaction else { return .close }
@@ -72,6 +73,7 @@ extension Session {
             let intake = MessageIntake(
                 submission,
                 authentication(of: transaction, date),
+                filter: forgedResultsFilter,
                 limits: settings.limits,
                 isBinary: isBinary
             )

@@ -160,7 +160,13 @@ extension Session {
         _ parameters: RecipientParameters
     ) async throws(ConnectionError) -> Next {
         if let address, let transaction, let refusal = await refusal(of: address, in: transaction) {
-            (refusal.code.isTransient ? counters.recipientsDeferred : counters.recipientsRefused).increment()
+            guard refusal.code.isPermanent else {
+                // No fault of the client's.
+                counters.recipientsDeferred.increment()
+                reply(refusal.code, refusal.status, refusal.text)
+                return .command
+            }
+            counters.recipientsRefused.increment()
             return try await fault(refusal.code, refusal.status, refusal.text)
         }
         if let address { transaction?.add(EnvelopeRecipient(address, parameters: parameters)) }

@@ -75,6 +75,9 @@ extension Session {
 
     /// HELP: what there is, or how one command is written.
     func help(_ topic: String) async throws(ConnectionError) -> Next {
+        guard extensions.contains(.help) else {
+            return try await fault(.notImplemented, .invalidCommand, "HELP is not available here")
+        }
         let verbs = Command.Verb.allCases.filter(isKnown)
         guard !topic.isEmpty else {
             reply(.help, .success, "\(settings.hostname) knows these commands:", isLast: false)

@@ -55,7 +55,12 @@ extension Session {
         _ submission: MessageSubmission
     ) async throws(ConnectionError) -> Next {
         let date = DateTime.now()
-        var intake = MessageIntake(submission, authentication(of: transaction, date), limits: settings.limits)
+        var intake = MessageIntake(
+            submission,
+            authentication(of: transaction, date),
+            filter: forgedResultsFilter,
+            limits: settings.limits
+        )
         while await !intake.advance(over: connection) {
             if let fault = intake.fault, intake.shouldDisconnect {
                 conclude(transaction, intake, Verdict(fault))
@@ -112,6 +117,12 @@ extension Session {
             now: date.secondsSince1970,
             on: connection.eventLoop
         ) { (name, type) throws(ResolutionError) in try await resolver.query(name, type) }
+    }
+
+    /// What takes our own word out of mail whose author isn't checked; nil for hosts and programs that we trust with it.
+    var forgedResultsFilter: ForgedResultsFilter? {
+        guard kind != .lmtp, user != nil || !mayRelayByAddress else { return nil }
+        return ForgedResultsFilter(authservID: settings.authservID ?? settings.hostname)
     }
 
     func envelope(of transaction: Transaction) -> SubmissionEnvelope {
@@ -217,6 +228,10 @@ extension Session {
             counters.messages.increment()
             counters.messageOctets.increment(by: intake.octets)
             logger.info("message accepted", metadata: metadata)
+        } else if verdict.isDiscarded {
+            metadata["reason"] = "\(verdict.reason)"
+            counters.messagesDiscarded.increment()
+            logger.notice("message discarded", metadata: metadata)
         } else {
             metadata["status"] = "\(verdict.status)"
             metadata["reason"] = "\(verdict.reason)"

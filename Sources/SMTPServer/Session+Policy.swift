@@ -27,12 +27,14 @@ extension Session {
 
     /// Whether a stranger from elsewhere calls himself by a name or an address of ours.
     private var isHeloOurs: Bool {
-        guard let helo, user == nil, !mayRelayByAddress else { return false }
-        let here = front.localAddress?.addressOctets
-        guard here != front.remoteAddress?.addressOctets else { return false }
-        if settings.ownNames.contains(helo.lowercased()) { return true }
-        guard let here, let text = AddressLiteral.ipAddress(in: helo) else { return false }
-        return (try? SocketAddress(ipAddress: String(text), port: 0))?.addressOctets == here
+        PolicyFacts.isHeloOurs(
+            helo,
+            account: user,
+            isRelay: mayRelayByAddress,
+            here: front.localAddress?.addressOctets,
+            remote: front.remoteAddress?.addressOctets,
+            ownNames: settings.ownNames
+        )
     }
 
     /// Asks the DNS about the client, once, where rules want to know.
@@ -77,6 +79,6 @@ extension Session {
             signedBy: authentication?.signedBy ?? [],
             size: octets
         )
-        return settings.policy.evaluate(facts)
+        return settings.policy.evaluateAtEnd(facts)
     }
 }

@@ -22,6 +22,10 @@ extension Session {
             login = try? MailAddress(parsing: name.utf8, options: .envelope)
             if login == nil { return try await fault(.argumentError, .invalidArguments, "LOGIN is no address") }
         }
+        // Without an address it would go on with the proxy's, and with all that the proxy may do.
+        guard !attributes.named.contains(.address) || attributes.ipAddress(.address) != nil else {
+            return try await fault(.argumentError, .invalidArguments, "ADDR must be known")
+        }
         if let text = attributes.ipAddress(.address) {
             guard let remote = Self.address(text, attributes[.port]) else {
                 return try await fault(.argumentError, .invalidArguments, "ADDR is no address")

@@ -71,6 +71,9 @@ struct Verdict {
     /// The reply to a message that is taken and thrown away.
     static let discarded = Verdict(.ok, .success, "ok", reason: "discarded by a rule")
 
+    /// Whether the message is taken and thrown away.
+    var isDiscarded: Bool { id == nil && !code.isTransient && !code.isPermanent }
+
     /// From what its authentication came to; nil where it is taken.
     init?(_ action: AuthenticationVerdict.Action) {
         switch action {

@@ -129,7 +129,13 @@ package final class TLSContext: @unchecked Sendable {
         }
         SSL_CTX_set_client_CA_list(context, names)
         COpenSSL_ask_for_certificate(context)
-        // A session with a certificate is resumed only where it was made.
+        // What anybody sends is bounded: certificates of people have a few kilobytes and short chains.
+        SSL_CTX_set_verify_depth(context, 8)
+        _ = COpenSSL_set_maximum_chain(context, 32 * 1024)
+        // No sessions are resumed: one would bring a certificate back that has expired since, or whose authority is trusted no more.
+        SSL_CTX_set_options(context, COpenSSL_no_tickets())
+        _ = SSL_CTX_set_num_tickets(context, 0)
+        // OpenSSL wants a name where clients are asked for certificates.
         let name = Array("martlet".utf8)
         _ = SSL_CTX_set_session_id_context(context, name, UInt32(name.count))
     }

@@ -11,6 +11,7 @@ struct AccountTables {
     let aliases: AliasFileEditor
     let domains: DomainListEditor
     let appPasswords: AppPasswordEditor
+    let certificates: CertificateEditor
     /// What authd remembers; nothing where that can't be read.
     let records: AuthorityRecords
 
@@ -24,7 +25,15 @@ struct AccountTables {
         aliases = AliasFileEditor(file: authd.aliases)
         domains = DomainListEditor(file: Self.file)
         appPasswords = AppPasswordEditor(file: authd.appPasswords, users: authd.users)
+        certificates = CertificateEditor(file: authd.certificates, users: authd.users)
         records = AuthorityRecords(directory: AuthdConfiguration.stateDirectory)
+    }
+
+    /// Reads all that belongs to users, so that an edit of several tables doesn't stop halfway.
+    func readAll() throws {
+        _ = try users.accounts()
+        _ = try appPasswords.all()
+        try certificates.check()
     }
 
     /// Gives an account a password: its hash, and what SCRAM needs.
@@ -33,7 +42,7 @@ struct AccountTables {
             throw ValidationError("a password has at most \(PasswordHash.maximumPassword) octets")
         }
         account.hash = hash
-        account.verifier = verifier(of: password, like: appPasswordVerifier(of: account), of: account)
+        account.verifier = try verifier(of: password, like: appPasswordVerifier(of: account), of: account)
     }
 
     /// What SCRAM knows a password by; nil where SCRAM is off, or has no way to write the password. All of an account's have the same
@@ -50,12 +59,12 @@ struct AccountTables {
     }
 
     /// What SCRAM knows an app password by.
-    func verifier(ofAppPassword secret: String, of account: Account) -> ScramVerifier? {
-        verifier(of: secret, like: records.verifier(of: account) ?? appPasswordVerifier(of: account), of: account)
+    func verifier(ofAppPassword secret: String, of account: Account) throws -> ScramVerifier? {
+        try verifier(of: secret, like: records.verifier(of: account) ?? appPasswordVerifier(of: account), of: account)
     }
 
-    private func appPasswordVerifier(of account: Account) -> ScramVerifier? {
-        (try? appPasswords.passwords(of: account.address))?.lazy.compactMap(\.verifier).first
+    private func appPasswordVerifier(of account: Account) throws -> ScramVerifier? {
+        try appPasswords.passwords(of: account.address).lazy.compactMap(\.verifier).first
     }
 
     /// Users as commands show them.

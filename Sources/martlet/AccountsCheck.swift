@@ -36,6 +36,7 @@ struct AccountsCheck {
         findings += configuration.domains.compactMap { missingPostmaster(of: $0, directory) }
         findings += users.all.compactMap(foreignUser)
         findings += users.all.compactMap(unusableHash)
+        findings += users.all.compactMap(foreignVerifier)
         findings += users.all.compactMap { hiddenUser($0, directory) }
         findings += aliases.all.compactMap { missingTarget(of: $0, directory) }
         findings += loginFindings(users)
@@ -251,11 +252,21 @@ struct AccountsCheck {
     }
 
     private func unusableHash(_ account: Account) -> Finding? {
-        if PasswordHash.isKnown(account.hash) || account.hash.first == "!" { return nil }
+        if PasswordHash.isKnown(account.hash) || account.isLocked { return nil }
         return .wrong(
             "accounts",
             "\(account.address) has a password hash of no kind that authd knows, and can't log in",
             mend: "martlet user password \(account.address), or put ! in front of the hash to lock the account"
+        )
+    }
+
+    private func foreignVerifier(_ account: Account) -> Finding? {
+        guard account.hasForeignVerifier else { return nil }
+        return .doubtful(
+            "accounts",
+            "\(account.address) has a verifier for SCRAM of another hash than the line has: it is not used",
+            mend:
+                "take it out of the line (authd makes one at the next login), or martlet user password \(account.address)"
         )
     }
 

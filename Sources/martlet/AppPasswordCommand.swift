@@ -24,18 +24,23 @@ struct AppPasswordCommand: ParsableCommand {
             guard AppPassword.isName(name) else {
                 throw ValidationError("a name has 1 to 64 octets, no colon, and no blank at either end")
             }
+            if self.services?.allSatisfy({ $0 == "," || $0 == " " }) == true {
+                throw ValidationError("no service is named; leave --services out for all of them")
+            }
             let services = services?.split(separator: ",").map { String($0) } ?? []
             if let other = services.first(where: { !AppPassword.knownServices.contains($0) }) {
                 throw ValidationError("\"\(other)\" is none of \(AppPassword.knownServices.joined(separator: ", "))")
             }
+            try tables.readAll()
             let account = try tables.users.account(address)
             let secret = AppPassword.generate()
+            let verifier = try tables.verifier(ofAppPassword: secret, of: account)
             let password = AppPassword(
                 address: account.address,
                 name: name,
                 services: services,
                 hash: AppPassword.hash(of: secret),
-                verifier: tables.verifier(ofAppPassword: secret, of: account)
+                verifier: verifier
             )
             try tables.appPasswords.add(password)
             guard target.json else { return print(secret) }

@@ -85,9 +85,15 @@ struct PolicyCommand: AsyncParsableCommand {
             let address = Self.address(client) ?? []
             var facts = PolicyFacts(listener: listener, client: address)
             facts.helo = helo
-            facts.isHeloOurs = ([configuration.hostname] + configuration.domains).contains {
-                $0.lowercased() == helo.lowercased()
-            }
+            facts.isHeloOurs = PolicyFacts.isHeloOurs(
+                helo,
+                account: account,
+                isRelay: smtpd.relayFrom.contains { $0.contains(address) },
+                // What the client would connect to isn't known, but whoever comes from this host connects to itself.
+                here: Self.isLoopback(address) ? address : nil,
+                remote: address,
+                ownNames: Set(([configuration.hostname] + configuration.domains).map { $0.lowercased() })
+            )
             facts.isEncrypted = tls
             facts.account = account
             facts.sender = sender
@@ -145,11 +151,15 @@ struct PolicyCommand: AsyncParsableCommand {
                 trial.authentication = policy.action(on: check, of: hashed)
             }
             trial.results = facts.message?.results ?? [:]
-            trial.atEnd = smtpd.policy.evaluate(facts)
+            trial.atEnd = smtpd.policy.evaluateAtEnd(facts)
         }
 
         private static func address(_ text: String) -> [UInt8]? {
             AddressText.parse4(Array(text.utf8)) ?? AddressText.parse6(Array(text.utf8))
+        }
+
+        private static func isLoopback(_ address: [UInt8]) -> Bool {
+            AddressRange("127.0.0.0/8")?.contains(address) == true || AddressRange("::1")?.contains(address) == true
         }
 
         private static func minutesOfTheDay() -> Int {

@@ -69,6 +69,15 @@ struct UserCommand: ParsableCommand {
             }
             let octets = try UserCommand.octets(quota)
             let (tables, _) = try target.open()
+            try tables.readAll()
+            // They would be another's, who had the address before.
+            let settings = tables.configuration.authd
+            guard try tables.appPasswords.passwords(of: address).isEmpty else {
+                throw ValidationError("\(settings.appPasswords) has lines of \(address): take them out first")
+            }
+            guard try !tables.certificates.hasLines(of: address) else {
+                throw ValidationError("\(settings.certificates) has lines of \(address): take them out first")
+            }
             let password = try source.password()
             var account = Account(address: address, hash: "", mailbox: mailbox, format: format, quota: octets)
             try tables.give(password, to: &account)
@@ -87,12 +96,14 @@ struct UserCommand: ParsableCommand {
 
         func run() throws {
             let (tables, address) = try target.open()
+            try tables.readAll()
             var account = try tables.users.account(address)
             let password = try source.password()
             try tables.give(password, to: &account)
             try tables.users.change(address) { current in
-                // Who was disabled stays so; a user without any password was only waiting for one.
-                let isDisabled = current.isLocked && PasswordHash.isKnown(String(current.hash.dropFirst()))
+                // Who was disabled stays so, whatever stands behind the mark; a user without any password was only
+                // waiting for one.
+                let isDisabled = current.isLocked && !current.hash.allSatisfy { $0 == "!" }
                 current.hash = account.hash
                 current.verifier = account.verifier
                 if isDisabled { current.lock(true) }
@@ -110,6 +121,7 @@ struct UserCommand: ParsableCommand {
         func run() throws {
             let octets = try UserCommand.octets(quota)
             let (tables, address) = try target.open()
+            try tables.readAll()
             try tables.users.change(address) { $0.quota = octets }
             try target.report(tables, address)
         }
@@ -136,7 +148,9 @@ struct UserCommand: ParsableCommand {
 
         func run() throws {
             let (tables, address) = try target.open()
-            guard PasswordHash.isKnown(String(try tables.users.account(address).hash.drop { $0 == "!" })) else {
+            var account = try tables.users.account(address)
+            account.lock(false)
+            guard PasswordHash.isKnown(account.hash) else {
                 throw ValidationError("\(address) has no password: martlet user password \(address)")
             }
             try tables.users.change(address) { $0.lock(false) }
@@ -146,16 +160,20 @@ struct UserCommand: ParsableCommand {
 
     struct Remove: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Removes a user and its app passwords. The mailbox stays on disk."
+            abstract:
+                "Removes a user, its app passwords and its lines in the table of certificates. The mailbox stays on disk."
         )
 
         @OptionGroup var target: Target
 
         func run() throws {
             let (tables, address) = try target.open()
+            try tables.readAll()
             let entry = try tables.entry(try tables.users.account(address))
-            try tables.users.remove(address)
+            // The user last: whoever gets the address next must not find anything of this one.
             try tables.appPasswords.removeAll(of: address)
+            try tables.certificates.removeAll(of: address)
+            try tables.users.remove(address)
             if target.json { try JSONOutput.print(entry) }
         }
     }

@@ -63,6 +63,18 @@ import Testing
         #expect(comparisons == ["$6$alice", "$6$alice", "$6$typical", "$6$typical", "$6$typical", "stand-in"])
     }
 
+    @Test func locksStandBehindSchemesToo() throws {
+        for hash in ["", "!", "!$6$x", "*", "*LK*", "{CRYPT}!$6$x", "{CRYPT}*", "{SSHA}"] {
+            #expect(try Self.account(hash).isLocked, "\(hash)")
+        }
+        for hash in ["$6$x", "{CRYPT}$6$x", "x"] { #expect(try !Self.account(hash).isLocked, "\(hash)") }
+        var account = try Self.account("{CRYPT}!$6$x")
+        account.lock(false)
+        #expect(account.hash == "{CRYPT}$6$x")
+        account.lock(true)
+        #expect(account.hash == "!{CRYPT}$6$x" && account.isLocked)
+    }
+
     @Test func tooManyAtOnceArePutOff() async throws {
         let gate = ConditionLock(value: 0)
         let begun = NIOLockedValueBox(false)

@@ -91,8 +91,9 @@ extension TestAuthority {
 
     @Test func verifiersInTheTableAreUsed() async throws {
         let verifier = try #require(ScramVerifier(password: "U*U", salt: Array(0..<16), iterations: 5000))
+        let field = "\(verifier.text)$\(Account.mark(TestAuthority.hash))"
         let users =
-            "alice@example.test:\(TestAuthority.hash):::0:\(verifier.text)\nbob@example.test:!\(TestAuthority.hash):::0:\(verifier.text)\n"
+            "alice@example.test:\(TestAuthority.hash):::0:\(field)\nbob@example.test:!\(TestAuthority.hash):::0:\(field)\n"
         try await TestAuthority.run(users: users) { (authority) async throws in
             #expect(try await authority.scram(Self.plain).isConfirmed)
             // A locked account looks as one whose password was wrong.
@@ -102,6 +103,43 @@ extension TestAuthority {
             alice["tag"] = nil
             #expect(bob == alice && bob["status"] == "5.7.8")
         }
+    }
+
+    /// Spellings of one address have one salt, and who names another gets the same answer with an account and without.
+    @Test func spellingsOfUnknownUsersAreOne() async throws {
+        try await TestAuthority.run { (authority) async throws in
+            #expect(try await authority.hint("nobody") == authority.hint("\"nobody\"@EXAMPLE.test"))
+            #expect(try await authority.hint("alice") == authority.hint("\"alice\"@EXAMPLE.test"))
+            for user in ["alice", "nobody"] {
+                var client = ScramClient(user: user, password: "x")
+                client.header = "n,a=\(user)@example.test,"
+                let first = Frame(
+                    "SCRAM",
+                    [
+                        "service": "imap", "mechanism": "SCRAM-SHA-256", "message": Base64.text(client.first),
+                    ]
+                )
+                #expect(try await authority.client.request(first).replyKind == .ok)
+            }
+        }
+    }
+
+    /// After an edit of the hash by hand the old password is no good.
+    @Test func verifiersOfOtherHashesAreNotUsed() async throws {
+        let verifier = try #require(ScramVerifier(password: "old", salt: Array(0..<16), iterations: 5000))
+        let users = ["", "$\(Account.mark("$2a$05$old"))"].enumerated().map { number, mark in
+            "user\(number)@example.test:\(TestAuthority.hash):::0:\(verifier.text)\(mark)\n"
+        }.joined()
+        try await TestAuthority.run(users: users) { (authority) async throws in
+            for user in ["user0", "user1"] {
+                let old = ScramClient(user: user, password: "old")
+                #expect(try await authority.scram(old).reply.replyKind == .reject)
+                #expect(try await authority.verify(user).replyKind == .ok)
+                #expect(try await authority.scram(ScramClient(user: user, password: "U*U")).isConfirmed)
+            }
+        }
+        let table = try AccountTable(text: users, file: "users")
+        #expect(table.all.allSatisfy { $0.hasForeignVerifier && $0.verifier == nil && !$0.line.contains("$scram$") })
     }
 
     /// Who asks can't tell whether there is such an account, whenever it is.

@@ -99,7 +99,7 @@ struct TestAuthority: Sendable {
                     return error
                 }
             }.value
-            try await loop.submit { service.stop() }.get()
+            try await loop.flatSubmit { service.stop() }.get()
             await server.shutDown(grace: .seconds(5))
             try await pool.shutdownGracefully()
             if let failure { throw failure }

@@ -25,6 +25,14 @@ struct KeyCacheTests {
         #expect(cache.octets == 0)
     }
 
+    @Test func howLongItCounts() throws {
+        let cache = KeyCache(limit: 4_000)
+        let name = try DomainName("some.test")
+        cache.keep(.none, for: name, seconds: 60, now: 100)
+        #expect(cache.known(of: name, now: 110)?.seconds == 50)
+        #expect(cache.known(of: name, now: 160) == nil)
+    }
+
     @Test func whatIsLargerThanAllIsNotKept() throws {
         let cache = KeyCache(limit: 4_000)
         let zone = try DomainName("large.test")

@@ -10,7 +10,9 @@ import Testing
     private static let now = 1_700_000_000
 
     private static func claims(_ more: String = "", expiry: Int = now + 300) -> String {
-        "{\"iss\":\"https://id.example\",\"aud\":\"mail\",\"exp\":\(expiry),\"email\":\"alice@example.test\"\(more)}"
+        let verified = more.contains("email_verified") ? "" : ",\"email_verified\":true"
+        return "{\"iss\":\"https://id.example\",\"aud\":\"mail\",\"exp\":\(expiry),"
+            + "\"email\":\"alice@example.test\"\(verified)\(more)}"
     }
 
     private static func check(
@@ -78,6 +80,8 @@ import Testing
             (Self.claims(",\"nbf\":\(Self.now + 60)"), .success("alice@example.test")),
             (Self.claims(",\"nbf\":\(Self.now + 61)"), .failure(.notYet)),
             (Self.claims(",\"email_verified\":true"), .success("alice@example.test")),
+            (Self.claims(",\"email_verified\":\"true\""), .success("alice@example.test")),
+            (Self.claims().replacing(",\"email_verified\":true", with: ""), .failure(.unverified("email"))),
             (Self.claims(",\"email_verified\":false"), .failure(.unverified("email"))),
             (Self.claims(",\"email_verified\":\"false\""), .failure(.unverified("email"))),
             (Self.claims().replacing("id.example\"", with: "id.example/\""), .failure(.issuer)),
@@ -132,6 +136,12 @@ import Testing
         #expect(Self.check(nameless.signed(Self.claims()), both) == .failure(.unknownKey))
         let bound = try KeySet(json: TestToken.set(first.member(",\"alg\":\"ES384\"")))
         #expect(Self.check(first.signed(Self.claims()), bound) == .failure(.unknownKey))
+        for kind in ["JWT", "at+jwt", "application/at+JWT"] {
+            let token = TestToken(key: first.key, header: ",\"typ\":\"\(kind)\"").signed(Self.claims())
+            #expect(Self.check(token, one) == .success("alice@example.test"))
+        }
+        let logout = TestToken(key: first.key, header: ",\"typ\":\"logout+jwt\"")
+        #expect(Self.check(logout.signed(Self.claims()), one) == .failure(.kind("logout+jwt")))
         let critical = TestToken(key: first.key, header: ",\"crit\":[\"b64\"],\"b64\":false")
         #expect(Self.check(critical.signed(Self.claims()), one) == .failure(.critical))
     }

@@ -44,6 +44,8 @@ final class TestSystem: Sendable {
     private let service = NIOLockedValueBox<DeliveryServer?>(nil)
     private let servers = NIOLockedValueBox<[BusServer]>([])
     private let watch = NIOLockedValueBox<DirectoryWatch?>(nil)
+    /// How often the service heard authd say that something changed; the first time when it began to listen.
+    let changes = NIOLockedValueBox(0)
     /// Connections that want to hear of changes, with their tags.
     private let watchers = NIOLockedValueBox<[(connection: Connection, tag: String?)]>([])
 
@@ -60,9 +62,11 @@ final class TestSystem: Sendable {
     ) async throws {
         let system = try TestSystem()
         try await Task(executorPreference: LoopExecutor.of(system.loop)) {
-            try await system.startService(extensionFolders: extensionFolders)
             try await system.startAuthority()
+            try await system.startService(extensionFolders: extensionFolders)
             do {
+                // What it asks before that may be forgotten at any time.
+                while system.changes.withLockedValue({ $0 == 0 }) { try await Task.sleep(for: .milliseconds(1)) }
                 try await body(system)
             } catch {
                 await system.end()
@@ -100,7 +104,11 @@ final class TestSystem: Sendable {
     private func startService(extensionFolders: Bool) async throws {
         let accounts = AccountsClient(path: "\(path)/auth.sock", on: loop)
         let expansions = ExpansionCache(accounts: accounts, on: loop, lifetime: .seconds(60))
-        let watch = DirectoryWatch(path: "\(path)/auth.sock", on: loop) { _ in expansions.forget() }
+        let changes = changes
+        let watch = DirectoryWatch(path: "\(path)/auth.sock", on: loop) { _ in
+            expansions.forget()
+            changes.withLockedValue { $0 += 1 }
+        }
         watch.start()
         self.watch.withLockedValue { $0 = watch }
         let service = DeliveryService(

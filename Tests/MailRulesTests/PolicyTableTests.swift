@@ -89,6 +89,42 @@ import Testing
         #expect(try !PolicyParser.table("reject if spf fail and size > 5").needsConnection)
     }
 
+    @Test func recipientsRulesHoldForAllOrNone() throws {
+        var facts = facts
+        facts.recipients = ["bob@example.test", "carol@example.test"]
+        facts.message = MessageFacts(size: 10)
+        func action(_ text: String) throws -> PolicyAction? {
+            try PolicyParser.table(text).evaluateAtEnd(facts).action
+        }
+        #expect(try action("accept if recipient bob@example.test") == nil)
+        #expect(try action("accept if recipient example.test") == .accept)
+        #expect(try action("discard if recipient bob@example.test") == nil)
+        #expect(try action("discard if recipient bob@example.test\njunk") == .junk)
+        let apart = try action("reject if recipient bob@example.test\naccept")
+        #expect(apart?.isDeferral == true)
+        #expect(try action("reject if recipient bob@example.test\ndefer")?.isDeferral == true)
+        #expect(try action("reject if not recipient dave@example.test")?.isRefusal == true)
+    }
+
+    @Test(arguments: [
+        ("mx.example.test", true), ("MX.example.test", true), ("[192.0.2.1]", true), ("other.example", false),
+        ("[192.0.2.0/24]", false),
+    ])
+    func ownNamesAreKnown(_ helo: String, _ expected: Bool) {
+        func isOurs(account: String? = nil, isRelay: Bool = false, remote: [UInt8] = [192, 0, 2, 7]) -> Bool {
+            PolicyFacts.isHeloOurs(
+                helo,
+                account: account,
+                isRelay: isRelay,
+                here: [192, 0, 2, 1],
+                remote: remote,
+                ownNames: ["mx.example.test"]
+            )
+        }
+        #expect(isOurs() == expected)
+        #expect(!isOurs(account: "ann@example.test") && !isOurs(isRelay: true) && !isOurs(remote: [192, 0, 2, 1]))
+    }
+
     @Test(arguments: [
         ("allow", "\"allow\" is not an action"), ("accept if", "a condition is missing"),
         ("accept sender x", "not expected here"),

@@ -118,6 +118,43 @@ import Testing
         }
     }
 
+    @Test func mailOfSeveralAuthorsIsRefused() async throws {
+        let verdict = try await outcome("From: a@example.org\nFrom: b@elsewhere.example\n\n").verdict
+        #expect(verdict.action == .reject(.authenticationFailed, "the message has more than one From field"))
+        #expect(try await outcome("Subject: x\n\n").verdict.action == .quarantine)
+        let written = try await outcome("Subject: x\n\n") { $0.followsDMARC = false }.verdict
+        #expect(written.action == .accept)
+    }
+
+    /// Our own limits must not open a way around DMARC.
+    @Test func whatIsCutOffHasToWait() async throws {
+        let message = "From: a@deep.example.org\n\n"
+        // The deadline is over at once: whether the author's domain exists can't be asked any more.
+        let zone = "_dmarc.example.org. TXT \"v=DMARC1; p=none; np=reject\""
+        let verdict = try await outcome(message, zone: zone) { $0.timeout = .zero }.verdict
+        guard case .defer(.authenticationTrouble, _) = verdict.action else {
+            Issue.record("\(verdict.action)")
+            return
+        }
+    }
+
+    @Test func whatCouldNotBeJudgedIsNotRefusedForGood() async throws {
+        let verdict = try await outcome("From: a@example.org\n\n", failing: ["example.org"]).verdict
+        guard case .defer(.authenticationTrouble, _) = verdict.action else {
+            Issue.record("\(verdict.action)")
+            return
+        }
+    }
+
+    @Test func usersDoNotSpeakForUs() {
+        let forged = "Authentication-Results: mx.example.net; dmarc=pass\r\n"
+        let filter = ForgedResultsFilter(authservID: "mx.example.net")
+        var passed = filter.pass(ByteBuffer(string: forged + "Subject: x\r\n"), isHeaderless: false)
+        passed.writeImmutableBuffer(filter.pass(ByteBuffer(string: "\r\n" + forged), isHeaderless: false))
+        passed.writeImmutableBuffer(filter.end())
+        #expect(String(buffer: passed) == "Subject: x\r\n\r\n" + forged)
+    }
+
     @Test(arguments: [1, 7, 64, Int.max]) func ourOwnWordIsRemoved(_ pieces: Int) async throws {
         let message = """
             Received: by somebody

@@ -100,6 +100,21 @@ import Testing
         }
     }
 
+    /// RFC 6533 §3.
+    @Test func wholeMessageInUTF8IsGlobal() async throws {
+        try await run { stage in
+            let text = "Subject: gr\u{FC}n\r\n\r\nx\r\n"
+            let sender = "<alice@example.test> RET=FULL SMTPUTF8"
+            _ = try await stage.queue.submit(from: sender, to: ["<bob@example.net>"], text)
+            try await stage.relay.next().answer(.reject, "5.1.1")
+            let report = try await stage.local.next()
+            #expect(report.message.contains("Content-Type: message/global\r\n"))
+            #expect(!report.message.contains("message/rfc822"))
+            #expect(report.message.contains("\r\n\(text)"))
+            report.answer(.ok, "2.0.0")
+        }
+    }
+
     @Test(arguments: [true, false]) func reportsMayBeInUTF8WhereTheMessageWas(isUTF8: Bool) async throws {
         try await run { stage in
             _ = try await stage.queue.submit(
@@ -196,6 +211,24 @@ import Testing
             _ = try await stage.queue.list { $0.isEmpty }
             let count = notify == " NOTIFY=NEVER" ? "0" : "1"
             #expect(try await stage.queue.control("STATISTICS").last?["total-reports"] == count)
+        }
+    }
+
+    /// What is held when its deadline is over is told late when it's released.
+    @Test func deadlineThatIsOverMeanwhileIsToldOnRelease() async throws {
+        try await run { stage in
+            try await submit(stage, [.init("deliver-by", "\(now(stage) + 600) N")])
+            try await stage.relay.next().answer(.defer, "4.2.0")
+            let id = try #require(try await stage.queue.list { $0.first?["state"] == "deferred" }.first?["id"])
+            #expect(try await stage.queue.control("HOLD", [.init("id", id)]).last?.replyKind == .ok)
+            await stage.queue.advance(600_000)
+            #expect(try await stage.queue.control("STATISTICS").last?["total-reports"] == "0")
+            #expect(try await stage.queue.control("RELEASE", [.init("id", id)]).last?.replyKind == .ok)
+            let (first, second) = (try await stage.local.next(), try await stage.relay.next())
+            #expect(first.message.contains("Action: delayed\r\nStatus: 4.4.7\r\n"))
+            first.answer(.ok, "2.0.0")
+            second.answer(.ok, "2.0.0", [.init("dsn", "yes")])
+            _ = try await stage.queue.list { $0.isEmpty }
         }
     }
 

@@ -75,6 +75,32 @@ import Testing
         await deliverer.stop()
     }
 
+    /// The sender of quarantined mail may be forged: only who logged in is told.
+    @Test(arguments: [nil, "alice"] as [String?]) func quarantinedMailIsNotAnswered(user: String?) async throws {
+        let queue = try TestQueue()
+        let (relay, deliverer) = (try await queue.relay(), try await queue.deliverer())
+        try await queue.start()
+        var fields: [Frame.Field] = [
+            .init("sender", "<alice@example.test>"), .init("recipient", "<bob@example.net> NOTIFY=SUCCESS"),
+            .init("recipient", "<carol@example.org>"), .init("protocol", "ESMTP"),
+        ]
+        if let user { fields.append(.init("user", user)) }
+        let submit = Frame("SUBMIT", fields, body: ByteBuffer(string: original))
+        let reply = try await queue.exchange([submit, Frame("END", [.init("quarantine", "yes")])])
+        #expect(reply.replyKind == .ok)
+        for _ in 1...2 {
+            let request = try await relay.next()
+            let isGood = request.frame["destination"] == "example.net"
+            request.answer(isGood ? .ok : .reject, isGood ? "2.0.0" : "5.1.1")
+        }
+        if user != nil { for _ in 1...2 { try await deliverer.next().answer(.ok, "2.0.0") } }
+        _ = try await queue.list { $0.isEmpty }
+        #expect(try await queue.control("STATISTICS").last?["total-reports"] == (user == nil ? "0" : "2"))
+        await queue.stop()
+        await relay.stop()
+        await deliverer.stop()
+    }
+
     /// The recipients that a report says have failed.
     private func failed(_ report: DeliveryRequest) -> [String] {
         report.message.components(separatedBy: "\r\n").compactMap { line in

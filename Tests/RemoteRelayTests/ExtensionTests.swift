@@ -195,6 +195,29 @@ extension DeliveryTests {
         #expect(servers[0].connections == 1)
         let (_, others) = try await deliver([host("LIMITS MAILMAX=1")], times: 2)
         #expect(others[0].connections == 2)
+        // The parts of one message go over several sessions, too.
+        let (all, third) = try await deliver(
+            [host("PIPELINING", "LIMITS RCPTMAX=2 MAILMAX=1")],
+            recipients: recipients
+        )
+        #expect(all.map(\.action) == Array(repeating: .relayed, count: 5))
+        #expect(third[0].messages.count == 3)
+        #expect(third[0].connections == 3)
+    }
+
+    /// After a refused chunk the session is good for others.
+    @Test func refusedChunkIsReset() async throws {
+        var refusing = host("CHUNKING", "BINARYMIME", "8BITMIME")
+        refusing.replies["BDAT"] = ["554 5.7.1 no\r\n"]
+        let (results, servers) = try await deliver(
+            [refusing],
+            sender: "<a@example.test> BODY=BINARYMIME",
+            message: Self.binary,
+            times: 2
+        )
+        #expect(results.map(\.action) == [.failed])
+        #expect(servers[0].connections == 1)
+        #expect(servers[0].commands.filter { $0 == "RSET" }.count == 2)
     }
 
     /// Neither over a session that isn't verified, nor to a host that doesn't say that it sees to it.

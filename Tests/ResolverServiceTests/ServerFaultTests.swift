@@ -211,6 +211,45 @@ struct ServerFaultTests {
         }
     }
 
+    /// A server whose answers are cut, and that isn't there for TCP, leaves time for the other one.
+    @Test(arguments: Mode.allCases) func cutAnswersLeaveTimeForOthers(mode: Mode) async throws {
+        let honest = try FakeInternet.serving(["example.tld.": example])
+        let cutting: FakeUpstream.Behaviour = { query in
+            if query.isStream { return .silence }
+            var answer = query.message.response()
+            answer.flags.isAuthoritative = true
+            answer.flags.isTruncated = true
+            return .answer(answer)
+        }
+        try await FakeInternet([4: cutting, 5: honest], tld: twoServers).with { settings in
+            mode.configure(&settings)
+            settings.queryTimeout = .seconds(4)
+        } _: { (resolver, _) async throws in
+            for name in ["www", "mail"] {
+                #expect(try await resolver.ask("\(name).example.tld").answers.count == 1)
+            }
+        }
+    }
+
+    /// Where all servers of a zone have failed they aren't all asked again for each question (RFC 9520).
+    @Test func aLameZoneCostsFewQueries() async throws {
+        let refusing: FakeUpstream.Behaviour = { .answer($0.message.response(.refused)) }
+        let names = (4...9).map { "example.tld. NS ns\($0).example.tld.\nns\($0).example.tld. A 127.0.0.\($0)\n" }
+        let servers = Dictionary(uniqueKeysWithValues: (4...9).map { ($0, refusing) })
+        try await FakeInternet(servers, tld: names.joined()).with { (resolver, servers) async throws in
+            func count() -> Int { (4...9).reduce(0) { $0 + (servers[$1]?.queries.count ?? 0) } }
+            #expect(try await resolver.ask("a.example.tld").responseCode == .serverFailure)
+            let first = count()
+            #expect((6...8).contains(first), "all of them, and two more after the parent was asked")
+            for number in 0..<5 { _ = try await resolver.ask("n\(number).example.tld") }
+            #expect(count() - first <= 10)
+            resolver.clock.advance(11)
+            let before = count()
+            _ = try await resolver.ask("later.example.tld")
+            #expect(count() - before >= 6, "all of them again")
+        }
+    }
+
     // MARK: Parts of the name
 
     /// An error to a name in between has the same server asked for the whole name at once, and marks nobody.

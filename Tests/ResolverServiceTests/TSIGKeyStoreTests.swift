@@ -66,6 +66,20 @@ struct TSIGKeyStoreTests {
         }
     }
 
+    /// Nothing goes unsigned because a key's file is gone.
+    @Test func aNamedKeyThatIsGone() throws {
+        try with { file, path in
+            try write("hmac-sha256 \(secrets[0])\n", to: path)
+            let store = try TSIGKeyStore(files: [file])
+            #expect(try store.key(named: nil) == nil)
+            #expect(try store.key(named: file.key) != nil)
+            unlink(path)
+            store.refresh(all: true, quiet)
+            #expect(throws: MissingTSIGKey(name: file.key)) { try store.key(named: file.key) }
+            #expect(try store.key(named: nil) == nil)
+        }
+    }
+
     @Test func whatIsWrongWithAFile() throws {
         try with { file, path in
             func reason() -> TSIGKeyFileError? {

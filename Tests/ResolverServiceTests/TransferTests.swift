@@ -137,6 +137,21 @@ struct TransferTests {
         }
     }
 
+    /// A primary for which a key is named isn't asked without it.
+    @Test func aSecondaryWhoseKeyIsGone() async throws {
+        var zone = LocalZoneConfiguration(origin: origin, file: "dns/out.test")
+        try await TestResolver.with(zones: ["out.test": text(3)]) { group in
+            [try await FakeUpstream.start(on: group) { .answer($0.message.response(.refused)) }]
+        } configure: { settings, upstreams in
+            zone.primaries = [.init(address: upstreams[0].address, key: key.name)]
+            settings.keys = TSIGKeyStore()
+            settings.localZones[zone.origin] = zone
+        } _: { secondary, upstreams in
+            await #expect(throws: CheckFailure.self) { try await secondary.server.transfer(origin)?.get() }
+            #expect(upstreams[0].queries.isEmpty)
+        }
+    }
+
     /// A primary with a later version and no differences says so by its SOA record alone: the zone is asked for at once.
     @Test func aLoneLaterStart() async throws {
         let lone: FakeUpstream.Behaviour = { query in

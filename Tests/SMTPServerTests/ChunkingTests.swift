@@ -143,6 +143,15 @@ extension TestClient {
         }
     }
 
+    @Test(arguments: ["a: b\rc: d\r\n\r\nx", "a: b\nc: d\r\n\r\nx", "a: b\r"])
+    func headersOfBinaryMailAreLines(text: String) async throws {
+        try await TestServer.run { server in
+            let client = try await server.greetedClient()
+            try await begin(client, " BODY=BINARYMIME")
+            #expect(try await client.chunk(text, isLast: true).hasPrefix("554 5.6.0"))
+        }
+    }
+
     @Test func binaryMailNeedsChunks() async throws {
         try await TestServer.run { server in
             let client = try await server.greetedClient()

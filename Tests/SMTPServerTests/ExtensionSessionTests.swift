@@ -30,7 +30,7 @@ import Testing
             (.client, "XCLIENT ADDR=192.0.2.1", "500"), (.requireTLS, "MAIL FROM:<a@b.example> REQUIRETLS", "555"),
             (.futureRelease, "MAIL FROM:<a@b.example> HOLDFOR=5", "555"),
             (.priority, "MAIL FROM:<a@b.example> MT-PRIORITY=1", "555"), (.limits, "NOOP", "250"),
-            (.help, "NOOP", "250"),
+            (.help, "HELP", "502"),
             (.pipelining, "NOOP", "250"),
         ]
     )
@@ -190,6 +190,7 @@ import Testing
             #expect(try await client.say("RCPT TO:<dave@example.com>").hasPrefix("550 5.7.1"))
             #expect(try await client.say("RSET").hasPrefix("250"))
             #expect(try await client.say("XCLIENT ADDR=nowhere").hasPrefix("501"))
+            #expect(try await client.say("XCLIENT ADDR=[UNAVAILABLE]").hasPrefix("501"))
             let message = try #require(server.queue.messages.first)
             #expect(message.envelope["client"] == "192.0.2.7")
             #expect(message.text.contains("from c.example ([192.0.2.7])"))

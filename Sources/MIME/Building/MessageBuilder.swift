@@ -4,10 +4,11 @@ package indirect enum MIMEEntity: Sendable {
     case text(subtype: String, String)
     /// A file, attached under a name.
     case attachment(type: String, name: String, [UInt8])
-    /// Lines of fields as a report has them (message/delivery-status, message/disposition-notification), in ASCII or UTF-8.
+    /// Lines of fields as a report has them (message/delivery-status, message/disposition-notification), in ASCII or UTF-8;
+    /// or a message with UTF-8 in its header (message/global, RFC 6532). Never encoded.
     case fields(type: String, [UInt8])
     case multipart(subtype: String, parameters: [String: String], [MIMEEntity])
-    /// A message within this one; it's never encoded.
+    /// A message within this one, as message/rfc822; it's never encoded.
     case message([UInt8])
 
     /// A report of any kind (RFC 6522): words for people, fields for programs, and what it's about.

@@ -23,6 +23,10 @@ package struct SignatureLimits: Sendable {
     package var headerOctets = 1 << 20
     /// DKIM signatures; those further down are not looked at.
     package var signatures = 10
+    /// Message signatures of ARC sets, from the newest down; older ones count as if they didn't hold.
+    package var chainSignatures = 10
+    /// Octets that all seals of a message cover together.
+    package var sealedOctets = 8 << 20
     /// Different ways to hash one body.
     package var bodyHashes = 8
     /// Key records of one name that are tried.

@@ -28,6 +28,17 @@ package struct DMARCTreeWalk {
 
     package init(_ lookup: any MailAuthLookup) { self.lookup = lookup }
 
+    /// All names that a walk may ask for, the domain's own first.
+    static func names(from domain: DomainName) -> [DomainName] {
+        var names: [DomainName] = []
+        var current = domain
+        while !current.isRoot {
+            if let name = try? current.prepending(label: Array("_dmarc".utf8)) { names.append(name) }
+            current = current.suffix(labels: min(current.labelCount - 1, longestAncestor))
+        }
+        return names
+    }
+
     /// The records on the way from the domain to the root, the longest name first.
     ///
     /// - Throws: when a name could not be looked up.

@@ -44,7 +44,8 @@ extension Queue {
         let wasHeld = message.state == .held
         if !message.isPlaceUncertain, change == .hold && wasHeld || change == .release && !wasHeld {
             requested.done(.done)
-            return proceed(with: message)
+            proceed(with: message)
+            return warnIfDue(message)
         }
         guard store.move(message, .changeBegan(change)) else { return }
         for job in message.jobs { schedule.withdraw(job, at: clock.now()) }
@@ -69,6 +70,8 @@ extension Queue {
             requested.done(.done)
         }
         proceed(with: message)
+        // A deadline that was over meanwhile had to wait.
+        warnIfDue(message)
     }
 
     /// A change took the message out of the queue.
@@ -142,7 +145,7 @@ extension Queue {
         }
         let reports: [QueueReport]
         do {
-            reports = try report(.failed, owed + recipients, about: envelope, header)
+            reports = try report(.failed, owed + recipients, about: envelope, header, isAsked: true)
         } catch {
             log.unreportable(message.id, "\(error)")
             return end(requested, message, isHeld: wasHeld, .failed("the report cannot be made", code: 0))

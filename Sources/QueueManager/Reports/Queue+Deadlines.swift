@@ -33,7 +33,8 @@ extension Queue {
         if let deadline = message.returnDeadline { schedule.remind(of: message, at: deadline) }
     }
 
-    /// Tells the sender that a message isn't delivered by the time that was set, or gives it up, where that time is over.
+    /// Tells the sender that a message isn't delivered by the time that was set, or gives it up, where that time is over. Not
+    /// while a change is asked for: when that is made, this is called again.
     func warnIfDue(_ message: QueuedMessage) {
         loop.assertInEventLoop()
         let now = clock.now()
@@ -45,7 +46,8 @@ extension Queue {
             return
         }
         guard let deadline = message.noticeDeadline, deadline <= now, !message.isWarned, !message.isReport,
-            !message.jobs.isEmpty, message.changes.isEmpty, store.move(message, .deliveryBegan)
+            !message.isSenderDoubted, !message.jobs.isEmpty, message.changes.isEmpty,
+            store.move(message, .deliveryBegan)
         else { return }
         message.isWarned = true
         let id = message.id
@@ -59,6 +61,7 @@ extension Queue {
                     if !self.isClosed { self.warn(message, content.head.envelope, header) }
                 }
             case .failure(let error):
+                if endIfOver(message) { return }
                 message.isWarned = false
                 store.move(message, .deliveryEnded)
                 setAside(message, error) {}
@@ -66,7 +69,19 @@ extension Queue {
         }
     }
 
+    /// Ends the making of a warning where the last delivery has ended meanwhile: nobody needs it, and a line in the state
+    /// file would come behind the note that the message is gone.
+    ///
+    /// - Returns: whether it has.
+    private func endIfOver(_ message: QueuedMessage) -> Bool {
+        guard message.state == .gone || message.jobs.isEmpty else { return false }
+        store.move(message, .deliveryEnded)
+        proceed(with: message)
+        return true
+    }
+
     private func warn(_ message: QueuedMessage, _ envelope: MessageEnvelope, _ header: QueueReport.Original) {
+        if endIfOver(message) { return }
         let late = DeliveryResult(.delayed, .deadlineMissed, "not delivered by the time that was set; it is tried on")
         let recipients = message.jobs.flatMap(\.recipients).map { index in
             QueueReport.Recipient(recipient: envelope.recipients[Int(index)], result: late)

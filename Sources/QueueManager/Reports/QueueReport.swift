@@ -127,9 +127,13 @@ struct QueueReport {
         let builder = MessageBuilder(allowsEightBit: isEightBit) { .random(in: .min ... .max) }
         let text = explanation(settings, expiry: expiry).map { Self.clean($0) }.joined(separator: "\n") + "\n"
         let octets = Array(original.readableBytesView)
+        // RFC 6533 §3.
         let shown: MIMEEntity =
-            form.isWhole
-            ? .message(octets) : .fields(type: form.isUTF8 ? "message/global-headers" : "text/rfc822-headers", octets)
+            switch (form.isWhole, form.isUTF8) {
+            case (true, false): .message(octets)
+            case (true, true): .fields(type: "message/global", octets)
+            case (false, let isUTF8): .fields(type: isUTF8 ? "message/global-headers" : "text/rfc822-headers", octets)
+            }
         let report = try MIMEEntity.deliveryReport(status, isUTF8: form.isUTF8, text: text, original: shown)
         return try builder.build(header, report)
     }

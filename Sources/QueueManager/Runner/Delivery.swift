@@ -89,9 +89,9 @@ final class Delivery: @unchecked Sendable {
     }
 
     /// Whether the sender wants to hear that a recipient has the message, as far as it's for us to tell (RFC 3461 §5.2, RFC
-    /// 2852 §4.1.4). Of reports and of what is in the queue again for one other address, nobody is told.
+    /// 2852 §4.1.4). Of reports, of quarantined mail and of what is in the queue again for one other address, nobody is told.
     func isSuccessToReport(_ position: Int) -> Bool {
-        guard let result = results[position], !job.message.isReport else { return false }
+        guard let result = results[position], !job.message.isReport, !job.message.isSenderDoubted else { return false }
         let parameters = recipient(position).parameters
         guard parameters.notify != .never else { return false }
         let isWanted = parameters.notify?.contains(.success) ?? false

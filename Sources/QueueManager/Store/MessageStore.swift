@@ -14,6 +14,8 @@ final class QueuedMessage: @unchecked Sendable {
     let octets: Int
     /// Whether it has the null reverse-path: it is never answered with a report.
     let isReport: Bool
+    /// Whether its sender is never told anything of it.
+    let isSenderDoubted: Bool
     /// When it should be delivered.
     let terms: DeliveryTerms
     /// What made its submission idempotent.
@@ -45,6 +47,7 @@ final class QueuedMessage: @unchecked Sendable {
         offset = head.offset
         octets = head.octets
         isReport = envelope.sender.path.address == nil
+        isSenderDoubted = envelope.isSenderDoubted
         terms = envelope.terms
         origin = envelope.origin
         sender = envelope.user ?? MessageStore.key(envelope.sender.path.address)

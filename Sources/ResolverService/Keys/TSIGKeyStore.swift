@@ -43,6 +43,15 @@ final class TSIGKeyStore: Sendable {
     /// The keys as they are now.
     var current: [DomainName: TSIGKey] { state.withLockedValue { $0.keys } }
 
+    /// The key that was named for a server; nil where none was, and messages go unsigned.
+    ///
+    /// - Throws: where one was named that isn't there (any more): nothing may be said, or believed, without it.
+    func key(named name: DomainName?) throws(MissingTSIGKey) -> TSIGKey? {
+        guard let name else { return nil }
+        guard let key = current[name] else { throw MissingTSIGKey(name: name) }
+        return key
+    }
+
     /// Reads files again. A key whose file has an error stays as it was, and one whose file is gone doesn't count any more.
     /// Blocks; one call at a time.
     ///
@@ -81,6 +90,13 @@ final class TSIGKeyStore: Sendable {
             }
         }
     }
+}
+
+/// A key that was named for a server isn't there.
+struct MissingTSIGKey: Error, Equatable, CustomStringConvertible {
+    let name: DomainName
+
+    var description: String { "the key \(name) isn't there" }
 }
 
 /// Why there are no keys.

@@ -24,15 +24,23 @@ final class Delegation {
     /// Until when it counts; by the resolver's clock.
     let expires: Int64
     /// Who gave it, so that another server is asked where its proof is bogus.
-    var informant: SocketAddress?
+    var informant: Informant?
     /// How servers have done that failed lately: those that aren't in it are as good as any.
     private var standings: [SocketAddress: Standing] = [:]
     /// When a server last said something about the zone.
     private var lastAnswer = Int64.min
     /// Until when answers without authority are as good as others, since no server gave a better one.
     private var unauthoritativeUntil = Int64.min
+    /// Until when it's known that all servers fail at the whole zone.
+    private var lameUntil = Int64.min
     /// What each question about the zone begins with.
     private var known: Known?
+
+    /// A server, and the zone for which it was asked.
+    struct Informant {
+        var server: SocketAddress
+        var zone: DomainName
+    }
 
     /// How one server has done for the zone.
     private struct Standing {
@@ -62,6 +70,8 @@ final class Delegation {
     private static let patience = 3
     /// For how long others are asked before a server that gave something bogus. Seconds.
     private static let doubtTime: Int64 = 60
+    /// For how long it's remembered that all servers failed (RFC 9520 §3.2: from a second to five minutes). Seconds.
+    private static let lameTime: Int64 = 10
 
     /// How many servers of a zone are looked at: more make nothing better, and cost the work of many (NRDelegationAttack).
     static let maximumHosts = 13
@@ -75,7 +85,7 @@ final class Delegation {
         proof: [ResourceRecord] = [],
         expires: Int64 = .max
     ) {
-        self.zone = zone
+        self.zone = zone.compacted
         self.hosts = Array(hosts.shuffled().prefix(Self.maximumHosts))
         self.addresses = addresses
         self.proof = proof
@@ -101,7 +111,12 @@ final class Delegation {
             let missing = usable.filter { type in !given.contains { $0.addressOctets?.count == (type == .a ? 4 : 16) } }
             guard !missing.isEmpty else { continue }
             let lookup = HostLookup(host: host, types: missing)
-            if allowed.isEmpty { found.unresolved.append(lookup) } else { found.others.append(lookup) }
+            if allowed.isEmpty {
+                found.unresolved.append(lookup)
+            } else if !host.isSubdomain(of: zone) {
+                // A zone's own servers, where they don't do, aren't asked for more addresses of themselves.
+                found.others.append(lookup)
+            }
         }
         known = found
         return found
@@ -119,9 +134,10 @@ final class Delegation {
     /// A server said something about the zone.
     func answered(by server: SocketAddress, now: Int64) {
         lastAnswer = now
+        lameUntil = .min
         let standing = standings[server]
         guard standing == nil || standing?.failures ?? 0 > 0 else { return }
-        guard standings.count < Self.maximumServers || standing != nil else { return }
+        guard hasPlace(for: server, now) else { return }
         standings[server, default: Standing()].hasAnswered = true
         standings[server]?.failures = 0
         standings[server]?.asideUntil = .min
@@ -129,7 +145,7 @@ final class Delegation {
 
     /// A server refused a question about the zone, failed at it, or isn't its authority.
     func failed(_ server: SocketAddress, now: Int64) {
-        guard standings.count < Self.maximumServers || standings[server] != nil else { return }
+        guard hasPlace(for: server, now) else { return }
         var standing = standings[server] ?? Standing()
         standing.failures += 1
         let excess = standing.failures - (standing.hasAnswered ? Self.patience : 1)
@@ -139,8 +155,34 @@ final class Delegation {
 
     /// What a server said about the zone was bogus.
     func doubt(_ server: SocketAddress, now: Int64) {
-        guard standings.count < Self.maximumServers || standings[server] != nil else { return }
+        guard hasPlace(for: server, now) else { return }
         standings[server, default: Standing()].doubtedUntil = now + Self.doubtTime
+    }
+
+    /// Whether it may be noted how a server does. Where there is no place those go that nothing is held against now.
+    private func hasPlace(for server: SocketAddress, _ now: Int64) -> Bool {
+        if standings[server] != nil || standings.count < Self.maximumServers { return true }
+        standings = standings.filter { now < $0.value.asideUntil || now < $0.value.doubtedUntil }
+        return standings.count < Self.maximumServers
+    }
+
+    /// That all servers failed at a question, and none has answered any of late.
+    func failedAltogether(now: Int64) { lameUntil = now + Self.lameTime }
+
+    /// Whether that was a moment ago: few servers are asked then, until one answers.
+    func isLame(now: Int64) -> Bool { now < lameUntil }
+
+    /// Takes over how servers have done, where the parent has named the same ones as before.
+    func takeOver(_ former: Delegation) {
+        guard former !== self, former.zone == zone else { return }
+        let mine = Set(addresses.values.joined())
+        guard mine == Set(former.addresses.values.joined()), !mine.isEmpty || Set(hosts) == Set(former.hosts) else {
+            return
+        }
+        standings = former.standings
+        lastAnswer = former.lastAnswer
+        unauthoritativeUntil = former.unauthoritativeUntil
+        lameUntil = former.lameUntil
     }
 
     /// Whether a server has said something about the zone of late, so that a question that all fail at isn't the zone's fault.
@@ -188,14 +230,16 @@ struct DelegationCache {
     /// The servers of a zone.
     mutating func delegation(of zone: DomainName, now: Int64) -> Delegation? {
         if let delegation = fixed[zone] { return delegation }
-        guard let delegation = known.value(for: zone) else { return nil }
-        if now < delegation.expires { return delegation }
-        known.remove(zone)
-        return nil
+        // One whose time is over stays until there is another: how its servers have done is worth knowing.
+        guard let delegation = known.value(for: zone), now < delegation.expires else { return nil }
+        return delegation
     }
 
-    mutating func keep(_ delegation: Delegation) {
-        known.insert(delegation, for: delegation.zone, cost: delegation.cost)
+    /// - Parameter former: the one that was forgotten for it.
+    mutating func keep(_ delegation: Delegation, after former: Delegation? = nil) {
+        let known = former?.zone == delegation.zone ? former : self.known.value(for: delegation.zone)
+        if let known { delegation.takeOver(known) }
+        self.known.insert(delegation, for: delegation.zone, cost: delegation.cost)
     }
 
     /// Forgets a zone's servers; false where they are configured.

@@ -30,6 +30,8 @@ final class Recursor {
     private static let bogusTime: Int64 = 300
     /// After so many silent servers a part of the name is given up for the whole.
     private static let maximumSilences = 2
+    /// So many failed queries say that a whole zone fails, where the time didn't do for all servers.
+    private static let manyFailures = 6
     /// For how long a name is known to begin no zone. Seconds.
     private static let insideTime: Int64 = 600
 
@@ -58,10 +60,16 @@ final class Recursor {
             guard let zone = await start(walk, work) else { return walk.failure }
             walk.pass(below: zone.zone) { isInside($0) }
             let question = walk.question(below: zone.zone)
-            let manner = ServerRound.Manner(isPartial: question != key, first: walk.first, avoided: avoided)
+            let wasLame = zone.isLame(now: settings.now())
+            let manner = ServerRound.Manner(
+                isPartial: question != key,
+                first: walk.first,
+                avoided: avoided,
+                isLame: wasLame
+            )
             switch await exchange(question, zone, work, manner) {
             case .referral(let delegation):
-                delegations.keep(delegation)
+                delegations.keep(delegation, after: walk.former)
                 walk.zone = delegation
                 walk.isFresh = true
                 walk.first = nil
@@ -80,9 +88,10 @@ final class Recursor {
                 walk.reason = reason
                 // Where servers answer other questions, this one's failure is its own. Else the parent may have named other
                 // servers meanwhile.
-                guard !walk.isFresh, avoided.isEmpty, !zone.hasAnswered(lately: settings.now()),
+                guard !walk.isFresh, !wasLame, avoided.isEmpty, !zone.hasAnswered(lately: settings.now()),
                     delegations.forget(zone.zone)
                 else { return walk.failure }
+                walk.former = zone
                 walk.zone = nil
                 walk.isFresh = true
             }
@@ -91,10 +100,12 @@ final class Recursor {
     }
 
     /// What a server said to a question is bogus: others are asked first from now on.
-    func doubt(_ server: SocketAddress, _ key: Outcome.Key) {
+    ///
+    /// - Parameter zone: for which it was asked; nil where nobody knows any more.
+    func doubt(_ server: SocketAddress, _ key: Outcome.Key, of zone: DomainName?) {
         let now = settings.now()
         faults.note(server, key, until: now + Self.bogusTime, now: now)
-        delegations.closest(to: Walk(key).lowest, now: now)?.doubt(server, now: now)
+        if let zone { delegations.delegation(of: zone, now: now)?.doubt(server, now: now) }
     }
 
     private func isInside(_ name: DomainName) -> Bool {
@@ -192,12 +203,18 @@ final class Recursor {
         var second: (outcome: Outcome, message: DNSMessage, server: SocketAddress)?
         var reason: String?
         var silences = 0
+        var asked = 0
+        var isOver = false
         while !work.isLate {
-            guard let server = await next(&round, zone, work, manner) else { break }
+            guard let server = await next(&round, zone, work, manner) else {
+                isOver = true
+                break
+            }
             guard takeQuery(work) else {
                 reason = "the answer would cost too many queries"
                 break
             }
+            asked += 1
             let address = server.upstream.address
             switch await ask(server, key, round, work, manner) {
             case .answer(let message):
@@ -224,6 +241,12 @@ final class Recursor {
                 if manner.isPartial { return .unclear(address) }
                 reason = why
                 fail(key, zone, address)
+            case .cut(let why):
+                // Slow, as one that doesn't answer; but it's there for questions with short answers.
+                server.upstream.punish()
+                if manner.isPartial { return .unclear(nil) }
+                reason = why
+                fail(key, zone, address)
             case .unreachable(let why):
                 reason = why
                 server.failed()
@@ -235,12 +258,19 @@ final class Recursor {
                 }
                 server.upstream.punish()
                 silences += 1
-                if silences == Self.maximumSilences { return .unclear(nil) }
+                if manner.isLame || silences == Self.maximumSilences { return .unclear(nil) }
             }
         }
         if let second {
             zone.settleForLess(now: settings.now())
             return .answer(second.outcome, second.message)
+        }
+        // A round of few servers says nothing new: each time all of them are asked again.
+        let hasFailed = isOver ? asked > 0 : asked >= Self.manyFailures
+        if hasFailed, !manner.isPartial, !manner.isLame, manner.avoided.isEmpty,
+            !zone.hasAnswered(lately: settings.now())
+        {
+            zone.failedAltogether(now: settings.now())
         }
         return .failure(reason ?? "no server of \(zone.zone) has an address that may be asked")
     }
@@ -285,11 +315,12 @@ final class Recursor {
         switch kind {
         case .referral(let delegation):
             zone.answered(by: server, now: now)
-            delegation.informant = server
+            delegation.informant = Delegation.Informant(server: server, zone: zone.zone)
             return .referral(delegation)
         case .answer, .unauthoritativeAnswer:
             guard var outcome = scrub(message, key, zone.zone) else { return .fault("gave an answer without sense") }
             outcome.server = server
+            outcome.zone = zone.zone
             if case .unauthoritativeAnswer = kind, !zone.takesLess(now: now) { return .lesser(outcome) }
             zone.answered(by: server, now: now)
             return .answer(outcome)
@@ -340,6 +371,8 @@ final class Recursor {
                 best.append(server)
             }
             if let lookup = round.takeLookup(before: lowest) {
+                // A search for another server's address may have found meanwhile that all of the zone's fail.
+                if !manner.isLame, zone.isLame(now: now), lookup.host.isSubdomain(of: zone.zone) { continue }
                 await look(up: lookup, &round, work)
                 continue
             }
@@ -377,7 +410,7 @@ final class Recursor {
     }
 
     /// Forgets that, where it's bogus; gives who said it, if anybody did.
-    func doubtProof(of zone: DomainName) -> SocketAddress? {
+    func doubtProof(of zone: DomainName) -> Delegation.Informant? {
         guard let delegation = delegations.delegation(of: zone, now: settings.now()), !delegation.proof.isEmpty else {
             return nil
         }

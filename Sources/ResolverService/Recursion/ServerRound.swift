@@ -13,6 +13,8 @@ struct ServerRound {
         var avoided: [SocketAddress] = []
         /// Who failed at this question of late, and is asked last.
         var failing: [SocketAddress] = []
+        /// Whether all servers failed a moment ago: then few of them are asked, each once.
+        var isLame = false
     }
 
     private(set) var candidates: [Candidate] = []
@@ -24,6 +26,8 @@ struct ServerRound {
     /// How many more servers, and names of servers, are looked at for something better than what is there; nil where
     /// nothing is.
     private var betterTries: (servers: Int, lookups: Int)?
+    /// The same where all servers failed a moment ago.
+    private var lameTries: (servers: Int, lookups: Int)?
 
     /// A server that may answer.
     struct Candidate {
@@ -57,6 +61,7 @@ struct ServerRound {
         if !manner.avoided.isEmpty { candidates.removeAll { manner.avoided.contains($0.address) } }
         unresolved = known.unresolved
         others = known.others
+        if manner.isLame { lameTries = (servers: manner.isPartial ? 1 : 2, lookups: 2) }
     }
 
     /// Adds addresses that were looked up.
@@ -70,6 +75,7 @@ struct ServerRound {
     /// When a candidate's turn is; nil for one that had all of its turns.
     func rank(_ candidate: Candidate, isAsleep: @autoclosure () -> Bool, now: Int64) -> Rank? {
         if candidate.attempts >= 3 { return nil }
+        if let lameTries, lameTries.servers <= 0 || candidate.attempts > 0 { return nil }
         if isAsleep() { return candidate.attempts == 0 && betterTries == nil ? .asleep : nil }
         switch candidate.attempts {
         case 0:
@@ -88,6 +94,14 @@ struct ServerRound {
 
     /// What is to be looked up before a server of a rank is asked (nil: where there is none). It isn't given again.
     mutating func takeLookup(before rank: Rank?) -> HostLookup? {
+        if let tries = lameTries {
+            // Only where nobody can be asked at all.
+            guard tries.lookups > 0, tries.servers > 0, candidates.isEmpty, let next = unresolved.popLast() else {
+                return nil
+            }
+            lameTries?.lookups -= 1
+            return next
+        }
         if let tries = betterTries {
             guard tries.lookups > 0 else { return nil }
             betterTries?.lookups -= 1
@@ -108,6 +122,7 @@ struct ServerRound {
     mutating func count(_ address: SocketAddress) {
         if let place = place(address) { candidates[place].attempts += 1 }
         betterTries?.servers -= 1
+        lameTries?.servers -= 1
     }
 
     /// The attempt doesn't count, once: the server is asked otherwise.

@@ -7,6 +7,8 @@ struct Walk {
     private let labels: Int
     /// The zone whose servers are asked next; nil for the nearest that is known.
     var zone: Delegation?
+    /// The servers of a zone that all failed, and were forgotten for others.
+    var former: Delegation?
     /// Whether the servers were named on this walk, not taken from the cache.
     var isFresh = false
     /// Whether servers are shown no more of the name than they must see.

@@ -73,11 +73,23 @@ final class NotifySender: @unchecked Sendable {
         var logger = logger
         logger[metadataKey: "zone"] = "\(target.zone)"
         logger[metadataKey: "to"] = "\(target.peer.address.ipAddress ?? "") port \(target.peer.address.port ?? 0)"
+        var missing: MissingTSIGKey?
         for patience in Notification.patience {
             guard !isClosed, (pending[target] ?? nil) == nil else { return }
+            let key: TSIGKey?
+            do throws(MissingTSIGKey) {
+                key = try settings.keys.key(named: target.peer.key)
+            } catch {
+                // Never unsigned; the key's file may be back in a moment.
+                if missing == nil { logger.error("secondary not notified", metadata: ["reason": "\(error)"]) }
+                missing = error
+                await rest(until: NIODeadline.now() + .seconds(patience), target)
+                continue
+            }
+            missing = nil
             let message = Notification.message(id: .random(in: .min ... .max), start: start)
             let began = NIODeadline.now()
-            if let code = await exchange(message, target, .seconds(patience)) {
+            if let code = await exchange(message, target, key, .seconds(patience)) {
                 let serial = StartOfAuthority(start)?.serial ?? 0
                 if code == .noError {
                     logger.debug("secondary notified", metadata: ["serial": "\(serial)"])
@@ -89,7 +101,7 @@ final class NotifySender: @unchecked Sendable {
             // Where the system says at once that nobody is there, the time is waited for all the same.
             await rest(until: began + .seconds(patience), target)
         }
-        logger.warning("secondary does not answer notifications")
+        if missing == nil { logger.warning("secondary does not answer notifications") }
     }
 
     /// Waits, but not longer than there is no news.
@@ -99,10 +111,15 @@ final class NotifySender: @unchecked Sendable {
         }
     }
 
-    private func exchange(_ message: DNSMessage, _ target: Target, _ patience: TimeAmount) async -> ResponseCode? {
+    private func exchange(
+        _ message: DNSMessage,
+        _ target: Target,
+        _ key: TSIGKey?,
+        _ patience: TimeAmount
+    ) async -> ResponseCode? {
         var octets = message.encode()
         var verifier: TSIGVerifier?
-        if let key = target.peer.key.flatMap({ settings.keys.current[$0] }) {
+        if let key {
             var signer = TSIGSigner(requestWith: key)
             octets = signer.sign(octets, now: settings.secondsSince1970())
             verifier = TSIGVerifier(key: key, requestCode: signer.lastCode)

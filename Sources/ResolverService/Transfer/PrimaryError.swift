@@ -8,6 +8,8 @@ enum PrimaryError: Error, CustomStringConvertible {
     case connection(ConnectionError)
     case malformed(MessageError)
     case signature(TSIGVerifier.Fault)
+    /// The key that was named for it is gone: it isn't asked without.
+    case key(MissingTSIGKey)
     case transfer(TransferError)
     /// It answers, but isn't an authority for the zone.
     case notAuthoritative
@@ -26,6 +28,7 @@ enum PrimaryError: Error, CustomStringConvertible {
         case .connection(let error): "\(error)"
         case .malformed(let error): "a malformed message (\(error))"
         case .signature(let fault): "\(fault)"
+        case .key(let error): "\(error)"
         case .transfer(let error): "\(error)"
         case .notAuthoritative: "it is no authority for the zone"
         case .older(let serial): "it has an older version, \(serial)"
@@ -37,7 +40,7 @@ enum PrimaryError: Error, CustomStringConvertible {
     /// Whether the whole zone may be had where differences weren't.
     var isWorthFullTransfer: Bool {
         switch self {
-        case .transfer(.tooLarge), .connection, .signature, .notAuthoritative, .older: false
+        case .transfer(.tooLarge), .connection, .signature, .key, .notAuthoritative, .older: false
         case .transfer, .malformed, .misfit, .invalid: true
         }
     }

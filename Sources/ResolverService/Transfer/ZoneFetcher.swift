@@ -144,11 +144,17 @@ final class ZoneFetcher: @unchecked Sendable {
         _ origin: DomainName,
         _ primary: LocalZoneConfiguration.Peer
     ) async throws(PrimaryError) -> PrimarySession {
-        try await PrimarySession.open(
+        let key: TSIGKey?
+        do throws(MissingTSIGKey) {
+            key = try settings.keys.key(named: primary.key)
+        } catch {
+            throw .key(error)
+        }
+        return try await PrimarySession.open(
             primary.address,
             from: settings.localZones[origin]?.source(to: primary.address),
             zone: origin,
-            key: primary.key.flatMap { settings.keys.current[$0] },
+            key: key,
             on: loop,
             time: settings.transferTime,
             clock: settings.secondsSince1970
