@@ -219,7 +219,8 @@ import Testing
         try await run { stage in
             try await submit(stage, [.init("deliver-by", "\(now(stage) + 600) N")])
             try await stage.relay.next().answer(.defer, "4.2.0")
-            let id = try #require(try await stage.queue.list { $0.first?["state"] == "deferred" }.first?["id"])
+            let deferred = try await stage.queue.list { $0.first?["state"] == "deferred" }
+            let id = try #require(deferred.first?["id"])
             #expect(try await stage.queue.control("HOLD", [.init("id", id)]).last?.replyKind == .ok)
             await stage.queue.advance(600_000)
             #expect(try await stage.queue.control("STATISTICS").last?["total-reports"] == "0")
