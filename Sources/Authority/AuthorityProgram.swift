@@ -113,6 +113,7 @@ extension TokenRequirements {
             issuer: configuration.issuer,
             audiences: configuration.audiences,
             accountClaim: configuration.accountClaim,
+            needsVerifiedEmail: configuration.needsVerifiedEmail,
             scope: configuration.scope,
             leeway: Int(configuration.leeway.nanoseconds / 1_000_000_000)
         )

@@ -72,7 +72,8 @@ package struct AuthenticationPolicy: Sendable {
     private func action(on author: DMARCAuthor, _ outcome: DMARCOutcome) -> AuthenticationVerdict.Action {
         switch author {
         case .severalFields, .severalDomains: .reject(.authenticationFailed, outcome.reason)
-        case .noField, .noAddress, .tooLong, .domain: .quarantine
+        case .tooLong: .quarantine
+        case .noField, .noAddress, .domain: .accept
         }
     }
 

@@ -107,7 +107,7 @@ extension TestClient {
         try await TestServer.run { server in
             let client = try await server.greetedClient()
             try await begin(client)
-            try await client.send("BDAT 200000\r\n" + String(repeating: "x", count: 150_000))
+            try await client.send("BDAT 200000\r\na: b\r\n\r\n" + String(repeating: "x", count: 150_000))
             client.connection.abort()
             await server.queue.untilAborted()
             #expect(server.queue.messages.isEmpty)

@@ -256,6 +256,7 @@ import Testing
             }
             let third = try await server.connect()
             try await third.send("PROXY TCP4 192.0.2.1 192.0.2.25 56324 25\r\n")
+            #expect(try await third.reply().code == .serviceNotAvailable)
             #expect(await third.isClosed())
             for client in clients { client.connection.close() }
         }

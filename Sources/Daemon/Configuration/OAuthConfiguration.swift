@@ -10,6 +10,8 @@ package struct OAuthConfiguration: Sendable {
     package var audiences: [String]
     /// The claim that names the account.
     package var accountClaim: String
+    /// Whether an account named by `email` needs `email_verified` beside it.
+    package var needsVerifiedEmail: Bool
     /// What a token must allow; nil for nothing in particular.
     package var scope: String?
     /// By how much clocks may differ.
@@ -29,6 +31,7 @@ package struct OAuthConfiguration: Sendable {
         }
         accountClaim = try table.string("account-claim", default: "email")
         guard !accountClaim.isEmpty else { throw table.error("account-claim", "must not be empty") }
+        needsVerifiedEmail = try table.boolean("require-verified-email", default: true)
         scope = try table.string("scope")
         leeway = try table.duration("leeway", default: .seconds(60), in: .zero ... .minutes(10))
         configurationURL = try table.string("configuration-url")
