@@ -153,6 +153,8 @@ def stale(world: Script, how: str):
 @pytest.mark.parametrize("how", ["expired", "other keys", "unsigned"])
 @pytest.mark.parametrize("denial", [PLAIN, HASHED], ids=["nsec", "nsec3"])
 def test_one_stale_server(script, name, how, way, denial):
+    if name == "unbound" and way != "recursive":
+        pytest.skip("what unbound makes of it is seen where it walks")
     world = script(signed=denial)
     world.serve(ONE, world.changed(lambda asked, message: as_way(way, message), stale(world, how)))
     world.serve(TWO, world.changed(lambda asked, message: as_way(way, message)))
@@ -230,6 +232,8 @@ def test_a_domain_that_was_taken_away(script, name):
 
 @pytest.mark.parametrize("uses_ipv6", [False, True])
 def test_glue_of_the_other_family(script, name, uses_ipv6):
+    if name == "unbound" and uses_ipv6:
+        pytest.skip("unbound may try the dead address for longer than a client waits")
     world = script(tld=f"far NS ns.other\nother NS ns1.other\nns1.other A {OTHER}\nns.other AAAA {DEAD}\n")
     other = Zone("other.tld.", start() + f"@ NS ns1\nns1 A {OTHER}\nns A {INSIDE}\nns AAAA {DEAD}\n")
     world.serve(OTHER, Answerer(other))
