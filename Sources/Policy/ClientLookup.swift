@@ -18,9 +18,18 @@ package enum ClientLookup {
         loop.assertInEventLoop()
         let lookup = ResolverLookup(on: loop, query: query)
         lookup.deadline = .now() + timeout
+        return await ConnectionFacts(of: address, lists: lists, lookup: lookup)
+    }
+}
+
+extension ConnectionFacts {
+    /// Asks about a client's name and lists at the same time.
+    ///
+    /// - Parameter address: of 4 or 16 octets.
+    package init(of address: [UInt8], lists: [DNSList], lookup: any MailAuthLookup) async {
         async let reverse = ReverseNameCheck.run(address, lookup: lookup)
         let listed = await DNSListCheck.run(address, lists: lists, lookup: lookup)
         let name = await reverse
-        return ConnectionFacts(name: name.name, iprev: name.keyword, lists: listed.names, score: listed.score)
+        self.init(name: name.name, iprev: name.keyword, lists: listed.names, score: listed.score)
     }
 }

@@ -168,12 +168,14 @@ package final class MessageAuthentication: @unchecked Sendable {
             results.entries[last].comment = comment
         }
         results.entries.insert(AuthenticationResults.Entry(name, of: origin.address), at: 0)
-        while results.field.count > Self.maximumResults,
+        var field = results.field
+        while field.count > Self.maximumResults,
             let lowest = results.entries.lastIndex(where: { $0.method.elementsEqual("dkim".utf8) })
         {
             results.entries.remove(at: lowest)
+            field = results.field
         }
-        var fields = ByteBuffer(bytes: results.field)
+        var fields = ByteBuffer(bytes: field)
         if let sender = check.spf.last {
             fields.writeBytes(ReceivedSPF.field(sender.outcome, of: sender.query))
         }

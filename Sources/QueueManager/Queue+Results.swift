@@ -226,6 +226,32 @@ extension Queue {
         }
     }
 
+    /// Reads a message that stands in `queue/` for a report about it: its envelope, and its beginning.
+    ///
+    /// - Parameters:
+    ///   - isWhole: whether the report brings all of it back.
+    ///   - failed: told why it can't be read.
+    func withOriginal(
+        of message: QueuedMessage,
+        isWhole: @escaping @Sendable (QueueFileHead) -> Bool = { _ in false },
+        _ use: @escaping @Sendable (MessageEnvelope, QueueReport.Original) -> Void,
+        failed: @escaping @Sendable (SpoolError) -> Void
+    ) {
+        let id = message.id
+        spool.perform { (spool) throws(SpoolError) in
+            try spool.content(of: id, verified: true)
+        } done: { [self] result in
+            if isClosed { return }
+            switch result {
+            case .success(let content):
+                withHeader(of: content, isWhole: isWhole(content.head)) { header in
+                    if !self.isClosed { use(content.head.envelope, header) }
+                }
+            case .failure(let error): failed(error)
+            }
+        }
+    }
+
     /// What becomes of the failures of a delivery.
     private enum FailureHandling {
         /// They are in a report, with what was owed before.

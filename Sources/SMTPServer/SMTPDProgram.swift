@@ -43,7 +43,8 @@ package struct SMTPDProgram: FrontProgram {
 }
 
 extension ServerSettings {
-    init(_ configuration: Configuration) {
+    /// What the configuration says; the sockets are where daemons have them.
+    package init(_ configuration: Configuration) {
         let smtpd = configuration.smtpd
         self.init(hostname: configuration.hostname)
         front = FrontSettings(configuration)
@@ -79,7 +80,7 @@ extension ServerSettings {
 
 extension AuthenticationPolicy {
     /// nil where nothing is to be checked.
-    package init?(_ configuration: SMTPDAuthenticationConfiguration, hostname: String) {
+    init?(_ configuration: SMTPDAuthenticationConfiguration, hostname: String) {
         guard configuration.isOn else { return nil }
         self.init(authservID: configuration.authservID ?? hostname)
         followsDMARC = configuration.followsDMARC
@@ -91,7 +92,7 @@ extension AuthenticationPolicy {
 }
 
 extension DNSList {
-    package init(_ name: String, _ configuration: DNSListConfiguration) {
+    init(_ name: String, _ configuration: DNSListConfiguration) {
         self.init(name: name, zone: configuration.zone, weight: configuration.weight, codes: configuration.codes)
     }
 }

@@ -4,6 +4,7 @@ import Front
 import Logging
 import NIOCore
 import Network
+import Policy
 import Resolution
 import SMTP
 import Submission
@@ -12,7 +13,8 @@ import Submission
 struct LoopResources: Sendable {
     let submissions: SubmissionClient
     let recipients: RecipientDirectory
-    let resolver: StubResolver
+    /// Asks resolverd.
+    let query: ResolverLookup.Query
     private let watch: DirectoryWatch
 
     init(_ settings: ServerSettings, on loop: any EventLoop) {
@@ -21,7 +23,8 @@ struct LoopResources: Sendable {
             on: loop,
             timeout: settings.front.authorityTimeout
         )
-        resolver = StubResolver(path: settings.resolverSocket, on: loop, timeout: settings.resolverTimeout)
+        let resolver = StubResolver(path: settings.resolverSocket, on: loop, timeout: settings.resolverTimeout)
+        query = { (name, type) throws(ResolutionError) in try await resolver.query(name, type) }
         submissions = SubmissionClient(path: settings.queueSocket, on: loop, timeout: settings.queueTimeout)
         let recipients = RecipientDirectory(accounts: accounts, on: loop, lifetime: settings.recipientCache)
         self.recipients = recipients

@@ -6,7 +6,6 @@ import MailRules
 import NIOCore
 import Network
 import Policy
-import Resolution
 import SMTP
 import Submission
 import TLS
@@ -110,13 +109,13 @@ extension Session {
         guard let policy = settings.authentication, kind == .smtp, user == nil, !mayRelayByAddress,
             let address = front.remoteAddress?.addressOctets
         else { return nil }
-        let resolver = resources.resolver
         return MessageAuthentication(
             MessageAuthentication.Origin(address: address, helo: helo ?? "", sender: transaction.sender.path),
             policy: policy,
             now: date.secondsSince1970,
-            on: connection.eventLoop
-        ) { (name, type) throws(ResolutionError) in try await resolver.query(name, type) }
+            on: connection.eventLoop,
+            query: resources.query
+        )
     }
 
     /// What takes our own word out of mail whose author isn't checked; nil for hosts and programs that we trust with it.

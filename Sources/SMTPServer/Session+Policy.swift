@@ -6,7 +6,6 @@ import MailRules
 import NIOCore
 import Network
 import Policy
-import Resolution
 import SMTP
 
 extension Session {
@@ -41,13 +40,13 @@ extension Session {
     func lookUpClient() async {
         guard settings.policy.needsConnection, connectionFacts == nil, let address = front.remoteAddress?.addressOctets
         else { return }
-        let resolver = resources.resolver
         connectionFacts = await ClientLookup.run(
             address,
             lists: settings.dnsLists,
             timeout: settings.clientTimeout,
-            on: connection.eventLoop
-        ) { (name, type) throws(ResolutionError) in try await resolver.query(name, type) }
+            on: connection.eventLoop,
+            query: resources.query
+        )
     }
 
     /// What the rules say of a recipient that would be taken: the reply that refuses it, or nil.

@@ -70,7 +70,7 @@ struct PolicyCommand: AsyncParsableCommand {
         func run() async throws {
             try source.instance.enter()
             let configuration = try Configuration.load("etc/martlet.toml")
-            let trial = try await trial(of: configuration)
+            let trial = try await trial(of: ServerSettings(configuration))
             if json { try JSONOutput.print(TrialDocument(trial)) } else { trial.print() }
             switch trial.end {
             case .refused: throw ExitCode(1)
@@ -79,9 +79,8 @@ struct PolicyCommand: AsyncParsableCommand {
             }
         }
 
-        private func trial(of configuration: Configuration) async throws -> PolicyTrial {
+        private func trial(of smtpd: ServerSettings) async throws -> PolicyTrial {
             let lookup = try source.lookup()
-            let smtpd = configuration.smtpd
             let address = Self.address(client) ?? []
             var facts = PolicyFacts(listener: listener, client: address)
             facts.helo = helo
@@ -92,22 +91,14 @@ struct PolicyCommand: AsyncParsableCommand {
                 // What the client would connect to isn't known, but whoever comes from this host connects to itself.
                 here: Self.isLoopback(address) ? address : nil,
                 remote: address,
-                ownNames: Set(([configuration.hostname] + configuration.domains).map { $0.lowercased() })
+                ownNames: smtpd.ownNames
             )
             facts.isEncrypted = tls
             facts.account = account
             facts.sender = sender
             facts.time = Self.minutesOfTheDay()
             if smtpd.policy.needsConnection {
-                let lists = smtpd.dnsLists.sorted { $0.key < $1.key }.map { DNSList($0.key, $0.value) }
-                let name = await ReverseNameCheck.run(address, lookup: lookup)
-                let listed = await DNSListCheck.run(address, lists: lists, lookup: lookup)
-                facts.connection = ConnectionFacts(
-                    name: name.name,
-                    iprev: name.keyword,
-                    lists: listed.names,
-                    score: listed.score
-                )
+                facts.connection = await ConnectionFacts(of: address, lists: smtpd.dnsLists, lookup: lookup)
             }
             var trial = PolicyTrial()
             for recipient in recipient {
@@ -118,7 +109,7 @@ struct PolicyCommand: AsyncParsableCommand {
             guard let file else { return trial }
             var octets = 0
             try FileOctets.read(file) { octets += $0.count }
-            try await judge(file, octets, facts, configuration, lookup, &trial)
+            try await judge(file, octets, facts, smtpd, lookup, &trial)
             return trial
         }
 
@@ -126,16 +117,15 @@ struct PolicyCommand: AsyncParsableCommand {
             _ file: String,
             _ octets: Int,
             _ facts: PolicyFacts,
-            _ configuration: Configuration,
+            _ smtpd: ServerSettings,
             _ lookup: any MailAuthLookup,
             _ trial: inout PolicyTrial
         ) async throws {
-            let smtpd = configuration.smtpd
             var facts = facts
             facts.message = MessageFacts(size: octets)
             // As smtpd: strangers' mail alone.
             if listener == "smtp", account == nil, !smtpd.relayFrom.contains(where: { $0.contains(facts.client) }),
-                let policy = AuthenticationPolicy(smtpd.authentication, hostname: configuration.hostname)
+                let policy = smtpd.authentication
             {
                 var message = MessageFile(file)
                 let hashed = try message.hash()

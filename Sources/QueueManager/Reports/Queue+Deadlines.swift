@@ -50,22 +50,13 @@ extension Queue {
             store.move(message, .deliveryBegan)
         else { return }
         message.isWarned = true
-        let id = message.id
-        spool.perform { (spool) throws(SpoolError) in
-            try spool.content(of: id, verified: true)
-        } done: { [self] result in
-            if isClosed { return }
-            switch result {
-            case .success(let content):
-                withHeader(of: content) { header in
-                    if !self.isClosed { self.warn(message, content.head.envelope, header) }
-                }
-            case .failure(let error):
-                if endIfOver(message) { return }
-                message.isWarned = false
-                store.move(message, .deliveryEnded)
-                setAside(message, error) {}
-            }
+        withOriginal(of: message) { [self] envelope, header in
+            warn(message, envelope, header)
+        } failed: { [self] error in
+            if endIfOver(message) { return }
+            message.isWarned = false
+            store.move(message, .deliveryEnded)
+            setAside(message, error) {}
         }
     }
 

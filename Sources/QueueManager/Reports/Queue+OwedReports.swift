@@ -73,21 +73,12 @@ extension Queue {
         // A change comes first; afterwards this is called again.
         guard store.move(message, .deliveryBegan) else { return }
         beginReport(of: message)
-        let id = message.id
-        spool.perform { (spool) throws(SpoolError) in
-            try spool.content(of: id, verified: true)
-        } done: { [self] result in
-            if isClosed { return }
-            switch result {
-            case .success(let content):
-                withHeader(of: content, isWhole: wantsAll(content.head)) { header in
-                    if !self.isClosed { self.report(message, content.head.envelope, header) }
-                }
-            case .failure(let error):
-                postponeReport(of: message)
-                store.move(message, .deliveryEnded)
-                setAside(message, error) {}
-            }
+        withOriginal(of: message, isWhole: { [self] in wantsAll($0) }) { [self] envelope, header in
+            report(message, envelope, header)
+        } failed: { [self] error in
+            postponeReport(of: message)
+            store.move(message, .deliveryEnded)
+            setAside(message, error) {}
         }
     }
 
