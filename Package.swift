@@ -155,6 +155,7 @@ let package = Package(
         library("Rewriting", ["Encodings", "MIME", "SMTP", nioCore]),
 
         library("Submission", ["Bus", "Network", "SMTP", nioCore]),
+        library("Reporting", ["Bus", "Network", nioCore, coreMetrics, collections]),
         library("Deliverer", ["Bus", "Network", "SMTP", nioCore, logging, coreMetrics]),
         library("Resolution", ["DNS", "Network", nioCore, nioPosix, nioConcurrency]),
 
@@ -173,11 +174,15 @@ let package = Package(
         ),
 
         // Daemons.
-        library("Policy", ["MailAuth", "MailRules", "MIME", "DNS", "SMTP", "Resolution", "Network", nioCore]),
+        library(
+            "Policy",
+            ["MailAuth", "MailRules", "MIME", "DNS", "SMTP", "Reporting", "Resolution", "Network", nioCore]
+        ),
         library(
             "SMTPServer",
             daemonBase + [
-                "SMTP", "MIME", "SASL", "Accounts", "Front", "Submission", "TLS", "Policy", "MailRules", "Resolution",
+                "SMTP", "MIME", "SASL", "Accounts", "Front", "Submission", "TLS", "Policy", "MailRules", "Reporting",
+                "Resolution",
             ]
         ),
         library(
@@ -186,7 +191,16 @@ let package = Package(
         ),
         library(
             "RemoteRelay",
-            daemonBase + ["SMTP", "MIME", "Rewriting", "SASL", "Deliverer", "Resolution", "DNS", "TLS", collections]
+            daemonBase + [
+                "SMTP", "MIME", "Rewriting", "SASL", "Deliverer", "Reporting", "Resolution", "DNS", "TLS", collections,
+            ]
+        ),
+        library(
+            "ReportService",
+            daemonBase + [
+                "AuthReports", "Cryptography", "DNS", "Files", "MailAuth", "MIME", "Policy", "Reporting",
+                "Resolution", "SMTP", "Submission", collections,
+            ]
         ),
         library(
             "LocalDelivery",
@@ -221,6 +235,7 @@ let package = Package(
         executable("pop3d", ["POP3Server", "Daemon"]),
         executable("imapd", ["IMAPServer", "Daemon"]),
         executable("resolverd", ["ResolverService", "Daemon"]),
+        executable("reportd", ["ReportService", "Daemon"]),
 
         // Commands.
         executable(
@@ -314,12 +329,23 @@ let package = Package(
         tests("MailRules", ["Network", "SMTP"]),
         tests(
             "Policy",
-            ["MailAuth", "MIME", "DNS", "SMTP", "Resolution", "Network", nioCore, nioPosix, nioConcurrency]
+            [
+                "MailAuth", "MIME", "DNS", "Reporting", "SMTP", "Resolution", "Network", nioCore, nioPosix,
+                nioConcurrency,
+            ]
         ),
         tests("SMTPServer", daemonBase + ["Front", "SMTP", "MIME", "TLS", "Policy"]),
         tests(
             "QueueManager",
             daemonBase + ["Deliverer", "Files", "QueueSimulation", "Spool", "SpoolSimulation", "SMTP", "MIME"]
+        ),
+        tests("Reporting", ["Bus", "Network", nioCore, nioPosix, nioConcurrency, logging]),
+        tests(
+            "ReportService",
+            daemonBase + [
+                "AuthReports", "DNS", "Files", "MailAuth", "MIME", "Policy", "Reporting", "Resolution", "SimulatedDisk",
+                "SMTP", "Submission",
+            ]
         ),
         tests("RemoteRelay", daemonBase + ["Deliverer", "MIME", "Rewriting", "SMTP", "DNS", "TLS", "Resolution"]),
         tests("LocalDelivery", daemonBase + ["Accounts", "Deliverer", "Mailbox", "SMTP", "Submission"]),

@@ -1,8 +1,8 @@
 extension DMARCAggregateReport {
-    /// The report as an XML document (RFC 7489 appendix C).
+    /// The report as an XML document (RFC 9990 appendix A).
     package func xml() -> [UInt8] {
         var writer = XMLWriter()
-        writer.open("feedback")
+        writer.open("feedback xmlns=\"urn:ietf:params:xml:ns:dmarc-2.0\"")
         writer.write("version", "1.0")
         writeMetadata(&writer)
         writePolicy(&writer)

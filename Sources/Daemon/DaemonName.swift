@@ -10,6 +10,7 @@ package enum DaemonName: String, CaseIterable, Sendable {
     case imapd
     case imapdMailbox = "imapd-mailbox"
     case resolverd
+    case reportd
 
     /// Where the daemon answers `STATUS`, relative to the instance directory.
     package var statusSocket: String { "run/status/\(rawValue).sock" }

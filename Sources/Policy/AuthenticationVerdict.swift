@@ -1,5 +1,6 @@
 import MailAuth
 import NIOCore
+import Reporting
 import SMTP
 
 /// What came of a message's authentication.
@@ -23,4 +24,6 @@ package struct AuthenticationVerdict: Sendable {
     package let results: [(method: String, result: String)]
     /// Domains of DKIM signatures that hold.
     package let signedBy: [String]
+    /// What the author's domain may be told of it; nil for nothing.
+    package let evaluation: DMARCEvaluation?
 }

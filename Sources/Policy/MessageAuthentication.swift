@@ -3,6 +3,7 @@ import MIME
 import MailAuth
 import NIOCore
 import Network
+import Reporting
 import Resolution
 import SMTP
 
@@ -143,6 +144,7 @@ package final class MessageAuthentication: @unchecked Sendable {
         lookup.deadline = .now() + share
         var check = await AuthenticationCheck.run(message, spf: spf, lookup: lookup, now: now, sample: sample)
         let action = policy.action(on: check, of: message, isCutOff: lookup.isCutOff)
+        let evaluation = DMARCEvaluation(check, of: origin, action, followsDMARC: policy.followsDMARC)
         if case .acceptAsForwarded = action { check.dmarc.disposition = .none }
         if !policy.followsDMARC { check.dmarc.disposition = .none }
         return AuthenticationVerdict(
@@ -150,7 +152,8 @@ package final class MessageAuthentication: @unchecked Sendable {
             fields: fields(check, name, action),
             clientName: name.name,
             results: check.results,
-            signedBy: check.signedBy
+            signedBy: check.signedBy,
+            evaluation: evaluation
         )
     }
 

@@ -30,7 +30,7 @@ package struct QueueManagerProgram: DaemonProgram {
     package func prepare(_ setup: Setup) throws -> Prepared {
         umask(0o077)
         var settings = QueueSettings(setup.configuration)
-        settings.trusted.formUnion(setup.uids(of: [.smtpd, .localDeliver, .remoteRelay, .queueManager]))
+        settings.trusted.formUnion(setup.uids(of: [.smtpd, .localDeliver, .remoteRelay, .reportd, .queueManager]))
         settings.administrators.formUnion(setup.uids(of: [.queueManager]))
         settings.readers = getgrnam(Self.readers)?.pointee.gr_gid
         let prepared = Prepared(

@@ -18,6 +18,7 @@ final class Relay: @unchecked Sendable {
     private let tls: TLSContext?
     /// For mail that must go over verified TLS; nil where the system has no authorities.
     private let verifyingTLS: TLSContext?
+    private let reports: TLSReports?
     private let loop: any EventLoop
     private let logger: Logger
     private let connections = Counter(label: "connections")
@@ -28,10 +29,12 @@ final class Relay: @unchecked Sendable {
         lookup: HostLookup,
         tls: TLSContext?,
         verifyingTLS: TLSContext? = nil,
+        reports: TLSReports? = nil,
         loop: any EventLoop,
         logger: Logger
     ) {
         self.verifyingTLS = verifyingTLS
+        self.reports = reports
         self.settings = settings
         self.lookup = lookup
         self.tls = settings.tls == .off ? nil : tls
@@ -133,7 +136,7 @@ final class Relay: @unchecked Sendable {
         }
         let client: SMTPClient
         do throws(SMTPClient.Failure) {
-            client = isVerifying ? try await connectVerified(target) : try await connect(target)
+            client = isVerifying ? try await connectVerified(target) : try await connect(target, for: job)
         } catch {
             if case .connection = error { throw Fault(failure: error, wasReached: false) }
             throw Fault(failure: error, wasReached: true)
@@ -172,11 +175,14 @@ final class Relay: @unchecked Sendable {
         idle.release(client)
     }
 
-    private func connect(_ target: Target) async throws(SMTPClient.Failure) -> SMTPClient {
+    private func connect(_ target: Target, for job: DeliveryJob) async throws(SMTPClient.Failure) -> SMTPClient {
         do {
-            return try await connect(target, tls: tls)
-        } catch .tls(let reason) where settings.tls == .opportunistic {
-            _ = reason
+            let client = try await connect(target, tls: tls)
+            reports?.note(client, target, job)
+            return client
+        } catch {
+            reports?.note(error, target, job)
+            guard case .tls = error, settings.tls == .opportunistic else { throw error }
             return try await connect(target, tls: nil)
         }
     }

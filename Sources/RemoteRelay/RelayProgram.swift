@@ -5,6 +5,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import Network
+import Reporting
 import Resolution
 import TLS
 
@@ -55,11 +56,15 @@ package struct RelayProgram: DaemonProgram {
         let lookup = HostLookup(settings: settings, logger: context.logger) {
             (name, type) async throws(ResolutionError) in try await resolver.query(name, type)
         }
+        let reports =
+            context.configuration.reports.isOnForTLS
+            ? ReportClient(path: context.socket("report.sock"), on: loop) : nil
         let relay = Relay(
             settings: settings,
             lookup: lookup,
             tls: prepared.tls,
             verifyingTLS: prepared.verifyingTLS,
+            reports: reports.flatMap { client in TLSReports(settings) { client.report($0) } },
             loop: loop,
             logger: context.logger
         )

@@ -37,6 +37,7 @@ package struct SMTPDProgram: FrontProgram {
         var settings = ServerSettings(context.configuration)
         settings.queueSocket = context.socket("queue.sock")
         settings.resolverSocket = context.socket("dns.sock")
+        settings.reportSocket = context.configuration.reports.isOnForDMARC ? context.socket("report.sock") : nil
         settings.front.authoritySocket = context.socket("auth.sock")
         return SMTPFront(settings)
     }

@@ -5,6 +5,7 @@ import Logging
 import NIOCore
 import Network
 import Policy
+import Reporting
 import Resolution
 import SMTP
 import Submission
@@ -15,6 +16,8 @@ struct LoopResources: Sendable {
     let recipients: RecipientDirectory
     /// Asks resolverd.
     let query: ResolverLookup.Query
+    /// Counts results of DMARC; nil where nobody does.
+    let reports: ReportClient?
     private let watch: DirectoryWatch
 
     init(_ settings: ServerSettings, on loop: any EventLoop) {
@@ -25,6 +28,7 @@ struct LoopResources: Sendable {
         )
         let resolver = StubResolver(path: settings.resolverSocket, on: loop, timeout: settings.resolverTimeout)
         query = { (name, type) throws(ResolutionError) in try await resolver.query(name, type) }
+        reports = settings.reportSocket.map { ReportClient(path: $0, on: loop) }
         submissions = SubmissionClient(path: settings.queueSocket, on: loop, timeout: settings.queueTimeout)
         let recipients = RecipientDirectory(accounts: accounts, on: loop, lifetime: settings.recipientCache)
         self.recipients = recipients

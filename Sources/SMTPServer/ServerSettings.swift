@@ -42,6 +42,8 @@ package struct ServerSettings: Sendable {
     package var queueSocket = "run/queue.sock"
     /// The path of resolverd's socket.
     package var resolverSocket = "run/dns.sock"
+    /// The path of reportd's socket; nil where nothing is reported.
+    package var reportSocket: String?
     /// How long resolverd may take to answer a question.
     package var resolverTimeout = TimeAmount.seconds(10)
 

@@ -221,6 +221,7 @@ extension Session {
         if let user { metadata["user"] = .string(user) }
         if let name = authentication?.clientName { metadata["client-name"] = .string(name) }
         for (method, result) in authentication?.results ?? [] { metadata[method] = .string(result) }
+        if let authentication { report(authentication, verdict, rule: rule) }
         if let rule { metadata["rule"] = .stringConvertible(rule.line) }
         if let id = verdict.id {
             metadata["id"] = .string(id)

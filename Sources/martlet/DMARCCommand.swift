@@ -9,7 +9,7 @@ struct DMARCCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "dmarc",
         abstract: "Shows DMARC policies and reads reports (RFC 7489, RFC 9989).",
-        subcommands: [DMARCShowCommand.self, DMARCReportCommand.self]
+        subcommands: [DMARCShowCommand.self, DMARCReportCommand.self, DMARCSummaryCommand.self]
     )
 }
 

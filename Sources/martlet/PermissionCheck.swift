@@ -37,6 +37,13 @@ struct PermissionCheck {
                 isDirectory: true,
                 isTree: true
             ),
+            Rule(
+                path: ReportsConfiguration.directory,
+                owner: .reportd,
+                forbidden: 0o077,
+                isDirectory: true,
+                isTree: true
+            ),
             Rule(path: "dns", owner: .resolverd, forbidden: 0o077, isDirectory: true, isTree: true),
             Rule(path: "etc/tls", owner: nil, forbidden: 0o077, isDirectory: true),
             Rule(

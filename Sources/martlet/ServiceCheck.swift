@@ -88,6 +88,7 @@ struct ServiceCheck {
         case .localDeliver, .pop3dMailbox, .imapdMailbox: ["run", mailDirectory]
         case .resolverd: ["run", "dns"]
         case .authd: ["run", AuthdConfiguration.stateDirectory]
+        case .reportd: ["run", ReportsConfiguration.directory]
         case .smtpd, .remoteRelay, .pop3d, .imapd: ["run"]
         }
     }

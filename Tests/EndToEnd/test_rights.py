@@ -61,6 +61,7 @@ def test_open_files(system, name):
     allowed = {
         "queue-manager": ("spool",),
         "local-deliver": ("mail",),
+        "reportd": ("reports",),
         "pop3d-mailbox": ("mail",),
         "imapd-mailbox": ("mail",),
         "authd": ("etc", "auth"),
@@ -85,11 +86,12 @@ def test_probe(stopped, name):
     service = BY_NAME[name]
     directory = stopped.directory
     secrets = ["/etc/passwd", "/etc/shadow", "/proc/self/status", "etc/martlet.toml", "etc/users", "etc/tls/private-key.pem"]
-    secrets += ["spool", "mail", str(directory / "etc/users"), str(directory / "mail"), str(directory / "spool"), "/"]
+    secrets += ["spool", "mail", "reports", str(directory / "etc/users"), str(directory / "mail"), str(directory / "spool"), "/"]
     own = {
         "authd": ("etc/users", "etc/martlet.toml"),
         "queue-manager": ("spool",),
         "local-deliver": ("mail",),
+        "reportd": ("reports",),
         "pop3d-mailbox": ("mail",),
         "imapd-mailbox": ("mail",),
     }.get(name, ())
@@ -128,6 +130,7 @@ def test_files_of_the_instance(system):
         ("mail", "mlt-mail", 0o700),
         ("auth", "mlt-auth", 0o700),
         ("dns", "mlt-dns", 0o700),
+        ("reports", "mlt-report", 0o700),
     ):
         details = (system.directory / path).stat()
         assert details.st_mode & 0o777 & ~mode == 0, path

@@ -24,6 +24,7 @@ package struct Configuration: Sendable {
     package var pop3d: POP3DConfiguration
     package var imapd: IMAPDConfiguration
     package var resolverd: ResolverdConfiguration
+    package var reports: ReportsConfiguration
 
     /// Decodes the text of a configuration file.
     ///
@@ -61,6 +62,7 @@ package struct Configuration: Sendable {
         pop3d = try POP3DConfiguration(try root.table("pop3d"))
         imapd = try IMAPDConfiguration(try root.table("imapd"))
         resolverd = try ResolverdConfiguration(try root.table("resolverd"))
+        reports = try ReportsConfiguration(try root.table("reports"), domain: domains.first ?? hostname)
         let askers = [
             ("smtpd", smtpd.clientCertificates), ("pop3d", pop3d.clientCertificates),
             ("imapd", imapd.clientCertificates),
@@ -122,6 +124,7 @@ package struct SystemUsers: Sendable {
         ("imapd", "mlt-imap", [.imapd]),
         ("resolverd", "mlt-dns", [.resolverd]),
         ("authd", "mlt-auth", [.authd]),
+        ("reportd", "mlt-report", [.reportd]),
     ]
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {

@@ -1,0 +1,4 @@
+extension PolicyRule {
+    /// Whether it sends mail to Junk.
+    package var sendsToJunk: Bool { action == .junk }
+}
