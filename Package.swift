@@ -247,7 +247,10 @@ let package = Package(
                 nioHTTP1, nioHTTP2,
             ]
         ),
-        executable("sendmail", ["Daemon", "Bus", "Submission", "SMTP", "MIME", "CLinux", nioCore]),
+        executable(
+            "sendmail",
+            ["Accounts", "Daemon", "Bus", "Network", "Submission", "SMTP", "MIME", "CLinux", nioCore, nioPosix]
+        ),
 
         // Tests.
         tests("CLinux", []),

@@ -47,6 +47,6 @@ package enum RecipientOwner: Equatable, Sendable {
 package enum Expansion: Equatable, Sendable {
     /// A mailbox; the extension is what stood behind `+`.
     case mailbox(AccountMailbox, extension: String?)
-    /// The addresses of an alias, without brackets.
-    case forward([String])
+    /// The addresses of an alias, without brackets, and whom failures are reported to instead of the sender, if there is somebody.
+    case forward([String], owner: String? = nil)
 }

@@ -157,7 +157,7 @@ package final class AccountsClient: Sendable {
         if isExpanded { question["expanded"] = "yes" }
         let reply = try await request(question)
         let targets = reply.all("forward")
-        guard targets.isEmpty else { return .forward(targets) }
+        guard targets.isEmpty else { return .forward(targets, owner: reply["owner"]) }
         return .mailbox(try Self.mailbox(reply), extension: reply["extension"])
     }
 

@@ -7,8 +7,16 @@ package struct AccountDirectory: Sendable {
     package let domains: Set<String>
     /// The domain of names without one.
     let firstDomain: String?
+    /// Lists in files, by their paths; nil for one of which nothing is known now.
+    let lists: [String: MailingList]
 
-    package init(accounts: AccountTable, aliases: AliasTable, domains: [String]) {
+    package init(
+        accounts: AccountTable,
+        aliases: AliasTable,
+        domains: [String],
+        lists: [String: MailingList] = [:]
+    ) {
+        self.lists = lists
         self.accounts = accounts
         self.aliases = aliases
         self.domains = Set(domains)
@@ -20,13 +28,17 @@ package struct AccountDirectory: Sendable {
         /// One mailbox here. The extension is what stood behind `+`.
         case mailbox(Account, extension: String?)
         /// Addresses that an alias leads to; those of ours are mailboxes, or nobody's.
-        case forward([MailAddress])
+        ///
+        /// The owner is whom failures are reported to instead of the sender: the address `owner-NAME`, where there is one.
+        case forward([MailAddress], owner: MailAddress? = nil)
         /// The domain is not ours.
         case foreign
         /// There is no such address, or it's an alias and no address that it leads to exists.
         case unknown
         /// The aliases loop, or expand to too many addresses.
         case loop
+        /// It's an alias for a list in a file that can't be read now.
+        case unknownNow
     }
 
     /// The account of a login name. A name without a domain belongs to the first domain.
@@ -63,22 +75,36 @@ package struct AccountDirectory: Sendable {
         case .none: return .unknown
         case .alias(let use):
             var expansion = AliasExpansion(self)
-            guard expansion.follow(use) else { return .loop }
+            guard expansion.follow(use) else { return expansion.isUnknown ? .unknownNow : .loop }
             guard expansion.hasTarget else { return expansion.targets.isEmpty ? .loop : .unknown }
             // An alias to just one mailbox of ours is that mailbox.
             if expansion.targets.count == 1, case .mailbox(let account, let rest) = expansion.targets[0] {
                 return .mailbox(account, extension: rest)
             }
-            return .forward(expansion.targets.map(\.address))
+            return .forward(expansion.targets.map(\.address), owner: owner(of: use))
         }
     }
+
+    /// `owner-NAME` in the alias's domain, where that leads somewhere. An owner has none of its own.
+    private func owner(of use: AliasUse) -> MailAddress? {
+        let name = use.key.text.dropLast(use.domain.utf8.count + 1)
+        guard !name.isEmpty, !name.hasPrefix(Self.ownerPrefix),
+            let owner = try? MailAddress(localPart: "\(Self.ownerPrefix)\(name)", domain: use.domain)
+        else { return nil }
+        // A catch-all doesn't mean it.
+        if case .alias(let next) = step(owner), next.key.text.first == "@" { return nil }
+        if case .none = step(owner) { return nil }
+        return owner
+    }
+
+    private static let ownerPrefix = "owner-"
 
     /// Addresses in our domains to which an alias leads and that don't exist. Of an alias that is there in every domain, targets
     /// without a domain are missing where none of the domains has them.
     package func missingTargets(of entry: AliasTable.Entry) -> [MailAddress] {
         let domain = entry.name.split(separator: "@").last.map(String.init)
         let places = entry.name.contains("@") ? domains.filter { $0 == domain }.sorted() : domains.sorted()
-        return entry.targets.compactMap { target in
+        return entry.targets.filter { MailingList.path(of: $0) == nil }.compactMap { target in
             let addresses = places.compactMap { Self.address(target, domain: $0) }
             return addresses.allSatisfy(isMissing) ? addresses.first : nil
         }
@@ -89,8 +115,8 @@ package struct AccountDirectory: Sendable {
         guard case .alias(let use) = step(account.address) else { return nil }
         switch destination(of: account.address) {
         case .mailbox(account, _): return nil
-        case .forward(let targets) where targets.contains(account.address): return nil
-        case .mailbox, .forward, .foreign, .unknown, .loop: return use.entry
+        case .forward(let targets, _) where targets.contains(account.address): return nil
+        case .mailbox, .forward, .foreign, .unknown, .loop, .unknownNow: return use.entry
         }
     }
 

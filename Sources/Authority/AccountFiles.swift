@@ -59,11 +59,18 @@ final class AccountFiles: @unchecked Sendable {
     private(set) var directory: AccountDirectory?
     /// Whose mailboxes are here, in lower case.
     private(set) var domains: [String]
+    /// The lists that aliases name.
+    private var lists: [String: WatchedFile] = [:]
+    private var listTable: [String: MailingList] = [:]
+    /// When they were looked at.
+    private var listsSeen: NIODeadline?
+    /// How often. There may be many, and each is a file.
+    private static let listInterval = TimeAmount.seconds(1)
     /// Told when an address may lead elsewhere than before.
     var onChange: () -> Void = {}
 
     /// Files of more octets than this are not tables of ours.
-    private static let maximumOctets = 256 << 20
+    fileprivate static let maximumOctets = 256 << 20
 
     /// - Parameter file: the configuration's file, whose domains are followed; nil for those that were read at the start.
     init(_ configuration: Configuration, file: String?, on loop: any EventLoop, logger: Logger) {
@@ -84,7 +91,7 @@ final class AccountFiles: @unchecked Sendable {
         [
             users.trouble, aliases.trouble, configuration?.trouble, appPasswords.trouble, certificates.trouble,
             authorities?.trouble, tokenKeys?.trouble,
-        ].compactMap(\.self)
+        ].compactMap(\.self) + lists.values.compactMap(\.trouble).sorted()
     }
 
     /// The tables as they are now; nil as long as one of them could never be read.
@@ -104,7 +111,9 @@ final class AccountFiles: @unchecked Sendable {
         if let table = read(&aliases, AliasTable.init(text:file:)) {
             aliasTable = table
             isChanged = true
+            watchLists()
         }
+        if refreshLists() { isChanged = true }
         if let fresh = readDomains(), fresh != domains {
             logger.info("local domains changed", metadata: ["domains": "\(fresh.joined(separator: " "))"])
             domains = fresh
@@ -113,9 +122,41 @@ final class AccountFiles: @unchecked Sendable {
         if refreshCredentials() { isChanged = true }
         guard isChanged else { return }
         if users.isKnown, aliases.isKnown {
-            directory = AccountDirectory(accounts: accountTable, aliases: aliasTable, domains: domains)
+            directory = AccountDirectory(
+                accounts: accountTable,
+                aliases: aliasTable,
+                domains: domains,
+                lists: listTable
+            )
         }
         onChange()
+    }
+
+    /// The table names other lists now.
+    private func watchLists() {
+        let wanted = aliasTable.lists
+        lists = lists.filter { wanted.contains($0.key) }
+        listTable = listTable.filter { wanted.contains($0.key) }
+        for path in wanted where lists[path] == nil {
+            lists[path] = WatchedFile(path: path, use: "mail for the list is")
+        }
+        listsSeen = nil
+    }
+
+    /// - Returns: whether a list has changed.
+    private func refreshLists() -> Bool {
+        guard !lists.isEmpty, listsSeen.map({ loop.now - $0 >= Self.listInterval }) ?? true else { return false }
+        listsSeen = loop.now
+        var isChanged = false
+        for path in lists.keys {
+            guard var file = lists[path] else { continue }
+            if let list = read(&file, MailingList.init(text:file:), maximum: MailingList.maximumOctets) {
+                listTable[path] = list
+                isChanged = true
+            }
+            lists[path] = file
+        }
+        return isChanged
     }
 
     /// - Returns: whether app passwords came or went.
@@ -152,12 +193,13 @@ final class AccountFiles: @unchecked Sendable {
     /// What a file says, if it has changed and can be understood.
     private func read<Value, Fault: Error>(
         _ file: inout WatchedFile,
-        _ parse: (String, String) throws(Fault) -> Value
+        _ parse: (String, String) throws(Fault) -> Value,
+        maximum: Int = AccountFiles.maximumOctets
     ) -> Value? {
         let stamp = Self.stamp(of: file.path)
         guard file.stamp != stamp else { return nil }
         file.stamp = stamp
-        let content = WholeFile.read(file.path, maximum: Self.maximumOctets)
+        let content = WholeFile.read(file.path, maximum: maximum)
         let code = errno
         guard let text = content ?? (file.isOptional && code == ENOENT ? "" : nil) else {
             file.trouble = "\(file.path): \(String(cString: strerror(code)))"

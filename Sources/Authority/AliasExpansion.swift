@@ -25,13 +25,15 @@ struct AliasExpansion {
     /// How deep aliases of aliases may nest.
     private static let maximumDepth = 10
     /// The most addresses that one alias may expand to.
-    private static let maximumTargets = 1000
+    private static let maximumTargets = MailingList.maximumAddresses
 
     private let directory: AccountDirectory
     /// In the order in which they were found; each mailbox and each address once.
     private(set) var targets: [Target] = []
     /// Whether one of them exists, as far as can be known here.
     private(set) var hasTarget = false
+    /// Whether it leads to a list of which nothing is known now.
+    private(set) var isUnknown = false
     private var mailboxes: Set<AddressKey> = []
     private var addresses: Set<MailAddress> = []
     /// Aliases that were followed; those that are being followed with the extension that they were asked for with.
@@ -40,7 +42,7 @@ struct AliasExpansion {
 
     init(_ directory: AccountDirectory) { self.directory = directory }
 
-    /// Adds what an alias leads to; false where aliases nest too deep or lead to too many addresses.
+    /// Adds what an alias leads to; false where aliases nest too deep or lead to too many addresses, or where that can't be known.
     mutating func follow(_ use: AccountDirectory.AliasUse) -> Bool {
         guard open.count < Self.maximumDepth else { return false }
         open.updateValue(use.rest, forKey: use.key)
@@ -48,7 +50,22 @@ struct AliasExpansion {
             open.removeValue(forKey: use.key)
             done.insert(use.key)
         }
-        for text in use.entry.targets {
+        for target in use.entry.targets {
+            guard let path = MailingList.path(of: target) else {
+                guard follow([target], use) else { return false }
+                continue
+            }
+            guard let list = directory.lists[path] else {
+                isUnknown = true
+                return false
+            }
+            guard follow(list.addresses, use) else { return false }
+        }
+        return true
+    }
+
+    private mutating func follow(_ addresses: [String], _ use: AccountDirectory.AliasUse) -> Bool {
+        for text in addresses {
             guard let address = AccountDirectory.address(text, domain: use.domain) else { continue }
             guard directory.domains.contains(address.lowercasedDomain) else {
                 add(.foreign(address))

@@ -1,6 +1,6 @@
 import SMTP
 
-/// `etc/aliases`: `name: target, target`, where a name is `local-part` (in every domain of ours), `local-part@domain`,
+/// `etc/aliases`: `name: target, target`, where a target may be a list in a file (`MailingList`), and a name is `local-part` (in every domain of ours), `local-part@domain`,
 /// or `@domain` for all that has neither account nor alias. A line that begins with a space continues the one
 /// before it.
 package struct AliasTable: Sendable {
@@ -62,6 +62,12 @@ package struct AliasTable: Sendable {
         private(set) var name: String?
         private(set) var targets: [(text: String, line: Int)] = []
 
+        /// A list without a name.
+        init() {
+            number = 0
+            targets = [("", 0)]
+        }
+
         init(_ line: Substring, _ number: Int) {
             self.number = number
             guard let colon = Self.places(of: ":", in: line).first else { return }
@@ -113,6 +119,13 @@ package struct AliasTable: Sendable {
         }
     }
 
+    /// The targets in a line of a list.
+    static func targets(in line: Substring) -> [String] {
+        var builder = Builder()
+        builder.add(line, 0)
+        return builder.targets.map(\.text).filter { !$0.isEmpty }
+    }
+
     /// What an alias is looked up by; nil where the name is none.
     static func key(of name: String) -> String? {
         if name.first == "@" {
@@ -135,7 +148,10 @@ package struct AliasTable: Sendable {
         if target.isEmpty { return "an alias needs an address before and behind each comma" }
         let bare = target.first == "\"" ? target.dropFirst() : target[...]
         if bare.first == "|" { return "\"\(target)\": an alias starts no program" }
-        if target.first == ":" { return "\"\(target)\": an alias reads no list from a file" }
+        if let path = MailingList.path(of: target) {
+            let isPath = !path.isEmpty && !path.utf8.contains(0) && path.utf8.count <= 1000
+            return isPath ? nil : "\"\(target)\" names no file"
+        }
         // With a domain it's an address all the same.
         if bare.first == "/", !target.contains("@") { return "\"\(target)\": an alias writes to no file" }
         let address = target.contains("@") ? target : target + "@localhost"
@@ -145,6 +161,9 @@ package struct AliasTable: Sendable {
 
     /// All aliases, in the order of their lines.
     package var all: [Entry] { entries.values.sorted { $0.line < $1.line } }
+
+    /// The files that aliases name.
+    package var lists: Set<String> { Set(entries.values.flatMap { $0.targets.compactMap(MailingList.path) }) }
 
     /// The alias of that name, in the form in which it's looked up.
     subscript(key: String) -> Entry? { entries[key] }

@@ -379,6 +379,7 @@ final class AuthorityService: @unchecked Sendable {
         case .foreign: return .ok(tag: frame["tag"], [.init("kind", "foreign")])
         case .unknown: return Self.rejection(frame, .noSuchMailbox, "no such mailbox")
         case .loop: return Self.rejection(frame, .routingLoop, "the alias loops")
+        case .unknownNow: return Self.deferral(frame, .systemTrouble, "the list cannot be read now")
         }
     }
 
@@ -391,13 +392,16 @@ final class AuthorityService: @unchecked Sendable {
             var fields = Self.fields(account)
             if let rest { fields.append(.init("extension", rest)) }
             return .ok(tag: frame["tag"], fields)
-        case .forward(let targets):
-            return .ok(tag: frame["tag"], targets.map { .init("forward", $0.description) })
+        case .forward(let targets, let owner):
+            var fields = targets.map { Frame.Field("forward", $0.description) }
+            if let owner { fields.append(.init("owner", owner.description)) }
+            return .ok(tag: frame["tag"], fields)
         case .foreign:
             // Whoever asks took it for ours, and will soon know better: no reason for a bounce.
             return Self.deferral(frame, .systemTrouble, "\(address.domain) is no domain of ours now")
         case .unknown: return Self.rejection(frame, .noSuchMailbox, "no such mailbox")
         case .loop: return Self.rejection(frame, .routingLoop, "the alias loops")
+        case .unknownNow: return Self.deferral(frame, .systemTrouble, "the list cannot be read now")
         }
     }
 

@@ -35,7 +35,7 @@ final class DeliveryService: Sendable {
     private enum Step {
         case nothing(DeliveryResult)
         case put(Delivery, AccountMailbox)
-        case forward([MailAddress])
+        case forward([MailAddress], owner: MailAddress?)
     }
 
     /// Works on a request. Every recipient has a result of its own, as soon as it's known.
@@ -67,7 +67,7 @@ final class DeliveryService: Sendable {
     private func work(on job: DeliveryJob, at place: Int, _ message: MessageOctets, _ earlier: DeliveredTo) async {
         switch await step(for: job, at: place, message, earlier) {
         case .nothing(let result): job.report(result, at: place)
-        case .forward(let targets): await forward(job, at: place, to: targets)
+        case .forward(let targets, let owner): await forward(job, at: place, to: targets, owner)
         case .put(let delivery, let mailbox):
             guard let result = await batcher.deliver(delivery, isWanted: { !job.isAbandoned }) else { return }
             job.report(report(of: result, job, mailbox), at: place)
@@ -80,7 +80,7 @@ final class DeliveryService: Sendable {
         for place in job.open {
             switch await step(for: job, at: place, message, earlier) {
             case .nothing(let result): job.report(result, at: place)
-            case .forward(let targets): await forward(job, at: place, to: targets)
+            case .forward(let targets, let owner): await forward(job, at: place, to: targets, owner)
             case .put(let delivery, let mailbox): puts.append((place, delivery, mailbox))
             }
         }
@@ -89,9 +89,10 @@ final class DeliveryService: Sendable {
         for (put, result) in zip(puts, results) { job.report(report(of: result, job, put.mailbox), at: put.place) }
     }
 
-    private func forward(_ job: DeliveryJob, at place: Int, to targets: [MailAddress]) async {
+    private func forward(_ job: DeliveryJob, at place: Int, to targets: [MailAddress], _ owner: MailAddress?) async {
         let recipient = job.request.recipients[place]
-        if let result = await forwarder.forward(job, for: recipient, to: targets) { job.report(result, at: place) }
+        guard let result = await forwarder.forward(job, for: recipient, to: targets, owner: owner) else { return }
+        job.report(result, at: place)
     }
 
     private func step(
@@ -112,13 +113,13 @@ final class DeliveryService: Sendable {
             return .nothing(DeliveryResult(.failed, .routingLoop, text))
         }
         switch expansion {
-        case .forward(let texts):
+        case .forward(let texts, let owner):
             let targets = texts.compactMap { try? MailAddress(parsing: $0.utf8, options: .envelope) }
             guard targets.count == texts.count else {
                 let text = "\(recipient.address) is an alias for an invalid address"
                 return .nothing(DeliveryResult(.delayed, .misconfigured, text))
             }
-            return .forward(targets)
+            return .forward(targets, owner: owner.flatMap { try? MailAddress(parsing: $0.utf8, options: .envelope) })
         case .mailbox(let mailbox, let rest):
             guard let format = MailboxFormat(rawValue: mailbox.format),
                 let location = MailboxLocation(path: mailbox.mailbox, format: format, quota: mailbox.quota)

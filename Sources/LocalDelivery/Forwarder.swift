@@ -24,6 +24,25 @@ final class Forwarder: Sendable {
         return parameters
     }
 
+    /// A list's owner is the sender of what goes to the list, and what the first sender wanted to hear ends with it
+    /// (RFC 3461 §5.2.7.3). A report stays one.
+    private static func envelope(
+        of job: DeliveryJob,
+        for recipient: EnvelopeRecipient,
+        to targets: [MailAddress],
+        _ owner: MailAddress?
+    ) -> SubmissionEnvelope {
+        var sender = job.request.sender
+        guard let owner, sender.path.address != nil else {
+            let recipients = targets.map { EnvelopeRecipient($0, parameters: parameters(of: recipient, targets)) }
+            return SubmissionEnvelope(sender: sender, recipients: recipients)
+        }
+        sender.path = ReversePath(owner)
+        sender.parameters.ret = nil
+        sender.parameters.envelopeID = nil
+        return SubmissionEnvelope(sender: sender, recipients: targets.map { EnvelopeRecipient($0) })
+    }
+
     /// What goes in front of the message. Other hosts can't be told otherwise that it belongs into Junk: they hear it by a
     /// field that their filters, or the readers', can look for.
     private static func added(_ request: DeliverRequest, _ recipient: EnvelopeRecipient) -> ByteBuffer {
@@ -33,14 +52,15 @@ final class Forwarder: Sendable {
 
     /// Returns when the message is in the queue for all targets, or for none. The request's key makes it idempotent.
     ///
+    /// - Parameter owner: who hears of failures instead of the sender.
     /// - Returns: nil where nobody wants it any more and nothing was done.
-    func forward(_ job: DeliveryJob, for recipient: EnvelopeRecipient, to targets: [MailAddress]) async
-        -> DeliveryResult?
-    {
-        var envelope = SubmissionEnvelope(
-            sender: job.request.sender,
-            recipients: targets.map { EnvelopeRecipient($0, parameters: Self.parameters(of: recipient, targets)) }
-        )
+    func forward(
+        _ job: DeliveryJob,
+        for recipient: EnvelopeRecipient,
+        to targets: [MailAddress],
+        owner: MailAddress? = nil
+    ) async -> DeliveryResult? {
+        var envelope = Self.envelope(of: job, for: recipient, to: targets, owner)
         envelope.terms = job.request.terms
         envelope.client = "local"
         envelope.origin = job.request.key(of: recipient)

@@ -42,7 +42,7 @@ extension Session {
         do throws(AccountsError) {
             switch try await resources.recipients.expansion(of: address) {
             case .mailbox: addresses = ["\(address)"]
-            case .forward(let targets): addresses = targets
+            case .forward(let targets, _): addresses = targets
             }
         } catch {
             guard case .refused(let status, let text) = error else {

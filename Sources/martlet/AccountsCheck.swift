@@ -31,7 +31,16 @@ struct AccountsCheck {
         let users = table(settings.users, into: &findings, AccountTable.init(text:file:))
         let aliases = table(settings.aliases, into: &findings, AliasTable.init(text:file:))
         guard let users, let aliases else { return findings }
-        let directory = AccountDirectory(accounts: users, aliases: aliases, domains: configuration.domains)
+        var lists: [String: MailingList] = [:]
+        for path in aliases.lists.sorted() {
+            lists[path] = table(path, into: &findings, maximum: MailingList.maximumOctets, MailingList.init(text:file:))
+        }
+        let directory = AccountDirectory(
+            accounts: users,
+            aliases: aliases,
+            domains: configuration.domains,
+            lists: lists
+        )
         findings.append(.fine("accounts", "\(users.all.count) users in \(configuration.domains.count) domains"))
         findings += configuration.domains.compactMap { missingPostmaster(of: $0, directory) }
         findings += users.all.compactMap(foreignUser)
@@ -45,12 +54,19 @@ struct AccountsCheck {
 
     // MARK: authd's view
 
+    /// The files that aliases name, as far as the table can be read.
+    private var lists: [String] {
+        let file = configuration.authd.aliases
+        let text = WholeFile.read(file, maximum: 256 << 20)
+        return (text.flatMap { try? AliasTable(text: $0, file: file) })?.lists.sorted() ?? []
+    }
+
     /// Whether authd, with its own rights, may read what it reads.
     private func reachFaults() -> [Finding] {
         let user = configuration.systemUsers[.authd]
         // Where the user is missing, that was said already.
         guard let reach = FileReach(user: user) else { return [] }
-        let files = [configuration.authd.users, configuration.authd.aliases, configurationFile] + optionalFiles
+        let files = [configuration.authd.users, configuration.authd.aliases, configurationFile] + optionalFiles + lists
         return files.compactMap { file in
             switch reach.obstacle(to: file) {
             case nil: return nil
@@ -189,9 +205,10 @@ struct AccountsCheck {
     private func table<Table>(
         _ file: String,
         into findings: inout [Finding],
+        maximum: Int = 256 << 20,
         _ parse: (String, String) throws(TableError) -> Table
     ) -> Table? {
-        guard let text = WholeFile.read(file, maximum: 256 << 20) else {
+        guard let text = WholeFile.read(file, maximum: maximum) else {
             if findings.allSatisfy({ $0.grade != .wrong }) {
                 findings.append(.wrong("accounts", "\(file) cannot be read", mend: "run this as root"))
             }

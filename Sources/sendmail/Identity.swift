@@ -49,6 +49,12 @@ struct Identity {
     /// - Throws: `Failure` with EX_USAGE where it's not an address.
     func path(_ text: String) throws -> String {
         var address = text
+        // As programs copy it out of a From field: `Alice <alice@example.org>`.
+        if text.last == ">", text.first != "<" {
+            let found = AddressList.addresses(Array(text.utf8))
+            guard found.count == 1 else { throw Failure(.usage, "not one address: \(text)") }
+            address = found[0]
+        }
         if address.hasPrefix("<"), address.hasSuffix(">") { address = String(address.dropFirst().dropLast()) }
         if !address.utf8.contains(UInt8(ascii: "@")) { address += "@\(domain)" }
         guard let parsed = try? MailAddress(parsing: address.utf8, options: .utf8) else {

@@ -7,10 +7,10 @@ import Glibc
 /// The classic interface for local programs: reads a message and hands it to queue-manager.
 @main
 enum Main {
-    static func main() {
+    static func main() async {
         signal(SIGPIPE, SIG_IGN)
         do {
-            try run()
+            try await run()
         } catch let failure as Failure {
             let line = "sendmail: \(failure.text)\n"
             _ = write(STDERR_FILENO, line, line.utf8.count)
@@ -22,7 +22,7 @@ enum Main {
         }
     }
 
-    private static func run() throws {
+    private static func run() async throws {
         let options = try SendmailOptions(CommandLine.arguments)
         let identity = try Identity.find()
         switch options.mode {
@@ -33,7 +33,9 @@ enum Main {
             var session = SMTPOnStandardInput(identity)
             try session.run()
         case .list: try QueueCommands.list()
-        case .flush: try QueueCommands.flush()
+        case .flush(let selection): try QueueCommands.flush(selection)
+        case .verify: try await AddressVerification(identity).run(options)
+        case .aliases: try await AliasReport.run()
         }
     }
 }

@@ -117,10 +117,11 @@ struct MessageOnStandardInput {
 
     private func envelope(_ sender: String, _ recipients: [String]) throws -> SubmissionEnvelope {
         var from = sender
-        if let ret = options.ret { from += " RET=\(ret == "FULL" ? "FULL" : "HDRS")" }
+        if let body = options.body { from += " BODY=\(body)" }
+        if let ret = options.ret { from += " RET=\(ret)" }
         if let id = options.envelopeID { from += " ENVID=\(XText.encode(id.utf8))" }
         guard let parsed = try? EnvelopeSender(parsing: from.utf8) else {
-            throw Failure(.usage, "malformed value of -f, -R or -V")
+            throw Failure(.usage, "malformed value of -f or -V")
         }
         let notify = options.notify.map { " NOTIFY=\($0)" } ?? ""
         var envelope = SubmissionEnvelope(

@@ -23,17 +23,23 @@ enum QueueCommands {
         show(count == "0" ? "Mail queue is empty" : "\(count) \(count == "1" ? "message" : "messages")")
     }
 
-    static func flush() throws {
-        _ = try ask("FLUSH") { _ in }
+    static func flush(_ selection: SendmailOptions.QueueSelection) throws {
+        var fields: [Frame.Field] = []
+        switch selection {
+        case .all: break
+        case .message(let id): fields.append(.init("id", id))
+        case .destination(let domain): fields.append(.init("destination", domain.lowercased()))
+        }
+        _ = try ask("FLUSH", fields) { _ in }
     }
 
     /// The last frame of queue-manager's answer.
     ///
     /// - Throws: `Failure`, with EX_TEMPFAIL or EX_UNAVAILABLE by the kind of the answer.
-    private static func ask(_ verb: String, each: (Frame) -> Void) throws -> Frame {
+    private static func ask(_ verb: String, _ fields: [Frame.Field] = [], each: (Frame) -> Void) throws -> Frame {
         do {
             let control = try FrameSocket("run/control.sock")
-            try control.send([Frame(verb)])
+            try control.send([Frame(verb, fields)])
             while true {
                 let frame = try control.receive()
                 let text = "\(frame["status"] ?? "") \(frame["text"] ?? "")"

@@ -4,7 +4,20 @@ struct SendmailOptions {
         case deliver
         case smtp
         case list
-        case flush
+        case flush(QueueSelection)
+        /// `-bv`: says where addresses lead, and sends nothing.
+        case verify
+        /// `-bi`, `-I`, `newaliases`.
+        case aliases
+    }
+
+    /// Which messages `-q` is about.
+    enum QueueSelection: Equatable {
+        case all
+        /// `-qI`: one, by its ID.
+        case message(String)
+        /// `-qR`: those for a domain.
+        case destination(String)
     }
 
     var mode = Mode.deliver
@@ -18,8 +31,10 @@ struct SendmailOptions {
     var fullName: String?
     /// `-N`: when to report, as NOTIFY says it.
     var notify: String?
-    /// `-R`: how much a report shows.
+    /// `-R`: how much a report shows, `FULL` or `HDRS`.
     var ret: String?
+    /// `-B`: BODY.
+    var body: String?
     /// `-V`: ENVID.
     var envelopeID: String?
     /// `-v`: say what happens.
@@ -32,7 +47,11 @@ struct SendmailOptions {
     init(_ arguments: [String]) throws {
         var rest = arguments.dropFirst()[...]
         let name = arguments.first?.split(separator: "/").last ?? ""
-        if name == "mailq" { mode = .list }
+        switch name {
+        case "mailq": mode = .list
+        case "newaliases": mode = .aliases
+        default: break
+        }
         while let argument = rest.popFirst() {
             if argument == "--" {
                 recipients += rest
@@ -54,46 +73,74 @@ struct SendmailOptions {
             case "t": readsRecipients = true
             case "i": ignoresDots = true
             case "v": isVerbose = true
-            case "m", "e", "n", "s", "G", "U", "E", "I":
+            case "I": mode = .aliases
+            case "m", "e", "n", "s", "G", "U", "E", "c", "x":
                 // -e takes a value of one letter that is written together with it.
                 if letter == "e" { letters = "" }
             case "q":
-                mode = .flush
+                mode = .flush(try Self.selection(letters))
                 letters = ""
             case "b":
-                try setMode(letters)
-                letters = ""
-            case "o":
-                if letters.first == "i" { ignoresDots = true }
-                if letters.isEmpty { _ = rest.popFirst() }
+                guard let value = letters.isEmpty ? rest.popFirst() : String(letters) else {
+                    throw Failure(.usage, "option -b needs a mode")
+                }
+                try setMode(value)
                 letters = ""
             case let letter where Self.valued.contains(letter):
                 guard let value = letters.isEmpty ? rest.popFirst() : String(letters) else {
                     throw Failure(.usage, "option -\(letter) needs a value")
                 }
-                set(letter, value)
+                try set(letter, value)
                 letters = ""
             default: throw Failure(.usage, "unknown option -\(letter)")
             }
         }
     }
 
-    private mutating func setMode(_ letters: Substring) throws {
-        switch letters {
-        case "m": mode = .deliver
-        case "s": mode = .smtp
-        case "p": mode = .list
-        default: throw Failure(.usage, "mode -b\(letters) is not supported")
+    /// A time (`-q30m`) means all: what the queue does by itself needs no daemon of sendmail's.
+    private static func selection(_ letters: Substring) throws -> QueueSelection {
+        let value = String(letters.dropFirst())
+        switch letters.first {
+        case "I" where !value.isEmpty: return .message(value)
+        case "R" where !value.isEmpty: return .destination(value.split(separator: "@").last.map(String.init) ?? value)
+        case "S", "G", "Q", "L", "!": throw Failure(.usage, "-q\(letters) is not supported: see martlet queue")
+        default: return .all
         }
     }
 
-    private mutating func set(_ letter: Character, _ value: String) {
+    private mutating func setMode(_ value: String) throws {
+        switch value {
+        case "m": mode = .deliver
+        case "s": mode = .smtp
+        case "p": mode = .list
+        case "v": mode = .verify
+        case "i": mode = .aliases
+        case "d", "D", "l":
+            throw Failure(
+                .usage,
+                "mode -b\(value) is not supported: smtpd is started by a supervisor (docs/operations.md)"
+            )
+        default: throw Failure(.usage, "mode -b\(value) is not supported")
+        }
+    }
+
+    private mutating func set(_ letter: Character, _ value: String) throws {
         switch letter {
         case "f", "r": sender = value == "<>" ? "" : value
         case "F": fullName = value
         case "N": notify = value.uppercased()
-        case "R": ret = value.uppercased()
+        case "R":
+            guard ["FULL", "HDRS"].contains(value.uppercased()) else {
+                throw Failure(.usage, "-R takes full or hdrs, not \(value)")
+            }
+            ret = value.uppercased()
         case "V": envelopeID = value
+        case "B":
+            // `8BITMIME` and `7BIT`; others mean nothing.
+            if ["8BITMIME", "7BIT"].contains(value.uppercased()) { body = value.uppercased() }
+        case "o":
+            // `-oi`; in the other forms options mean nothing here, such as `-oem` and `-odb`.
+            if value == "i" { ignoresDots = true }
         default: break  // the others in `valued` have no meaning here
         }
     }

@@ -26,8 +26,68 @@ import Testing
         AccountDirectory(
             accounts: try AccountTable(text: accounts, file: "users"),
             aliases: try AliasTable(text: aliases ?? self.aliases, file: "aliases"),
-            domains: ["example.test", "other.test"]
+            domains: ["example.test", "other.test"],
+            lists: [
+                "staff": try MailingList(text: staff, file: "staff"),
+                "self": try MailingList(text: "news", file: "self"),
+            ]
         )
+    }
+
+    private let staff = """
+        # comment
+        alice, carol@example.net
+
+        "a,b"@example.net
+        bob
+
+        """
+
+    /// Lists in files, and their owners.
+    @Test(arguments: [
+        (
+            "news: :include:staff\n", "news@example.test",
+            "forward alice@example.test carol@example.net \"a,b\"@example.net Bob@Example.test"
+        ),
+        (
+            "news: :Include:staff, dave@example.net\nowner-news: alice\n", "news+x@example.test",
+            "forward alice@example.test carol@example.net \"a,b\"@example.net Bob@Example.test dave@example.net, owner owner-news@example.test"
+        ),
+        // An address that is somebody's, of another domain, or of nobody's.
+        (
+            "news: alice, bob\nowner-news@other.test: alice\n", "news@example.test",
+            "forward alice@example.test Bob@Example.test"
+        ),
+        (
+            "news: alice, bob\n@example.test: alice\n", "news@example.test",
+            "forward alice@example.test Bob@Example.test"
+        ),
+        (
+            "owner-news: alice, bob\nowner-owner-news: alice\n", "owner-news@example.test",
+            "forward alice@example.test Bob@Example.test"
+        ),
+        // It's a list of which nothing is known, whatever else is in the alias.
+        ("news: alice, :include:missing\n", "news@example.test", "unknown now"),
+        ("all: news, alice\nnews: :include:missing\n", "all@example.test", "unknown now"),
+        ("news: :include:self\n", "news@example.test", "loop"),
+        (
+            "news: :include:self, :include:staff, :include:self\n", "news@example.test",
+            "forward alice@example.test carol@example.net \"a,b\"@example.net Bob@Example.test"
+        ),
+    ])
+    func lists(aliases: String, address: String, expected: String) throws {
+        #expect(try lookUp(address, aliases: aliases) == expected)
+    }
+
+    @Test func faultyLists() throws {
+        let error = #expect(throws: TableError.self) {
+            _ = try MailingList(text: "alice\n:include:x\na b\n|cat\nfine@example.net\n/file\n", file: "list")
+        }
+        #expect(error?.lines.map(\.number) == [2, 3, 4, 6])
+        let many = (0...MailingList.maximumAddresses).map { "a\($0)@example.net\n" }.joined()
+        #expect(throws: TableError.self) { _ = try MailingList(text: many, file: "list") }
+        let most = many.split(separator: "\n").dropLast().joined(separator: "\n")
+        #expect(try MailingList(text: most, file: "list").addresses.count == MailingList.maximumAddresses)
     }
 
     private func address(_ text: String) throws -> MailAddress { try MailAddress(parsing: text.utf8) }
@@ -36,10 +96,13 @@ import Testing
     private func lookUp(_ text: String, aliases: String? = nil, isExpanded: Bool = false) throws -> String {
         switch try directory(aliases).destination(of: try address(text), isExpanded: isExpanded) {
         case .mailbox(let account, let rest): return "mailbox \(account.mailbox)" + (rest.map { " +\($0)" } ?? "")
-        case .forward(let list): return "forward " + list.map(\.description).joined(separator: " ")
+        case .forward(let list, let owner):
+            let text = "forward " + list.map(\.description).joined(separator: " ")
+            return owner.map { "\(text), owner \($0)" } ?? text
         case .foreign: return "foreign"
         case .unknown: return "unknown"
         case .loop: return "loop"
+        case .unknownNow: return "unknown now"
         }
     }
 
@@ -88,7 +151,7 @@ import Testing
         ("team alice\n", 1), ("# x\nteam:\n", 2), ("team: a, , b\n", 1), ("a: b\nA: c\n", 2), ("a: <>\n", 1),
         ("a, b: c\n", 1), ("a: \"|/usr/bin/vacation bob@example.test\"\n", 1), ("a: |cat\n", 1),
         ("a: /var/mail/b\n", 1),
-        ("a: :include:/etc/list\n", 1), ("a: b,\n  c,\n  \"/dev/null\"\n", 3), ("a: b c\n", 1), (": b\n", 1),
+        ("a: :include:\n", 1), ("a: b,\n  c,\n  \"/dev/null\"\n", 3), ("a: b c\n", 1), (": b\n", 1),
         ("a: b\n c@@d\n", 1), ("@: b\n", 1), ("a b: c\n", 1), ("a: \\b\n", 1),
     ])
     func faultyAliasesNameTheirLine(text: String, line: Int) {
@@ -99,7 +162,7 @@ import Testing
 
     /// An administrator mends all of them at once.
     @Test func allFaultyLinesAreNamed() throws {
-        let aliases = "a, b: c\nfine: alice\nd: |x\ne: f,\n  :include:/g\n"
+        let aliases = "a, b: c\nfine: alice\nd: |x\ne: f,\n  :include:\n"
         let error = #expect(throws: TableError.self) { _ = try AliasTable(text: aliases, file: "aliases") }
         #expect(error?.lines.map(\.number) == [1, 3, 5])
         #expect(error?.description.contains("aliases:3: \"|x\"") == true)

@@ -77,6 +77,34 @@ import Glibc
         }
     }
 
+    /// A list in a file: until it's known once mail waits, and then what it said stays in use.
+    @Test(.timeLimit(.minutes(1))) func listsInFiles() async throws {
+        try await TestAuthority.run { (authority) async throws in
+            func becomes(_ expected: String) async throws {
+                while try await authority.ask("EXPAND", "news@example.test") != expected {
+                    await authority.loop.pause(.milliseconds(20))
+                }
+            }
+            let path = authority.directory.file("list")
+            authority.directory.write("aliases", "news: :include:\(path)\nowner-news: bob\n".utf8)
+            #expect(try await authority.ask("RECIPIENT", "news@example.test") == "DEFER 4.3.0")
+            #expect(try await authority.ask("EXPAND", "news@example.test") == "DEFER 4.3.0")
+            #expect(authority.log.lines(with: "mail for the list is put off").count == 1)
+            authority.directory.write("list", "alice\nx@example.net\n".utf8)
+            let owner = "owner=owner-news@example.test"
+            try await becomes("forward=alice@example.test forward=x@example.net \(owner)")
+            #expect(try await authority.ask("RECIPIENT", "news@example.test") == "kind=local")
+            authority.directory.write("list", "alice\ny@example.net\n".utf8)
+            try await becomes("forward=alice@example.test forward=y@example.net \(owner)")
+            authority.directory.write("list", "rubbish of several words\n".utf8)
+            while authority.log.lines(with: "stays in use").isEmpty { await authority.loop.pause(.milliseconds(20)) }
+            #expect(unlink(path) == 0)
+            try await becomes("forward=alice@example.test forward=y@example.net \(owner)")
+            authority.directory.write("list", "bob\nz@example.net\n".utf8)
+            try await becomes("forward=bob@example.test forward=z@example.net \(owner)")
+        }
+    }
+
     /// Domains come and go without a restart, and whoever watches hears of them.
     @Test(.timeLimit(.minutes(1))) func domainsAreFollowedInTheConfiguration() async throws {
         try await TestAuthority.run { (authority) async throws in

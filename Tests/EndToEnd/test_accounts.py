@@ -124,7 +124,7 @@ def test_check_names_every_faulty_line(tables):
     path = tables.directory / "etc" / "aliases"
     text = path.read_text()
     try:
-        path.write_text(text + 'a, b: c\nfine: alice\nrun: "|/bin/true"\nlist: :include:/etc/list\nlost: nobody.here\n')
+        path.write_text(text + 'a, b: c\nfine: alice\nrun: "|/bin/true"\nlist: :include:\nlost: nobody.here\n')
         code, said = check(tables)
         first = len(text.splitlines()) + 1
         assert code == 1
@@ -162,6 +162,28 @@ def test_keep_and_forward(tables, sink):
     assert accepted.recipients == ["away@example.net"]
     wait_for_empty_queue(tables)
     assert len(find(tables, CAROL, subject)) == 1
+
+
+def test_a_list_in_a_file(tables, sink):
+    """Its members get mail from its owner, who hears of failures; as long as it can't be read, mail for it waits."""
+    etc = tables.directory / "etc"
+    text = (etc / "aliases").read_text()
+    try:
+        tables.add_alias(f"news: :include:etc/lists/news\nowner-news: {CAROL}")
+        assert reply_to_recipient(tables, "news@example.test").startswith("451")
+        code, said = check(tables)
+        assert code == 1 and "etc/lists/news" in said
+        (etc / "lists").mkdir(mode=0o755, exist_ok=True)
+        (etc / "lists" / "news").write_text("# members\nalice, bob\nreader@example.net\n")
+        wait_until(lambda: reply_to_recipient(tables, "news@example.test").startswith("250"), what="the list")
+        subject = receive(tables, "news@example.test")
+        for address in (ALICE, BOB):
+            assert wait_for(tables, address, subject)["Return-Path"] == "<owner-news@example.test>"
+        sent = wait_until(lambda: [m for m in sink.messages if "reader@example.net" in m.recipients], what="the member elsewhere")
+        assert sent[0].sender == "owner-news@example.test"
+        assert check(tables)[0] == 0
+    finally:
+        (etc / "aliases").write_text(text)
 
 
 def test_one_copy_for_each_mailbox(tables):

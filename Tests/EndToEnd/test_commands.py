@@ -69,6 +69,52 @@ def test_sendmail_smtp_on_standard_input(system):
     wait_for(system, BOB, subject)
 
 
+# As programs call it: Debian's cron, PHP's mail(), mutt, s-nail, git send-email, and what old scripts have.
+CALLS = {
+    "cron": ("-FCronDaemon", "-i", "-B8BITMIME", "-oem", BOB),
+    "php": ("-t", "-i", "-f", ALICE),
+    "mutt": ("-oem", "-oi", "-f", ALICE, "-N", "failure,delay", "-R", "hdrs", "-V", "id 1", "--", BOB),
+    "s-nail": ("-i", "-r", ALICE, "--", BOB),
+    "git": ("-i", BOB),
+    "scripts": ("-v", "-odb", "-o", "i", "-O", "DeliveryMode=b", "-h", "5", "-U", "-G", "-n", "-m", "-bm", BOB),
+    "a name in -f": ("-i", "-f", f"Alice <{ALICE}>", BOB),
+}
+
+
+@pytest.mark.parametrize("arguments", CALLS.values(), ids=CALLS)
+def test_sendmail_as_programs_call_it(system, arguments):
+    subject = token()
+    done = sendmail(system, *arguments, input=f"To: {BOB}\nSubject: {subject}\n\nline\n.\nbehind the dot\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    message = wait_for(system, BOB, subject)
+    assert "behind the dot" in message.get_content()
+    if ALICE in " ".join(arguments):
+        assert message["Return-Path"] == f"<{ALICE}>"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("-bd",), ("-bt",), ("-R", "some", BOB), ("-N", "sometimes", BOB), ("-f",), ("-qGfoo",), ("-bv",), ("--bad", BOB)]
+)
+def test_sendmail_that_nobody_understands(system, arguments):
+    done = sendmail(system, *arguments, input="Subject: x\n\nhi\n")
+    assert done.returncode == os.EX_USAGE and done.stderr
+
+
+@pytest.mark.root
+def test_sendmail_verifies_addresses(system):
+    done = sendmail(system, "-bv", BOB, "x@example.net")
+    assert done.returncode == 0 and f"{BOB}... deliverable: mailer local-deliver, user {BOB}" in done.stdout
+    assert "x@example.net... deliverable: mailer remote-relay, host example.net" in done.stdout
+    done = sendmail(system, "-bv", "nobody@example.test", BOB)
+    assert done.returncode == os.EX_NOUSER and "nobody@example.test... undeliverable: 5.1.1" in done.stdout
+    assert f"{BOB}... deliverable" in done.stdout
+
+
+def test_newaliases(system):
+    for done in (sendmail(system, name="newaliases"), sendmail(system, "-bi"), sendmail(system, "-I")):
+        assert done.returncode == 0 and "aliases" in done.stdout
+
+
 def test_sendmail_while_the_queue_manager_is_down(make_instance):
     instance = make_instance()
     instance.supervisor.down("queue-manager")
@@ -115,6 +161,16 @@ def test_queue_flush(system, sink, waiting):
     system.martlet("queue", "flush", identifier)
     wait_until(lambda: entry(system, name) is None)
     assert [message for message in sink.messages if f"{name}@example.net" in message.recipients]
+
+
+@pytest.mark.root
+def test_sendmail_flushes_some(system, sink, waiting):
+    name, identifier = waiting
+    del sink.replies[name]
+    assert sendmail(system, "-qRelsewhere.test").returncode == 0
+    assert entry(system, name) is not None
+    assert sendmail(system, f"-qI{identifier}").returncode == 0
+    wait_until(lambda: entry(system, name) is None)
 
 
 def test_queue_hold_and_release(system, sink, waiting):

@@ -28,7 +28,7 @@ def installed(tmp_path_factory):
 def test_programs(installed):
     for name in DAEMONS:
         assert os.access(installed / "usr/libexec/martlet" / name, os.X_OK)
-    for path in ("bin/martlet", "sbin/sendmail", "bin/mailq"):
+    for path in ("bin/martlet", "sbin/sendmail", "bin/mailq", "bin/newaliases"):
         assert os.access(installed / "usr" / path, os.X_OK)
     assert (installed / "usr/bin/mailq").resolve() == (installed / "usr/sbin/sendmail").resolve()
     done = subprocess.run([installed / "usr/bin/martlet", "version"], capture_output=True, text=True)

@@ -93,6 +93,33 @@ import Glibc
         }
     }
 
+    /// A list's owner hears of failures; a report's sender stays nobody.
+    @Test func listsHaveAnOwner() async throws {
+        try await TestSystem.run { system in
+            system.answers.withLockedValue {
+                $0["news@example.test"] = .ok(
+                    tag: nil,
+                    [
+                        .init("forward", "bob@example.test"), .init("forward", "x@example.net"),
+                        .init("owner", "owner-news@example.test"),
+                    ]
+                )
+            }
+            try await system.startQueue()
+            for sender in ["<carol@example.net> BODY=8BITMIME RET=FULL ENVID=a", "<>"] {
+                let replies = try await system.deliver(Self.message, to: ["news@example.test"]) {
+                    $0["sender"] = sender
+                    $0["recipient"] = "<news@example.test> NOTIFY=SUCCESS,FAILURE"
+                }
+                #expect(replies.values.map { $0["expanded"] } == ["2"])
+            }
+            let submitted = system.submissions.withLockedValue { $0 }
+            #expect(submitted.map(\.sender) == ["<owner-news@example.test> BODY=8BITMIME", "<>"])
+            #expect(submitted.first?.recipients == ["<bob@example.test>", "<x@example.net>"])
+            #expect(submitted.last?.recipients.first?.contains("NOTIFY=FAILURE") == true)
+        }
+    }
+
     /// Other hosts can be told no other way.
     @Test func whatIsForwardedSaysThatItIsQuarantined() async throws {
         try await TestSystem.run { system in

@@ -103,7 +103,8 @@ class Installation:
             self.put_program(PROGRAMS / name, self.programs / name)
         self.put_program(PROGRAMS / "martlet", self.prefix / "bin" / "martlet")
         self.put_program(PROGRAMS / "sendmail", self.prefix / "sbin" / "sendmail")
-        self.link("../sbin/sendmail", self.prefix / "bin" / "mailq")
+        for name in ("mailq", "newaliases"):
+            self.link("../sbin/sendmail", self.prefix / "bin" / name)
         for page in sorted((layout.REPOSITORY / "docs").glob("*.md")):
             self.put(page, self.documents / page.name, 0o644)
 
