@@ -53,6 +53,7 @@ let fuzzing: [Target] =
             name: "fuzz",
             dependencies: [
                 "MIME", "MailAuth", "AuthReports", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ResolverService", "Daemon",
+                "Milter",
                 "Cryptography", "Encodings", "JWT", "Network", "Rewriting", "SMTP", "IMAP", "POP3", "SASL", nioCore,
                 nioEmbedded,
             ],
@@ -113,6 +114,7 @@ let package = Package(
         // Protocols: values, parsers, state machines. No I/O, no clock, no randomness of their own.
         library("MIME", ["Encodings", "CIDN2", "CLinux", nioCore]),
         library("SMTP", [nioCore, "MIME"]),
+        library("Milter", ["MIME", "SMTP", nioCore]),
         library("IMAP", [nioCore, "MIME", "Encodings", algorithms]),
         library("POP3", [nioCore, "MIME"]),
         library("DNS", ["Encodings", nioCore]),
@@ -157,6 +159,7 @@ let package = Package(
         library("Submission", ["Bus", "Network", "SMTP", nioCore]),
         library("Reporting", ["Bus", "Network", nioCore, coreMetrics, collections]),
         library("Deliverer", ["Bus", "Network", "SMTP", nioCore, logging, coreMetrics]),
+        library("MilterClient", ["Daemon", "Milter", "Network", "SMTP", nioCore, nioConcurrency, logging]),
         library("Resolution", ["DNS", "Network", nioCore, nioPosix, nioConcurrency]),
 
         // What strangers come to, and what takes over after their login.
@@ -182,7 +185,7 @@ let package = Package(
             "SMTPServer",
             daemonBase + [
                 "SMTP", "MIME", "SASL", "Accounts", "Front", "Submission", "TLS", "Policy", "MailRules", "Reporting",
-                "Resolution",
+                "Resolution", "Milter", "MilterClient",
             ]
         ),
         library(
@@ -259,6 +262,7 @@ let package = Package(
         tests("MIME", ["Encodings", nioCore]),
         tests("MailAuth", ["AuthReports", "MIME", "DNS", "Cryptography", "Encodings", nioCore]),
         tests("SMTP", [nioCore]),
+        tests("Milter", ["SMTP", nioCore]),
         tests("IMAP", ["Files", "MIME", nioCore]),
         tests("POP3", [nioCore]),
         tests("MailIndex", [nioConcurrency]),
@@ -337,7 +341,7 @@ let package = Package(
                 nioConcurrency,
             ]
         ),
-        tests("SMTPServer", daemonBase + ["Front", "SMTP", "MIME", "TLS", "Policy"]),
+        tests("SMTPServer", daemonBase + ["Front", "SMTP", "Milter", "MIME", "TLS", "Policy"]),
         tests(
             "QueueManager",
             daemonBase + ["Deliverer", "Files", "QueueSimulation", "Spool", "SpoolSimulation", "SMTP", "MIME"]

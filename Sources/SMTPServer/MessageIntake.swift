@@ -14,10 +14,14 @@ struct MessageIntake {
         case lineTooLong
         /// Nobody can look through it.
         case headerTooLong
+        /// Milters are to look at it, and there's no memory left for it.
+        case noRoom
     }
 
     private let limits: SessionLimits
     private let submission: MessageSubmission
+    /// Keeps the message for milters, before it goes to queue-manager; nil where none look at it.
+    let held: HeldMessage?
     /// For messages of strangers.
     let authentication: MessageAuthentication?
     /// Takes our own word out of the header where the author isn't checked; nil where that is done already, or where the
@@ -41,10 +45,12 @@ struct MessageIntake {
         _ submission: MessageSubmission,
         _ authentication: MessageAuthentication?,
         filter: ForgedResultsFilter? = nil,
+        held: HeldMessage? = nil,
         limits: SessionLimits,
         isBinary: Bool = false
     ) {
         self.submission = submission
+        self.held = held
         self.authentication = authentication
         self.filter = authentication == nil ? filter : nil
         self.limits = limits
@@ -89,6 +95,8 @@ struct MessageIntake {
         let rest = authentication?.end() ?? filter?.end()
         check()
         await pass(rest)
+        held?.finish()
+        check()
     }
 
     private mutating func take(_ slice: ByteBuffer) async {
@@ -102,11 +110,12 @@ struct MessageIntake {
             authentication?.pass(slice) ?? filter?.pass(slice, isHeaderless: header.lacksHeader) ?? slice
         check()
         await pass(passed)
+        if held != nil { check() }
     }
 
     private func pass(_ octets: ByteBuffer?) async {
         guard fault == nil, let octets, octets.readableBytes > 0 else { return }
-        await submission.append(octets)
+        if let held { held.append(octets) } else { await submission.append(octets) }
     }
 
     private mutating func check() {
@@ -121,6 +130,10 @@ struct MessageIntake {
         } else if limits.textLine > 0, max(decoder.longestLine, chunks.longestLine) > limits.textLine {
             fault = .lineTooLong
         } else if authentication?.isHeaderTooLong == true || filter?.isHeaderTooLong == true {
+            fault = .headerTooLong
+        } else if let held, held.isCut {
+            fault = .noRoom
+        } else if held?.isHeaderTooLong == true {
             fault = .headerTooLong
         }
         // What is refused at its end need not wait there in queue-manager.

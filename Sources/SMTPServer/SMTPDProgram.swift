@@ -38,6 +38,10 @@ package struct SMTPDProgram: FrontProgram {
         settings.queueSocket = context.socket("queue.sock")
         settings.resolverSocket = context.socket("dns.sock")
         settings.reportSocket = context.configuration.reports.isOnForDMARC ? context.socket("report.sock") : nil
+        for (place, milter) in settings.milters.enumerated() {
+            guard case .unix(let path) = milter.endpoint else { continue }
+            settings.milters[place].endpoint = .unix(context.socket(String(path.dropFirst("run/".count))))
+        }
         settings.front.authoritySocket = context.socket("auth.sock")
         return SMTPFront(settings)
     }
@@ -62,6 +66,8 @@ extension ServerSettings {
         ownNames = Set(([configuration.hostname] + configuration.domains).map { $0.lowercased() })
         authentication = AuthenticationPolicy(smtpd.authentication, hostname: configuration.hostname)
         authservID = smtpd.authentication.authservID
+        milters = smtpd.milters
+        milterMemory = smtpd.milterMemory
         recipientCache = smtpd.recipientCache
         limits.message = smtpd.maximumMessage
         limits.recipients = smtpd.maximumRecipients

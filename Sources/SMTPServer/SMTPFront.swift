@@ -2,6 +2,7 @@ import Accounts
 import Daemon
 import Front
 import Logging
+import MilterClient
 import NIOCore
 import Network
 import Policy
@@ -18,9 +19,15 @@ struct LoopResources: Sendable {
     let query: ResolverLookup.Query
     /// Counts results of DMARC; nil where nobody does.
     let reports: ReportClient?
+    /// Connections to milters that wait for the next client.
+    let milters: MilterPool
+    /// What is held of messages for milters, of all loops.
+    let milterMemory: MilterMemory
     private let watch: DirectoryWatch
 
-    init(_ settings: ServerSettings, on loop: any EventLoop) {
+    init(_ settings: ServerSettings, milterMemory: MilterMemory, on loop: any EventLoop) {
+        milters = MilterPool(on: loop)
+        self.milterMemory = milterMemory
         let accounts = AccountsClient(
             path: settings.front.authoritySocket,
             on: loop,
@@ -45,7 +52,11 @@ package struct SMTPFront: FrontService {
 
     package init(_ settings: ServerSettings) {
         self.settings = settings
-        resources = PerLoop { LoopResources(settings, on: $0) }
+        let memory = MilterMemory(
+            limit: settings.milterMemory,
+            clientLimit: max(settings.milterMemory / 4, 2 * settings.limits.message)
+        )
+        resources = PerLoop { LoopResources(settings, milterMemory: memory, on: $0) }
     }
 
     package var front: FrontSettings { settings.front }

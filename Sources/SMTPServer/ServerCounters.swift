@@ -8,6 +8,7 @@ package struct ServerCounters: Sendable {
     let messagesDeferred = Counter(label: "messages-deferred")
     let messagesDiscarded = Counter(label: "messages-discarded")
     let messagesRefused = Counter(label: "messages-refused")
+    let milterFailures = Counter(label: "milter-failures")
     let recipientsRefused = Counter(label: "recipients-refused")
     let recipientsDeferred = Counter(label: "recipients-deferred")
 

@@ -32,6 +32,10 @@ package struct ServerSettings: Sendable {
     package var authentication: AuthenticationPolicy?
     /// Our name in Authentication-Results, also where nothing is looked at; nil for the hostname.
     package var authservID: String?
+    /// Programs that look at mail, in the order in which they are asked.
+    package var milters: [MilterConfiguration] = []
+    /// What may be held in memory of messages that milters look at. Octets.
+    package var milterMemory = 256 << 20
     /// Limits on what a client can cause.
     package var limits = SessionLimits()
     /// How long a positive answer of authd about a recipient is cached.

@@ -14,7 +14,7 @@ extension Session {
             maximumLine: settings.limits.authenticationLine
         ) { [self] text in reply(.continueAuthentication, nil, text) }
         switch exchange {
-        case .judged(let verdict): return try await logIn(verdict)
+        case .judged(let verdict): return try await logIn(verdict, by: mechanism)
         case .failed(let reason): return try await refuse(reason)
         case .ended: return .close
         }
@@ -46,10 +46,11 @@ extension Session {
         }
     }
 
-    private func logIn(_ verdict: LoginVerdict) async throws(ConnectionError) -> Next {
+    private func logIn(_ verdict: LoginVerdict, by mechanism: String) async throws(ConnectionError) -> Next {
         switch front.logIn(verdict) {
         case .accepted(let address):
             user = address
+            self.mechanism = mechanism.uppercased()
             reply(.authenticated, .authenticated, "welcome")
             return .command
         case .wrong:

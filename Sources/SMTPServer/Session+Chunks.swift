@@ -1,6 +1,7 @@
 import CoreMetrics
 import Logging
 import MIME
+import MilterClient
 import NIOCore
 import Network
 import SMTP
@@ -55,8 +56,7 @@ extension Session {
         }
         self.transaction = nil
         chunked = nil
-        await commit(transaction, message.intake, message.submission, date: message.date)
-        return .command
+        return await commit(transaction, message.intake, message.submission, date: message.date)
     }
 
     /// Begins the message with its first chunk. Where there can't be one, the chunk is read and thrown away.
@@ -66,6 +66,11 @@ extension Session {
             try await discard(octets)
             return try await refuseMessage()
         }
+        if let verdict = await milters?.data(macros()), let next = try await refuse(by: verdict) {
+            try await discard(octets)
+            resetTransaction()
+            return next
+        }
         do throws(SubmissionError) {
             let submission = try await resources.submissions.begin(envelope(of: transaction))
             let isBinary = transaction.sender.parameters.body == .binaryMIME
@@ -74,6 +79,7 @@ extension Session {
                 submission,
                 authentication(of: transaction, date),
                 filter: forgedResultsFilter,
+                held: heldMessage,
                 limits: settings.limits,
                 isBinary: isBinary
             )

@@ -2,6 +2,7 @@ import CoreMetrics
 import Front
 import Logging
 import MIME
+import MilterClient
 import NIOCore
 import Network
 import SMTP
@@ -41,6 +42,10 @@ extension Session {
             counters.messagesDeferred.increment()
             reply(.localError, .systemTrouble, "queue not available, try again later")
             return .command
+        }
+        if let verdict = await milters?.mail(sender, macros(of: sender)), let next = try await refuse(by: verdict) {
+            milters?.abort()
+            return next
         }
         transaction = Transaction(sender: Self.kept(sender))
         transaction?.terms = Self.terms(sender.parameters, now)
@@ -169,7 +174,16 @@ extension Session {
             counters.recipientsRefused.increment()
             return try await fault(refusal.code, refusal.status, refusal.text)
         }
-        if let address { transaction?.add(EnvelopeRecipient(address, parameters: parameters)) }
+        if let address {
+            let recipient = EnvelopeRecipient(address, parameters: parameters)
+            if let verdict = await milters?.recipient(recipient, macros(of: address)),
+                let next = try await refuse(by: verdict)
+            {
+                counters.recipientsRefused.increment()
+                return next
+            }
+            transaction?.add(recipient)
+        }
         reply(.ok, .recipientValid, "ok")
         return .command
     }
@@ -181,6 +195,7 @@ extension Session {
         _ text: String
     ) async throws(ConnectionError) -> Next {
         counters.recipientsRefused.increment()
+        await milters?.refusedRecipient(path.description, macros(of: path, refused: code, status, text))
         logger.info(
             "recipient refused",
             metadata: [

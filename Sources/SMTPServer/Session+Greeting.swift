@@ -1,4 +1,5 @@
 import Front
+import MilterClient
 import NIOCore
 import Network
 import SASL
@@ -15,9 +16,13 @@ extension Session {
                 "say \(right): this is \(kind == .lmtp ? "LMTP" : "SMTP")"
             )
         }
+        resetTransaction()
+        if let verdict = await milters?.helo(name, macros()), let next = try await refuse(by: verdict) {
+            helo = nil
+            return next
+        }
         helo = name
         isExtended = verb != .helo
-        resetTransaction()
         guard isExtended else {
             reply(.ok, nil, settings.hostname)
             return .command
@@ -43,6 +48,7 @@ extension Session {
         helo = nil
         isExtended = false
         user = nil
+        mechanism = nil
         resetTransaction()
         return .command
     }

@@ -3,6 +3,7 @@ import Front
 import Logging
 import MIME
 import MailRules
+import MilterClient
 import NIOCore
 import Network
 import Policy
@@ -19,6 +20,7 @@ extension Session {
             return try await fault(.badSequence, .invalidCommand, "go on with BDAT")
         }
         self.transaction = nil
+        if let verdict = await milters?.data(macros()), let next = try await refuse(by: verdict) { return next }
         let submission: MessageSubmission
         do throws(SubmissionError) {
             submission = try await resources.submissions.begin(envelope(of: transaction))
@@ -58,6 +60,7 @@ extension Session {
             submission,
             authentication(of: transaction, date),
             filter: forgedResultsFilter,
+            held: heldMessage,
             limits: settings.limits
         )
         while await !intake.advance(over: connection) {
@@ -74,7 +77,7 @@ extension Session {
             // Others may see more messages or commands in what follows than we do.
             if intake.isEndDoubtful { return .close }
         } else {
-            await commit(transaction, intake, submission, date: date)
+            return await commit(transaction, intake, submission, date: date)
         }
         return .command
     }
@@ -85,23 +88,31 @@ extension Session {
         _ intake: MessageIntake,
         _ submission: MessageSubmission,
         date: DateTime
-    ) async {
+    ) async -> Next {
         let verdict = await intake.authentication?.verdict(sample: .random(in: 0..<100))
         let outcome = outcome(of: transaction, octets: intake.octets, verdict)
         // A rule that decides has the last word; where none does, it's the author's domain's.
         let refusal = outcome.action.map { Verdict($0) } ?? verdict.flatMap { Verdict($0.action) }
         if let refusal {
             submission.abort()
-            return conclude(transaction, intake, refusal, verdict, rule: outcome.rule)
+            conclude(transaction, intake, refusal, verdict, rule: outcome.rule)
+            return .command
         }
         if outcome.action == .discard {
             submission.abort()
-            return conclude(transaction, intake, .discarded, verdict, rule: outcome.rule)
+            conclude(transaction, intake, .discarded, verdict, rule: outcome.rule)
+            return .command
         }
         let added = added(to: intake.header, transaction, id: submission.id, date: date, verdict, outcome.fields)
         let isJunk = outcome.action == .junk || outcome.action == nil && verdict?.action == .quarantine
+        if let held = intake.held {
+            let end = await judge(held, transaction, intake, submission, added: added, isJunk: isJunk)
+            conclude(transaction, intake, end.verdict, verdict, rule: outcome.rule)
+            return end.next
+        }
         let result = await submission.finish(added: added, isQuarantined: isJunk)
         conclude(transaction, intake, Verdict(result), verdict, rule: outcome.rule)
+        return .command
     }
 
     /// Checks who a stranger's message is from; nil for those whom we know.

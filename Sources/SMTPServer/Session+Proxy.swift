@@ -1,5 +1,6 @@
 import Front
 import Logging
+import MilterClient
 import NIOCore
 import Network
 import SMTP
@@ -40,7 +41,9 @@ extension Session {
         helo = attributes[.helo]
         isExtended = attributes[.protocolName].map { $0 != "SMTP" } ?? true
         user = login?.description
+        mechanism = nil
         resetTransaction()
+        if let verdict = await introduceClient(), await refuseClient(verdict) == .close { return .close }
         reply(.ready, nil, "\(settings.hostname) \(kind == .lmtp ? "LMTP" : "ESMTP")")
         return .command
     }

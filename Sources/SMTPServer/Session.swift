@@ -2,6 +2,7 @@ import CoreMetrics
 import Front
 import Logging
 import MailRules
+import MilterClient
 import NIOCore
 import Network
 import SMTP
@@ -44,6 +45,10 @@ final class Session {
     var chunked: ChunkedMessage?
     /// What the DNS says of the client; nil where it wasn't asked.
     var connectionFacts: ConnectionFacts?
+    /// The programs that look at this client's mail; nil where there are none.
+    let milters: MilterChain?
+    /// How the client has logged in.
+    var mechanism: String?
     private var unflushed = 0
 
     /// Replies of more octets than this are sent although more commands are waiting.
@@ -61,6 +66,7 @@ final class Session {
         self.settings = settings
         self.resources = resources
         self.counters = counters
+        milters = Self.milters(of: kind, client, settings, resources, counters)
         let extensions = settings.extensions(of: kind)
         self.extensions = extensions
         let irregular: MailAddress.ParsingOptions = [.irregularDots, .unbracketedPaths]
@@ -82,12 +88,14 @@ final class Session {
     /// Nothing is left of a transaction.
     func resetTransaction() {
         transaction = nil
+        milters?.abort()
         chunked?.submission.abort()
         chunked = nil
     }
 
     /// Serves the client until either side ends the session.
     func run() async {
+        defer { milters?.end() }
         do throws(ConnectionError) {
             guard try await greet() else { return }
             while try await nextCommand() == .command {}
@@ -125,6 +133,10 @@ final class Session {
                 return false
             }
         }
+        if let verdict = await introduceClient(), await refuseClient(verdict) == .close {
+            try await flush()
+            return false
+        }
         reply(.ready, nil, "\(settings.hostname) \(kind == .lmtp ? "LMTP" : "ESMTP")")
         return true
     }
@@ -146,6 +158,11 @@ final class Session {
         do throws(CommandError) {
             command = try Command(parsing: line.readableBytesView, options: parsingOptions)
         } catch {
+            if error == .unknown, let verdict = await milters?.unknown(Array(line.readableBytesView)),
+                let next = try await refuse(by: verdict)
+            {
+                return next
+            }
             return try await refuse(error)
         }
         return try await perform(command)

@@ -1,4 +1,5 @@
 import MailRules
+import MilterClient
 import Policy
 import SMTP
 import Submission
@@ -54,6 +55,8 @@ struct Verdict {
             self.init(.transactionFailed, .routingLoop, "too many hops, this message is looping")
         case .lineTooLong:
             self.init(.transactionFailed, .badMessage, "line too long")
+        case .noRoom:
+            self.init(.insufficientStorage, .systemFull, "no room for the message, try again later")
         case .headerTooLong:
             self.init(.tooLarge, .messageTooBig, "the message's header is too long")
         }
@@ -65,6 +68,19 @@ struct Verdict {
         case .accept, .junk, .discard, .addField, .score: return nil
         case .reject(let status, let text): self.init(.mailboxUnavailable, status, text)
         case .defer(let status, let text): self.init(.mailboxBusy, status, text)
+        }
+    }
+
+    /// From a milter.
+    init(_ verdict: MilterVerdict) {
+        switch verdict.action {
+        case .discard: self.init(.ok, .success, "ok", reason: "discarded by milter \(verdict.milter)")
+        case .refuse(let reply), .disconnect(let reply):
+            // Of several lines LMTP could make nothing, which has one reply for each recipient.
+            let text = reply.lines.joined(separator: " ")
+            let cause = verdict.fault.map { "milter \(verdict.milter): \($0.text)" }
+            let status = reply.status ?? EnhancedStatusCode(reply.code.isTransient ? 4 : 5, 7, 1)
+            self.init(reply.code, status, text, reason: cause ?? "milter \(verdict.milter): \(text)")
         }
     }
 

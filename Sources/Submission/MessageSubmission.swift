@@ -10,7 +10,8 @@ package final class MessageSubmission {
 
     private let client: SubmissionClient
     private let connection: QueueConnection
-    private let envelope: SubmissionEnvelope
+    /// Who sends it to whom; changes count until something was appended.
+    package var envelope: SubmissionEnvelope
     /// What was appended and not sent.
     private var held = ByteBuffer()
     private var isBegun = false

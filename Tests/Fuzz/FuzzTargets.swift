@@ -18,6 +18,7 @@ let fuzzTargets: [FuzzTarget] = [
     smtpCommandTarget,
     smtpParametersTarget,
     clientAttributesTarget,
+    milterReplyTarget,
     proxyHeaderTarget,
     chunkTarget,
     rewritingTarget,

@@ -90,6 +90,10 @@ package struct SMTPDConfiguration: Sendable {
     package var clientTimeout: TimeAmount
     /// What is made of SPF, DKIM, ARC and DMARC.
     package var authentication: SMTPDAuthenticationConfiguration
+    /// Programs that look at mail, in the order in which they are asked.
+    package var milters: [MilterConfiguration]
+    /// What may be held in memory of messages that milters look at. Octets.
+    package var milterMemory: Int
     /// Networks of proxies whose word on who the client is counts (XCLIENT).
     package var xclientFrom: [AddressRange]
     package var addressLookup: AddressLookup
@@ -155,6 +159,11 @@ package struct SMTPDConfiguration: Sendable {
         policy = try Self.policy(table, lists: Set(dnsLists.keys))
         clientTimeout = try table.duration("client-timeout", default: .seconds(5), in: .seconds(1) ... .minutes(1))
         authentication = try SMTPDAuthenticationConfiguration(try table.table("authentication"))
+        milters = try MilterConfiguration.all(try table.table("milters"))
+        milterMemory = try table.octets("milter-memory", default: max(256 << 20, 2 * maximumMessage))
+        guard milters.isEmpty || milterMemory >= 2 * maximumMessage else {
+            throw table.error("milter-memory", "must be twice as much as maximum-message at least")
+        }
         xclientFrom = try Self.blocks(table, "xclient-from")
         addressLookup = try table.choice("address-lookup", default: .trusted)
         maximumHold = try table.duration("maximum-hold", default: .hours(24 * 30), in: .zero ... .hours(24 * 365))
