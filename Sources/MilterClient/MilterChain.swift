@@ -228,10 +228,20 @@ package final class MilterChain {
                     kept.drop()
                 }
             }
-            let conversation = try await MilterConversation.open(member.configuration, on: loop)
+            guard !pool.isHanging(member.configuration.name) else { throw MilterFault.timedOut }
+            let conversation = try await connect(member.configuration)
             return try await begin(member, conversation, connection)
         } catch {
             return fail(member, error)
+        }
+    }
+
+    private func connect(_ milter: MilterConfiguration) async throws(MilterFault) -> MilterConversation {
+        do throws(MilterFault) {
+            return try await MilterConversation.open(milter, on: loop)
+        } catch .timedOut {
+            pool.noteHanging(milter)
+            throw .timedOut
         }
     }
 

@@ -36,10 +36,8 @@ final class MilterConversation {
                 connection = try await .connect(to: address, on: loop, timeout: configuration.connectTimeout)
             case .unix(let path): connection = try await .connect(unix: path, on: loop)
             }
-        } catch .timedOut {
-            throw .unreachable("it does not answer at its address")
         } catch {
-            throw .unreachable(error.reason)
+            throw MilterFault(error)
         }
         do throws(MilterFault) {
             connection.write(MilterAgreement.offer)
