@@ -470,17 +470,12 @@ import Testing
             [{ letter, _ in letter == "O" ? [.pause(.seconds(30))] : nil }],
             change: {
                 $0.onFailure = .accept
-                $0.connectTimeout = .seconds(2)
+                $0.connectTimeout = .seconds(4)
             }
         ) { server, milters in
-            for _ in 1...3 {
-                let client = try await server.greetedClient()
-                #expect(try await deliver(client).hasPrefix("250"))
-            }
-            #expect(milters[0].connections == 1)
-            await server.loop.pause(.milliseconds(2100))
             _ = try await server.greetedClient()
-            #expect(milters[0].connections == 2)
+            _ = try await server.greetedClient()
+            #expect(milters[0].connections == 1)
         }
     }
 
