@@ -101,6 +101,7 @@ let package = Package(
 
         .systemLibrary(name: "CIDN", pkgConfig: "libidn", providers: [.apt(["libidn-dev"])]),
         .systemLibrary(name: "CIDN2", pkgConfig: "libidn2", providers: [.apt(["libidn2-dev"])]),
+        .systemLibrary(name: "CUnistring", providers: [.apt(["libunistring-dev"])]),
         .systemLibrary(name: "CExpat", pkgConfig: "expat", providers: [.apt(["libexpat1-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
@@ -217,8 +218,8 @@ let package = Package(
         library(
             "IMAPServer",
             daemonBase + [
-                "IMAP", "SASL", "Mailbox", "MailIndex", "MIME", "Accounts", "CZlib", "Front", "MailboxProcess",
-                algorithms, collections,
+                "IMAP", "SASL", "Mailbox", "MailIndex", "MIME", "Accounts", "CUnistring", "CZlib", "Front",
+                "MailboxProcess", algorithms, collections,
             ]
         ),
         library(

@@ -1,6 +1,7 @@
 import Accounts
 import CoreMetrics
 import Logging
+import NIOCore
 import Network
 import SASL
 import SMTP
@@ -63,7 +64,13 @@ extension FrontClient {
     }
 
     /// Hands the session of a client over that authd has accepted, with the ticket that it gave. Counts the login and logs it.
-    package func logIn(_ verdict: LoginVerdict, by handover: LoginHandover) async -> MailboxLogin {
+    ///
+    /// - Parameter mark: by which the session may give the client back.
+    package func logIn(
+        _ verdict: LoginVerdict,
+        by handover: LoginHandover,
+        mark: ReturnMark? = nil
+    ) async -> MailboxLogin {
         let login: VerifiedLogin
         switch verdict {
         case .accepted(let verified): login = verified
@@ -79,6 +86,7 @@ extension FrontClient {
             ticket: ticket,
             client: address,
             isEncrypted: isEncrypted,
+            mark: mark,
             on: connection.eventLoop
         ) {
         case .accepted(let session, let text):
@@ -92,6 +100,13 @@ extension FrontClient {
             logDeferral(reason)
             return .unavailable
         }
+    }
+
+    /// The client's session has given it back: it's a stranger again, with as much time as a new one, and the faults that it had.
+    package func beStrangerAgain() {
+        connection.idleTimeout = settings.idleTimeout
+        connection.deadline = .now() + settings.sessionTimeout
+        connection.note(.stranger)
     }
 
     /// The refusal for the client; nil where it gets no reason. The password was right: that the ticket isn't, or that the

@@ -1,5 +1,6 @@
 import Accounts
 import Bus
+import NIOCore
 import Network
 import SMTP
 
@@ -10,6 +11,8 @@ package struct LoginArrival: Sendable {
     package let client: String
     /// Whether the client's connection to the front is encrypted; for the record only.
     package let isEncrypted: Bool
+    /// By which the session may give the client back to the front; nil where the front doesn't take it.
+    package let mark: ReturnMark?
 
     /// A front sends little: verb, ticket, client.
     private static var limits: FrameLimits {
@@ -39,7 +42,8 @@ package struct LoginArrival: Sendable {
             return LoginArrival(
                 mailbox: mailbox,
                 client: request["client"] ?? "unknown",
-                isEncrypted: request["tls"] == "yes"
+                isEncrypted: request["tls"] == "yes",
+                mark: request["return"].flatMap { ReturnMark(text: $0) }
             )
         } catch let error as FrameError {
             await answer(connection, .reject, .syntaxError, error.text)
@@ -63,6 +67,25 @@ package struct LoginArrival: Sendable {
         reply["text"] = text
         connection.write(reply)
         try await connection.flush()
+    }
+
+    /// Gives the client back: it has not logged in any more. What it said that the session hasn't listened to goes with it. The
+    /// session's last act.
+    ///
+    /// - Parameter unheard: octets of the client that came before those in the connection's input.
+    package static func giveBack(
+        _ connection: Connection,
+        by mark: ReturnMark,
+        unheard: ByteBuffer
+    ) async throws(ConnectionError) {
+        connection.idleTimeout = .seconds(30)
+        connection.write(mark.octets)
+        connection.write(unheard)
+        repeat {
+            connection.write(connection.input)
+            connection.input = ByteBuffer()
+            try await connection.flush()
+        } while try await connection.receive()
     }
 
     /// Says why the mailbox can't be opened.

@@ -34,6 +34,12 @@ package enum Capability: String, Sendable, Hashable, CaseIterable {
     case utf8 = "UTF8=ACCEPT"
     /// RFC 9586
     case uidOnly = "UIDONLY"
+    /// RFC 8437
+    case unauthenticate = "UNAUTHENTICATE"
+    /// RFC 9738; announced with the limit, where there is one.
+    case messageLimit = "MESSAGELIMIT"
+    /// RFC 5255 §4.3
+    case i18nLevel1 = "I18NLEVEL=1"
     /// RFC 9585
     case inProgress = "INPROGRESS"
 
@@ -51,6 +57,12 @@ package enum Capability: String, Sendable, Hashable, CaseIterable {
     /// RFC 9208
     case quota = "QUOTA"
     case quotaStorage = "QUOTA=RES-STORAGE"
+
+    /// RFC 5464; the second where the first one is cut: the server's annotations alone.
+    case metadata = "METADATA"
+    case metadataServer = "METADATA-SERVER"
+    /// RFC 9590
+    case listMetadata = "LIST-METADATA"
 
     /// RFC 4731
     case eSearch = "ESEARCH"
@@ -70,6 +82,8 @@ package enum Capability: String, Sendable, Hashable, CaseIterable {
     case threadOrderedSubject = "THREAD=ORDEREDSUBJECT"
     case threadReferences = "THREAD=REFERENCES"
     case threadRefs = "THREAD=REFS"
+    /// RFC 6203
+    case searchFuzzy = "SEARCH=FUZZY"
     /// RFC 7377
     case multiSearch = "MULTISEARCH"
 
@@ -104,9 +118,10 @@ package enum Capability: String, Sendable, Hashable, CaseIterable {
         case .imap4rev1, .imap4rev2, .literalPlus, .literalMinus, .id, .enable: .always
         case .saslIR, .startTLS, .loginDisabled: .beforeLogin
         case .idle, .namespace, .unselect, .uidPlus, .children, .move, .compress, .utf8, .uidOnly, .inProgress,
+            .unauthenticate, .messageLimit, .i18nLevel1, .searchFuzzy,
             .listExtended, .listStatus, .specialUse, .createSpecialUse, .statusSize, .appendLimit, .quota,
-            .quotaStorage, .eSearch,
-            .searchRes, .within, .partial, .sort, .sortDisplay, .eSort, .threadOrderedSubject, .threadReferences,
+            .quotaStorage, .metadata, .metadataServer, .listMetadata, .eSearch, .searchRes, .within, .partial, .sort,
+            .sortDisplay, .eSort, .threadOrderedSubject, .threadReferences,
             .threadRefs, .multiSearch, .binary, .multiAppend, .catenate, .replace, .preview, .objectID, .saveDate,
             .condStore, .qResync:
             .afterLogin

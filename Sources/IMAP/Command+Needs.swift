@@ -12,7 +12,10 @@ extension Command {
         case .enable: [.enable]
         case .idle: [.idle]
         case .compress: [.compress]
+        case .unauthenticate: [.unauthenticate]
         case .getQuota, .getQuotaRoot: [.quota]
+        case .getMetadata(let command): [command.mailbox == nil ? .metadataServer : .metadata]
+        case .setMetadata(let mailbox, _): [mailbox == nil ? .metadataServer : .metadata]
         case .unselect: [.unselect]
         case .uidExpunge(let set): [.uidPlus] + set.needs
         case .search(let search, _): search.needs
@@ -41,8 +44,9 @@ extension Command {
         case .multiSearch(_, let search): search.key.usesMessageNumbers
         case .fetch(_, _, _, let byUID), .store(_, _, let byUID), .copy(_, _, let byUID), .move(_, _, let byUID): !byUID
         case .capability, .noop, .logout, .id, .startTLS, .authenticate, .login, .select, .examine, .create, .delete,
-            .rename, .subscribe, .unsubscribe, .list, .lsub, .status, .namespace, .enable, .idle, .compress, .getQuota,
-            .getQuotaRoot, .check, .close, .unselect, .expunge, .uidExpunge:
+            .rename, .subscribe, .unsubscribe, .list, .lsub, .status, .namespace, .enable, .idle, .compress,
+            .unauthenticate, .getQuota,
+            .getQuotaRoot, .getMetadata, .setMetadata, .check, .close, .unselect, .expunge, .uidExpunge:
             false
         }
     }
@@ -69,6 +73,7 @@ extension SequenceSet {
 extension ListCommand {
     fileprivate var needs: [Capability] {
         var needs: [Capability] = isExtended ? [.listExtended] : []
+        if !annotations.isEmpty { needs.append(.listMetadata) }
         if !status.isEmpty { needs += [.listStatus] + status.flatMap(\.needs) }
         if selection.contains(.specialUse) || returns.contains(.specialUse) { needs.append(.specialUse) }
         return needs
@@ -95,6 +100,7 @@ extension SearchCommand {
             switch result {
             case .save: needs.append(.searchRes)
             case .partial: needs.append(.partial)
+            case .relevancy: needs.append(.searchFuzzy)
             case .min, .max, .all, .count: continue
             }
         }
@@ -108,6 +114,8 @@ extension SearchKey {
         _ = contains { key in
             switch key {
             case .younger, .older: needs.append(.within)
+            case .fuzzy: needs.append(.searchFuzzy)
+            case .uidAfter, .uidBefore: needs.append(.messageLimit)
             case .sequence(let set), .uid(let set): needs += set.needs
             case .modSequence: needs.append(.condStore)
             case .emailID, .threadID: needs.append(.objectID)

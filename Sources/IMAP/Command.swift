@@ -44,9 +44,15 @@ package enum Command: Sendable, Equatable {
     case idle
     /// RFC 4978; the algorithm's name in capitals.
     case compress(String)
+    /// RFC 8437
+    case unauthenticate
     /// RFC 9208
     case getQuota(root: [UInt8])
     case getQuotaRoot(MailboxName)
+    /// RFC 5464
+    case getMetadata(GetMetadataCommand)
+    /// The mailbox is nil for the server's own annotations.
+    case setMetadata(MailboxName?, [AnnotationValue])
 
     case check
     case close
@@ -160,6 +166,8 @@ package struct ListCommand: Sendable, Equatable {
     package var returns: [Return] = []
     /// RETURN (STATUS (…)) of RFC 5819.
     package var status: [StatusItem] = []
+    /// RETURN (METADATA (…)) of RFC 9590.
+    package var annotations: [AnnotationName] = []
     /// Whether any of the extended syntax was used.
     package var isExtended = false
 

@@ -9,7 +9,9 @@ extension CommandGrammar {
             charset = try scanner.astring()
             try scanner.space()
         }
-        return SearchCommand(results: results, charset: charset, key: try searchProgram())
+        let search = SearchCommand(results: results, charset: charset, key: try searchProgram())
+        try Self.requireFuzzy(search)
+        return search
     }
 
     /// Keys up to the end of the command.
@@ -32,6 +34,7 @@ extension CommandGrammar {
             case "ALL": return .all
             case "COUNT": return .count
             case "SAVE": return .save
+            case "RELEVANCY": return .relevancy
             case "PARTIAL":
                 try scanner.space()
                 return .partial(try scanner.partialRange())
@@ -107,7 +110,9 @@ extension CommandGrammar {
         try scanner.space()
         let charset = try scanner.astring()
         try scanner.space()
-        return SortCommand(criteria, SearchCommand(results: results, charset: charset, key: try searchProgram()))
+        let search = SearchCommand(results: results, charset: charset, key: try searchProgram())
+        try Self.requireFuzzy(search, sortsByScore: criteria.contains { $0.key == .relevancy })
+        return SortCommand(criteria, search)
     }
 
     mutating func threadCommand() throws(SyntaxError) -> ThreadCommand {
@@ -140,6 +145,7 @@ extension CommandGrammar {
         if let key = Self.simpleKeys[name] { return key }
         try scanner.space()
         switch name {
+        case "FUZZY": return .fuzzy(try searchKey(depth: depth + 1, &budget))
         case "NOT": return .not(try searchKey(depth: depth + 1, &budget))
         case "OR":
             let one = try searchKey(depth: depth + 1, &budget)
@@ -177,6 +183,8 @@ extension CommandGrammar {
         case "LARGER": return .larger(Int(clamping: try scanner.number64()))
         case "SMALLER": return .smaller(Int(clamping: try scanner.number64()))
         case "UID": return .uid(try scanner.sequenceSet())
+        case "UIDAFTER": return .uidAfter(try uid())
+        case "UIDBEFORE": return .uidBefore(try uid())
         case "BODY": return .body(try scanner.astring())
         case "TEXT": return .text(try scanner.astring())
         case "BCC", "CC", "FROM", "SUBJECT", "TO":
@@ -187,6 +195,18 @@ extension CommandGrammar {
             return .header(name: field, text: try scanner.astring())
         default: throw SyntaxError("unknown search key")
         }
+    }
+
+    private mutating func uid() throws(SyntaxError) -> UInt32 {
+        let uid = try scanner.number()
+        guard uid > 0 else { throw SyntaxError("UIDs begin at 1") }
+        return uid
+    }
+
+    /// Scores are told, and sorted by, only where something may match in part (RFC 6203 §4, §6).
+    private static func requireFuzzy(_ search: SearchCommand, sortsByScore: Bool = false) throws(SyntaxError) {
+        let asks = sortsByScore || search.results?.contains(.relevancy) == true
+        guard !asks || search.key.isFuzzy else { throw SyntaxError("RELEVANCY needs FUZZY") }
     }
 
     /// Seconds; not none (RFC 5032 §3).

@@ -50,11 +50,13 @@ struct CommandGrammar {
     private static let withoutArguments: [String: Command] = [
         "CAPABILITY": .capability, "NOOP": .noop, "LOGOUT": .logout, "STARTTLS": .startTLS, "CHECK": .check,
         "CLOSE": .close, "UNSELECT": .unselect, "EXPUNGE": .expunge, "IDLE": .idle, "NAMESPACE": .namespace,
+        "UNAUTHENTICATE": .unauthenticate,
     ]
 
     private static let withArguments: Set<String> = [
         "AUTHENTICATE", "LOGIN", "SELECT", "EXAMINE", "CREATE", "DELETE", "RENAME", "SUBSCRIBE", "UNSUBSCRIBE", "LIST",
         "LSUB", "STATUS", "APPEND", "REPLACE", "ENABLE", "ID", "COMPRESS", "GETQUOTA", "GETQUOTAROOT", "ESEARCH",
+        "GETMETADATA", "SETMETADATA",
     ]
 
     private static let onMessages: Set<String> = ["SEARCH", "SORT", "THREAD", "FETCH", "STORE", "COPY", "MOVE"]
@@ -97,6 +99,8 @@ struct CommandGrammar {
         case "COMPRESS": return .compress(try scanner.keyword())
         case "GETQUOTA": return .getQuota(root: try scanner.astring())
         case "ESEARCH": return try multiSearch()
+        case "GETMETADATA": return try getMetadata()
+        case "SETMETADATA": return try setMetadata()
         case "GETQUOTAROOT": return .getQuotaRoot(try scanner.mailbox())
         case "APPEND": throw SyntaxError("APPEND takes a mailbox, flags, a date and a literal")
         case "REPLACE": throw SyntaxError("REPLACE takes a message, a mailbox, flags, a date and a literal")
@@ -246,6 +250,9 @@ struct CommandGrammar {
             if name == "STATUS" {
                 try scanner.space()
                 list.status = try statusItems()
+            } else if name == "METADATA" {
+                try scanner.space()
+                list.annotations = try annotationNames()
             } else if let option = ListCommand.Return(rawValue: name), list.returns.count < 100 {
                 list.returns.append(option)
             } else {

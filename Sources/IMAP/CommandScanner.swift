@@ -109,6 +109,12 @@ struct CommandScanner {
         take(word: "NIL") ? nil : try string()
     }
 
+    /// The same, or `~{n}` with octets of any kind (RFC 3516 §4.4).
+    mutating func nstringOfAnyOctets() throws(SyntaxError) -> [UInt8]? {
+        guard take(UInt8(ascii: "~")) else { return try nstring() }
+        return try literal(isBinary: true)
+    }
+
     private mutating func quoted() throws(SyntaxError) -> [UInt8] {
         try expect(ASCII.quote, "string")
         var text: [UInt8] = []
@@ -129,7 +135,7 @@ struct CommandScanner {
         throw SyntaxError("string without its end")
     }
 
-    private mutating func literal() throws(SyntaxError) -> [UInt8] {
+    private mutating func literal(isBinary: Bool = false) throws(SyntaxError) -> [UInt8] {
         try expect(UInt8(ascii: "{"), "literal")
         let digits = run(ASCII.isDigit)
         _ = take(UInt8(ascii: "+"))
@@ -139,7 +145,7 @@ struct CommandScanner {
         guard count <= octets.count - position else { throw SyntaxError("literal without its end") }
         let text = octets[position..<(position + count)]
         position += count
-        guard !text.contains(0) else { throw SyntaxError("NUL in a literal") }
+        guard isBinary || !text.contains(0) else { throw SyntaxError("NUL in a literal") }
         return Array(text)
     }
 

@@ -46,6 +46,13 @@ package enum ResponseCode: Sendable, Equatable {
     case useAttribute
     /// RFC 9585 §3: the command's tag; how far it is, and how far it will be.
     case inProgress(tag: String, done: Int, of: Int)
+    /// RFC 9738 §3.1: how many messages a command may be about; the lowest UID of those that it was about.
+    case messageLimit(Int, lowest: UInt32?)
+    /// RFC 5464 §4.2.1: octets of the largest value that wasn't told.
+    case longEntries(Int)
+    /// RFC 5464 §4.3: octets that a value may have; there are too many annotations.
+    case metadataMaximumSize(Int)
+    case metadataTooMany
     /// RFC 9586 §3.2
     case uidRequired
     /// RFC 8474 §4
@@ -93,6 +100,10 @@ package enum ResponseCode: Sendable, Equatable {
         case .clientBug: "CLIENTBUG"
         case .useAttribute: "USEATTR"
         case .inProgress(let tag, let done, let all): "INPROGRESS (\"\(tag)\" \(done) \(all))"
+        case .messageLimit(let limit, let lowest): "MESSAGELIMIT \(limit)" + (lowest.map { " \($0)" } ?? "")
+        case .longEntries(let octets): "METADATA LONGENTRIES \(octets)"
+        case .metadataMaximumSize(let octets): "METADATA MAXSIZE \(octets)"
+        case .metadataTooMany: "METADATA TOOMANY"
         case .uidRequired: "UIDREQUIRED"
         case .mailboxID(let identifier): "MAILBOXID (\(identifier))"
         case .highestModSequence(let sequence): "HIGHESTMODSEQ \(sequence)"

@@ -113,6 +113,39 @@ package struct ResponseWriter {
         end()
     }
 
+    /// RFC 5464 §4.4.1: annotations with their values.
+    ///
+    /// - Parameter name: nil for the server's.
+    package mutating func metadata(_ name: MailboxName?, _ values: [AnnotationValue]) {
+        raw("* METADATA ")
+        if let name { mailbox(name) } else { raw("\"\"") }
+        raw(" (")
+        for (index, value) in values.enumerated() {
+            if index > 0 { space() }
+            astring(Array(value.name.description.utf8))
+            space()
+            if let octets = value.value, octets.contains(ASCII.nul) {
+                binaryHead(octets.count)
+                raw(octets)
+            } else {
+                nstring(value.value)
+            }
+        }
+        raw(")")
+        end()
+    }
+
+    /// RFC 5464 §4.4.2: annotations that have changed.
+    package mutating func metadata(_ name: MailboxName?, changed names: [AnnotationName]) {
+        raw("* METADATA ")
+        if let name { mailbox(name) } else { raw("\"\"") }
+        for name in names {
+            space()
+            astring(Array(name.description.utf8))
+        }
+        end()
+    }
+
     /// Numbers of a SEARCH or SORT response, of which there may be many: they go out in several writes.
     package mutating func numbers(_ numbers: some Sequence<UInt32>) {
         for number in numbers {

@@ -9,6 +9,8 @@ package struct SearchCommand: Sendable, Equatable {
         case save
         /// RFC 9394
         case partial(PartialRange)
+        /// How well each message matches (RFC 6203 §4).
+        case relevancy
     }
 
     /// nil for the plain SEARCH response.
@@ -42,6 +44,11 @@ package indirect enum SearchKey: Sendable, Equatable {
     case all
     case sequence(SequenceSet)
     case uid(SequenceSet)
+    /// Above and below that UID (RFC 9738 §3.2).
+    case uidAfter(UInt32)
+    case uidBefore(UInt32)
+    /// What may match in part (RFC 6203 §3).
+    case fuzzy(SearchKey)
     case flag(Flag)
     case new
     case recent
@@ -80,13 +87,23 @@ package indirect enum SearchKey: Sendable, Equatable {
     package func contains(_ isMeant: (SearchKey) -> Bool) -> Bool {
         if isMeant(self) { return true }
         switch self {
-        case .not(let key): return key.contains(isMeant)
+        case .not(let key), .fuzzy(let key): return key.contains(isMeant)
         case .or(let one, let other): return one.contains(isMeant) || other.contains(isMeant)
         case .and(let keys): return keys.contains { $0.contains(isMeant) }
-        case .all, .sequence, .uid, .flag, .new, .recent, .before, .on, .since, .younger, .older, .sentBefore, .sentOn,
+        case .all, .sequence, .uid, .uidAfter, .uidBefore, .flag, .new, .recent, .before, .on, .since, .younger, .older,
+            .sentBefore, .sentOn,
             .sentSince, .larger, .smaller, .header, .body, .text, .modSequence, .emailID, .threadID, .savedBefore,
             .savedOn, .savedSince, .saveDateSupported:
             return false
         }
     }
+
+    /// Whether something in it may match in part.
+    package var isFuzzy: Bool { contains { if case .fuzzy = $0 { true } else { false } } }
+
+    /// The UIDs above one.
+    package static func uids(after uid: UInt32) -> [ClosedRange<UInt32>] { uid < .max ? [uid + 1 ... .max] : [] }
+
+    /// The UIDs below one.
+    package static func uids(before uid: UInt32) -> [ClosedRange<UInt32>] { uid > 1 ? [1...uid - 1] : [] }
 }

@@ -11,6 +11,8 @@ package struct SortCommand: Sendable, Equatable {
         /// RFC 5957
         case displayFrom = "DISPLAYFROM"
         case displayTo = "DISPLAYTO"
+        /// The best match first (RFC 6203 §6).
+        case relevancy = "RELEVANCY"
     }
 
     package struct Criterion: Sendable, Equatable {

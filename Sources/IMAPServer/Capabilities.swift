@@ -4,16 +4,22 @@ import SASL
 /// What this server offers: all capabilities but those that its configuration has cut. What is cut isn't understood either.
 package struct Capabilities: Sendable {
     private let disabled: Set<Capability>
+    /// How many messages a command may be about; 0 for any number.
+    let messagesPerCommand: Int
 
     /// What can't be cut: the protocol itself, and that there is no login without TLS.
     private static let fixed: Set<Capability> = [.imap4rev1, .loginDisabled]
 
-    /// - Parameter disabled: names in any case (`imapd.disabled-capabilities`).
-    package init(disabled names: [String] = []) {
+    /// - Parameters:
+    ///   - disabled: names in any case (`imapd.disabled-capabilities`).
+    ///   - messagesPerCommand: how many messages a command may be about (RFC 9738); 0 for any number.
+    package init(disabled names: [String] = [], messagesPerCommand: Int = 0) {
         var disabled = Set(names.compactMap { Capability(name: $0) })
         disabled.subtract(Self.fixed)
         // A server that takes literals of any size doesn't say that it takes small ones (RFC 7888 §4).
         if !disabled.contains(.literalPlus) { disabled.insert(.literalMinus) }
+        if messagesPerCommand == 0 { disabled.insert(.messageLimit) }
+        self.messagesPerCommand = disabled.contains(.messageLimit) ? 0 : messagesPerCommand
         self.disabled = disabled
     }
 
@@ -28,7 +34,11 @@ package struct Capabilities: Sendable {
     func missing(for command: Command) -> Capability? { command.needs.first { !offers($0) } }
 
     private func names(in phases: [Capability.Phase]) -> [Capability] {
-        Capability.allCases.filter { offers($0) && phases.contains($0.phase) }
+        Capability.allCases.filter { capability in
+            // Where METADATA is offered it says this too (RFC 5464 §1).
+            if capability == .metadataServer, offers(.metadata) { return false }
+            return offers(capability) && phases.contains(capability.phase)
+        }
     }
 
     /// - Parameters:
@@ -47,7 +57,13 @@ package struct Capabilities: Sendable {
 
     /// - Parameter messageLimit: octets of a message in APPEND.
     func afterLogin(messageLimit: Int) -> [String] {
-        names(in: [.always, .afterLogin]).map { $0 == .appendLimit ? "\($0.rawValue)=\(messageLimit)" : $0.rawValue }
+        names(in: [.always, .afterLogin]).map { capability in
+            switch capability {
+            case .appendLimit: "\(capability.rawValue)=\(messageLimit)"
+            case .messageLimit: "\(capability.rawValue)=\(messagesPerCommand)"
+            default: capability.rawValue
+            }
+        }
     }
 
     /// Limits for a reader of commands.

@@ -3,7 +3,7 @@ import NIOCore
 
 /// COMPRESS=DEFLATE (RFC 4978) on a connection: what the session writes is deflated, what arrives is inflated. However much the
 /// peer's octets become, no more of it is made than the session has asked for. Belongs to its channel's event loop.
-final class CompressionHandler: ChannelDuplexHandler {
+final class CompressionHandler: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
     typealias OutboundIn = ByteBuffer
@@ -24,8 +24,13 @@ final class CompressionHandler: ChannelDuplexHandler {
     private var isFull = false
     private var isScheduled = false
     private var hasInputClosed = false
-    /// Whether the client has ended its stream: nothing that comes behind it counts.
+    /// Whether the client has ended its stream: what comes behind it counts only where the session ends the compression too.
     private var hasStreamEnded = false
+    private var behind = ByteBuffer()
+    /// Whether the client has closed its side.
+    private var isClosed = false
+    /// Whether the next flush ends what is sent compressed.
+    private var isEnding = false
     private var hasSaidEnd = false
     private var isRemoved = false
     /// Whether something was deflated and not flushed.
@@ -33,6 +38,8 @@ final class CompressionHandler: ChannelDuplexHandler {
     /// Of writes all of which zlib still has: the next piece that it gives out carries them.
     private var unsent: [EventLoopPromise<Void>] = []
 
+    /// What is kept of what comes behind the client's stream. Octets.
+    private static let maximumBehind = 256 * 1024
     /// What zlib gives out at once. Octets.
     private static let chunk = 32 * 1024
     /// 8 KiB of window and 64 KiB of hashes: a session takes 100 KiB for what it sends, and 40 for what it receives.
@@ -69,7 +76,10 @@ final class CompressionHandler: ChannelDuplexHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let octets = unwrapInboundIn(data)
-        guard !hasStreamEnded else { return }
+        guard !hasStreamEnded else {
+            if behind.readableBytes < Self.maximumBehind { behind.writeImmutableBuffer(octets) }
+            return
+        }
         if compressed.readableBytes == 0 { compressed = octets } else { compressed.writeImmutableBuffer(octets) }
         // One piece; the rest when the session wants it.
         if !isScheduled { emit(context) }
@@ -92,6 +102,7 @@ final class CompressionHandler: ChannelDuplexHandler {
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if let event = event as? ChannelEvent, event == .inputClosed {
+            isClosed = true
             if hasMore { hasInputClosed = true } else { endInput(context) }
         } else {
             context.fireUserInboundEventTriggered(event)
@@ -115,7 +126,8 @@ final class CompressionHandler: ChannelDuplexHandler {
         if status == Z_STREAM_END {
             hasStreamEnded = true
             hasInputClosed = true
-            compressed.clear()
+            behind = compressed
+            compressed = ByteBuffer()
             isFull = false
         }
         // Nothing to do is no error.
@@ -177,11 +189,20 @@ final class CompressionHandler: ChannelDuplexHandler {
         }
     }
 
+    /// The next flush is the last one: it ends the stream, together with what was written before it.
+    func endAtFlush() { isEnding = true }
+
+    /// Takes what has arrived and isn't inflated, once the session has ended the compression; and whether nothing more can come.
+    func takeRest() -> (octets: ByteBuffer, isClosed: Bool) {
+        defer { (compressed, behind) = (ByteBuffer(), ByteBuffer()) }
+        return (hasStreamEnded ? behind : compressed, isClosed)
+    }
+
     func flush(context: ChannelHandlerContext) {
         if isDirty {
             isDirty = false
             var nothing = ByteBuffer()
-            pass(deflated(&nothing, flush: Z_SYNC_FLUSH), context)
+            pass(deflated(&nothing, flush: isEnding ? Z_FINISH : Z_SYNC_FLUSH), context)
         }
         context.flush()
     }

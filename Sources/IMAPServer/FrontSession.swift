@@ -13,7 +13,7 @@ final class FrontSession {
         case command
         case close
         /// The client has logged in.
-        case relay(Connection)
+        case relay(Connection, ReturnMark?)
     }
 
     private let client: FrontClient
@@ -34,10 +34,14 @@ final class FrontSession {
         offered = capabilities
         self.messageLimit = messageLimit
         connection = client.connection
+        reader = Self.reader(capabilities)
+    }
+
+    private static func reader(_ capabilities: Capabilities) -> CommandReader {
         var limits = CommandLimits()
-        limits.command = Self.maximumCommand
+        limits.command = maximumCommand
         limits.message = -1
-        reader = CommandReader(limits: capabilities.limits(limits))
+        return CommandReader(limits: capabilities.limits(limits))
     }
 
     /// Serves the client until either side ends the session, before or after the login.
@@ -50,7 +54,10 @@ final class FrontSession {
                 switch try await nextCommand() {
                 case .command: continue
                 case .close: return try await connection.flush()
-                case .relay(let session): return await LoginHandover.relay(connection, session)
+                case .relay(let session, let mark):
+                    guard await LoginHandover.relay(connection, session, until: mark) else { return }
+                    client.beStrangerAgain()
+                    reader = Self.reader(offered)
                 }
             }
         } catch {
@@ -127,8 +134,10 @@ final class FrontSession {
                 return try await fault(tag, "no initial response is taken")
             }
             return try await authenticate(tag, mechanism, initialResponse)
-        case .select, .examine, .create, .delete, .rename, .subscribe, .unsubscribe, .list, .lsub, .status,
-            .namespace, .enable, .idle, .compress, .getQuota, .getQuotaRoot, .check, .close, .unselect, .expunge,
+        case .unauthenticate, .select, .examine, .create, .delete, .rename, .subscribe, .unsubscribe, .list, .lsub,
+            .status,
+            .namespace, .enable, .idle, .compress, .getQuota, .getQuotaRoot, .getMetadata, .setMetadata, .check, .close,
+            .unselect, .expunge,
             .uidExpunge, .search, .sort, .thread, .multiSearch, .fetch, .store, .copy, .move:
             return try await fault(tag, "log in first")
         }
@@ -197,7 +206,8 @@ final class FrontSession {
     }
 
     private func logIn(_ tag: String, _ verdict: LoginVerdict) async throws(ConnectionError) -> Next {
-        switch await client.logIn(verdict, by: handover) {
+        let mark = offered.offers(.unauthenticate) ? ReturnMark() : nil
+        switch await client.logIn(verdict, by: handover, mark: mark) {
         case .wrong: return try await refuseLogin(tag)
         case .refused(.inUse, let text):
             return try await refuse { $0.status(.no, tag: tag, code: .inUse, text) }
@@ -214,7 +224,7 @@ final class FrontSession {
                 session.abort()
                 throw error
             }
-            return .relay(session)
+            return .relay(session, mark)
         }
     }
 }

@@ -34,7 +34,7 @@ package struct IMAPFrontProgram: FrontProgram {
         return IMAPFront(
             settings,
             mailboxSocket: context.socket(IMAPMailboxProgram.socketName),
-            capabilities: Capabilities(disabled: imapd.disabledCapabilities),
+            capabilities: Capabilities(imapd),
             messageLimit: imapd.maximumMessage
         )
     }

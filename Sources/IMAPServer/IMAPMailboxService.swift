@@ -1,3 +1,4 @@
+import Accounts
 import Front
 import Logging
 import Mailbox
@@ -49,6 +50,7 @@ package struct IMAPMailboxService: MailboxService {
         await MailboxSession(
             connection,
             mailbox,
+            address: arrival.mailbox.address,
             settings: settings,
             disk: pool.line(mailbox.location.path),
             watcher: watcher,
@@ -56,6 +58,7 @@ package struct IMAPMailboxService: MailboxService {
             indexer: indexer,
             counters: counters,
             sortMemory: sortMemory,
+            mark: arrival.mark,
             logger: logger
         ).run()
     }

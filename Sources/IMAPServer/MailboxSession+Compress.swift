@@ -6,7 +6,7 @@ extension MailboxSession {
     /// COMPRESS (RFC 4978): from the OK on, both directions are DEFLATE.
     func compress(_ tag: String, _ algorithm: String) async throws(ConnectionError) -> Next {
         guard algorithm == "DEFLATE" else { return fault(tag: tag, "DEFLATE is the one that is known") }
-        guard !isCompressing else {
+        guard compression == nil else {
             respond { $0.status(.no, tag: tag, code: .compressionActive, "already compressing") }
             return .command
         }
@@ -26,7 +26,29 @@ extension MailboxSession {
         } catch {
             throw .failed("\(error)")
         }
-        isCompressing = true
+        compression = handler
         return .command
+    }
+
+    /// UNAUTHENTICATE (RFC 8437): the session is over, and the client goes back to the front with what it has said since.
+    func unauthenticate(_ tag: String) async throws(ConnectionError) -> Next {
+        guard mark != nil else { return fault(tag: tag, "unknown command") }
+        selected = nil
+        respond { $0.status(.ok, tag: tag, "logged out, but still here") }
+        guard let compression else {
+            try await connection.flush()
+            return .giveBack(unheard: ByteBuffer())
+        }
+        // RFC 8437 §4.1: both sides are plain from here on.
+        compression.endAtFlush()
+        try await connection.flush()
+        let rest = compression.takeRest()
+        do {
+            try await connection.channel.pipeline.syncOperations.removeHandler(compression).get()
+        } catch {
+            throw .failed("\(error)")
+        }
+        if !rest.isClosed { connection.reopenInput() }
+        return .giveBack(unheard: rest.octets)
     }
 }

@@ -14,7 +14,7 @@ extension MailboxSession {
         _ asked: [FetchItem],
         _ modifiers: FetchModifiers,
         byUID: Bool
-    ) async throws {
+    ) async throws -> OKResponse {
         var items = asked
         if modifiers.changedSince != nil || items.contains(.modSequence) {
             _ = try await modSequences(of: selected)
@@ -34,7 +34,16 @@ extension MailboxSession {
                 selected.changes?.sequence(of: selected.known[$0].uid).map { $0 > since } ?? false
             }
         }
-        if let range = modifiers.partial { places = Array(places[range.places(of: places.count)]) }
+        if let range = modifiers.partial {
+            places = Array(places[range.places(of: places.count)])
+            // RFC 9738 §3.1
+            let limit = settings.capabilities.messagesPerCommand
+            guard limit == 0 || places.count <= limit else {
+                throw Refusal(code: .messageLimit(limit, lowest: nil), text: "too many messages at once")
+            }
+        }
+        let limit: ResponseCode?
+        (places, limit) = limited(places, of: selected)
         let flagged = try await markSeen(selected, places, items)
         let tellsSequences = tellsModSequences && (items.contains(.modSequence) || !flagged.isEmpty)
         let requests = places.map { place in
@@ -58,6 +67,7 @@ extension MailboxSession {
         )
         try await answer(run)
         selected.structures = run.structures
+        return OKResponse(limit: limit)
     }
 
     /// Writes the responses step by step, as fast as the client takes them. What was begun can't be taken back: when the message

@@ -11,6 +11,8 @@ private struct ListedFolder: Sendable {
     var exists: Bool
     var hasChildren: Bool
     var isSubscribed: Bool
+    /// Whether it's selected itself, not only for those below it.
+    var isSelected: Bool
     /// What the names below it are selected for (RFC 5258 §3.5).
     var childInfo: [String] = []
     var uses: [String] = []
@@ -44,6 +46,10 @@ extension MailboxSession {
         for (folder, _) in zip(candidates, matches).filter(\.1) {
             show(folder, for: list, isSubscribedKnown: wantsSubscriptions)
             if !list.status.isEmpty, folder.exists { try await statusIfThere(folder.text, list.status) }
+            // A name that is only shown for those below it has none (RFC 9590 §4).
+            if !list.annotations.isEmpty, folder.exists, folder.isSelected {
+                try await showMetadata(folder.text, list.annotations)
+            }
             try await flushBatch()
         }
     }
@@ -82,6 +88,7 @@ extension MailboxSession {
                 exists: selectable[name] ?? false,
                 hasChildren: parents.contains(name),
                 isSubscribed: subscribed.contains(name),
+                isSelected: isSelected(name, for: list.selection, subscribed, uses),
                 childInfo: childInfo[name] ?? [],
                 uses: uses.uses(of: name)
             )

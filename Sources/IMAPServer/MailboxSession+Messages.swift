@@ -17,18 +17,25 @@ extension MailboxSession {
         let wanted = try set.map { set throws(SyntaxError) in
             Set(try selected.places(set, byUID: true).map { selected.known[$0].uid })
         }
-        let uids = folder.messages.filter { message in
+        var uids = folder.messages.filter { message in
             message.flags.contains(.deleted) && wanted?.contains(message.uid) ?? true
         }.map(\.uid)
         guard !uids.isEmpty else { return OKResponse() }
+        let limit = settings.capabilities.messagesPerCommand
+        var code: ResponseCode?
+        // EXPUNGE itself has no limit (RFC 9738 §3.1).
+        if set != nil, limit > 0, uids.count > limit {
+            uids = Array(uids.suffix(limit))
+            code = .messageLimit(limit, lowest: uids.first)
+        }
         try await remove(uids, from: selected)
         try await report(selected, expunges: true)
-        return removed(selected, text: "done")
+        return removed(selected, text: "done", limit: code)
     }
 
     /// RFC 7162 §3.2.7: a client that hears of it by UID hears the sequence too.
-    private func removed(_ selected: SelectedFolder, text: String) -> OKResponse {
-        OKResponse(code: dialect.usesQResync ? highestModSequence(of: selected) : nil, text: text)
+    private func removed(_ selected: SelectedFolder, text: String, limit: ResponseCode?) -> OKResponse {
+        OKResponse(code: dialect.usesQResync ? highestModSequence(of: selected) : nil, limit: limit, text: text)
     }
 
     /// STORE (RFC 3501 §6.4.6).
@@ -40,7 +47,7 @@ extension MailboxSession {
     ) async throws -> OKResponse {
         try requireWritable(selected)
         if change.unchangedSince != nil { _ = try await modSequences(of: selected) }
-        let places = try selected.places(set, byUID: byUID)
+        let (places, limit) = limited(try selected.places(set, byUID: byUID), of: selected)
         guard !places.isEmpty else { return OKResponse() }
         let (flags, keywords) = SystemFlags.split(change.flags)
         let mode: FlagChange.Mode =
@@ -68,11 +75,11 @@ extension MailboxSession {
             }
             try await flushBatch()
         }
-        guard !stored.conflicts.isEmpty else { return OKResponse() }
+        guard !stored.conflicts.isEmpty else { return OKResponse(limit: limit) }
         let left = Set(stored.conflicts)
         let numbers = places.filter { left.contains(selected.known[$0].uid) }
             .map { byUID ? selected.known[$0].uid : UInt32(clamping: $0 + 1) }
-        return OKResponse(code: .modified(SequenceSet.text(numbers)), text: "some had changed")
+        return OKResponse(code: .modified(SequenceSet.text(numbers)), limit: limit, text: "some had changed")
     }
 
     /// Notes that the client hears, by the command's own answer, what a message is now.
@@ -96,7 +103,9 @@ extension MailboxSession {
         to name: MailboxName,
         byUID: Bool
     ) async throws -> OKResponse {
-        guard let copied = try await copyMessages(selected, set, to: name, byUID: byUID) else {
+        let places = try selected.places(set, byUID: byUID)
+        try requireLimited(places, of: selected)
+        guard let copied = try await copyMessages(selected, places, to: name) else {
             return OKResponse(text: "nothing to copy")
         }
         return OKResponse(code: settings.capabilities.offers(.uidPlus) ? copied.code : nil, text: "copied")
@@ -110,13 +119,14 @@ extension MailboxSession {
         byUID: Bool
     ) async throws -> OKResponse {
         try requireWritable(selected)
-        guard let copied = try await copyMessages(selected, set, to: name, byUID: byUID) else {
+        let (places, limit) = limited(try selected.places(set, byUID: byUID), of: selected)
+        guard let copied = try await copyMessages(selected, places, to: name) else {
             return OKResponse(text: "nothing to move")
         }
         if settings.capabilities.offers(.uidPlus) { respond { $0.status(.ok, code: copied.code, "moved") } }
         try await remove(copied.uids, from: selected)
         try await report(selected, expunges: true)
-        return removed(selected, text: "moved")
+        return removed(selected, text: "moved", limit: limit)
     }
 
     private struct Copied {
@@ -126,11 +136,9 @@ extension MailboxSession {
 
     private func copyMessages(
         _ selected: SelectedFolder,
-        _ set: SequenceSet,
-        to name: MailboxName,
-        byUID: Bool
+        _ places: [Int],
+        to name: MailboxName
     ) async throws -> Copied? {
-        let places = try selected.places(set, byUID: byUID)
         guard !places.isEmpty else { return nil }
         let uids = places.map { selected.known[$0].uid }
         let path = try folderName(name)

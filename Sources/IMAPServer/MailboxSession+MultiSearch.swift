@@ -6,7 +6,7 @@ import Network
 
 extension MailboxSession {
     /// ESEARCH (RFC 7377): searches several mailboxes, one after the other, and answers for each that has what is looked for.
-    func multiSearch(_ filters: [MailboxFilter], _ command: SearchCommand, tag: String) async throws {
+    func multiSearch(_ filters: [MailboxFilter], _ command: SearchCommand, tag: String) async throws -> OKResponse {
         try requireKnownCharset(command)
         let results = command.results ?? [.all]
         if filters != [.selected] {
@@ -23,6 +23,7 @@ extension MailboxSession {
         let wantsSequences = command.key.usesModSequences
         if wantsSequences { try await beginModSequences() }
         var progress = ProgressClock()
+        var isLimited = false
         for name in try await mailboxes(filters) {
             let isSelected = name == selected?.name
             let opened = isSelected ? selected?.folder : try await folderIfThere(name, tracksChanges: wantsSequences)
@@ -35,14 +36,26 @@ extension MailboxSession {
             let found = try await find(command.key, in: place, tag, &progress) {
                 await self.index(of: folder, at: path)
             }
-            if results.contains(.save), let selected { save(found, results, in: selected) }
-            guard !found.isEmpty, results != [.save] else { continue }
-            let uids = found.map { messages[$0].uid }
+            if found.limit != nil { isLimited = true }
+            if results.contains(.save), let selected { save(found.places, results, in: selected) }
+            guard !found.places.isEmpty, results != [.save] else { continue }
+            let uids = found.places.map { messages[$0].uid }
             let sequence = wantsSequences ? changes.flatMap { Self.highest($0, uids, results) } : nil
             let mailbox = (name, folder.uidValidity)
-            try await answerExtended(tag, results, uids, byUID: true, in: mailbox, sequence: sequence)
+            try await answerExtended(
+                tag,
+                results,
+                uids,
+                byUID: true,
+                in: mailbox,
+                sequence: sequence,
+                scores: found.scores
+            )
             try await flushBatch()
         }
+        // UIDs of several mailboxes have no lowest one.
+        let limit = settings.capabilities.messagesPerCommand
+        return OKResponse(limit: isLimited ? .messageLimit(limit, lowest: nil) : nil)
     }
 
     /// A mailbox that can't be opened has nothing that is found (RFC 7377 §2.2).

@@ -12,15 +12,28 @@ import Glibc
 
 extension MailboxSession {
     /// SEARCH (RFC 3501 §6.4.4) and ESEARCH (RFC 4731).
-    func search(_ selected: SelectedFolder, _ command: SearchCommand, byUID: Bool, tag: String) async throws {
+    func search(_ selected: SelectedFolder, _ command: SearchCommand, byUID: Bool, tag: String) async throws
+        -> OKResponse
+    {
         if dialect.acceptsUTF8, command.charset != nil {
             throw SyntaxError("with UTF8=ACCEPT there is one character set")  // RFC 6855 §3
         }
         let sequences = command.key.usesModSequences ? try await modSequences(of: selected) : nil
         let found = try await saving(selected, command) { try await self.find(selected, command, tag: tag) }
-        if command.results?.contains(.save) == true { save(found, command.results ?? [], in: selected) }
+        if command.results?.contains(.save) == true { save(found.places, command.results ?? [], in: selected) }
         let results = command.results ?? (dialect.isRev2 ? [.all] : nil)
         try await answer(selected, found, results, sequences, byUID: byUID, tag: tag, plain: "SEARCH")
+        return OKResponse(limit: found.limit)
+    }
+
+    /// What a search has found.
+    struct Found {
+        /// Of messages that match: ascending, or in the order of SORT.
+        var places: [Int]
+        /// How well each matches, from 1 to 100, where keys may match in part.
+        var scores: [Int] = []
+        /// Where not all of the messages were looked at.
+        var limit: ResponseCode?
     }
 
     func requireKnownCharset(_ command: SearchCommand) throws(Refusal) {
@@ -30,8 +43,7 @@ extension MailboxSession {
         throw Refusal(code: .badCharset(["US-ASCII", "UTF-8"]), text: "unknown character set")
     }
 
-    /// The places of messages that match, ascending.
-    func find(_ selected: SelectedFolder, _ command: SearchCommand, tag: String) async throws -> [Int] {
+    func find(_ selected: SelectedFolder, _ command: SearchCommand, tag: String) async throws -> Found {
         try requireKnownCharset(command)
         var progress = ProgressClock()
         let messages = FoundIn(
@@ -53,8 +65,6 @@ extension MailboxSession {
         let changes: FolderChanges?
     }
 
-    /// The places of messages that match, ascending.
-    ///
     /// - Parameter index: gives what is kept of the folder's messages, where that may help.
     func find(
         _ key: SearchKey,
@@ -62,15 +72,16 @@ extension MailboxSession {
         _ tag: String,
         _ progress: inout ProgressClock,
         index: () async -> FolderIndex?
-    ) async throws -> [Int] {
+    ) async throws -> Found {
         let messages = place.messages
         let search = MessageSearch(key, in: SearchContext(messages, saved: place.saved, now: time(nil)))
         let index = search.usesIndex ? await index() : nil
-        let run = SearchRun(search, in: place.folder, messages, changes: place.changes, index: index)
+        let (start, limit) = searchStart(key, in: place)
+        let run = SearchRun(search, in: place.folder, messages, from: start, changes: place.changes, index: index)
         while try await !onDisk({ () throws(MailboxError) in try run.advance() }) {
             try await tell(&progress, tag, run.done, of: messages.count)
         }
-        return run.found
+        return Found(places: run.found, scores: run.scores, limit: limit)
     }
 
     /// Between the steps of a long command: says how far it is (RFC 9585), and ends it when the client is gone.
@@ -85,8 +96,8 @@ extension MailboxSession {
     func saving(
         _ selected: SelectedFolder,
         _ command: SearchCommand,
-        _ body: () async throws -> [Int]
-    ) async throws -> [Int] {
+        _ body: () async throws -> Found
+    ) async throws -> Found {
         do {
             return try await body()
         } catch let refusal as Refusal {
@@ -113,28 +124,36 @@ extension MailboxSession {
     /// - Parameter changes: where the greatest sequence is told (RFC 7162 §3.1.5, RFC 4731 §3.2).
     func answer(
         _ selected: SelectedFolder,
-        _ found: [Int],
+        _ found: Found,
         _ results: [SearchCommand.Result]?,
         _ changes: FolderChanges? = nil,
         byUID: Bool,
         tag: String,
         plain word: StaticString
     ) async throws(ConnectionError) {
-        let numbers = found.map { byUID ? selected.known[$0].uid : UInt32(clamping: $0 + 1) }
+        let places = found.places
+        let numbers = places.map { byUID ? selected.known[$0].uid : UInt32(clamping: $0 + 1) }
         if let results {
             // Nothing was asked but to keep it (RFC 5182 §2.2).
             guard results != [.save] else { return }
             let sequence = changes.flatMap { changes in
-                Self.highest(changes, found.map { selected.known[$0].uid }, results)
+                Self.highest(changes, places.map { selected.known[$0].uid }, results)
             }
-            return try await answerExtended(tag, results, numbers, byUID: byUID, sequence: sequence)
+            return try await answerExtended(
+                tag,
+                results,
+                numbers,
+                byUID: byUID,
+                sequence: sequence,
+                scores: found.scores
+            )
         }
         connection.write("* \(word)")
         for start in stride(from: 0, to: numbers.count, by: 1000) {
             respond { $0.numbers(numbers[start..<min(start + 1000, numbers.count)]) }
             try await flushBatch()
         }
-        if let changes, let highest = found.lazy.compactMap({ changes.sequence(of: selected.known[$0].uid) }).max() {
+        if let changes, let highest = places.lazy.compactMap({ changes.sequence(of: selected.known[$0].uid) }).max() {
             connection.write(" (MODSEQ \(highest))")
         }
         connection.write("\r\n")
@@ -153,7 +172,7 @@ extension MailboxSession {
             case .min: told += uids.prefix(1)
             case .max: told += uids.suffix(1)
             case .partial(let range): told += uids[range.places(of: uids.count)]
-            case .save: continue
+            case .save, .relevancy: continue
             }
         }
         return told.lazy.compactMap { changes.sequence(of: $0) }.max()
@@ -166,7 +185,8 @@ extension MailboxSession {
         _ numbers: [UInt32],
         byUID: Bool,
         in mailbox: (name: MailboxName, uidValidity: UInt32)? = nil,
-        sequence: UInt64? = nil
+        sequence: UInt64? = nil,
+        scores: [Int] = []
     ) async throws(ConnectionError) {
         respond {
             $0.extendedSearchHead(tag: tag, byUID: byUID, in: mailbox)
@@ -184,8 +204,26 @@ extension MailboxSession {
             try await writeSet(numbers, some)
             respond { $0.raw(")") }
         }
+        if results.contains(.relevancy) { try await writeScores(scores, for: results) }
         if let sequence { respond { $0.searchResult("MODSEQ", Int(clamping: sequence)) } }
         respond { $0.end() }
+    }
+
+    /// A score for each message that is told, in their order (RFC 6203 §4): those of a part where only that is told.
+    private func writeScores(_ scores: [Int], for results: [SearchCommand.Result]) async throws(ConnectionError) {
+        var told = scores.indices
+        if !results.contains(.all) {
+            for case .partial(let range) in results { told = range.places(of: scores.count) }
+        }
+        respond { $0.raw(" RELEVANCY (") }
+        for (index, place) in told.enumerated() {
+            respond { writer in
+                if index > 0 { writer.space() }
+                writer.decimal(scores[place])
+            }
+            try await flushBatch()
+        }
+        respond { $0.raw(")") }
     }
 
     private func writeSet(_ numbers: [UInt32], _ places: Range<Int>) async throws(ConnectionError) {

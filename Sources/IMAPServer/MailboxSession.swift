@@ -1,4 +1,5 @@
 import CoreMetrics
+import Front
 import IMAP
 import Logging
 import MIME
@@ -10,9 +11,11 @@ import Network
 /// A user's session after login. Runs on the connection's event loop alone.
 final class MailboxSession: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread, which debug builds check.
-    enum Next {
+    enum Next: Equatable {
         case command
         case close
+        /// The client has logged out and goes back to the front; octets of it that came before those in the connection's input.
+        case giveBack(unheard: ByteBuffer)
     }
 
     /// Why a command fails though it was understood: the NO response.
@@ -24,6 +27,8 @@ final class MailboxSession: @unchecked Sendable {
     let connection: Connection
     let location: MailboxLocation
     let store: any MailStore
+    /// The user's address.
+    let address: String
     let settings: MailboxSettings
     /// All that waits for the disk or takes long; the account's sessions wait for their turns together.
     let disk: BlockingPool.Line
@@ -35,13 +40,16 @@ final class MailboxSession: @unchecked Sendable {
     /// For SORT and THREAD of all sessions.
     let sortMemory: MemoryBudget
     let logger: Logger
+    /// By which the client may be given back to the front.
+    let mark: ReturnMark?
 
     var reader: CommandReader
     /// What the client has switched on.
     var dialect = Dialect() {
         didSet { reader.usesUTF8 = dialect.hasUTF8Names }
     }
-    var isCompressing = false
+    /// Both directions are DEFLATE.
+    var compression: CompressionHandler?
     var selected: SelectedFolder?
     /// Octets of responses since the last flush of a batch.
     var unflushed = 0
@@ -53,6 +61,7 @@ final class MailboxSession: @unchecked Sendable {
     init(
         _ connection: Connection,
         _ mailbox: UserMailbox,
+        address: String,
         settings: MailboxSettings,
         disk: BlockingPool.Line,
         watcher: FolderWatcher?,
@@ -60,11 +69,13 @@ final class MailboxSession: @unchecked Sendable {
         indexer: TextIndexer?,
         counters: MailboxCounters,
         sortMemory: MemoryBudget,
+        mark: ReturnMark?,
         logger: Logger
     ) {
         self.connection = connection
         location = mailbox.location
         store = mailbox.store
+        self.address = address
         self.settings = settings
         self.disk = disk
         self.watcher = watcher
@@ -72,6 +83,7 @@ final class MailboxSession: @unchecked Sendable {
         self.indexer = indexer
         self.counters = counters
         self.sortMemory = sortMemory
+        self.mark = mark
         self.logger = logger
         reader = CommandReader(limits: settings.capabilities.limits(settings.commands))
     }
@@ -80,7 +92,11 @@ final class MailboxSession: @unchecked Sendable {
     func run() async {
         connection.idleTimeout = settings.idleTimeout
         do throws(ConnectionError) {
-            while try await nextCommand() == .command {}
+            var next = Next.command
+            while next == .command { next = try await nextCommand() }
+            if case .giveBack(let unheard) = next, let mark {
+                return try await LoginArrival.giveBack(connection, by: mark, unheard: unheard)
+            }
             try await connection.flush()
         } catch {
             switch error {
@@ -171,6 +187,8 @@ final class MailboxSession: @unchecked Sendable {
     /// What the tagged OK response carries.
     struct OKResponse {
         var code: ResponseCode?
+        /// Where not all of the messages were looked at (RFC 9738).
+        var limit: ResponseCode?
         var text = "done"
     }
 
@@ -195,7 +213,13 @@ final class MailboxSession: @unchecked Sendable {
             case .answered(let next): return next
             case .done(let done):
                 let isSelected = try await announceChanges(expunges: Self.mayExpungeAfter(command.command))
-                respond { $0.status(.ok, tag: tag, code: done.code ?? untoldCode(), done.text) }
+                var code = done.code ?? untoldCode()
+                if let limit = done.limit {
+                    // Beside another code it stands in a response of its own (RFC 9738 §3.1).
+                    if code != nil { respond { $0.status(.no, code: limit, "not all of the messages") } }
+                    code = code ?? limit
+                }
+                respond { [code] in $0.status(.ok, tag: tag, code: code, done.text) }
                 guard isSelected else { return endWithoutMailbox() }
             }
         } catch let refusal as Refusal {
@@ -251,8 +275,11 @@ final class MailboxSession: @unchecked Sendable {
         case .status(let name, let items): try await status(name, items)
         case .idle: return .answered(try await idle(tag))
         case .compress(let algorithm): return .answered(try await compress(tag, algorithm))
+        case .unauthenticate: return .answered(try await unauthenticate(tag))
         case .getQuota(let root): try await quota(root)
         case .getQuotaRoot(let name): try await quotaRoot(name)
+        case .getMetadata(let command): return .done(try await getMetadata(command))
+        case .setMetadata(let mailbox, let values): try await setMetadata(mailbox, values)
 
         // With a selected mailbox.
         case .check: _ = try selection()  // what it would sync is synced already
@@ -262,13 +289,14 @@ final class MailboxSession: @unchecked Sendable {
             selected = nil
         case .expunge: return .done(try await expunge(try selection(), nil))
         case .uidExpunge(let set): return .done(try await expunge(try selection(), set))
-        case .search(let search, let byUID): try await self.search(try selection(), search, byUID: byUID, tag: tag)
+        case .search(let search, let byUID):
+            return .done(try await self.search(try selection(), search, byUID: byUID, tag: tag))
         case .sort(let sort, let byUID): try await self.sort(try selection(), sort, byUID: byUID, tag: tag)
         case .thread(let thread, let byUID): try await self.thread(try selection(), thread, byUID: byUID, tag: tag)
-        case .multiSearch(let filters, let search): try await multiSearch(filters, search, tag: tag)
+        case .multiSearch(let filters, let search): return .done(try await multiSearch(filters, search, tag: tag))
         case .fetch(let set, let items, let modifiers, let byUID):
             guard modifiers.partial == nil || byUID else { throw SyntaxError("PARTIAL is UID FETCH's") }
-            try await fetch(try selection(), set, items, modifiers, byUID: byUID)
+            return .done(try await fetch(try selection(), set, items, modifiers, byUID: byUID))
         case .store(let set, let change, let byUID):
             return .done(try await storeFlags(try selection(), set, change, byUID: byUID))
         case .copy(let set, let name, let byUID):
@@ -316,8 +344,10 @@ final class MailboxSession: @unchecked Sendable {
             .store(_, _, let byUID):
             byUID
         case .capability, .noop, .logout, .id, .startTLS, .authenticate, .login, .select, .examine, .create, .delete,
-            .rename, .subscribe, .unsubscribe, .list, .lsub, .status, .namespace, .enable, .idle, .compress, .getQuota,
-            .getQuotaRoot, .multiSearch, .check, .close, .unselect, .expunge, .uidExpunge, .copy, .move:
+            .rename, .subscribe, .unsubscribe, .list, .lsub, .status, .namespace, .enable, .idle, .compress,
+            .unauthenticate, .getQuota,
+            .getQuotaRoot, .getMetadata, .setMetadata, .multiSearch, .check, .close, .unselect, .expunge, .uidExpunge,
+            .copy, .move:
             true
         }
     }

@@ -28,11 +28,18 @@ package struct MailboxSettings: Sendable {
         mailDirectory = configuration.localDeliver.mailDirectory
         commands.command = imapd.maximumCommand
         commands.message = imapd.maximumMessage
-        capabilities = Capabilities(disabled: imapd.disabledCapabilities)
+        capabilities = Capabilities(imapd)
         keepsIndex = imapd.index
         indexesText = imapd.fullTextIndex
         maximumErrors = imapd.maximumErrors
         idleTimeout = imapd.idleTimeout
         pollInterval = imapd.pollInterval
+    }
+}
+
+extension Capabilities {
+    /// Of the front and of the mailbox process alike.
+    init(_ imapd: IMAPDConfiguration) {
+        self.init(disabled: imapd.disabledCapabilities, messagesPerCommand: imapd.messagesPerCommand)
     }
 }

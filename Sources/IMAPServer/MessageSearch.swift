@@ -13,6 +13,8 @@ struct SearchCandidate {
     let folder: any MailFolder
     /// What keys that cost something have answered.
     fileprivate var answers: [Int: Bool] = [:]
+    /// How well keys that may match in part have matched.
+    fileprivate var scores: [Int: Int] = [:]
     /// The text key that is being searched for.
     fileprivate var text: TextScan?
     private var content: ScannedMessage
@@ -61,6 +63,12 @@ struct SearchCandidate {
         try counting(&budget) { (content) throws(MailboxError) in try content.parts() }
     }
 
+    /// How well it matches, from 1 to 100: in the middle of the keys that may match in part.
+    fileprivate var score: Int {
+        guard !scores.isEmpty else { return 100 }
+        return scores.values.reduce(0, +) / scores.count
+    }
+
     private mutating func counting<Value>(
         _ budget: inout Int,
         _ step: (inout ScannedMessage) throws(MailboxError) -> Value
@@ -100,6 +108,8 @@ struct MessageSearch: Sendable {
         case arrival(Int, isYounger: Bool, Int)
         case numbers([ClosedRange<UInt32>])
         case uids([ClosedRange<UInt32>])
+        /// A text of several words, and each of its words by itself.
+        case fuzzy(Int, whole: Test, words: [Test])
         case not(Test)
         case or(Test, Test)
         case all([Test])
@@ -109,6 +119,8 @@ struct MessageSearch: Sendable {
     private struct Needs {
         let context: SearchContext
         var costly = 0
+        /// Keys that may match in part.
+        var fuzzy = 0
         var usesKeywords = false
         var texts: [WantedText] = []
         var usesHeaders = false
@@ -131,6 +143,8 @@ struct MessageSearch: Sendable {
     let usesHeaders: Bool
     let usesKeywords: Bool
     let usesSequences: Bool
+    /// Whether something in it may match in part.
+    let isFuzzy: Bool
 
     /// Whether the index may help.
     var usesIndex: Bool { usesHeaders || !texts.isEmpty }
@@ -138,6 +152,7 @@ struct MessageSearch: Sendable {
     init(_ key: SearchKey, in context: SearchContext) {
         var needs = Needs(context: context)
         test = Self.resolve(key, &needs)
+        isFuzzy = key.isFuzzy
         usesKeywords = needs.usesKeywords
         texts = needs.texts
         usesHeaders = needs.usesHeaders
@@ -150,6 +165,9 @@ struct MessageSearch: Sendable {
         case .uid(let set) where set.isSaved: return .uids(needs.context.saved)
         case .sequence(let set): return .numbers(set.ranges(last: needs.context.lastNumber))
         case .uid(let set): return .uids(set.ranges(last: needs.context.lastUID))
+        case .uidAfter(let uid): return .uids(SearchKey.uids(after: uid))
+        case .uidBefore(let uid): return .uids(SearchKey.uids(before: uid))
+        case .fuzzy(let key): return resolve(fuzzy: key, &needs)
         case .younger(let seconds):
             needs.costly += 1
             return .arrival(needs.costly, isYounger: true, needs.context.now - seconds)
@@ -206,6 +224,29 @@ struct MessageSearch: Sendable {
         }
     }
 
+    /// Texts match in part, and all else as without FUZZY (RFC 6203 §5).
+    private static func resolve(fuzzy key: SearchKey, _ needs: inout Needs) -> Test {
+        let wholeText: [UInt8]
+        let part: ([UInt8]) -> SearchKey
+        switch key {
+        case .text(let text): (wholeText, part) = (text, { .text($0) })
+        case .body(let text): (wholeText, part) = (text, { .body($0) })
+        case .header(let name, let text): (wholeText, part) = (text, { .header(name: name, text: $0) })
+        case .not(let key): return .not(resolve(fuzzy: key, &needs))
+        case .or(let one, let other): return .or(resolve(fuzzy: one, &needs), resolve(fuzzy: other, &needs))
+        case .and(let keys): return resolve(.and(keys.map { .fuzzy($0) }), &needs)
+        default: return resolve(key, &needs)
+        }
+        needs.fuzzy += 1
+        let number = needs.fuzzy
+        let words = Array(wholeText.split { $0 <= 0x20 }.prefix(maximumWords)).map { Array($0) }
+        let whole = resolve(part(wholeText), &needs)
+        return .fuzzy(number, whole: whole, words: words.count > 1 ? words.map { resolve(part($0), &needs) } : [])
+    }
+
+    /// Words of a text that are looked for by themselves.
+    private static let maximumWords = 16
+
     /// Tests a message as far as the budget goes.
     ///
     /// - Parameter budget: octets that may still be read; is lowered.
@@ -231,6 +272,21 @@ struct MessageSearch: Sendable {
             let answer = isYounger ? arrival >= moment : arrival <= moment
             candidate.answers[number] = answer
             return budget > 0 ? answer : nil
+        case .fuzzy(let number, let whole, let words):
+            guard let isWhole = try matches(whole, &candidate, &budget) else { return nil }
+            if isWhole {
+                candidate.scores[number] = 100
+                return true
+            }
+            var found = 0
+            for word in words {
+                guard let isThere = try matches(word, &candidate, &budget) else { return nil }
+                if isThere { found += 1 }
+            }
+            // Half of the words are enough.
+            guard found > 0, found * 2 >= words.count else { return false }
+            candidate.scores[number] = max(1, 90 * found / words.count)
+            return true
         case .not(let test): return try matches(test, &candidate, &budget).map { !$0 }
         case .or(let one, let other):
             guard let isFirst = try matches(one, &candidate, &budget) else { return nil }
@@ -264,7 +320,8 @@ struct MessageSearch: Sendable {
         case .all, .saveDateSupported: return true
         case .modSequence(let sequence): return candidate.sequence > 0 && candidate.sequence >= sequence
         // Tests of other kinds (`resolve`).
-        case .sequence, .uid, .not, .or, .and, .before, .on, .since, .younger, .older, .sentBefore, .sentOn, .sentSince,
+        case .sequence, .uid, .uidAfter, .uidBefore, .fuzzy, .not, .or, .and, .before, .on, .since, .younger, .older,
+            .sentBefore, .sentOn, .sentSince,
             .larger, .smaller, .header, .body, .text, .emailID, .threadID, .savedBefore, .savedOn, .savedSince:
             return false
         }
@@ -310,7 +367,8 @@ struct MessageSearch: Sendable {
                 }
             }
         // Tests of other kinds (`resolve`).
-        case .all, .flag, .new, .recent, .sequence, .uid, .younger, .older, .not, .or, .and, .body, .text, .modSequence,
+        case .all, .flag, .new, .recent, .sequence, .uid, .uidAfter, .uidBefore, .fuzzy, .younger, .older, .not, .or,
+            .and, .body, .text, .modSequence,
             .saveDateSupported:
             return false
         }
@@ -374,6 +432,8 @@ final class SearchRun: @unchecked Sendable {
 
     /// The places of messages that match, ascending.
     private(set) var found: [Int] = []
+    /// How well each of them matches, from 1 to 100, where keys may match in part.
+    private(set) var scores: [Int] = []
     /// Messages that were tested.
     var done: Int { next }
 
@@ -386,16 +446,19 @@ final class SearchRun: @unchecked Sendable {
     private var hints: TextHints?
 
     /// - Parameters:
+    ///   - start: the first place that is looked at.
     ///   - changes: the messages' modification sequences, if any.
     ///   - index: what is kept of the folder's messages, if any.
     init(
         _ search: MessageSearch,
         in folder: any MailFolder,
         _ messages: [StoredMessage],
+        from start: Int = 0,
         changes: FolderChanges? = nil,
         index: FolderIndex?
     ) {
         self.search = search
+        next = start
         self.changes = search.usesSequences ? changes : nil
         self.folder = folder
         self.messages = messages
@@ -430,7 +493,10 @@ final class SearchRun: @unchecked Sendable {
                 self.candidate = candidate
                 return false
             }
-            if isMatch { found.append(next) }
+            if isMatch {
+                found.append(next)
+                if search.isFuzzy { scores.append(candidate.score) }
+            }
             next += 1
         }
         window?.flush()

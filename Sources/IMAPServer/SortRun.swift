@@ -25,6 +25,8 @@ final class SortRun: @unchecked Sendable {
     private let criteria: [SortCommand.Criterion]
     private let folder: any MailFolder
     private let places: [Int]
+    /// How well each message matches, where that is known.
+    private let scores: [Int]
     private var walk: HeaderWalk
     /// For each message, one a criterion.
     private var values: [Value] = []
@@ -47,19 +49,22 @@ final class SortRun: @unchecked Sendable {
 
     /// - Parameters:
     ///   - messages: places in the folder as the session knows it, with their UIDs.
+    ///   - scores: how well each matches, where that is known.
     ///   - memory: what sorting may take together.
     init(
         _ criteria: [SortCommand.Criterion],
         _ messages: [(place: Int, uid: UInt32)],
+        scores: [Int] = [],
         in folder: any MailFolder,
         index: FolderIndex?,
         memory: MemoryBudget
     ) {
         self.memory = MemoryShare(of: memory, maximum: Self.maximumWeight)
+        self.scores = scores
         self.criteria = criteria
         self.folder = folder
         places = messages.map(\.place)
-        let needsHeaders = criteria.contains { $0.key != .arrival && $0.key != .size }
+        let needsHeaders = criteria.contains { ![.arrival, .size, .relevancy].contains($0.key) }
         walk = HeaderWalk(messages.map(\.uid), in: folder, needsHeaders: needsHeaders, index: index)
     }
 
@@ -68,6 +73,9 @@ final class SortRun: @unchecked Sendable {
 
     /// The places in their order, once `advance` has said true.
     var sorted: [Int] { order.map { places[Int($0)] } }
+
+    /// How well each of them matches.
+    var sortedScores: [Int] { scores.isEmpty ? [] : order.map { scores[Int($0)] } }
 
     /// Goes on for a turn; true when all is sorted.
     ///
@@ -82,7 +90,7 @@ final class SortRun: @unchecked Sendable {
 
     private func take(_ index: Int, _ uid: UInt32, _ header: HeaderBlock) throws(MailboxError) {
         var own: [Value] = []
-        for criterion in criteria { own.append(try value(criterion.key, uid, header)) }
+        for criterion in criteria { own.append(try value(criterion.key, index, uid, header)) }
         weight += Self.message
         for value in own {
             weight += 40
@@ -97,8 +105,14 @@ final class SortRun: @unchecked Sendable {
 
     private lazy var offsets = [Int32](repeating: 0, count: places.count)
 
-    private func value(_ key: SortCommand.Key, _ uid: UInt32, _ header: HeaderBlock) throws(MailboxError) -> Value {
+    private func value(
+        _ key: SortCommand.Key,
+        _ index: Int,
+        _ uid: UInt32,
+        _ header: HeaderBlock
+    ) throws(MailboxError) -> Value {
         switch key {
+        case .relevancy: return .number(scores.indices.contains(index) ? -scores[index] : 0)
         case .arrival: return .number(try folder.internalDate(of: uid))
         case .size: return .number(try folder.octets(of: uid))
         case .date:
@@ -114,7 +128,7 @@ final class SortRun: @unchecked Sendable {
     }
 
     private func text(_ folded: [UInt8]) -> Value {
-        .text(SortKey.octets(folded, maximum: HeaderValues.maximumKey))
+        .text(UnicodeCasemap.order(folded.prefix(HeaderValues.maximumKey)))
     }
 
     /// Gives its share of the memory back when its command is over. The run itself may live a little longer: the thread that

@@ -40,11 +40,8 @@ struct TextMatcher: Sendable {
         return matcher.isFound
     }
 
-    /// Lower case, also beyond ASCII.
-    static func fold(_ text: [UInt8]) -> [UInt8] {
-        guard text.contains(where: { $0 >= 0x80 }) else { return text.map(ASCII.lower) }
-        return Array(String(decoding: text, as: UTF8.self).lowercased().utf8)
-    }
+    /// By i;unicode-casemap (RFC 5255 §4.3).
+    static func fold(_ text: [UInt8]) -> [UInt8] { UnicodeCasemap.fold(text) }
 
     /// The same for the text of a field: where it's folded, some have a tab for the blank.
     static func foldField(_ text: [UInt8]) -> [UInt8] {
@@ -54,7 +51,7 @@ struct TextMatcher: Sendable {
 
 /// BODY and TEXT of SEARCH: searches the decoded text of text parts and the headers of parts.
 struct TextSearch: Sendable {
-    /// What is looked for, in small letters.
+    /// What is looked for, folded.
     let wanted: [UInt8]
     fileprivate let matcher: TextMatcher
     fileprivate let fieldMatcher: TextMatcher

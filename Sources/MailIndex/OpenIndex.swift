@@ -4,7 +4,7 @@ final class OpenIndex {
     private var statements: [String: Statement] = [:]
 
     /// Counts the forms of the file: one of another form is made anew, for it's a cache.
-    private static let form: Int64 = 2
+    private static let form: Int64 = 3
     private static let texts = "texts"
     /// Those with a row a message.
     private static let tables = IndexedItem.allCases.map(\.rawValue) + [texts]

@@ -91,6 +91,17 @@ package protocol MailStore: AnyObject, Sendable {
     /// - Throws: `unsupported` where the format can't keep it.
     func setSpecialUses(_ uses: [String], of name: FolderName) throws(MailboxError)
 
+    /// What has been noted about a folder, or about the server (RFC 5464).
+    ///
+    /// - Throws: `notFound`, also for a name that only has folders below it.
+    func annotations(of target: AnnotationTarget) throws(MailboxError) -> Annotations
+
+    /// Changes some of it, durably: all or nothing. Values that are nil are removed.
+    func annotate(
+        _ target: AnnotationTarget,
+        _ changes: [AnnotationKey: [UInt8]?]
+    ) throws(MailboxError) -> AnnotationOutcome
+
     /// Octets and messages in all folders.
     func usage() throws(MailboxError) -> MailboxUsage
 

@@ -103,6 +103,7 @@ package final class Maildir: MailStore {
 
     private func moveInbox(to new: FolderName) throws(MailboxError) {
         try create(new)
+        try copyInboxAnnotations(to: new)
         let inbox = try openMaildir(.inbox)
         let uids = inbox.messages.map(\.uid)
         _ = try inbox.copy(uids, to: try openMaildir(new))

@@ -104,6 +104,19 @@ package final class Connection: @unchecked Sendable {
         }
     }
 
+    /// Makes the session's next wait for octets, or the one it is in, return though none may have come. Call on the loop.
+    package func endWait() {
+        eventLoop.assertInEventLoop()
+        hasNews = true
+        resumeReader()
+    }
+
+    /// What arrives counts again: a layer on the connection had ended, not the connection.
+    package func reopenInput() {
+        eventLoop.assertInEventLoop()
+        if failure == nil { atEnd = false }
+    }
+
     /// Reads a line and takes its end (LF, or CRLF) off.
     ///
     /// - Parameter maximum: octets allowed in the line, without its end.

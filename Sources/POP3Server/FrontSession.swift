@@ -33,7 +33,9 @@ final class FrontSession {
                 switch try await next() {
                 case .command: continue
                 case .close: return try await connection.flush()
-                case .relay(let session): return await LoginHandover.relay(connection, session)
+                case .relay(let session):
+                    await LoginHandover.relay(connection, session)
+                    return
                 }
             }
         } catch {

@@ -117,6 +117,28 @@ def test_sort_and_thread(client, folder):
     assert ok(client.uid("THREAD", "REFS", "UTF-8", "ALL")) == [b"(1)(2 3)"]
 
 
+def test_fuzzy_search_and_annotations(client, folder):
+    assert ok(client.search(None, "FUZZY", "SUBJECT", '"apple pie"')) == [b"2 3"]
+    assert ok(client.search(None, "SUBJECT", '"ap\u0070LE"')) == [b"2 3"]
+    ok(client.xatom("SETMETADATA", folder, '(/private/comment "mine")'))
+    ok(client.xatom("GETMETADATA", folder, "/private/comment"))
+    assert client.response("METADATA")[1] == [f'{folder} (/private/comment "mine")'.encode()]
+
+
+def test_unauthenticate(system, client):
+    """One connection for several users."""
+    ok(client.create(token()))
+    ok(client.xatom("UNAUTHENTICATE"))
+    client.state = "NONAUTH"
+    with pytest.raises(imaplib.IMAP4.error):
+        client.login(KIM, "wrong")
+    if KIM not in system.passwords:
+        system.add_user(KIM)
+    ok(client.login(KIM, system.passwords[KIM]))
+    assert len(ok(client.list())) >= 1
+    ok(client.select())
+
+
 def test_quota(system, client):
     assert ok(client.getquotaroot("INBOX"))[0] == [b"INBOX"]
     limited = "limited@example.test"

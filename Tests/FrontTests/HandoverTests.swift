@@ -109,6 +109,63 @@ import Glibc
         }
     }
 
+    /// However the octets come, what the client says behind its session is heard by whoever has the connection then.
+    @Test(arguments: [0, 1, 7, 33])
+    func aSessionGivesItsClientBack(size: Int) async throws {
+        try await run { arrival, connection in
+            let mark = try #require(arrival.mark)
+            try await arrival.accept(on: connection)
+            _ = try await connection.readLine(maximum: 100)
+            guard size > 0 else {
+                connection.write("left\r\n")
+                return try await LoginArrival.giveBack(connection, by: mark, unheard: ByteBuffer(string: "first "))
+            }
+            // In pieces, and never after it was given back.
+            var octets = Array("left\r\n".utf8) + mark.octets
+            while !octets.isEmpty {
+                connection.write(octets.prefix(size))
+                try await connection.flush()
+                octets.removeFirst(min(size, octets.count))
+                await connection.eventLoop.pause(.milliseconds(1))
+            }
+            var unheard = ByteBuffer(string: "first ")
+            repeat {
+                unheard.writeImmutableBuffer(connection.input)
+                connection.input = ByteBuffer()
+            } while try await connection.receive()
+            connection.write(unheard)
+            try await connection.flush()
+        } _: { setting in
+            let listener = Listener(group: setting.loop)
+            let socket = try InternetSocket.listen(try SocketAddress(ipAddress: "127.0.0.1", port: 0))
+            let port = try #require(InternetSocket.port(of: socket))
+            try await listener.accept(on: socket) { client in
+                let mark = ReturnMark()
+                let outcome = await LoginHandover(path: setting.session)
+                    .begin(ticket: "good", client: "192.0.2.7", isEncrypted: true, mark: mark, on: setting.loop)
+                guard case .accepted(let session, _) = outcome else { return }
+                guard await LoginHandover.relay(client, session, until: mark) else { return }
+                while let line = try? await client.readLine(maximum: 100) {
+                    client.write("front heard \(String(buffer: line))\r\n")
+                    try? await client.flush()
+                }
+            }
+            let address = try SocketAddress(ipAddress: "127.0.0.1", port: port)
+            let client = try await Connection.connect(to: address, on: setting.loop, timeout: .seconds(5))
+            client.idleTimeout = .seconds(20)
+            client.write("leave\r\nline\r\n")
+            try await client.flush()
+            #expect(try await client.readLine(maximum: 100).map { String(buffer: $0) } == "left")
+            #expect(try await client.readLine(maximum: 100).map { String(buffer: $0) } == "front heard first line")
+            client.write("later\r\n")
+            try await client.flush()
+            #expect(try await client.readLine(maximum: 100).map { String(buffer: $0) } == "front heard later")
+            client.close()
+            await listener.shutDown(grace: .seconds(5))
+            #expect(listener.count == 0)
+        }
+    }
+
     @Test func theMailboxProcessHearsThatTheClientWent() async throws {
         try await run { arrival, connection in
             try await arrival.accept(on: connection)

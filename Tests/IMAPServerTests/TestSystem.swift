@@ -31,6 +31,7 @@ final class TestSystem: Sendable {
         pool: BlockingPool = .shared,
         without disabled: [String] = [],
         messageLimit: Int = 1 << 20,
+        messagesPerCommand: Int = 0,
         keepsIndex: Bool = true,
         indexesText: Bool = false,
         sortMemory: Int = 1 << 24,
@@ -42,7 +43,7 @@ final class TestSystem: Sendable {
         let system = try await TestSystem(
             directory,
             pool,
-            Capabilities(disabled: disabled),
+            Capabilities(disabled: disabled, messagesPerCommand: messagesPerCommand),
             messageLimit,
             keepsIndex,
             indexesText,
@@ -234,6 +235,23 @@ final class TestClient: @unchecked Sendable {
     func compress() async throws {
         _ = try await ok("COMPRESS DEFLATE")
         try connection.channel.pipeline.syncOperations.addHandler(try CompressionHandler(), position: .first)
+    }
+
+    /// The same, and the client's own direction ends with what it sends next (RFC 1951 §3.2.3).
+    func endCompression(with text: String) async throws {
+        let handler = try connection.channel.pipeline.syncOperations.handler(type: CompressionHandler.self)
+        handler.endAtFlush()
+        try await send(text)
+    }
+
+    /// Octets are what they are again: what was compressed has been read.
+    func decompress() async throws {
+        let pipeline = connection.channel.pipeline.syncOperations
+        let handler = try pipeline.handler(type: CompressionHandler.self)
+        let rest = handler.takeRest()
+        try await pipeline.removeHandler(handler).get()
+        if !rest.isClosed { connection.reopenInput() }
+        connection.input.writeImmutableBuffer(rest.octets)
     }
 
     /// Sends what isn't text.

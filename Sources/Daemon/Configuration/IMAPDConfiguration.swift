@@ -13,6 +13,8 @@ package struct IMAPDConfiguration: Sendable {
     package var maximumCommand: Int
     /// Octets of a message in APPEND.
     package var maximumMessage: Int
+    /// How many messages a command may be about (RFC 9738); 0 for any number.
+    package var messagesPerCommand: Int
     /// Whether what was worked out of messages is kept in a file of the account.
     package var index: Bool
     /// Whether texts are, for searches.
@@ -48,6 +50,10 @@ package struct IMAPDConfiguration: Sendable {
         )
         maximumCommand = try table.octets("maximum-command", default: 64 << 10, in: 8192...(16 << 20))
         maximumMessage = try table.octets("maximum-message", default: 50 << 20)
+        messagesPerCommand = try table.integer("messages-per-command", default: 0, in: 0...Int(UInt32.max))
+        guard messagesPerCommand == 0 || messagesPerCommand >= 1000 else {
+            throw table.error("messages-per-command", "0, or 1000 and more (RFC 9738 §3)")
+        }
         index = try table.boolean("index", default: true)
         fullTextIndex = try table.boolean("full-text-index", default: true)
         maximumErrors = try table.integer("maximum-errors", default: 20, in: 1...1000)
