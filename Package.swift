@@ -342,7 +342,7 @@ let package = Package(
                 nioConcurrency,
             ]
         ),
-        tests("SMTPServer", daemonBase + ["Front", "SMTP", "Milter", "MIME", "TLS", "Policy"]),
+        tests("SMTPServer", daemonBase + ["Front", "MailRules", "Milter", "SASL", "SMTP", "MIME", "TLS", "Policy"]),
         tests(
             "QueueManager",
             daemonBase + ["Deliverer", "Files", "QueueSimulation", "Spool", "SpoolSimulation", "SMTP", "MIME"]
@@ -355,7 +355,10 @@ let package = Package(
                 "SMTP", "Submission",
             ]
         ),
-        tests("RemoteRelay", daemonBase + ["Deliverer", "MIME", "Rewriting", "SMTP", "DNS", "TLS", "Resolution"]),
+        tests(
+            "RemoteRelay",
+            daemonBase + ["Deliverer", "MIME", "Reporting", "Rewriting", "SMTP", "DNS", "TLS", "Resolution"]
+        ),
         tests("LocalDelivery", daemonBase + ["Accounts", "Deliverer", "Mailbox", "SMTP", "Submission"]),
         tests(
             "Authority",

@@ -65,7 +65,7 @@ package final class FrontServer<Service: FrontService>: Sendable {
             // Who comes by a proxy is counted once it has said who that is.
             let listener = Listener(
                 group: group,
-                limits: service.front.connections,
+                limits: service.front(of: role).connections,
                 proxies: service.proxies(of: role) ?? []
             )
             listeners[role] = listener
@@ -75,17 +75,18 @@ package final class FrontServer<Service: FrontService>: Sendable {
 
     private func serve(_ connection: Connection, _ role: Service.Role) async {
         counters.connections.increment()
+        let settings = service.front(of: role)
         let client = FrontClient(
             connection,
             offersTLS: !role.isEncrypted,
-            settings: service.front,
+            settings: settings,
             tlsContext: role.isForUsers ? tlsContexts.forUsers : tlsContexts.forAll,
             authority: authorities[connection.eventLoop],
             counters: counters,
             logger: logger
         )
-        connection.idleTimeout = service.front.idleTimeout
-        connection.deadline = .now() + service.front.sessionTimeout
+        connection.idleTimeout = settings.idleTimeout
+        connection.deadline = .now() + settings.sessionTimeout
         if let proxies = service.proxies(of: role) {
             let met = await client.meet(proxies) { [service] reason in
                 role.isEncrypted ? nil : service.refusal(reason)

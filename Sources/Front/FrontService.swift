@@ -19,6 +19,9 @@ package protocol FrontService: Sendable {
 
     var front: FrontSettings { get }
 
+    /// What of it is different for those who come for this.
+    func front(of role: Role) -> FrontSettings
+
     /// How long clients stay.
     var sessions: Listener.Sessions { get }
 
@@ -35,6 +38,7 @@ package protocol FrontService: Sendable {
 }
 
 extension FrontService {
+    package func front(of role: Role) -> FrontSettings { front }
     package func proxies(of role: Role) -> [AddressRange]? { nil }
 }
 

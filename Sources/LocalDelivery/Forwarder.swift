@@ -6,8 +6,13 @@ import Submission
 /// Resubmits a message for the addresses of an alias. Belongs to one event loop.
 final class Forwarder: Sendable {
     private let submissions: SubmissionClient
+    private let variesOwners: Bool
 
-    init(_ submissions: SubmissionClient) { self.submissions = submissions }
+    /// - Parameter variesOwners: whether a list's owner is a sender of its own for each member.
+    init(_ submissions: SubmissionClient, variesOwners: Bool = false) {
+        self.submissions = submissions
+        self.variesOwners = variesOwners
+    }
 
     /// What the sender wants to hear goes with the message (RFC 3461 §5.2.7): to one address all of it; of several, success is
     /// told once, by the queue, when the message is in it for all of them.
@@ -26,7 +31,7 @@ final class Forwarder: Sendable {
 
     /// A list's owner is the sender of what goes to the list, and what the first sender wanted to hear ends with it
     /// (RFC 3461 §5.2.7.3). A report stays one.
-    private static func envelope(
+    private func envelope(
         of job: DeliveryJob,
         for recipient: EnvelopeRecipient,
         to targets: [MailAddress],
@@ -34,12 +39,13 @@ final class Forwarder: Sendable {
     ) -> SubmissionEnvelope {
         var sender = job.request.sender
         guard let owner, sender.path.address != nil else {
-            let recipients = targets.map { EnvelopeRecipient($0, parameters: parameters(of: recipient, targets)) }
+            let recipients = targets.map { EnvelopeRecipient($0, parameters: Self.parameters(of: recipient, targets)) }
             return SubmissionEnvelope(sender: sender, recipients: recipients)
         }
         sender.path = ReversePath(owner)
         sender.parameters.ret = nil
         sender.parameters.envelopeID = nil
+        sender.parameters.variableSender = variesOwners ? .standard : nil
         return SubmissionEnvelope(sender: sender, recipients: targets.map { EnvelopeRecipient($0) })
     }
 
@@ -60,7 +66,7 @@ final class Forwarder: Sendable {
         to targets: [MailAddress],
         owner: MailAddress? = nil
     ) async -> DeliveryResult? {
-        var envelope = Self.envelope(of: job, for: recipient, to: targets, owner)
+        var envelope = envelope(of: job, for: recipient, to: targets, owner)
         envelope.terms = job.request.terms
         envelope.client = "local"
         envelope.origin = job.request.key(of: recipient)

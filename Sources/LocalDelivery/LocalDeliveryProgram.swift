@@ -57,7 +57,8 @@ package struct LocalDeliveryProgram: DaemonProgram {
                 maximumBatch: settings.batch
             ),
             forwarder: Forwarder(
-                SubmissionClient(path: context.socket("queue.sock"), on: loop, timeout: .minutes(2))
+                SubmissionClient(path: context.socket("queue.sock"), on: loop, timeout: .minutes(2)),
+                variesOwners: settings.variableListSenders
             ),
             usesExtensionFolders: settings.extensionFolders,
             hostname: context.configuration.hostname

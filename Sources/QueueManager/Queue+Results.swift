@@ -166,6 +166,14 @@ extension Queue {
             log.dropped(envelope.id)
             return []
         }
+        // What comes back for a recipient goes to the sender that its mail had.
+        if envelope.sender.parameters.variableSender != nil {
+            return try recipients.flatMap { recipient in
+                var own = envelope
+                own.sender = envelope.sender(for: recipient.recipient.address)
+                return try self.report(kind, [recipient], about: own, header, isAsked: isAsked)
+            }
+        }
         let lifetime = envelope.sender.path.address == nil ? settings.bounceLifetime : settings.lifetime
         let report = try QueueReport(
             kind,

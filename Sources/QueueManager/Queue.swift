@@ -155,7 +155,7 @@ package final class Queue: @unchecked Sendable {
             // Not before its time, whatever happens.
             if message.terms.holdUntil != nil { due = max(due, message.start) }
             let key = Key(destination: destination, attempts: attempts, due: due)
-            if let job = open[key], job.recipients.count < settings.deliveryRecipients {
+            if let job = open[key], job.recipients.count < settings.recipients(ofDelivery: envelope) {
                 job.recipients.append(Int32(clamping: index))
                 continue
             }

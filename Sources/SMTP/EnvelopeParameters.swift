@@ -38,6 +38,8 @@ package struct MailParameters: Hashable, Sendable {
     package var hold: FutureRelease?
     /// MT-PRIORITY (RFC 6710 §4): -9 to 9.
     package var priority: Int?
+    /// XVERP: each recipient's mail has a sender of its own.
+    package var variableSender: VariableSender?
 
     /// No parameters.
     package init() {}
@@ -89,6 +91,9 @@ package struct MailParameters: Hashable, Sendable {
         case .priority:
             priority = value.flatMap { Self.priority($0) }
             return priority != nil
+        case .variableSender:
+            variableSender = value.map { VariableSender($0) } ?? .standard
+            return variableSender != nil
         }
     }
 
@@ -120,6 +125,7 @@ package struct MailParameters: Hashable, Sendable {
         case nil: break
         }
         if let priority { text += " MT-PRIORITY=\(priority)" }
+        if let variableSender { text += " XVERP=\(variableSender.text)" }
     }
 }
 

@@ -39,6 +39,8 @@ package enum ServiceExtension: String, CaseIterable, Sendable {
     case help = "HELP"
     /// Postfix's, for proxies that are trusted.
     case client = "XCLIENT"
+    /// Postfix's, for senders of lists.
+    case variableSender = "XVERP"
 
     /// The extension of this keyword, in any case.
     package init?(keyword: String) {
@@ -51,7 +53,8 @@ package enum ServiceExtension: String, CaseIterable, Sendable {
         case .binaryMIME: .chunking
         case .utf8: .eightBitMIME
         case .pipelining, .size, .startTLS, .auth, .eightBitMIME, .enhancedStatusCodes, .chunking, .dsn, .limits,
-            .requireTLS, .deliverBy, .futureRelease, .priority, .verify, .expand, .help, .client:
+            .requireTLS, .deliverBy, .futureRelease, .priority, .verify, .expand, .help, .client,
+            .variableSender:
             nil
         }
     }
@@ -75,6 +78,7 @@ package enum MailParameterName: String, CaseIterable, Sendable {
     case holdFor = "HOLDFOR"
     case holdUntil = "HOLDUNTIL"
     case priority = "MT-PRIORITY"
+    case variableSender = "XVERP"
 
     /// Whose it is.
     package var serviceExtension: ServiceExtension {
@@ -88,6 +92,7 @@ package enum MailParameterName: String, CaseIterable, Sendable {
         case .deliverBy: .deliverBy
         case .holdFor, .holdUntil: .futureRelease
         case .priority: .priority
+        case .variableSender: .variableSender
         }
     }
 }
@@ -115,6 +120,7 @@ extension MailParameters {
         case .holdFor: if case .interval? = hold { true } else { false }
         case .holdUntil: if case .until? = hold { true } else { false }
         case .priority: priority != nil
+        case .variableSender: variableSender != nil
         }
     }
 }

@@ -42,6 +42,7 @@ package struct SMTPDProgram: FrontProgram {
             guard case .unix(let path) = milter.endpoint else { continue }
             settings.milters[place].endpoint = .unix(context.socket(String(path.dropFirst("run/".count))))
         }
+        for kind in settings.overrides.keys { settings.overrides[kind]?.milters = settings.milters }
         settings.front.authoritySocket = context.socket("auth.sock")
         return SMTPFront(settings)
     }
@@ -50,13 +51,24 @@ package struct SMTPDProgram: FrontProgram {
 extension ServerSettings {
     /// What the configuration says; the sockets are where daemons have them.
     package init(_ configuration: Configuration) {
-        let smtpd = configuration.smtpd
+        self.init(configuration, configuration.smtpd)
+        for kind in ListenerKind.allCases {
+            guard let own = configuration.smtpd.listeners[kind.rawValue]?.settings else { continue }
+            overrides[kind] = ServerSettings(configuration, own)
+        }
+        milterMemory = overrides.values.reduce(milterMemory) { max($0, $1.milterMemory) }
+    }
+
+    /// - Parameter smtpd: what all listeners have, or one.
+    private init(_ configuration: Configuration, _ smtpd: SMTPDConfiguration) {
         self.init(hostname: configuration.hostname)
         front = FrontSettings(configuration)
+        front.mechanisms = front.mechanisms.filter(smtpd.mechanisms.contains)
+        requiresTLS = smtpd.requireTLS
         relayFrom = smtpd.relayFrom
         xclientFrom = smtpd.xclientFrom
         addressLookup = smtpd.addressLookup
-        for kind in ListenerKind.allCases { listeners[kind] = smtpd.listeners[kind.rawValue] }
+        for kind in ListenerKind.allCases { listeners[kind] = configuration.smtpd.listeners[kind.rawValue] }
         limits.hold = smtpd.maximumHold.nanoseconds / 1_000_000_000
         limits.deliverBy = Int(smtpd.minimumDeliverBy.nanoseconds / 1_000_000_000)
         enforcesSender = smtpd.enforceSender

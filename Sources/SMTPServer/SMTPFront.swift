@@ -54,12 +54,13 @@ package struct SMTPFront: FrontService {
         self.settings = settings
         let memory = MilterMemory(
             limit: settings.milterMemory,
-            clientLimit: max(settings.milterMemory / 4, 2 * settings.limits.message)
+            clientLimit: max(settings.milterMemory / 4, 2 * settings.largestMessage)
         )
         resources = PerLoop { LoopResources(settings, milterMemory: memory, on: $0) }
     }
 
     package var front: FrontSettings { settings.front }
+    package func front(of role: ListenerKind) -> FrontSettings { settings.settings(of: role).front }
     package var sessions: Listener.Sessions { .short }
 
     package func proxies(of role: ListenerKind) -> [AddressRange]? { settings.listeners[role]?.proxies }
@@ -79,7 +80,7 @@ package struct SMTPFront: FrontService {
         await Session(
             client,
             kind: role,
-            settings: settings,
+            settings: settings.settings(of: role),
             resources: resources[client.connection.eventLoop],
             counters: counters
         ).run()

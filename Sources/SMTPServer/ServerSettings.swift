@@ -18,6 +18,10 @@ package struct ServerSettings: Sendable {
     package var addressLookup = AddressLookup.trusted
     /// What differs between listeners.
     package var listeners: [ListenerKind: SMTPListenerConfiguration] = [:]
+    /// The settings of kinds of listeners that have others than these.
+    var overrides: [ListenerKind: ServerSettings] = [:]
+    /// Whether MAIL needs an encrypted connection.
+    package var requiresTLS = false
     /// Whether the reverse-path of a logged-in client must be its own address.
     package var enforcesSender = false
     /// What the administrator wants done with which mail.
@@ -108,6 +112,12 @@ package enum ListenerKind: String, ListenerRole, CaseIterable {
 }
 
 extension ServerSettings {
+    /// What holds for a kind of listener.
+    package func settings(of kind: ListenerKind) -> ServerSettings { overrides[kind] ?? self }
+
+    /// The most octets of a message at any listener.
+    var largestMessage: Int { overrides.values.reduce(limits.message) { max($0, $1.limits.message) } }
+
     /// The extensions that a listener may offer, to whomever.
     func extensions(of kind: ListenerKind) -> Set<ServiceExtension> {
         ServiceExtension.all(without: listeners[kind]?.disabledExtensions ?? [])

@@ -13,6 +13,10 @@ extension Session {
     func mail(_ sender: EnvelopeSender) async throws(ConnectionError) -> Next {
         guard helo != nil else { return try await fault(.badSequence, .invalidCommand, "send HELO or EHLO first") }
         guard transaction == nil else { return try await fault(.badSequence, .invalidCommand, "nested MAIL") }
+        // RFC 3207 §4; a socket of this machine is as good.
+        if settings.requiresTLS, connection.tls == nil, front.remoteAddress?.addressOctets != nil {
+            return try await fault(.authenticationRequired, .securityRequired, "issue STARTTLS first")
+        }
         if kind.isSubmission, user == nil {
             return try await fault(.authenticationRequired, .securityRequired, "log in first")
         }
@@ -62,6 +66,7 @@ extension Session {
         kept.parameters.envelopeID = sender.parameters.envelopeID
         kept.parameters.isUTF8 = sender.parameters.isUTF8
         kept.parameters.requiresTLS = sender.parameters.requiresTLS
+        kept.parameters.variableSender = sender.parameters.variableSender
         return kept
     }
 

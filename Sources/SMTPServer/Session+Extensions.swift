@@ -19,7 +19,7 @@ extension Session {
         case .requireTLS: return connection.tls != nil
         // For submission (RFC 4865 §3), and for who is trusted as much.
         case .futureRelease: return settings.limits.hold > 0 && isOurs
-        case .priority: return isOurs
+        case .priority, .variableSender: return isOurs
         case .verify: return true
         case .expand: return mayLookUp
         case .client: return isTrustedProxy
@@ -51,7 +51,7 @@ extension Session {
                 "\(keyword) \(settings.limits.hold) \(InternetTimestamp.text(DateTime.secondsNow() + settings.limits.hold))"
         case .client: return "\(keyword) \(ClientAttributes.Name.allCases.map(\.rawValue).joined(separator: " "))"
         case .pipelining, .startTLS, .eightBitMIME, .enhancedStatusCodes, .chunking, .binaryMIME, .utf8, .dsn,
-            .requireTLS, .priority, .verify, .expand, .help:
+            .requireTLS, .priority, .verify, .expand, .help, .variableSender:
             return keyword
         }
     }

@@ -117,6 +117,7 @@ extension Session {
                 + used(.utf8, "SMTPUTF8") + used(.dsn, "RET=HDRS|FULL] [ENVID=name")
                 + used(.requireTLS, "REQUIRETLS") + used(.deliverBy, "BY=seconds;R|N")
                 + used(.futureRelease, "HOLDFOR=seconds] [HOLDUNTIL=time") + used(.priority, "MT-PRIORITY=level")
+                + used(.variableSender, "XVERP")
                 + ": begins a message"
         case .rcpt:
             return "RCPT TO:<recipient>"

@@ -25,11 +25,13 @@ struct PolicyCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Shows the rules that smtpd goes through.")
 
         @OptionGroup var instance: InstanceOptions
+        @Option(help: "smtp, submission, submissions or lmtp.") var listener = ListenerKind.smtp
         @Flag(help: "For programs: one JSON document.") var json = false
 
         func run() throws {
             try instance.enter()
-            let rules = try Configuration.load("etc/martlet.toml").smtpd.policy.rules
+            let smtpd = ServerSettings(try Configuration.load("etc/martlet.toml"))
+            let rules = smtpd.settings(of: listener).policy.rules
             if json { return try JSONOutput.print(rules.map(RuleDocument.init)) }
             for rule in rules { print("\(rule.line): \(rule.text)") }
         }
@@ -51,7 +53,7 @@ struct PolicyCommand: AsyncParsableCommand {
         @Option(help: ArgumentHelp("The reverse-path; empty for a report.", valueName: "ADDRESS")) var sender = ""
         @Option(help: ArgumentHelp("A recipient; may come more than once.", valueName: "ADDRESS")) var recipient:
             [String]
-        @Option(help: "smtp, submission, submissions or lmtp.") var listener = "smtp"
+        @Option(help: "smtp, submission, submissions or lmtp.") var listener = ListenerKind.smtp
         @Option(help: ArgumentHelp("The account that the client logged in to.", valueName: "ADDRESS")) var account:
             String?
         @Flag(help: "The connection is encrypted.") var tls = false
@@ -60,17 +62,12 @@ struct PolicyCommand: AsyncParsableCommand {
 
         func validate() throws {
             guard Self.address(client) != nil else { throw ValidationError("\"\(client)\" is not an address") }
-            guard ListenerKind(rawValue: listener) != nil else {
-                throw ValidationError(
-                    "--listener is one of " + ListenerKind.allCases.map(\.rawValue).joined(separator: ", ")
-                )
-            }
         }
 
         func run() async throws {
             try source.instance.enter()
             let configuration = try Configuration.load("etc/martlet.toml")
-            let trial = try await trial(of: ServerSettings(configuration))
+            let trial = try await trial(of: ServerSettings(configuration).settings(of: listener))
             if json { try JSONOutput.print(TrialDocument(trial)) } else { trial.print() }
             switch trial.end {
             case .refused: throw ExitCode(1)
@@ -82,7 +79,7 @@ struct PolicyCommand: AsyncParsableCommand {
         private func trial(of smtpd: ServerSettings) async throws -> PolicyTrial {
             let lookup = try source.lookup()
             let address = Self.address(client) ?? []
-            var facts = PolicyFacts(listener: listener, client: address)
+            var facts = PolicyFacts(listener: listener.rawValue, client: address)
             facts.helo = helo
             facts.isHeloOurs = PolicyFacts.isHeloOurs(
                 helo,
@@ -124,7 +121,7 @@ struct PolicyCommand: AsyncParsableCommand {
             var facts = facts
             facts.message = MessageFacts(size: octets)
             // As smtpd: strangers' mail alone.
-            if listener == "smtp", account == nil, !smtpd.relayFrom.contains(where: { $0.contains(facts.client) }),
+            if listener == .smtp, account == nil, !smtpd.relayFrom.contains(where: { $0.contains(facts.client) }),
                 let policy = smtpd.authentication
             {
                 var message = MessageFile(file)
@@ -270,3 +267,5 @@ private struct TrialDocument: Encodable {
         end = trial.end.rawValue
     }
 }
+
+extension ListenerKind: ExpressibleByArgument {}

@@ -118,6 +118,7 @@ struct MessageOnStandardInput {
     private func envelope(_ sender: String, _ recipients: [String]) throws -> SubmissionEnvelope {
         var from = sender
         if let body = options.body { from += " BODY=\(body)" }
+        if let variable = options.variableSender { from += " XVERP=\(variable.text)" }
         if let ret = options.ret { from += " RET=\(ret)" }
         if let id = options.envelopeID { from += " ENVID=\(XText.encode(id.utf8))" }
         guard let parsed = try? EnvelopeSender(parsing: from.utf8) else {

@@ -1,3 +1,5 @@
+import SMTP
+
 /// The arguments that programs have given to sendmail for forty years. Those that have no meaning here are ignored.
 struct SendmailOptions {
     enum Mode {
@@ -37,6 +39,8 @@ struct SendmailOptions {
     var body: String?
     /// `-V`: ENVID.
     var envelopeID: String?
+    /// `-XV`: each recipient's mail has a sender of its own.
+    var variableSender: VariableSender?
     /// `-v`: say what happens.
     var isVerbose = false
     var recipients: [String] = []
@@ -135,6 +139,13 @@ struct SendmailOptions {
             }
             ret = value.uppercased()
         case "V": envelopeID = value
+        case "X" where value.first == "V":
+            // Others name a file for a log, which means nothing here.
+            let text = value.dropFirst()
+            guard let variable = text.isEmpty ? .standard : VariableSender(text.utf8) else {
+                throw Failure(.usage, "-XV takes two of - + =, not \(text)")
+            }
+            variableSender = variable
         case "B":
             // `8BITMIME` and `7BIT`; others mean nothing.
             if ["8BITMIME", "7BIT"].contains(value.uppercased()) { body = value.uppercased() }

@@ -1,9 +1,11 @@
 import Bus
 import Deliverer
 import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Network
+import Reporting
 import Resolution
 import SMTP
 import TLS
@@ -27,7 +29,8 @@ import Testing
         message: String = message,
         inPieces: Bool = false,
         times: Int = 1,
-        settings text: String = ""
+        settings text: String = "",
+        reported: NIOLockedValueBox<[ReportedResult]> = NIOLockedValueBox([])
     ) async throws -> (results: [DeliveryResult], servers: [ScriptedServer]) {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
@@ -60,7 +63,14 @@ import Testing
             let lookup = HostLookup(settings: settings, logger: logger) { (_, _) async throws(ResolutionError) in
                 throw .unavailable("no DNS here")
             }
-            let relay = Relay(settings: settings, lookup: lookup, tls: tls, loop: loop, logger: logger)
+            let relay = Relay(
+                settings: settings,
+                lookup: lookup,
+                tls: tls,
+                reports: TLSReports(settings) { result in reported.withLockedValue { $0.append(result) } },
+                loop: loop,
+                logger: logger
+            )
             var results: [Int: DeliveryResult] = [:]
             for _ in 0..<times {
                 results = [:]
@@ -357,6 +367,25 @@ import Testing
         let (required, others) = try await deliver([script(changes)], settings: "tls = \"required\"")
         #expect(required.map(\.status.description) == ["4.7.5"])
         #expect(others[0].messages.isEmpty)
+    }
+
+    /// What a domain may be told of its hosts' TLS, a session a result (RFC 8460 §4.3).
+    @Test(arguments: [
+        ("", [TLSSessionResult.Failure.notSupported]), ("250 STARTTLS", [.validation]), ("off", []),
+    ])
+    func tlsIsReported(_ what: String, _ failures: [TLSSessionResult.Failure]) async throws {
+        let offer = what.hasPrefix("250") ? ["EHLO": ["250-sink\r\n\(what)\r\n"], "STARTTLS": ["220 go\r\n"]] : [:]
+        let reported = NIOLockedValueBox<[ReportedResult]>([])
+        let settings = what == "off" ? "tls = \"off\"" : ""
+        let (results, _) = try await deliver([script(offer)], times: 2, settings: settings, reported: reported)
+        #expect(results.map(\.action) == [.relayed])
+        let sessions = reported.withLockedValue { $0 }.compactMap { result in
+            if case .tls(let session) = result { session } else { nil }
+        }
+        // The second message goes over the first one's session.
+        #expect(sessions.compactMap(\.failure) == failures && sessions.count == failures.count)
+        #expect(sessions.allSatisfy { $0.domain == "example.net" && $0.receivingHost == "sink" })
+        #expect(sessions.allSatisfy { $0.policyType == .none && $0.receivingAddress == "127.0.0.1" })
     }
 
     @Test func requiredTLSWaitsForIt() async throws {

@@ -29,7 +29,8 @@ import Testing
             (.startTLS, "STARTTLS", "502"), (.verify, "VRFY bob", "252"), (.expand, "EXPN team@example.test", "502"),
             (.client, "XCLIENT ADDR=192.0.2.1", "500"), (.requireTLS, "MAIL FROM:<a@b.example> REQUIRETLS", "555"),
             (.futureRelease, "MAIL FROM:<a@b.example> HOLDFOR=5", "555"),
-            (.priority, "MAIL FROM:<a@b.example> MT-PRIORITY=1", "555"), (.limits, "NOOP", "250"),
+            (.priority, "MAIL FROM:<a@b.example> MT-PRIORITY=1", "555"),
+            (.variableSender, "MAIL FROM:<a@b.example> XVERP", "555"), (.limits, "NOOP", "250"),
             (.help, "HELP", "502"),
             (.pipelining, "NOOP", "250"),
         ]

@@ -10,6 +10,8 @@ package final class ConfigurationTable {
     private let line: Int?
     private var read: Set<String> = []
     private var children: [ConfigurationTable] = []
+    /// Where keys are looked up that this table doesn't have.
+    private var fallback: ConfigurationTable?
 
     init(_ table: [String: TOMLNode], path: [String] = [], file: String, line: Int? = nil) {
         self.table = table
@@ -20,7 +22,8 @@ package final class ConfigurationTable {
 
     /// An error that names a key of this table, its file and its line.
     package func error(_ key: String, _ reason: String) -> ConfigurationError {
-        ConfigurationError(
+        if table[key] == nil, let fallback { return fallback.error(key, reason) }
+        return ConfigurationError(
             file: file,
             line: table[key]?.line ?? line,
             key: (path + [key]).joined(separator: "."),
@@ -29,7 +32,10 @@ package final class ConfigurationTable {
     }
 
     /// Where a key's value begins; nil where it isn't there.
-    func line(of key: String) -> Int? { table[key]?.line }
+    func line(of key: String) -> Int? { table[key]?.line ?? fallback?.line(of: key) }
+
+    /// From now on, what isn't in this table is read from another one, and so within tables that both have.
+    func fallBack(to other: ConfigurationTable) { fallback = other }
 
     /// The keys that are there, sorted.
     package var keys: [String] { table.keys.sorted() }
@@ -43,6 +49,7 @@ package final class ConfigurationTable {
         guard value == nil || value?.table != nil else { throw error(key, "must be a table") }
         let child = ConfigurationTable(value?.table ?? [:], path: path + [key], file: file, line: value?.line)
         children.append(child)
+        if table[key] != nil, let fallback { child.fallBack(to: try fallback.table(key)) }
         return child
     }
 
@@ -162,7 +169,9 @@ package final class ConfigurationTable {
 
     private func value(_ key: String) -> TOMLNode? {
         read.insert(key)
-        return table[key]
+        // Asked in any case: it has been read there, too.
+        let other = fallback?.value(key)
+        return table[key] ?? other
     }
 
     /// An address in the form of the configuration; nil where it isn't one.

@@ -15,6 +15,12 @@ package struct LoginConfiguration: Sendable {
     package var scram: Scram
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
+        mechanisms = try Self.mechanisms(table)
+        scram = try table.choice("scram", default: .auto)
+    }
+
+    /// The mechanisms that a table names; all where it names none.
+    static func mechanisms(_ table: ConfigurationTable) throws(ConfigurationError) -> [SASLMechanismName] {
         var mechanisms: [SASLMechanismName] = []
         for name in try table.strings("mechanisms", default: SASLMechanismName.allCases.map(\.rawValue)) {
             guard let mechanism = SASLMechanismName(rawValue: name.uppercased()) else {
@@ -23,7 +29,6 @@ package struct LoginConfiguration: Sendable {
             }
             if !mechanisms.contains(mechanism) { mechanisms.append(mechanism) }
         }
-        self.mechanisms = mechanisms
-        scram = try table.choice("scram", default: .auto)
+        return mechanisms
     }
 }

@@ -2,6 +2,7 @@ import DNS
 import MailRules
 import NIOCore
 import Network
+import SASL
 import SMTP
 
 /// Who is told by VRFY and EXPN which addresses there are.
@@ -18,18 +19,31 @@ package struct SMTPListenerConfiguration: Sendable {
     package var disabledExtensions: Set<ServiceExtension> = []
     /// Proxies whose clients come with the PROXY protocol; nobody else may connect. nil for a listener without.
     package var proxies: [AddressRange]?
+    /// What else is different here: the settings of `[smtpd]` with those of this table in their places; nil where nothing is.
+    package private(set) var settings: SMTPDConfiguration?
 
     /// A listener like all others.
     package init() {}
 
-    init(_ table: ConfigurationTable, everywhere: Set<ServiceExtension>) throws(ConfigurationError) {
-        disabledExtensions = everywhere.union(try Self.extensions(table))
+    /// - Parameter all: `[smtpd]`.
+    init(_ table: ConfigurationTable, in all: ConfigurationTable) throws(ConfigurationError) {
+        // These are the listener's own, beside what holds everywhere.
+        disabledExtensions = try Self.extensions(all).union(try Self.extensions(table))
         let networks = try SMTPDConfiguration.blocks(table, "proxy-protocol")
         if !networks.isEmpty { proxies = networks }
+        let others = table.keys.filter { $0 != Self.extensionsKey && $0 != "proxy-protocol" }
+        guard !others.isEmpty else { return }
+        for key in others where SMTPDConfiguration.common.contains(key) {
+            throw table.error(key, "holds for all listeners: it stands in [smtpd]")
+        }
+        table.fallBack(to: all)
+        settings = try SMTPDConfiguration(values: table)
     }
 
+    private static let extensionsKey = "disabled-extensions"
+
     static func extensions(_ table: ConfigurationTable) throws(ConfigurationError) -> Set<ServiceExtension> {
-        let key = "disabled-extensions"
+        let key = extensionsKey
         var extensions: Set<ServiceExtension> = []
         for text in try table.strings(key) {
             guard let known = ServiceExtension(keyword: text) else {
@@ -104,10 +118,33 @@ package struct SMTPDConfiguration: Sendable {
     /// Whether users are asked for a TLS certificate, on submission and submissions.
     package var clientCertificates: Bool
 
+    /// Whether MAIL is refused on connections that aren't encrypted.
+    package var requireTLS: Bool
+    /// How users may log in here, of those that `[login]` has.
+    package var mechanisms: [SASLMechanismName]
+
     /// The keys that name addresses to listen on.
     package static let listenerNames = ["smtp", "submission", "submissions", "lmtp"]
+    /// What can't be different for one kind of listener.
+    static let common = Set(
+        listenerNames + [
+            "threads", "shutdown-grace", "recipient-cache", "dns-lists", "client-certificates", "milters",
+            "milter-memory",
+            "listener",
+        ]
+    )
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
+        try self.init(values: table)
+        let names = try table.table("listener")
+        for name in Self.listenerNames {
+            listeners[name] = try SMTPListenerConfiguration(try names.table(name), in: table)
+        }
+    }
+
+    /// All but what differs between listeners.
+    fileprivate init(values table: ConfigurationTable) throws(ConfigurationError) {
+        listeners = [:]
         smtp = try table.addresses("smtp")
         submission = try table.addresses("submission")
         submissions = try table.addresses("submissions")
@@ -126,12 +163,7 @@ package struct SMTPDConfiguration: Sendable {
         for path in lmtpSockets where path.utf8.first == UInt8(ascii: "/") || path.utf8.count > 100 {
             throw table.error("lmtp", "\"\(path)\" must be a short path below the instance directory")
         }
-        let everywhere = try SMTPListenerConfiguration.extensions(table)
-        let names = try table.table("listener")
-        listeners = [:]
-        for name in Self.listenerNames {
-            listeners[name] = try SMTPListenerConfiguration(try names.table(name), everywhere: everywhere)
-        }
+        _ = try SMTPListenerConfiguration.extensions(table)
         threads = try table.integer("threads", default: 0, in: 0...256)
         maximumMessage = try table.octets("maximum-message", default: 50 << 20)
         maximumRecipients = try table.integer("maximum-recipients", default: 1000, in: 1...20_000)
@@ -152,6 +184,8 @@ package struct SMTPDConfiguration: Sendable {
         shutdownGrace = try table.duration("shutdown-grace", default: .seconds(10), in: .zero ... .minutes(10))
         enforceSender = try table.boolean("enforce-sender", default: false)
         clientCertificates = try table.boolean("client-certificates", default: false)
+        requireTLS = try table.boolean("require-tls", default: false)
+        mechanisms = try LoginConfiguration.mechanisms(table)
         relayFrom = try Self.blocks(table, "relay-from")
         let lists = try table.table("dns-lists")
         dnsLists = [:]

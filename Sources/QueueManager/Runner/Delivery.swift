@@ -49,7 +49,7 @@ final class Delivery: @unchecked Sendable {
             attempt: job.attempts + 1,
             arrived: envelope.arrived,
             mayBeKnown: job.mayBeKnown,
-            sender: envelope.sender,
+            sender: job.recipients.isEmpty ? envelope.sender : envelope.sender(for: recipient(0).address),
             recipients: job.recipients.indices.map { recipient($0) },
             destination: job.destination.isEmpty ? nil : job.destination,
             added: content.added,

@@ -87,7 +87,7 @@ extension Queue {
             for recipient in job.recipients {
                 let domain = envelope.recipients[Int(recipient)].address.lowercasedDomain
                 let destination = localDomains.destination(of: domain)
-                if let known = open[destination], known.recipients.count < settings.deliveryRecipients {
+                if let known = open[destination], known.recipients.count < settings.recipients(ofDelivery: envelope) {
                     known.recipients.append(recipient)
                     continue
                 }
