@@ -100,6 +100,22 @@ def test_sendmail_that_nobody_understands(system, arguments):
     assert done.returncode == os.EX_USAGE and done.stderr
 
 
+def test_sendmail_with_variable_senders(system, sink):
+    """Each recipient's mail has a sender of its own, and so has what comes back."""
+    sink.replies["nobody"] = "550 5.1.1 no such user"
+    recipients = ["reader@example.net", "nobody@example.net"]
+    subject = token()
+    try:
+        done = sendmail(system, "-XV", "-f", ALICE, "--", *recipients, input=f"Subject: {subject}\n\nhi\n")
+        assert (done.returncode, done.stderr) == (0, "")
+        accepted = sink.wait_for(subject)
+        assert (accepted.sender, accepted.recipients) == ("alice+reader=example.net@example.test", [recipients[0]])
+        bounce = wait_for(system, ALICE, "nobody@example.net")
+        assert bounce["To"] == "alice+nobody=example.net@example.test" and bounce["Return-Path"] == "<>"
+    finally:
+        del sink.replies["nobody"]
+
+
 @pytest.mark.root
 def test_sendmail_verifies_addresses(system):
     done = sendmail(system, "-bv", BOB, "x@example.net")

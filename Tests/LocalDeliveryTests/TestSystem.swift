@@ -58,12 +58,16 @@ final class TestSystem: Sendable {
     /// Runs the body against a running service.
     static func run(
         extensionFolders: Bool = false,
+        variableListSenders: Bool = false,
         _ body: @escaping @Sendable (TestSystem) async throws -> Void
     ) async throws {
         let system = try TestSystem()
         try await Task(executorPreference: LoopExecutor.of(system.loop)) {
             try await system.startAuthority()
-            try await system.startService(extensionFolders: extensionFolders)
+            try await system.startService(
+                extensionFolders: extensionFolders,
+                variableListSenders: variableListSenders
+            )
             do {
                 // What it asks before that may be forgotten at any time.
                 while system.changes.withLockedValue({ $0 == 0 }) { try await Task.sleep(for: .milliseconds(1)) }
@@ -101,7 +105,7 @@ final class TestSystem: Sendable {
         rmdir(path)
     }
 
-    private func startService(extensionFolders: Bool) async throws {
+    private func startService(extensionFolders: Bool, variableListSenders: Bool) async throws {
         let accounts = AccountsClient(path: "\(path)/auth.sock", on: loop)
         let expansions = ExpansionCache(accounts: accounts, on: loop, lifetime: .seconds(60))
         let changes = changes
@@ -121,7 +125,10 @@ final class TestSystem: Sendable {
                 loop: loop,
                 maximumBatch: 50
             ),
-            forwarder: Forwarder(SubmissionClient(path: "\(path)/queue.sock", on: loop)),
+            forwarder: Forwarder(
+                SubmissionClient(path: "\(path)/queue.sock", on: loop),
+                variesOwners: variableListSenders
+            ),
             usesExtensionFolders: extensionFolders,
             hostname: "mail.example.test"
         )
