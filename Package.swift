@@ -130,7 +130,7 @@ let package = Package(
         // Connections, and what daemons say to each other.
         library("TLS", ["COpenSSL", nioCore]),
         library("Network", ["CLinux", "TLS", nioCore, nioPosix, nioConcurrency, collections]),
-        library("MailRules", ["Network", "SMTP"]),
+        library("MailRules", ["MIME", "Network", "SMTP"]),
         library("Bus", ["Encodings", "Network", "SMTP", "CLinux", nioCore, nioPosix, nioConcurrency, logging]),
         library(
             "Daemon",

@@ -171,7 +171,7 @@ package final class AccountsClient: Sendable {
     /// Closes the connection to authd; requests without an answer fail as unavailable.
     package func close() { authority.close() }
 
-    private func request(_ request: Frame) async throws(AccountsError) -> Frame {
+    func request(_ request: Frame) async throws(AccountsError) -> Frame {
         let reply: Frame
         do throws(BusError) {
             reply = try await authority.request(request)
@@ -192,7 +192,9 @@ package final class AccountsClient: Sendable {
             let status = Self.status(reply, ofClass: 5) ?? .securityRequired
             let text = reply["text"] ?? "refused"
             // That the request was not allowed or malformed says nothing about the address: mail must not bounce for it.
-            guard status != .notAuthorized, status.subject != 5 else { throw .unavailable("authd: \(text)") }
+            guard status == .tooManyRecipientsEver || status != .notAuthorized && status.subject != 5 else {
+                throw .unavailable("authd: \(text)")
+            }
             throw .refused(status: status, text: text)
         case nil: throw .unavailable("authd: unexpected reply \(reply.verb)")
         }

@@ -9,14 +9,18 @@ package struct AccountDirectory: Sendable {
     let firstDomain: String?
     /// Lists in files, by their paths; nil for one of which nothing is known now.
     let lists: [String: MailingList]
+    /// What may stand between a name and an extension.
+    let delimiters: String
 
     package init(
         accounts: AccountTable,
         aliases: AliasTable,
         domains: [String],
-        lists: [String: MailingList] = [:]
+        lists: [String: MailingList] = [:],
+        delimiters: String = "+"
     ) {
         self.lists = lists
+        self.delimiters = delimiters
         self.accounts = accounts
         self.aliases = aliases
         self.domains = Set(domains)
@@ -81,7 +85,26 @@ package struct AccountDirectory: Sendable {
             if expansion.targets.count == 1, case .mailbox(let account, let rest) = expansion.targets[0] {
                 return .mailbox(account, extension: rest)
             }
-            return .forward(expansion.targets.map(\.address), owner: owner(of: use))
+            return .forward(
+                expansion.targets.map { $0.address(delimiters.first ?? "+") },
+                owner: owner(of: use)
+            )
+        }
+    }
+
+    /// Whether mail to an address comes to an account, because it's its own or by aliases.
+    func leads(_ address: MailAddress, to account: Account) -> Bool {
+        guard domains.contains(address.lowercasedDomain) || accounts[address] != nil else { return false }
+        if let (own, _) = mailbox(of: address), own.address == account.address { return true }
+        switch step(address) {
+        case .mailbox(let found, _): return found.address == account.address
+        case .none: return false
+        case .alias(let use):
+            var expansion = AliasExpansion(self)
+            guard expansion.follow(use) else { return false }
+            return expansion.targets.contains { target in
+                if case .mailbox(let found, _) = target { found.address == account.address } else { false }
+            }
         }
     }
 
@@ -155,7 +178,7 @@ package struct AccountDirectory: Sendable {
         }
         if let exact = alias(address.localPart, nil) { return exact }
         if let account = accounts[address] { return .mailbox(account, extension: nil) }
-        if let (base, rest) = Self.parts(address.localPart) {
+        if let (base, rest) = parts(address.localPart) {
             if let known = alias(base, rest) { return known }
             if let account = accounts[AddressKey(localPart: base, domain: domain)] {
                 return .mailbox(account, extension: rest)
@@ -170,15 +193,17 @@ package struct AccountDirectory: Sendable {
     /// The mailbox that an address has itself, whatever aliases say.
     func mailbox(of address: MailAddress) -> (Account, extension: String?)? {
         if let account = accounts[address] { return (account, nil) }
-        guard let (base, rest) = Self.parts(address.localPart),
+        guard let (base, rest) = parts(address.localPart),
             let account = accounts[AddressKey(localPart: base, domain: address.domain)]
         else { return nil }
         return (account, rest)
     }
 
     /// `user+extension` in its parts.
-    private static func parts(_ localPart: String) -> (base: Substring, rest: String)? {
-        guard let plus = localPart.firstIndex(of: "+"), plus != localPart.startIndex else { return nil }
+    private func parts(_ localPart: String) -> (base: Substring, rest: String)? {
+        guard let plus = localPart.firstIndex(where: delimiters.contains), plus != localPart.startIndex else {
+            return nil
+        }
         return (localPart[..<plus], String(localPart[localPart.index(after: plus)...]))
     }
 

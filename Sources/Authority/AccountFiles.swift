@@ -47,12 +47,16 @@ final class AccountFiles: @unchecked Sendable {
     private var configuration: WatchedFile?
     private var appPasswords: WatchedFile
     private var certificates: WatchedFile
+    private var senderTable: WatchedFile
     /// nil where no certificates are taken.
     private var authorities: WatchedFile?
     /// nil where no tokens are taken.
     private var tokenKeys: WatchedFile?
     /// What users may show instead of their password. nil where it could never be read.
     private(set) var credentials = CredentialTables()
+    /// What users may send from beside their own addresses; nil where it could never be read.
+    private(set) var senders: SenderTable?
+    private let subaddressDelimiters: String
     private var accountTable = AccountTable()
     private var aliasTable = AliasTable()
     /// What was read last; nil as long as one of the tables could never be read.
@@ -81,6 +85,8 @@ final class AccountFiles: @unchecked Sendable {
         self.configuration = file.map { WatchedFile(path: $0, isKnown: true) }
         appPasswords = WatchedFile(path: configuration.authd.appPasswords, isOptional: true)
         certificates = WatchedFile(path: configuration.authd.certificates, isOptional: true)
+        senderTable = WatchedFile(path: configuration.authd.senders, isOptional: true)
+        subaddressDelimiters = configuration.authd.subaddressDelimiters
         authorities = configuration.tls.clientAuthorities.map { WatchedFile(path: $0) }
         tokenKeys = configuration.authd.oauth.map { WatchedFile(path: $0.keys) }
         domains = configuration.domains
@@ -90,7 +96,7 @@ final class AccountFiles: @unchecked Sendable {
     var troubles: [String] {
         [
             users.trouble, aliases.trouble, configuration?.trouble, appPasswords.trouble, certificates.trouble,
-            authorities?.trouble, tokenKeys?.trouble,
+            senderTable.trouble, authorities?.trouble, tokenKeys?.trouble,
         ].compactMap(\.self) + lists.values.compactMap(\.trouble).sorted()
     }
 
@@ -120,13 +126,18 @@ final class AccountFiles: @unchecked Sendable {
             isChanged = true
         }
         if refreshCredentials() { isChanged = true }
+        if let table = read(&senderTable, SenderTable.init(text:file:)) {
+            senders = table
+            isChanged = true
+        }
         guard isChanged else { return }
         if users.isKnown, aliases.isKnown {
             directory = AccountDirectory(
                 accounts: accountTable,
                 aliases: aliasTable,
                 domains: domains,
-                lists: listTable
+                lists: listTable,
+                delimiters: subaddressDelimiters
             )
         }
         onChange()

@@ -10,14 +10,16 @@ struct AliasExpansion {
         /// In a domain of ours, but there is no such address.
         case missing(MailAddress)
 
-        var address: MailAddress {
+        /// - Parameter delimiter: between a name and its extension.
+        func address(_ delimiter: Character) -> MailAddress {
             switch self {
             case .foreign(let address), .missing(let address): return address
             case .mailbox(let account, let rest):
                 let own = account.address
-                guard let rest, let full = try? MailAddress(localPart: "\(own.localPart)+\(rest)", domain: own.domain)
-                else { return own }
-                return full
+                let full = rest.flatMap {
+                    try? MailAddress(localPart: "\(own.localPart)\(delimiter)\($0)", domain: own.domain)
+                }
+                return full ?? own
             }
         }
     }

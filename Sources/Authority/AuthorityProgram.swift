@@ -4,6 +4,7 @@ import JWT
 import NIOCore
 import NIOPosix
 import Network
+import SMTP
 
 #if canImport(Glibc)
 import Glibc
@@ -27,7 +28,8 @@ package struct AuthorityProgram: DaemonProgram {
         // The domains are followed in the configuration itself.
         let files =
             [
-                settings.users, settings.aliases, settings.appPasswords, settings.certificates, setup.configurationFile,
+                settings.users, settings.aliases, settings.appPasswords, settings.certificates, settings.senders,
+                setup.configurationFile,
             ] + [settings.oauth?.keys, setup.configuration.tls.clientAuthorities].compactMap(\.self)
         for directory in Set(files.map(Self.directory)) {
             setup.rights.allowReading(beneath: try setup.directory(directory), listing: false)
@@ -76,9 +78,19 @@ package struct AuthorityProgram: DaemonProgram {
                 pool: pool,
                 logger: context.logger
             ),
+            greylist: GreylistStore(
+                directory: prepared.stateDirectory,
+                settings: GreylistSettings(settings.greylist),
+                on: loop,
+                pool: pool,
+                logger: context.logger
+            ),
             settings: AuthorityService.Settings(
                 tokens: settings.oauth.map(TokenRequirements.init),
-                scramIterations: configuration.login.scram == .never ? nil : settings.scramIterations
+                scramIterations: configuration.login.scram == .never ? nil : settings.scramIterations,
+                sendingLimits: {
+                    SendingLimits(settings.sending.accounts[$0.description.lowercased()] ?? settings.sending)
+                }
             ),
             access: prepared.access,
             ownUser: getuid(),
@@ -104,6 +116,31 @@ package struct AuthorityProgram: DaemonProgram {
 
     private static func directory(of path: String) -> String {
         path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+    }
+}
+
+extension SendingLimits {
+    package init(_ configuration: SendingConfiguration) {
+        self.init(
+            hour: SendingAmount(
+                messages: configuration.messagesPerHour,
+                recipients: configuration.recipientsPerHour
+            ),
+            day: SendingAmount(messages: configuration.messagesPerDay, recipients: configuration.recipientsPerDay)
+        )
+    }
+}
+
+extension GreylistSettings {
+    init(_ configuration: GreylistConfiguration) {
+        func seconds(_ time: TimeAmount) -> Int { Int(time.nanoseconds / 1_000_000_000) }
+        self.init()
+        wait = seconds(configuration.wait)
+        retryWithin = seconds(configuration.retryWithin)
+        remember = seconds(configuration.remember)
+        networkPasses = configuration.networkPasses
+        identityPasses = configuration.identityPasses
+        capacity = configuration.capacity
     }
 }
 

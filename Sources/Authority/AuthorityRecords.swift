@@ -5,8 +5,8 @@ import SMTP
 import Glibc
 #endif
 
-/// What authd remembers beside its tables, as it stands in a directory of its own: verifiers for SCRAM that it made at logins, and when
-/// app passwords were used last. Nothing of it is needed: what can't be read is made again.
+/// What authd remembers beside its tables, as it stands in a directory of its own: verifiers for SCRAM that it made at logins, when
+/// app passwords were used last, and what accounts have sent. Nothing of it is needed: what can't be read is made again.
 package struct AuthorityRecords: Sendable {
     /// A verifier and the password's hash that it was made beside: another hash is another password.
     private struct Made {
@@ -14,8 +14,19 @@ package struct AuthorityRecords: Sendable {
         let verifier: ScramVerifier
     }
 
+    /// Its files.
+    enum File: String, CaseIterable {
+        case verifiers
+        case uses = "last-use"
+        case sending
+
+        func path(in directory: String) -> String { "\(directory)/\(rawValue)" }
+    }
+
     private var verifiers: [AddressKey: Made] = [:]
     private var uses: [AddressKey: [String: Int]] = [:]
+    /// What accounts have sent.
+    var sending = SendingCounts()
     /// Files that are there and couldn't be read: what they say is not known, and they are not to be written over.
     package private(set) var unreadable: Set<String> = []
 
@@ -25,20 +36,21 @@ package struct AuthorityRecords: Sendable {
 
     /// Reads what is there. What isn't understood is passed over.
     package init(directory: String) {
-        for line in lines(of: Self.verifiersFile(directory)) {
+        for line in lines(of: File.verifiers.path(in: directory)) {
             let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
             guard fields.count == 3, let verifier = ScramVerifier(parsing: fields[2]),
                 let address = try? MailAddress(parsing: fields[0].utf8, options: .utf8)
             else { continue }
             verifiers[AddressKey(address)] = Made(mark: String(fields[1]), verifier: verifier)
         }
-        for line in lines(of: Self.usesFile(directory)) {
+        for line in lines(of: File.uses.path(in: directory)) {
             let fields = line.split(separator: ":", omittingEmptySubsequences: false)
             guard fields.count == 3, let time = Int(fields[2]),
                 let address = try? MailAddress(parsing: fields[0].utf8, options: .utf8)
             else { continue }
             uses[AddressKey(address), default: [:]][String(fields[1])] = time
         }
+        sending = SendingCounts(lines: lines(of: File.sending.path(in: directory)))
     }
 
     private mutating func lines(of file: String) -> [Substring] {
@@ -49,15 +61,15 @@ package struct AuthorityRecords: Sendable {
         return []
     }
 
-    static func verifiersFile(_ directory: String) -> String { "\(directory)/verifiers" }
-    static func usesFile(_ directory: String) -> String { "\(directory)/last-use" }
-
-    /// The lines of the two files.
-    var verifierLines: [String] {
-        verifiers.map { "\($0.key.text):\($0.value.mark):\($0.value.verifier.text)" }.sorted()
-    }
-    var useLines: [String] {
-        uses.flatMap { key, names in names.map { "\(key.text):\($0.key):\($0.value)" } }.sorted()
+    /// The lines of a file.
+    func lines(of file: File) -> [String] {
+        switch file {
+        case .verifiers:
+            verifiers.map { "\($0.key.text):\($0.value.mark):\($0.value.verifier.text)" }.sorted()
+        case .uses:
+            uses.flatMap { key, names in names.map { "\(key.text):\($0.key):\($0.value)" } }.sorted()
+        case .sending: sending.lines
+        }
     }
 
     // MARK: Verifiers

@@ -28,11 +28,13 @@ final class AuthorityService: @unchecked Sendable {
             switch verb {
             case .verify, .token, .certificate, .scram: logins.contains(uid)
             case .redeem: mailboxes.contains(uid)
-            case .recipient: recipients.contains(uid)
+            case .recipient, .sender, .send, .greylist: recipients.contains(uid)
             // smtpd's for EXPN.
             case .expand: deliveries.contains(uid) || recipients.contains(uid)
             case .full: deliveries.contains(uid)
             case .watch: watchers.contains(uid)
+            // The administrator's.
+            case .usage, .greylistPass, .greylistRemove: false
             }
         }
     }
@@ -48,6 +50,12 @@ final class AuthorityService: @unchecked Sendable {
         case expand = "EXPAND"
         case full = "FULL"
         case watch = "WATCH"
+        case sender = "SENDER"
+        case send = "SEND"
+        case usage = "USAGE"
+        case greylist = "GREYLIST"
+        case greylistPass = "GREYLIST-PASS"
+        case greylistRemove = "GREYLIST-REMOVE"
     }
 
     /// What else is taken for a login than passwords, and how verifiers are made.
@@ -56,6 +64,8 @@ final class AuthorityService: @unchecked Sendable {
         var tokens: TokenRequirements?
         /// nil where no verifiers are made.
         var scramIterations: Int?
+        /// What an account may send.
+        var sendingLimits: @Sendable (MailAddress) -> SendingLimits = { _ in SendingLimits() }
         /// Seconds since 1970.
         var clock: @Sendable () -> Int = { Int(time(nil)) }
     }
@@ -70,6 +80,7 @@ final class AuthorityService: @unchecked Sendable {
     let files: AccountFiles
     let verifier: PasswordVerifier
     let state: AuthorityState
+    let greylist: GreylistStore
     let settings: Settings
     var exchanges = ScramExchanges()
     /// Accounts that can log in by a password and not by SCRAM; nil where that is not known yet.
@@ -91,6 +102,7 @@ final class AuthorityService: @unchecked Sendable {
         files: AccountFiles,
         verifier: PasswordVerifier,
         state: AuthorityState,
+        greylist: GreylistStore,
         settings: Settings,
         access: Access,
         ownUser: UInt32,
@@ -100,6 +112,7 @@ final class AuthorityService: @unchecked Sendable {
         self.files = files
         self.verifier = verifier
         self.state = state
+        self.greylist = greylist
         self.settings = settings
         self.access = access
         self.ownUser = ownUser
@@ -119,7 +132,12 @@ final class AuthorityService: @unchecked Sendable {
             connection.write(Self.rejection(frame, .notAuthorized, "not allowed for this user"))
             return
         }
-        if verb == .watch { return watch(frame, connection) }
+        switch verb {
+        case .watch: return watch(frame, connection)
+        case .greylist: return connection.write(askGreylist(frame))
+        case .greylistPass, .greylistRemove: return connection.write(editGreylist(frame, verb))
+        case .verify, .token, .certificate, .scram, .redeem, .recipient, .expand, .full, .sender, .send, .usage: break
+        }
         guard let directory = files.current() else {
             connection.write(Self.deferral(frame, .systemTrouble, "users and aliases cannot be read now"))
             return
@@ -133,7 +151,10 @@ final class AuthorityService: @unchecked Sendable {
         case .recipient: connection.write(recipient(frame, directory))
         case .expand: connection.write(expand(frame, directory))
         case .full: connection.write(full(frame, directory))
-        case .watch: return
+        case .sender: connection.write(sender(frame, directory))
+        case .send: connection.write(send(frame, directory))
+        case .usage: connection.write(usage(frame, directory))
+        case .watch, .greylist, .greylistPass, .greylistRemove: return
         }
     }
 
@@ -149,6 +170,7 @@ final class AuthorityService: @unchecked Sendable {
             self?.watchers = self?.watchers.filter { !$0.value.connection.hasEnded } ?? [:]
             self?.files.refresh()
             self?.state.save()
+            self?.greylist.save()
         }
     }
 
@@ -156,7 +178,7 @@ final class AuthorityService: @unchecked Sendable {
     func stop() -> EventLoopFuture<Void> {
         look?.cancel()
         look = nil
-        return state.saveLast()
+        return state.saveLast().and(greylist.saveLast()).map { _ in }
     }
 
     private func watch(_ frame: Frame, _ connection: Connection) {

@@ -3,6 +3,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import SASL
+import SMTP
 
 /// Keeps authd's records in memory and, a moment later, on disk. Belongs to one event loop.
 final class AuthorityState: @unchecked Sendable {
@@ -14,9 +15,8 @@ final class AuthorityState: @unchecked Sendable {
     private let logger: Logger
     let saltKey: SaltKey
     private var records: AuthorityRecords
-    /// Whether what is in memory is not on disk yet.
-    private var areVerifiersChanged = false
-    private var areUsesChanged = false
+    /// Files that don't say yet what is in memory.
+    private var changed: Set<AuthorityRecords.File> = []
     /// What is being written.
     private var saving: EventLoopFuture<Void>?
     /// When something was written last: many logins change something, and what is on disk may be a little old.
@@ -34,7 +34,7 @@ final class AuthorityState: @unchecked Sendable {
         let key = directory.flatMap { SaltKey(directory: $0) }
         if key == nil {
             logger.warning(
-                "verifiers for SCRAM and uses of app passwords are forgotten at the end",
+                "verifiers for SCRAM, uses of app passwords and what accounts sent are forgotten at the end",
                 metadata: ["reason": "\(directory ?? AuthdConfiguration.stateDirectory) can't be used"]
             )
         }
@@ -51,7 +51,7 @@ final class AuthorityState: @unchecked Sendable {
 
     /// Whether users may have verifiers that nobody can look up.
     var areVerifiersUnknown: Bool {
-        directory.map { records.unreadable.contains(AuthorityRecords.verifiersFile($0)) } ?? false
+        directory.map { records.unreadable.contains(AuthorityRecords.File.verifiers.path(in: $0)) } ?? false
     }
 
     /// The verifier of an account's password: the table's, or one that was made at a login.
@@ -63,14 +63,15 @@ final class AuthorityState: @unchecked Sendable {
     func keep(_ verifier: ScramVerifier, of account: Account) {
         loop.assertInEventLoop()
         records.keep(verifier, of: account)
-        areVerifiersChanged = true
+        changed.insert(.verifiers)
     }
 
     /// Forgets the verifiers of accounts that are gone or have another password, and the uses of app passwords that are gone.
     func forget(allBut accounts: AccountTable, _ passwords: AppPasswordTable?) {
         loop.assertInEventLoop()
-        if records.forgetVerifiers(allBut: accounts) { areVerifiersChanged = true }
-        if let passwords, records.forgetUses(allBut: passwords) { areUsesChanged = true }
+        if records.forgetVerifiers(allBut: accounts) { changed.insert(.verifiers) }
+        if let passwords, records.forgetUses(allBut: passwords) { changed.insert(.uses) }
+        if records.sending.forget(allBut: accounts) { changed.insert(.sending) }
     }
 
     /// - Parameter now: seconds since 1970.
@@ -80,7 +81,31 @@ final class AuthorityState: @unchecked Sendable {
         let minute = now - now % 60
         guard records.lastUse(of: password) != minute else { return }
         records.used(password, at: minute)
-        areUsesChanged = true
+        changed.insert(.uses)
+    }
+
+    /// Counts a message that an account is about to send, unless it's over a limit.
+    func send(
+        _ account: MailAddress,
+        recipients: Int,
+        limits: SendingLimits,
+        now: Int
+    ) -> SendingCounts.Refusal? {
+        loop.assertInEventLoop()
+        let refusal = records.sending.send(account, recipients: recipients, limits: limits, now: now)
+        if refusal == nil { changed.insert(.sending) }
+        return refusal
+    }
+
+    func liftSendingLimit(of account: MailAddress) {
+        loop.assertInEventLoop()
+        records.sending.lift(account)
+        changed.insert(.sending)
+    }
+
+    func sent(by account: MailAddress, within period: SendingCounts.Period, now: Int) -> SendingAmount {
+        loop.assertInEventLoop()
+        return records.sending.amount(of: account, within: period, now: now)
     }
 
     /// Writes what has changed, on another thread; does nothing while that goes on, or shortly after it.
@@ -110,27 +135,23 @@ final class AuthorityState: @unchecked Sendable {
     private func write() {
         loop.assertInEventLoop()
         guard let directory else { return }
-        let (verifiers, uses) = (AuthorityRecords.verifiersFile(directory), AuthorityRecords.usesFile(directory))
-        let writesVerifiers = areVerifiersChanged && !records.unreadable.contains(verifiers)
-        let writesUses = areUsesChanged && !records.unreadable.contains(uses)
-        guard writesVerifiers || writesUses else { return }
-        var files: [(path: String, lines: [String])] = []
-        if writesVerifiers { files.append((verifiers, records.verifierLines)) }
-        if writesUses { files.append((uses, records.useLines)) }
-        areVerifiersChanged = false
-        areUsesChanged = false
+        let written = changed.filter { !records.unreadable.contains($0.path(in: directory)) }
+        guard !written.isEmpty else { return }
+        let files: [(path: String, lines: [String])] = written.map {
+            (path: $0.path(in: directory), lines: records.lines(of: $0))
+        }
+        changed.subtract(written)
         saved = loop.now
-        let written = pool.runIfActive(eventLoop: loop) { [files] in
+        let isWritten = pool.runIfActive(eventLoop: loop) {
             for (path, lines) in files {
                 let table = TableFile(path, likeMissing: "\(directory)/salt-key")
                 try table.replace(Array(lines.map { "\($0)\n" }.joined().utf8))
             }
         }
-        saving = written.map { [self] in saving = nil }.recover { [self] error in
+        saving = isWritten.map { [self] in saving = nil }.recover { [self] error in
             saving = nil
-            if writesVerifiers { areVerifiersChanged = true }
-            if writesUses { areUsesChanged = true }
-            logger.error("cannot keep what logins told", metadata: ["reason": "\(error)"])
+            changed.formUnion(written)
+            logger.error("cannot keep what accounts did", metadata: ["reason": "\(error)"])
         }
     }
 }

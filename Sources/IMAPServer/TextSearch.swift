@@ -2,35 +2,21 @@ import MIME
 import Mailbox
 import NIOCore
 
-/// Finds text in octets that come in pieces, in linear time (Knuth, Morris and Pratt).
+/// Finds text in octets that come in pieces.
 struct TextMatcher: Sendable {
-    private let wanted: [UInt8]
-    private let fallback: [Int]
-    private var matched = 0
+    private var matcher: OctetMatcher
     private(set) var isFound: Bool
 
     init(_ wanted: [UInt8]) {
-        self.wanted = wanted
+        matcher = OctetMatcher(wanted)
         isFound = wanted.isEmpty
-        var fallback = [Int](repeating: 0, count: wanted.count)
-        var length = 0
-        for index in wanted.indices.dropFirst() {
-            while length > 0, wanted[index] != wanted[length] { length = fallback[length - 1] }
-            if wanted[index] == wanted[length] { length += 1 }
-            fallback[index] = length
-        }
-        self.fallback = fallback
     }
 
     mutating func feed(_ octets: some Sequence<UInt8>) {
         guard !isFound else { return }
-        for octet in octets {
-            while matched > 0, octet != wanted[matched] { matched = fallback[matched - 1] }
-            if octet == wanted[matched] { matched += 1 }
-            if matched == wanted.count {
-                isFound = true
-                return
-            }
+        for octet in octets where matcher.feed(octet) {
+            isFound = true
+            return
         }
     }
 

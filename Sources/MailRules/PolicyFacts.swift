@@ -23,6 +23,15 @@ package struct PolicyFacts: Sendable {
     package var connection: ConnectionFacts?
     /// What is known at the message's end only.
     package var message: MessageFacts?
+    /// What greylisting says, by recipient; nothing for whom it wasn't asked.
+    package var greylist: [String: Greylisting] = [:]
+
+    /// Whether mail has come back after a while.
+    package enum Greylisting: Sendable, Equatable {
+        case passes
+        /// For so many seconds.
+        case waits(Int)
+    }
 
     package init(listener: String, client: [UInt8]) {
         self.listener = listener
@@ -79,6 +88,10 @@ package struct MessageFacts: Sendable {
     package var results: [String: String]
     /// Domains whose DKIM signatures hold.
     package var signedBy: [String]
+    /// Fields of its header: names in lower case, values unfolded and decoded. Empty where no rule asks for them.
+    package var fields: [(name: String, value: [UInt8])] = []
+    /// The body's beginning, as it came.
+    package var body: [UInt8] = []
 
     package init(size: Int, results: [String: String] = [:], signedBy: [String] = []) {
         self.size = size
@@ -114,6 +127,14 @@ extension PolicyTest {
             }
         case .listed(let names): facts.connection.map { connection in names.contains { connection.lists.contains($0) } }
         case .score(let limit): facts.connection.map { score + $0.score >= limit }
+        case .header(let name, let patterns):
+            facts.message.map { message in
+                message.fields.contains { field in
+                    field.name == name && patterns.contains { $0.matches(field.value) }
+                }
+            }
+        case .body(let patterns):
+            facts.message.map { message in patterns.contains { $0.matches(message.body) } }
         case .time(let from, let to):
             from <= to ? (from..<to).contains(facts.time) : facts.time >= from || facts.time < to
         }
@@ -123,7 +144,19 @@ extension PolicyTest {
     var needsConnection: Bool {
         switch self {
         case .clientName, .result("iprev", _), .listed, .score: true
-        case .listener, .client, .helo, .ownHelo, .tls, .account, .sender, .recipient, .size, .result, .signedBy, .time:
+        case .listener, .client, .helo, .ownHelo, .tls, .account, .sender, .recipient, .size, .result, .signedBy,
+            .header,
+            .body, .time:
+            false
+        }
+    }
+
+    /// Whether it looks at what stands in the message.
+    var needsContent: Bool {
+        switch self {
+        case .header, .body: true
+        case .listener, .client, .clientName, .helo, .ownHelo, .tls, .account, .sender, .recipient, .size, .result,
+            .signedBy, .listed, .score, .time:
             false
         }
     }

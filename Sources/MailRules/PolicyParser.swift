@@ -123,6 +123,13 @@ package struct PolicyParser {
             let (status, text) = try reply(4, EnhancedStatusCode(4, 7, 1), "not accepted now, try again later")
             return .defer(status, text)
         case "junk": return .junk
+        case "hold": return .hold
+        case "greylist": return .greylist
+        case "tarpit":
+            guard let seconds = words.popFirst().flatMap({ Int($0.text) }),
+                (1...PolicyTable.maximumDelay).contains(seconds)
+            else { throw fault("tarpit wants seconds, \(PolicyTable.maximumDelay) at most") }
+            return .tarpit(seconds)
         case "discard": return .discard
         case "add":
             guard let field = words.popFirst(), Self.isField(field.text) else {
@@ -135,7 +142,9 @@ package struct PolicyParser {
             }
             return .score(points)
         default:
-            throw fault("\"\(word.text)\" is not an action: accept, reject, defer, junk, discard, add or score")
+            throw fault(
+                "\"\(word.text)\" is not an action: accept, reject, defer, greylist, tarpit, junk, hold, discard, add or score"
+            )
         }
     }
 
@@ -239,6 +248,12 @@ package struct PolicyParser {
                 throw fault("score is written as in \"score >= 5\"")
             }
             return .score(limit)
+        case "header":
+            guard let field = words.popFirst(), Self.isField(field.text + ":") else {
+                throw fault("header is written as in \"header Subject *lottery*\"")
+            }
+            return .header(field.text.lowercased(), try patterns(of: name))
+        case "body": return .body(try values(of: name).map { TextPattern("*\($0)*") })
         case "time":
             let parts = words.popFirst()?.text.split(separator: "-", omittingEmptySubsequences: false) ?? []
             guard parts.count == 2, let from = Self.minutes(parts[0]), let to = Self.minutes(parts[1]), from != to

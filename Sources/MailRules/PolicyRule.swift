@@ -26,6 +26,12 @@ package enum PolicyAction: Sendable, Equatable {
     case junk
     /// Taken and thrown away.
     case discard
+    /// Taken only from who has come back after a while (RFC 6647); then the table goes on.
+    case greylist
+    /// The reply comes so many seconds later, and the table goes on.
+    case tarpit(Int)
+    /// Taken, and kept in the queue until an administrator releases it.
+    case hold
     /// Added in front of the message, and the table goes on: a whole field without its line end.
     case addField(String)
     /// Added to the message's score, and the table goes on.
@@ -35,7 +41,7 @@ package enum PolicyAction: Sendable, Equatable {
     var isRefusal: Bool {
         switch self {
         case .reject, .defer: true
-        case .accept, .junk, .discard, .addField, .score: false
+        case .accept, .junk, .discard, .hold, .addField, .score, .greylist, .tarpit: false
         }
     }
 
@@ -73,36 +79,10 @@ enum PolicyTest: Sendable, Equatable {
     /// DNS lists that have the client.
     case listed([String])
     case score(Int)
+    /// A field of that name, in lower case, has such a value.
+    case header(String, [TextPattern])
+    /// The body's beginning.
+    case body([TextPattern])
     /// Minutes of the local day; from later than to means over midnight.
     case time(from: Int, to: Int)
-}
-
-/// A text with `*` for any characters; letters match in either case.
-struct TextPattern: Sendable, Equatable {
-    private let parts: [[UInt8]]
-
-    init(_ text: String) {
-        parts = text.utf8.map(Self.lower).split(separator: UInt8(ascii: "*"), omittingEmptySubsequences: false)
-            .map(Array.init)
-    }
-
-    private static func lower(_ octet: UInt8) -> UInt8 { (0x41...0x5A).contains(octet) ? octet | 0x20 : octet }
-
-    /// In time that grows with the text's length times the pattern's at most.
-    func matches(_ text: String) -> Bool {
-        let octets = text.utf8.map(Self.lower)
-        guard let first = parts.first, let last = parts.last, octets.starts(with: first) else { return false }
-        if parts.count == 1 { return octets.count == first.count }
-        var position = first.count
-        for part in parts.dropFirst().dropLast() where !part.isEmpty {
-            guard let found = Self.find(part, in: octets, from: position) else { return false }
-            position = found + part.count
-        }
-        return octets.count - position >= last.count && octets.suffix(last.count).elementsEqual(last)
-    }
-
-    private static func find(_ part: [UInt8], in octets: [UInt8], from start: Int) -> Int? {
-        guard octets.count - start >= part.count else { return nil }
-        return (start...(octets.count - part.count)).first { octets[$0..<($0 + part.count)].elementsEqual(part) }
-    }
 }

@@ -12,6 +12,10 @@ package struct PolicyTable: Sendable, Equatable {
         /// Fields that rules add, in their order, without line ends.
         package var fields: [String] = []
         package var score = 0
+        /// By how many seconds the reply is to come later.
+        package var delay = 0
+        /// For whom greylisting has to be asked before the table goes on.
+        package var asksGreylist: [String] = []
         /// A rule that can't be judged before more is known: those below it weren't looked at.
         package var isOpen = false
 
@@ -25,6 +29,17 @@ package struct PolicyTable: Sendable, Equatable {
     package var needsConnection: Bool {
         rules.contains { $0.conditions.contains { $0.test.needsConnection } }
     }
+
+    /// Whether what stands in messages has to be kept for rules.
+    package var needsContent: Bool {
+        rules.contains { $0.conditions.contains { $0.test.needsContent } }
+    }
+
+    /// Whether greylisting may be asked.
+    package var greylists: Bool { rules.contains { $0.action == .greylist } }
+
+    /// The longest delay of one reply. Seconds.
+    package static let maximumDelay = 60
 
     /// Goes through the rules. One whose conditions aren't all known ends it, unless one of the others fails already.
     package func evaluate(_ facts: PolicyFacts) -> Outcome {
@@ -42,7 +57,20 @@ package struct PolicyTable: Sendable, Equatable {
             case .score(let points):
                 let (sum, isTooLarge) = outcome.score.addingReportingOverflow(points)
                 outcome.score = isTooLarge ? outcome.score : sum
-            case .accept, .reject, .defer, .junk, .discard:
+            case .tarpit(let seconds): outcome.delay = min(outcome.delay + seconds, Self.maximumDelay)
+            case .greylist:
+                switch Self.greylisting(facts) {
+                case .passes: continue
+                case .waits(let seconds):
+                    outcome.rule = rule
+                    outcome.action = Self.deferral(by: seconds)
+                    return outcome
+                case nil:
+                    outcome.asksGreylist = facts.recipients.filter { facts.greylist[$0] == nil }
+                    outcome.isOpen = true
+                    return outcome
+                }
+            case .accept, .reject, .defer, .junk, .discard, .hold:
                 outcome.rule = rule
                 outcome.action = rule.action
                 return outcome
@@ -51,11 +79,30 @@ package struct PolicyTable: Sendable, Equatable {
         return outcome
     }
 
+    /// The longest wait of all recipients; nil where it isn't known of all.
+    private static func greylisting(_ facts: PolicyFacts) -> PolicyFacts.Greylisting? {
+        var longest = 0
+        for recipient in facts.recipients {
+            switch facts.greylist[recipient] {
+            case nil: return nil
+            case .passes: continue
+            // Who has to wait no second has to come back all the same.
+            case .waits(let seconds): longest = max(longest, seconds, 1)
+            }
+        }
+        return longest > 0 ? .waits(longest) : .passes
+    }
+
+    private static func deferral(by seconds: Int) -> PolicyAction {
+        .defer(EnhancedStatusCode(4, 7, 1), "greylisted, try again in \(seconds) seconds")
+    }
+
     /// Goes through the rules at a message's end, for each recipient where rules ask about recipients. What only some
     /// recipients' rules say can't be done to some of them, since all get the same message:
     ///
     /// - where all are to be refused or put off, the message is, and put off where that holds for one;
     /// - where only some are, all have to wait: the client has to send them apart;
+    /// - where it's to be held for one, it is;
     /// - where all are to go to Junk or to be thrown away, it goes to Junk;
     /// - else no rule decides, as for the recipient who has none: nothing is lost, and the author's domain is asked.
     ///
@@ -69,6 +116,9 @@ package struct PolicyTable: Sendable, Equatable {
         }
         guard var outcome = outcomes.first else { return Outcome() }
         outcome.fields = outcome.fields.filter { field in outcomes.allSatisfy { $0.fields.contains(field) } }
+        outcome.delay = outcomes.map(\.delay).max() ?? 0
+        outcome.asksGreylist = outcomes.flatMap(\.asksGreylist)
+        guard outcome.asksGreylist.isEmpty else { return outcome }
         if outcomes.allSatisfy({ $0.action == outcome.action }) { return outcome }
         let refusing = outcomes.filter { $0.action?.isRefusal == true }
         if let first = refusing.first {
@@ -76,6 +126,9 @@ package struct PolicyTable: Sendable, Equatable {
             let chosen = isForAll ? refusing.first(where: { $0.action?.isDeferral == true }) ?? first : first
             outcome.rule = chosen.rule
             outcome.action = isForAll ? chosen.action : Self.apart
+        } else if let held = outcomes.first(where: { $0.action == .hold }) {
+            outcome.rule = held.rule
+            outcome.action = .hold
         } else if let junk = outcomes.first(where: { $0.action == .junk }),
             outcomes.allSatisfy({ $0.action == .junk || $0.action == .discard })
         {

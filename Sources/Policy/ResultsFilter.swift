@@ -5,13 +5,18 @@ import NIOCore
 /// Takes what claims to be our own word out of a message's header while it streams by (RFC 8601 §5).
 struct ResultsFilter {
     private let authservID: [UInt8]
+    private let removesBcc: Bool
     /// What came of the header, until all of it is there.
     private var held = ByteBuffer()
     private(set) var isHeaderPassed = false
     /// Whether the header is longer than can be looked through.
     private(set) var isHeaderTooLong = false
 
-    init(authservID: String) { self.authservID = Array(authservID.utf8) }
+    /// - Parameter removesBcc: whether fields go that say who else gets a copy (RFC 5322 §3.6.3).
+    init(authservID: String, removesBcc: Bool = false) {
+        self.authservID = Array(authservID.utf8)
+        self.removesBcc = removesBcc
+    }
 
     /// Takes the next octets of a message as they came.
     ///
@@ -30,13 +35,21 @@ struct ResultsFilter {
             return ByteBuffer()
         }
         isHeaderPassed = true
-        let forged = AuthenticationResults.forged(in: header, authservID: authservID)
+        var removed = AuthenticationResults.forged(in: header, authservID: authservID)
+        if removesBcc { removed = (removed + Self.blindCopies(in: header)).sorted() }
         defer { held = ByteBuffer() }
-        guard !forged.isEmpty else { return held }
-        var rest = ByteBuffer(bytes: AuthenticationResults.removing(forged, from: header))
+        guard !removed.isEmpty else { return held }
+        var rest = ByteBuffer(bytes: AuthenticationResults.removing(removed, from: header))
         held.moveReaderIndex(forwardBy: header.octets.count)
         rest.writeImmutableBuffer(held)
         return rest
+    }
+
+    private static func blindCopies(in header: HeaderBlock) -> [Int] {
+        header.fields.indices.filter { place in
+            let name = header.name(of: header.fields[place])
+            return ASCII.equal(name, "bcc") || ASCII.equal(name, "resent-bcc")
+        }
     }
 
     /// There is no header: everything goes on.
@@ -53,8 +66,15 @@ package final class ForgedResultsFilter {
     private let hasher = MessageHasher()
     private var filter: ResultsFilter
 
-    /// - Parameter authservID: our name in Authentication-Results.
-    package init(authservID: String) { filter = ResultsFilter(authservID: authservID) }
+    /// - Parameters:
+    ///   - authservID: our name in Authentication-Results.
+    ///   - removesBcc: whether Bcc and Resent-Bcc are taken out too.
+    package init(authservID: String, removesBcc: Bool = false) {
+        filter = ResultsFilter(authservID: authservID, removesBcc: removesBcc)
+    }
+
+    /// The header as it came, once it has ended; nil where there is none.
+    package var header: HeaderBlock? { hasher.endedHeader }
 
     /// Whether the header is longer than can be looked through: what it claims can't be known.
     package var isHeaderTooLong: Bool { filter.isHeaderTooLong }

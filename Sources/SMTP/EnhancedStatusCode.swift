@@ -68,6 +68,8 @@ extension EnhancedStatusCode {
     package static let busy = EnhancedStatusCode(4, 5, 0)
     /// 4.7.0: other or undefined security status: a limit on this client, or logins cannot be verified now.
     package static let refusedForNow = EnhancedStatusCode(4, 7, 0)
+    /// Too much in too short a time, or too early; it may be tried again.
+    package static let limitReached = EnhancedStatusCode(4, 7, 1)
     /// 5.1.1: bad destination mailbox address.
     package static let noSuchMailbox = EnhancedStatusCode(5, 1, 1)
     /// 5.1.3: bad destination mailbox address syntax.

@@ -1,3 +1,4 @@
+import MIME
 import NIOCore
 import Network
 import Policy
@@ -34,6 +35,8 @@ struct MessageIntake {
     private let isBinary: Bool
     private var binaryHeader = BinaryHeader()
 
+    /// What rules look at; nil where none does.
+    private(set) var excerpt: MessageExcerpt?
     /// What is known of the message's header; complete at the end of the message.
     private(set) var header = HeaderScanner()
     /// Octets of the message so far, without what is added.
@@ -46,9 +49,11 @@ struct MessageIntake {
         _ authentication: MessageAuthentication?,
         filter: ForgedResultsFilter? = nil,
         held: HeldMessage? = nil,
+        excerpt: MessageExcerpt? = nil,
         limits: SessionLimits,
         isBinary: Bool = false
     ) {
+        self.excerpt = excerpt
         self.submission = submission
         self.held = held
         self.authentication = authentication
@@ -59,6 +64,9 @@ struct MessageIntake {
 
     /// Whether the message is so far over the limit that the connection is closed instead of reading to the message's end.
     var shouldDisconnect: Bool { octets / 2 > max(limits.message, 1024 * 1024) }
+
+    /// The header of a message whose author isn't checked by SPF and the like, once it has ended.
+    var submittedHeader: HeaderBlock? { filter?.header }
 
     /// Whether some would say that the message did not end there.
     var isEndDoubtful: Bool { decoder.isEndDoubtful }
@@ -106,6 +114,7 @@ struct MessageIntake {
         if isBinary, !header.lacksHeader, let part = binaryHeader.next(slice) { chunks.scan(part) }
         check()
         guard fault == nil else { return }
+        excerpt?.append(slice.readableBytesView)
         let passed =
             authentication?.pass(slice) ?? filter?.pass(slice, isHeaderless: header.lacksHeader) ?? slice
         check()

@@ -73,6 +73,14 @@ extension ServerSettings {
         limits.deliverBy = Int(smtpd.minimumDeliverBy.nanoseconds / 1_000_000_000)
         enforcesSender = smtpd.enforceSender
         policy = smtpd.policy
+        policyBody = smtpd.policyBody
+        exempt = smtpd.clients.exempt
+        mayPipelineEarly = smtpd.clients.mayPipelineEarly
+        rates.connections = smtpd.clients.connectionsPerMinute
+        rates.networkConnections = smtpd.clients.connectionsPerMinutePerNetwork
+        rates.messages = smtpd.clients.messagesPerMinute
+        rates.networkMessages = smtpd.clients.messagesPerMinutePerNetwork
+        greylistFallback = smtpd.greylistFallback == .pass ? .pass : .wait
         dnsLists = smtpd.dnsLists.sorted { $0.key < $1.key }.map { DNSList($0.key, $0.value) }
         clientTimeout = smtpd.clientTimeout
         ownNames = Set(([configuration.hostname] + configuration.domains).map { $0.lowercased() })

@@ -15,6 +15,9 @@ import Submission
 struct LoopResources: Sendable {
     let submissions: SubmissionClient
     let recipients: RecipientDirectory
+    let senders: SenderDirectory
+    let greylist: GreylistDirectory
+    let rates: ClientRates
     /// Asks resolverd.
     let query: ResolverLookup.Query
     /// Counts results of DMARC; nil where nobody does.
@@ -25,7 +28,13 @@ struct LoopResources: Sendable {
     let milterMemory: MilterMemory
     private let watch: DirectoryWatch
 
-    init(_ settings: ServerSettings, milterMemory: MilterMemory, on loop: any EventLoop) {
+    init(
+        _ settings: ServerSettings,
+        milterMemory: MilterMemory,
+        rates: ClientRates,
+        on loop: any EventLoop
+    ) {
+        self.rates = rates
         milters = MilterPool(on: loop)
         self.milterMemory = milterMemory
         let accounts = AccountsClient(
@@ -39,7 +48,17 @@ struct LoopResources: Sendable {
         submissions = SubmissionClient(path: settings.queueSocket, on: loop, timeout: settings.queueTimeout)
         let recipients = RecipientDirectory(accounts: accounts, on: loop, lifetime: settings.recipientCache)
         self.recipients = recipients
-        watch = DirectoryWatch(path: settings.front.authoritySocket, on: loop) { _ in recipients.forget() }
+        let senders = SenderDirectory(accounts: accounts, on: loop, lifetime: settings.recipientCache)
+        self.senders = senders
+        greylist = GreylistDirectory(
+            path: settings.front.authoritySocket,
+            on: loop,
+            fallback: settings.greylistFallback
+        )
+        watch = DirectoryWatch(path: settings.front.authoritySocket, on: loop) { _ in
+            recipients.forget()
+            senders.forget()
+        }
         watch.start()
     }
 }
@@ -56,7 +75,8 @@ package struct SMTPFront: FrontService {
             limit: settings.milterMemory,
             clientLimit: max(settings.milterMemory / 4, 2 * settings.largestMessage)
         )
-        resources = PerLoop { LoopResources(settings, milterMemory: memory, on: $0) }
+        let rates = ClientRates(settings.rates)
+        resources = PerLoop { LoopResources(settings, milterMemory: memory, rates: rates, on: $0) }
     }
 
     package var front: FrontSettings { settings.front }

@@ -3,6 +3,7 @@ import CoreMetrics
 /// What smtpd counts, beside what every front does.
 package struct ServerCounters: Sendable {
     let earlyTalkers = Counter(label: "early-talkers")
+    let connectionsTooFast = Counter(label: "connections-too-fast")
     let messages = Counter(label: "messages")
     let messageOctets = Counter(label: "message-octets")
     let messagesDeferred = Counter(label: "messages-deferred")

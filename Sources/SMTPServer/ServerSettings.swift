@@ -22,10 +22,20 @@ package struct ServerSettings: Sendable {
     var overrides: [ListenerKind: ServerSettings] = [:]
     /// Whether MAIL needs an encrypted connection.
     package var requiresTLS = false
-    /// Whether the reverse-path of a logged-in client must be its own address.
+    /// Whether reverse-path and From of a logged-in client must be the user's own addresses.
     package var enforcesSender = false
     /// What the administrator wants done with which mail.
     package var policy = PolicyTable()
+    /// What becomes of mail while nobody knows whether it has come back.
+    var greylistFallback = GreylistDirectory.Fallback.pass
+    /// Networks whose clients are no strangers, though they may not relay.
+    package var exempt: [AddressRange] = []
+    /// How often strangers may come.
+    package var rates = ClientRateLimits()
+    /// Whether strangers may send commands before they can know that they may.
+    package var mayPipelineEarly = false
+    /// What rules look at of a message's body. Octets.
+    package var policyBody = 64 * 1024
     /// DNS lists that clients are looked up in.
     package var dnsLists: [DNSList] = []
     /// How long the DNS is waited for before the first recipient is answered.

@@ -66,6 +66,10 @@ extension Session {
             try await discard(octets)
             return try await refuseMessage()
         }
+        if user != nil, let refusal = await refuseAmount(transaction) {
+            try await discard(octets)
+            return refusal
+        }
         if let verdict = await milters?.data(macros()), let next = try await refuse(by: verdict) {
             try await discard(octets)
             resetTransaction()
@@ -75,14 +79,7 @@ extension Session {
             let submission = try await resources.submissions.begin(envelope(of: transaction))
             let isBinary = transaction.sender.parameters.body == .binaryMIME
             let date = DateTime.now()
-            let intake = MessageIntake(
-                submission,
-                authentication(of: transaction, date),
-                filter: forgedResultsFilter,
-                held: heldMessage,
-                limits: settings.limits,
-                isBinary: isBinary
-            )
+            let intake = intake(of: transaction, submission, date, isBinary: isBinary)
             chunked = ChunkedMessage(submission: submission, date: date, intake: intake)
             return nil
         } catch {

@@ -32,13 +32,8 @@ extension Session {
         }
         let now = DateTime.secondsNow()
         if let refusal = try await refuseTerms(sender.parameters, now) { return refusal }
-        guard mayUse(sender.path) else {
-            logger.info(
-                "sender refused",
-                metadata: ["client": "\(client)", "user": "\(user ?? "")", "sender": "\(sender.path)"]
-            )
-            return try await fault(.mailboxNameNotAllowed, .notAuthorized, "not one of your addresses")
-        }
+        if let refusal = try await refuseSender(sender.path) { return refusal }
+        if let refusal = refuseTransaction(from: sender.path) { return refusal }
         do throws(SubmissionError) {
             try await resources.submissions.prepare()
         } catch {
@@ -51,7 +46,7 @@ extension Session {
             milters?.abort()
             return next
         }
-        transaction = Transaction(sender: Self.kept(sender))
+        transaction = Transaction(sender: kept(sender))
         transaction?.terms = Self.terms(sender.parameters, now)
         reply(.ok, .senderValid, "ok")
         return .command
@@ -59,9 +54,11 @@ extension Session {
 
     /// What of a sender's parameters goes with the message: not its size, which is known at its end, nor what is relative to
     /// this moment.
-    private static func kept(_ sender: EnvelopeSender) -> EnvelopeSender {
+    private func kept(_ sender: EnvelopeSender) -> EnvelopeSender {
         var kept = EnvelopeSender(sender.path)
         kept.parameters.body = sender.parameters.body
+        // Many programs send octets beyond ASCII and say nothing; what has none may be declared so too (RFC 6152 §3).
+        if user != nil, kept.parameters.body != .binaryMIME { kept.parameters.body = .eightBitMIME }
         kept.parameters.ret = sender.parameters.ret
         kept.parameters.envelopeID = sender.parameters.envelopeID
         kept.parameters.isUTF8 = sender.parameters.isUTF8
@@ -97,15 +94,6 @@ extension Session {
             return try await fault(.transactionFailed, .deadlinePassed, text)
         }
         return nil
-    }
-
-    /// Whether the client may send from this path: any, unless the configuration binds users to their own addresses.
-    private func mayUse(_ path: ReversePath) -> Bool {
-        guard settings.enforcesSender, let user, let address = path.address else { return true }
-        guard let own = try? MailAddress(parsing: user.utf8, options: .utf8) else { return false }
-        return address == own
-            || (address.lowercasedDomain == own.lowercasedDomain
-                && address.localPart.utf8.starts(with: "\(own.localPart)+".utf8))
     }
 
     /// RCPT (RFC 5321 §4.1.1.3).

@@ -22,6 +22,8 @@ extension Session {
             return next
         }
         helo = name
+        // EHLO has to be the last of what comes together (RFC 2920 §3.1).
+        if let refusal = try await refuseEarlyPipelining() { return refusal }
         isExtended = verb != .helo
         guard isExtended else {
             reply(.ok, nil, settings.hostname)

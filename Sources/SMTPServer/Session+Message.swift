@@ -19,6 +19,9 @@ extension Session {
             // What DATA carries are lines (RFC 3030 §2, §3).
             return try await fault(.badSequence, .invalidCommand, "go on with BDAT")
         }
+        // The message must not come before 354.
+        if let refusal = try await refuseEarlyPipelining() { return refusal }
+        if let refusal = await refuseAmount(transaction) { return refusal }
         self.transaction = nil
         if let verdict = await milters?.data(macros()), let next = try await refuse(by: verdict) { return next }
         let submission: MessageSubmission
@@ -56,13 +59,7 @@ extension Session {
         _ submission: MessageSubmission
     ) async throws(ConnectionError) -> Next {
         let date = DateTime.now()
-        var intake = MessageIntake(
-            submission,
-            authentication(of: transaction, date),
-            filter: forgedResultsFilter,
-            held: heldMessage,
-            limits: settings.limits
-        )
+        var intake = intake(of: transaction, submission, date)
         while await !intake.advance(over: connection) {
             if let fault = intake.fault, intake.shouldDisconnect {
                 conclude(transaction, intake, Verdict(fault))
@@ -82,6 +79,24 @@ extension Session {
         return .command
     }
 
+    /// Where a message goes through on its way to queue-manager.
+    func intake(
+        of transaction: Transaction,
+        _ submission: MessageSubmission,
+        _ date: DateTime,
+        isBinary: Bool = false
+    ) -> MessageIntake {
+        MessageIntake(
+            submission,
+            authentication(of: transaction, date),
+            filter: forgedResultsFilter,
+            held: heldMessage,
+            excerpt: settings.policy.needsContent ? MessageExcerpt(bodyLimit: settings.policyBody) : nil,
+            limits: settings.limits,
+            isBinary: isBinary
+        )
+    }
+
     /// Ends the message: once queue-manager has it, the client hears that it's safe.
     func commit(
         _ transaction: Transaction,
@@ -89,8 +104,14 @@ extension Session {
         _ submission: MessageSubmission,
         date: DateTime
     ) async -> Next {
+        if let refusal = await refusalOfAuthor(intake.submittedHeader) {
+            submission.abort()
+            conclude(transaction, intake, refusal)
+            return .command
+        }
         let verdict = await intake.authentication?.verdict(sample: .random(in: 0..<100))
-        let outcome = outcome(of: transaction, octets: intake.octets, verdict)
+        let (outcome, hasComeBack) = await outcome(of: transaction, intake, verdict)
+        await tarpit(outcome.delay)
         // A rule that decides has the last word; where none does, it's the author's domain's.
         let refusal = outcome.action.map { Verdict($0) } ?? verdict.flatMap { Verdict($0.action) }
         if let refusal {
@@ -106,11 +127,30 @@ extension Session {
         let added = added(to: intake.header, transaction, id: submission.id, date: date, verdict, outcome.fields)
         let isJunk = outcome.action == .junk || outcome.action == nil && verdict?.action == .quarantine
         if let held = intake.held {
-            let end = await judge(held, transaction, intake, submission, added: added, isJunk: isJunk)
+            let isHeld = outcome.action == .hold
+            let end = await judge(
+                held,
+                transaction,
+                intake,
+                submission,
+                added: added,
+                isJunk: isJunk,
+                isHeld: isHeld
+            )
+            if end.verdict.id != nil, hasComeBack {
+                resources.greylist.accepted(identities: identities(of: transaction, verdict))
+            }
             conclude(transaction, intake, end.verdict, verdict, rule: outcome.rule)
             return end.next
         }
-        let result = await submission.finish(added: added, isQuarantined: isJunk)
+        let result = await submission.finish(
+            added: added,
+            isQuarantined: isJunk,
+            isHeld: outcome.action == .hold
+        )
+        if case .accepted = result, hasComeBack {
+            resources.greylist.accepted(identities: identities(of: transaction, verdict))
+        }
         conclude(transaction, intake, Verdict(result), verdict, rule: outcome.rule)
         return .command
     }
@@ -132,7 +172,7 @@ extension Session {
     /// What takes our own word out of mail whose author isn't checked; nil for hosts and programs that we trust with it.
     var forgedResultsFilter: ForgedResultsFilter? {
         guard kind != .lmtp, user != nil || !mayRelayByAddress else { return nil }
-        return ForgedResultsFilter(authservID: settings.authservID ?? settings.hostname)
+        return ForgedResultsFilter(authservID: settings.authservID ?? settings.hostname, removesBcc: user != nil)
     }
 
     func envelope(of transaction: Transaction) -> SubmissionEnvelope {
@@ -203,7 +243,7 @@ extension Session {
             buffer.writeString(date.description)
             buffer.writeStaticString("\r\n")
         }
-        if !header.hasFrom, let address = transaction.sender.path.address {
+        if !header.hasFrom, let address = transaction.sender.path.address?.description ?? user {
             buffer.writeString("From: \(address)\r\n")
         }
         if !header.hasMessageID {

@@ -136,7 +136,8 @@ extension Session {
         _ intake: MessageIntake,
         _ submission: MessageSubmission,
         added: ByteBuffer,
-        isJunk: Bool
+        isJunk: Bool,
+        isHeld: Bool
     ) async -> (verdict: Verdict, next: Next) {
         var limits = MilteredMessage.Limits()
         limits.body = settings.limits.message
@@ -177,7 +178,8 @@ extension Session {
             )
         }
         let isQuarantined = isJunk || message.quarantine != nil
-        return (Verdict(await submission.finish(added: parts.added, isQuarantined: isQuarantined)), .command)
+        let result = await submission.finish(added: parts.added, isQuarantined: isQuarantined, isHeld: isHeld)
+        return (Verdict(result), .command)
     }
 
     // MARK: Macros

@@ -53,31 +53,117 @@ extension Session {
     func refusal(of recipient: MailAddress, in transaction: Transaction) async -> Verdict? {
         guard !settings.policy.rules.isEmpty else { return nil }
         await lookUpClient()
-        let outcome = settings.policy.evaluate(facts(transaction, recipients: [recipient.description]))
+        var trial = PolicyTrial(facts(transaction, recipients: [recipient.description]))
+        let outcome = await trial.run(settings.policy.evaluate) { await self.askGreylist(about: $0, in: transaction) }
+        self.transaction?.greylist.merge(trial.facts.greylist) { $1 }
+        if trial.hasComeBack { self.transaction?.hasComeBack = true }
+        await tarpit(outcome.delay)
         guard let rule = outcome.rule, let verdict = outcome.action.flatMap({ Verdict($0) }) else { return nil }
         logger.info(
             "recipient refused by a rule",
             metadata: [
                 "client": "\(client)", "helo": "\(helo ?? "")", "sender": "\(transaction.sender.path)",
-                "recipient": "\(recipient)", "status": "\(verdict.status)", "rule": "\(rule.line)",
+                "recipient": "\(recipient)", "status": "\(verdict.status)", "reason": "\(verdict.reason)",
+                "rule": "\(rule.line)",
             ]
         )
         return verdict
     }
 
-    /// What the rules say of a message at its end.
+    /// What the rules say of a message at its end, and whether it has come back after greylisting made it wait.
     func outcome(
         of transaction: Transaction,
-        octets: Int,
+        _ intake: MessageIntake,
         _ authentication: AuthenticationVerdict?
-    ) -> PolicyTable.Outcome {
-        guard !settings.policy.rules.isEmpty else { return PolicyTable.Outcome() }
+    ) async -> (outcome: PolicyTable.Outcome, hasComeBack: Bool) {
+        guard !settings.policy.rules.isEmpty else { return (PolicyTable.Outcome(), false) }
         var facts = facts(transaction, recipients: transaction.recipients.map(\.address.description))
-        facts.message = MessageFacts(
+        facts.greylist = transaction.greylist
+        var message = MessageFacts(
             authentication?.results ?? [],
             signedBy: authentication?.signedBy ?? [],
-            size: octets
+            size: intake.octets
         )
-        return settings.policy.evaluateAtEnd(facts)
+        if let excerpt = intake.excerpt { message.add(excerpt) }
+        facts.message = message
+        var trial = PolicyTrial(facts)
+        let shown = identities(of: transaction, authentication)
+        let outcome = await trial.run(settings.policy.evaluateAtEnd) { recipient in
+            await self.askGreylist(about: recipient, in: transaction, identities: shown)
+        }
+        return (outcome, transaction.hasComeBack || trial.hasComeBack)
+    }
+
+    /// Lets the client wait for its reply. What was written before goes first.
+    func tarpit(_ seconds: Int) async {
+        guard seconds > 0 else { return }
+        logger.debug("client has to wait for its reply", metadata: ["client": "\(client)", "seconds": "\(seconds)"])
+        // Who is gone is found by whoever reads next.
+        try? await flush()
+        await connection.eventLoop.pause(.seconds(Int64(seconds)))
+    }
+
+    // MARK: Greylisting
+
+    /// Domains that SPF and DKIM show for a message.
+    func identities(of transaction: Transaction, _ authentication: AuthenticationVerdict?) -> [String] {
+        guard let authentication else { return [] }
+        let hasPassed = authentication.results.contains { $0.method == "spf" && $0.result == "pass" }
+        let sender = hasPassed ? transaction.sender.path.address.map { [$0.lowercasedDomain] } ?? [] : []
+        return sender + authentication.signedBy
+    }
+
+    /// - Parameter identities: domains that are known already; nil where SPF may have to be asked first.
+    private func askGreylist(
+        about recipient: String,
+        in transaction: Transaction,
+        identities: [String]? = nil
+    ) async -> (state: PolicyFacts.Greylisting, isReturn: Bool) {
+        let sender = transaction.sender.path.address?.description ?? ""
+        func ask(_ identities: [String]) async -> (state: PolicyFacts.Greylisting, isReturn: Bool) {
+            await resources.greylist.ask(
+                client: client,
+                sender: sender,
+                recipient: recipient,
+                identities: identities,
+                logger: logger
+            )
+        }
+        let answer = await ask(identities ?? [])
+        guard identities == nil, answer.state != .passes, settings.authentication != nil,
+            let address = front.remoteAddress?.addressOctets,
+            let domain = await SenderLookup.domain(
+                client: address,
+                helo: helo ?? "",
+                sender: sender,
+                timeout: settings.clientTimeout,
+                on: connection.eventLoop,
+                query: resources.query
+            )
+        else { return answer }
+        return await ask([domain])
+    }
+}
+
+/// Goes through the rules until nothing has to be asked.
+private struct PolicyTrial {
+    var facts: PolicyFacts
+    private(set) var hasComeBack = false
+
+    init(_ facts: PolicyFacts) { self.facts = facts }
+
+    mutating func run(
+        _ evaluate: (PolicyFacts) -> PolicyTable.Outcome,
+        asking greylist: (String) async -> (state: PolicyFacts.Greylisting, isReturn: Bool)
+    ) async -> PolicyTable.Outcome {
+        while true {
+            let outcome = evaluate(facts)
+            guard !outcome.asksGreylist.isEmpty else { return outcome }
+            for recipient in outcome.asksGreylist where facts.greylist[recipient] == nil {
+                let (state, isReturn) = await greylist(recipient)
+                facts.greylist[recipient] = state
+                if isReturn { hasComeBack = true }
+            }
+        }
     }
 }

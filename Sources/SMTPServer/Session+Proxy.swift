@@ -43,6 +43,10 @@ extension Session {
         user = login?.description
         mechanism = nil
         resetTransaction()
+        if let (code, status, text) = refuseConnection() {
+            reply(code, status, text)
+            return .close
+        }
         if let verdict = await introduceClient(), await refuseClient(verdict) == .close { return .close }
         reply(.ready, nil, "\(settings.hostname) \(kind == .lmtp ? "LMTP" : "ESMTP")")
         return .command

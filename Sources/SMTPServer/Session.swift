@@ -123,7 +123,12 @@ final class Session {
     }
 
     private func greet() async throws(ConnectionError) -> Bool {
-        if settings.limits.greetingDelay > .zero {
+        if let (code, status, text) = refuseConnection() {
+            reply(code, status, text)
+            try await flush()
+            return false
+        }
+        if settings.limits.greetingDelay > .zero, isStranger {
             await connection.eventLoop.pause(settings.limits.greetingDelay)
             if connection.input.readableBytes > 0 {
                 logger.info("client talked before the greeting", metadata: ["client": "\(client)"])
@@ -151,6 +156,8 @@ final class Session {
             if unflushed > Self.replyBatch || !connection.hasLine { try await flush() }
             guard let next = try await connection.readLine(maximum: settings.limits.commandLine) else { return .close }
             line = next
+            // Before a reply to EHLO nobody knows whether commands may come together, and after HELO none may.
+            if !isExtended, let refusal = try await refuseEarlyPipelining() { return refusal }
         } catch .lineTooLong {
             return try await fault(.syntaxError, .syntaxError, "line too long")
         }

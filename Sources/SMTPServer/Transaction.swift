@@ -1,3 +1,4 @@
+import MailRules
 import SMTP
 
 /// A mail transaction whose envelope is being received.
@@ -8,6 +9,10 @@ struct Transaction {
     private(set) var recipients: [EnvelopeRecipient] = []
     private var known: Set<MailAddress> = []
     private var octets = 0
+    /// What greylisting said, by recipient.
+    var greylist: [String: PolicyFacts.Greylisting] = [:]
+    /// Whether it said of somebody that the mail has come back.
+    var hasComeBack = false
     /// RCPTs that were accepted: LMTP gives as many replies (RFC 2033 §4.2).
     private(set) var accepted: [MailAddress] = []
 

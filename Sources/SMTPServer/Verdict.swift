@@ -62,10 +62,34 @@ struct Verdict {
         }
     }
 
+    /// To a user's message that names somebody else as its author.
+    static func foreignAuthor(_ author: MailAddress) -> Verdict {
+        let text = author.needsUTF8 ? "its address" : "<\(author)>"
+        return Verdict(
+            .mailboxUnavailable,
+            .notAuthorized,
+            "From: \(text) is not one of your addresses",
+            reason: "From: <\(author)> is not the user's"
+        )
+    }
+
+    /// To a user's message whose From has no address, or one that can't be read.
+    static let unreadableAuthor = Verdict(.transactionFailed, .badMessage, "From has an address that can't be read")
+
+    /// To a user's message of whose author nobody knows now who it is.
+    static func unknownAuthor(_ reason: String) -> Verdict {
+        Verdict(
+            .localError,
+            .systemTrouble,
+            "cannot look up your addresses now, try again later",
+            reason: reason
+        )
+    }
+
     /// From a rule; nil where the message is taken.
     init?(_ action: PolicyAction) {
         switch action {
-        case .accept, .junk, .discard, .addField, .score: return nil
+        case .accept, .junk, .discard, .hold, .addField, .score, .greylist, .tarpit: return nil
         case .reject(let status, let text): self.init(.mailboxUnavailable, status, text)
         case .defer(let status, let text): self.init(.mailboxBusy, status, text)
         }

@@ -83,11 +83,16 @@ package final class MessageSubmission {
     ///   - added: whole header lines; where the message has no header, with the empty line that ends one.
     ///     `SubmissionProtocol.addedLimit` octets at most.
     ///   - isQuarantined: whether it belongs into its recipients' Junk.
-    package func finish(added: ByteBuffer, isQuarantined: Bool = false) async -> SubmissionResult {
+    ///   - isHeld: whether it's kept until an administrator releases it.
+    package func finish(
+        added: ByteBuffer,
+        isQuarantined: Bool = false,
+        isHeld: Bool = false
+    ) async -> SubmissionResult {
         if let earlyResult { return earlyResult }
         guard !isOver else { return .deferred(.systemTrouble, "the message was thrown away") }
         send()
-        connection.write(SubmissionProtocol.end(added: added, isQuarantined: isQuarantined))
+        connection.write(SubmissionProtocol.end(added: added, isQuarantined: isQuarantined, isHeld: isHeld))
         do throws(SubmissionError) {
             try await connection.flush()
             let reply = try await connection.reply()

@@ -16,13 +16,17 @@ package enum SubmissionProtocol {
 
     static func part(_ octets: ByteBuffer) -> Frame { Frame("DATA", [Frame.Field](), body: octets) }
 
-    static func end(added: ByteBuffer, isQuarantined: Bool = false) -> Frame {
-        let fields = isQuarantined ? [Frame.Field("quarantine", "yes")] : []
+    static func end(added: ByteBuffer, isQuarantined: Bool = false, isHeld: Bool = false) -> Frame {
+        var fields = isQuarantined ? [Frame.Field("quarantine", "yes")] : []
+        if isHeld { fields.append(Frame.Field("hold", "yes")) }
         return Frame("END", fields, body: added.readableBytes > 0 ? added : nil)
     }
 
     /// Whether an `END` says that the message belongs into its recipients' Junk.
     package static func isQuarantined(_ end: Frame) -> Bool { end["quarantine"] == "yes" }
+
+    /// Whether an `END` says that the message is to be kept until an administrator releases it.
+    package static func isHeld(_ end: Frame) -> Bool { end["hold"] == "yes" }
 
     /// The ID that the greeting, or a reply, offers for the next message.
     static func nextID(_ reply: Frame) -> String? {

@@ -12,6 +12,7 @@ struct AccountTables {
     let domains: DomainListEditor
     let appPasswords: AppPasswordEditor
     let certificates: CertificateEditor
+    let senders: SenderEditor
     /// What authd remembers; nothing where that can't be read.
     let records: AuthorityRecords
 
@@ -26,6 +27,7 @@ struct AccountTables {
         domains = DomainListEditor(file: Self.file)
         appPasswords = AppPasswordEditor(file: authd.appPasswords, users: authd.users)
         certificates = CertificateEditor(file: authd.certificates, users: authd.users)
+        senders = SenderEditor(file: authd.senders, users: authd.users)
         records = AuthorityRecords(directory: AuthdConfiguration.stateDirectory)
     }
 

@@ -39,7 +39,8 @@ struct AccountsCheck {
             accounts: users,
             aliases: aliases,
             domains: configuration.domains,
-            lists: lists
+            lists: lists,
+            delimiters: settings.subaddressDelimiters
         )
         findings.append(.fine("accounts", "\(users.all.count) users in \(configuration.domains.count) domains"))
         findings += configuration.domains.compactMap { missingPostmaster(of: $0, directory) }
@@ -118,7 +119,7 @@ struct AccountsCheck {
     /// What need not be there, where it is; and what is named only where it's needed.
     private var optionalFiles: [String] {
         let settings = configuration.authd
-        return [settings.appPasswords, settings.certificates].filter { access($0, F_OK) == 0 }
+        return [settings.appPasswords, settings.certificates, settings.senders].filter { access($0, F_OK) == 0 }
             + [settings.oauth?.keys, configuration.tls.clientAuthorities].compactMap(\.self)
     }
 
@@ -140,6 +141,17 @@ struct AccountsCheck {
         }
         if access(settings.certificates, F_OK) == 0 {
             _ = table(settings.certificates, into: &findings, CertificateTable.init(text:file:))
+        }
+        if access(settings.senders, F_OK) == 0,
+            let senders = table(settings.senders, into: &findings, SenderTable.init(text:file:))
+        {
+            findings += senders.accounts.filter { users[$0] == nil }.map { address in
+                .doubtful(
+                    "accounts",
+                    "\(address) has lines in \(settings.senders), and there is no such user",
+                    mend: "take the lines out"
+                )
+            }
         }
         findings += [scramFinding(users), tokenFinding(), authoritiesFinding()].compactMap(\.self)
         return findings

@@ -11,7 +11,7 @@ import Glibc
         abstract: "Looks after a Martlet mail system.",
         subcommands: [
             QueueCommand.self, UserCommand.self, AliasCommand.self, DomainCommand.self, StatusCommand.self,
-            CheckCommand.self, PolicyCommand.self, DNSCommand.self,
+            CheckCommand.self, PolicyCommand.self, GreylistCommand.self, DNSCommand.self,
             MIMECommand.self, AuthCommand.self, DKIMCommand.self, ARCCommand.self,
             SPFCommand.self, DMARCCommand.self, TLSReportCommand.self, VersionCommand.self,
         ]

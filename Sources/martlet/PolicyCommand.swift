@@ -3,6 +3,7 @@ import DNS
 import Daemon
 import MailAuth
 import MailRules
+import NIOCore
 import Network
 import Policy
 import SMTP
@@ -57,6 +58,7 @@ struct PolicyCommand: AsyncParsableCommand {
         @Option(help: ArgumentHelp("The account that the client logged in to.", valueName: "ADDRESS")) var account:
             String?
         @Flag(help: "The connection is encrypted.") var tls = false
+        @Flag(help: "The mail comes back after greylisting has made it wait.") var cameBack = false
         @Flag(help: "For programs: one JSON document.") var json = false
         @Argument(help: "The message; - for standard input.") var file: String?
 
@@ -67,16 +69,23 @@ struct PolicyCommand: AsyncParsableCommand {
         func run() async throws {
             try source.instance.enter()
             let configuration = try Configuration.load("etc/martlet.toml")
-            let trial = try await trial(of: ServerSettings(configuration).settings(of: listener))
+            let wait = Int(configuration.authd.greylist.wait.nanoseconds / 1_000_000_000)
+            let trial = try await trial(
+                of: ServerSettings(configuration).settings(of: listener),
+                greylisting: cameBack ? .passes : .waits(wait)
+            )
             if json { try JSONOutput.print(TrialDocument(trial)) } else { trial.print() }
             switch trial.end {
             case .refused: throw ExitCode(1)
             case .delayed: throw ExitCode(75)
-            case .taken, .junk, .discarded: return
+            case .taken, .junk, .held, .discarded: return
             }
         }
 
-        private func trial(of smtpd: ServerSettings) async throws -> PolicyTrial {
+        private func trial(
+            of smtpd: ServerSettings,
+            greylisting: PolicyFacts.Greylisting
+        ) async throws -> PolicyTrial {
             let lookup = try source.lookup()
             let address = Self.address(client) ?? []
             var facts = PolicyFacts(listener: listener.rawValue, client: address)
@@ -94,6 +103,7 @@ struct PolicyCommand: AsyncParsableCommand {
             facts.account = account
             facts.sender = sender
             facts.time = Self.minutesOfTheDay()
+            facts.greylist = Dictionary(recipient.map { ($0, greylisting) }) { first, _ in first }
             if smtpd.policy.needsConnection {
                 facts.connection = await ConnectionFacts(of: address, lists: smtpd.dnsLists, lookup: lookup)
             }
@@ -105,14 +115,19 @@ struct PolicyCommand: AsyncParsableCommand {
             facts.recipients = recipient
             guard let file else { return trial }
             var octets = 0
-            try FileOctets.read(file) { octets += $0.count }
-            try await judge(file, octets, facts, smtpd, lookup, &trial)
+            var excerpt = MessageExcerpt(bodyLimit: smtpd.policyBody)
+            try FileOctets.read(file) {
+                octets += $0.count
+                excerpt.append($0)
+            }
+            try await judge(file, octets, excerpt, facts, smtpd, lookup, &trial)
             return trial
         }
 
         private func judge(
             _ file: String,
             _ octets: Int,
+            _ excerpt: MessageExcerpt,
             _ facts: PolicyFacts,
             _ smtpd: ServerSettings,
             _ lookup: any MailAuthLookup,
@@ -137,6 +152,7 @@ struct PolicyCommand: AsyncParsableCommand {
                 facts.message = MessageFacts(check, size: octets)
                 trial.authentication = policy.action(on: check, of: hashed)
             }
+            facts.message?.add(excerpt)
             trial.results = facts.message?.results ?? [:]
             trial.atEnd = smtpd.policy.evaluateAtEnd(facts)
         }
@@ -161,7 +177,7 @@ struct PolicyCommand: AsyncParsableCommand {
 /// What the rules, and after them the author's domain, make of mail.
 struct PolicyTrial {
     enum End: String {
-        case taken, junk, discarded, refused, delayed
+        case taken, junk, held, discarded, refused, delayed
     }
 
     var recipients: [(address: String, outcome: PolicyTable.Outcome)] = []
@@ -192,8 +208,9 @@ struct PolicyTrial {
         case .reject: .refused
         case .defer: .delayed
         case .junk: .junk
+        case .hold: .held
         case .discard: .discarded
-        case .addField, .score: nil
+        case .addField, .score, .greylist, .tarpit: nil
         }
     }
 
@@ -209,8 +226,13 @@ struct PolicyTrial {
     }
 
     private static func text(_ outcome: PolicyTable.Outcome) -> String {
-        if let rule = outcome.rule { return "line \(rule.line) decides: \(rule.text)" }
-        return outcome.isOpen ? "to be decided once the message is there" : "no rule decides"
+        let delay = outcome.delay > 0 ? ", \(outcome.delay) s later" : ""
+        if let rule = outcome.rule { return "line \(rule.line) decides: \(rule.text)\(delay)" }
+        return delay.isEmpty ? undecided(outcome) : undecided(outcome) + delay
+    }
+
+    private static func undecided(_ outcome: PolicyTable.Outcome) -> String {
+        outcome.isOpen ? "to be decided once the message is there" : "no rule decides"
     }
 
     private static func text(_ action: AuthenticationVerdict.Action) -> String {
@@ -240,16 +262,19 @@ private struct TrialDocument: Encodable {
         let decidedBy: RuleDocument?
         let isOpen: Bool
         let fields: [String]
+        /// Seconds.
+        let delay: Int
 
         init(_ outcome: PolicyTable.Outcome, recipient: String? = nil) {
             self.recipient = recipient
             decidedBy = outcome.rule.map(RuleDocument.init)
             isOpen = outcome.isOpen
             fields = outcome.fields
+            delay = outcome.delay
         }
 
         enum CodingKeys: String, CodingKey {
-            case recipient, fields
+            case recipient, fields, delay
             case decidedBy = "decided-by"
             case isOpen = "open"
         }

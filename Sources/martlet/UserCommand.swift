@@ -4,13 +4,13 @@ import Daemon
 import SMTP
 
 /// `martlet user`: edits the table of users; authd notices by itself.
-struct UserCommand: ParsableCommand {
+struct UserCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "user",
         abstract: "Adds, changes, removes and lists users.",
         subcommands: [
             Add.self, Password.self, Quota.self, Disable.self, Enable.self, Remove.self, List.self, Show.self,
-            AppPasswordCommand.self,
+            AppPasswordCommand.self, SenderCommand.self, SendingCommand.self,
         ]
     )
 
@@ -77,6 +77,9 @@ struct UserCommand: ParsableCommand {
             }
             guard try !tables.certificates.hasLines(of: address) else {
                 throw ValidationError("\(settings.certificates) has lines of \(address): take them out first")
+            }
+            guard try tables.senders.rights(of: address).isEmpty else {
+                throw ValidationError("\(settings.senders) has lines of \(address): take them out first")
             }
             let password = try source.password()
             var account = Account(address: address, hash: "", mailbox: mailbox, format: format, quota: octets)
@@ -161,7 +164,7 @@ struct UserCommand: ParsableCommand {
     struct Remove: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract:
-                "Removes a user, its app passwords and its lines in the table of certificates. The mailbox stays on disk."
+                "Removes a user, its app passwords and its lines in the tables of certificates and senders. The mailbox stays on disk."
         )
 
         @OptionGroup var target: Target
@@ -173,6 +176,7 @@ struct UserCommand: ParsableCommand {
             // The user last: whoever gets the address next must not find anything of this one.
             try tables.appPasswords.removeAll(of: address)
             try tables.certificates.removeAll(of: address)
+            try tables.senders.removeAll(of: address)
             try tables.users.remove(address)
             if target.json { try JSONOutput.print(entry) }
         }
@@ -209,6 +213,7 @@ struct UserCommand: ParsableCommand {
             print(entry.user.line)
             for alias in entry.aliases { print("  alias \(alias)") }
             for password in entry.appPasswords { print("  app password \(password.line)") }
+            for sender in entry.senders { print("  may send from \(sender)") }
         }
     }
 }
@@ -218,6 +223,8 @@ private struct UserDetails: Encodable {
     let user: UserEntry
     let aliases: [String]
     let appPasswords: [AppPasswordEntry]
+    /// What the user may send from beside own addresses and aliases.
+    let senders: [String]
 
     init(_ account: Account, _ tables: AccountTables) throws {
         user = try tables.entry(account)
@@ -233,6 +240,7 @@ private struct UserDetails: Encodable {
             }
         }.map(\.name)
         appPasswords = try tables.appPasswordEntries(of: account.address)
+        senders = try tables.senders.rights(of: account.address).map(\.text)
     }
 }
 

@@ -29,6 +29,8 @@ struct MessageOnStandardInput {
             recipients += try headerRecipients()
             guard !recipients.isEmpty else { throw Failure(.usage, "no recipients in the header") }
         }
+        // Nobody but the sender is to know of them, whoever named the recipients.
+        header.remove(["bcc", "resent-bcc"])
         let sender = try senderPath()
         complete(sender)
         var submission = try Self.begin(try envelope(sender, recipients))
@@ -73,7 +75,6 @@ struct MessageOnStandardInput {
         let resent: Set = ["resent-to", "resent-cc", "resent-bcc"]
         var values = header.values(resent)
         if values.isEmpty { values = header.values(["to", "cc", "bcc"]) }
-        header.remove(["bcc", "resent-bcc"])
         return try values.flatMap { AddressList.addresses($0) }.map { address in
             do {
                 return try identity.path(address)

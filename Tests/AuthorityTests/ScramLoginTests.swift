@@ -78,7 +78,7 @@ extension TestAuthority {
             let wrong = ScramClient(user: "alice", password: "u*u")
             #expect(try await authority.scram(wrong).reply["status"] == "5.7.8")
             let file = authority.directory.file("verifiers")
-            while AuthorityRecords(directory: authority.directory.path).verifierLines.isEmpty {
+            while AuthorityRecords(directory: authority.directory.path).lines(of: .verifiers).isEmpty {
                 await authority.loop.pause(.milliseconds(5))
             }
             #expect(try TableFile(file).read().starts(with: "alice@example.test:".utf8))

@@ -76,9 +76,20 @@ struct TestAuthority: Sendable {
                     matches: matches
                 ),
                 state: AuthorityState(directory: directory.path, on: loop, pool: pool, logger: logger),
+                greylist: GreylistStore(
+                    directory: directory.path,
+                    settings: GreylistSettings(configuration.authd.greylist),
+                    on: loop,
+                    pool: pool,
+                    logger: logger
+                ),
                 settings: AuthorityService.Settings(
                     tokens: configuration.authd.oauth.map(TokenRequirements.init),
                     scramIterations: 4096,
+                    sendingLimits: { address in
+                        let sending = configuration.authd.sending
+                        return SendingLimits(sending.accounts["\(address)"] ?? sending)
+                    },
                     clock: { now }
                 ),
                 access: .init(logins: [], mailboxes: [], recipients: [], deliveries: [], watchers: []),

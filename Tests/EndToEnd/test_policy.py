@@ -5,7 +5,7 @@ import smtplib
 
 import pytest
 from conftest import ALICE, BOB
-from mail import compose, find, read, submission, wait_for_log, wait_until
+from mail import compose, find, queue, read, submission, wait_for_log, wait_until
 
 LISTED, GOOD, PLAIN = "127.0.3.2", "127.0.3.3", "127.0.3.4"
 POLICY = '''\
@@ -18,6 +18,9 @@ junk if score >= 1 and listener smtp
 discard if sender void@partner.test
 defer 4.7.5 "too large for now" if size > 100000
 add "X-Rule: seen" if sender seen@partner.test
+reject 5.7.1 "no lotteries" if header Subject *lottery* and not body "I really won"
+greylist if listener smtp and sender *@grey.test
+hold if sender held@partner.test
 reject "no spoofing" if listener submission and not sender *@example.test
 '''
 LISTS = {
@@ -33,7 +36,8 @@ ZONES = {
 @pytest.fixture(scope="module")
 def instance(module_factory):
     changes = {
-        "smtpd": {"policy": POLICY, "dns-lists": LISTS},
+        "smtpd": {"policy": POLICY, "dns-lists": LISTS, "enforce-sender": False},
+        "authd": {"greylist": {"wait": "0s"}},
         "resolverd": {"zones": {zone: f"etc/zones/{zone}" for zone in ZONES}},
     }
     instance = module_factory(changes, start=False)
@@ -116,6 +120,51 @@ def test_users(instance):
         client.sendmail("bank@elsewhere.test", [BOB], b"Subject: x\r\n\r\n")
 
 
+def test_content(instance):
+    def message(subject, body):
+        return f"From: x@partner.test\r\nSubject: {subject}\r\n\r\n{body}\r\n".encode()
+
+    with smtplib.SMTP("127.0.0.1", instance.ports["smtp"], "client.test", timeout=30) as client:
+        with pytest.raises(smtplib.SMTPDataError) as refused:
+            client.sendmail("x@partner.test", [ALICE], message("=?utf-8?q?LOT=54ERY?=", "You won"))
+        assert refused.value.smtp_error == b"5.7.1 no lotteries"
+        client.sendmail("x@partner.test", [ALICE], message("The lottery", "I REALLY won"))
+
+
+def test_greylisting(instance):
+    where, code, text = refusal(instance, "a@grey.test", ALICE)
+    assert (where, code) == ("RCPT", 450) and text.startswith("4.7.1 greylisted, try again in ")
+    # From a neighbour, and after authd has forgotten what it has in memory.
+    wait_until(lambda: "a@grey.test" in instance.martlet("greylist", "list").stdout)
+    instance.supervisor.kill("authd")
+    token = wait_until(lambda: back(instance, "a@grey.test"))
+    wait_until(lambda: find(instance, ALICE, token))
+    assert refusal(instance, "b@grey.test", BOB)[1] == 450
+    entries = json.loads(instance.martlet("greylist", "list", "--matching", "grey.test", "--json").stdout)
+    assert {(entry["network"], entry["sender"]) for entry in entries} >= {("127.0.3.0/24", "a@grey.test")}
+    instance.martlet("greylist", "pass", "127.0.3.0/24")
+    send(instance, "c@grey.test", ALICE)
+    instance.martlet("greylist", "remove", "127.0.3.0/24")
+    assert refusal(instance, "d@grey.test", ALICE)[1] == 450
+
+
+def back(instance, sender):
+    """Sends again; None while authd is on its way back."""
+    try:
+        return send(instance, sender, ALICE, address="127.0.3.77")
+    except (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError) as refused:
+        codes = [code for code, _ in getattr(refused, "recipients", {}).values()] or [refused.smtp_code]
+        assert codes == [451], refused
+        return None
+
+
+def test_held(instance):
+    token = send(instance, "held@partner.test", ALICE)
+    (entry,) = [entry for entry in queue(instance) if entry["state"] == "held"]
+    instance.martlet("queue", "release", entry["id"])
+    wait_until(lambda: find(instance, ALICE, token))
+
+
 def test_trial(instance, tmp_path):
     def trial(*arguments, code=0):
         done = instance.martlet("policy", "test", "--recipient", ALICE, *arguments, check=False)
@@ -135,6 +184,11 @@ def test_trial(instance, tmp_path):
     message.write_text("From: x@partner.test\nSubject: x\n\nHello.\n")
     document = json.loads(trial("--client", PLAIN, "--sender", "x@partner.test", "--json", str(message)))
     assert document["end"] == "taken" and document["results"]["dmarc"] == "none"
+    text = trial("--client", PLAIN, "--sender", "x@grey.test", code=75)
+    assert "decides: greylist" in text
+    text = trial("--client", PLAIN, "--sender", "x@grey.test", "--came-back")
+    assert "no rule decides" in text or "to be decided" in text
+    assert "it is held" in trial("--client", PLAIN, "--sender", "held@partner.test", str(message))
     text = trial("--client", PLAIN, "--sender", "void@partner.test", str(message))
     assert text.endswith("it is discarded\n")
 

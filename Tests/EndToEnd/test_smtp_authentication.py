@@ -62,7 +62,10 @@ def instance(module_factory, keys):
     zones = {zone: f"etc/zones/{zone}" for zone in ZONES}
     changes = {
         "resolverd": {"zones": zones},
-        "smtpd": {"authentication": {"trusted-arc-sealers": ["lists.test"], "timeout": "5 s"}},
+        "smtpd": {
+            "authentication": {"trusted-arc-sealers": ["lists.test"], "timeout": "5 s"},
+            "enforce-sender": False,
+        },
     }
     instance = module_factory(changes, start=False)
     for zone, text in ZONES.items():

@@ -106,6 +106,113 @@ import Testing
         #expect(try action("reject if not recipient dave@example.test")?.isRefusal == true)
     }
 
+    // MARK: Greylisting, delays, content
+
+    @Test func greylistingIsAskedAndTheTableGoesOn() throws {
+        let table = try PolicyParser.table(
+            """
+            accept if sender friend.example
+            greylist if not account
+            reject if helo mail.example.org
+            """
+        )
+        #expect(table.greylists)
+        var facts = facts
+        let open = table.evaluate(facts)
+        #expect(open.asksGreylist == ["bob@example.test"] && open.action == nil && open.isOpen)
+        facts.greylist = ["bob@example.test": .waits(90)]
+        let waiting = table.evaluate(facts)
+        #expect(waiting.action == .defer(EnhancedStatusCode(4, 7, 1), "greylisted, try again in 90 seconds"))
+        #expect(waiting.rule?.line == 2)
+        facts.greylist = ["bob@example.test": .passes]
+        #expect(table.evaluate(facts).rule?.line == 3)
+        facts.account = "ann@example.test"
+        facts.greylist = [:]
+        #expect(table.evaluate(facts).rule?.line == 3)
+    }
+
+    @Test func greylistingOfSomeHoldsUpAll() throws {
+        var facts = facts
+        facts.recipients = ["bob@example.test", "carol@example.test", "dave@example.test"]
+        facts.message = MessageFacts(size: 10)
+        let table = try PolicyParser.table("greylist if not recipient dave@example.test and not dkim pass")
+        #expect(table.evaluateAtEnd(facts).asksGreylist == ["bob@example.test", "carol@example.test"])
+        facts.greylist = ["bob@example.test": .passes, "carol@example.test": .waits(0)]
+        #expect(table.evaluateAtEnd(facts).action?.isDeferral == true)
+        facts.greylist["carol@example.test"] = .passes
+        #expect(table.evaluateAtEnd(facts).action == nil)
+        // Where no rule asks about recipients, all of them are asked about.
+        let plain = try PolicyParser.table("greylist")
+        facts.greylist = ["bob@example.test": .passes]
+        #expect(plain.evaluateAtEnd(facts).asksGreylist == ["carol@example.test", "dave@example.test"])
+        facts.greylist["carol@example.test"] = .waits(5)
+        facts.greylist["dave@example.test"] = .waits(7)
+        #expect(
+            plain.evaluateAtEnd(facts).action
+                == .defer(EnhancedStatusCode(4, 7, 1), "greylisted, try again in 7 seconds")
+        )
+    }
+
+    @Test func delaysAddUp() throws {
+        let table = try PolicyParser.table("tarpit 5\ntarpit 50 if helo *.org\ntarpit 40\nreject if helo *.com")
+        #expect(table.evaluate(facts).delay == 60)
+        #expect(table.evaluate(facts).action == nil)
+    }
+
+    @Test func heldForOneIsHeld() throws {
+        var facts = facts
+        facts.recipients = ["bob@example.test", "carol@example.test"]
+        facts.message = MessageFacts(size: 10)
+        func action(_ text: String) throws -> PolicyAction? {
+            try PolicyParser.table(text).evaluateAtEnd(facts).action
+        }
+        #expect(try action("hold if recipient bob@example.test") == .hold)
+        #expect(try action("hold if recipient bob@example.test\ndiscard") == .hold)
+        #expect(try action("hold if recipient bob@example.test\nreject")?.isDeferral == true)
+        #expect(try action("hold") == .hold)
+    }
+
+    @Test(arguments: [
+        ("reject if header Subject *LOTTERY*", "1"), ("reject if header subject lottery", "-"),
+        ("reject if header X-Missing *", "-"), ("reject if not header X-Missing *", "1"),
+        ("reject if header X-Empty \"\"", "1"), ("reject if header Received a* and header Received b*", "1"),
+        ("reject if header Received *from?*", "-"), ("reject if body \"buy now\"", "1"),
+        ("reject if body \"BUY*tomorrow\"", "1"), ("reject if body \"tomorrow*buy\"", "-"),
+        ("reject if body sell", "-"),
+    ])
+    func contentIsLookedAt(_ text: String, _ expected: String) throws {
+        var facts = facts
+        #expect(try decision(text, facts) == "?")
+        facts.message = MessageFacts(size: 10)
+        facts.message?.fields = [
+            ("received", Array("a b".utf8)), ("received", Array("b c".utf8)),
+            ("subject", Array("You won the Lottery!".utf8)), ("x-empty", []),
+        ]
+        facts.message?.body = Array("Please Buy Now\r\nor tomorrow\r\n".utf8)
+        #expect(try decision(text, facts) == expected, "\(text)")
+        #expect(try PolicyParser.table(text).needsContent)
+    }
+
+    @Test(arguments: [
+        ("", "", true), ("", "a", false), ("*", "", true), ("**", "anything", true), ("a*", "A", true),
+        ("*aab*", "aaaab", true), ("*abab*ab", "ababab", true), ("*abab*abab", "ababab", false),
+        ("a*a", "a", false), ("a*a", "aa", true), ("*abcabd*", "abcabcabd", true), ("ab*cd*ef", "abcdcdef", true),
+        ("*aa*aa*aa*", "aaaaaa", true), ("*aa*aa*aa*", "aaaaa", false),
+    ])
+    func patterns(_ pattern: String, _ text: String, _ expected: Bool) {
+        #expect(TextPattern(pattern).matches(text) == expected)
+    }
+
+    @Test func patternsTakeLinearTime() {
+        let text = [UInt8](repeating: UInt8(ascii: "a"), count: 1 << 20)
+        let pattern = TextPattern("*" + String(repeating: "a", count: 2000) + "b*")
+        let clock = ContinuousClock()
+        // A search that goes back at each octet would look at two thousand million of them.
+        let start = clock.now
+        #expect(!pattern.matches(text))
+        #expect(clock.now - start < .seconds(20))
+    }
+
     @Test(arguments: [
         ("mx.example.test", true), ("MX.example.test", true), ("[192.0.2.1]", true), ("other.example", false),
         ("[192.0.2.0/24]", false),
@@ -138,7 +245,10 @@ import Testing
         ("reject \"no end", "quotation mark"),
         ("reject \"gr\u{fc}\u{df}e\"", "the text of a reply is ASCII"), ("reject \"\"", "the text of a reply"),
         ("add X", "add wants a header field"), ("add \"X y: z\"", "add wants a header field"),
-        ("score lots", "score wants a number"),
+        ("score lots", "score wants a number"), ("tarpit", "tarpit wants seconds"), ("tarpit 61", "60 at most"),
+        ("tarpit 0", "tarpit wants seconds"), ("accept if header", "header is written as"),
+        ("accept if header Subject", "header wants a value"), ("accept if header \"a b\" x", "header is written as"),
+        ("accept if body", "body wants a value"),
         ("accept if tls and", "a condition is missing"), ("\"accept\"", "begins with an action"),
         ("accept accept", "not expected here"),
         (String(repeating: "add \"X: y\"\n", count: 21), "more than 20 rules"),

@@ -28,6 +28,26 @@ import Testing
         await deliverer.stop()
     }
 
+    @Test(arguments: [10, 100_000])
+    func messageThatComesHeldIsNotTried(octets: Int) async throws {
+        let queue = try TestQueue()
+        let deliverer = try await queue.deliverer()
+        try await queue.start()
+        var frames = [Frame("SUBMIT", ["sender": "<>", "recipient": "<bob@example.test>", "protocol": "ESMTP"])]
+        frames.append(Frame("DATA", [], body: ByteBuffer(string: String(repeating: "x", count: octets))))
+        frames.append(Frame("END", ["hold": "yes"]))
+        let reply = try await queue.exchange(frames)
+        #expect(reply.replyKind == .ok)
+        // The reply comes once it's put aside.
+        #expect(try await queue.list().map { $0["state"] } == ["held"])
+        #expect(try await queue.submit(to: ["<carol@example.test>"]).replyKind == .ok)
+        let request = try await deliverer.next()
+        #expect(request.frame.all("recipient") == ["<carol@example.test>"])
+        request.answer(.ok, "2.0.0")
+        await queue.stop()
+        await deliverer.stop()
+    }
+
     @Test func largeMessageInParts() async throws {
         let queue = try TestQueue()
         let deliverer = try await queue.deliverer()

@@ -272,6 +272,7 @@ import Testing
     @Test func theSessionAsAWholeHasItsTime() async throws {
         try await TestServer.run({ $0.settings.front.sessionTimeout = .milliseconds(100) }) { server in
             let client = try await server.connect()
+            #expect(try await client.reply().code == .ready)
             var last = ""
             while let reply = try? await client.command("NOOP") { last = reply.description }
             #expect(last.hasPrefix("421 4.4.2"))

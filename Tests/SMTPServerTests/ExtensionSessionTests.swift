@@ -88,7 +88,10 @@ import Testing
             #expect(try await client.say("Subject: x\r\n\r\nx\r\n.").hasPrefix("250 2.0.0 queued"))
             let after = Int(DateTime.secondsNow())
             let message = try #require(server.queue.messages.first)
-            #expect(message.envelope["sender"] == "<alice@example.test> RET=FULL ENVID=a+2Bb SMTPUTF8 REQUIRETLS")
+            #expect(
+                message.envelope["sender"]
+                    == "<alice@example.test> BODY=8BITMIME RET=FULL ENVID=a+2Bb SMTPUTF8 REQUIRETLS"
+            )
             #expect(
                 message.envelope.all("recipient") == [
                     "<j\u{F6}rg@example.net> NOTIFY=SUCCESS,DELAY ORCPT=utf-8;\\x{F6}@x",

@@ -11,6 +11,8 @@ final class FakeQueue: Sendable {
         var octets = ByteBuffer()
         /// The body of `END`.
         var added = ByteBuffer()
+        /// Whether `END` says that it's to be held.
+        var isHeld = false
         /// Frames that carried octets.
         var parts = 0
         var id = ""
@@ -69,6 +71,7 @@ final class FakeQueue: Sendable {
             while let frame = try await connection.readFrame(&parser) {
                 let behaviour = state.withLockedValue { $0.behaviour }
                 if frame.verb == "SUBMIT" { current = Message(envelope: frame, id: id) }
+                if frame.verb == "END" { current?.isHeld = frame["hold"] == "yes" }
                 if frame.verb == "END", let body = frame.body { current?.added = body }
                 if frame.verb != "END", let body = frame.body {
                     if case .closeAtData = behaviour { return }

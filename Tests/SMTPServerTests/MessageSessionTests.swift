@@ -34,7 +34,7 @@ import Testing
     }
 
     @Test func everythingAtOnceIsAnsweredInOrder() async throws {
-        try await TestServer.run { server in
+        try await TestServer.run({ $0.settings.mayPipelineEarly = true }) { server in
             let client = try await server.connect()
             let transaction =
                 "MAIL FROM:<> BODY=8BITMIME\r\nRCPT TO:<bob@example.test>\r\nDATA\r\nA: b\r\n\r\nx\r\n.\r\n"
@@ -49,7 +49,7 @@ import Testing
     }
 
     @Test func octetByOctet() async throws {
-        try await TestServer.run { server in
+        try await TestServer.run({ $0.settings.mayPipelineEarly = true }) { server in
             let client = try await server.greetedClient()
             let text =
                 "MAIL FROM:<>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\nA: b\r\n\r\n..\r\n.\r\nQUIT\r\n"

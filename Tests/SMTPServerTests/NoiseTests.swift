@@ -38,7 +38,10 @@ import Testing
 
     /// Whatever comes, the server goes on, and no message with a bare CR or LF gets through.
     @Test func noiseDoesNoHarm() async throws {
-        try await TestServer.run({ $0.settings.front.maximumErrors = 1_000_000 }) { server in
+        try await TestServer.run({
+            $0.settings.front.maximumErrors = 1_000_000
+            $0.settings.mayPipelineEarly = true
+        }) { server in
             for seed in 0..<60 as Range<UInt64> {
                 let client = try await server.connect()
                 var noise = Self.noise(seed)[...]

@@ -102,4 +102,109 @@ import Testing
             #expect(try await client.say("MAIL FROM:<bob@example.test>") == "250 2.1.0 ok")
         }
     }
+
+    @Test(
+        arguments: [
+            ("From: Alice <alice@example.test>", "250 2.0.0"),
+            ("From: sales@example.test, alice+x@example.test", "550 5.7.1 From: <alice+x@example.test> is not one"),
+            ("FROM : (c) ALICE@EXAMPLE.test", "250 2.0.0"),
+            ("From: \"alice@example.test\" <boss@example.test>", "550 5.7.1 From: <boss@example.test> is not one"),
+            ("From: alice@example.test\r\nFrom: boss@example.test", "550 5.7.1 From: <boss@example.test> is not one"),
+            ("From: group: alice@example.test;", "250 2.0.0"),
+            ("From: undisclosed:;", "554 5.6.0 From has an address that can't be read"),
+            ("From: nobody", "554 5.6.0 From has an address that can't be read"),
+            ("Subject: none", "250 2.0.0"),
+        ]
+    )
+    func authorMustBeTheUser(field: String, reply: String) async throws {
+        try await TestServer.run({ $0.settings.enforcesSender = true }) { server in
+            let client = try await server.submittingClient()
+            try await client.startMessage(from: "alice@example.test", to: "dave@example.com")
+            #expect(try await client.say("\(field)\r\nDate: then\r\n\r\ntext\r\n.").hasPrefix(reply))
+            #expect(server.queue.messages.count == (reply.hasPrefix("250") ? 1 : 0))
+        }
+    }
+
+    @Test func authorsOfOthersAreNotAsked() async throws {
+        try await TestServer.run({ $0.settings.enforcesSender = true }) { server in
+            let client = try await server.greetedClient()
+            try await client.startMessage()
+            #expect(try await client.say("From: boss@example.test\r\n\r\ntext\r\n.").hasPrefix("250"))
+        }
+    }
+
+    @Test func withoutAuthdNobodyIsToldNo() async throws {
+        try await TestServer.run({ $0.settings.enforcesSender = true }) { server in
+            let client = try await server.submittingClient()
+            server.answers.withLockedValue { answers in
+                answers[""] = { frame in .reply(.defer, status: "4.3.0", text: "not now", tag: frame["tag"]) }
+            }
+            #expect(try await client.say("MAIL FROM:<alice@example.test>").hasPrefix("451 4.3.0"))
+        }
+    }
+
+    @Test func blindCopiesAreTakenOut() async throws {
+        try await TestServer.run { server in
+            let client = try await server.submittingClient()
+            try await client.startMessage(from: "alice@example.test", to: "dave@example.com")
+            let text =
+                "To: dave@example.com\r\nBcc: eve@example.org,\r\n mallory@example.org\r\nDate: then\r\n"
+                + "resent-BCC : eve@example.org\r\nFrom: a\r\nMessage-ID: <x@y>\r\n\r\nBcc: in the text\r\n"
+            #expect(try await client.say(text + ".").hasPrefix("250"))
+            let kept = "To: dave@example.com\r\nDate: then\r\nFrom: a\r\nMessage-ID: <x@y>\r\n\r\nBcc: in the text\r\n"
+            #expect(server.queue.messages.first?.text.hasSuffix("00\r\n" + kept) == true)
+            #expect(server.queue.messages.first?.envelope["sender"] == "<alice@example.test> BODY=8BITMIME")
+        }
+    }
+
+    @Test func strangersKeepTheirBlindCopies() async throws {
+        try await TestServer.run { server in
+            let client = try await server.greetedClient()
+            try await client.startMessage()
+            #expect(try await client.say("Bcc: eve@example.org\r\n\r\ntext\r\n.").hasPrefix("250"))
+            #expect(server.queue.messages.first?.text.contains("Bcc: eve") == true)
+            #expect(server.queue.messages.first?.envelope["sender"] == "<carol@example.net>")
+        }
+    }
+
+    @Test func reportOfUserIsFromUser() async throws {
+        try await TestServer.run { server in
+            let client = try await server.submittingClient()
+            try await client.startMessage(from: "", to: "dave@example.com")
+            #expect(try await client.say("Subject: read\r\n\r\ntext\r\n.").hasPrefix("250"))
+            #expect(server.queue.messages.first?.text.contains("\r\nFrom: alice@example.test\r\n") == true)
+        }
+    }
+
+    @Test(
+        arguments: [
+            ("DEFER", "4.7.1", "the limit of 2 messages an hour is reached", "450 4.7.1 the limit of 2"),
+            ("REJECT", "5.5.3", "the limit is 10 recipients an hour", "550 5.5.3 the limit is 10"),
+            ("DEFER", "4.3.0", "not now", "451 4.3.0 cannot count"),
+        ]
+    )
+    func messagesOfUsersAreCounted(verb: String, status: String, text: String, reply: String) async throws {
+        try await TestServer.run { server in
+            server.answers.withLockedValue { answers in
+                answers[""] = { frame in
+                    guard frame.verb == "SEND" else { return TestServer.answer(frame) }
+                    var reply = Frame(verb, ["status": status, "text": text])
+                    reply["tag"] = frame["tag"]
+                    return reply
+                }
+            }
+            let client = try await server.submittingClient()
+            for ending in ["DATA", "BDAT 2 LAST\r\n"] {
+                #expect(try await client.say("MAIL FROM:<alice@example.test>").hasPrefix("250"))
+                for name in ["x", "y"] {
+                    #expect(try await client.say("RCPT TO:<\(name)@example.com>").hasPrefix("250"))
+                }
+                #expect(try await client.say(ending).hasPrefix(reply))
+                #expect(try await client.say("RCPT TO:<x@example.com>").hasPrefix("503"))
+            }
+            let questions = server.questions.withLockedValue { $0.filter { $0.verb == "SEND" } }
+            #expect(questions.map { $0["recipients"] } == ["2", "2"])
+            #expect(server.queue.messages.isEmpty)
+        }
+    }
 }

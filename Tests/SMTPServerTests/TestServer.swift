@@ -142,7 +142,7 @@ final class TestServer: Sendable {
         )
     }
 
-    private static func answer(_ frame: Frame) -> Frame {
+    static func answer(_ frame: Frame) -> Frame {
         let tag = frame["tag"]
         switch (frame.verb, frame["address"]?.lowercased()) {
         case ("RECIPIENT", "later@example.test"):
@@ -161,6 +161,12 @@ final class TestServer: Sendable {
         case ("EXPAND", let address?):
             let fields: [Frame.Field] = [.init("mailbox", "x"), .init("format", "maildir"), .init("quota", "0")]
             return .ok(tag: tag, [.init("address", address)] + fields)
+        case ("SENDER", _):
+            let own = ["alice@example.test", "alice+list@example.test", "sales@example.test"]
+            let isOwn = frame["user"] == "alice@example.test" && own.contains(frame["sender"]?.lowercased() ?? "")
+            return .ok(tag: tag, [.init("allowed", isOwn ? "yes" : "no")])
+        case ("SEND", _):
+            return .ok(tag: tag)
         case ("VERIFY", _) where frame["user"] == "alice" && frame["password"] == "secret":
             return .ok(tag: tag, [.init("address", "alice@example.test")])
         case ("VERIFY", _) where frame["user"] == "later":

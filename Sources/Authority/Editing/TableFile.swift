@@ -75,6 +75,14 @@ package struct TableFile {
         try syncDirectory()
     }
 
+    /// Appends to the file, and makes it where it's missing. Not synced.
+    func append(_ octets: [UInt8]) throws(Fault) {
+        let descriptor = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0 else { throw fault("open") }
+        defer { close(descriptor) }
+        guard write(octets, to: descriptor) else { throw fault("write") }
+    }
+
     private func syncDirectory() throws(Fault) {
         let parent = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         let directory = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)

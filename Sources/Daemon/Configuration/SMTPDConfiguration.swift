@@ -13,6 +13,12 @@ package enum AddressLookup: String, CaseIterable, Sendable {
     case anybody
 }
 
+/// What becomes of mail that is greylisted while authd can't be asked.
+package enum GreylistFallback: String, CaseIterable, Sendable {
+    case pass
+    case `defer`
+}
+
 /// `[smtpd.listener.NAME]`: what holds for one kind of listener.
 package struct SMTPListenerConfiguration: Sendable {
     /// Extensions that are neither announced nor understood.
@@ -92,12 +98,17 @@ package struct SMTPDConfiguration: Sendable {
     package var recipientCache: TimeAmount
     /// How long sessions may go on when the daemon is asked to end.
     package var shutdownGrace: TimeAmount
-    /// Whether the reverse-path of a user who logged in must be the user's own address.
+    /// Whether reverse-path and From of a user who logged in must be the user's own addresses.
     package var enforceSender: Bool
     /// Networks that may relay without authentication.
     package var relayFrom: [AddressRange]
     /// What the administrator wants done with which mail.
     package var policy: PolicyTable
+    package var greylistFallback: GreylistFallback
+    /// What strangers may do.
+    package var clients: ClientLimitsConfiguration
+    /// What rules look at of a message's body. Octets.
+    package var policyBody: Int
     /// DNS lists that clients are looked up in, by the name that rules call them.
     package var dnsLists: [String: DNSListConfiguration]
     /// How long the DNS is waited for before the first recipient is answered.
@@ -179,10 +190,10 @@ package struct SMTPDConfiguration: Sendable {
         errorDelay = try table.duration("error-delay", default: .milliseconds(200), in: .zero ... .minutes(1))
         maximumHops = try table.integer("maximum-hops", default: 100, in: 1...10_000)
         maximumLine = try table.octets("maximum-line", default: 1 << 20)
-        greetingDelay = try table.duration("greeting-delay", default: .zero, in: .zero ... .minutes(1))
+        greetingDelay = try table.duration("greeting-delay", default: .seconds(2), in: .zero ... .minutes(1))
         recipientCache = try table.duration("recipient-cache", default: .seconds(2), in: .zero ... .hours(1))
         shutdownGrace = try table.duration("shutdown-grace", default: .seconds(10), in: .zero ... .minutes(10))
-        enforceSender = try table.boolean("enforce-sender", default: false)
+        enforceSender = try table.boolean("enforce-sender", default: true)
         clientCertificates = try table.boolean("client-certificates", default: false)
         requireTLS = try table.boolean("require-tls", default: false)
         mechanisms = try LoginConfiguration.mechanisms(table)
@@ -191,6 +202,9 @@ package struct SMTPDConfiguration: Sendable {
         dnsLists = [:]
         for name in lists.keys { dnsLists[name] = try DNSListConfiguration(try lists.table(name)) }
         policy = try Self.policy(table, lists: Set(dnsLists.keys))
+        clients = try ClientLimitsConfiguration(try table.table("clients"))
+        greylistFallback = try table.choice("greylist-fallback", default: .pass)
+        policyBody = try table.octets("policy-body", default: 64 << 10, in: 0...(1 << 20))
         clientTimeout = try table.duration("client-timeout", default: .seconds(5), in: .seconds(1) ... .minutes(1))
         authentication = try SMTPDAuthenticationConfiguration(try table.table("authentication"))
         milters = try MilterConfiguration.all(try table.table("milters"))
@@ -223,9 +237,13 @@ package struct SMTPDConfiguration: Sendable {
         }
     }
 
-    static func blocks(_ table: ConfigurationTable, _ key: String) throws(ConfigurationError) -> [AddressRange] {
+    static func blocks(
+        _ table: ConfigurationTable,
+        _ key: String,
+        default standard: [String] = []
+    ) throws(ConfigurationError) -> [AddressRange] {
         var blocks: [AddressRange] = []
-        for text in try table.strings(key) {
+        for text in try table.strings(key, default: standard) {
             guard let block = AddressRange(text) else {
                 throw table.error(key, "\"\(text)\" is not a block of addresses such as 192.0.2.0/24 or 2001:db8::/32")
             }

@@ -85,8 +85,9 @@ final class MessageIntake {
     /// - Parameters:
     ///   - added: the block that goes in front of it.
     ///   - isQuarantined: whether it belongs into its recipients' Junk.
+    ///   - isHeld: whether it's kept until an administrator releases it.
     /// - Returns: the reply for the peer.
-    func commit(added: ByteBuffer, isQuarantined: Bool) async -> Frame {
+    func commit(added: ByteBuffer, isQuarantined: Bool, isHeld: Bool) async -> Frame {
         do {
             guard var envelope else { throw SubmissionRefusal(.defer, .systemTrouble, "nothing was kept") }
             if let refusal { throw refusal }
@@ -99,9 +100,9 @@ final class MessageIntake {
             let passed = large == nil ? SubmissionPolicy.hops(in: held) : hops
             try checkHops(passed + SubmissionPolicy.hops(in: block))
             if let large {
-                try await commit(large, block, isQuarantined)
+                try await commit(large, block, isQuarantined, isHeld)
             } else {
-                try await commitSmall(envelope, block)
+                try await commitSmall(envelope, block, isHeld)
             }
             return Frame.ok([.init("id", envelope.id.description), .init("text", "queued")])
         } catch let error as SubmissionRefusal {
@@ -121,18 +122,25 @@ final class MessageIntake {
         return refusal.reply
     }
 
-    private func commitSmall(_ envelope: MessageEnvelope, _ added: ByteBuffer) async throws {
+    private func commitSmall(_ envelope: MessageEnvelope, _ added: ByteBuffer, _ isHeld: Bool) async throws {
         let (queue, held) = (queue, held)
         let error: SpoolError? = await withCheckedContinuation { continuation in
-            queue.accept(envelope, held, added: added) { continuation.resume(returning: $0) }
+            queue.accept(envelope, held, added: added, isHeld: isHeld) { continuation.resume(returning: $0) }
         }
         if let error { throw error }
     }
 
-    private func commit(_ message: IncomingMessage, _ added: ByteBuffer, _ isQuarantined: Bool) async throws {
+    private func commit(
+        _ message: IncomingMessage,
+        _ added: ByteBuffer,
+        _ isQuarantined: Bool,
+        _ isHeld: Bool
+    ) async throws {
         let queue = queue
         let error: SpoolError? = await withCheckedContinuation { continuation in
-            queue.accept(message, added: added, isQuarantined: isQuarantined) { continuation.resume(returning: $0) }
+            queue.accept(message, added: added, isQuarantined: isQuarantined, isHeld: isHeld) {
+                continuation.resume(returning: $0)
+            }
         }
         if let error { throw error }
         large = nil

@@ -7,11 +7,13 @@ extension Queue {
     ///
     /// - Parameters:
     ///   - added: the block that goes in front of it.
+    ///   - isHeld: whether it's put aside before it's tried.
     ///   - done: told once it's in the queue, or why it isn't.
     package func accept(
         _ envelope: MessageEnvelope,
         _ message: ByteBuffer,
         added: ByteBuffer,
+        isHeld: Bool = false,
         done: @escaping @Sendable (SpoolError?) -> Void
     ) {
         loop.assertInEventLoop()
@@ -22,8 +24,7 @@ extension Queue {
             arrivals.announce(envelope.id)
             spool.commit([.put(envelope.id, file: file)]) { [self] error in
                 // In the queue before its sender hears of it.
-                if error == nil { accepted(content) }
-                done(error)
+                if let error { done(error) } else { accepted(content, isHeld: isHeld) { done(nil) } }
             }
         } catch {
             done(error)
@@ -35,6 +36,7 @@ extension Queue {
         _ message: IncomingMessage,
         added: ByteBuffer,
         isQuarantined: Bool,
+        isHeld: Bool = false,
         done: @escaping @Sendable (SpoolError?) -> Void
     ) {
         loop.assertInEventLoop()
@@ -44,17 +46,25 @@ extension Queue {
         } done: { [self] result in
             switch result {
             case .success(let head):
-                accepted(Spool.Content(head: head, isHeld: false, added: added, message: nil))
-                done(nil)
+                accepted(Spool.Content(head: head, isHeld: false, added: added, message: nil), isHeld: isHeld) {
+                    done(nil)
+                }
             case .failure(let error): done(error)
             }
         }
     }
 
-    private func accepted(_ content: Spool.Content) {
+    private func accepted(
+        _ content: Spool.Content,
+        isHeld: Bool,
+        done: @escaping @Sendable () -> Void
+    ) {
         let head = content.head
         counters.count("accepted")
         log.accepted(head.envelope.id, head.envelope, octets: head.octets)
         add(head, content: content)
+        guard isHeld else { return done() }
+        // In the same turn: nothing of it has begun. Where it can't be put aside, that is logged, and it goes its way.
+        request(.hold, of: head.envelope.id) { _ in done() }
     }
 }

@@ -91,7 +91,8 @@ struct SubmissionSession {
         if let refusal { return refusal }
         return await intake.commit(
             added: end.body ?? ByteBuffer(),
-            isQuarantined: SubmissionProtocol.isQuarantined(end)
+            isQuarantined: SubmissionProtocol.isQuarantined(end),
+            isHeld: SubmissionProtocol.isHeld(end)
         )
     }
 

@@ -1,0 +1,218 @@
+import Bus
+import Logging
+import NIOCore
+import NIOPosix
+import Testing
+
+@testable import Authority
+
+@Suite struct GreylistTests {
+    private static let now = TestAuthority.now
+    private static let client: [UInt8] = [192, 0, 2, 7]
+
+    private func ask(
+        _ list: inout Greylist,
+        client: [UInt8] = client,
+        sender: String = "ann@example.net",
+        recipient: String = "bob@example.test",
+        identities: [String] = [],
+        after seconds: Int = 0
+    ) -> Greylist.Answer {
+        list.ask(
+            client: client,
+            sender: sender,
+            recipient: recipient,
+            identities: identities,
+            now: Self.now + seconds
+        )
+    }
+
+    private func list(_ change: (inout GreylistSettings) -> Void = { _ in }) -> Greylist {
+        var settings = GreylistSettings()
+        change(&settings)
+        return Greylist(settings)
+    }
+
+    private func allow(_ list: inout Greylist, _ name: String) -> Bool { list.allow(name, now: Self.now) }
+
+    private func remove(_ list: inout Greylist, _ name: String) -> Int { list.remove(name) }
+
+    @Test func whoComesBackPasses() {
+        var list = list()
+        #expect(ask(&list) == .wait(300))
+        #expect(ask(&list, after: 100) == .wait(200))
+        // From another host of the same network, in another spelling.
+        #expect(
+            ask(&list, client: [192, 0, 2, 99], sender: "Ann@Example.NET", recipient: "BOB@example.test", after: 300)
+                == .pass(.triplet)
+        )
+        #expect(ask(&list, after: 301) == .pass(.triplet))
+        #expect(ask(&list, client: [192, 0, 3, 7], after: 302) == .wait(300))
+        #expect(ask(&list, sender: "eve@example.net", after: 302) == .wait(300))
+        #expect(ask(&list, recipient: "carol@example.test", after: 302) == .wait(300))
+    }
+
+    @Test func whoComesBackTooLateIsNew() {
+        var list = list()
+        #expect(ask(&list) == .wait(300))
+        #expect(ask(&list, after: 2 * 86_400 + 1) == .wait(300))
+        #expect(ask(&list, after: 2 * 86_400 + 301) == .pass(.triplet))
+        // It's remembered from its last mail on.
+        #expect(ask(&list, after: 30 * 86_400) == .pass(.triplet))
+        #expect(ask(&list, after: 60 * 86_400) == .pass(.triplet))
+        #expect(ask(&list, after: 97 * 86_400) == .wait(300))
+    }
+
+    @Test func sendersOfListsAreOne() {
+        var list = list()
+        #expect(ask(&list, sender: "list+bounce-1234-bob@example.net") == .wait(300))
+        #expect(ask(&list, sender: "list+bounce-77@example.net", after: 300) == .pass(.triplet))
+        #expect(ask(&list, sender: "return-12-34@example.net") == .wait(300))
+        #expect(ask(&list, sender: "return-7-999@example.net", after: 300) == .pass(.triplet))
+    }
+
+    @Test func networksPassByTheirTriplets() {
+        var list = list { $0.networkPasses = 2 }
+        for sender in ["a@example.net", "b@example.net"] {
+            _ = ask(&list, sender: sender)
+            #expect(ask(&list, sender: sender, after: 300) == .pass(.triplet))
+        }
+        // A triplet counts once.
+        #expect(ask(&list, sender: "c@example.net", after: 301) == .pass(.network))
+        #expect(ask(&list, client: [192, 0, 3, 1], sender: "c@example.net", after: 301) == .wait(300))
+        var other = self.list { $0.networkPasses = 2 }
+        _ = ask(&other)
+        for second in 300...310 { #expect(ask(&other, after: second) == .pass(.triplet)) }
+        #expect(ask(&other, sender: "c@example.net", after: 311) == .wait(300))
+    }
+
+    @Test func networksOfIPv6AreOf64Bits() {
+        let address: [UInt8] = [0x20, 0x01, 0x0D, 0xB8, 0, 0, 0, 1] + [UInt8](repeating: 7, count: 8)
+        #expect(Greylist.network(of: address) == "2001:db8:0:1::/64")
+        #expect(Greylist.network(of: Self.client) == "192.0.2.0/24")
+    }
+
+    @Test func domainsPassByWhatWasTaken() {
+        var list = list { $0.identityPasses = 2 }
+        list.accepted(identities: ["Example.net", "example.net"], now: Self.now)
+        #expect(ask(&list, identities: ["example.net"]) == .wait(300))
+        list.accepted(identities: ["example.net"], now: Self.now)
+        #expect(ask(&list, client: [203, 0, 113, 1], identities: ["EXAMPLE.net"]) == .pass(.identity))
+        #expect(ask(&list, client: [203, 0, 113, 1], identities: ["example.org"]) == .wait(300))
+    }
+
+    @Test func administratorLetsPass() throws {
+        var list = list()
+        #expect(allow(&list, "203.0.113.0/25"))
+        #expect(allow(&list, "example.org"))
+        for wrong in ["", "203.0.113.1/24", "a@b.example", "local", "a b.example"] {
+            #expect(!allow(&list, wrong))
+        }
+        #expect(ask(&list, client: [203, 0, 113, 1]) == .pass(.administrator))
+        #expect(ask(&list, client: [203, 0, 113, 200]) == .wait(300))
+        #expect(ask(&list, identities: ["example.org"], after: 400 * 86_400) == .pass(.administrator))
+        #expect(remove(&list, "203.0.113.0/25") == 1)
+        #expect(ask(&list, client: [203, 0, 113, 1]) == .wait(300))
+        _ = ask(&list)
+        #expect(remove(&list, "ann@example.net") == 2)
+        #expect(list.entries.count == 1)
+    }
+
+    @Test func memoryIsBounded() {
+        var list = list {
+            $0.capacity = 100
+            $0.capacityPerNetwork = 60
+        }
+        _ = ask(&list, client: [203, 0, 113, 1])
+        #expect(ask(&list, client: [203, 0, 113, 1], after: 300) == .pass(.triplet))
+        for number in 0..<200 {
+            let letter = String(repeating: "x", count: number + 1)
+            _ = ask(&list, sender: "\(letter)@example.net", after: 300)
+            #expect(list.records.count <= 100)
+        }
+        // One network doesn't take all of it.
+        #expect(list.records.count == 62)
+        for number in 0..<200 {
+            _ = ask(&list, client: [198, 51, UInt8(number), 1], after: 301 + number)
+            #expect(list.records.count <= 100)
+        }
+        // Those who came back outlive those who didn't.
+        #expect(ask(&list, client: [203, 0, 113, 1], after: 600) == .pass(.triplet))
+    }
+
+    @Test func linesBringItBack() {
+        var list = list()
+        _ = ask(&list)
+        _ = ask(&list, after: 300)
+        _ = ask(&list, sender: "odd\tname@example.net")
+        _ = list.allow("example.org", now: Self.now)
+        var lines = list.changedLines
+        list.forgetChanges()
+        #expect(list.changedLines.isEmpty)
+        _ = list.remove("example.org")
+        lines += list.changedLines + ["triplet\t192.0.2.0/24\ttorn", "network\tx\ty\tz\tw", ""]
+        var read = self.list()
+        for line in lines { read.read(line[...]) }
+        #expect(read.records == list.records)
+        #expect(ask(&read, after: 301) == .pass(.triplet))
+    }
+
+    // MARK: The store
+
+    @Test func storeOutlivesAuthd() async throws {
+        try await TestAuthority.run(more: "[authd.greylist]\nwait = \"0s\"\n") { authority in
+            let question = Frame(
+                "GREYLIST",
+                ["client": "192.0.2.7", "sender": "ann@example.net", "recipient": "bob@example.test"]
+            )
+            #expect(try await authority.client.request(question)["wait"] == "0")
+            #expect(try await authority.client.request(question)["by"] == "triplet")
+            let accepted = Frame("GREYLIST", ["accepted": "yes", "identity": "example.net"])
+            #expect(try await authority.client.request(accepted).replyKind == .ok)
+            #expect(
+                try await authority.client.request(Frame("GREYLIST-PASS", ["name": "example.org"])).replyKind == .ok
+            )
+            #expect(try await authority.client.request(Frame("GREYLIST-PASS", ["name": "?"])).replyKind == .reject)
+            while Greylist(reading: authority.directory.path)?.entries.count != 4 {
+                try await authority.loop.scheduleTask(in: .milliseconds(5)) {}.futureResult.get()
+            }
+            let removed = try await authority.client.request(Frame("GREYLIST-REMOVE", ["name": "example.org"]))
+            #expect(removed["count"] == "1")
+            while Greylist(reading: authority.directory.path)?.entries.count != 3 {
+                try await authority.loop.scheduleTask(in: .milliseconds(5)) {}.futureResult.get()
+            }
+            #expect(try await authority.client.request(Frame("GREYLIST", ["client": "x"])).replyKind == .reject)
+        }
+    }
+
+    @Test func fileIsWrittenAnewWhenItHasGrown() async throws {
+        try await TemporaryDirectory.with { directory in
+            let loop = MultiThreadedEventLoopGroup.singleton.next()
+            let pool = NIOThreadPool(numberOfThreads: 1)
+            pool.start()
+            let log = LogRecord()
+            directory.write("salt-key", "x".utf8)
+            let line = "triplet\t192.0.2.0/24\ta@example.net\tb@example.test\t\(Self.now)\t\(Self.now)\t1\n"
+            directory.write("greylist", (String(repeating: line, count: 3000) + "triplet\ttor").utf8)
+            let path = directory.path
+            let store = try await loop.submit {
+                GreylistStore(
+                    directory: path,
+                    settings: GreylistSettings(),
+                    on: loop,
+                    pool: pool,
+                    logger: Logger(label: "test") { _ in log }
+                )
+            }.get()
+            try await loop.submit { _ = store.allow("example.org", now: Self.now) }.get()
+            try await loop.flatSubmit { store.saveLast() }.get()
+            let text = String(decoding: directory.read("greylist"), as: UTF8.self)
+            #expect(
+                Set(text.split(separator: "\n").map(String.init)) == [
+                    String(line.dropLast()), "domain\texample.org\t\(Self.now)\t\(Self.now)\t-1",
+                ]
+            )
+            try await pool.shutdownGracefully()
+        }
+    }
+}
