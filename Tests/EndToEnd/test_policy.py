@@ -15,11 +15,11 @@ reject if recipient bob@example.test and sender *@noise.test
 reject 5.7.27 "listed" if listener smtp and score >= 5
 score 1 if listener smtp and sender *@doubtful.test
 junk if score >= 1 and listener smtp
+greylist if listener smtp and sender *@grey.test
 discard if sender void@partner.test
 defer 4.7.5 "too large for now" if size > 100000
 add "X-Rule: seen" if sender seen@partner.test
 reject 5.7.1 "no lotteries" if header Subject *lottery* and not body "I really won"
-greylist if listener smtp and sender *@grey.test
 hold if sender held@partner.test
 reject "no spoofing" if listener submission and not sender *@example.test
 '''
