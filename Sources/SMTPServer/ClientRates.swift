@@ -73,17 +73,17 @@ package struct ClientRateLimits: Sendable {
     package init() {}
 }
 
-/// How often something happened within the last minute: that of the running minute, and a share of the one before. A value of
-/// bounded size.
+/// How often something happened within the last minute: what each window of a minute has, which begins with the first that
+/// happens, and a share of the one before. A value of bounded size.
 struct RateCounts: Sendable {
     private struct Window {
-        /// Counted from the start of the clock.
-        var minute: UInt64
-        var count: Int
-        var former: Int
+        var start: NIODeadline
+        var count = 0
+        /// Of the window before.
+        var former = 0
     }
 
-    private static let minute: UInt64 = 60_000_000_000
+    private static let minute = TimeAmount.minutes(1)
 
     /// Addresses have 4 or 16 octets, their networks 3 or 8.
     private var windows: [[UInt8]: Window] = [:]
@@ -113,33 +113,30 @@ struct RateCounts: Sendable {
 
     private func count(of key: [UInt8], _ now: NIODeadline) -> Int {
         guard let window = window(of: key, now) else { return 0 }
-        let rest = Self.minute - now.uptimeNanoseconds % Self.minute
-        // Both are limits of the configuration at most.
-        return window.count + Int(UInt64(window.former) * (rest / 1_000_000) / (Self.minute / 1_000_000))
+        // Both are limits of the configuration at most, and a minute has sixty thousand milliseconds.
+        let rest = (window.start + Self.minute - now).nanoseconds / 1_000_000
+        return window.count + window.former * Int(rest) / 60_000
     }
 
     private func window(of key: [UInt8], _ now: NIODeadline) -> Window? {
         guard let window = windows[key] else { return nil }
-        let minute = now.uptimeNanoseconds / Self.minute
-        if window.minute == minute { return window }
-        guard window.minute + 1 == minute else { return nil }
-        return Window(minute: minute, count: 0, former: window.count)
+        let age = now - window.start
+        if age < Self.minute { return window }
+        guard age < Self.minute * 2 else { return nil }
+        return Window(start: window.start + Self.minute, former: window.count)
     }
 
     private mutating func add(_ key: [UInt8], _ now: NIODeadline) {
         if windows[key] == nil, windows.count >= capacity { makeRoom(now) }
-        var window =
-            window(of: key, now)
-            ?? Window(minute: now.uptimeNanoseconds / Self.minute, count: 0, former: 0)
+        var window = window(of: key, now) ?? Window(start: now)
         window.count += 1
         windows[key] = window
     }
 
-    /// Those of former minutes go; where there are none, those who came least often: a flood from everywhere hides nobody who is
-    /// over a limit.
+    /// Windows that are over go; where there are none, those with the least: a flood from everywhere hides nobody who is over a
+    /// limit.
     private mutating func makeRoom(_ now: NIODeadline) {
-        let minute = now.uptimeNanoseconds / Self.minute
-        windows = windows.filter { $0.value.minute == minute }
+        windows = windows.filter { now - $0.value.start < Self.minute }
         guard windows.count >= capacity / 2 else { return }
         let counts = windows.values.map(\.count).sorted()
         let middle = counts[counts.count / 2]
