@@ -52,7 +52,8 @@ let fuzzing: [Target] =
         .executableTarget(
             name: "fuzz",
             dependencies: [
-                "MIME", "MailAuth", "AuthReports", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ResolverService", "Daemon",
+                "MIME", "MailAuth", "MailRules", "AuthReports", "DNS", "DNSSEC", "TSIG", "ZoneTransfer",
+                "ResolverService", "Daemon",
                 "Milter",
                 "Cryptography", "Encodings", "JWT", "Network", "Rewriting", "SMTP", "IMAP", "POP3", "SASL", nioCore,
                 nioEmbedded,

@@ -88,6 +88,7 @@ package struct AuthorityProgram: DaemonProgram {
             settings: AuthorityService.Settings(
                 tokens: settings.oauth.map(TokenRequirements.init),
                 scramIterations: configuration.login.scram == .never ? nil : settings.scramIterations,
+                refusesDisabled: settings.refuseDisabled,
                 sendingLimits: {
                     SendingLimits(settings.sending.accounts[$0.description.lowercased()] ?? settings.sending)
                 }

@@ -64,6 +64,8 @@ final class AuthorityService: @unchecked Sendable {
         var tokens: TokenRequirements?
         /// nil where no verifiers are made.
         var scramIterations: Int?
+        /// Whether mail for an account that is disabled is refused.
+        var refusesDisabled = false
         /// What an account may send.
         var sendingLimits: @Sendable (MailAddress) -> SendingLimits = { _ in SendingLimits() }
         /// Seconds since 1970.
@@ -394,6 +396,8 @@ final class AuthorityService: @unchecked Sendable {
         switch directory.destination(of: address) {
         case .mailbox(let account, _) where fullMailboxes.contains(account.address, now: loop.now):
             return Self.deferral(frame, .mailboxFull, "the mailbox is full")
+        case .mailbox(let account, _) where settings.refusesDisabled && account.isLocked:
+            return Self.rejection(frame, .mailboxDisabled, "the mailbox is disabled")
         case .mailbox, .forward:
             var fields = [Frame.Field("kind", "local")]
             if Self.isPostmaster(frame["address"]) { fields.append(.init("address", address.description)) }

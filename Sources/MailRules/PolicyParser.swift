@@ -35,8 +35,11 @@ package struct PolicyParser {
         lists: Set<String> = []
     ) throws(PolicySyntaxError) -> PolicyTable {
         var rules: [PolicyRule] = []
-        for (index, written) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+        // Of octets: CR LF is one character.
+        let lines = text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+        for (index, octets) in lines.enumerated() {
             let line = firstLine + index
+            let written = Substring(octets)
             guard written.utf8.count <= maximumLine, rules.count < maximumRules else {
                 throw PolicySyntaxError(
                     line: line,

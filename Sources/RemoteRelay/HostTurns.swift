@@ -34,6 +34,9 @@ final class HostTurns: @unchecked Sendable {
     /// How many addresses have sessions.
     var count: Int { hosts.count }
 
+    /// Whether whoever comes now has to wait.
+    func isTaken(_ address: SocketAddress) -> Bool { (hosts[address]?.sessions ?? 0) >= limit }
+
     /// Waits for a turn with the host, if need be. Whoever has one gives it back with `leave`.
     ///
     /// - Returns: false for who is turned away.

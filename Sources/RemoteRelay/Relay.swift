@@ -11,7 +11,7 @@ import TLS
 final class Relay: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     private let settings: RelaySettings
-    private let lookup: HostLookup
+    let lookup: HostLookup
     private let idle: IdleConnections
     private let turns: HostTurns
     private var unreachable: UnreachableHosts
@@ -202,7 +202,8 @@ final class Relay: @unchecked Sendable {
     private func connect(
         _ target: Target,
         tls context: TLSContext?,
-        isVerifying: Bool = false
+        isVerifying: Bool = false,
+        within time: TimeAmount? = nil
     ) async throws(SMTPClient.Failure) -> SMTPClient {
         connections.increment()
         let connection: Connection
@@ -211,7 +212,7 @@ final class Relay: @unchecked Sendable {
                 to: target.address,
                 from: settings.source(for: target.address),
                 on: loop,
-                timeout: settings.times.connect
+                timeout: time.map { min($0, settings.times.connect) } ?? settings.times.connect
             )
         } catch {
             unreachable.note(target.address)
@@ -220,13 +221,28 @@ final class Relay: @unchecked Sendable {
         unreachable.forget(target.address)
         let client = SMTPClient(target, connection, settings: settings)
         do {
-            try await client.greet(tls: context, isVerifying: isVerifying)
+            try await client.greet(tls: context, isVerifying: isVerifying, within: time)
             return client
         } catch {
             if case .refused = error { client.quit() } else { connection.abort() }
             throw error
         }
     }
+
+    /// A session for a short question: an idle one, or a new one that has its turn and is greeted within the time.
+    func session(with target: Target, within time: TimeAmount) async throws(SMTPClient.Failure) -> SMTPClient {
+        if let client = idle.acquire(target.address) { return client }
+        guard !turns.isTaken(target.address) else { throw .connection("all sessions that it may have are in use") }
+        do {
+            return try await connect(target, tls: tls, within: time)
+        } catch {
+            guard case .tls = error, settings.tls == .opportunistic else { throw error }
+            return try await connect(target, tls: nil, within: time)
+        }
+    }
+
+    /// Takes a session back for the next message or question.
+    func release(_ client: SMTPClient) { idle.release(client) }
 
     /// Ends the idle sessions.
     func close() {

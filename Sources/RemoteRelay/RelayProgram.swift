@@ -1,3 +1,4 @@
+import Bus
 import DNS
 import Daemon
 import Deliverer
@@ -14,6 +15,9 @@ package struct RelayProgram: DaemonProgram {
     package struct Prepared: Sendable {
         let socket: CInt
         let allowed: Set<UInt32>
+        /// Where smtpd asks for recipients.
+        let recipientSocket: CInt
+        let mayAsk: Set<UInt32>
         let tls: TLSContext
         let verifyingTLS: TLSContext?
         let interfaces: [SocketAddress]
@@ -28,6 +32,8 @@ package struct RelayProgram: DaemonProgram {
         return Prepared(
             socket: try setup.listen(unix: "run/relay.sock"),
             allowed: setup.uids(of: [.queueManager]),
+            recipientSocket: try setup.listen(unix: "run/recipient.sock"),
+            mayAsk: setup.uids(of: [.smtpd]),
             tls: try TLSContext(clientVerifying: false, minimum: setup.configuration.tls.minimumVersion),
             verifyingTLS: try verifyingTLS(setup.configuration),
             interfaces: RelaySettings.interfaces()
@@ -75,9 +81,15 @@ package struct RelayProgram: DaemonProgram {
             logger: context.logger
         ) { await relay.deliver($0) }
         try await server.accept(on: prepared.socket)
+        let checks = RecipientCheckService(relay, on: loop, logger: context.logger)
+        let questions = BusServer(group: loop, allowed: prepared.mayAsk, logger: context.logger)
+        try await questions.answer(on: prepared.recipientSocket) { frame, connection in
+            checks.answer(frame, connection)
+        }
         context.announceReadiness()
         await context.untilShutdown()
         await server.shutDown(grace: .seconds(5))
+        await questions.shutDown(grace: .zero)
         loop.execute { relay.close() }
     }
 }

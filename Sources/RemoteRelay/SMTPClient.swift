@@ -107,10 +107,16 @@ final class SMTPClient {
 
     /// Greeting, EHLO (or HELO), STARTTLS as the policy says, and EHLO again.
     ///
-    /// - Parameter isVerifying: whether TLS must be there, and show that it's the host that is meant.
-    func greet(tls context: TLSContext?, isVerifying: Bool = false) async throws(Failure) {
+    /// - Parameters:
+    ///   - isVerifying: whether TLS must be there, and show that it's the host that is meant.
+    ///   - time: how long all of it may take; nil for as long as a message's way may.
+    func greet(
+        tls context: TLSContext?,
+        isVerifying: Bool = false,
+        within time: TimeAmount? = nil
+    ) async throws(Failure) {
         connection.idleTimeout = settings.times.command
-        connection.deadline = .now() + Self.maximumGreetingTime
+        connection.deadline = .now() + (time ?? Self.maximumGreetingTime)
         let greeting = try await reply()
         guard greeting.code.isPositive else { throw .refused(greeting) }
         try await hello()

@@ -66,9 +66,11 @@ extension EnhancedStatusCode {
     package static let tooManyRecipients = EnhancedStatusCode(4, 5, 3)
     /// 4.5.0: another command works on the message.
     package static let busy = EnhancedStatusCode(4, 5, 0)
+    /// 5.2.1: the mailbox is disabled.
+    package static let mailboxDisabled = EnhancedStatusCode(5, 2, 1)
     /// 4.7.0: other or undefined security status: a limit on this client, or logins cannot be verified now.
     package static let refusedForNow = EnhancedStatusCode(4, 7, 0)
-    /// Too much in too short a time, or too early; it may be tried again.
+    /// 4.7.1: too much in too short a time, or too early.
     package static let limitReached = EnhancedStatusCode(4, 7, 1)
     /// 5.1.1: bad destination mailbox address.
     package static let noSuchMailbox = EnhancedStatusCode(5, 1, 1)

@@ -36,6 +36,7 @@ package struct SMTPDProgram: FrontProgram {
     package func service(_ context: DaemonContext) -> SMTPFront {
         var settings = ServerSettings(context.configuration)
         settings.queueSocket = context.socket("queue.sock")
+        settings.recipientSocket = context.socket("recipient.sock")
         settings.resolverSocket = context.socket("dns.sock")
         settings.reportSocket = context.configuration.reports.isOnForDMARC ? context.socket("report.sock") : nil
         for (place, milter) in settings.milters.enumerated() {
@@ -74,6 +75,8 @@ extension ServerSettings {
         enforcesSender = smtpd.enforceSender
         policy = smtpd.policy
         policyBody = smtpd.policyBody
+        relayDomains = Set(smtpd.relayDomains)
+        checksRecipients = smtpd.checkRecipients
         exempt = smtpd.clients.exempt
         mayPipelineEarly = smtpd.clients.mayPipelineEarly
         rates.connections = smtpd.clients.connectionsPerMinute

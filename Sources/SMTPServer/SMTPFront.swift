@@ -18,6 +18,8 @@ struct LoopResources: Sendable {
     let senders: SenderDirectory
     let greylist: GreylistDirectory
     let rates: ClientRates
+    /// Asks next hops about recipients.
+    let recipientCheck: RecipientForwardCheck
     /// Asks resolverd.
     let query: ResolverLookup.Query
     /// Counts results of DMARC; nil where nobody does.
@@ -50,6 +52,7 @@ struct LoopResources: Sendable {
         self.recipients = recipients
         let senders = SenderDirectory(accounts: accounts, on: loop, lifetime: settings.recipientCache)
         self.senders = senders
+        recipientCheck = RecipientForwardCheck(path: settings.recipientSocket, on: loop)
         greylist = GreylistDirectory(
             path: settings.front.authoritySocket,
             on: loop,

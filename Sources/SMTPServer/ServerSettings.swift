@@ -28,6 +28,12 @@ package struct ServerSettings: Sendable {
     package var policy = PolicyTable()
     /// What becomes of mail while nobody knows whether it has come back.
     var greylistFallback = GreylistDirectory.Fallback.pass
+    /// Domains that aren't ours, in lower case, for which mail is taken from anybody.
+    package var relayDomains: Set<String> = []
+    /// Whether the next hop is asked for their recipients.
+    package var checksRecipients = false
+    /// The path of remote-relay's socket for that.
+    package var recipientSocket = "run/recipient.sock"
     /// Networks whose clients are no strangers, though they may not relay.
     package var exempt: [AddressRange] = []
     /// How often strangers may come.

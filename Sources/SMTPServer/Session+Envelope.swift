@@ -128,8 +128,39 @@ extension Session {
             return try await accept(address, parameters)
         case .foreign where kind != .lmtp && (user != nil || mayRelayByAddress):
             return try await accept(address, parameters)
+        case .foreign where address.map(isRelayed) ?? false:
+            return try await acceptRelayed(path, address, parameters)
         case .foreign:
             return try await refuseRecipient(path, .mailboxUnavailable, .notAuthorized, "relaying denied")
+        case .unknown, .full, .deferred: return try await turnAway(path, owner)
+        }
+    }
+
+    /// Whether mail for an address is taken from anybody and sent on.
+    private func isRelayed(_ address: MailAddress) -> Bool {
+        kind != .lmtp && settings.relayDomains.contains(address.lowercasedDomain)
+    }
+
+    /// Takes a recipient of a domain that is relayed, once the next hop was asked where that is wanted.
+    private func acceptRelayed(
+        _ path: ForwardPath,
+        _ address: MailAddress?,
+        _ parameters: RecipientParameters
+    ) async throws(ConnectionError) -> Next {
+        guard settings.checksRecipients, let address else { return try await accept(address, parameters) }
+        // What was asked before may be told while another host is waited for.
+        try await flush()
+        let owner = await resources.recipientCheck.kind(of: address)
+        switch owner {
+        case .local, .foreign: return try await accept(address, parameters)
+        case .unknown, .full, .deferred: return try await turnAway(path, owner)
+        }
+    }
+
+    /// Answers for a recipient that isn't taken, now or ever.
+    private func turnAway(_ path: ForwardPath, _ owner: RecipientKind) async throws(ConnectionError) -> Next {
+        switch owner {
+        case .local, .foreign: return .command
         case .unknown(let status, let text):
             return try await refuseRecipient(path, .mailboxUnavailable, status, text)
         case .full:

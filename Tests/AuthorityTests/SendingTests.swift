@@ -147,6 +147,26 @@ import Testing
 
     // MARK: The service
 
+    @Test func delimitersAreConfigured() async throws {
+        try await TestAuthority.run(more: "subaddress-delimiters = \"-_\"\n") { authority in
+            let known = try await authority.ask("RECIPIENT", "alice-x@example.test")
+            let extended = try await authority.ask("EXPAND", "alice_x-y@example.test")
+            let byAlias = try await authority.ask("EXPAND", "boss-x@example.test")
+            let unknown = try await authority.ask("RECIPIENT", "alice+x@example.test")
+            #expect(known == "kind=local" && unknown == "REJECT 5.1.1")
+            #expect(extended.hasSuffix("extension=x-y") && byAlias.contains("extension=x"))
+        }
+    }
+
+    @Test(arguments: [("", "kind=local"), ("refuse-disabled = true\n", "REJECT 5.2.1")])
+    func disabledUsersMayBeRefused(setting: String, answer: String) async throws {
+        try await TestAuthority.run(more: setting) { authority in
+            let disabled = try await authority.ask("RECIPIENT", "locked+x@example.test")
+            let other = try await authority.ask("RECIPIENT", "alice@example.test")
+            #expect(disabled == answer && other == "kind=local")
+        }
+    }
+
     @Test func limitsOutliveAuthd() async throws {
         try await TestAuthority.run(
             more:

@@ -86,6 +86,7 @@ struct TestAuthority: Sendable {
                 settings: AuthorityService.Settings(
                     tokens: configuration.authd.oauth.map(TokenRequirements.init),
                     scramIterations: 4096,
+                    refusesDisabled: configuration.authd.refuseDisabled,
                     sendingLimits: { address in
                         let sending = configuration.authd.sending
                         return SendingLimits(sending.accounts["\(address)"] ?? sending)

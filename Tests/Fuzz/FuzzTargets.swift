@@ -35,4 +35,5 @@ let fuzzTargets: [FuzzTarget] = [
     authenticationResultsTarget,
     saslMessageTarget,
     tokenTarget,
+    policyTableTarget,
 ]

@@ -35,7 +35,7 @@ import Testing
         ("accept if spf fail", "?"), ("accept if score >= 1", "?"), ("accept if listed bl", "?"),
         ("accept if client-name *.example.org", "?"), ("accept if iprev fail and helo x", "-"),
         ("# nothing\n\n   reject # all", "3"), ("junk if spf fail\naccept", "?"),
-        ("score 5\nadd \"X: y\"\naccept", "3"),
+        ("score 5\nadd \"X: y\"\naccept", "3"), ("score 5 # five\r\n\r\naccept if helo *\r\nreject", "3"),
     ])
     func rulesAreJudgedByWhatIsKnown(_ text: String, _ expected: String) throws {
         #expect(try decision(text, facts) == expected, "\(text)")

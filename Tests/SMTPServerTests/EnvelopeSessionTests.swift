@@ -269,6 +269,29 @@ import Testing
         }
     }
 
+    @Test func domainsThatAreRelayedAreTakenFromAnybody() async throws {
+        for isChecked in [false, true] {
+            try await TestServer.run({
+                $0.settings.relayDomains = ["branch.example"]
+                $0.settings.checksRecipients = isChecked
+            }) { server in
+                let client = try await server.greetedClient()
+                #expect(try await client.say("MAIL FROM:<carol@example.net>").hasPrefix("250"))
+                for _ in 1...2 {
+                    #expect(try await client.say("RCPT TO:<ann@Branch.Example>") == "250 2.1.5 ok")
+                    let gone = isChecked ? "550 5.1.1 the next hop does not take it" : "250 2.1.5 ok"
+                    #expect(try await client.say("RCPT TO:<gone@branch.example>") == gone)
+                    let later = isChecked ? "451 4.3.0" : "250"
+                    #expect(try await client.say("RCPT TO:<later@branch.example>").hasPrefix(later))
+                }
+                #expect(try await client.say("RCPT TO:<ann@example.com>").hasPrefix("550 5.7.1"))
+                // Yes and no are remembered, what nobody knows is not.
+                let checks = server.questions.withLockedValue { $0.filter { $0.verb == "CHECK" }.count }
+                #expect(checks == (isChecked ? 4 : 0))
+            }
+        }
+    }
+
     @Test func theSessionAsAWholeHasItsTime() async throws {
         try await TestServer.run({ $0.settings.front.sessionTimeout = .milliseconds(100) }) { server in
             let client = try await server.connect()

@@ -38,6 +38,8 @@ final class TestServer: Sendable {
     private let queueListener = NIOLockedValueBox<Listener?>(nil)
     private let queuePath: String
     private let authority: BusServer
+    /// Stands in for remote-relay.
+    private let relay: BusServer
 
     /// Runs the body on the event loop of a server, then shuts everything down and removes its files.
     static func run(
@@ -49,7 +51,9 @@ final class TestServer: Sendable {
         let directory = "/tmp/martlet-smtp-\(UInt64.random(in: 0 ... .max))"
         #expect(mkdir(directory, 0o700) == 0)
         defer {
-            for name in ["queue.sock", "auth.sock", "certificate.pem", "key.pem"] { unlink("\(directory)/\(name)") }
+            for name in ["queue.sock", "auth.sock", "recipient.sock", "certificate.pem", "key.pem"] {
+                unlink("\(directory)/\(name)")
+            }
             rmdir(directory)
         }
         let server = try await TestServer(options, directory: directory)
@@ -64,6 +68,7 @@ final class TestServer: Sendable {
         await server.service.shutDown(grace: .seconds(2))
         await server.stopQueue()
         await server.authority.shutDown(grace: .seconds(1))
+        await server.relay.shutDown(grace: .seconds(1))
         if let failure { throw failure }
     }
 
@@ -76,6 +81,8 @@ final class TestServer: Sendable {
         settings.front.authoritySocket = "\(directory)/auth.sock"
         queuePath = settings.queueSocket
         authority = BusServer(group: loop, logger: logger)
+        settings.recipientSocket = "\(directory)/recipient.sock"
+        relay = BusServer(group: loop, logger: logger)
         service = FrontServer(
             SMTPFront(settings),
             tlsContext: try Self.tlsContext(directory),
@@ -92,6 +99,18 @@ final class TestServer: Sendable {
         self.ports = ports
         try await service.start(endpoints)
         if options.hasQueue { try await startQueue() }
+        let asked = questions
+        try await relay.answer(on: try UnixSocket.listen(settings.recipientSocket)) { frame, connection in
+            asked.withLockedValue { $0.append(frame) }
+            let tag = frame["tag"]
+            let answer: Frame =
+                switch frame["recipient"] {
+                case "gone@branch.example": .reply(.reject, status: "5.1.1", text: "unknown", tag: tag)
+                case "later@branch.example": .reply(.defer, status: "4.4.1", text: "no answer", tag: tag)
+                default: .ok(tag: tag)
+                }
+            connection.write(answer)
+        }
         if options.hasAuthority {
             let (questions, watchers, answers) = (questions, watchers, answers)
             try await authority.answer(on: try UnixSocket.listen(settings.front.authoritySocket)) { frame, connection in

@@ -24,6 +24,8 @@ package struct AuthdConfiguration: Sendable {
     package var senders: String
     package var sending: SendingConfiguration
     package var greylist: GreylistConfiguration
+    /// Whether mail for users who are disabled is refused.
+    package var refuseDisabled: Bool
     /// What may stand between a user's name and an extension: `+` in `user+extension`.
     package var subaddressDelimiters: String
     /// nil where no provider's tokens are taken.
@@ -38,6 +40,7 @@ package struct AuthdConfiguration: Sendable {
         appPasswords = try table.string("app-passwords", default: "etc/app-passwords")
         certificates = try table.string("certificates", default: "etc/certificates")
         senders = try table.string("senders", default: "etc/senders")
+        refuseDisabled = try table.boolean("refuse-disabled", default: false)
         sending = try SendingConfiguration(try table.table("sending"))
         greylist = try GreylistConfiguration(try table.table("greylist"))
         subaddressDelimiters = try table.string("subaddress-delimiters", default: "+")

@@ -104,6 +104,10 @@ package struct SMTPDConfiguration: Sendable {
     package var relayFrom: [AddressRange]
     /// What the administrator wants done with which mail.
     package var policy: PolicyTable
+    /// Domains that aren't ours, in lower case, for which mail is taken from anybody, to be sent on.
+    package var relayDomains: [String]
+    /// Whether the next hop is asked whether it takes mail for a recipient there.
+    package var checkRecipients: Bool
     package var greylistFallback: GreylistFallback
     /// What strangers may do.
     package var clients: ClientLimitsConfiguration
@@ -202,6 +206,11 @@ package struct SMTPDConfiguration: Sendable {
         dnsLists = [:]
         for name in lists.keys { dnsLists[name] = try DNSListConfiguration(try lists.table(name)) }
         policy = try Self.policy(table, lists: Set(dnsLists.keys))
+        relayDomains = try table.strings("relay-domains").map { $0.lowercased() }
+        for name in relayDomains where (try? DomainName(name))?.isRoot != false {
+            throw table.error("relay-domains", "\"\(name)\" is not a domain")
+        }
+        checkRecipients = try table.boolean("check-recipients", default: false)
         clients = try ClientLimitsConfiguration(try table.table("clients"))
         greylistFallback = try table.choice("greylist-fallback", default: .pass)
         policyBody = try table.octets("policy-body", default: 64 << 10, in: 0...(1 << 20))

@@ -1,0 +1,58 @@
+import Bus
+import Logging
+import NIOCore
+import Network
+import SMTP
+
+/// Answers smtpd's questions on `run/recipient.sock` (docs/protocols.md, "recipient.sock"): whether the next hop takes mail
+/// for an address. Belongs to one event loop.
+final class RecipientCheckService: @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
+    private let relay: Relay
+    private let loop: any EventLoop
+    private let logger: Logger
+    private var running = 0
+
+    /// Checks at the same time; for more there is no answer now. Each holds a session with another host.
+    private static let maximum = 50
+
+    init(_ relay: Relay, on loop: any EventLoop, logger: Logger) {
+        self.relay = relay
+        self.loop = loop
+        self.logger = logger
+    }
+
+    func answer(_ frame: Frame, _ connection: Connection) {
+        loop.assertInEventLoop()
+        guard frame.verb == "CHECK", let text = frame["recipient"],
+            let recipient = try? MailAddress(parsing: text.utf8, options: .envelope)
+        else {
+            return connection.write(
+                Frame.reply(.reject, status: .syntaxError, text: "CHECK wants a recipient", tag: frame["tag"])
+            )
+        }
+        guard running < Self.maximum else {
+            return connection.write(
+                Frame.reply(.defer, status: .busy, text: "too many checks at once", tag: frame["tag"])
+            )
+        }
+        running += 1
+        Task(executorPreference: LoopExecutor.of(loop)) { [self] in
+            let result = await relay.check(recipient)
+            running -= 1
+            let text = result.diagnostic ?? result.text
+            logger.info(
+                "recipient checked",
+                metadata: ["recipient": "\(recipient)", "status": "\(result.status)", "reason": "\(text)"]
+            )
+            let kind: ReplyKind =
+                switch result.action {
+                case .delivered, .relayed, .expanded: .ok
+                case .delayed: .defer
+                case .failed: .reject
+                }
+            connection.write(Frame.reply(kind, status: result.status, text: text, tag: frame["tag"]))
+            try? await connection.flush()
+        }
+    }
+}

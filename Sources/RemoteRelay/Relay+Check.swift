@@ -1,0 +1,57 @@
+import NIOCore
+import Network
+import SMTP
+
+extension Relay {
+    /// How long another host may take for a check: a stranger waits for it meanwhile.
+    private static let checkTime = TimeAmount.seconds(10)
+
+    /// Asks the next hop whether it takes mail for an address, up to RCPT. What it says of a report counts, since nobody else's
+    /// address is used for a question.
+    ///
+    /// - Returns: `relayed` where it takes it, `failed` where it refuses it for good, `delayed` for all else.
+    func check(_ recipient: MailAddress) async -> DeliveryResult {
+        let targets: [Target]
+        switch await lookup.targets(of: recipient.domain) {
+        case .success(let found): targets = found
+        case .failure(let failure): return failure.result
+        }
+        var last = DeliveryResult.unreachable(.noAnswer, "there is no host to ask")
+        // The best hosts alone: a stranger waits.
+        for target in targets.prefix(2) {
+            do throws(SMTPClient.Failure) {
+                return try await check(recipient, at: target)
+            } catch {
+                last = DeliveryResult(error, with: target.remote, scope: .recipient)
+                // That a host doesn't want to talk says nothing of the recipient.
+                if last.action.isFinal { last = .unreachable(.noAnswer, last.text) }
+            }
+        }
+        return last
+    }
+
+    private func check(_ recipient: MailAddress, at target: Target) async throws(SMTPClient.Failure) -> DeliveryResult {
+        let client = try await session(with: target, within: Self.checkTime)
+        do throws(SMTPClient.Failure) {
+            client.connection.deadline = .now() + Self.checkTime
+            client.countTransaction()
+            let isUTF8 = recipient.needsUTF8 && client.extensions.has("SMTPUTF8")
+            let mail = try await client.command("MAIL FROM:<>\(isUTF8 ? " SMTPUTF8" : "")")
+            var reply = mail
+            if mail.code.isPositive { reply = try await client.command("RCPT TO:<\(recipient)>") }
+            let isAboutRecipient = mail.code.isPositive
+            if try await client.command("RSET").code.isPositive { release(client) } else { client.quit() }
+            let result = DeliveryResult(reply, from: target.remote, after: isAboutRecipient ? "RCPT" : "MAIL")
+            if reply.code.isPositive {
+                return DeliveryResult(.relayed, .recipientValid, "\(target.remote) takes it")
+            }
+            guard isAboutRecipient || !result.action.isFinal else {
+                return .unreachable(.noAnswer, "it takes no mail without a sender: \(result.diagnostic ?? result.text)")
+            }
+            return result
+        } catch {
+            client.connection.abort()
+            throw error
+        }
+    }
+}

@@ -1,0 +1,80 @@
+import Bus
+import NIOCore
+import SMTP
+
+/// Asks the next hop, by remote-relay, whether it has a recipient, for the sessions of one event loop. What it said is remembered.
+/// Belongs to the loop.
+final class RecipientForwardCheck: @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
+    private struct Known {
+        let kind: RecipientKind
+        let until: NIODeadline
+    }
+
+    private let client: BusClient
+    private let loop: any EventLoop
+    private var known: [MailAddress: Known] = [:]
+    /// Questions under way, and who waits for their answers.
+    private var asked: [MailAddress: [CheckedContinuation<RecipientKind, Never>]] = [:]
+
+    /// A recipient that is there stays so for a while; one that isn't may come soon.
+    private static let positiveTime = TimeAmount.hours(1)
+    private static let negativeTime = TimeAmount.minutes(5)
+    private static let maximumKnown = 10_000
+    /// remote-relay gives each of two hosts ten seconds for its greeting, and ten more.
+    private static let timeout = TimeAmount.seconds(45)
+
+    init(path: String, on loop: any EventLoop) {
+        client = BusClient(path: path, on: loop, timeout: Self.timeout)
+        self.loop = loop
+    }
+
+    /// `foreign` where the next hop takes the recipient, `unknown` where it doesn't, `deferred` where nobody knows now.
+    func kind(of address: MailAddress) async -> RecipientKind {
+        loop.assertInEventLoop()
+        if let known = known[address], known.until > .now() { return known.kind }
+        if asked[address] != nil {
+            return await withCheckedContinuation { asked[address]?.append($0) }
+        }
+        asked[address] = []
+        let kind = await ask(address)
+        loop.assertInEventLoop()
+        keep(kind, address)
+        for waiting in asked.removeValue(forKey: address) ?? [] { waiting.resume(returning: kind) }
+        return kind
+    }
+
+    private func ask(_ address: MailAddress) async -> RecipientKind {
+        do throws(BusError) {
+            let reply = try await client.request(Frame("CHECK", ["recipient": address.description]))
+            let text = reply["text"] ?? ""
+            switch reply.replyKind {
+            case .ok: return .foreign
+            case .reject:
+                // A question that isn't understood says nothing of the recipient.
+                guard let status = reply.status, status.statusClass == 5, status.subject != 5 else {
+                    return .deferred("remote-relay: \(text)")
+                }
+                return .unknown(status: status, text: "the next hop does not take it")
+            case .defer, nil: return .deferred(text.isEmpty ? "remote-relay: \(reply.verb)" : text)
+            }
+        } catch {
+            return .deferred("remote-relay: \(error)")
+        }
+    }
+
+    private func keep(_ kind: RecipientKind, _ address: MailAddress) {
+        let time: TimeAmount
+        switch kind {
+        case .foreign: time = Self.positiveTime
+        case .unknown: time = Self.negativeTime
+        case .local, .full, .deferred: return
+        }
+        let now = NIODeadline.now()
+        if known.count >= Self.maximumKnown {
+            known = known.filter { $0.value.until > now }
+            if known.count >= Self.maximumKnown { known.removeAll() }
+        }
+        known[address] = Known(kind: kind, until: now + time)
+    }
+}
