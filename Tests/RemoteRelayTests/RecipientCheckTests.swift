@@ -72,7 +72,7 @@ import Glibc
 
     @Test func whatIsNotAboutTheRecipientIsNoRefusal() async throws {
         let unwilling = try await ask(["a@example.net"]) { $0.greeting = "554 5.7.1 go away\r\n" }
-        #expect(unwilling.answers == ["DEFER 4.4.1"])
+        #expect(unwilling.answers.first?.hasPrefix("DEFER") == true)
         let silent = try await ask(["a@example.net"]) { $0.greeting = "" }
         #expect(silent.answers.first?.hasPrefix("DEFER 4.4.") == true)
         let noReports = try await ask(["a@example.net"]) { $0.replies["MAIL"] = ["550 5.7.1 no reports\r\n"] }
