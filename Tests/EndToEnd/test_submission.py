@@ -1,19 +1,30 @@
-"""What users may send: as whom and how much, and what is put right, with swaks, msmtp and curl as clients (docs/smtpd.md, "What users may send")."""
+"""What users and strangers may send: as whom, whereto and how much, and what is put right, with swaks, msmtp and curl as clients
+(docs/smtpd.md, "What users may send", "Strangers")."""
 
 import json
 import os
 import smtplib
+import socket
 import subprocess
 
 import pytest
 from conftest import ALICE, BOB, DAVE
-from mail import find, read, submission, wait_for_log, wait_until
+from mail import find, read, receive, submission, wait_for_log, wait_until
 
 
 @pytest.fixture(scope="module")
-def instance(module_factory):
+def instance(module_factory, sink):
     instance = module_factory(
-        {"authd": {"sending": {"accounts": {DAVE: {"messages-per-hour": 2, "recipients-per-hour": 5}}}}},
+        {
+            "authd": {"sending": {"accounts": {DAVE: {"messages-per-hour": 2, "recipients-per-hour": 5}}}},
+            "smtpd": {
+                "relay-domains": ["example.net"],
+                "check-recipients": True,
+                "greeting-delay": "100ms",
+                "clients": {"exempt": ["127.0.0.1"], "connections-per-minute": 3},
+            },
+            "remote-relay": {"routes": {"example.net": f"127.0.0.1:{sink.port}"}},
+        },
         users=(ALICE, BOB, DAVE),
     )
     instance.martlet("alias", "add", "sales@example.test", ALICE, BOB)
@@ -59,6 +70,62 @@ def test_sendmail_takes_blind_copies_out(instance):
     command = [instance.programs / "sendmail", BOB]
     subprocess.run(command, input=text, text=True, check=True, timeout=60, env=environment)
     assert read(wait_until(lambda: find(instance, BOB, "by sendmail"))[0])["Bcc"] is None
+
+
+def test_relayed_domain(instance, sink):
+    """The next hop is asked before anything is taken; while remote-relay is away nobody is told no."""
+    sink.replies["gone-from-branch"] = "550 5.1.1 unknown"
+    sink.wait_for(receive(instance, "ann@example.net"))
+
+    def refusal(recipient):
+        with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
+            receive(instance, recipient)
+        return refused.value.recipients[recipient]
+
+    assert refusal("gone-from-branch@example.net") == (550, b"5.1.1 the next hop does not take it")
+    instance.supervisor.down("remote-relay")
+    assert refusal("new@example.net")[0] == 451
+    # What was said before counts.
+    assert refusal("gone-from-branch@example.net")[0] == 550
+    instance.supervisor.up("remote-relay")
+    sink.wait_for(wait_until(lambda: sent(instance, "new@example.net")))
+
+
+def sent(instance, recipient):
+    """Sends; None while remote-relay is on its way back."""
+    try:
+        return receive(instance, recipient)
+    except smtplib.SMTPRecipientsRefused:
+        return None
+
+
+def stranger(instance, address):
+    client = socket.create_connection(("127.0.0.1", instance.ports["smtp"]), timeout=20, source_address=(address, 0))
+    return client, client.makefile("rb")
+
+
+def test_strangers_wait_for_their_turn(instance):
+    client, replies = stranger(instance, "127.0.9.1")
+    with client, replies:
+        client.sendall(b"EHLO too.early\r\n")
+        assert replies.readline().startswith(b"554 5.5.1") and replies.read() == b""
+    client, replies = stranger(instance, "127.0.9.1")
+    with client, replies:
+        assert replies.readline().startswith(b"220")
+        client.sendall(b"EHLO a.example\r\nMAIL FROM:<a@a.example>\r\n")
+        assert replies.readline() == b"554 5.5.0 wait for the reply\r\n" and replies.read() == b""
+    wait_for_log(instance, "smtpd", "client talked before its turn")
+
+
+def test_strangers_come_too_often(instance):
+    for code in [b"220", b"220", b"220", b"421 4.7.0 too many connections from your address within a minute"]:
+        client, replies = stranger(instance, "127.0.9.2")
+        with client, replies:
+            assert replies.readline().startswith(code)
+    # Others are not concerned.
+    client, replies = stranger(instance, "127.0.9.3")
+    with client, replies:
+        assert replies.readline().startswith(b"220")
 
 
 def test_limits(instance, tmp_path):
