@@ -191,6 +191,8 @@ def flow(module_factory):
             "queue-manager": {"retry-minimum": "1s", "retry-maximum": "2s"},
             "remote-relay": {"routes": {"example.net": f"127.0.0.1:{sink.port}"}},
             "smtpd": {"relay-from": ["127.0.0.0/8"]},
+            # More than any user may send.
+            "authd": {"sending": {f"{what}-per-{time}": 0 for what in ("messages", "recipients") for time in ("hour", "day")}},
         }
         yield Flow(module_factory(changes), sink)
 

@@ -144,8 +144,7 @@ package struct SMTPDConfiguration: Sendable {
     static let common = Set(
         listenerNames + [
             "threads", "shutdown-grace", "recipient-cache", "dns-lists", "client-certificates", "milters",
-            "milter-memory",
-            "listener",
+            "milter-memory", "clients", "greylist-fallback", "listener",
         ]
     )
 
