@@ -1,5 +1,6 @@
 import Milter
 import NIOCore
+import SMTP
 
 /// What a milter sends: packets alike in any pieces, and whatever it makes of a header leaves one that ends where it should.
 let milterReplyTarget = FuzzTarget("milter-reply", maximum: 8192) { input in
