@@ -34,7 +34,7 @@ class Postfix:
 
     name = "Postfix"
 
-    def __init__(self, directory: Path, port: int, sink: int):
+    def __init__(self, directory: Path, port: int, sink: int, settings: dict | None = None, services: str = ""):
         self.directory = directory
         self.port = port
         self.maildir = directory / "mail" / "bob"
@@ -71,9 +71,9 @@ class Postfix:
             "smtp_dns_support_level": "disabled",
             "biff": "no",
         }
-        text = "".join(f"{name} = {value}\n" for name, value in values.items())
+        text = "".join(f"{name} = {value}\n" for name, value in (values | (settings or {})).items())
         (self.settings / "main.cf").write_text(text)
-        (self.settings / "master.cf").write_text(MASTER.format(port=port))
+        (self.settings / "master.cf").write_text(MASTER.format(port=port) + services)
 
     def start(self) -> None:
         self.control("start")

@@ -220,9 +220,12 @@ class Libmilter(Program):
 
 
 class OpenDKIM(Program):
-    """Signs what this host hands in for a domain, verifies the rest with keys from a name server on this machine."""
+    """Signs what this host hands in for a domain, verifies the rest.
 
-    def __init__(self, directory: Path, port: int, nameserver: int, domain: str, key: bytes | None = None):
+    - nameserver: its port on this machine. One that isn't 53 needs a file for libunbound, over which it breaks under load.
+    """
+
+    def __init__(self, directory: Path, port: int, nameserver: int, domain: str = "", key: bytes | None = None):
         super().__init__(directory, port)
         resolver = self.write(
             "unbound.conf",
@@ -230,10 +233,11 @@ class OpenDKIM(Program):
             f'forward-zone:\n  name: "."\n  forward-addr: 127.0.0.1@{nameserver}\n',
         )
         settings = [
-            f"Socket inet:{port}@127.0.0.1", "Syslog no", "Background no", f"ResolverConfiguration {resolver}",
+            f"Socket inet:{port}@127.0.0.1", "Syslog no", "Background no",
             "AuthservID opendkim.test", "AlwaysAddARHeader yes", "RequireSafeKeys no", "UserID opendkim", "UMask 007",
             f"TemporaryDirectory {directory}",
         ]
+        settings.append("Nameservers 127.0.0.1" if nameserver == 53 else f"ResolverConfiguration {resolver}")
         if key:
             private = directory / "private.pem"
             private.write_bytes(key)
@@ -312,7 +316,7 @@ worker "rspamd_proxy" {{
   count = {workers};
   upstream "local" {{ default = yes; self_scan = yes; }}
 }}
-milter_headers {{ use = ["x-spamd-bar"]; }}
+milter_headers {{ use = ["x-spamd-bar"]; skip_local = false; }}
 # Lists in the DNS, and what needs Redis, are not there.
 rbl {{ enabled = false; }}
 surbl {{ enabled = false; }}
