@@ -177,8 +177,11 @@ extension Session {
                 metadata: ["client": "\(client)", "id": "\(submission.id)", "reason": "\(reason)"]
             )
         }
-        let isQuarantined = isJunk || message.quarantine != nil
-        let result = await submission.finish(added: parts.added, isQuarantined: isQuarantined, isHeld: isHeld)
+        let result = await submission.finish(
+            added: parts.added,
+            isQuarantined: isJunk,
+            isHeld: isHeld || message.quarantine != nil
+        )
         return (Verdict(result), .command)
     }
 

@@ -154,6 +154,16 @@ def test_envelope_is_changed(instance, scripted):
     assert not find(instance, ALICE, token)
 
 
+def test_quarantine(instance, scripted):
+    token = send(instance, "quarantine+x@partner.test")["Subject"]
+    wait_for_log(instance, "smtpd", "message held by a milter")
+    (entry,) = wait_until(lambda: queue(instance))
+    assert entry["state"] == "held", entry
+    assert not find(instance, ALICE, token)
+    instance.martlet("queue", "release", entry["id"])
+    wait_for(instance, ALICE, token)
+
+
 def test_nobody_is_left(instance, scripted):
     token = send(instance, "lone+x@partner.test")["Subject"]
     wait_for_log(instance, "smtpd", "message discarded")
