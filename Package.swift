@@ -52,9 +52,8 @@ let fuzzing: [Target] =
         .executableTarget(
             name: "fuzz",
             dependencies: [
-                "MIME", "MailAuth", "MailRules", "AuthReports", "DNS", "DNSSEC", "TSIG", "ZoneTransfer",
-                "ResolverService", "Daemon",
-                "Milter",
+                "MIME", "MailAuth", "MailRules", "AuthReports", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "LocalZones",
+                "ResolverService", "Daemon", "Milter",
                 "Cryptography", "Encodings", "JWT", "Network", "Rewriting", "SMTP", "IMAP", "POP3", "SASL", nioCore,
                 nioEmbedded,
             ],
@@ -121,6 +120,7 @@ let package = Package(
         library("POP3", [nioCore, "MIME"]),
         library("DNS", ["Encodings", nioCore]),
         library("DNSSEC", ["DNS", "Cryptography", nioCore]),
+        library("Caching", [algorithms]),
         library("TSIG", ["DNS", "Encodings", "Cryptography", nioCore]),
         library("ZoneTransfer", ["DNS"]),
         library("MailAuth", ["MIME", "DNS", "Encodings", "Cryptography", "CIDN2", nioCore]),
@@ -223,11 +223,18 @@ let package = Package(
                 "MailboxProcess", algorithms, collections,
             ]
         ),
+        // resolverd: what we have authority for, what others are asked, and who asks us.
+        library(
+            "LocalZones",
+            daemonBase + [
+                "Caching", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ZoneKeys", "Cryptography", collections,
+            ]
+        ),
+        library("Recursion", daemonBase + ["Caching", "DNS", "DNSSEC", "TLS"]),
         library(
             "ResolverService",
             daemonBase + [
-                "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ZoneKeys", "Cryptography", "Resolution", "TLS", algorithms,
-                collections,
+                "Caching", "LocalZones", "Recursion", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "Cryptography", "TLS",
                 nioHTTP1, nioHTTP2,
             ]
         ),
@@ -376,9 +383,24 @@ let package = Package(
                 nioEmbedded,
             ]
         ),
+        tests("Caching", []),
+        .target(
+            name: "DNSFixtures",
+            dependencies: ["DNS", nioConcurrency],
+            path: "Tests/DNSFixtures",
+            swiftSettings: settings
+        ),
+        tests(
+            "LocalZones",
+            daemonBase + ["DNS", "DNSFixtures", "DNSSEC", "TSIG", "ZoneTransfer", "ZoneKeys", "Cryptography"]
+        ),
+        tests("Recursion", daemonBase + ["DNS", "DNSFixtures", "DNSSEC"]),
         tests(
             "ResolverService",
-            daemonBase + ["DNS", "DNSSEC", "TSIG", "ZoneTransfer", "ZoneKeys", "Cryptography", "TLS", nioHTTP1]
+            daemonBase + [
+                "Caching", "LocalZones", "Recursion", "DNS", "DNSFixtures", "DNSSEC", "TSIG", "ZoneTransfer",
+                "ZoneKeys", "Cryptography", "TLS", nioHTTP1,
+            ]
         ),
     ] + fuzzing + benchmarks,
     swiftLanguageModes: [.v6],

@@ -1,4 +1,4 @@
-"""Measures resolverd beside unbound: cache hits, local zones, misses, misses with validation. See README.md."""
+"""Measures resolverd beside unbound, Knot Resolver and PowerDNS Recursor: cache hits, local zones, misses, misses with validation. See README.md."""
 
 import argparse
 import re
@@ -16,10 +16,13 @@ import dns.message
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "scripts" / "lib"), str(REPOSITORY / "Tests" / "EndToEnd")]
 
+from dns_peers import KnotResolver, PowerDNSRecursor  # noqa: E402
 from internet.fixtures import Internet  # noqa: E402
 
 MIB = 1 << 20
 LOCAL = "local.example"
+RECORDS = {f"h{number}.{LOCAL}": f"192.0.2.{number}" for number in range(200)}
+PEERS = ("unbound", "knot", "powerdns")
 # The zone of each case, and whether it is signed.
 MISSES = {"misses": "wild.plain.com", "validated misses": "wild.a13-nsec3.com"}
 # Questions per second while the time to an answer is measured.
@@ -37,6 +40,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="of each resolver")
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--outstanding", type=int, default=100)
+    parser.add_argument("--peer", action="append", choices=PEERS, help="only these; all unless said")
     parser.add_argument("--case", action="append", choices=(*CASES, "mail"), help="only these; all unless said")
     return parser.parse_args()
 
@@ -45,11 +49,15 @@ def start(internet: Internet, name: str, threads: int):
     """A resolver with nothing in its cache."""
     if name == "unbound":
         lines = [f'local-zone: "{LOCAL}" static', "msg-cache-size: 21m", "rrset-cache-size: 43m"]
-        lines += [f"local-data: 'h{number}.{LOCAL} A 192.0.2.{number}'" for number in range(200)]
+        lines += [f"local-data: '{name} A {address}'" for name, address in RECORDS.items()]
         return internet.unbound(lines=lines, threads=threads)
+    if name in ("knot", "powerdns"):
+        place = (internet.namespace, internet.place(name), internet.hints, internet.anchors, RECORDS)
+        peer = KnotResolver(*place, threads) if name == "knot" else PowerDNSRecursor(*place, LOCAL, threads)
+        return internet.begin(peer)
     changes = {"threads": threads, "zones": {LOCAL: f"etc/zones/{LOCAL}"}, "cache-size": "64MiB"}
     resolver = internet.martlet(changes=changes, start=False)
-    hosts = "".join(f"h{number} A 192.0.2.{number}\n" for number in range(200))
+    hosts = "".join(f"{name}. A {address}\n" for name, address in RECORDS.items())
     zone = f"$TTL 3600\n@ SOA ns hostmaster 1 7200 900 1209600 300\n@ NS ns\nns A 127.0.0.1\n{hosts}"
     (resolver.directory / "etc" / "zones" / LOCAL).write_text(zone)
     resolver.start()
@@ -61,7 +69,7 @@ def questions(case: str, path: Path, turn: int) -> Path:
     if case == "cache hits":
         names = [f"h{number}.wild.plain.com" for number in range(1000)]
     elif case == "local zone":
-        names = [f"h{number}.{LOCAL}" for number in range(200)]
+        names = list(RECORDS)
     else:
         names = [f"t{turn}n{number}.{MISSES[case]}" for number in range(400_000)]
     path.write_text("".join(f"{name} A\n" for name in names))
@@ -125,6 +133,7 @@ def mail_questions(resolver) -> dict[str, float]:
 def main() -> None:
     options = arguments()
     cases = [case for case in CASES if case in (options.case or CASES)]
+    peers = [peer for peer in PEERS if peer in (options.peer or PEERS)]
     mail = "mail" in (options.case or ["mail"])
     directory = Path(tempfile.mkdtemp(prefix="mlt-bench-", dir="/var/tmp"))
     directory.chmod(0o755)
@@ -134,7 +143,7 @@ def main() -> None:
         internet.start()
         for turn in range(options.rounds):
             for case in cases:
-                for name in ("martlet", "unbound"):
+                for name in ("martlet", *peers):
                     resolver = start(internet, name, options.threads)
                     path = questions(case, directory / "questions", turn)
                     if case == "cache hits":
@@ -154,16 +163,20 @@ def main() -> None:
     finally:
         internet.stop()
         shutil.rmtree(directory)
-    print(f"\nMedians; martlet / unbound, {options.threads} threads each")
+    print(f"\nMedians; {options.threads} threads each, and martlet's figure by the peer's")
     for case in (*cases, *(["mail's questions"] if mail else [])):
         for key in ("queries/s", "median µs", "99 % µs", "RSS MiB"):
-            if key not in results[case, "martlet"][0]:
+            found = {
+                name: statistics.median(item[key] for item in results[case, name])
+                for name in ("martlet", *peers)
+                if (case, name) in results and key in results[case, name][0]
+            }
+            if not found:
                 continue
-            ours, theirs = (
-                statistics.median(item[key] for item in results[case, name]) for name in ("martlet", "unbound")
-            )
-            ratio = f"{ours / theirs:.2f}" if theirs else "-"
-            print(f"{case:18} {key:10} {ours:12,.1f} {theirs:12,.1f}   ratio {ratio}")
+            ours = found["martlet"]
+            texts = [f"{ours:12,.1f}"]
+            texts += [f"{name} {found[name]:10,.1f} ({ours / found[name] if found[name] else 0:.2f})" for name in found if name != "martlet"]
+            print(f"{case:18} {key:10} {'  '.join(texts)}")
 
 
 if __name__ == "__main__":

@@ -70,3 +70,34 @@ package enum InternetSocket {
         return withUnsafeBytes(of: storage) { Int($0[2]) << 8 | Int($0[3]) }
     }
 }
+
+extension InternetSocket {
+    /// A UDP socket that is connected to a server, so that the system drops what comes from elsewhere, and bound to a port of
+    /// our own choice: the system chooses from fewer. nil when the system gives none.
+    ///
+    /// - Parameter source: the address to come from, where it matters.
+    package static func connectedDatagram(
+        to server: SocketAddress,
+        from source: SocketAddress? = nil,
+        _ random: RandomReserve = RandomReserve()
+    ) -> CInt? {
+        var random = random
+        let isV6 = server.protocol == .inet6
+        let type = CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
+        let socket = Glibc.socket(isV6 ? AF_INET6 : AF_INET, type, 0)
+        guard socket >= 0 else { return nil }
+        for _ in 0..<8 {
+            guard var local = try? source ?? SocketAddress(ipAddress: isV6 ? "::" : "0.0.0.0", port: 0) else {
+                continue
+            }
+            local.port = Int.random(in: 1024...65535, using: &random)
+            if local.withSockAddr({ bind(socket, $0, socklen_t($1)) }) == 0 { break }
+        }
+        // Where no attempt found a free port, the system chooses one now.
+        guard server.withSockAddr({ connect(socket, $0, socklen_t($1)) }) == 0 else {
+            Glibc.close(socket)
+            return nil
+        }
+        return socket
+    }
+}

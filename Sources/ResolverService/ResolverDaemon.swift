@@ -1,10 +1,12 @@
 import DNS
 import DNSSEC
 import Daemon
+import LocalZones
 import Logging
 import NIOCore
 import NIOPosix
 import Network
+import Recursion
 import TLS
 import TSIG
 
@@ -15,6 +17,7 @@ package struct ResolverDaemon: DaemonProgram {
     /// What needs rights: ports below 1024, and the zones' directories.
     package struct Prepared: Sendable {
         let settings: ResolverSettings
+        let keys: TSIGKeyStore
         let zones: [ZoneFile]
         /// The directory in which resolverd keeps what it writes; it may be read and written beneath it.
         let state: CInt
@@ -40,24 +43,25 @@ package struct ResolverDaemon: DaemonProgram {
     package func prepare(_ setup: Setup) throws -> Prepared {
         let configuration = setup.configuration.resolverd
         var settings = try ResolverSettings(configuration)
-        if configuration.mode == .recursive { settings.rootHints = try rootHints(configuration) }
+        if configuration.mode == .recursive { settings.recursion.rootHints = try rootHints(configuration) }
         if configuration.validate ?? (configuration.mode == .recursive) {
-            settings.trustAnchors = try trustAnchors(configuration)
+            settings.recursion.trustAnchors = try trustAnchors(configuration)
         }
-        settings.forwardTLS = try forwardTLS(configuration, minimum: setup.configuration.tls.minimumVersion)
+        settings.recursion.forwardTLS = try forwardTLS(configuration, minimum: setup.configuration.tls.minimumVersion)
         if let path = configuration.clients.cookieSecrets, configuration.clients.cookies {
             settings.cookies = try cookies(path, setup)
         }
         let state = try setup.directory(LocalZoneConfiguration.stateDirectory)
         setup.rights.allowWriting(beneath: state)
         var directories = [LocalZoneConfiguration.stateDirectory: state]
-        settings.keys = try keys(configuration, setup, &directories)
+        let keys = try keys(configuration, setup, &directories)
         let zones = try zoneFiles(configuration, setup, &directories)
         setup.rights.root = "run"
         let loops = configuration.threads == 0 ? System.coreCount : configuration.threads
         do {
             return Prepared(
                 settings: settings,
+                keys: keys,
                 zones: zones,
                 state: state,
                 datagrams: try configuration.listen.map { try DatagramSockets.bind($0, count: loops) },
@@ -66,7 +70,7 @@ package struct ResolverDaemon: DaemonProgram {
                 control: try setup.listen(unix: "run/dns-control.sock"),
                 encrypted: try encrypted(configuration, setup),
                 administrators: setup.uids(of: [.resolverd]),
-                followsAnchors: settings.validates
+                followsAnchors: settings.recursion.validates
                     && configuration.trustAnchorUpdates ?? (configuration.trustAnchors == nil)
             )
         } catch let error as DatagramSocketError {
@@ -227,13 +231,19 @@ package struct ResolverDaemon: DaemonProgram {
         let server = ResolverServer(
             prepared.settings,
             zones: prepared.zones,
+            keys: prepared.keys,
             state: prepared.state,
             group: context.group,
             logger: context.logger
         )
         if prepared.followsAnchors {
             await server.follow(
-                TrustAnchorKeeper(prepared.settings, directory: prepared.state, logger: context.logger)
+                TrustAnchorKeeper(
+                    prepared.settings.recursion,
+                    directory: prepared.state,
+                    clock: prepared.settings.clock,
+                    logger: context.logger
+                )
             )
         }
         try await server.start(datagrams: prepared.datagrams, streams: prepared.streams, unix: prepared.unix)

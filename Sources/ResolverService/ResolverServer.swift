@@ -1,24 +1,22 @@
 import Bus
 import DNS
 import Daemon
+import LocalZones
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Network
+import Recursion
 import TLS
 
-/// The whole resolver: an engine and a part of the cache for each event loop, the listeners, and the zones.
+/// The whole resolver: what we have authority for, an engine and a part of the cache for each event loop, and the listeners.
 package final class ResolverServer: Sendable {
     let settings: ResolverSettings
     private let logger: Logger
-    private let store: ZoneStore
-    private let signings: SigningStore
-    /// The copies of secondary zones.
-    private let copies: [ZoneFile]
-    private let exchanging = NIOLockedValueBox<ZoneExchange?>(nil)
-    let updates: ZoneUpdates
+    let authority: ZoneAuthority
     private let published = NIOLockedValueBox<Set<DomainName>?>(nil)
+    private let signers: [ZoneSigner]
     let engines: [QueryEngine]
     let shards: [Shard]
     /// Each kind of connection has places of its own: a crowd at one shuts out nobody at another.
@@ -30,7 +28,6 @@ package final class ResolverServer: Sendable {
     private let datagrams = NIOLockedValueBox<[any Channel]>([])
     let keeper = NIOLockedValueBox<TrustAnchorKeeper?>(nil)
     private let controlling = NIOLockedValueBox<BusServer?>(nil)
-    private let reloads = NIOLockedValueBox<Task<Void, Never>?>(nil)
 
     /// How many connections the Unix-domain socket takes.
     private static let maximumLocalConnections = 1000
@@ -41,42 +38,49 @@ package final class ResolverServer: Sendable {
     /// How long a connection there may be silent: those are daemons that keep theirs.
     private static let localIdleTimeout = TimeAmount.hours(1)
 
-    /// - Parameter state: the directory in which resolverd keeps what is its own, open.
+    /// - Parameters:
+    ///   - keys: those that messages are signed with.
+    ///   - state: the directory in which resolverd keeps what is its own, open.
     init(
         _ settings: ResolverSettings,
         zones: [ZoneFile],
+        keys: TSIGKeyStore = TSIGKeyStore(),
         state: CInt = -1,
         group: any EventLoopGroup,
         logger: Logger
     ) {
-        var settings = settings
-        settings.logger = logger
         self.settings = settings
         self.logger = logger
-        signings = SigningStore(
-            settings.localZones.values,
-            directory: state,
-            clock: settings.wallClock,
+        let counters = ResolverCounters()
+        let clock = settings.clock
+        let authority = ZoneAuthority(
+            settings.zones,
+            files: zones,
+            keys: keys,
+            state: state,
+            clock: clock,
+            counters: counters.zones,
             logger: logger
         )
-        copies = zones.filter { settings.localZones[$0.origin]?.isSecondary == true }
-        let dynamic = zones.compactMap { file -> DynamicZone? in
-            // Updates that are only in the journal are served, and written to the file, whether there may be more or not.
-            guard let zone = settings.localZones[file.origin], !zone.isSecondary,
-                !zone.update.isEmpty || DynamicZone.hasUnwritten(file)
-            else { return nil }
-            return DynamicZone(zone, file: file, now: settings.now, logger: logger)
-        }
-        let others = Set(copies.map(\.origin) + dynamic.map(\.origin))
-        let store = ZoneStore(zones.filter { !others.contains($0.origin) }, others: others, logger: logger)
-        self.store = store
-        let updates = ZoneUpdates(dynamic, store: store, logger: logger)
-        self.updates = updates
+        self.authority = authority
         let loops = Array(group.makeIterator())
-        let names = NameSpace(zones: [], broken: Set(zones.map(\.origin)), settings)
-        let signers = loops.map { _ in ZoneSigner(settings, cacheLimit: settings.signatureLimit / max(loops.count, 1)) }
+        let share = settings.cacheSize / max(loops.count, 1)
+        let signatureShare = settings.signatureLimit / max(loops.count, 1)
+        let names = NameSpace(.init(broken: Set(zones.map(\.origin))), settings)
+        let signers = loops.map { _ in
+            ZoneSigner(settings.zones, cacheLimit: signatureShare, clock: clock, counters: counters.zones)
+        }
+        self.signers = signers
         let shards = zip(loops, signers).map {
-            Shard(settings, on: $0, names: names, shards: loops.count, signer: $1)
+            Shard(
+                settings.recursion,
+                on: $0,
+                routes: LoopRoutes(names: names, signer: $1),
+                share: share,
+                clock: clock,
+                counters: counters.recursion,
+                logger: logger
+            )
         }
         self.shards = shards
         engines = zip(loops, signers).map {
@@ -86,8 +90,8 @@ package final class ResolverServer: Sendable {
                 names: names,
                 shards: shards,
                 signer: $1,
-                store: store,
-                updates: updates,
+                authority: authority,
+                counters: counters,
                 logger: logger
             )
         }
@@ -112,13 +116,10 @@ package final class ResolverServer: Sendable {
     ///   - streams: listening TCP sockets.
     ///   - unix: the listening Unix-domain socket.
     func start(datagrams sockets: [[CInt]], streams: [CInt], unix: CInt?) async throws {
-        let exchange = try await startExchange()
-        updates.start { [weak self] done in
+        await authority.start(on: engines[0].loop) { [weak self] done in
             guard let self else { return done() }
             publish(then: done)
         }
-        await reload()
-        await exchange.restore()
         for shared in sockets {
             for (index, socket) in shared.enumerated() {
                 let channel = try await DatagramServer.start(on: socket, engines[index % engines.count])
@@ -136,16 +137,7 @@ package final class ResolverServer: Sendable {
         if let unix {
             try await local.accept(on: unix) { [self] in await serve($0, .local, idle: Self.localIdleTimeout) }
         }
-        exchange.start()
-    }
-
-    private func startExchange() async throws -> ZoneExchange {
-        let exchange = ZoneExchange(settings, copies: copies, on: engines[0].loop, logger: logger) { [weak self] in
-            await self?.serve($1, as: $0, history: $2)
-        }
-        exchanging.withLockedValue { $0 = exchange }
-        for engine in engines { try await engine.loop.submit { engine.exchange = exchange }.get() }
-        return exchange
+        authority.follow()
     }
 
     /// Answers by DNS over TLS or HTTPS as well.
@@ -181,68 +173,23 @@ package final class ResolverServer: Sendable {
     /// Reads the zones' files again.
     ///
     /// - Parameter onlyChanged: leaves files alone that look as before.
-    package func reload(onlyChanged: Bool = false) async {
-        await inTurn { [self] in await load(all: !onlyChanged) }
-    }
-
-    /// Serves another version of a zone that comes from elsewhere than its file; none where nil.
-    private func serve(_ zone: Zone?, as origin: DomainName, history: ZoneHistory) async {
-        await inTurn { [self] in
-            store.serve(zone, as: origin, history: history)
-            await publish()
-        }
-    }
-
-    private func inTurn(_ work: @escaping @Sendable () async -> Void) async {
-        let task = reloads.withLockedValue { last in
-            // One after the other, so that an older state never comes last.
-            let before = last
-            let task = Task {
-                await before?.value
-                await work()
-            }
-            last = task
-            return task
-        }
-        await task.value
-    }
-
-    private func load(all: Bool) async {
-        let (store, signings, keys, logger) = (store, signings, settings.keys, logger)
-        let hasRead = try? await NIOThreadPool.singleton.runIfActive {
-            keys.refresh(all: all, logger)
-            let hasOtherKeys = signings.refresh(all: all)
-            return store.refresh(all: all) || hasOtherKeys
-        }
-        let hasChanged = await updates.refresh(all: all)
-        if hasChanged || hasRead == true { await publish() }
-    }
-
-    /// Has all event loops answer from the zones that there are now.
-    private func publish() async {
-        await withCheckedContinuation { done in publish { done.resume() } }
-    }
-
-    /// The zones as they are served now, and those that never loaded.
-    private var served: (zones: [Zone], broken: Set<DomainName>) {
-        let (zones, broken) = store.current
-        return (zones.map(signings.version), broken)
-    }
+    package func reload(onlyChanged: Bool = false) async { await authority.reload(onlyChanged: onlyChanged) }
 
     /// Has all event loops answer from the zones that there are now, and calls back when they do. From any thread.
     private func publish(then done: @escaping @Sendable () -> Void) {
         let adopted = published.withLockedValue { last in
             // Under the lock, so that an older state never comes last.
-            let (zones, broken) = served
-            let names = NameSpace(zones: zones, broken: broken, signings: signings.current, settings)
-            let origins = Set(zones.map(\.origin))
+            let served = authority.served
+            let names = NameSpace(served, settings)
+            let origins = Set(served.zones.map(\.origin))
             defer { last = origins }
             let onlyVersions = last == origins
-            exchanging.withLockedValue { $0 }?.serve(zones)
-            return zip(engines, shards).map { engine, shard in
-                engine.loop.submit {
+            authority.notify(served)
+            return engines.indices.map { index in
+                let (engine, shard, signer) = (engines[index], shards[index], signers[index])
+                return engine.loop.submit {
                     engine.adopt(names, onlyVersions: onlyVersions)
-                    shard.adopt(names, onlyVersions: onlyVersions)
+                    shard.adopt(LoopRoutes(names: names, signer: signer), onlyVersions: onlyVersions)
                 }
             }
         }
@@ -322,34 +269,21 @@ package final class ResolverServer: Sendable {
 
     /// The zones that are answered or forwarded, as the administrator has them.
     var localZones: [ZoneDescription] {
-        let (zones, broken) = served
-        let exchange = exchanging.withLockedValue { $0 }
-        var all = zones.filter { exchange?.status($0.origin) == nil }.map {
-            ZoneDescription(name: $0.origin, kind: "local", serial: $0.serial, records: $0.recordCount)
-        }
-        all += broken.filter { exchange?.status($0) == nil }.map { ZoneDescription(name: $0, kind: "broken") }
-        all += copies.compactMap { copy in
-            exchange?.status(copy.origin).map { ZoneDescription(name: copy.origin, $0) }
-        }
-        all += settings.stubZones.keys.map { ZoneDescription(name: $0, kind: "stub") }
+        var all = authority.descriptions
+        all += settings.recursion.stubZones.keys.map { ZoneDescription(name: $0, kind: "stub") }
         all += settings.forwardZones.keys.map { ZoneDescription(name: $0, kind: "forward") }
         return all.sorted { $0.name < $1.name }
     }
 
-    /// Compares a secondary zone with its primaries at once; nil for a zone that isn't one.
-    func transfer(_ zone: DomainName) async -> Result<UInt32, CheckFailure>? {
-        await exchanging.withLockedValue { $0 }?.check(zone)
-    }
-
     /// Ends: no more queries, a moment for the answers that are under way.
     package func shutDown(grace: TimeAmount) async {
-        exchanging.withLockedValue { $0 }?.close()
+        authority.close()
         for channel in datagrams.withLockedValue({ $0 }) { try? await channel.close() }
         await withDiscardingTaskGroup { group in
             for listener in [tcp, tls, https, local] { group.addTask { await listener.shutDown(grace: grace) } }
         }
         await controlling.withLockedValue { $0 }?.shutDown(grace: .milliseconds(100))
-        _ = await updates.write(nil)
+        await authority.write()
         for shard in shards { _ = try? await shard.loop.submit { shard.close() }.get() }
     }
 }
@@ -364,27 +298,4 @@ struct EncryptedListener: Sendable {
 
     /// What is spoken for DNS over TLS, for ALPN (RFC 7858 says nothing; registered with IANA).
     static let tlsProtocols = ["dot"]
-}
-
-/// A zone that isn't the world's.
-struct ZoneDescription: Sendable {
-    var name: DomainName
-    /// `local`, `broken` (a file with an error that never was without), `secondary`, `stub` or `forward`.
-    var kind: String
-    var serial: UInt32?
-    var records: Int?
-    /// More about a secondary zone.
-    var secondary: SecondaryStatus?
-}
-
-extension ZoneDescription {
-    init(name: DomainName, _ status: SecondaryStatus) {
-        self.init(
-            name: name,
-            kind: "secondary",
-            serial: status.serial,
-            records: status.records,
-            secondary: status
-        )
-    }
 }

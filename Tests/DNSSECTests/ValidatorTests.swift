@@ -53,6 +53,20 @@ import Testing
         #expect(try await zones().judge(name, type) == .secure)
     }
 
+    /// What is asked about signatures can't be proven; that a name isn't there must be, since it counts for all types.
+    @Test func signaturesAskedForByThemselves() async throws {
+        #expect(try await zones().judge("a.signed.test", .rrsig) == .insecure(nil))
+        #expect(try await zones().judge("missing.signed.test", .rrsig) == .secure)
+        let forging = try zones()
+        forging.change = { _, type, reply in
+            if type == .rrsig { reply = SecurityReply(code: .nameError, answers: [], authorities: []) }
+        }
+        guard case .bogus = try await forging.judge("a.signed.test", .rrsig) else {
+            Issue.record("a forged NXDOMAIN is believed")
+            return
+        }
+    }
+
     @Test func insecureDelegations() async throws {
         let zones = try zones()
         #expect(try await zones.judge("ns.ins.signed.test", .a) == .insecure(nil))

@@ -1,11 +1,14 @@
 import Cryptography
 import DNS
+import DNSFixtures
 import DNSSEC
 import Daemon
 import NIOConcurrencyHelpers
 import NIOCore
 import Testing
 
+@testable import LocalZones
+@testable import Recursion
 @testable import ResolverService
 
 private let text = """
@@ -246,9 +249,11 @@ struct BogusServerTests {
         let inside = try DomainName("inside.example.tld")
         try await FakeInternet(servers, tld: cut).with { [good] settings in
             good.trust(&settings, negative: [inside])
-            guard let server = try? SocketAddress(ipAddress: "127.0.0.6", port: settings.serverPort) else { return }
+            guard let server = try? SocketAddress(ipAddress: "127.0.0.6", port: settings.recursion.serverPort) else {
+                return
+            }
             if kind == "stub" {
-                settings.stubZones[inside] = [server]
+                settings.recursion.stubZones[inside] = [server]
             } else {
                 settings.forwardZones[inside] = [ForwarderAddress(server)]
             }

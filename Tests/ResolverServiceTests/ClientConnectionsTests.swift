@@ -1,5 +1,7 @@
 import Testing
 
+@testable import LocalZones
+@testable import Recursion
 @testable import ResolverService
 
 struct ClientConnectionsTests {

@@ -1,4 +1,5 @@
 import DNS
+import DNSFixtures
 import Daemon
 import NIOCore
 import NIOConcurrencyHelpers
@@ -6,6 +7,8 @@ import NIOPosix
 import Network
 import Testing
 
+@testable import LocalZones
+@testable import Recursion
 @testable import ResolverService
 
 #if canImport(Glibc)
@@ -173,7 +176,7 @@ struct ClientLimitTests {
             }
         ]) { (settings) in
             settings.maximumPendingPerClient = 10
-            settings.queryTimeout = .seconds(3)
+            settings.recursion.queryTimeout = .seconds(3)
         } _: { (resolver, _) async throws in
             let answers = try await flood(resolver, queries(60) { "w\($0).example.net" })
             // All of one socket come to one event loop: what is over the limit is refused at once.

@@ -1,9 +1,12 @@
 import DNS
+import DNSFixtures
 import NIOCore
 import NIOConcurrencyHelpers
 import Network
 import Testing
 
+@testable import LocalZones
+@testable import Recursion
 @testable import ResolverService
 
 private func octets(_ text: String) throws -> [UInt8] { try #require(RadixCoding.hexadecimal.decode(text.utf8)) }

@@ -1,8 +1,11 @@
 import DNS
+import DNSFixtures
 import NIOCore
 import Network
 import Testing
 
+@testable import LocalZones
+@testable import Recursion
 @testable import ResolverService
 
 struct AddressTranslationTests {

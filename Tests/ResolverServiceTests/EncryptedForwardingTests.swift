@@ -1,4 +1,5 @@
 import DNS
+import DNSFixtures
 import Daemon
 import NIOConcurrencyHelpers
 import NIOCore
@@ -7,6 +8,8 @@ import Network
 import TLS
 import Testing
 
+@testable import LocalZones
+@testable import Recursion
 @testable import ResolverService
 
 /// Answers every question about an address with one, at once.
@@ -32,7 +35,7 @@ struct EncryptedForwardingTests {
         let client = try trusted.client(protocols: ["dot"])
         try await TestResolver.with {
             $0.forwarders = [ForwarderAddress(upstream.address, transport: transport, name: name)]
-            $0.forwardTLS = client
+            $0.recursion.forwardTLS = client
             configure(&$0)
         } _: { (resolver, _) async throws in
             try await body(resolver, upstream)
@@ -82,7 +85,7 @@ struct EncryptedForwardingTests {
             }
         }
         try await with(behaviour: backwards) {
-            $0.queryTimeout = .seconds(20)
+            $0.recursion.queryTimeout = .seconds(20)
         } _: { (resolver, upstream) async throws in
             // Names of one domain fall to one event loop, and so to one connection.
             var octets: [UInt8] = []

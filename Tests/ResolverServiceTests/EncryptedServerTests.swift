@@ -1,10 +1,13 @@
 import DNS
+import DNSFixtures
 import NIOCore
 import NIOPosix
 import Network
 import TLS
 import Testing
 
+@testable import LocalZones
+@testable import Recursion
 @testable import ResolverService
 
 private let zone = """

@@ -4,6 +4,8 @@ import NIOCore
 import NIOPosix
 import Testing
 
+@testable import LocalZones
+@testable import Recursion
 @testable import ResolverService
 
 /// Servers of zones on loopback addresses, from the root down, all on one port.
@@ -75,10 +77,10 @@ struct FakeInternet: Sendable {
             try await start(numbers, on: group)
         } configure: { settings, upstreams in
             let port = upstreams.first?.address.port ?? 0
-            settings.serverPort = port
-            settings.addresses.asksLoopback = true
+            settings.recursion.serverPort = port
+            settings.recursion.addresses.asksLoopback = true
             let hints = Array(". 3600 NS a.root.\na.root. 3600 A 127.0.0.2\n".utf8)
-            settings.rootHints = try? RootHints(hints, file: "hints", port: port)
+            settings.recursion.rootHints = try? RootHints(hints, file: "hints", port: port)
             configure(&settings)
         } _: { resolver, upstreams in
             try await body(resolver, Dictionary(uniqueKeysWithValues: zip(numbers, upstreams)))

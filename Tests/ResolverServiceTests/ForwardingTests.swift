@@ -1,8 +1,12 @@
 import DNS
+import DNSFixtures
+import Daemon
 import NIOConcurrencyHelpers
 import NIOCore
 import Testing
 
+@testable import LocalZones
+@testable import Recursion
 @testable import ResolverService
 
 private let start = "net. 100 SOA a.net. b.net. 1 2 3 4 60"
@@ -149,7 +153,7 @@ struct ForwardingTests {
     }
 
     @Test func aSilentServerIsAskedAgainAndAnotherInItsPlace() async throws {
-        let impatient: (inout ResolverSettings) -> Void = { $0.minimumPatience = .milliseconds(150) }
+        let impatient: (inout ResolverSettings) -> Void = { $0.recursion.minimumPatience = .milliseconds(150) }
         try await TestResolver.with(upstreams: [{ _ in .silence }, honest], configure: impatient) {
             (resolver, upstreams) async throws in
             for number in 0..<5 { #expect(try await resolver.ask("a\(number).net").answers.count == 1) }
@@ -173,7 +177,7 @@ struct ForwardingTests {
 
     @Test func nobodyAnswers() async throws {
         try await TestResolver.with(upstreams: [{ _ in .silence }]) { settings in
-            settings.queryTimeout = .milliseconds(300)
+            settings.recursion.queryTimeout = .milliseconds(300)
         } _: { (resolver, upstreams) async throws in
             let answer = try await resolver.ask("a.net")
             #expect(answer.responseCode == .serverFailure)
@@ -223,7 +227,7 @@ struct ForwardingTests {
             return await honest(query)
         }
         try await TestResolver.with(upstreams: [behaviour]) { settings in
-            settings.queryTimeout = .seconds(20)
+            settings.recursion.queryTimeout = .seconds(20)
         } _: { (resolver, upstreams) async throws in
             // All on one connection: the last one, about a local name, is answered when all were taken in.
             var octets: [UInt8] = []

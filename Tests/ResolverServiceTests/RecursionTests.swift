@@ -1,8 +1,12 @@
 import DNS
+import DNSFixtures
+import Daemon
 import NIOConcurrencyHelpers
 import NIOCore
 import Testing
 
+@testable import LocalZones
+@testable import Recursion
 @testable import ResolverService
 
 private let example = """
@@ -238,7 +242,7 @@ struct RecursionTests {
 
     @Test func serversOnLoopbackAreNotAskedUnlessAllowed() async throws {
         try await internet().with { settings in
-            settings.addresses.asksLoopback = false
+            settings.recursion.addresses.asksLoopback = false
         } _: { (resolver, servers) async throws in
             #expect(try await resolver.ask("www.example.tld").responseCode == .serverFailure)
             #expect(servers[4]?.asked.isEmpty == true)
@@ -247,11 +251,11 @@ struct RecursionTests {
 
     @Test func aStubZonesServersAreAskedWithoutTheRoot() async throws {
         try await internet().with { settings in
-            settings.rootHints = nil
-            settings.addresses.asksLoopback = false
+            settings.recursion.rootHints = nil
+            settings.recursion.addresses.asksLoopback = false
             let zone = try? DomainName("example.tld")
-            let server = try? SocketAddress(ipAddress: "127.0.0.4", port: settings.serverPort)
-            if let zone, let server { settings.stubZones[zone] = [server] }
+            let server = try? SocketAddress(ipAddress: "127.0.0.4", port: settings.recursion.serverPort)
+            if let zone, let server { settings.recursion.stubZones[zone] = [server] }
         } _: { (resolver, servers) async throws in
             #expect(try await resolver.ask("www.example.tld").answers.count == 1)
             #expect(servers[2]?.asked.isEmpty == true)

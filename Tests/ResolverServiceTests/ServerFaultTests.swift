@@ -1,8 +1,12 @@
 import DNS
+import DNSFixtures
+import Daemon
 import NIOConcurrencyHelpers
 import NIOCore
 import Testing
 
+@testable import LocalZones
+@testable import Recursion
 @testable import ResolverService
 
 private let example = """
@@ -49,9 +53,9 @@ enum Mode: CaseIterable {
 
     func configure(_ settings: inout ResolverSettings) {
         guard self == .stub, let zone = try? DomainName("example.tld") else { return }
-        settings.rootHints = nil
-        settings.stubZones[zone] = [4, 5].compactMap {
-            try? SocketAddress(ipAddress: "127.0.0.\($0)", port: settings.serverPort)
+        settings.recursion.rootHints = nil
+        settings.recursion.stubZones[zone] = [4, 5].compactMap {
+            try? SocketAddress(ipAddress: "127.0.0.\($0)", port: settings.recursion.serverPort)
         }
     }
 }
@@ -115,7 +119,7 @@ struct ServerFaultTests {
         ]
         try await FakeInternet(servers, tld: twoServers).with { settings in
             mode.configure(&settings)
-            settings.minimumPatience = .milliseconds(100)
+            settings.recursion.minimumPatience = .milliseconds(100)
         } _: { (resolver, servers) async throws in
             for number in 0..<10 { _ = try await resolver.ask("n\(number).example.tld") }
             #expect((servers[4]?.asked.count ?? 99) <= 2, "others come first")
@@ -157,7 +161,7 @@ struct ServerFaultTests {
         // Where the other server is silent, there is nothing better.
         try await FakeInternet([4: stale, 5: { _ in .silence }], tld: twoServers).with { settings in
             mode.configure(&settings)
-            settings.minimumPatience = .milliseconds(100)
+            settings.recursion.minimumPatience = .milliseconds(100)
         } _: { (resolver, _) async throws in
             #expect(try await resolver.ask("www.example.tld").answerLines == ["www.example.tld. A 192.0.2.66"])
         }
@@ -197,8 +201,8 @@ struct ServerFaultTests {
         }
         try await FakeInternet([4: server], tld: cut).with { settings in
             mode.configure(&settings)
-            settings.minimumPatience = .milliseconds(50)
-            settings.queryTimeout = .milliseconds(700)
+            settings.recursion.minimumPatience = .milliseconds(50)
+            settings.recursion.queryTimeout = .milliseconds(700)
         } _: { (resolver, _) async throws in
             for name in ["www", "x", "y", "z"] {
                 #expect(try await resolver.ask("\(name).example.tld", .txt).responseCode == .serverFailure)
@@ -223,7 +227,7 @@ struct ServerFaultTests {
         }
         try await FakeInternet([4: cutting, 5: honest], tld: twoServers).with { settings in
             mode.configure(&settings)
-            settings.queryTimeout = .seconds(4)
+            settings.recursion.queryTimeout = .seconds(4)
         } _: { (resolver, _) async throws in
             for name in ["www", "mail"] {
                 #expect(try await resolver.ask("\(name).example.tld").answers.count == 1)
@@ -281,7 +285,7 @@ struct ServerFaultTests {
             return name.labelCount < 6 && name.firstLabel == Array("d".utf8)[...] ? .silence : await honest(query)
         }
         try await FakeInternet([4: server], tld: cut).with { settings in
-            settings.minimumPatience = .milliseconds(50)
+            settings.recursion.minimumPatience = .milliseconds(50)
         } _: { (resolver, servers) async throws in
             #expect(try await resolver.ask("a.b.c.d.example.tld").answerLines == ["a.b.c.d.example.tld. A 192.0.2.2"])
             #expect(try await resolver.ask("www.example.tld").answers.count == 1)
@@ -345,8 +349,8 @@ struct ServerFaultTests {
             5: try FakeInternet.serving(["other.tld.": other]), 6: try FakeInternet.serving(["far.tld.": far]),
         ]
         try await FakeInternet(servers, tld: tld).with { settings in
-            settings.addresses.usesIPv6 = usesIPv6
-            settings.minimumPatience = .milliseconds(50)
+            settings.recursion.addresses.usesIPv6 = usesIPv6
+            settings.recursion.minimumPatience = .milliseconds(50)
         } _: { (resolver, servers) async throws in
             #expect(try await resolver.ask("www.far.tld").answerLines == ["www.far.tld. A 192.0.2.9"])
             #expect(servers[5]?.asked.contains("ns.other.tld. A") == true)

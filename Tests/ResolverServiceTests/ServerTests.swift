@@ -1,7 +1,11 @@
 import DNS
+import DNSFixtures
+import Daemon
 import NIOCore
 import Testing
 
+@testable import LocalZones
+@testable import Recursion
 @testable import ResolverService
 
 #if canImport(Glibc)
@@ -141,14 +145,14 @@ struct ServerTests {
             let path = resolver.directory + "/example.test"
             #expect(try await resolver.ask("mail.example.test").answerLines == ["mail.example.test. A 192.0.2.2"])
             // What is still being written isn't taken.
-            try TestResolver.write(zone.replacing("mail", with: "half"), to: path)
+            try TestFile.write(zone.replacing("mail", with: "half"), to: path)
             await resolver.server.reload(onlyChanged: true)
-            try TestResolver.write(zone.replacing("192.0.2.2", with: "192.0.2.77"), to: path)
+            try TestFile.write(zone.replacing("192.0.2.2", with: "192.0.2.77"), to: path)
             await resolver.server.reload(onlyChanged: true)
             #expect(try await resolver.ask("mail.example.test").answerLines == ["mail.example.test. A 192.0.2.2"])
             await resolver.server.reload(onlyChanged: true)
             #expect(try await resolver.ask("mail.example.test").answerLines == ["mail.example.test. A 192.0.2.77"])
-            try TestResolver.write(zone + "\nbroken A 1.2.3\n", to: path)
+            try TestFile.write(zone + "\nbroken A 1.2.3\n", to: path)
             await resolver.server.reload()
             #expect(try await resolver.ask("mail.example.test").answerLines == ["mail.example.test. A 192.0.2.77"])
             unlink(path)
@@ -161,18 +165,18 @@ struct ServerTests {
         let including = zone + "\n$INCLUDE more\n"
         try await TestResolver.with(zones: ["example.test": including]) { (resolver, _) async throws in
             #expect(try await resolver.ask("mail.example.test").responseCode == .serverFailure)
-            try TestResolver.write("extra A 192.0.2.8\n", to: resolver.directory + "/more")
+            try TestFile.write("extra A 192.0.2.8\n", to: resolver.directory + "/more")
             for _ in 0..<2 { await resolver.server.reload(onlyChanged: true) }
             #expect(try await resolver.ask("extra.example.test").answers.count == 1)
             for outside in ["../etc/hostname", "/etc/hostname", "./../x", ""] {
                 let path = resolver.directory + "/example.test"
-                try TestResolver.write(zone + "\nnew A 10.0.0.1\n$INCLUDE \"\(outside)\"\n", to: path)
+                try TestFile.write(zone + "\nnew A 10.0.0.1\n$INCLUDE \"\(outside)\"\n", to: path)
                 await resolver.server.reload()
                 #expect(try await resolver.ask("new.example.test").responseCode == .nameError)
             }
             unlink(resolver.directory + "/more")
             #expect(symlink("/etc/hostname", resolver.directory + "/more") == 0)
-            try TestResolver.write(including, to: resolver.directory + "/example.test")
+            try TestFile.write(including, to: resolver.directory + "/example.test")
             await resolver.server.reload()
             #expect(try await resolver.ask("extra.example.test").answers.count == 1)
         }

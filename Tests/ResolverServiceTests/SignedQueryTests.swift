@@ -1,10 +1,13 @@
 import DNS
+import DNSFixtures
 import Daemon
 import NIOCore
 import Network
 import TSIG
 import Testing
 
+@testable import LocalZones
+@testable import Recursion
 @testable import ResolverService
 
 private let zoneText =
@@ -30,16 +33,15 @@ struct SignedQueryTests {
         list.keys = [key.name]
         list.networks = networks.compactMap { AddressRange($0) }
         zone.allowQuery = list
-        return { [key, zone] settings in
-            settings.keys = TSIGKeyStore([key.name: key])
-            settings.localZones[origin] = zone
+        return { [zone] settings in
+            settings.zones.zones[origin] = zone
         }
     }
 
     @Test func signedQueriesGetSignedAnswers() async throws {
-        try await TestResolver.with(zones: ["open.test": openText], configure: closed([])) { resolver, _ in
+        try await TestResolver.with(keys: [key], zones: ["open.test": openText], configure: closed([])) { resolver, _ in
             var signer = TSIGSigner(requestWith: key)
-            let now = ResolverSettings().secondsSince1970()
+            let now = Clocks().secondsSince1970()
             let request = signer.sign(try query("x.open.test").encode(), now: now)
             let reply = try #require(try await resolver.exchange(request))
             var verifier = TSIGVerifier(key: key, requestCode: signer.lastCode)
@@ -63,13 +65,13 @@ struct SignedQueryTests {
 
     @Test func accessListOfAZone() async throws {
         let zones = ["open.test": openText, "closed.test": zoneText]
-        try await TestResolver.with(zones: zones, configure: closed(["192.0.2.0/24"])) { resolver, _ in
+        try await TestResolver.with(keys: [key], zones: zones, configure: closed(["192.0.2.0/24"])) { resolver, _ in
             for _ in 0..<3 {
                 // Those who may ask leave nothing behind for those who may not.
                 let local = try await resolver.stream(framed(query("ns.closed.test").encode()), answers: 1, unix: true)
                 #expect(local.first?.answerLines == ["ns.closed.test. A 192.0.2.1"])
                 var signer = TSIGSigner(requestWith: key)
-                let now = ResolverSettings().secondsSince1970()
+                let now = Clocks().secondsSince1970()
                 let request = signer.sign(try query("ns.closed.test").encode(), now: now)
                 let signed = try DNSMessage(decoding: try #require(try await resolver.exchange(request)))
                 #expect(signed.answerLines == ["ns.closed.test. A 192.0.2.1"])
@@ -85,7 +87,7 @@ struct SignedQueryTests {
     }
 
     @Test func accessListWithTheClientsNetwork() async throws {
-        try await TestResolver.with(zones: ["closed.test": zoneText], configure: closed(["127.0.0.0/8"])) {
+        try await TestResolver.with(keys: [key], zones: ["closed.test": zoneText], configure: closed(["127.0.0.0/8"])) {
             resolver,
             _ in
             let answer = try await resolver.ask(try query("ns.closed.test"))

@@ -1,5 +1,6 @@
 import Cryptography
 import DNS
+import DNSFixtures
 import DNSSEC
 import Daemon
 import NIOConcurrencyHelpers
@@ -8,6 +9,8 @@ import Testing
 import ZoneKeys
 import ZoneTransfer
 
+@testable import LocalZones
+@testable import Recursion
 @testable import ResolverService
 
 #if canImport(Glibc)
@@ -215,8 +218,8 @@ struct SignedTransferTests {
             #expect(isWhole || kept != lines)
             try await TestResolver.with(zones: ["example.test": kept], upstreams: [behaviour]) { settings in
                 settings.forwardZones[below] = settings.forwarders
-                settings.trustAnchors = TrustAnchors(zone.keys.map(\.key.record))
-                settings.wallClock = { now }
+                settings.recursion.trustAnchors = TrustAnchors(zone.keys.map(\.key.record))
+                settings.clock.wallClock = { now }
             } _: { resolver, _ in
                 let answer = try await resolver.ask("www.safe.example.test", dnssecOK: true)
                 #expect(answer.flags.isAuthenticData == isWhole)
@@ -233,8 +236,8 @@ struct SignedTransferTests {
             var zone = LocalZoneConfiguration(origin: origin, file: "zones/example.test")
             zone.sign = .ed25519
             zone.allowTransfer.networks = ["127.0.0.1"].compactMap { AddressRange($0) }
-            settings.localZones[origin] = zone
-            settings.wallClock = { UInt32(truncatingIfNeeded: wall.now) }
+            settings.zones.zones[origin] = zone
+            settings.clock.wallClock = { UInt32(truncatingIfNeeded: wall.now) }
         } _: { resolver, _ in
             let directory = try TestKeyDirectory(of: resolver, zone: origin, base: "example.test")
             defer { directory.remove() }

@@ -1,11 +1,14 @@
 import Cryptography
 import DNS
+import DNSFixtures
 import DNSSEC
 import Daemon
 import Network
 import Testing
 import ZoneKeys
 
+@testable import LocalZones
+@testable import Recursion
 @testable import ResolverService
 
 #if canImport(Glibc)
@@ -28,7 +31,7 @@ import Glibc
             var configuration = LocalZoneConfiguration(origin: zone, file: "zones/\(Self.name)")
             configuration.sign = .ed25519
             configuration.denial = denial
-            settings.localZones[zone] = configuration
+            settings.zones.zones[zone] = configuration
             configure(&settings)
         } _: { resolver, _ in
             let directory = try TestKeyDirectory(of: resolver, zone: zone, base: Self.name)
@@ -95,7 +98,7 @@ import Glibc
             await resolver.server.reload()
             #expect(try await resolver.ask("new.example.test", .a, dnssecOK: true).answers.isEmpty)
             let text = SigningZone.text + "\nnew A 192.0.2.99"
-            try TestResolver.write(text, to: "\(resolver.directory)/\(Self.name)")
+            try TestFile.write(text, to: "\(resolver.directory)/\(Self.name)")
             await resolver.server.reload()
             let answer = try await resolver.ask("new.example.test", .a, dnssecOK: true)
             #expect(answer.answers.map(\.type) == [.a, .rrsig])
@@ -142,7 +145,7 @@ import Glibc
     @Test func aReadyAnswerEndsLongBeforeItsSignatures() async throws {
         let wall = TestClock()
         try await with { settings in
-            settings.wallClock = { UInt32(truncatingIfNeeded: wall.now) }
+            settings.clock.wallClock = { UInt32(truncatingIfNeeded: wall.now) }
         } _: { resolver, keys in
             wall.advance(1_800_000_000)
             _ = try make(in: keys)
@@ -171,7 +174,7 @@ import Glibc
 
     @Test func tooManySignaturesSendClientsToStreams() async throws {
         try await with { settings in
-            settings.maximumSignatures = 4
+            settings.zones.maximumSignatures = 4
         } _: { resolver, keys in
             _ = try make(in: keys)
             await resolver.server.reload()

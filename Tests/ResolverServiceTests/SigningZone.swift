@@ -5,6 +5,8 @@ import Daemon
 import NIOConcurrencyHelpers
 import Testing
 
+@testable import LocalZones
+@testable import Recursion
 @testable import ResolverService
 
 /// A zone that is signed as it's asked, and what validators make of its answers.
@@ -80,9 +82,9 @@ final class SigningZone {
                 return ZoneSigningKey(key: try #require(key), role: role, state: state)
             }
         signed = SignedZone(zone, ZoneSigning(keys: try #require(ZoneKeySet(self.keys)), denial: denial))
-        settings.wallClock = { [clock] in clock.withLockedValue { $0 } }
-        settings.maximumSignatures = maximumSignatures
-        signer = ZoneSigner(settings, cacheLimit: 1 << 20)
+        settings.clock.wallClock = { [clock] in clock.withLockedValue { $0 } }
+        settings.zones.maximumSignatures = maximumSignatures
+        signer = ZoneSigner(settings.zones, cacheLimit: 1 << 20, clock: settings.clock, counters: ZoneCounters())
     }
 
     func ask(
@@ -159,8 +161,8 @@ extension SigningZone {
 
     /// Trusts the zone's first key.
     func trust(_ settings: inout ResolverSettings, negative: Set<DomainName> = []) {
-        settings.trustAnchors = TrustAnchors(keys.prefix(1).map(\.key.record), negative: negative)
-        settings.wallClock = { [clock] in clock.withLockedValue { $0 } }
+        settings.recursion.trustAnchors = TrustAnchors(keys.prefix(1).map(\.key.record), negative: negative)
+        settings.clock.wallClock = { [clock] in clock.withLockedValue { $0 } }
     }
 }
 

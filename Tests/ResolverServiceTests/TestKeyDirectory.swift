@@ -2,6 +2,8 @@ import DNS
 import Testing
 import ZoneKeys
 
+@testable import LocalZones
+@testable import Recursion
 @testable import ResolverService
 
 #if canImport(Glibc)

@@ -1,24 +1,21 @@
 import DNS
+import DNSFixtures
 import Daemon
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Network
+import TSIG
 import Testing
 
+@testable import LocalZones
+@testable import Recursion
 @testable import ResolverService
 
 #if canImport(Glibc)
 import Glibc
 #endif
-
-/// A clock that a test sets.
-final class TestClock: Sendable {
-    private let time = NIOLockedValueBox<Int64>(1000)
-    var now: Int64 { time.withLockedValue { $0 } }
-    func advance(_ seconds: Int64) { time.withLockedValue { $0 += seconds } }
-}
 
 /// A resolver on loopback with zones in a directory of its own.
 final class TestResolver: Sendable {
@@ -32,27 +29,35 @@ final class TestResolver: Sendable {
     private init(
         group: any EventLoopGroup,
         zones: [String: String],
+        keys: [TSIGKey],
         _ configure: (inout ResolverSettings) -> Void
     ) async throws {
         var template = Array("/tmp/martlet-resolver-XXXXXX".utf8CString)
         directory = try #require(mkdtemp(&template).map { String(cString: $0) })
         let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         var settings = ResolverSettings()
-        settings.now = { [clock] in clock.now }
+        settings.clock.now = { [clock] in clock.now }
         settings.allowRecursion = [try #require(AddressRange("127.0.0.0/8"))]
         // On a busy machine an answer may be late; tests that count queries must not see the same one twice.
-        settings.minimumPatience = .seconds(2)
+        settings.recursion.minimumPatience = .seconds(2)
         configure(&settings)
         var files: [ZoneFile] = []
         for (name, text) in zones {
-            try Self.write(text, to: "\(directory)/\(name)")
+            try TestFile.write(text, to: "\(directory)/\(name)")
             let origin = try DomainName(name)
             var file = ZoneFile(origin: origin, directory: descriptor, name: name, path: "zones/\(name)")
-            file.isSigned = settings.localZones[origin]?.sign != nil
+            file.isSigned = settings.zones.zones[origin]?.sign != nil
             files.append(file)
         }
         let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        server = ResolverServer(settings, zones: files, state: descriptor, group: group, logger: quiet)
+        server = ResolverServer(
+            settings,
+            zones: files,
+            keys: TSIGKeyStore(Dictionary(uniqueKeysWithValues: keys.map { ($0.name, $0) })),
+            state: descriptor,
+            group: group,
+            logger: quiet
+        )
         let loopback = try SocketAddress(ipAddress: "127.0.0.1", port: 0)
         let datagrams = try DatagramSockets.bind(loopback, count: 2)
         let stream = try InternetSocket.listen(loopback)
@@ -62,20 +67,15 @@ final class TestResolver: Sendable {
         try await server.start(datagrams: [datagrams], streams: [stream], unix: unix)
     }
 
-    static func write(_ text: String, to path: String) throws {
-        let file = try #require(fopen(path, "w"))
-        defer { fclose(file) }
-        #expect(fputs(text, file) >= 0)
-    }
-
     /// Runs a test with a resolver and takes everything away afterwards.
     static func with(
+        keys: [TSIGKey] = [],
         zones: [String: String] = [:],
         upstreams behaviours: [FakeUpstream.Behaviour] = [],
         configure: (inout ResolverSettings) -> Void = { _ in },
         _ body: (TestResolver, [FakeUpstream]) async throws -> Void
     ) async throws {
-        try await with(zones: zones) { group in
+        try await with(keys: keys, zones: zones) { group in
             var upstreams: [FakeUpstream] = []
             for behaviour in behaviours { upstreams.append(try await FakeUpstream.start(on: group, behaviour)) }
             return upstreams
@@ -89,6 +89,7 @@ final class TestResolver: Sendable {
 
     /// Runs a test with a resolver and with servers that `start` starts.
     static func with(
+        keys: [TSIGKey] = [],
         zones: [String: String] = [:],
         start: (any EventLoopGroup) async throws -> [FakeUpstream],
         configure: (inout ResolverSettings, [FakeUpstream]) -> Void,
@@ -96,7 +97,7 @@ final class TestResolver: Sendable {
     ) async throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
         let upstreams = try await start(group)
-        let resolver = try await TestResolver(group: group, zones: zones) { configure(&$0, upstreams) }
+        let resolver = try await TestResolver(group: group, zones: zones, keys: keys) { configure(&$0, upstreams) }
         let result: Result<Void, any Error>
         do {
             try await body(resolver, upstreams)
@@ -229,32 +230,4 @@ struct BlockingSocket {
     }
 
     func close() { Glibc.close(descriptor) }
-}
-
-/// A record from a master file's line.
-func record(_ line: String) throws -> ResourceRecord {
-    let records = try MasterFile.parse(Array(line.utf8), file: "test", origin: .root) { _ in
-        .failure(MasterFileIncludeError(reason: ""))
-    }
-    return try #require(records.first).record
-}
-
-extension DNSMessage {
-    /// An answer to this query with records from master file lines.
-    func answered(
-        _ code: ResponseCode = .noError,
-        answers: [String] = [],
-        authorities: [String] = [],
-        additionals: [String] = []
-    ) -> DNSMessage {
-        var response = response(code)
-        response.flags.recursionAvailable = true
-        response.answers = answers.compactMap { try? record($0) }
-        response.authorities = authorities.compactMap { try? record($0) }
-        response.additionals = additionals.compactMap { try? record($0) }
-        return response
-    }
-
-    /// The answer section as lines without TTL and class.
-    var answerLines: [String] { answers.map { "\($0.name) \($0.type) \($0.presentationData)" } }
 }

@@ -1,4 +1,5 @@
 import DNS
+import DNSFixtures
 import Daemon
 import NIOCore
 import Network
@@ -6,6 +7,8 @@ import TSIG
 import Testing
 import ZoneTransfer
 
+@testable import LocalZones
+@testable import Recursion
 @testable import ResolverService
 
 private func text(_ serial: Int, _ lines: String...) -> String {
@@ -27,9 +30,8 @@ struct TransferTests {
     private func primary(_ change: (inout ResolverSettings) -> Void = { _ in }) -> (inout ResolverSettings) -> Void {
         var zone = LocalZoneConfiguration(origin: origin, file: "out.test")
         zone.allowTransfer.keys = [key.name]
-        return { [key, zone] settings in
-            settings.keys = TSIGKeyStore([key.name: key])
-            settings.localZones[zone.origin] = zone
+        return { [zone] settings in
+            settings.zones.zones[zone.origin] = zone
         }
     }
 
@@ -39,7 +41,7 @@ struct TransferTests {
         var signer = TSIGSigner(requestWith: key)
         let octets = signer.sign(
             request.query(id: 5, zone: origin).encode(),
-            now: ResolverSettings().secondsSince1970()
+            now: Clocks().secondsSince1970()
         )
         var reader = TransferReader(zone: origin, request: request, id: 5)
         var verifier = TSIGVerifier(key: key, requestCode: signer.lastCode)
@@ -50,7 +52,7 @@ struct TransferTests {
         }
         for reply in replies {
             let message = try DNSMessage(
-                decoding: try verifier.verify(reply, now: ResolverSettings().secondsSince1970())
+                decoding: try verifier.verify(reply, now: Clocks().secondsSince1970())
             )
             #expect(verifier.isComplete, "every message has a signature")
             try reader.read(message)
@@ -59,7 +61,9 @@ struct TransferTests {
     }
 
     @Test func signedTransfer() async throws {
-        try await TestResolver.with(zones: ["out.test": text(3, hosts)], configure: primary()) { resolver, _ in
+        try await TestResolver.with(keys: [key], zones: ["out.test": text(3, hosts)], configure: primary()) {
+            resolver,
+            _ in
             let (outcome, messages) = try await transfer(.full, resolver)
             guard case .zone(let records) = outcome else {
                 Issue.record("no zone")
@@ -73,7 +77,7 @@ struct TransferTests {
     }
 
     @Test func whoMayNot() async throws {
-        try await TestResolver.with(zones: ["out.test": text(3)], configure: primary()) { resolver, _ in
+        try await TestResolver.with(keys: [key], zones: ["out.test": text(3)], configure: primary()) { resolver, _ in
             for (name, code) in [("out.test", ResponseCode.refused), ("x.test", .notAuthoritative)] {
                 let query = TransferRequest.full.query(id: 1, zone: try DomainName(name)).encode()
                 #expect(try await resolver.stream(framed(query), answers: 1).first?.responseCode == code)
@@ -83,9 +87,9 @@ struct TransferTests {
 
     @Test func onlySoManyAtATime() async throws {
         let configure = primary()
-        try await TestResolver.with(zones: ["out.test": text(3)]) { settings in
+        try await TestResolver.with(keys: [key], zones: ["out.test": text(3)]) { settings in
             configure(&settings)
-            settings.transferPlaces = TransferPlaces(0)
+            settings.zones.maximumTransfers = 0
         } _: { resolver, _ in
             await #expect(throws: TransferError.refused(.serverFailure)) { try await transfer(.full, resolver) }
         }
@@ -98,23 +102,24 @@ struct TransferTests {
     }
 
     @Test func aSecondaryZone() async throws {
-        try await TestResolver.with(zones: ["out.test": text(3, hosts)], configure: primary()) { primary, _ in
+        try await TestResolver.with(keys: [key], zones: ["out.test": text(3, hosts)], configure: primary()) {
+            primary,
+            _ in
             var zone = LocalZoneConfiguration(origin: origin, file: "dns/out.test")
             let address = try SocketAddress(ipAddress: "127.0.0.1", port: primary.streamPort)
             zone.primaries = [.init(address: address, key: key.name)]
             // The copy is an old version.
-            try await TestResolver.with(zones: ["out.test": text(2)]) { [key, zone] settings in
-                settings.keys = TSIGKeyStore([key.name: key])
-                settings.localZones[zone.origin] = zone
+            try await TestResolver.with(keys: [key], zones: ["out.test": text(2)]) { [zone] settings in
+                settings.zones.zones[zone.origin] = zone
             } _: { secondary, _ in
                 func serial() async throws -> UInt32? {
                     try await secondary.ask("out.test", .soa).answers.first.flatMap { StartOfAuthority($0)?.serial }
                 }
-                #expect(try await secondary.server.transfer(origin)?.get() == 3)
+                #expect(try await secondary.server.authority.transfer(origin)?.get() == 3)
                 #expect(try await serial() == 3)
                 #expect(try await secondary.ask("h77.out.test", .txt).answers.count == 1)
 
-                try TestResolver.write(text(4, "new A 192.0.2.4"), to: primary.directory + "/out.test")
+                try TestFile.write(text(4, "new A 192.0.2.4"), to: primary.directory + "/out.test")
                 await primary.server.reload()
                 // By the zone's clock a look may follow the last one only after a second.
                 secondary.clock.advance(2)
@@ -126,12 +131,14 @@ struct TransferTests {
                 #expect(try await secondary.ask("h77.out.test", .txt).responseCode == .nameError)
 
                 // The primary goes back to an older version: ours stays, until it's too old.
-                try TestResolver.write(text(1), to: primary.directory + "/out.test")
+                try TestFile.write(text(1), to: primary.directory + "/out.test")
                 await primary.server.reload()
-                await #expect(throws: CheckFailure.self) { try await secondary.server.transfer(origin)?.get() }
+                await #expect(throws: CheckFailure.self) {
+                    try await secondary.server.authority.transfer(origin)?.get()
+                }
                 #expect(try await serial() == 4)
                 secondary.clock.advance(86401)
-                #expect(try await secondary.server.transfer(origin)?.get() == 1)
+                #expect(try await secondary.server.authority.transfer(origin)?.get() == 1)
                 #expect(try await serial() == 1)
             }
         }
@@ -144,10 +151,9 @@ struct TransferTests {
             [try await FakeUpstream.start(on: group) { .answer($0.message.response(.refused)) }]
         } configure: { settings, upstreams in
             zone.primaries = [.init(address: upstreams[0].address, key: key.name)]
-            settings.keys = TSIGKeyStore()
-            settings.localZones[zone.origin] = zone
+            settings.zones.zones[zone.origin] = zone
         } _: { secondary, upstreams in
-            await #expect(throws: CheckFailure.self) { try await secondary.server.transfer(origin)?.get() }
+            await #expect(throws: CheckFailure.self) { try await secondary.server.authority.transfer(origin)?.get() }
             #expect(upstreams[0].queries.isEmpty)
         }
     }
@@ -167,16 +173,16 @@ struct TransferTests {
             return .answer(answer)
         }
         var zone = LocalZoneConfiguration(origin: origin, file: "dns/out.test")
-        try await TestResolver.with(zones: ["out.test": text(3)]) { group in
+        try await TestResolver.with(keys: [key], zones: ["out.test": text(3)]) { group in
             [try await FakeUpstream.start(on: group, lone)]
         } configure: { settings, upstreams in
             zone.primaries = [.init(address: upstreams[0].address, key: nil)]
-            settings.localZones[zone.origin] = zone
+            settings.zones.zones[zone.origin] = zone
         } _: { secondary, upstreams in
             let clock = ContinuousClock()
             let begin = clock.now
             while try await secondary.ask("new.out.test").answers.isEmpty {
-                _ = await secondary.server.transfer(origin)
+                _ = await secondary.server.authority.transfer(origin)
             }
             #expect(clock.now - begin < .seconds(20), "nothing is waited for")
             #expect(upstreams[0].asked.filter { !$0.hasSuffix("SOA") } == ["out.test. IXFR", "out.test. AXFR"])

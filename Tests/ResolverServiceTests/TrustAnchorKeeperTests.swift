@@ -1,5 +1,6 @@
 import Cryptography
 import DNS
+import DNSFixtures
 import DNSSEC
 import Daemon
 import Logging
@@ -7,6 +8,8 @@ import NIOConcurrencyHelpers
 import NIOCore
 import Testing
 
+@testable import LocalZones
+@testable import Recursion
 @testable import ResolverService
 
 #if canImport(Glibc)
@@ -76,15 +79,19 @@ struct TrustAnchorKeeperTests {
         let directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         let root = try RootKeys()
         var settings = ResolverSettings()
-        settings.trustAnchors = root.anchors
-        settings.secondsSince1970 = { root.state.withLockedValue { $0.now } }
-        settings.wallClock = { UInt32(truncatingIfNeeded: root.state.withLockedValue { $0.now }) }
+        settings.recursion.trustAnchors = root.anchors
+        settings.clock.secondsSince1970 = { root.state.withLockedValue { $0.now } }
+        settings.clock.wallClock = { UInt32(truncatingIfNeeded: root.state.withLockedValue { $0.now }) }
         defer {
             unlink("\(path)/trust-anchors")
             close(directory)
             rmdir(path)
         }
         try await body(root, settings, directory, path)
+    }
+
+    private func keeper(_ settings: ResolverSettings, _ directory: CInt) -> TrustAnchorKeeper {
+        TrustAnchorKeeper(settings.recursion, directory: directory, clock: settings.clock, logger: quiet)
     }
 
     private func states(_ keeper: TrustAnchorKeeper) -> [UInt16: TrustPoint.State] {
@@ -95,7 +102,7 @@ struct TrustAnchorKeeperTests {
     @Test func aRollOverOverRestarts() async throws {
         try await with { root, settings, directory, _ in
             func look() async -> (keeper: TrustAnchorKeeper, hasChanged: Bool) {
-                let keeper = TrustAnchorKeeper(settings, directory: directory, logger: quiet)
+                let keeper = self.keeper(settings, directory)
                 await keeper.load()
                 return (keeper, await keeper.refresh { _ in root.answers } != nil)
             }
@@ -135,13 +142,13 @@ struct TrustAnchorKeeperTests {
     ])
     func damagedFiles(_ text: String) async throws {
         try await with { root, settings, directory, path in
-            try TestResolver.write(text, to: "\(path)/trust-anchors")
-            let keeper = TrustAnchorKeeper(settings, directory: directory, logger: quiet)
+            try TestFile.write(text, to: "\(path)/trust-anchors")
+            let keeper = self.keeper(settings, directory)
             await keeper.load()
             #expect(keeper.anchors.signers(of: .root).map(\.keyTag) == [root.tag(0)])
             _ = await keeper.refresh { _ in root.answers }
             #expect(states(keeper) == [root.tag(0): .valid])
-            let again = TrustAnchorKeeper(settings, directory: directory, logger: quiet)
+            let again = self.keeper(settings, directory)
             await again.load()
             #expect(again.points == keeper.points)
         }
@@ -150,11 +157,11 @@ struct TrustAnchorKeeperTests {
     /// What was seen by a clock that was far ahead doesn't keep the keys from being looked at.
     @Test func aClockThatWasAhead() async throws {
         try await with { root, settings, directory, path in
-            let now = Int64(settings.secondsSince1970())
+            let now = Int64(settings.clock.secondsSince1970())
             let (soon, never) = (now + 14 * 86_400, now + 4000 * 86_400)
             for (next, isAsked) in [(soon, false), (never, true)] {
-                try TestResolver.write("version 1\nzone . 0 \(next)\nend\n", to: "\(path)/trust-anchors")
-                let keeper = TrustAnchorKeeper(settings, directory: directory, logger: quiet)
+                try TestFile.write("version 1\nzone . 0 \(next)\nend\n", to: "\(path)/trust-anchors")
+                let keeper = self.keeper(settings, directory)
                 await keeper.load()
                 _ = await keeper.refresh { _ in root.answers }
                 #expect(states(keeper) == (isAsked ? [root.tag(0): .valid] : [:]))
@@ -164,10 +171,10 @@ struct TrustAnchorKeeperTests {
 
     @Test func aServerThatDoesNotAnswerIsAskedAgainSooner() async throws {
         try await with { root, settings, directory, _ in
-            let keeper = TrustAnchorKeeper(settings, directory: directory, logger: quiet)
+            let keeper = self.keeper(settings, directory)
             let changed = await keeper.refresh { _ in nil }
             #expect(changed == nil)
-            #expect(keeper.points.first?.next == Int64(settings.secondsSince1970()) + 3600)
+            #expect(keeper.points.first?.next == Int64(settings.clock.secondsSince1970()) + 3600)
             #expect(keeper.anchors.signers(of: .root).map(\.keyTag) == [root.tag(0)])
         }
     }
@@ -185,13 +192,11 @@ struct TrustAnchorKeeperTests {
                 return .answer(answer)
             }
             try await TestResolver.with(upstreams: [behaviour]) { configured in
-                configured.trustAnchors = settings.trustAnchors
-                configured.secondsSince1970 = settings.secondsSince1970
-                configured.wallClock = settings.wallClock
-            } _: { resolver, upstreams in
-                var configured = settings
-                configured.forwarders = upstreams.map { ForwarderAddress($0.address) }
-                let keeper = TrustAnchorKeeper(configured, directory: directory, logger: quiet)
+                configured.recursion.trustAnchors = settings.recursion.trustAnchors
+                configured.clock.secondsSince1970 = settings.clock.secondsSince1970
+                configured.clock.wallClock = settings.clock.wallClock
+            } _: { resolver, _ in
+                let keeper = self.keeper(settings, directory)
                 await resolver.server.follow(keeper)
                 #expect(resolver.server.anchorDescriptions.map(\.state) == ["configured"])
                 await resolver.server.refreshAnchors()

@@ -1,9 +1,12 @@
 import DNS
+import DNSFixtures
 import Daemon
 import NIOCore
 import TSIG
 import Testing
 
+@testable import LocalZones
+@testable import Recursion
 @testable import ResolverService
 
 #if canImport(Glibc)
@@ -25,9 +28,8 @@ struct UpdateServerTests {
         zone.update = [try UpdateRule("key k zone")]
         var plain = LocalZoneConfiguration(origin: try DomainName("plain.test"), file: "plain.test")
         plain.allowQuery = nil
-        return { [key, zone, plain] settings in
-            settings.keys = TSIGKeyStore([key.name: key])
-            settings.localZones = [zone.origin: zone, plain.origin: plain]
+        return { [zone, plain] settings in
+            settings.zones.zones = [zone.origin: zone, plain.origin: plain]
         }
     }
 
@@ -38,7 +40,7 @@ struct UpdateServerTests {
         skew: UInt64 = 0
     ) async throws -> DNSMessage {
         var signer = TSIGSigner(requestWith: key ?? self.key)
-        let now = ResolverSettings().secondsSince1970()
+        let now = Clocks().secondsSince1970()
         let request = signer.sign(message.encode(), now: now + skew)
         return try DNSMessage(decoding: try #require(try await resolver.exchange(request)))
     }
@@ -48,7 +50,8 @@ struct UpdateServerTests {
     }
 
     @Test func whatWasAcknowledgedIsSeenAtOnce() async throws {
-        try await TestResolver.with(zones: ["dyn.test": text, "plain.test": text], configure: configure()) {
+        try await TestResolver.with(keys: [key], zones: ["dyn.test": text, "plain.test": text], configure: configure())
+        {
             resolver,
             _ in
             for step in 1...20 {
@@ -66,8 +69,8 @@ struct UpdateServerTests {
             let same = try await send(resolver, updateMessage("dyn.test", updates: ["a 60 IN A 192.0.2.20"]))
             #expect(same.responseCode == .noError)
             #expect(try await resolver.ask("dyn.test", .soa).answers == [start])
-            #expect(await resolver.server.updates.write(try DomainName("dyn.test")) == [])
-            #expect(await resolver.server.updates.write(try DomainName("plain.test")) == nil)
+            #expect(await resolver.server.authority.updates.write(try DomainName("dyn.test")) == [])
+            #expect(await resolver.server.authority.updates.write(try DomainName("plain.test")) == nil)
             let file = WholeFile.read("\(resolver.directory)/dyn.test", maximum: 4096)
             #expect(file?.contains("a.dyn.test.\t60\tIN\tA\t192.0.2.20\n") == true)
             unlinkJournal(resolver)
@@ -75,7 +78,8 @@ struct UpdateServerTests {
     }
 
     @Test func whoMayNot() async throws {
-        try await TestResolver.with(zones: ["dyn.test": text, "plain.test": text], configure: configure()) {
+        try await TestResolver.with(keys: [key], zones: ["dyn.test": text, "plain.test": text], configure: configure())
+        {
             resolver,
             _ in
             let update = try updateMessage("dyn.test", updates: ["a 60 IN A 192.0.2.2"])
@@ -98,7 +102,8 @@ struct UpdateServerTests {
 
     /// Many at once: each is made, and all of them have serials of their own.
     @Test func manyAtOnce() async throws {
-        try await TestResolver.with(zones: ["dyn.test": text, "plain.test": text], configure: configure()) {
+        try await TestResolver.with(keys: [key], zones: ["dyn.test": text, "plain.test": text], configure: configure())
+        {
             resolver,
             _ in
             try await withThrowingTaskGroup(of: ResponseCode.self) { group in
@@ -121,6 +126,7 @@ struct UpdateServerTests {
             .answer(query.message.answered(answers: ["www.example.com. 300 IN A 192.0.2.99"]))
         }
         try await TestResolver.with(
+            keys: [key],
             zones: ["dyn.test": text, "plain.test": text],
             upstreams: [behaviour],
             configure: configure()

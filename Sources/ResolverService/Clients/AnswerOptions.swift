@@ -1,4 +1,5 @@
 import DNS
+import Daemon
 import NIOCore
 
 /// EDNS options of an answer that are for one client alone, and what its own say. They are added to an answer that may
@@ -22,7 +23,7 @@ struct AnswerOptions {
         init(_ settings: ResolverSettings) {
             cookies = settings.cookies
             identity = settings.identity
-            wallClock = settings.wallClock
+            wallClock = settings.clock.wallClock
         }
     }
 

@@ -10,7 +10,7 @@ extension QueryEngine.Client {
 
 /// The limits between clients and answers, on one event loop.
 final class ClientGate {
-    private let settings: ResolverSettings
+    private let counters: ResolverCounters
     private var limiter: ResponseRateLimiter
     private var waiting: WaitingClients
 
@@ -21,8 +21,8 @@ final class ClientGate {
         fileprivate let since = NIODeadline.now()
     }
 
-    init(_ settings: ResolverSettings) {
-        self.settings = settings
+    init(_ settings: ResolverSettings, _ counters: ResolverCounters) {
+        self.counters = counters
         limiter = ResponseRateLimiter(settings.rateLimits)
         waiting = WaitingClients(maximum: settings.maximumPendingPerClient)
     }
@@ -31,7 +31,7 @@ final class ClientGate {
     func judge(_ client: ClientStanding, topic: UInt64) -> ResponseRateLimiter.Verdict {
         let now = UInt32(truncatingIfNeeded: NIODeadline.now().uptimeNanoseconds / 1_000_000)
         let verdict = limiter.judge(client.network, kind: topic, now: now)
-        if verdict != .send { settings.counters.limited.increment() }
+        if verdict != .send { counters.limited.increment() }
         return verdict
     }
 
@@ -49,7 +49,7 @@ final class ClientGate {
         guard client.address != nil else { return Wait(network: nil, mayBeLate: true) }
         let isProven = isProven || !client.isDatagram
         guard waiting.begin(client.standing.network, isProven: isProven) else {
-            settings.counters.crowded.increment()
+            counters.crowded.increment()
             return nil
         }
         return Wait(network: client.standing.network, mayBeLate: isProven)
@@ -60,7 +60,7 @@ final class ClientGate {
         guard let network = wait.network else { return true }
         let isTimely = waiting.end(network, since: wait.since)
         guard isTimely || wait.mayBeLate else {
-            settings.counters.late.increment()
+            counters.late.increment()
             return false
         }
         return true

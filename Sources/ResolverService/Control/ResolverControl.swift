@@ -1,8 +1,10 @@
 import Bus
 import DNS
+import LocalZones
 import Logging
 import NIOCore
 import Network
+import Recursion
 
 #if canImport(Glibc)
 import Glibc
@@ -93,7 +95,7 @@ struct ResolverControl: Sendable {
     }
 
     private func transfer(_ name: DomainName?, _ tag: String?, _ connection: Connection) async {
-        guard let name, let result = await server.transfer(name) else {
+        guard let name, let result = await server.authority.transfer(name) else {
             connection.write(
                 Frame.reply(.reject, status: "5.5.4", text: "there is no secondary zone of that name", tag: tag)
             )
@@ -108,7 +110,7 @@ struct ResolverControl: Sendable {
     }
 
     private func sync(_ name: DomainName?, _ tag: String?, _ connection: Connection) async {
-        guard let failures = await server.updates.write(name) else {
+        guard let failures = await server.authority.updates.write(name) else {
             connection.write(
                 Frame.reply(.reject, status: "5.5.4", text: "no zone of that name takes updates", tag: tag)
             )
@@ -173,18 +175,7 @@ extension DomainName {
     }
 }
 
-/// One answer in the cache, as it's shown.
-struct CacheEntry: Sendable {
-    var name: DomainName
-    /// nil for "the name doesn't exist".
-    var type: RecordType?
-    var code: ResponseCode
-    var security: Outcome.Security
-    /// Seconds; negative for one that has run out and stays in case no new one comes.
-    var timeToLive: Int64
-    var records: [String]
-    var reason: String?
-
+extension CacheEntry {
     func frame(_ tag: String?) -> Frame {
         var frame = Frame("ENTRY", tag.map { [.init("tag", $0)] } ?? [])
         frame["name"] = name.description
@@ -201,41 +192,4 @@ struct CacheEntry: Sendable {
         frame.fields += records.map { .init("record", $0) }
         return frame
     }
-}
-
-/// How full one shard is.
-struct ShardStatistics: Sendable {
-    var answers = 0
-    /// What the cached answers take. Octets.
-    var octets = 0
-    /// What delegations, and proofs that there is nothing, take. Octets.
-    var derivedOctets = 0
-    /// What all that may take. Octets.
-    var limit = 0
-    /// Questions under way.
-    var inFlight = 0
-    /// Clients that wait for one that is under way for another.
-    var waiting = 0
-    var servers = 0
-
-    mutating func add(_ other: ShardStatistics) {
-        answers += other.answers
-        octets += other.octets
-        derivedOctets += other.derivedOctets
-        limit += other.limit
-        inFlight += other.inFlight
-        waiting += other.waiting
-        servers += other.servers
-    }
-}
-
-/// One server that was asked.
-struct ServerDescription: Sendable {
-    var address: String
-    /// `forwarder` or `zone server`.
-    var kind: String
-    /// The smoothed round-trip time.
-    var milliseconds: Int
-    /// `awake`, or `asleep` while it's left alone because it didn't answer.
-    var state: String
 }

@@ -1,4 +1,6 @@
+import Recursion
 import DNS
+import Daemon
 import NIOCore
 import NIOHTTP1
 import NIOHTTP2
@@ -160,7 +162,7 @@ final class HTTPSExchange: ChannelInboundHandler {
     private func send(_ response: HTTPSResponse, _ context: ChannelHandlerContext) {
         stopTimer()
         let closes = !isMultiplexed && (!keepsAlive || session.isEnding)
-        let date = HTTPDate.text(session.engine.settings.wallClock())
+        let date = HTTPDate.text(session.engine.settings.clock.wallClock())
         let head = response.head(version: version, date: date, closes: closes)
         let octets = response.body.readableBytes
         session.responseBegan(octets)

@@ -1,3 +1,4 @@
+import Recursion
 import NIOCore
 import NIOHTTP1
 

@@ -181,9 +181,9 @@ final class HTTPSSession: @unchecked Sendable {
 
     /// The answer to a query; nil where there is none. At once where it is kept ready.
     func answer(_ query: ByteBuffer, _ done: @escaping @Sendable (ByteBuffer?) -> Void) {
-        engine.settings.counters.queries.increment()
+        engine.counters.queries.increment()
         if case .answer(let ready) = engine.readyAnswer(query, client) {
-            engine.settings.counters.fastHits.increment()
+            engine.counters.fastHits.increment()
             return done(ready)
         }
         working += 1

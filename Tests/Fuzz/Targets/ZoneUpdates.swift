@@ -1,6 +1,6 @@
 import DNS
 import Daemon
-import ResolverService
+import LocalZones
 
 private let masterFile = """
     $TTL 300
