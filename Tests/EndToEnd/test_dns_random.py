@@ -70,7 +70,7 @@ def ask(resolver, name, kind, question_class, how):
 def seen(resolver, question) -> dict:
     try:
         return without_names_in_other_cases(summary(ask(resolver, *question)))
-    except dns.exception.Timeout:
+    except (OSError, EOFError, dns.exception.Timeout):
         return {"rcode": "no answer", "ad": False, "answer": [], "soa": [], "proof": []}
 
 
