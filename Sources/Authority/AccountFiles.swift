@@ -161,7 +161,13 @@ final class AccountFiles: @unchecked Sendable {
         var isChanged = false
         for path in lists.keys {
             guard var file = lists[path] else { continue }
-            if let list = read(&file, MailingList.init(text:file:), maximum: MailingList.maximumOctets) {
+            let list = read(
+                &file,
+                MailingList.init(text:file:),
+                maximum: MailingList.maximumOctets,
+                isGuarded: true
+            )
+            if let list {
                 listTable[path] = list
                 isChanged = true
             }
@@ -205,12 +211,15 @@ final class AccountFiles: @unchecked Sendable {
     private func read<Value, Fault: Error>(
         _ file: inout WatchedFile,
         _ parse: (String, String) throws(Fault) -> Value,
-        maximum: Int = AccountFiles.maximumOctets
+        maximum: Int = AccountFiles.maximumOctets,
+        isGuarded: Bool = false
     ) -> Value? {
         let stamp = Self.stamp(of: file.path)
         guard file.stamp != stamp else { return nil }
         file.stamp = stamp
-        let content = WholeFile.read(file.path, maximum: maximum)
+        let content =
+            isGuarded
+            ? WholeFile.readGuarded(file.path, maximum: maximum) : WholeFile.read(file.path, maximum: maximum)
         let code = errno
         guard let text = content ?? (file.isOptional && code == ENOENT ? "" : nil) else {
             file.trouble = "\(file.path): \(String(cString: strerror(code)))"

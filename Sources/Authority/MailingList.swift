@@ -23,9 +23,10 @@ package struct MailingList: Sendable, Equatable {
             }
             for target in AliasTable.targets(in: line) {
                 if Self.path(of: target) != nil {
-                    faults.add(line: number, reason: "\"\(target)\": a list in a file names no other one")
-                } else if let reason = AliasTable.fault(ofTarget: target) {
-                    faults.add(line: number, reason: reason)
+                    faults.add(line: number, reason: "a list in a file names no other one")
+                } else if AliasTable.fault(ofTarget: target) != nil {
+                    // Not what it is: the file may be another one than it should be.
+                    faults.add(line: number, reason: "what stands there is not an address")
                 } else {
                     addresses.append(target)
                 }
@@ -35,6 +36,8 @@ package struct MailingList: Sendable, Equatable {
                 break
             }
         }
+        // Most likely somebody is writing it: mail waits, and isn't refused.
+        if addresses.isEmpty { faults.add(line: 1, reason: "the list has no address") }
         try faults.check()
         self.addresses = addresses
     }

@@ -17,6 +17,21 @@ package enum WholeFile {
         return octets(of: descriptor, maximum: maximum)
     }
 
+    /// The text of a file that others may have put there, or nil with `errno`: nothing but a regular file that is no link, which
+    /// nobody but its owner may write; anything else is EPERM.
+    package static func readGuarded(_ path: String, maximum: Int) -> String? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { return nil }
+        guard status.st_mode & S_IFMT == S_IFREG, status.st_mode & 0o022 == 0 else {
+            errno = EPERM
+            return nil
+        }
+        return octets(of: descriptor, maximum: maximum).map { String(decoding: $0, as: UTF8.self) }
+    }
+
     /// What is left of an open file, or nil with `errno`; more than the maximum is EFBIG.
     package static func octets(of descriptor: CInt, maximum: Int) -> [UInt8]? {
         var octets: [UInt8] = []

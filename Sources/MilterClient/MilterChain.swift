@@ -216,7 +216,13 @@ package final class MilterChain {
 
     /// Connects where there is no connection, and says what others have heard already.
     private func open(_ member: Member) async -> MilterVerdict? {
-        guard !member.isDone, member.conversation == nil, let connection else { return nil }
+        guard !member.isDone, let connection else { return nil }
+        if let former = member.conversation {
+            // One that the milter has closed meanwhile is no fault of it.
+            guard !member.isInMessage, !former.isUsable else { return nil }
+            former.drop()
+            member.conversation = nil
+        }
         member.fault = nil
         let kept = pool.take(member.configuration.name)
         do throws(MilterFault) {
@@ -254,7 +260,12 @@ package final class MilterChain {
         let past = [connection] + (helo.map { [$0] } ?? [])
         for said in past where !member.isDone {
             let reply = try await conversation.tell(said.event, said.macros)
-            if let verdict = judge(reply, member, ofClient: true) { return verdict }
+            if let verdict = judge(reply, member, ofClient: true) {
+                // Of the client: whoever asks again is told again.
+                member.conversation?.quit()
+                member.conversation = nil
+                return verdict
+            }
         }
         return nil
     }

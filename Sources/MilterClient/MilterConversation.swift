@@ -15,6 +15,8 @@ final class MilterConversation {
     /// Whether it is in a state in which libmilter takes another client's connection: behind the end of a message that
     /// was to go on, and nowhere else.
     private(set) var mayBeKept = false
+    /// The macros of events that the milter isn't told of.
+    private var skipped: [MilterStage: (event: MilterEvent, macros: MilterMacros)] = [:]
 
     /// The longest that a milter may be at work on one message, whatever progress it reports: no client waits longer
     /// (RFC 5321 §4.5.3.2.6).
@@ -69,16 +71,24 @@ final class MilterConversation {
     func tell(_ event: MilterEvent, _ macros: MilterMacros) async throws(MilterFault) -> MilterReply? {
         mayBeKept = false
         try requireSilence()
-        let wanted = event.stage.flatMap { agreement.macros[$0] }
-        // The macros of an event that is skipped may be wanted later.
-        connection.write { macros.chosen(wanted).write(for: event, to: &$0) }
-        guard agreement.wants(event) else { return nil }
-        connection.write { event.write(to: &$0) }
+        let chosen = macros.chosen(event.stage.flatMap { agreement.macros[$0] })
+        guard agreement.wants(event) else {
+            // Its macros may be wanted later: the last ones of each stage, however often a client says it.
+            if let stage = event.stage { skipped[stage] = (event, chosen) }
+            return nil
+        }
+        if let stage = event.stage { skipped[stage] = nil }
+        connection.write { buffer in
+            for skipped in skipped.values { skipped.macros.write(for: skipped.event, to: &buffer) }
+            chosen.write(for: event, to: &buffer)
+            event.write(to: &buffer)
+        }
+        skipped = [:]
         guard agreement.answers(event) else {
             switch event {
             case .header: break
-            case .body: try await Self.flush(connection, until: .now() + configuration.commandTimeout)
-            default: connection.flushSoon()
+            // As far as the milter reads, so that nobody fills the memory with what it isn't to answer.
+            default: try await Self.flush(connection, until: .now() + configuration.commandTimeout)
             }
             return nil
         }
@@ -148,6 +158,7 @@ final class MilterConversation {
     func abort() {
         connection.write { MilterEvent.abort.write(to: &$0) }
         connection.flushSoon()
+        skipped = skipped.filter { $0.key == .connect || $0.key == .helo }
         mayBeKept = false
     }
 

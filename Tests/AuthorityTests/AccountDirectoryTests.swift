@@ -84,6 +84,11 @@ import Testing
             _ = try MailingList(text: "alice\n:include:x\na b\n|cat\nfine@example.net\n/file\n", file: "list")
         }
         #expect(error?.lines.map(\.number) == [2, 3, 4, 6])
+        // Half written, as editors do it: mail waits.
+        #expect(throws: TableError.self) { _ = try MailingList(text: "# nobody yet\n", file: "list") }
+        // The file may be another one than it should be: nothing of it goes into a log.
+        let secret = #expect(throws: TableError.self) { _ = try MailingList(text: "ann:$argon2id$x:y z\n", file: "l") }
+        #expect(secret.map { !"\($0)".contains("argon2id") } ?? false)
         let many = (0...MailingList.maximumAddresses).map { "a\($0)@example.net\n" }.joined()
         #expect(throws: TableError.self) { _ = try MailingList(text: many, file: "list") }
         let most = many.split(separator: "\n").dropLast().joined(separator: "\n")

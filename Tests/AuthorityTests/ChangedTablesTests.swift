@@ -100,6 +100,18 @@ import Glibc
             while authority.log.lines(with: "stays in use").isEmpty { await authority.loop.pause(.milliseconds(20)) }
             #expect(unlink(path) == 0)
             try await becomes("forward=alice@example.test forward=y@example.net \(owner)")
+            // Neither a link nor a pipe is read, and nothing that others may write.
+            #expect(symlink(authority.directory.file("aliases"), path) == 0)
+            while authority.log.lines(with: "symbolic links").isEmpty { await authority.loop.pause(.milliseconds(20)) }
+            #expect(unlink(path) == 0 && mkfifo(path, 0o600) == 0)
+            while authority.log.lines(with: "Operation not permitted").isEmpty {
+                await authority.loop.pause(.milliseconds(20))
+            }
+            #expect(unlink(path) == 0)
+            authority.directory.write("list", "eve\n".utf8)
+            #expect(chmod(path, 0o666) == 0)
+            try await becomes("forward=alice@example.test forward=y@example.net \(owner)")
+            #expect(unlink(path) == 0)
             authority.directory.write("list", "bob\nz@example.net\n".utf8)
             try await becomes("forward=bob@example.test forward=z@example.net \(owner)")
         }
