@@ -42,7 +42,7 @@ package struct AuthorityProgram: DaemonProgram {
             access: AuthorityService.Access(
                 logins: setup.uids(of: [.smtpd, .pop3d, .imapd]),
                 mailboxes: setup.uids(of: [.pop3dMailbox, .imapdMailbox]),
-                recipients: setup.uids(of: [.smtpd]),
+                recipients: setup.uids(of: [.smtpd, .imapdMailbox]),
                 deliveries: setup.uids(of: [.localDeliver]),
                 watchers: setup.uids(of: [.smtpd, .pop3d, .imapd, .queueManager, .localDeliver])
             )

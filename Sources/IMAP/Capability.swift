@@ -58,6 +58,11 @@ package enum Capability: String, Sendable, Hashable, CaseIterable {
     case quota = "QUOTA"
     case quotaStorage = "QUOTA=RES-STORAGE"
 
+    /// RFC 4314, where folders are shared: rights beyond those of RFC 2086 in the second.
+    case acl = "ACL"
+    case rights = "RIGHTS=kxte"
+    /// RFC 8440
+    case listMyRights = "LIST-MYRIGHTS"
     /// RFC 5464; the second where the first one is cut: the server's annotations alone.
     case metadata = "METADATA"
     case metadataServer = "METADATA-SERVER"
@@ -120,7 +125,8 @@ package enum Capability: String, Sendable, Hashable, CaseIterable {
         case .idle, .namespace, .unselect, .uidPlus, .children, .move, .compress, .utf8, .uidOnly, .inProgress,
             .unauthenticate, .messageLimit, .i18nLevel1, .searchFuzzy,
             .listExtended, .listStatus, .specialUse, .createSpecialUse, .statusSize, .appendLimit, .quota,
-            .quotaStorage, .metadata, .metadataServer, .listMetadata, .eSearch, .searchRes, .within, .partial, .sort,
+            .quotaStorage, .acl, .rights, .listMyRights, .metadata, .metadataServer, .listMetadata, .eSearch,
+            .searchRes, .within, .partial, .sort,
             .sortDisplay, .eSort, .threadOrderedSubject, .threadReferences,
             .threadRefs, .multiSearch, .binary, .multiAppend, .catenate, .replace, .preview, .objectID, .saveDate,
             .condStore, .qResync:

@@ -14,6 +14,7 @@ extension Command {
         case .compress: [.compress]
         case .unauthenticate: [.unauthenticate]
         case .getQuota, .getQuotaRoot: [.quota]
+        case .getACL, .setACL, .deleteACL, .listRights, .myRights: [.acl]
         case .getMetadata(let command): [command.mailbox == nil ? .metadataServer : .metadata]
         case .setMetadata(let mailbox, _): [mailbox == nil ? .metadataServer : .metadata]
         case .unselect: [.unselect]
@@ -46,7 +47,8 @@ extension Command {
         case .capability, .noop, .logout, .id, .startTLS, .authenticate, .login, .select, .examine, .create, .delete,
             .rename, .subscribe, .unsubscribe, .list, .lsub, .status, .namespace, .enable, .idle, .compress,
             .unauthenticate, .getQuota,
-            .getQuotaRoot, .getMetadata, .setMetadata, .check, .close, .unselect, .expunge, .uidExpunge:
+            .getQuotaRoot, .getACL, .setACL, .deleteACL, .listRights, .myRights, .getMetadata, .setMetadata, .check,
+            .close, .unselect, .expunge, .uidExpunge:
             false
         }
     }
@@ -73,6 +75,7 @@ extension SequenceSet {
 extension ListCommand {
     fileprivate var needs: [Capability] {
         var needs: [Capability] = isExtended ? [.listExtended] : []
+        if returns.contains(.myRights) { needs.append(.listMyRights) }
         if !annotations.isEmpty { needs.append(.listMetadata) }
         if !status.isEmpty { needs += [.listStatus] + status.flatMap(\.needs) }
         if selection.contains(.specialUse) || returns.contains(.specialUse) { needs.append(.specialUse) }

@@ -49,6 +49,12 @@ package enum Command: Sendable, Equatable {
     /// RFC 9208
     case getQuota(root: [UInt8])
     case getQuotaRoot(MailboxName)
+    /// RFC 4314
+    case getACL(MailboxName)
+    case setACL(MailboxName, identifier: [UInt8], RightsChange)
+    case deleteACL(MailboxName, identifier: [UInt8])
+    case listRights(MailboxName, identifier: [UInt8])
+    case myRights(MailboxName)
     /// RFC 5464
     case getMetadata(GetMetadataCommand)
     /// The mailbox is nil for the server's own annotations.
@@ -158,6 +164,8 @@ package struct ListCommand: Sendable, Equatable {
         case subscribed = "SUBSCRIBED"
         case children = "CHILDREN"
         case specialUse = "SPECIAL-USE"
+        /// RFC 8440
+        case myRights = "MYRIGHTS"
     }
 
     package var selection: [Selection] = []
@@ -193,6 +201,18 @@ package enum StatusItem: String, Sendable, Equatable, CaseIterable {
     case mailboxID = "MAILBOXID"
     /// RFC 7162 §3.1.7
     case highestModSequence = "HIGHESTMODSEQ"
+}
+
+/// How SETACL changes rights (RFC 4314 §3.1).
+package struct RightsChange: Sendable, Equatable {
+    package var operation: StoreChange.Operation
+    /// Letters of rights, `c` and `d` of RFC 2086 among them.
+    package var letters: [UInt8]
+
+    package init(_ operation: StoreChange.Operation, _ letters: [UInt8]) {
+        self.operation = operation
+        self.letters = letters
+    }
 }
 
 /// How STORE changes flags.

@@ -56,7 +56,7 @@ struct CommandGrammar {
     private static let withArguments: Set<String> = [
         "AUTHENTICATE", "LOGIN", "SELECT", "EXAMINE", "CREATE", "DELETE", "RENAME", "SUBSCRIBE", "UNSUBSCRIBE", "LIST",
         "LSUB", "STATUS", "APPEND", "REPLACE", "ENABLE", "ID", "COMPRESS", "GETQUOTA", "GETQUOTAROOT", "ESEARCH",
-        "GETMETADATA", "SETMETADATA",
+        "GETMETADATA", "SETMETADATA", "GETACL", "SETACL", "DELETEACL", "LISTRIGHTS", "MYRIGHTS",
     ]
 
     private static let onMessages: Set<String> = ["SEARCH", "SORT", "THREAD", "FETCH", "STORE", "COPY", "MOVE"]
@@ -99,6 +99,20 @@ struct CommandGrammar {
         case "COMPRESS": return .compress(try scanner.keyword())
         case "GETQUOTA": return .getQuota(root: try scanner.astring())
         case "ESEARCH": return try multiSearch()
+        case "GETACL": return .getACL(try scanner.mailbox())
+        case "MYRIGHTS": return .myRights(try scanner.mailbox())
+        case "SETACL":
+            let mailbox = try scanner.mailbox()
+            try scanner.space()
+            let identifier = try scanner.astring()
+            try scanner.space()
+            return .setACL(mailbox, identifier: identifier, try rightsChange())
+        case "DELETEACL", "LISTRIGHTS":
+            let mailbox = try scanner.mailbox()
+            try scanner.space()
+            let identifier = try scanner.astring()
+            return name == "DELETEACL"
+                ? .deleteACL(mailbox, identifier: identifier) : .listRights(mailbox, identifier: identifier)
         case "GETMETADATA": return try getMetadata()
         case "SETMETADATA": return try setMetadata()
         case "GETQUOTAROOT": return .getQuotaRoot(try scanner.mailbox())
@@ -262,6 +276,22 @@ struct CommandGrammar {
                 throw SyntaxError("end of list expected")
             }
         }
+    }
+
+    /// RFC 4314 §3.1, §2.1: those of RFC 4314 and of RFC 2086; an unknown one must not be left out silently.
+    private static let rights = Set("lrswipkxteacd".utf8)
+
+    private mutating func rightsChange() throws(SyntaxError) -> RightsChange {
+        var letters = try scanner.astring()
+        var operation = StoreChange.Operation.replace
+        switch letters.first {
+        case UInt8(ascii: "+"): operation = .add
+        case UInt8(ascii: "-"): operation = .remove
+        default: break
+        }
+        if operation != .replace { letters.removeFirst() }
+        guard letters.allSatisfy(Self.rights.contains) else { throw SyntaxError("unknown right") }
+        return RightsChange(operation, letters)
     }
 
     private mutating func id() throws(SyntaxError) -> Command {

@@ -232,11 +232,60 @@ package struct ResponseWriter {
         decimal(number)
     }
 
-    /// RFC 2342, with one personal namespace.
-    package mutating func namespace(delimiter: UInt8) {
+    /// RFC 2342: one personal namespace, and where there are any, one of other users and one for all.
+    ///
+    /// - Parameters:
+    ///   - others: what stands in front of the names of other users' mailboxes.
+    ///   - shared: in front of those for all.
+    package mutating func namespace(delimiter: UInt8, others: MailboxName? = nil, shared: MailboxName? = nil) {
         raw("* NAMESPACE ((\"\" ")
         string([delimiter])
-        raw(")) NIL NIL")
+        raw("))")
+        for prefix in [others, shared] {
+            guard let prefix else {
+                raw(" NIL")
+                continue
+            }
+            raw(" ((")
+            string(dialect.hasUTF8Names ? Array(prefix.text.utf8) : prefix.wire)
+            space()
+            string([delimiter])
+            raw("))")
+        }
+        end()
+    }
+
+    /// RFC 4314 §3.6
+    package mutating func acl(_ name: MailboxName, _ entries: [(identifier: String, rights: String)]) {
+        raw("* ACL ")
+        mailbox(name)
+        for entry in entries {
+            space()
+            astring(Array(entry.identifier.utf8))
+            space()
+            astring(Array(entry.rights.utf8))
+        }
+        end()
+    }
+
+    /// RFC 4314 §3.7
+    package mutating func listRights(_ name: MailboxName, _ identifier: [UInt8], required: String, optional: [String]) {
+        raw("* LISTRIGHTS ")
+        mailbox(name)
+        space()
+        astring(identifier)
+        space()
+        astring(Array(required.utf8))
+        for right in optional { raw(" " + right) }
+        end()
+    }
+
+    /// RFC 4314 §3.8
+    package mutating func myRights(_ name: MailboxName, _ rights: String) {
+        raw("* MYRIGHTS ")
+        mailbox(name)
+        space()
+        astring(Array(rights.utf8))
         end()
     }
 

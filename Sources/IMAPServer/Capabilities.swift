@@ -13,11 +13,14 @@ package struct Capabilities: Sendable {
     /// - Parameters:
     ///   - disabled: names in any case (`imapd.disabled-capabilities`).
     ///   - messagesPerCommand: how many messages a command may be about (RFC 9738); 0 for any number.
-    package init(disabled names: [String] = [], messagesPerCommand: Int = 0) {
+    ///   - sharesFolders: whether users may let others at their folders, or there are some for all.
+    package init(disabled names: [String] = [], messagesPerCommand: Int = 0, sharesFolders: Bool = false) {
         var disabled = Set(names.compactMap { Capability(name: $0) })
         disabled.subtract(Self.fixed)
         // A server that takes literals of any size doesn't say that it takes small ones (RFC 7888 §4).
         if !disabled.contains(.literalPlus) { disabled.insert(.literalMinus) }
+        if !sharesFolders { disabled.insert(.acl) }
+        if disabled.contains(.acl) { disabled.formUnion([.rights, .listMyRights]) }
         if messagesPerCommand == 0 { disabled.insert(.messageLimit) }
         self.messagesPerCommand = disabled.contains(.messageLimit) ? 0 : messagesPerCommand
         self.disabled = disabled

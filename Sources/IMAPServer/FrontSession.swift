@@ -136,7 +136,8 @@ final class FrontSession {
             return try await authenticate(tag, mechanism, initialResponse)
         case .unauthenticate, .select, .examine, .create, .delete, .rename, .subscribe, .unsubscribe, .list, .lsub,
             .status,
-            .namespace, .enable, .idle, .compress, .getQuota, .getQuotaRoot, .getMetadata, .setMetadata, .check, .close,
+            .namespace, .enable, .idle, .compress, .getQuota, .getQuotaRoot, .getACL, .setACL, .deleteACL, .listRights,
+            .myRights, .getMetadata, .setMetadata, .check, .close,
             .unselect, .expunge,
             .uidExpunge, .search, .sort, .thread, .multiSearch, .fetch, .store, .copy, .move:
             return try await fault(tag, "log in first")

@@ -32,8 +32,10 @@ package struct IMAPMailboxProgram: MailboxProgram {
     package func shutdownGrace(_ configuration: Configuration) -> TimeAmount { configuration.imapd.shutdownGrace }
 
     package func service(_ context: DaemonContext, pool: BlockingPool) -> IMAPMailboxService {
-        IMAPMailboxService(
-            settings: MailboxSettings(context.configuration),
+        var settings = MailboxSettings(context.configuration)
+        settings.authoritySocket = context.socket("auth.sock")
+        return IMAPMailboxService(
+            settings: settings,
             pool: pool,
             group: context.group,
             logger: context.logger

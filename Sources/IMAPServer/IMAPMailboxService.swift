@@ -10,6 +10,8 @@ import Network
 package struct UserMailbox: Sendable {
     let location: MailboxLocation
     let store: any MailStore
+    /// The same, where folders of others are among them.
+    var united: NamespaceStore?
 }
 
 /// imapd after login.
@@ -21,6 +23,7 @@ package struct IMAPMailboxService: MailboxService {
     private let indexer: TextIndexer?
     private let counters = MailboxCounters()
     private let sortMemory: MemoryBudget
+    private let accounts: PerLoop<AccountsClient>
     private let logger: Logger
 
     /// - Parameters:
@@ -30,6 +33,7 @@ package struct IMAPMailboxService: MailboxService {
         self.settings = settings
         self.pool = pool
         self.logger = logger
+        accounts = PerLoop { AccountsClient(path: settings.authoritySocket, on: $0) }
         sortMemory = MemoryBudget(settings.sortMemory)
         indexes = settings.keepsIndex ? MessageIndexes(logger: logger) : nil
         indexer =
@@ -37,8 +41,22 @@ package struct IMAPMailboxService: MailboxService {
             ? TextIndexer(pool: pool, loop: group.next(), logger: logger) : nil
     }
 
-    package func open(_ store: any MailStore, at location: MailboxLocation) throws(MailboxError) -> UserMailbox {
-        UserMailbox(location: location, store: store)
+    package func open(
+        _ store: any MailStore,
+        at location: MailboxLocation,
+        of address: String,
+        in directory: MailDirectory
+    ) throws(MailboxError) -> UserMailbox {
+        guard !settings.namespaces.isEmpty else { return UserMailbox(location: location, store: store) }
+        let united = try NamespaceStore(
+            store,
+            at: location,
+            of: address,
+            names: settings.namespaces,
+            publicLocation: settings.publicFolders,
+            in: directory
+        )
+        return UserMailbox(location: location, store: united, united: united)
     }
 
     package func serve(_ connection: Connection, _ mailbox: UserMailbox, for arrival: LoginArrival) async {
@@ -51,6 +69,7 @@ package struct IMAPMailboxService: MailboxService {
             connection,
             mailbox,
             address: arrival.mailbox.address,
+            accounts: accounts[connection.eventLoop],
             settings: settings,
             disk: pool.line(mailbox.location.path),
             watcher: watcher,

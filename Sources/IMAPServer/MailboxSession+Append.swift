@@ -25,6 +25,8 @@ private struct Appending {
 
     let tag: String
     var folder: (any MailFolder)?
+    /// Whether that's the user's own.
+    var isOwn = true
     var replaced: Replaced?
     var messages: [Message] = []
     var current: Message?
@@ -157,9 +159,11 @@ extension MailboxSession {
             switch step {
             case .begin(let name, let replaced):
                 if let replaced { state.replaced = try resolve(replaced) }
-                state.folder = try await target(try folderName(name))
+                let path = try await folderName(name)
+                state.folder = try await target(path)
+                state.isOwn = store.isPersonal(path)
             case .message(let head):
-                if state.messages.isEmpty { state.room = try await room() }
+                if state.messages.isEmpty { state.room = state.isOwn ? try await room() : nil }
                 state.current = try await begin(head, state)
             case .url(let url):
                 guard let message = state.current else { return }
@@ -186,7 +190,7 @@ extension MailboxSession {
     private func resolve(_ replaced: ReplacedMessage) throws -> Appending.Replaced {
         guard settings.capabilities.offers(.replace) else { throw SyntaxError("unknown command") }
         let selected = try selection()
-        try requireWritable(selected)
+        try requireRemovable(selected)
         if dialect.usesUIDsOnly, !replaced.byUID {
             throw Refusal(code: .uidRequired, text: "UIDs only, as you have asked")
         }
@@ -341,7 +345,7 @@ extension MailboxSession {
     private func source(_ parsed: MessageURL, _ url: [UInt8]) async throws -> FetchSource {
         let folder: any MailFolder
         if let name = parsed.mailbox {
-            let path = try folderName(name)
+            let path = try await folderName(name)
             let store = store
             do throws(MailboxError) {
                 folder = try await disk.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
@@ -405,6 +409,8 @@ extension MailboxSession {
 
     private func removeAgain(_ uids: [UInt32], from folder: any MailFolder) async {
         guard !uids.isEmpty else { return }
+        // Who may put messages there need not have the right to remove any.
+        let folder = folder.base
         do throws(Refusal) {
             _ = try await onDisk { () throws(MailboxError) in
                 _ = try folder.refresh()

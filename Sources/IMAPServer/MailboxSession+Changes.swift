@@ -112,11 +112,18 @@ extension MailboxSession {
 
     func announceKeywords(_ selected: SelectedFolder) {
         let names = selected.folder.keywords
-        guard names != selected.announcedKeywords else { return }
+        let rights = selected.folder.rights
+        guard names != selected.announcedKeywords || rights != selected.announcedRights else { return }
         selected.announcedKeywords = names
+        selected.announcedRights = rights
         let flags = SystemFlags.all.map(\.flag) + names.filter { !$0.isEmpty }.map { Flag($0) }
         respond { $0.flags(flags) }
-        let permanent = selected.isReadOnly ? [] : flags + (names.count < KeywordSet.maximum ? [.wildcard] : [])
+        // RFC 4314 §5.1.1: those that this user may change.
+        let mayAdd = rights.contains(.write) && names.count < KeywordSet.maximum
+        let changeable = flags.filter { flag in
+            SystemFlags.all.first { $0.flag == flag }.map { rights.flags.contains($0.bit) } ?? rights.contains(.write)
+        }
+        let permanent = selected.isReadOnly ? [] : changeable + (mayAdd ? [.wildcard] : [])
         respond { $0.status(.ok, code: .permanentFlags(permanent), "flags that are kept") }
     }
 
@@ -214,8 +221,8 @@ extension MailboxSession {
 
     /// Watches the directories in which the selected folder changes, where it has any.
     private func watch(_ waker: Waker) -> [CInt] {
-        guard let selected, let watcher, let folder = try? folderName(selected.name) else { return [] }
-        return location.directories(of: folder, beneath: settings.mailDirectory).compactMap {
+        guard let selected, let watcher, let home = home(of: selected.path) else { return [] }
+        return home.location.directories(of: home.name, beneath: settings.mailDirectory).compactMap {
             watcher.watch($0, waker)
         }
     }

@@ -109,7 +109,10 @@ extension MailboxSession {
         _ places: [Int],
         _ items: [FetchItem]
     ) async throws -> Set<Int> {
-        guard !selected.isReadOnly, items.contains(where: \.setsSeen) else { return [] }
+        // Without the right it isn't set (RFC 4314 §4, FETCH).
+        guard !selected.isReadOnly, selected.folder.rights.contains(.seen), items.contains(where: \.setsSeen) else {
+            return []
+        }
         let unseen = places.filter { !selected.known[$0].flags.contains(.seen) }
         guard !unseen.isEmpty else { return [] }
         let uids = unseen.map { selected.known[$0].uid }

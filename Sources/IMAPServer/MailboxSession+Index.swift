@@ -13,8 +13,8 @@ extension MailboxSession {
 
     /// The same for any folder.
     func index(of folder: any MailFolder, at path: FolderName) async -> FolderIndex? {
-        guard let file = indexes?.index(indexFile) else { return nil }
-        let (name, validity) = (path.description, folder.uidValidity)
+        guard let home = home(of: path), let file = indexes?.index(indexFile(home.location)) else { return nil }
+        let (name, validity) = (home.name.description, folder.uidValidity)
         return await disk.run { file.folder(name, validity: validity) }
     }
 
@@ -22,10 +22,19 @@ extension MailboxSession {
     ///
     /// - Parameter uid: messages above this one alone: they have just come.
     func indexTexts(of selected: SelectedFolder, after uid: UInt32 = 0) {
-        guard let indexer, let file = indexes?.index(indexFile), !selected.folder.messages.isEmpty else { return }
+        // The texts of another's folder are for his own sessions to index.
+        guard store.isPersonal(selected.path) else { return }
+        guard let indexer, let file = indexes?.index(indexFile(location)), !selected.folder.messages.isEmpty else {
+            return
+        }
         let job = TextIndexer.Job(location: location, store: store, folder: selected.path, index: file, after: uid)
         indexer.add(job)
     }
 
-    private var indexFile: String { location.indexFile(in: settings.mailDirectory) }
+    /// The account that a folder is in, and its name there.
+    func home(of path: FolderName) -> (location: MailboxLocation, name: FolderName)? {
+        united == nil ? (location, path) : store.home(of: path)
+    }
+
+    private func indexFile(_ location: MailboxLocation) -> String { location.indexFile(in: settings.mailDirectory) }
 }

@@ -28,6 +28,7 @@ extension MailboxSession {
         }
         let patterns = try patterns(list.patterns, reference: list.reference)
         let wantsSubscriptions = list.selection.contains(.subscribed) || list.returns.contains(.subscribed)
+        try await meetSharingUsers()
         let store = store
         let entries = try await onDisk { () throws(MailboxError) in try store.folders() }
         let subscribed =
@@ -46,6 +47,7 @@ extension MailboxSession {
         for (folder, _) in zip(candidates, matches).filter(\.1) {
             show(folder, for: list, isSubscribedKnown: wantsSubscriptions)
             if !list.status.isEmpty, folder.exists { try await statusIfThere(folder.text, list.status) }
+            if list.returns.contains(.myRights), folder.exists { try await showRights(folder.text, folder.name) }
             // A name that is only shown for those below it has none (RFC 9590 §4).
             if !list.annotations.isEmpty, folder.exists, folder.isSelected {
                 try await showMetadata(folder.text, list.annotations)

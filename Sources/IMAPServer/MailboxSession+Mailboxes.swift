@@ -5,21 +5,19 @@ import Network
 
 extension MailboxSession {
     func rename(_ oldName: MailboxName, _ newName: MailboxName) async throws {
-        let from = try folderName(oldName)
-        let to = try folderName(newName)
+        let from = try await folderName(oldName)
+        let to = try await folderName(newName)
         try await change { store throws(MailboxError) in try store.rename(from, to: to) }
         if !from.isInbox { await followRename(from, newName) }
     }
 
     /// The selected mailbox goes on under its new name, where this session itself has given it one.
     private func followRename(_ from: FolderName, _ newName: MailboxName) async {
-        guard let selected, let path = try? folderName(selected.name), path == from || path.isBelow(from) else {
-            return
-        }
+        guard let selected, selected.path == from || selected.path.isBelow(from) else { return }
         let name = MailboxName(newName.text + selected.name.text.dropFirst(MailboxName(from).text.count))
         let (store, isReadOnly) = (store, selected.isReadOnly)
         do throws(Refusal) {
-            let target = try folderName(name)
+            let target = try await folderName(name)
             let tracks = tellsModSequences
             let folder = try await onDisk { () throws(MailboxError) in
                 try store.open(target, readOnly: isReadOnly, tracksChanges: tracks)
@@ -35,12 +33,12 @@ extension MailboxSession {
     }
 
     func subscribe(_ name: MailboxName) async throws {
-        let name = try folderName(name)
+        let name = try await folderName(name)
         try await change { store throws(MailboxError) in try store.subscribe(name) }
     }
 
     func unsubscribe(_ name: MailboxName) async throws {
-        let name = try folderName(name)
+        let name = try await folderName(name)
         try await change { store throws(MailboxError) in try store.unsubscribe(name) }
     }
 
@@ -49,7 +47,14 @@ extension MailboxSession {
         try await onDisk { () throws(MailboxError) in try body(store) }
     }
 
-    func folderName(_ name: MailboxName) throws(Refusal) -> FolderName {
+    /// The folder of a name. Where it's another user's, it's found out where that user's mail is.
+    func folderName(_ name: MailboxName) async throws(Refusal) -> FolderName {
+        let folder = try localName(name)
+        if let united, let owner = united.owner(of: folder) { try await meet(owner, in: united) }
+        return folder
+    }
+
+    private func localName(_ name: MailboxName) throws(Refusal) -> FolderName {
         guard name.isWellFormed,
             let folder = FolderName(String(decoding: name.wire, as: UTF8.self), delimiter: delimiter)
         else {
@@ -62,10 +67,13 @@ extension MailboxSession {
     func create(_ name: MailboxName, uses: [Flag]) async throws -> OKResponse {
         // A delimiter at the end only says that there will be mailboxes below (RFC 3501 §6.3.3).
         let hasDelimiter = name.isWellFormed && name.text.utf8.last == delimiter
-        let folder = try folderName(hasDelimiter ? MailboxName(String(name.text.dropLast())) : name)
+        let folder = try await folderName(hasDelimiter ? MailboxName(String(name.text.dropLast())) : name)
         let known = SpecialUses.all.filter { use in uses.contains(Flag(use)) }
         guard known.count == Set(uses).count else {
             throw Refusal(code: .useAttribute, text: "a mailbox can't have such a use here")
+        }
+        guard known.isEmpty || store.isPersonal(folder) else {
+            throw Refusal(code: .useAttribute, text: "only mailboxes of one's own have uses")
         }
         try await change { store throws(MailboxError) in
             try store.create(folder)
@@ -85,7 +93,7 @@ extension MailboxSession {
     }
 
     func delete(_ name: MailboxName) async throws {
-        let folder = try folderName(name)
+        let folder = try await folderName(name)
         try await change { store throws(MailboxError) in try store.delete(folder) }
         if selected?.path == folder { leaveSelected() }
     }
@@ -99,7 +107,7 @@ extension MailboxSession {
             }
         }
         leaveSelected()
-        let path = try folderName(name)
+        let path = try await folderName(name)
         if modifiers.condStore { dialect.tellsModSequences = true }
         let (store, tracks) = (store, settings.keepsIndex)
         let folder = try await onDisk { () throws(MailboxError) in
@@ -107,7 +115,9 @@ extension MailboxSession {
         }
         let highest = folder.changes?.highest
         if !dialect.tellsModSequences { folder.tracksChanges = false }
-        let selected = SelectedFolder(name, path, folder, isReadOnly: readOnly)
+        // RFC 4314 §5.2
+        let isReadOnly = readOnly || folder.rights.isDisjoint(with: .changes)
+        let selected = SelectedFolder(name, path, folder, isReadOnly: isReadOnly)
         self.selected = selected
         indexTexts(of: selected)
         let messages = selected.known
@@ -140,7 +150,7 @@ extension MailboxSession {
             respond { $0.status(.ok, code: .mailboxID(ObjectID.mailbox(folder)), "the mailbox itself") }
         }
         if let known = modifiers.known { try await resynchronize(selected, known) }
-        return OKResponse(code: readOnly ? .readOnly : .readWrite, text: "selected")
+        return OKResponse(code: isReadOnly ? .readOnly : .readWrite, text: "selected")
     }
 
     /// What was selected isn't any more; the client hears from where on responses are about another mailbox (RFC 9051 §7.1,
@@ -152,7 +162,7 @@ extension MailboxSession {
     }
 
     func status(_ name: MailboxName, _ items: [StatusItem]) async throws {
-        let path = try folderName(name)
+        let path = try await folderName(name)
         let wantsSequence = items.contains(.highestModSequence)
         if wantsSequence { try await beginModSequences() }
         let (store, tracks) = (store, settings.keepsIndex && wantsSequence)

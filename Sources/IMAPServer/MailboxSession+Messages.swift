@@ -9,6 +9,12 @@ extension MailboxSession {
         if selected.isReadOnly { throw Refusal(code: .readOnly, text: "the mailbox was opened with EXAMINE") }
     }
 
+    /// For what puts messages elsewhere before it removes them: it must not end half-way (RFC 6851 §3.3, RFC 4314 §4).
+    func requireRemovable(_ selected: SelectedFolder) throws(Refusal) {
+        try requireWritable(selected)
+        guard selected.folder.rights.isSuperset(of: [.deleteMessages, .expunge]) else { throw refusal(.noPermission) }
+    }
+
     /// EXPUNGE, and UID EXPUNGE of a set (RFC 4315 §2.1).
     func expunge(_ selected: SelectedFolder, _ set: SequenceSet?) async throws -> OKResponse {
         try requireWritable(selected)
@@ -118,7 +124,7 @@ extension MailboxSession {
         to name: MailboxName,
         byUID: Bool
     ) async throws -> OKResponse {
-        try requireWritable(selected)
+        try requireRemovable(selected)
         let (places, limit) = limited(try selected.places(set, byUID: byUID), of: selected)
         guard let copied = try await copyMessages(selected, places, to: name) else {
             return OKResponse(text: "nothing to move")
@@ -141,7 +147,7 @@ extension MailboxSession {
     ) async throws -> Copied? {
         guard !places.isEmpty else { return nil }
         let uids = places.map { selected.known[$0].uid }
-        let path = try folderName(name)
+        let path = try await folderName(name)
         let target = try await target(path)
         let folder = selected.folder
         let pairs: [(source: UInt32, target: UInt32)]
@@ -169,7 +175,7 @@ extension MailboxSession {
         let store = store
         do throws(MailboxError) {
             return try await disk.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
-                try store.open(path, readOnly: true)
+                try store.openForInserting(path)
             }
         } catch {
             if error == .notFound { throw Refusal(code: .tryCreate, text: "no such mailbox") }

@@ -6,7 +6,7 @@ import Mailbox
 extension MailboxSession {
     /// GETMETADATA (RFC 5464 §4.2).
     func getMetadata(_ command: GetMetadataCommand) async throws -> OKResponse {
-        let target = try annotationTarget(command.mailbox)
+        let target = try await annotationTarget(command.mailbox)
         let store = store
         let annotations = try await onDisk { () throws(MailboxError) in try store.annotations(of: target) }
         var values: [AnnotationValue] = []
@@ -33,7 +33,7 @@ extension MailboxSession {
 
     /// SETMETADATA (RFC 5464 §4.3).
     func setMetadata(_ mailbox: MailboxName?, _ values: [AnnotationValue]) async throws {
-        let target = try annotationTarget(mailbox)
+        let target = try await annotationTarget(mailbox)
         for value in values where (value.value?.count ?? 0) > Annotations.maximumValue {
             throw Refusal(code: .metadataMaximumSize(Annotations.maximumValue), text: "the value is too large")
         }
@@ -51,9 +51,9 @@ extension MailboxSession {
         }
     }
 
-    private func annotationTarget(_ mailbox: MailboxName?) throws(Refusal) -> AnnotationTarget {
+    private func annotationTarget(_ mailbox: MailboxName?) async throws(Refusal) -> AnnotationTarget {
         guard let mailbox else { return .server }
-        return .folder(try folderName(mailbox))
+        return .folder(try await folderName(mailbox))
     }
 
     /// What this user sees, by the names that clients know.

@@ -31,7 +31,7 @@ extension MailboxSession {
             let messages = isSelected ? selected?.known ?? [] : folder.messages
             let saved = isSelected ? selected?.saved ?? [] : []
             let changes = isSelected ? selected?.changes : folder.changes
-            let path = try folderName(name)
+            let path = try await folderName(name)
             let place = FoundIn(folder: folder, messages: messages, saved: saved, changes: changes)
             let found = try await find(command.key, in: place, tag, &progress) {
                 await self.index(of: folder, at: path)
@@ -60,14 +60,14 @@ extension MailboxSession {
 
     /// A mailbox that can't be opened has nothing that is found (RFC 7377 §2.2).
     private func folderIfThere(_ name: MailboxName, tracksChanges: Bool) async throws -> (any MailFolder)? {
-        guard let path = try? folderName(name) else { return nil }
+        guard let path = try? await folderName(name) else { return nil }
         let (store, tracks) = (store, tracksChanges && settings.keepsIndex)
         do throws(MailboxError) {
             return try await disk.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
                 try store.open(path, readOnly: true, tracksChanges: tracks)
             }
         } catch {
-            guard error != .notFound, error != .invalidName else { return nil }
+            guard error != .notFound, error != .invalidName, error != .noPermission else { return nil }
             throw refusal(error)
         }
     }
@@ -97,8 +97,10 @@ extension MailboxSession {
                 names += Set(try store.subscriptions()).map { MailboxName($0) }.sorted { $0.text < $1.text }
             }
             if isPersonal || !subtrees.isEmpty {
-                let all = try store.folders().lazy.filter(\.isSelectable).map { MailboxName($0.name) }
-                names += all.filter { isPersonal || subtrees.contains($0) }
+                for entry in try store.folders() where entry.isSelectable {
+                    let name = MailboxName(entry.name)
+                    if isPersonal && store.isPersonal(entry.name) || subtrees.contains(name) { names.append(name) }
+                }
             }
             var known: Set<MailboxName> = []
             return names.filter { known.insert($0).inserted }

@@ -19,8 +19,9 @@ extension MailboxSession {
 
     /// GETQUOTAROOT (RFC 9208 §4.1.2); without a limit there is no root.
     func quotaRoot(_ name: MailboxName) async throws {
-        _ = try folderName(name)
-        let hasLimit = location.quota > 0
+        let path = try await folderName(name)
+        // What another has room for is his own affair.
+        let hasLimit = location.quota > 0 && store.isPersonal(path)
         respond { $0.quotaRoots(name, hasLimit ? [Self.quotaRoot] : []) }
         if hasLimit { try await quota(Self.quotaRoot) }
     }

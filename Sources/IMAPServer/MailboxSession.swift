@@ -1,3 +1,4 @@
+import Accounts
 import CoreMetrics
 import Front
 import IMAP
@@ -27,8 +28,11 @@ final class MailboxSession: @unchecked Sendable {
     let connection: Connection
     let location: MailboxLocation
     let store: any MailStore
+    /// The same, where folders of others are among them.
+    let united: NamespaceStore?
     /// The user's address.
     let address: String
+    let accounts: AccountsClient
     let settings: MailboxSettings
     /// All that waits for the disk or takes long; the account's sessions wait for their turns together.
     let disk: BlockingPool.Line
@@ -62,6 +66,7 @@ final class MailboxSession: @unchecked Sendable {
         _ connection: Connection,
         _ mailbox: UserMailbox,
         address: String,
+        accounts: AccountsClient,
         settings: MailboxSettings,
         disk: BlockingPool.Line,
         watcher: FolderWatcher?,
@@ -75,7 +80,9 @@ final class MailboxSession: @unchecked Sendable {
         self.connection = connection
         location = mailbox.location
         store = mailbox.store
+        united = mailbox.united
         self.address = address
+        self.accounts = accounts
         self.settings = settings
         self.disk = disk
         self.watcher = watcher
@@ -174,6 +181,7 @@ final class MailboxSession: @unchecked Sendable {
         case .invalidName: return Refusal(code: .cannot, text: "not possible with this name")
         case .noSpace: return Refusal(code: .overQuota, text: "the disk is full")
         case .overQuota: return Refusal(code: .overQuota, text: "the mailbox is full")
+        case .noPermission: return Refusal(code: .noPermission, text: "you have no right to that")
         case .busy, .locked: return Refusal(code: .inUse, text: "the mailbox is in use by another program")
         case .unsupported: return Refusal(code: .cannot, text: "not possible with this mailbox")
         case .corrupt, .uncertain, .system:
@@ -262,7 +270,15 @@ final class MailboxSession: @unchecked Sendable {
 
         // After the login.
         case .enable(let names): try await enable(names)
-        case .namespace: respond { [delimiter] in $0.namespace(delimiter: delimiter) }
+        case .namespace:
+            let (delimiter, namespaces) = (delimiter, store.namespaces)
+            respond {
+                $0.namespace(
+                    delimiter: delimiter,
+                    others: namespaces.others.map { MailboxName($0) },
+                    shared: namespaces.shared.map { MailboxName($0) }
+                )
+            }
         case .select(let name, let modifiers): return .done(try await select(name, modifiers, readOnly: false))
         case .examine(let name, let modifiers): return .done(try await select(name, modifiers, readOnly: true))
         case .create(let name, let uses): return .done(try await create(name, uses: uses))
@@ -278,6 +294,11 @@ final class MailboxSession: @unchecked Sendable {
         case .unauthenticate: return .answered(try await unauthenticate(tag))
         case .getQuota(let root): try await quota(root)
         case .getQuotaRoot(let name): try await quotaRoot(name)
+        case .getACL(let name): try await getACL(name)
+        case .setACL(let name, let identifier, let change): try await setACL(name, identifier, change)
+        case .deleteACL(let name, let identifier): try await deleteACL(name, identifier)
+        case .listRights(let name, let identifier): try await listRights(name, identifier)
+        case .myRights(let name): try await myRights(name)
         case .getMetadata(let command): return .done(try await getMetadata(command))
         case .setMetadata(let mailbox, let values): try await setMetadata(mailbox, values)
 
@@ -346,7 +367,8 @@ final class MailboxSession: @unchecked Sendable {
         case .capability, .noop, .logout, .id, .startTLS, .authenticate, .login, .select, .examine, .create, .delete,
             .rename, .subscribe, .unsubscribe, .list, .lsub, .status, .namespace, .enable, .idle, .compress,
             .unauthenticate, .getQuota,
-            .getQuotaRoot, .getMetadata, .setMetadata, .multiSearch, .check, .close, .unselect, .expunge, .uidExpunge,
+            .getQuotaRoot, .getACL, .setACL, .deleteACL, .listRights, .myRights, .getMetadata, .setMetadata,
+            .multiSearch, .check, .close, .unselect, .expunge, .uidExpunge,
             .copy, .move:
             true
         }
@@ -361,7 +383,8 @@ final class MailboxSession: @unchecked Sendable {
     /// CLOSE (RFC 3501 §6.4.2): expunges silently, then nothing is selected.
     private func close(_ selected: SelectedFolder) async throws -> OKResponse {
         var code: ResponseCode?
-        if !selected.isReadOnly {
+        // Without the right the request is passed over (RFC 4314 §4, CLOSE).
+        if !selected.isReadOnly, selected.folder.rights.contains(.expunge) {
             let deleted = selected.known.filter { $0.flags.contains(.deleted) }.map(\.uid)
             if !deleted.isEmpty {
                 try await remove(deleted, from: selected)

@@ -1,11 +1,18 @@
 import Daemon
 import IMAP
+import Mailbox
 import NIOCore
 
 /// The settings of sessions after login.
 package struct MailboxSettings: Sendable {
     /// Where folders are watched; the directory itself was opened before rights were given up.
     package var mailDirectory = "mail"
+    /// The path of authd's socket, for the mailboxes of others.
+    package var authoritySocket = "run/auth.sock"
+    /// What stands in front of the names of other users' folders, and of those for all.
+    package var namespaces = NamespaceNames()
+    /// Where the folders for all are.
+    package var publicFolders: MailboxLocation?
     package var commands = CommandLimits()
     package var capabilities = Capabilities()
     /// Whether what was worked out of messages is kept in a file of the account.
@@ -26,6 +33,8 @@ package struct MailboxSettings: Sendable {
     init(_ configuration: Configuration) {
         let imapd = configuration.imapd
         mailDirectory = configuration.localDeliver.mailDirectory
+        namespaces = NamespaceNames(imapd)
+        publicFolders = imapd.publicFolders.flatMap { MailboxLocation(path: $0, format: .maildir) }
         commands.command = imapd.maximumCommand
         commands.message = imapd.maximumMessage
         capabilities = Capabilities(imapd)
@@ -40,6 +49,19 @@ package struct MailboxSettings: Sendable {
 extension Capabilities {
     /// Of the front and of the mailbox process alike.
     init(_ imapd: IMAPDConfiguration) {
-        self.init(disabled: imapd.disabledCapabilities, messagesPerCommand: imapd.messagesPerCommand)
+        self.init(
+            disabled: imapd.disabledCapabilities,
+            messagesPerCommand: imapd.messagesPerCommand,
+            sharesFolders: !NamespaceNames(imapd).isEmpty
+        )
+    }
+}
+
+extension NamespaceNames {
+    fileprivate init(_ imapd: IMAPDConfiguration) {
+        self.init(
+            others: imapd.othersPrefix,
+            shared: imapd.publicFolders == nil ? nil : imapd.publicPrefix
+        )
     }
 }

@@ -19,6 +19,7 @@ final class SelectedFolder {
     /// Messages that are gone, and the client can't be told yet. UIDs, ascending.
     var untold: [UInt32] = []
     var announcedKeywords: [String] = []
+    var announcedRights = MailboxRights.all
     var announcedRecent = -1
     /// `$`: UIDs of the last search with SAVE (RFC 5182).
     var saved: [ClosedRange<UInt32>] = []

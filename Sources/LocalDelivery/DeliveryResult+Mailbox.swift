@@ -12,7 +12,7 @@ extension DeliveryResult {
         case .uncertain:
             self.init(.delayed, .systemTrouble, "the mailbox was written, but the disk failed: \(error)")
             isUncertain = true
-        case .notFound, .vanished, .exists, .invalidName, .unsupported, .corrupt, .system:
+        case .notFound, .vanished, .exists, .invalidName, .noPermission, .unsupported, .corrupt, .system:
             self.init(.delayed, .systemTrouble, "the mailbox cannot be written: \(error)")
         }
     }

@@ -45,6 +45,8 @@ package struct Annotations: Sendable {
 
     init() {}
 
+    mutating func set(_ key: AnnotationKey, _ value: [UInt8]) { values[key] = value }
+
     /// - Throws: `corrupt`: what can't be read must not be lost by writing it anew.
     init(_ octets: [UInt8]) throws(MailboxError) {
         guard octets.starts(with: Self.head) else { throw .corrupt("not a file of annotations") }

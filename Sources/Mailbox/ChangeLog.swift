@@ -196,7 +196,8 @@ struct ChangeLog {
             case .notFound, .corrupt: return nil
             // A link, a socket, or a file of somebody else's: ours takes its place.
             case .system(_, let code) where [ELOOP, ENXIO, EACCES, EPERM].contains(code): return nil
-            case .vanished, .exists, .invalidName, .noSpace, .overQuota, .locked, .busy, .unsupported, .uncertain,
+            case .vanished, .exists, .invalidName, .noSpace, .overQuota, .noPermission, .locked, .busy, .unsupported,
+                .uncertain,
                 .system:
                 throw error
             }

@@ -14,6 +14,15 @@ package protocol MailFolder: AnyObject, Sendable {
     /// The names of keywords; a message's `KeywordSet` are places in this list.
     var keywords: [String] { get }
 
+    /// What the user may do with it, as of the last `refresh`.
+    var rights: MailboxRights { get }
+
+    /// The flags that messages put here may have; keywords where these include \Answered.
+    var accepts: MessageFlags { get set }
+
+    /// The folder itself, without what guards it.
+    var base: any MailFolder { get }
+
     /// Whether `refresh` also looks at modification sequences (RFC 7162), which costs something where messages have changed.
     var tracksChanges: Bool { get set }
 
@@ -78,6 +87,9 @@ package protocol MailFolder: AnyObject, Sendable {
 }
 
 extension MailFolder {
+    package var rights: MailboxRights { .all }
+    package var base: any MailFolder { self }
+
     package var popIdentifiers: [UInt32: String] { [:] }
 
     /// Changes flags.

@@ -69,8 +69,14 @@ package protocol MailStore: AnyObject, Sendable {
         tracksChanges: Bool
     ) throws(MailboxError) -> any MailFolder
 
+    /// Opens a folder that messages are to be put into.
+    func openForInserting(_ name: FolderName) throws(MailboxError) -> any MailFolder
+
     /// - Throws: `exists`.
     func create(_ name: FolderName) throws(MailboxError)
+
+    /// The same, where others' rights to it are to be those that they have to another one.
+    func create(_ name: FolderName, below parent: FolderName) throws(MailboxError)
 
     /// Removes a folder and its messages, not those below it.
     func delete(_ name: FolderName) throws(MailboxError)
@@ -102,6 +108,31 @@ package protocol MailStore: AnyObject, Sendable {
         _ changes: [AnnotationKey: [UInt8]?]
     ) throws(MailboxError) -> AnnotationOutcome
 
+    /// What the user may do with a folder; nothing for one that he may not know of.
+    ///
+    /// - Throws: `notFound`.
+    func rights(to name: FolderName) throws(MailboxError) -> MailboxRights
+
+    /// Who else may do what with a folder.
+    func accessList(of name: FolderName) throws(MailboxError) -> AccessControlList
+
+    /// Changes that, durably.
+    ///
+    /// - Throws: `overQuota` where there would be too many entries, `unsupported`.
+    func changeAccess(
+        to name: FolderName,
+        of identifier: AccessIdentifier,
+        _ change: AccessChange
+    ) throws(MailboxError)
+
+    /// Whether a folder is the user's own.
+    func isPersonal(_ name: FolderName) -> Bool
+
+    /// The account that a folder is in, and its name there; nil where that isn't known.
+    func home(of name: FolderName) -> (location: MailboxLocation, name: FolderName)?
+
+    var namespaces: Namespaces { get }
+
     /// Octets and messages in all folders.
     func usage() throws(MailboxError) -> MailboxUsage
 
@@ -117,6 +148,22 @@ extension MailStore {
     package func open(_ name: FolderName, readOnly: Bool = false) throws(MailboxError) -> any MailFolder {
         try open(name, readOnly: readOnly, tracksChanges: false)
     }
+
+    package func openForInserting(_ name: FolderName) throws(MailboxError) -> any MailFolder {
+        try open(name, readOnly: true)
+    }
+
+    package func create(_ name: FolderName, below parent: FolderName) throws(MailboxError) { try create(name) }
+
+    /// The owner's are all there are.
+    package func rights(to name: FolderName) throws(MailboxError) -> MailboxRights {
+        _ = try accessList(of: name)
+        return .all
+    }
+
+    package func isPersonal(_ name: FolderName) -> Bool { true }
+    package func home(of name: FolderName) -> (location: MailboxLocation, name: FolderName)? { nil }
+    package var namespaces: Namespaces { Namespaces() }
 
     package func specialUses(of names: [FolderName]) throws(MailboxError) -> [FolderName: [String]] { [:] }
 
@@ -159,6 +206,13 @@ package struct MailDirectory: Sendable {
 
     /// Its descriptor, for `Rights`.
     package var descriptor: CInt { directory.file.descriptor }
+
+    /// Whether a mailbox has been made.
+    func isThere(_ location: MailboxLocation) throws(MailboxError) -> Bool {
+        try directory.statusIfPresent(location.path) != nil
+    }
+
+    var shares: ShareList { ShareList(directory: directory) }
 
     /// Opens a user's mailbox; it is made where it's missing.
     package func open(_ location: MailboxLocation) throws(MailboxError) -> any MailStore {

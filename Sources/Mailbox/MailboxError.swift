@@ -21,6 +21,8 @@ package enum MailboxError: Error, Equatable {
     case noSpace
     /// The mailbox has as much in it as it may have.
     case overQuota
+    /// The user may not do that with the folder (RFC 4314).
+    case noPermission
     /// Another POP3 session has the mailbox.
     case locked
     /// Another session, delivery or program has it locked right now: try again shortly (`BusyWait`).
@@ -49,7 +51,8 @@ package enum MailboxError: Error, Equatable {
         switch self {
         case .noSpace: true
         case .system(_, let code): code == EROFS
-        case .notFound, .vanished, .exists, .invalidName, .overQuota, .locked, .busy, .unsupported, .corrupt,
+        case .notFound, .vanished, .exists, .invalidName, .overQuota, .noPermission, .locked, .busy, .unsupported,
+            .corrupt,
             .uncertain:
             false
         }
@@ -61,7 +64,9 @@ package enum MailboxError: Error, Equatable {
         case .system(let operation, let code): .uncertain(operation, code)
         case .notFound: .uncertain("sync", ENOENT)
         case .noSpace: .uncertain("sync", ENOSPC)
-        case .vanished, .exists, .invalidName, .overQuota, .locked, .busy, .unsupported, .corrupt, .uncertain: self
+        case .vanished, .exists, .invalidName, .overQuota, .noPermission, .locked, .busy, .unsupported, .corrupt,
+            .uncertain:
+            self
         }
     }
 }
@@ -75,6 +80,7 @@ extension MailboxError: CustomStringConvertible {
         case .invalidName: return "invalid name"
         case .noSpace: return "no space left"
         case .overQuota: return "over quota"
+        case .noPermission: return "not allowed"
         case .locked: return "locked"
         case .busy: return "in use by another program"
         case .unsupported: return "not possible with this mailbox format"

@@ -71,7 +71,20 @@ package final class Maildir: MailStore {
         try MaildirFolder(name, of: self, readOnly: readOnly, tracksChanges: tracksChanges)
     }
 
+    /// A new folder has the list of rights of the one above it (RFC 4314 §4, CREATE).
     package func create(_ name: FolderName) throws(MailboxError) {
+        try make(name)
+        for parent in name.ancestors.reversed() where try root.statusIfPresent("\(parent.directory)/cur") != nil {
+            return try inheritAccess(name, from: parent)
+        }
+    }
+
+    package func create(_ name: FolderName, below parent: FolderName) throws(MailboxError) {
+        try make(name)
+        try inheritAccess(name, from: parent)
+    }
+
+    private func make(_ name: FolderName) throws(MailboxError) {
         guard !name.isInbox else { throw .exists }
         let sign = layout == .tree ? "\(name.directory)/cur" : name.directory
         guard try root.statusIfPresent(sign) == nil else { throw .exists }

@@ -34,6 +34,7 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         didSet { if !tracksChanges { changes = nil } }
     }
     package private(set) var changes: FolderChanges?
+    package var accepts = MailboxRights.all.flags
 
     var directory: DirectoryAccess { index.directory }
 
@@ -225,6 +226,7 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         _ newcomers: [MaildirIndex.Newcomer],
         put: (Int, String) throws(MailboxError) -> Void
     ) throws(MailboxError) -> [UInt32] {
+        let newcomers = newcomers.map { $0.accepted(accepts) }
         let uids = try index.add(newcomers, uidValidity, in: maildir, put: put) { () throws(MailboxError) in
             try checkIsInPlace()
             return name
@@ -238,7 +240,8 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
         _ uids: [UInt32],
         to target: any MailFolder
     ) throws(MailboxError) -> [(source: UInt32, target: UInt32)] {
-        guard let target = target as? MaildirFolder else { throw .unsupported }
+        guard target.rights.contains(.insert) else { throw .noPermission }
+        guard let target = target.base as? MaildirFolder else { throw .unsupported }
         var attempts = 0
         while true {
             let originals = try index.originals(uids, uidValidity, in: maildir)

@@ -172,12 +172,20 @@ extension MaildirIndex {
     /// A file that is to become a message.
     struct Newcomer {
         let base: [UInt8]
-        let flags: MessageFlags
-        let keywords: [String]
+        private(set) var flags: MessageFlags
+        private(set) var keywords: [String]
         /// Without flags it's new mail to other programs.
         let isNew: Bool
         /// Of the message that it's a copy of.
         let identifier: [UInt8]?
+
+        /// Without the flags that it may not have.
+        func accepted(_ allowed: MessageFlags) -> Newcomer {
+            var newcomer = self
+            newcomer.flags.formIntersection(allowed)
+            if !allowed.contains(.answered) { newcomer.keywords = [] }
+            return newcomer
+        }
 
         init(
             base: String,

@@ -28,6 +28,7 @@ package final class MboxFolder: MailFolder, @unchecked Sendable {
     package var uidValidity: UInt32 { list.validity }
     package var uidNext: UInt32 { list.next }
     package var keywords: [String] { [] }
+    package var accepts = MailboxRights.all.flags
     package var tracksChanges: Bool {
         didSet { if !tracksChanges { changes = nil } }
     }

@@ -75,6 +75,18 @@ package final class MboxStore: MailStore {
     }
     package func unsubscribe(_ name: FolderName) throws(MailboxError) {}
 
+    /// Nothing of an mbox is shared.
+    package func accessList(of name: FolderName) throws(MailboxError) -> AccessControlList {
+        guard name.isInbox else { throw .notFound }
+        return AccessControlList()
+    }
+
+    package func changeAccess(
+        to name: FolderName,
+        of identifier: AccessIdentifier,
+        _ change: AccessChange
+    ) throws(MailboxError) { throw .unsupported }
+
     package func usage() throws(MailboxError) -> MailboxUsage {
         let folder = try MboxFolder(self, readOnly: true, tracksChanges: false)
         let size = (try? directory.status(name)).map(\.size) ?? 0

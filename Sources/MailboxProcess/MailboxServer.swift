@@ -95,7 +95,7 @@ package final class MailboxServer<Service: MailboxService>: Sendable {
         else { throw .invalidName }
         let (service, directory) = (service, directory)
         return try await pool.line(location.path).runWhenFree(on: loop) { () throws(MailboxError) in
-            try service.open(try directory.open(location), at: location)
+            try service.open(try directory.open(location), at: location, of: account.address, in: directory)
         }
     }
 
@@ -105,7 +105,8 @@ package final class MailboxServer<Service: MailboxService>: Sendable {
         case .locked: (.mailboxInUse, "another session has the mailbox")
         case .busy: (.mailboxInUse, "the mailbox is in use by another program")
         case .noSpace: (.systemFull, "the disk is full")
-        case .notFound, .vanished, .exists, .invalidName, .overQuota, .unsupported, .corrupt, .uncertain, .system:
+        case .notFound, .vanished, .exists, .invalidName, .overQuota, .noPermission, .unsupported, .corrupt, .uncertain,
+            .system:
             (.systemTrouble, "the mailbox cannot be opened now")
         }
     }

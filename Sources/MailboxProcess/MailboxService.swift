@@ -8,7 +8,16 @@ package protocol MailboxService: Sendable {
     associatedtype OpenMailbox: Sendable
 
     /// Opens a user's folders as a session uses them. Runs on a thread that may wait for the disk.
-    func open(_ store: any MailStore, at location: MailboxLocation) throws(MailboxError) -> OpenMailbox
+    ///
+    /// - Parameters:
+    ///   - address: the user's.
+    ///   - directory: where all mail is.
+    func open(
+        _ store: any MailStore,
+        at location: MailboxLocation,
+        of address: String,
+        in directory: MailDirectory
+    ) throws(MailboxError) -> OpenMailbox
 
     /// Serves one session: accepts the arrival, then answers commands. The connection is closed when it returns.
     func serve(_ connection: Connection, _ mailbox: OpenMailbox, for arrival: LoginArrival) async

@@ -21,7 +21,12 @@ package struct POP3MailboxService: MailboxService {
         self.logger = logger
     }
 
-    package func open(_ store: any MailStore, at location: MailboxLocation) throws(MailboxError) -> Maildrop {
+    package func open(
+        _ store: any MailStore,
+        at location: MailboxLocation,
+        of address: String,
+        in directory: MailDirectory
+    ) throws(MailboxError) -> Maildrop {
         try Maildrop(store)
     }
 

@@ -32,6 +32,7 @@ final class TestSystem: Sendable {
         without disabled: [String] = [],
         messageLimit: Int = 1 << 20,
         messagesPerCommand: Int = 0,
+        sharesFolders: Bool = false,
         keepsIndex: Bool = true,
         indexesText: Bool = false,
         sortMemory: Int = 1 << 24,
@@ -43,11 +44,12 @@ final class TestSystem: Sendable {
         let system = try await TestSystem(
             directory,
             pool,
-            Capabilities(disabled: disabled, messagesPerCommand: messagesPerCommand),
+            Capabilities(disabled: disabled, messagesPerCommand: messagesPerCommand, sharesFolders: sharesFolders),
             messageLimit,
             keepsIndex,
             indexesText,
-            sortMemory
+            sortMemory,
+            sharesFolders
         )
         let failure = await Task(executorPreference: LoopExecutor.of(system.loop)) { () -> (any Error)? in
             do {
@@ -70,7 +72,8 @@ final class TestSystem: Sendable {
         _ messageLimit: Int,
         _ keepsIndex: Bool,
         _ indexesText: Bool,
-        _ sortMemory: Int
+        _ sortMemory: Int,
+        _ sharesFolders: Bool
     ) async throws {
         self.directory = directory
         let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
@@ -88,6 +91,11 @@ final class TestSystem: Sendable {
         settings.keepsIndex = keepsIndex
         settings.indexesText = indexesText
         settings.sortMemory = sortMemory
+        settings.authoritySocket = "\(directory)/auth.sock"
+        if sharesFolders {
+            settings.namespaces = NamespaceNames(others: "user", shared: "Public")
+            settings.publicFolders = MailboxLocation(path: "public", format: .maildir)
+        }
         var server = MailboxServerSettings(login: .imap)
         server.authoritySocket = "\(directory)/auth.sock"
         mailbox = MailboxServer(
@@ -129,16 +137,28 @@ final class TestSystem: Sendable {
             guard let user = tickets.withLockedValue({ $0.removeValue(forKey: frame["ticket"] ?? "") }) else {
                 return .reply(.reject, status: "5.7.8", text: "no", tag: frame["tag"])
             }
-            return .ok(
-                tag: frame["tag"],
-                [
-                    .init("address", "\(user)@example.test"), .init("mailbox", user),
-                    .init("format", user == "mbox" ? "mbox" : "maildir"),
-                    .init("quota", user == "limited" ? "20480" : "0"),
-                ]
-            )
+            return mailbox(of: user, frame)
+        case "EXPAND":
+            // `nobody` is no user, and for `away` authd has no answer now.
+            let parts = (frame["address"] ?? "").split(separator: "@")
+            guard parts.count == 2, parts[1] == "example.test", parts[0] != "nobody" else {
+                return .reply(.reject, status: "5.1.1", text: "no such user", tag: frame["tag"])
+            }
+            if parts[0] == "away" { return .reply(.defer, status: "4.3.0", text: "later", tag: frame["tag"]) }
+            return mailbox(of: String(parts[0]), frame)
         default: return .reply(.reject, status: "5.7.8", text: "no", tag: frame["tag"])
         }
+    }
+
+    private static func mailbox(of user: String, _ frame: Frame) -> Frame {
+        .ok(
+            tag: frame["tag"],
+            [
+                .init("address", "\(user)@example.test"), .init("mailbox", user),
+                .init("format", user == "mbox" ? "mbox" : "maildir"),
+                .init("quota", user == "limited" ? "20480" : "0"),
+            ]
+        )
     }
 
     /// What is in a directory; nil where it is none.

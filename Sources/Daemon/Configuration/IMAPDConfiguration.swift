@@ -15,6 +15,12 @@ package struct IMAPDConfiguration: Sendable {
     package var maximumMessage: Int
     /// How many messages a command may be about (RFC 9738); 0 for any number.
     package var messagesPerCommand: Int
+    /// The first part of the names of other users' folders; nil where users can't let others at theirs.
+    package var othersPrefix: String?
+    /// The Maildir of the folders for all, below the mail directory; nil where there are none.
+    package var publicFolders: String?
+    /// The first part of their names.
+    package var publicPrefix: String
     /// Whether what was worked out of messages is kept in a file of the account.
     package var index: Bool
     /// Whether texts are, for searches.
@@ -54,6 +60,16 @@ package struct IMAPDConfiguration: Sendable {
         guard messagesPerCommand == 0 || messagesPerCommand >= 1000 else {
             throw table.error("messages-per-command", "0, or 1000 and more (RFC 9738 §3)")
         }
+        othersPrefix = try Self.prefix(table, "others-prefix", default: "")
+        publicFolders = try table.string("public-folders", default: "")
+        if publicFolders == "" { publicFolders = nil }
+        publicPrefix = try Self.prefix(table, "public-prefix", default: "Public") ?? "Public"
+        guard othersPrefix != publicPrefix else {
+            throw table.error("public-prefix", "the same as others-prefix")
+        }
+        if let path = publicFolders, path.hasPrefix("/") || path.split(separator: "/").contains("..") {
+            throw table.error("public-folders", "a path below the mail directory is expected")
+        }
         index = try table.boolean("index", default: true)
         fullTextIndex = try table.boolean("full-text-index", default: true)
         maximumErrors = try table.integer("maximum-errors", default: 20, in: 1...1000)
@@ -65,5 +81,22 @@ package struct IMAPDConfiguration: Sendable {
         allowPlaintextOnLoopback = try table.boolean("allow-plaintext-on-loopback", default: false)
         clientCertificates = try table.boolean("client-certificates", default: false)
         disabledCapabilities = try table.strings("disabled-capabilities")
+    }
+
+    /// One part of folders' names; nil where it's empty.
+    private static func prefix(
+        _ table: ConfigurationTable,
+        _ key: String,
+        default value: String
+    ) throws(ConfigurationError) -> String? {
+        let prefix = try table.string(key, default: value)
+        guard !prefix.isEmpty else { return nil }
+        let isName = prefix.utf8.allSatisfy { octet in
+            (0x30...0x39).contains(octet) || (0x41...0x5A).contains(octet) || (0x61...0x7A).contains(octet)
+        }
+        guard isName, prefix.utf8.count <= 32, prefix.lowercased() != "inbox" else {
+            throw table.error(key, "letters and digits are expected, and not INBOX")
+        }
+        return prefix
     }
 }
