@@ -19,6 +19,8 @@ extension MailboxSession {
     func expunge(_ selected: SelectedFolder, _ set: SequenceSet?) async throws -> OKResponse {
         try requireWritable(selected)
         let folder = selected.folder
+        // Also where there is nothing to remove (RFC 4314 §4).
+        guard folder.rights.contains(.expunge) else { throw refusal(.noPermission) }
         _ = try await onDisk { () throws(MailboxError) in try folder.refresh() }
         let wanted = try set.map { set throws(SyntaxError) in
             Set(try selected.places(set, byUID: true).map { selected.known[$0].uid })

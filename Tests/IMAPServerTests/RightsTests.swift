@@ -362,7 +362,7 @@ import Glibc
             #expect(try await bob.command("SELECT Public.INBOX").last?.contains(" NO [NONEXISTENT]") == true)
             #expect(
                 try await alice.ok("GETACL Public.News") == [
-                    "* ACL Public.News anyone lrs alice@example.test lrswipkxteacd"
+                    "* ACL Public.News alice@example.test lrswipkxteacd anyone lrs"
                 ]
             )
         }
