@@ -1,30 +1,23 @@
 import Bus
+import NIOConcurrencyHelpers
 import NIOCore
 import SMTP
 
-/// Asks the next hop, by remote-relay, whether it has a recipient, for the sessions of one event loop. What it said is remembered.
-/// Belongs to the loop.
+/// Asks the next hop, by remote-relay, whether it has a recipient, for the sessions of one event loop. Belongs to the loop.
 final class RecipientForwardCheck: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread, which debug builds check.
-    private struct Known {
-        let kind: RecipientKind
-        let until: NIODeadline
-    }
-
     private let client: BusClient
     private let loop: any EventLoop
-    private var known: [MailAddress: Known] = [:]
+    private let known: KnownRecipients
     /// Questions under way, and who waits for their answers.
     private var asked: [MailAddress: [CheckedContinuation<RecipientKind, Never>]] = [:]
 
-    /// A recipient that is there stays so for a while; one that isn't may come soon.
-    private static let positiveTime = TimeAmount.hours(1)
-    private static let negativeTime = TimeAmount.minutes(5)
-    private static let maximumKnown = 10_000
     /// remote-relay gives each of two hosts ten seconds for its greeting, and ten more.
     private static let timeout = TimeAmount.seconds(45)
 
-    init(path: String, on loop: any EventLoop) {
+    /// - Parameter known: what was said to any loop.
+    init(path: String, _ known: KnownRecipients, on loop: any EventLoop) {
+        self.known = known
         client = BusClient(path: path, on: loop, timeout: Self.timeout)
         self.loop = loop
     }
@@ -32,14 +25,14 @@ final class RecipientForwardCheck: @unchecked Sendable {
     /// `foreign` where the next hop takes the recipient, `unknown` where it doesn't, `deferred` where nobody knows now.
     func kind(of address: MailAddress) async -> RecipientKind {
         loop.assertInEventLoop()
-        if let known = known[address], known.until > .now() { return known.kind }
+        if let kind = known.kind(of: address) { return kind }
         if asked[address] != nil {
             return await withCheckedContinuation { asked[address]?.append($0) }
         }
         asked[address] = []
         let kind = await ask(address)
         loop.assertInEventLoop()
-        keep(kind, address)
+        known.keep(kind, address)
         for waiting in asked.removeValue(forKey: address) ?? [] { waiting.resume(returning: kind) }
         return kind
     }
@@ -62,8 +55,28 @@ final class RecipientForwardCheck: @unchecked Sendable {
             return .deferred("remote-relay: \(error)")
         }
     }
+}
 
-    private func keep(_ kind: RecipientKind, _ address: MailAddress) {
+/// What next hops said of recipients, for a while; for all loops, since a client's next connection may come to any.
+final class KnownRecipients: Sendable {
+    private struct Known {
+        let kind: RecipientKind
+        let until: NIODeadline
+    }
+
+    private let known = NIOLockedValueBox<[MailAddress: Known]>([:])
+
+    /// A recipient that is there stays so for a while; one that isn't may come soon.
+    private static let positiveTime = TimeAmount.hours(1)
+    private static let negativeTime = TimeAmount.minutes(5)
+    private static let maximum = 10_000
+
+    func kind(of address: MailAddress) -> RecipientKind? {
+        known.withLockedValue { $0[address] }.flatMap { $0.until > .now() ? $0.kind : nil }
+    }
+
+    /// Keeps what a next hop said; what nobody knew is asked again.
+    func keep(_ kind: RecipientKind, _ address: MailAddress) {
         let time: TimeAmount
         switch kind {
         case .foreign: time = Self.positiveTime
@@ -71,10 +84,12 @@ final class RecipientForwardCheck: @unchecked Sendable {
         case .local, .full, .deferred: return
         }
         let now = NIODeadline.now()
-        if known.count >= Self.maximumKnown {
-            known = known.filter { $0.value.until > now }
-            if known.count >= Self.maximumKnown { known.removeAll() }
+        known.withLockedValue { known in
+            if known.count >= Self.maximum {
+                known = known.filter { $0.value.until > now }
+                if known.count >= Self.maximum { known.removeAll() }
+            }
+            known[address] = Known(kind: kind, until: now + time)
         }
-        known[address] = Known(kind: kind, until: now + time)
     }
 }

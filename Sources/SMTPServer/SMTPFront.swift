@@ -34,6 +34,7 @@ struct LoopResources: Sendable {
         _ settings: ServerSettings,
         milterMemory: MilterMemory,
         rates: ClientRates,
+        knownRecipients: KnownRecipients,
         on loop: any EventLoop
     ) {
         self.rates = rates
@@ -52,7 +53,7 @@ struct LoopResources: Sendable {
         self.recipients = recipients
         let senders = SenderDirectory(accounts: accounts, on: loop, lifetime: settings.recipientCache)
         self.senders = senders
-        recipientCheck = RecipientForwardCheck(path: settings.recipientSocket, on: loop)
+        recipientCheck = RecipientForwardCheck(path: settings.recipientSocket, knownRecipients, on: loop)
         greylist = GreylistDirectory(
             path: settings.front.authoritySocket,
             on: loop,
@@ -79,7 +80,10 @@ package struct SMTPFront: FrontService {
             clientLimit: max(settings.milterMemory / 4, 2 * settings.largestMessage)
         )
         let rates = ClientRates(settings.rates)
-        resources = PerLoop { LoopResources(settings, milterMemory: memory, rates: rates, on: $0) }
+        let known = KnownRecipients()
+        resources = PerLoop {
+            LoopResources(settings, milterMemory: memory, rates: rates, knownRecipients: known, on: $0)
+        }
     }
 
     package var front: FrontSettings { settings.front }

@@ -85,6 +85,8 @@ def test_relayed_domain(instance, sink):
     assert refusal("gone-from-branch@example.net") == (550, b"5.1.1 the next hop does not take it")
     instance.supervisor.down("remote-relay")
     assert refusal("new@example.net")[0] == 451
+    # What was said before counts.
+    assert refusal("gone-from-branch@example.net")[0] == 550
     instance.supervisor.up("remote-relay")
     sink.wait_for(wait_until(lambda: sent(instance, "new@example.net")))
 
