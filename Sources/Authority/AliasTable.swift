@@ -71,7 +71,7 @@ package struct AliasTable: Sendable {
         init(_ line: Substring, _ number: Int) {
             self.number = number
             guard let colon = Self.places(of: ":", in: line).first else { return }
-            name = Self.trimmed(line[..<colon])
+            name = String(TableLines.trimmed(line[..<colon]))
             targets = [("", number)]
             add(line[line.index(after: colon)...], number)
         }
@@ -88,7 +88,7 @@ package struct AliasTable: Sendable {
         }
 
         private mutating func extend(_ text: Substring, _ line: Int) {
-            let text = Self.trimmed(text)
+            let text = String(TableLines.trimmed(text))
             guard !text.isEmpty, let last = targets.popLast() else { return }
             targets.append(last.text.isEmpty ? (text, line) : ("\(last.text) \(text)", last.line))
         }
@@ -111,11 +111,6 @@ package struct AliasTable: Sendable {
                 }
             }
             return places
-        }
-
-        private static func trimmed(_ text: Substring) -> String {
-            let isBlank: (Character) -> Bool = { $0 == " " || $0 == "\t" }
-            return String(text.trimmingPrefix(while: isBlank).reversed().drop(while: isBlank).reversed())
         }
     }
 

@@ -83,6 +83,14 @@ struct TableLines: Sequence, IteratorProtocol {
         return nil
     }
 
+    /// Without blanks at its ends.
+    static func trimmed(_ text: Substring) -> Substring {
+        let isBlank: (Character) -> Bool = { $0 == " " || $0 == "\t" }
+        var text = text.drop(while: isBlank)
+        while let last = text.last, isBlank(last) { text.removeLast() }
+        return text
+    }
+
     /// Why the line is not text that people can have meant; nil where nothing is wrong.
     static func fault(of line: Substring) -> String? {
         for scalar in line.unicodeScalars {

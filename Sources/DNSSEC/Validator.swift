@@ -25,9 +25,6 @@ package struct Verdict: Sendable {
 package struct Validator {
     private let chain: ChainOfTrust
 
-    /// How many aliases are followed.
-    private static let maximumAliases = 16
-
     /// - Parameters:
     ///   - cache: the zones' keys that have been checked.
     ///   - budget: what it may cost.
@@ -64,7 +61,7 @@ package struct Validator {
         let sets = RecordSet.sets(of: reply.answers)
         var name = question.name
         var verdict = Verdict(security: .secure)
-        for _ in 0...Self.maximumAliases {
+        for _ in 0...AliasChain.maximum {
             if question.type == .rrsig, reply.answers.contains(where: { $0.type == .rrsig && $0.name == name }) {
                 // Nobody signs signatures. That there are none is proven as for any other type.
                 verdict.add(Verdict(security: .insecure(nil)))

@@ -14,22 +14,27 @@ extension MailboxSession {
         guard !united.knows(owner) else { return }
         var found: MailboxLocation?
         do throws(AccountsError) {
-            // By the address itself, and none that leads there.
-            if case .mailbox(let account, extension: nil) = try await accounts.expand(owner, isExpanded: true),
-                account.address == owner, let format = MailboxFormat(rawValue: account.format)
-            {
+            if let account = try await account(owner), let format = MailboxFormat(rawValue: account.format) {
                 found = MailboxLocation(path: account.mailbox, format: format, quota: account.quota)
             }
         } catch {
-            guard case .refused = error else {
-                logger.warning(
-                    "another user's mailbox not found",
-                    metadata: ["user": "\(owner)", "reason": "\(error)"]
-                )
-                throw Refusal(code: .unavailable, text: "that mailbox can't be found now")
-            }
+            logger.warning("another user's mailbox not found", metadata: ["user": "\(owner)", "reason": "\(error)"])
+            throw Refusal(code: .unavailable, text: "that mailbox can't be found now")
         }
         try await onDisk { [found] () throws(MailboxError) in try united.add(owner, at: found) }
+    }
+
+    /// The account of an address itself, and none that the address leads to; nil where there is none.
+    private func account(_ address: String) async throws(AccountsError) -> AccountMailbox? {
+        do throws(AccountsError) {
+            guard case .mailbox(let account, extension: nil) = try await accounts.expand(address, isExpanded: true),
+                account.address == address
+            else { return nil }
+            return account
+        } catch {
+            if case .refused = error { return nil }
+            throw error
+        }
     }
 
     /// Those who share something with this user. One whose mailbox can't be found now is left out.
@@ -149,18 +154,13 @@ extension MailboxSession {
 
     /// Rights are for users that there are: a later one of that name must not find them.
     private func requireUser(_ user: String) async throws(Refusal) {
+        let found: AccountMailbox?
         do throws(AccountsError) {
-            if case .mailbox(let account, extension: nil) = try await accounts.expand(user, isExpanded: true),
-                account.address == user
-            {
-                return
-            }
+            found = try await account(user)
         } catch {
-            guard case .refused = error else {
-                throw Refusal(code: .unavailable, text: "it can't be found out now who that is")
-            }
+            throw Refusal(code: .unavailable, text: "it can't be found out now who that is")
         }
-        throw Refusal(code: .cannot, text: "there is no such user")
+        guard found != nil else { throw Refusal(code: .cannot, text: "there is no such user") }
     }
 }
 

@@ -237,11 +237,7 @@ extension Maildir {
     private static let dovecotCache = "dovecot-acl-list"
 
     private func accessPath(_ name: FolderName) -> String {
-        name.isInbox ? AccessControlList.path : "\(name.directory)/\(AccessControlList.path)"
-    }
-
-    private func requireFolder(_ name: FolderName) throws(MailboxError) {
-        guard try root.statusIfPresent("\(name.directory)/cur") != nil else { throw .notFound }
+        "\(name.directory)/\(AccessControlList.path)"
     }
 
     package func accessList(of name: FolderName) throws(MailboxError) -> AccessControlList {
@@ -267,9 +263,7 @@ extension Maildir {
             guard list.apply(change, to: identifier) else { throw .overQuota }
             try root.replace(path, with: list.octets)
             try root.sync(name.directory)
-            do throws(MailboxError) { try root.remove(Self.dovecotCache) } catch {
-                guard error == .notFound else { throw error }
-            }
+            try root.removeIfPresent(Self.dovecotCache)
         }
     }
 

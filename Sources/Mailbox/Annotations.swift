@@ -133,9 +133,7 @@ struct AnnotationFile {
             var annotations = try read()
             guard annotations.apply(changes) == .kept else { return .tooMany }
             guard !annotations.values.isEmpty else {
-                do throws(MailboxError) { try directory.remove(path) } catch {
-                    guard error == .notFound else { throw error }
-                }
+                try directory.removeIfPresent(path)
                 try sync()
                 return .kept
             }
@@ -156,8 +154,8 @@ extension Maildir {
         switch target {
         case .server: return AnnotationFile(path: Self.serverAnnotationFile, directory: root, lock: Self.lockFile)
         case .folder(let name):
-            guard try root.statusIfPresent("\(name.directory)/cur") != nil else { throw .notFound }
-            let path = name.isInbox ? Self.annotationFile : "\(name.directory)/\(Self.annotationFile)"
+            try requireFolder(name)
+            let path = "\(name.directory)/\(Self.annotationFile)"
             return AnnotationFile(path: path, directory: root, lock: Self.lockFile)
         }
     }
@@ -171,7 +169,7 @@ extension Maildir {
         _ changes: [AnnotationKey: [UInt8]?]
     ) throws(MailboxError) -> AnnotationOutcome {
         try file(of: target).change(changes) { () throws(MailboxError) in
-            if case .folder(let name) = target, !name.isInbox { try root.sync(name.directory) } else { try root.sync() }
+            if case .folder(let name) = target { try root.sync(name.directory) } else { try root.sync() }
         }
     }
 

@@ -84,6 +84,13 @@ package struct DirectoryAccess: Sendable {
         try mappingErrors { () throws(FileError) in try files.remove(path, in: handle) }
     }
 
+    /// Removes an entry; there need not be one.
+    func removeIfPresent(_ path: String) throws(MailboxError) {
+        do throws(MailboxError) { try remove(path) } catch {
+            guard error == .notFound else { throw error }
+        }
+    }
+
     func makeDirectory(_ path: String) throws(MailboxError) {
         try mappingErrors { () throws(FileError) in try files.makeDirectory(path, in: handle, mode: 0o700) }
     }

@@ -210,3 +210,10 @@ package final class Maildir: MailStore {
         digits.utf8.count == 8 ? UInt32(digits, radix: 16) : nil
     }
 }
+
+extension Maildir {
+    /// - Throws: `notFound` where there is no such folder.
+    func requireFolder(_ name: FolderName) throws(MailboxError) {
+        guard try root.statusIfPresent("\(name.directory)/cur") != nil else { throw .notFound }
+    }
+}

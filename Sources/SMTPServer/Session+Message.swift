@@ -114,45 +114,28 @@ extension Session {
         await tarpit(outcome.delay)
         // A rule that decides has the last word; where none does, it's the author's domain's.
         let refusal = outcome.action.map { Verdict($0) } ?? verdict.flatMap { Verdict($0.action) }
-        if let refusal {
+        if let end = refusal ?? (outcome.action == .discard ? .discarded : nil) {
             submission.abort()
-            conclude(transaction, intake, refusal, verdict, rule: outcome.rule)
-            return .command
-        }
-        if outcome.action == .discard {
-            submission.abort()
-            conclude(transaction, intake, .discarded, verdict, rule: outcome.rule)
+            conclude(transaction, intake, end, verdict, rule: outcome.rule)
             return .command
         }
         let added = added(to: intake.header, transaction, id: submission.id, date: date, verdict, outcome.fields)
         let isJunk = outcome.action == .junk || outcome.action == nil && verdict?.action == .quarantine
-        if let held = intake.held {
-            let isHeld = outcome.action == .hold
-            let end = await judge(
-                held,
-                transaction,
-                intake,
-                submission,
-                added: added,
-                isJunk: isJunk,
-                isHeld: isHeld
-            )
-            if end.verdict.id != nil, hasComeBack {
-                resources.greylist.accepted(identities: identities(of: transaction, verdict))
+        let isHeld = outcome.action == .hold
+        let (end, next) =
+            if let held = intake.held {
+                await judge(held, transaction, intake, submission, added: added, isJunk: isJunk, isHeld: isHeld)
+            } else {
+                (
+                    Verdict(await submission.finish(added: added, isQuarantined: isJunk, isHeld: isHeld)),
+                    Next.command
+                )
             }
-            conclude(transaction, intake, end.verdict, verdict, rule: outcome.rule)
-            return end.next
-        }
-        let result = await submission.finish(
-            added: added,
-            isQuarantined: isJunk,
-            isHeld: outcome.action == .hold
-        )
-        if case .accepted = result, hasComeBack {
+        if end.id != nil, hasComeBack {
             resources.greylist.accepted(identities: identities(of: transaction, verdict))
         }
-        conclude(transaction, intake, Verdict(result), verdict, rule: outcome.rule)
-        return .command
+        conclude(transaction, intake, end, verdict, rule: outcome.rule)
+        return next
     }
 
     /// Checks who a stranger's message is from; nil for those whom we know.

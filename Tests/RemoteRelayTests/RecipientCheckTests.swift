@@ -20,20 +20,11 @@ import Glibc
         _ recipients: [String],
         _ change: (inout ScriptedServer.Script) -> Void = { _ in }
     ) async throws -> (answers: [String], commands: [String], connections: Int) {
-        let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         var script = ScriptedServer.Script()
         change(&script)
-        let host = ScriptedServer(script)
-        let socket = try InternetSocket.listen(try SocketAddress(ipAddress: "127.0.0.1", port: 0))
-        let port = try #require(InternetSocket.port(of: socket))
-        let listener = Listener(group: loop)
-        try await listener.accept(on: socket) { await host.serve($0) }
-        let settings = try testSettings(routes: "\"example.net\" = \"127.0.0.1:\(port)\"")
-        let lookup = HostLookup(settings: settings, logger: logger) { (_, _) async throws(ResolutionError) in
-            throw .unavailable("no DNS here")
-        }
-        let relay = Relay(settings: settings, lookup: lookup, tls: nil, loop: loop, logger: logger)
+        let stage = try await RelayStage(script, on: loop)
+        let (relay, host, logger) = (stage.relay, stage.host, stage.logger)
         let service = RecipientCheckService(relay, on: loop, logger: logger)
         let server = BusServer(group: loop, logger: logger)
         let path = "/tmp/martlet-check-\(UInt64.random(in: 0 ... .max)).sock"
@@ -53,7 +44,7 @@ import Glibc
             return answers
         }.value
         await server.shutDown(grace: .seconds(1))
-        await listener.shutDown(grace: .seconds(1))
+        await stage.shutDown()
         return (answers, host.commands, host.connections)
     }
 

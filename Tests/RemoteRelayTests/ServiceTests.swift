@@ -43,18 +43,8 @@ import Glibc
         on loop: any EventLoop = MultiThreadedEventLoopGroup.singleton.next(),
         _ body: @escaping @Sendable (Stage) async throws -> Void
     ) async throws {
-        let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
-        let host = ScriptedServer(script)
-        let socket = try InternetSocket.listen(try SocketAddress(ipAddress: "127.0.0.1", port: 0))
-        let port = try #require(InternetSocket.port(of: socket))
-        let listener = Listener(group: loop)
-        try await listener.accept(on: socket) { await host.serve($0) }
-
-        let settings = try testSettings(routes: "\"example.net\" = \"127.0.0.1:\(port)\"")
-        let lookup = HostLookup(settings: settings, logger: logger) { (_, _) async throws(ResolutionError) in
-            throw .unavailable("no DNS here")
-        }
-        let relay = Relay(settings: settings, lookup: lookup, tls: nil, loop: loop, logger: logger)
+        let stage = try await RelayStage(script, on: loop)
+        let (relay, host, logger) = (stage.relay, stage.host, stage.logger)
         let server = DeliveryServer(
             group: loop,
             settings: .init(event: "relay", successCounter: "relayed"),
@@ -68,7 +58,7 @@ import Glibc
             relay.close()
         }.value
         await server.shutDown(grace: .seconds(5))
-        await listener.shutDown(grace: .seconds(5))
+        await stage.shutDown()
     }
 
     @Test func everyRecipientIsAnsweredAsSoonAsItsResultIsCertain() async throws {

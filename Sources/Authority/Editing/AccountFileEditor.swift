@@ -67,7 +67,7 @@ package struct AccountFileEditor {
     package func accounts() throws(Fault) -> [Account] { try accountTable(try read()).all }
 
     private static func isLine(_ line: [UInt8], of address: MailAddress) -> Bool {
-        let text = String(decoding: line.last == UInt8(ascii: "\r") ? line.dropLast() : line[...], as: UTF8.self)
+        let text = TableFile.text(of: line)
         guard !text.isEmpty, text.first != "#", case .success(let account) = Account.parse(text[...]) else {
             return false
         }

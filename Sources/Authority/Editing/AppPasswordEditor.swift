@@ -74,7 +74,7 @@ package struct AppPasswordEditor {
     }
 
     private static func password(in line: [UInt8], of address: MailAddress) -> AppPassword? {
-        let text = String(decoding: line.last == UInt8(ascii: "\r") ? line.dropLast() : line[...], as: UTF8.self)
+        let text = TableFile.text(of: line)
         guard !text.isEmpty, text.first != "#", case .success(let password) = AppPassword.parse(text[...]),
             AddressKey(password.address) == AddressKey(address)
         else { return nil }

@@ -58,7 +58,7 @@ package struct SenderEditor {
         _ change: ([SenderTable.Right]) -> [SenderTable.Right]
     ) {
         lines = lines.compactMap { line in
-            let text = String(decoding: line.last == UInt8(ascii: "\r") ? line.dropLast() : line[...], as: UTF8.self)
+            let text = TableFile.text(of: line)
             guard text.first != "#", case .success(let entry) = SenderTable.parse(text[...]),
                 AddressKey(entry.account) == AddressKey(account)
             else { return line }

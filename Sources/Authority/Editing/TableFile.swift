@@ -51,6 +51,11 @@ package struct TableFile {
         do throws(Fault) { try replace(Self.joined(lines)) } catch { throw wrap(error) }
     }
 
+    /// A line as text, without the CR that may stand at its end.
+    static func text(of line: [UInt8]) -> String {
+        String(decoding: line.last == UInt8(ascii: "\r") ? line.dropLast() : line[...], as: UTF8.self)
+    }
+
     /// The file that lines make.
     package static func joined(_ lines: [[UInt8]]) -> [UInt8] {
         Array(lines.map { $0 + [UInt8(ascii: "\n")] }.joined())

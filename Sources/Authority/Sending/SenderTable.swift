@@ -73,26 +73,19 @@ package struct SenderTable: Sendable {
         guard let colon = line.firstIndex(of: ":") else {
             return .failure(TableFault("expected account: address, @domain"))
         }
-        let name = trimmed(line[..<colon])
+        let name = TableLines.trimmed(line[..<colon])
         guard let account = try? MailAddress(parsing: name.utf8, options: .utf8) else {
             return .failure(TableFault("\"\(name)\" is not an address"))
         }
         var rights: [Right] = []
         for part in line[line.index(after: colon)...].split(separator: ",", omittingEmptySubsequences: false) {
-            let text = trimmed(part)
+            let text = TableLines.trimmed(part)
             guard let right = Right(text) else {
                 return .failure(TableFault("\"\(text)\" is neither an address, nor @domain, nor *"))
             }
             rights.append(right)
         }
         return .success(Entry(account: account, rights: rights))
-    }
-
-    private static func trimmed(_ text: Substring) -> Substring {
-        let isBlank: (Character) -> Bool = { $0 == " " || $0 == "\t" }
-        var text = text.drop(while: isBlank)
-        while let last = text.last, isBlank(last) { text.removeLast() }
-        return text
     }
 
     /// What an account may send from beside its own addresses.
