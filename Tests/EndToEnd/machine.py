@@ -13,6 +13,11 @@ cd "$1"
 mount --make-rprivate /
 mount -t overlay overlay -o lowerdir=/,upperdir="$1/upper",workdir="$1/work" root
 cd root
+# What other packages of this machine start stays out, and with it how long that takes: the first boot is of a bare system.
+if [ ! -e var/lib/booted-before ]; then
+    rm -f etc/systemd/system/*.wants/*
+    touch var/lib/booted-before
+fi
 mount -t proc proc proc
 mount -t sysfs -o ro sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
