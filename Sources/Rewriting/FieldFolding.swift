@@ -107,6 +107,10 @@ struct FieldFolding {
 
     private mutating func fold(_ line: [UInt8], text: Int) -> [UInt8]? {
         let isLong = line.count > DataEncoder.lineLimit
+        if isLong, kind == .parameters, Self.hasLongBlanks(line) {
+            // Blanks may be part of a value without quotes, such as a boundary's, to those who read it.
+            return nil
+        }
         let line = isLong ? Self.withShortBlanks(line) : line
         // Nothing but white space: an empty line would end the header.
         if line.isEmpty { return [] }
@@ -208,6 +212,12 @@ struct FieldFolding {
         var builder = HeaderBuilder()
         guard (try? builder.add(String(decoding: name, as: UTF8.self), text: text)) != nil else { return nil }
         return (builder.octets, true)
+    }
+
+    /// Whether white space within it, not at its end, would be made shorter.
+    private static func hasLongBlanks(_ line: [UInt8]) -> Bool {
+        let end = line.lastIndex { !ASCII.isBlank($0) } ?? line.startIndex
+        return line[..<end].split(whereSeparator: { !ASCII.isBlank($0) }).contains { $0.count > blankLimit }
     }
 
     private static func withShortBlanks(_ line: [UInt8]) -> [UInt8] {

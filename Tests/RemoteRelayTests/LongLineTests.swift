@@ -343,6 +343,19 @@ import Testing
         }
     }
 
+    /// Shorter white space would make another boundary of it for those who take white space for a part of one.
+    @Test func whiteSpaceWithinParametersIsNotShortened() throws {
+        let blanks = String(repeating: " ", count: 1200)
+        let message = """
+            A: b\r\nContent-Type: multipart/mixed; boundary=b\r\n\(blanks)Content-Transfer-Encoding: quoted-printable\r\n \r
+            Content-Type: multipart/mixed; boundary=b\r\n\r\n\tContent-Type: message/rfc822\r\n<--b\r\n \r\n
+            """
+        guard case .field = survey(message).obstacle else {
+            Issue.record("a field was folded to another meaning")
+            return
+        }
+    }
+
     @Test func linesThatAreNoFieldsAreBroken() throws {
         for (line, place) in [("junk \(Self.long)", "A: b\r\n"), (" \(Self.long)", ""), ("\(Self.long)", "A: b\r\n")] {
             let message = "\(place)\(line)\r\nC: d\r\n\r\nbody\r\n"
