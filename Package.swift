@@ -197,7 +197,8 @@ let package = Package(
         library(
             "RemoteRelay",
             daemonBase + [
-                "SMTP", "MIME", "Rewriting", "SASL", "Deliverer", "Reporting", "Resolution", "DNS", "TLS", collections,
+                "Caching", "SMTP", "MIME", "MailAuth", "Rewriting", "SASL", "Deliverer", "Reporting", "Resolution", "DNS", "TLS",
+                collections,
             ]
         ),
         library(
@@ -365,7 +366,9 @@ let package = Package(
         ),
         tests(
             "RemoteRelay",
-            daemonBase + ["Deliverer", "MIME", "Reporting", "Rewriting", "SMTP", "DNS", "TLS", "Resolution"]
+            daemonBase + ["Cryptography", "Deliverer", "MailAuth", "MIME", "Reporting", "Rewriting", "SMTP", "DNS", "TLS",
+                "Resolution",
+            ]
         ),
         tests("LocalDelivery", daemonBase + ["Accounts", "Deliverer", "Mailbox", "SMTP", "Submission"]),
         tests(

@@ -28,6 +28,8 @@ package struct DeliverRequest: Sendable, Equatable {
     package var isExpanded: Bool
     /// Whether it belongs into its recipients' Junk.
     package var isQuarantined = false
+    /// Whose mail of our own it is; nil for strangers'.
+    package var submitter: Submitter?
     /// When the message should be delivered.
     package var terms: DeliveryTerms
 
@@ -51,6 +53,7 @@ package struct DeliverRequest: Sendable, Equatable {
         message: ByteBuffer?,
         isExpanded: Bool = false,
         isQuarantined: Bool = false,
+        submitter: Submitter? = nil,
         terms: DeliveryTerms = DeliveryTerms()
     ) {
         self.id = id
@@ -65,6 +68,7 @@ package struct DeliverRequest: Sendable, Equatable {
         self.message = message
         self.isExpanded = isExpanded
         self.isQuarantined = isQuarantined
+        self.submitter = submitter
         self.terms = terms
     }
 
@@ -109,6 +113,7 @@ package struct DeliverRequest: Sendable, Equatable {
             message: body.readableBytes == octets ? body : nil,
             isExpanded: frame["expanded"] == "yes",
             isQuarantined: frame["quarantine"] == "yes",
+            submitter: frame["submitter"].flatMap { Submitter(rawValue: $0) },
             terms: DeliveryTerms(
                 deliverBy: frame["deliver-by"],
                 holdUntil: frame["hold-until"],
@@ -135,6 +140,7 @@ package struct DeliverRequest: Sendable, Equatable {
         for recipient in recipients { fields.append(.init("recipient", recipient.description)) }
         if isExpanded { fields.append(.init("expanded", "yes")) }
         if isQuarantined { fields.append(.init("quarantine", "yes")) }
+        if let submitter { fields.append(.init("submitter", submitter.rawValue)) }
         for field in terms.fields { fields.append(.init("\(field.name)", field.value)) }
         if let destination { fields.append(.init("destination", destination)) }
         fields.append(.init("added", String(added.readableBytes)))

@@ -69,6 +69,7 @@ final class Forwarder: Sendable {
         var envelope = envelope(of: job, for: recipient, to: targets, owner)
         envelope.terms = job.request.terms
         envelope.client = "local"
+        envelope.submitter = job.request.submitter
         envelope.origin = job.request.key(of: recipient)
         // Among them may be the address itself, whose mailbox keeps a copy.
         envelope.isExpanded = true

@@ -1,6 +1,7 @@
 import Deliverer
 import Logging
 import MIME
+import MailAuth
 import NIOCore
 import Rewriting
 import SMTP
@@ -11,7 +12,17 @@ import SMTP
 /// Mail without such lines costs nothing for it: of a message in memory, and of the first piece of others, only the octets
 /// around line ends are looked at; of the rest, lines are counted while they are sent. A long line that comes up there ends
 /// the session before the dot, and the message goes again after it was read as a whole.
+///
+/// Mail of our own is signed over the octets that the other host gets, so a large message is read once more before it's sent.
 final class OutgoingMessage {
+    /// How it's sent.
+    enum Form: Hashable {
+        /// With DATA: lines that end in CRLF.
+        case lines
+        /// As it came, with BDAT.
+        case binary
+    }
+
     private enum Lines {
         case unknown
         /// No line of a message in memory is too long.
@@ -24,6 +35,7 @@ final class OutgoingMessage {
 
     let source: MessageSource
     private let id: String
+    private let signer: MessageSigner?
     private let hostname: String
     private let logger: Logger
     private var lines: Lines
@@ -34,8 +46,14 @@ final class OutgoingMessage {
     /// What was read to look at it, for the first that sends it.
     private var begun: (reader: Deliverer.MessageReader, pieces: CircularBuffer<ByteBuffer>)?
 
-    /// - Parameter hostname: names us where a part was encoded.
-    init(_ job: DeliveryJob, hostname: String, logger: Logger) {
+    /// What it was signed with, in the forms that were looked at; nil where it goes unsigned.
+    private var signatures: [Form: SignedMessage?] = [:]
+
+    /// - Parameters:
+    ///   - hostname: names us where a part was encoded.
+    ///   - signer: signs it if it's of our own.
+    init(_ job: DeliveryJob, hostname: String, signer: MessageSigner?, logger: Logger) {
+        self.signer = job.request.submitter == nil ? nil : signer
         source = job.message
         id = job.request.id
         isBinary = job.request.sender.parameters.body == .binaryMIME
@@ -111,6 +129,101 @@ final class OutgoingMessage {
         return .rewritten(survey.edits)
     }
 
+    /// Signs it for a form, if that is to be done and wasn't; the result for all recipients where it can't be sent now.
+    func sign(_ form: Form) async throws(MessageSourceError) -> DeliveryResult? {
+        guard let signer, signatures[form] == nil else { return nil }
+        let key = MessageSigner.Key(id: id, octets: source.totalOctets, form: form)
+        let outcome = try await signer.outcome(of: key) { () async throws(MessageSourceError) in
+            try await signatures(form, signer)
+        }
+        switch outcome {
+        case .refused(let result): return result
+        case .unsigned: signatures[form] = .some(nil)
+        case .signed(let signed):
+            // Perhaps over lines that another delivery of it has seen.
+            if form == .lines, signed.isRewritten {
+                if !isRewritten { lines = .long }
+                if let refusal = try await prepare() { return refusal }
+            }
+            if form == .lines, !signed.isRewritten { lines = .short }
+            signatures[form] = signed
+        }
+        return nil
+    }
+
+    private func signatures(_ form: Form, _ signer: MessageSigner) async throws(MessageSourceError)
+        -> MessageSigner.Outcome
+    {
+        while true {
+            if form == .lines, let refusal = try await prepare() { return .refused(refusal) }
+            switch try await hash(form, signer) {
+            case .longLine where isRewritten: return .refused(refuseForGood())
+            case .longLine: noteLongLine()
+            case .unsigned: return .unsigned
+            case .failed(let error): return .refused(signer.refusal(error, id: id))
+            case .hashed(let message, let octets, let keys):
+                do throws(SigningKeysError) {
+                    guard let fields = try await signer.fields(for: message, by: keys, id: id) else { return .unsigned }
+                    let isRewritten = form == .lines && isRewritten
+                    let sent = octets + fields.readableBytes
+                    return .signed(SignedMessage(fields: fields, isRewritten: isRewritten, octets: sent))
+                } catch {
+                    return .refused(signer.refusal(error, id: id))
+                }
+            }
+        }
+    }
+
+    private enum Hashed {
+        case longLine
+        case unsigned
+        case hashed(HashedMessage, octets: Int, by: [ActiveKey])
+        case failed(SigningKeysError)
+    }
+
+    /// Hashes it as the other host will have it. Who is to sign it is asked when the header is known: a message without keys isn't
+    /// read to its end.
+    private func hash(_ form: Form, _ signer: MessageSigner) async throws(MessageSourceError) -> Hashed {
+        var limits = SignatureLimits()
+        // Signatures that it has already are not looked at.
+        limits.bodyHashes = 0
+        let hasher = MessageHasher(methods: [MessageSigner.bodyHashMethod], limits: limits)
+        var encoder = DataEncoder(stuffsDots: false)
+        var pieces = unsignedPieces(form)
+        var keys: [ActiveKey]?
+        var octets = 0
+        while var piece = try await pieces.next() {
+            if form == .lines {
+                var encoded = ByteBuffer()
+                encoder.encode(&piece, into: &encoded)
+                guard encoder.longestLine <= DataEncoder.lineLimit else { return .longLine }
+                piece = encoded
+            }
+            octets += piece.readableBytes
+            piece.withUnsafeReadableBytes { hasher.feed($0) }
+            guard keys == nil, let header = hasher.endedHeader else { continue }
+            do throws(SigningKeysError) {
+                keys = try await signer.keys(for: header, id: id)
+            } catch {
+                return .failed(error)
+            }
+            if keys == [] { return .unsigned }
+        }
+        if form == .lines {
+            var rest = ByteBuffer()
+            encoder.finish(into: &rest)
+            octets += rest.readableBytes
+            rest.withUnsafeReadableBytes { hasher.feed($0) }
+        }
+        let message = hasher.finish()
+        do throws(SigningKeysError) {
+            let signing = if let keys { keys } else { try await signer.keys(for: message.header, id: id) }
+            return signing.isEmpty ? .unsigned : .hashed(message, octets: octets, by: signing)
+        } catch {
+            return .failed(error)
+        }
+    }
+
     /// Whether its header, or one of a part, has UTF-8, which only hosts with SMTPUTF8 take (RFC 6531 §3.5).
     func needsUTF8() async throws(MessageSourceError) -> Bool {
         if let hasUTF8Header { return hasUTF8Header }
@@ -142,8 +255,21 @@ final class OutgoingMessage {
         DeliveryResult(.failed, .conversionProhibited, text)
     }
 
+    /// The octets that are sent in a form; nil where only sending shows it.
+    func octets(_ form: Form) -> Int? {
+        if let signed = signatures[form] ?? nil { return signed.octets }
+        return form == .lines && isRewritten ? nil : source.totalOctets
+    }
+
     /// Reads it from its beginning, as it's to be sent.
-    func pieces() -> Pieces {
+    func pieces(_ form: Form) -> Pieces {
+        var pieces = unsignedPieces(form)
+        pieces.front = (signatures[form] ?? nil)?.fields
+        return pieces
+    }
+
+    private func unsignedPieces(_ form: Form) -> Pieces {
+        guard form == .lines else { return Pieces(reader: source.reader(), read: [], rewriter: nil) }
         defer { begun = nil }
         let changes: [LongLineSurvey.Edit]? = if case .rewritten(let edits) = lines { edits } else { nil }
         return Pieces(
@@ -153,17 +279,20 @@ final class OutgoingMessage {
         )
     }
 
-    /// Reads it from its beginning, as it came in.
-    func rawPieces() -> Pieces { Pieces(reader: source.reader(), read: [], rewriter: nil) }
-
     /// The pieces of the message as it's to be sent.
     struct Pieces {
+        /// Goes first, and as it is.
+        fileprivate var front: ByteBuffer?
         fileprivate let reader: Deliverer.MessageReader
         fileprivate var read: CircularBuffer<ByteBuffer>
         fileprivate var rewriter: LongLineRewriter?
 
         /// The next one; nil at the end.
         mutating func next() async throws(MessageSourceError) -> ByteBuffer? {
+            if let front {
+                self.front = nil
+                return front
+            }
             var next = read.popFirst()
             if next == nil { next = try await reader.next() }
             if next == nil, rewriter != nil {

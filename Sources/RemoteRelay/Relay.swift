@@ -19,6 +19,8 @@ final class Relay: @unchecked Sendable {
     /// For mail that must go over verified TLS; nil where the system has no authorities.
     private let verifyingTLS: TLSContext?
     private let reports: TLSReports?
+    /// nil where nothing is signed.
+    private let signer: MessageSigner?
     private let loop: any EventLoop
     private let logger: Logger
     private let connections = Counter(label: "connections")
@@ -30,11 +32,13 @@ final class Relay: @unchecked Sendable {
         tls: TLSContext?,
         verifyingTLS: TLSContext? = nil,
         reports: TLSReports? = nil,
+        signing keys: SigningKeys? = nil,
         loop: any EventLoop,
         logger: Logger
     ) {
         self.verifyingTLS = verifyingTLS
         self.reports = reports
+        signer = keys.map { MessageSigner($0, on: loop, logger: logger) }
         self.settings = settings
         self.lookup = lookup
         self.tls = settings.tls == .off ? nil : tls
@@ -60,7 +64,16 @@ final class Relay: @unchecked Sendable {
     /// Tries the targets in the order given.
     func deliver(_ job: DeliveryJob, to targets: [Target]) async {
         loop.assertInEventLoop()
-        let message = OutgoingMessage(job, hostname: settings.hostname, logger: logger)
+        let message = OutgoingMessage(job, hostname: settings.hostname, signer: signer, logger: logger)
+        // No host is troubled for a message that can't go. In which form a binary one goes, the host decides.
+        if !message.isBinary {
+            do throws(MessageSourceError) {
+                if let refusal = try await message.sign(.lines) { return job.report(refusal) }
+            } catch {
+                if error == .abandoned { return }
+                return job.report(DeliveryResult(.delayed, .systemTrouble, "\(error)"))
+            }
+        }
         var last = DeliveryResult.unreachable(.noAnswer, "there is no host to try")
         var scope = DeliveryResult.Scope.destination
         var hasTried = false

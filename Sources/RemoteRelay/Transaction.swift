@@ -37,7 +37,7 @@ struct Transaction {
         guard let envelope = try await envelope(of: places) else { return }
         // A binary message goes as it is where the host takes it, else it's made lines.
         let isBinary = message.isBinary && client.extensions.has("BINARYMIME") && client.extensions.has("CHUNKING")
-        if !isBinary, let refusal = try await prepare() {
+        if let refusal = try await prepare(isBinary ? .binary : .lines) {
             report(refusal, envelope.recipients.map(\.place))
             return
         }
@@ -76,8 +76,8 @@ struct Transaction {
     private func chunk(_ accepted: [Int]) async throws(SMTPClient.Failure) {
         guard !accepted.isEmpty else { return try await reset() }
         client.connection.idleTimeout = settings.times.data
-        client.connection.write("BDAT \(job.message.totalOctets) LAST\r\n")
-        var pieces = message.rawPieces()
+        client.connection.write("BDAT \(message.octets(.binary) ?? job.message.totalOctets) LAST\r\n")
+        var pieces = message.pieces(.binary)
         var unsent = 0
         while let piece = try await next(&pieces) {
             if unsent >= Self.flushThreshold {
@@ -171,7 +171,7 @@ struct Transaction {
 
     /// Sends the message but for its last octets, which go with the dot.
     private func send() async throws(SMTPClient.Failure) {
-        var pieces = message.pieces()
+        var pieces = message.pieces(.lines)
         var encoder = DataEncoder()
         var unsent = 0
         while var piece = try await next(&pieces) {
@@ -206,9 +206,10 @@ struct Transaction {
         }
     }
 
-    private func prepare() async throws(SMTPClient.Failure) -> DeliveryResult? {
+    private func prepare(_ form: OutgoingMessage.Form) async throws(SMTPClient.Failure) -> DeliveryResult? {
         do throws(MessageSourceError) {
-            return try await message.prepare()
+            if form == .lines, let refusal = try await message.prepare() { return refusal }
+            return try await message.sign(form)
         } catch {
             throw SMTPClient.Failure(error)
         }
@@ -223,7 +224,8 @@ struct Transaction {
 
     /// A refusal that follows from the EHLO response alone.
     private func refusalByExtensions() -> DeliveryResult? {
-        if let maximum = client.extensions.maximumSize, job.message.totalOctets > maximum {
+        let octets = message.octets(.lines) ?? job.message.totalOctets
+        if let maximum = client.extensions.maximumSize, octets > maximum {
             let text = "takes messages of \(maximum) octets at most"
             return DeliveryResult(.failed, .messageTooBig, text, remote: remote)
         }
@@ -301,7 +303,7 @@ struct Transaction {
     private func senderText(_ envelope: HostEnvelope, isBinary: Bool) -> String {
         let (given, extensions) = (request.sender.parameters, client.extensions)
         var parameters = MailParameters()
-        if extensions.has("SIZE"), isBinary || !message.isRewritten { parameters.size = job.message.totalOctets }
+        if extensions.has("SIZE") { parameters.size = message.octets(isBinary ? .binary : .lines) }
         if isBinary {
             parameters.body = .binaryMIME
         } else if extensions.has("8BITMIME") {

@@ -12,6 +12,7 @@ package struct DataEncoder: Sendable {
         case textReturn
     }
 
+    private let stuffsDots: Bool
     private var state = State.lineStart
     private var currentLine = 0
     /// The octets of the longest line so far, without its end and without a dot that was doubled (RFC 5321 §4.5.3.1.6).
@@ -21,7 +22,9 @@ package struct DataEncoder: Sendable {
     package static let lineLimit = 998
 
     /// An encoder before the first octet of a message.
-    package init() {}
+    ///
+    /// - Parameter stuffsDots: false for the message as the other host has it afterwards, for signatures.
+    package init(stuffsDots: Bool = true) { self.stuffsDots = stuffsDots }
 
     /// Encodes all of `input` to the end of `output`.
     package mutating func encode(_ input: inout ByteBuffer, into output: inout ByteBuffer) {
@@ -44,7 +47,7 @@ package struct DataEncoder: Sendable {
                 write(.space, into: &output)
                 state = .text
             }
-            if state == .lineStart, bytes[offset] == .dot {
+            if stuffsDots, state == .lineStart, bytes[offset] == .dot {
                 output.writeInteger(UInt8.dot)
             }
             let end = LineEndScan.firstLineEnd(in: bytes, from: offset)
@@ -73,9 +76,10 @@ package struct DataEncoder: Sendable {
     /// Ends the message: completes an unfinished last line, then writes the dot on its own. The encoder is as new.
     package mutating func finish(into output: inout ByteBuffer) {
         switch state {
-        case .lineStart: output.writeString(".\r\n")
-        case .text, .textReturn: output.writeString("\r\n.\r\n")
+        case .lineStart: break
+        case .text, .textReturn: output.writeInteger(0x0D0A as UInt16)
         }
-        self = DataEncoder()
+        if stuffsDots { output.writeString(".\r\n") }
+        self = DataEncoder(stuffsDots: stuffsDots)
     }
 }

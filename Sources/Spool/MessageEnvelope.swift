@@ -21,6 +21,8 @@ package struct MessageEnvelope: Equatable, Sendable {
     package var user: String?
     /// The uid of the local program that handed the message in.
     package var uid: UInt32?
+    /// Whose mail it is, where neither user nor uid tells.
+    package var givenSubmitter: Submitter?
     /// What makes the submission idempotent.
     package var origin: String?
     /// Whether the recipients are what an alias led to: their own mailboxes are meant.
@@ -36,6 +38,11 @@ package struct MessageEnvelope: Equatable, Sendable {
         self.arrived = arrived
         self.sender = sender
         self.recipients = recipients
+    }
+
+    /// Whose mail of our own it is; nil for strangers'.
+    package var submitter: Submitter? {
+        givenSubmitter ?? (user != nil ? .account : uid != nil ? .program : nil)
     }
 
     /// The lines up to and without `added`, `octets` and `checksum`.
@@ -57,6 +64,7 @@ package struct MessageEnvelope: Equatable, Sendable {
         if let protocolName { add("protocol", protocolName) }
         if let user { add("user", user) }
         if let uid { add("uid", String(uid)) }
+        if let givenSubmitter { add("submitter", givenSubmitter.rawValue) }
         if let origin { add("origin", origin) }
         if isExpanded { add("expanded", "yes") }
         for field in terms.fields { add(field.name, field.value) }

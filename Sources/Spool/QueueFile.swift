@@ -130,6 +130,7 @@ package enum QueueFile {
             envelope.protocolName = extra["protocol"]
             envelope.user = extra["user"]
             envelope.uid = extra["uid"].flatMap { UInt32($0) }
+            envelope.givenSubmitter = extra["submitter"].flatMap { Submitter(rawValue: $0) }
             envelope.origin = extra["origin"]
             envelope.isExpanded = extra["expanded"] == "yes"
             envelope.isQuarantined = extra["quarantined"] == "yes"

@@ -13,6 +13,8 @@ package struct SubmissionEnvelope: Sendable, Equatable {
     package var protocolName: String?
     /// The authenticated user.
     package var user: String?
+    /// Whose mail it was before, of what is forwarded.
+    package var submitter: Submitter?
     /// What makes the submission idempotent.
     package var origin: String?
     /// Whether the recipients are what an alias led to: their own mailboxes are meant.
@@ -55,6 +57,7 @@ package struct SubmissionEnvelope: Sendable, Equatable {
         helo = frame["helo"]
         protocolName = frame["protocol"]
         user = frame["user"]
+        submitter = frame["submitter"].flatMap { Submitter(rawValue: $0) }
         origin = frame["origin"]
         isExpanded = frame["expanded"] == "yes"
         terms = DeliveryTerms(
@@ -74,6 +77,7 @@ package struct SubmissionEnvelope: Sendable, Equatable {
         if let helo { fields.append(.init("helo", helo)) }
         if let protocolName { fields.append(.init("protocol", protocolName)) }
         if let user { fields.append(.init("user", user)) }
+        if let submitter { fields.append(.init("submitter", submitter.rawValue)) }
         if let origin { fields.append(.init("origin", origin)) }
         if isExpanded { fields.append(.init("expanded", "yes")) }
         for field in terms.fields { fields.append(.init("\(field.name)", field.value)) }

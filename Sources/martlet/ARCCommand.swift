@@ -64,7 +64,8 @@ struct ARCSealCommand: AsyncParsableCommand {
 
     func run() async throws {
         let lookup = try source.lookup()
-        let sealer = ARCSealer(key: try SigningKeyFile.read(key, domain: domain))
+        let signing = try SigningKeyFile.read(key, domain: domain)
+        let sealer = ARCSealer(signing.name)
         let now = time ?? Glibc.time(nil)
         var message = MessageFile(file)
         let hashed = try message.hash(methods: [sealer.bodyHashMethod], keeping: !fieldsOnly)
@@ -76,7 +77,7 @@ struct ARCSealCommand: AsyncParsableCommand {
         let results = try findings(outcome)
         let fields: [UInt8]
         do throws(ARCSealingError) {
-            fields = try sealer.fields(for: hashed, after: outcome, results: results, now: now)
+            fields = try sealer.fields(for: hashed, after: outcome, results: results, now: now, by: signing)
         } catch {
             switch error {
             case .chainIsAtItsEnd:

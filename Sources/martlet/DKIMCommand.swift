@@ -108,21 +108,22 @@ struct DKIMSignCommand: ParsableCommand {
 
     func run() throws {
         let signers = try key.map { text in
-            var signer = DKIMSigner(key: try SigningKeyFile.read(text, domain: domain))
+            let key = try SigningKeyFile.read(text, domain: domain)
+            var signer = DKIMSigner(key.name)
             signer.headerCanonicalization = header
             signer.bodyCanonicalization = body
             signer.identity = identity.map { Array($0.utf8) }
             signer.lifetime = expires
             signer.bodyLength = bodyLength
             signer.copiesFields = copyFields
-            return signer
+            return (signer, key)
         }
         var message = MessageFile(file)
-        let hashed = try message.hash(methods: signers.map(\.bodyHashMethod), keeping: !fieldsOnly)
+        let hashed = try message.hash(methods: signers.map(\.0.bodyHashMethod), keeping: !fieldsOnly)
         var fields: [UInt8] = []
-        for signer in signers {
+        for (signer, key) in signers {
             do throws(DKIMSigningError) {
-                fields += try signer.field(for: hashed, now: time ?? Glibc.time(nil))
+                fields += try signer.field(for: hashed, now: time ?? Glibc.time(nil), by: key)
             } catch {
                 throw ValidationError("\(file): \(SigningKeyFile.reason(error))")
             }

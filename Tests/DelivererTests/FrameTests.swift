@@ -35,6 +35,7 @@ import Testing
         request.added = ByteBuffer()
         #expect(try DeliverRequest(request.frame) == request)
         request.isExpanded = true
+        request.submitter = .program
         request.octets = 0
         request.message = ByteBuffer()
         #expect(try DeliverRequest(request.frame) == request)

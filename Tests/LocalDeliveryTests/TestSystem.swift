@@ -25,6 +25,7 @@ final class TestSystem: Sendable {
         var recipients: [String] = []
         var origin = ""
         var isExpanded = false
+        var submitter: String?
         var message = ""
     }
 

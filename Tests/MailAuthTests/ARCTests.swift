@@ -16,10 +16,11 @@ struct ARCTests {
     }
 
     private func sealed(_ octets: [UInt8], _ key: NamedKey) async throws -> [UInt8] {
-        let sealer = ARCSealer(key: key.signing)
+        let sealer = ARCSealer(key.signing.name)
         let outcome = try await validate(octets)
         let message = hashed(octets, [sealer.bodyHashMethod])
-        return try sealer.fields(for: message, after: outcome, results: Self.results, now: Self.now) + octets
+        return try sealer.fields(for: message, after: outcome, results: Self.results, now: Self.now, by: key.signing)
+            + octets
     }
 
     private func chain(_ hops: Int) async throws -> [UInt8] {
@@ -56,14 +57,15 @@ struct ARCTests {
         #expect(broken.result == .fail)
         #expect(broken.reason.contains("i=2"))
         let first = try await chain(1)
-        let sealer = ARCSealer(key: NamedKey.rsa.signing)
+        let sealer = ARCSealer(NamedKey.rsa.signing.name)
         let outcome = try await validate(first)
         let footer = first + Array("A footer.\r\n".utf8)
         let fields = try sealer.fields(
             for: hashed(footer, [sealer.bodyHashMethod]),
             after: outcome,
             results: Self.results,
-            now: Self.now
+            now: Self.now,
+            by: NamedKey.rsa.signing
         )
         let later = try await validate(fields + footer)
         #expect(later.result == .pass, "\(later.reason)")

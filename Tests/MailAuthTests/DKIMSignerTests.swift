@@ -18,12 +18,12 @@ struct DKIMSignerTests {
             let octets = crlf(text)
             var fields: [UInt8] = []
             for key in [NamedKey.rsa, NamedKey.ed25519] {
-                var signer = DKIMSigner(key: key.signing)
+                var signer = DKIMSigner(key.signing.name)
                 signer.headerCanonicalization = header
                 signer.bodyCanonicalization = body
                 signer.lifetime = 600
                 signer.identity = Array("who = ever;@mail.example.org".utf8)
-                fields += try signer.field(for: hashed(octets, [signer.bodyHashMethod]), now: Self.now)
+                fields += try signer.field(for: hashed(octets, [signer.bodyHashMethod]), now: Self.now, by: key.signing)
             }
             let outcomes = await DKIMVerifier.verify(hashed(fields + octets), lookup: lookup, now: Self.now + 5)
             #expect(outcomes.map(\.result) == [.pass, .pass], "\(text): \(outcomes.map(\.reason))")
@@ -36,8 +36,12 @@ struct DKIMSignerTests {
 
     @Test func linesAreShort() throws {
         let octets = crlf(DKIMExamples.message)
-        let signer = DKIMSigner(key: NamedKey.rsa.signing)
-        let field = try signer.field(for: hashed(octets, [signer.bodyHashMethod]), now: Self.now)
+        let signer = DKIMSigner(NamedKey.rsa.signing.name)
+        let field = try signer.field(
+            for: hashed(octets, [signer.bodyHashMethod]),
+            now: Self.now,
+            by: NamedKey.rsa.signing
+        )
         let lines = String(decoding: field, as: UTF8.self).split(separator: "\r\n")
         #expect(lines.count > 5)
         #expect(lines.allSatisfy { $0.utf8.count <= 78 })
@@ -45,8 +49,12 @@ struct DKIMSignerTests {
 
     @Test func addedFieldsBreakSignatures() async throws {
         let octets = crlf(DKIMExamples.message)
-        let signer = DKIMSigner(key: NamedKey.ed25519.signing)
-        let field = try signer.field(for: hashed(octets, [signer.bodyHashMethod]), now: Self.now)
+        let signer = DKIMSigner(NamedKey.ed25519.signing.name)
+        let field = try signer.field(
+            for: hashed(octets, [signer.bodyHashMethod]),
+            now: Self.now,
+            by: NamedKey.ed25519.signing
+        )
         let lookup = try NamedKey.zone()
         for name in ["From", "Subject", "Reply-To", "Content-Type"] {
             let added = Array("\(name): another\r\n".utf8) + field + octets
@@ -61,18 +69,26 @@ struct DKIMSignerTests {
     }
 
     @Test func whatCannotBeSigned() throws {
-        let signer = DKIMSigner(key: NamedKey.ed25519.signing)
+        let signer = DKIMSigner(NamedKey.ed25519.signing.name)
         #expect(throws: DKIMSigningError.badHeader) {
-            try signer.field(for: hashed(Array("To: a\r\n\r\n".utf8), [signer.bodyHashMethod]), now: 0)
+            try signer.field(
+                for: hashed(Array("To: a\r\n\r\n".utf8), [signer.bodyHashMethod]),
+                now: 0,
+                by: NamedKey.ed25519.signing
+            )
         }
         #expect(throws: DKIMSigningError.noBodyHash) {
-            try signer.field(for: hashed(crlf(DKIMExamples.message)), now: 0)
+            try signer.field(for: hashed(crlf(DKIMExamples.message)), now: 0, by: NamedKey.ed25519.signing)
         }
         for identity in ["alice@example.net", "alice", "alice@", "@xample.org", "alice@example.org.", ""] {
             var other = signer
             other.identity = octets(identity)
             #expect(throws: DKIMSigningError.badIdentity) {
-                try other.field(for: hashed(crlf(DKIMExamples.message), [other.bodyHashMethod]), now: 0)
+                try other.field(
+                    for: hashed(crlf(DKIMExamples.message), [other.bodyHashMethod]),
+                    now: 0,
+                    by: NamedKey.ed25519.signing
+                )
             }
         }
         let key = try #require(PrivateKey.generate(.ed25519))

@@ -72,9 +72,13 @@ struct DKIMVerifierTests {
         prepare: (inout DKIMSigner) -> Void = { _ in }
     ) async throws -> DKIMOutcome? {
         let octets = crlf(DKIMExamples.message)
-        var signer = DKIMSigner(key: NamedKey.rsa.signing)
+        var signer = DKIMSigner(NamedKey.rsa.signing.name)
         prepare(&signer)
-        let field = try signer.field(for: hashed(octets, [signer.bodyHashMethod]), now: Self.now)
+        let field = try signer.field(
+            for: hashed(octets, [signer.bodyHashMethod]),
+            now: Self.now,
+            by: NamedKey.rsa.signing
+        )
         let changed = Array(change(String(decoding: field, as: UTF8.self)).utf8)
         let key = String(decoding: NamedKey.rsa.signing.record.drop { $0 != 0x70 }, as: UTF8.self)
         let text = (record ?? "v=DKIM1; k=rsa; KEY").split(separator: "KEY", omittingEmptySubsequences: false)
@@ -171,9 +175,9 @@ struct DKIMVerifierTests {
             let changed = text[..<place] + (isEnd ? "\r\n" + added.dropLast() : added) + text[place...]
             #expect(await verify(Array(changed.utf8), lookup).map(\.result) == wanted, "\(changed)")
         }
-        let signer = DKIMSigner(key: NamedKey.ed25519.signing)
+        let signer = DKIMSigner(NamedKey.ed25519.signing.name)
         let message = hashed(octets(added) + crlf(DKIMExamples.message), [signer.bodyHashMethod])
-        #expect(((try? signer.field(for: message, now: 0)) != nil) == isFine)
+        #expect(((try? signer.field(for: message, now: 0, by: NamedKey.ed25519.signing)) != nil) == isFine)
     }
 
     @Test func smallKeys() async throws {
@@ -207,9 +211,13 @@ struct DKIMVerifierTests {
 
     @Test func partsOfBodies() async throws {
         let octets = crlf(DKIMExamples.message)
-        var signer = DKIMSigner(key: NamedKey.ed25519.signing)
+        var signer = DKIMSigner(NamedKey.ed25519.signing.name)
         signer.bodyLength = 20
-        let field = try signer.field(for: hashed(octets, [signer.bodyHashMethod]), now: Self.now)
+        let field = try signer.field(
+            for: hashed(octets, [signer.bodyHashMethod]),
+            now: Self.now,
+            by: NamedKey.ed25519.signing
+        )
         let longer = field + octets + Array("Buy this!\r\n".utf8)
         let lookup = try NamedKey.zone()
         let outcome = await verify(longer, lookup).first
@@ -232,8 +240,12 @@ struct DKIMVerifierTests {
     @Test func severalRecords() async throws {
         let other = NamedKey.zone
         let octets = crlf(DKIMExamples.message)
-        let signer = DKIMSigner(key: NamedKey.rsa.signing)
-        let field = try signer.field(for: hashed(octets, [signer.bodyHashMethod]), now: Self.now)
+        let signer = DKIMSigner(NamedKey.rsa.signing.name)
+        let field = try signer.field(
+            for: hashed(octets, [signer.bodyHashMethod]),
+            now: Self.now,
+            by: NamedKey.rsa.signing
+        )
         let lookup = try other("rsa._domainkey.example.org. TXT \"nothing\"", [])
         #expect(await verify(field + octets, lookup).first?.result == .pass)
     }
@@ -267,9 +279,13 @@ struct DKIMVerifierTests {
 
     @Test func copiesNameWhatChanged() async throws {
         let octets = crlf(DKIMExamples.message)
-        var signer = DKIMSigner(key: NamedKey.rsa.signing)
+        var signer = DKIMSigner(NamedKey.rsa.signing.name)
         signer.copiesFields = true
-        let field = try signer.field(for: hashed(octets, [signer.bodyHashMethod]), now: Self.now)
+        let field = try signer.field(
+            for: hashed(octets, [signer.bodyHashMethod]),
+            now: Self.now,
+            by: NamedKey.rsa.signing
+        )
         let lookup = try NamedKey.zone()
         #expect(await verify(field + octets, lookup).first?.result == .pass)
         let changed = String(decoding: octets, as: UTF8.self).replacing("dinner", with: "supper")
@@ -282,8 +298,8 @@ struct DKIMVerifierTests {
         guard let key = PrivateKey.generate(.ed25519) else { return }
         let signing = try SigningKey(domain: Array("bücher.example".utf8), selector: Array("straße".utf8), key: key)
         let octets = crlf(DKIMExamples.message)
-        let signer = DKIMSigner(key: signing)
-        let field = try signer.field(for: hashed(octets, [signer.bodyHashMethod]), now: Self.now)
+        let signer = DKIMSigner(signing.name)
+        let field = try signer.field(for: hashed(octets, [signer.bodyHashMethod]), now: Self.now, by: signing)
         let record = String(decoding: signing.record, as: UTF8.self)
         let lookup = try zone("xn--strae-oqa._domainkey.xn--bcher-kva.example. TXT \"\(record)\"")
         let outcome = await verify(field + octets, lookup).first

@@ -135,6 +135,37 @@ import Glibc
         await queue.stop()
     }
 
+    /// Whose mail of our own a message is, deliverers hear, also after a restart; of a stranger's, and from whoever may not say it,
+    /// nothing.
+    @Test func submittersAreKnown() async throws {
+        let queue = try TestQueue()
+        let kinds: [([Frame.Field], String?)] = [
+            ([.init("protocol", "ESMTP")], nil),
+            ([.init("protocol", "ESMTPSA"), .init("user", "a@example.test")], "account"),
+            ([], "program"), ([.init("origin", "k1")], nil),
+            ([.init("origin", "k2"), .init("submitter", "account")], "account"),
+            ([.init("origin", "k3"), .init("submitter", "x")], nil),
+        ]
+        try await queue.start()
+        for (fields, _) in kinds {
+            #expect(try await queue.submit(to: ["<bob@example.test>"], fields: fields).replyKind == .ok)
+        }
+        await queue.stop()
+        let local = try await queue.deliverer()
+        try await queue.start { $0.trusted = [] }
+        var heard: [String?] = []
+        for _ in kinds {
+            let request = try await local.next()
+            heard.append(request.frame["submitter"])
+            request.answer(.ok, "2.0.0")
+        }
+        #expect(heard.map { $0 ?? "" }.sorted() == kinds.map { $0.1 ?? "" }.sorted())
+        let claim = [Frame.Field("origin", "k4"), .init("submitter", "account"), .init("user", "a@example.test")]
+        #expect(try await queue.submit(to: ["<bob@example.test>"], fields: claim).replyKind == .ok)
+        #expect(try await local.next().frame["submitter"] == "program")
+        await queue.stop()
+    }
+
     /// authd that went away has said enough for now.
     @Test func theFormerListStaysWhileAuthdIsAway() async throws {
         let queue = try TestQueue()

@@ -57,6 +57,7 @@ import Testing
         )
         let report = try await deliverer.next()
         #expect(report.frame["sender"] == "<>")
+        #expect(report.frame["submitter"] == "system")
         #expect(report.frame.all("recipient") == ["<alice@example.test> NOTIFY=NEVER"])
         let text = report.message
         #expect(text.contains("To: <alice@example.test>\r\n"))

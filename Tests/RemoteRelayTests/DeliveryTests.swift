@@ -29,6 +29,8 @@ import Testing
         message: String = message,
         inPieces: Bool = false,
         times: Int = 1,
+        submitter: Submitter? = nil,
+        signing keys: SigningKeys? = nil,
         settings text: String = "",
         reported: NIOLockedValueBox<[ReportedResult]> = NIOLockedValueBox([])
     ) async throws -> (results: [DeliveryResult], servers: [ScriptedServer]) {
@@ -56,6 +58,7 @@ import Testing
             added: ByteBuffer(string: added),
             octets: message.utf8.count,
             message: nil,
+            submitter: submitter,
             terms: terms
         )
         let ready = targets
@@ -68,6 +71,7 @@ import Testing
                 lookup: lookup,
                 tls: tls,
                 reports: TLSReports(settings) { result in reported.withLockedValue { $0.append(result) } },
+                signing: keys,
                 loop: loop,
                 logger: logger
             )

@@ -23,6 +23,7 @@ import Testing
         envelope.uid = 1000
         envelope.origin = "key"
         envelope.isExpanded = true
+        envelope.givenSubmitter = .system
         return envelope
     }
 

@@ -19,6 +19,7 @@ import Testing
         envelope.user = "alice@example.test"
         envelope.origin = "key"
         envelope.isExpanded = true
+        envelope.submitter = .account
         envelope.terms.holdUntil = 1_795_447_200
         envelope.terms.deadline = DeliveryTerms.Deadline(time: 1_795_450_000, mode: .return)
         envelope.terms.priority = -9

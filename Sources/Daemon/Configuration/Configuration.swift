@@ -25,6 +25,7 @@ package struct Configuration: Sendable {
     package var imapd: IMAPDConfiguration
     package var resolverd: ResolverdConfiguration
     package var reports: ReportsConfiguration
+    package var srs: SRSConfiguration
 
     /// Decodes the text of a configuration file.
     ///
@@ -62,6 +63,7 @@ package struct Configuration: Sendable {
         pop3d = try POP3DConfiguration(try root.table("pop3d"))
         imapd = try IMAPDConfiguration(try root.table("imapd"))
         resolverd = try ResolverdConfiguration(try root.table("resolverd"))
+        srs = try SRSConfiguration(try root.table("srs"))
         reports = try ReportsConfiguration(try root.table("reports"), domain: domains.first ?? hostname)
         let askers = [
             ("smtpd", smtpd.clientCertificates), ("pop3d", pop3d.clientCertificates),
@@ -80,7 +82,7 @@ package struct Configuration: Sendable {
         return try Configuration(text: text, file: file)
     }
 
-    private static func isDomain(_ text: String) -> Bool {
+    static func isDomain(_ text: String) -> Bool {
         let labels = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         return text.utf8.count <= 253
             && labels.allSatisfy { label in

@@ -45,6 +45,10 @@ package struct RemoteRelayConfiguration: Sendable {
     package var reuseCount: Int
     /// Sessions with one address of another host at the same time, whatever domains' mail they carry.
     package var hostConcurrency: Int
+    /// Whether mail of our domains is signed, where they have keys (RFC 6376).
+    package var signs: Bool
+    /// Whether strangers' mail that goes on is sealed (RFC 8617).
+    package var seals: Bool
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         port = try table.integer("port", default: 25, in: 1...65535)
@@ -61,6 +65,8 @@ package struct RemoteRelayConfiguration: Sendable {
         reuseTime = try table.duration("reuse-time", default: .seconds(5))
         reuseCount = try table.integer("reuse-count", default: 500, in: 1...1_000_000)
         hostConcurrency = try table.integer("host-concurrency", default: 20, in: 1...10_000)
+        signs = try table.boolean("dkim", default: true)
+        seals = try table.boolean("arc", default: true)
         let routes = try table.table("routes")
         for domain in routes.keys {
             guard let text = try routes.string(domain), let route = Self.route(text, port: port) else {

@@ -12,10 +12,10 @@ package enum ARCSealingError: Error, Sendable, Equatable {
 
 /// Adds a set to a message's chain (RFC 8617 §5.1).
 package struct ARCSealer: Sendable {
-    package var key: SigningKey
+    package var name: SigningName
     package var fields = SignedFieldList.arc
 
-    package init(key: SigningKey) { self.key = key }
+    package init(_ name: SigningName) { self.name = name }
 
     /// How the body has to be hashed.
     package var bodyHashMethod: BodyHashMethod { BodyHashMethod(.relaxed) }
@@ -30,15 +30,34 @@ package struct ARCSealer: Sendable {
         for message: HashedMessage,
         after outcome: ARCOutcome,
         results: AuthenticationResults,
-        now: Int
+        now: Int,
+        by key: SigningKey
     ) throws(ARCSealingError) -> [UInt8] {
+        let set = try draft(for: message, after: outcome, results: results, now: now)
+        do throws(DKIMSigningError) {
+            let seal = set.seal(try key.signature(of: set.messageSignature))
+            return seal.fields(try key.signature(of: seal.draft))
+        } catch {
+            throw .signing(error)
+        }
+    }
+
+    /// A set for a message whose chain has been checked just now. Two signatures make it whole, one after the other.
+    package func draft(
+        for message: HashedMessage,
+        after outcome: ARCOutcome,
+        results: AuthenticationResults,
+        now: Int
+    ) throws(ARCSealingError) -> ARCSetDraft {
         let instance = outcome.chain.highestInstance + 1
         guard instance <= ARCChain.maximumSets, !outcome.endsInFailure else { throw .chainIsAtItsEnd }
-        let findings = results.field(name: "ARC-Authentication-Results", instance: instance)
         do throws(DKIMSigningError) {
-            let signature = try messageSignature(message, instance: instance, now: now)
-            let seal = try seal(message, outcome, findings + signature, instance: instance, now: now)
-            return seal + signature + findings
+            return ARCSetDraft(
+                messageSignature: try messageSignature(message, instance: instance, now: now),
+                findings: results.field(name: "ARC-Authentication-Results", instance: instance),
+                sealWriter: sealWriter(outcome, instance: instance, now: now),
+                covered: Self.covered(message, outcome)
+            )
         } catch {
             throw .signing(error)
         }
@@ -48,49 +67,83 @@ package struct ARCSealer: Sendable {
         _ message: HashedMessage,
         instance: Int,
         now: Int
-    ) throws(DKIMSigningError) -> [UInt8] {
+    ) throws(DKIMSigningError) -> SignatureDraft {
         let header = message.header
         guard !message.isHeaderCut, header.first("from") != nil, header.hasOnlyFields else { throw .badHeader }
         guard let hash = message.bodyHashes[bodyHashMethod] else { throw .noBodyHash }
         let names = fields.names(in: header)
         var writer = SignatureWriter(name: "ARC-Message-Signature")
         writer.add("i", "\(instance)")
-        writer.add("a", key.algorithm.rawValue)
+        writer.add("a", name.algorithm.rawValue)
         writer.add("c", "relaxed/relaxed")
-        writer.add("d", key.domain)
-        writer.add("s", key.selector)
+        writer.add("d", name.domain)
+        writer.add("s", name.selector)
         writer.add("t", "\(now)")
         writer.add("h", names, separator: UInt8(ascii: ":"))
         writer.add("bh", Base64.encode(hash.digest))
         var input = SignatureInput.octets(names, of: message, excluding: nil, canonicalization: .relaxed)
         input += SignatureInput.unsigned(writer.unsigned(), canonicalization: .relaxed)
-        return writer.signed(try key.signature(of: input))
+        return SignatureDraft(name, writer, input: input)
+    }
+
+    private func sealWriter(_ outcome: ARCOutcome, instance: Int, now: Int) -> SignatureWriter {
+        var writer = SignatureWriter(name: "ARC-Seal")
+        writer.add("i", "\(instance)")
+        writer.add("a", name.algorithm.rawValue)
+        writer.add("cv", outcome.result.rawValue)
+        writer.add("d", name.domain)
+        writer.add("s", name.selector)
+        writer.add("t", "\(now)")
+        return writer
     }
 
     /// The seal covers all sets; that of a broken chain only its own (RFC 8617 §5.1.2).
-    private func seal(
-        _ message: HashedMessage,
-        _ outcome: ARCOutcome,
-        _ own: [UInt8],
-        instance: Int,
-        now: Int
-    ) throws(DKIMSigningError) -> [UInt8] {
-        var writer = SignatureWriter(name: "ARC-Seal")
-        writer.add("i", "\(instance)")
-        writer.add("a", key.algorithm.rawValue)
-        writer.add("cv", outcome.result.rawValue)
-        writer.add("d", key.domain)
-        writer.add("s", key.selector)
-        writer.add("t", "\(now)")
-        var input: [UInt8] = []
-        if outcome.result == .pass {
-            for set in outcome.chain.sets { input += ARCValidator.scope(of: set, in: message.header) }
-        }
-        let block = HeaderBlock(own)
-        input += block.fields.flatMap { Canonicalization.relaxed.field($0, in: block.octets) }
-        input += SignatureInput.unsigned(writer.unsigned(), canonicalization: .relaxed)
-        return writer.signed(try key.signature(of: input))
+    private static func covered(_ message: HashedMessage, _ outcome: ARCOutcome) -> [UInt8] {
+        guard outcome.result == .pass else { return [] }
+        return outcome.chain.sets.flatMap { ARCValidator.scope(of: $0, in: message.header) }
     }
+}
+
+/// A set that lacks its two signatures; the seal covers the message's.
+package struct ARCSetDraft: Sendable {
+    package let messageSignature: SignatureDraft
+    private let findings: [UInt8]
+    private let sealWriter: SignatureWriter
+    private let covered: [UInt8]
+
+    init(messageSignature: SignatureDraft, findings: [UInt8], sealWriter: SignatureWriter, covered: [UInt8]) {
+        self.messageSignature = messageSignature
+        self.findings = findings
+        self.sealWriter = sealWriter
+        self.covered = covered
+    }
+
+    /// The set with its message signature.
+    package func seal(_ signature: [UInt8]) -> ARCSealDraft {
+        let field = messageSignature.field(signature)
+        let own = HeaderBlock(findings + field)
+        let input =
+            covered + own.fields.flatMap { Canonicalization.relaxed.field($0, in: own.octets) }
+            + SignatureInput.unsigned(sealWriter.unsigned(), canonicalization: .relaxed)
+        return ARCSealDraft(
+            draft: SignatureDraft(messageSignature.name, sealWriter, input: input),
+            others: field + findings
+        )
+    }
+}
+
+/// A set that lacks only the seal's signature.
+package struct ARCSealDraft: Sendable {
+    package let draft: SignatureDraft
+    private let others: [UInt8]
+
+    init(draft: SignatureDraft, others: [UInt8]) {
+        self.draft = draft
+        self.others = others
+    }
+
+    /// The three fields, with CRLF at their ends; they go on top.
+    package func fields(_ signature: [UInt8]) -> [UInt8] { draft.field(signature) + others }
 }
 
 extension SignedFieldList {

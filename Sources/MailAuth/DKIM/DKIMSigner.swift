@@ -1,4 +1,3 @@
-import Cryptography
 import DNS
 import Encodings
 import MIME
@@ -15,53 +14,6 @@ package enum DKIMSigningError: Error, Sendable, Equatable {
     case badHeader
     /// The body was not hashed in the way that the signature needs.
     case noBodyHash
-}
-
-/// What signs: a key, and the name under which its public half is published.
-package struct SigningKey: Sendable {
-    package let domain: [UInt8]
-    package let selector: [UInt8]
-    let key: PrivateKey
-    package let algorithm: SignatureAlgorithm
-
-    /// - Throws: when the name or the key can't be used.
-    package init(domain: [UInt8], selector: [UInt8], key: PrivateKey) throws(DKIMSigningError) {
-        guard let domainName = MailDomain.hostName(domain), let selectorName = MailDomain.hostName(selector),
-            (try? DomainName(labels: selectorName.labels + [Array("_domainkey".utf8)[...]] + domainName.labels)) != nil
-        else { throw .badName }
-        switch key.kind {
-        case .rsa where (key.publicKey?.bits ?? 0) >= 1024: algorithm = .rsaSHA256
-        case .ed25519: algorithm = .ed25519SHA256
-        default: throw .badKey
-        }
-        self.domain = domain
-        self.selector = selector
-        self.key = key
-    }
-
-    func signature(of input: [UInt8]) throws(DKIMSigningError) -> [UInt8] {
-        let signature = SignatureInput.sign(input, key: key, algorithm: algorithm)
-        guard !signature.isEmpty else { throw .badKey }
-        return Base64.encode(signature)
-    }
-
-    /// The text of the record to publish (RFC 6376 §3.6.1, RFC 8463 §4).
-    package var record: [UInt8] {
-        let publicKey = key.publicKey
-        let octets = algorithm == .ed25519SHA256 ? publicKey?.raw : publicKey?.subjectPublicKeyInfo
-        let type = algorithm.keyType.withUTF8Buffer { Array($0) }
-        return Array("v=DKIM1; k=".utf8) + type + Array("; p=".utf8) + Base64.encode(octets ?? [])
-    }
-
-    /// The line to publish, as a master file has it: strings of at most 255 octets (RFC 1035 §3.3.14).
-    package var masterFileLine: [UInt8] {
-        let text = record
-        var line = selector + Array("._domainkey.".utf8) + domain + Array(". IN TXT (".utf8)
-        for start in stride(from: 0, to: text.count, by: 255) {
-            line += Array(" \"".utf8) + text[start..<min(start + 255, text.count)] + [UInt8(ascii: "\"")]
-        }
-        return line + Array(" )".utf8)
-    }
 }
 
 /// Which fields a signature covers.
@@ -102,7 +54,7 @@ package struct SignedFieldList: Sendable {
 
 /// Signs messages (RFC 6376 §5).
 package struct DKIMSigner: Sendable {
-    package var key: SigningKey
+    package var name: SigningName
     package var headerCanonicalization = Canonicalization.relaxed
     package var bodyCanonicalization = Canonicalization.relaxed
     package var fields = SignedFieldList.standard
@@ -115,7 +67,7 @@ package struct DKIMSigner: Sendable {
     /// Signs only so many octets of the body (l=); nil for all, which is what should be.
     package var bodyLength: Int?
 
-    package init(key: SigningKey) { self.key = key }
+    package init(_ name: SigningName) { self.name = name }
 
     /// How the body has to be hashed.
     package var bodyHashMethod: BodyHashMethod { BodyHashMethod(bodyCanonicalization, length: bodyLength) }
@@ -123,7 +75,19 @@ package struct DKIMSigner: Sendable {
     /// The DKIM-Signature field for the message, with CRLF at its end; it goes on top.
     ///
     /// - Parameter now: seconds since 1970.
-    package func field(for message: HashedMessage, now: Int) throws(DKIMSigningError) -> [UInt8] {
+    package func field(
+        for message: HashedMessage,
+        now: Int,
+        by key: SigningKey
+    ) throws(DKIMSigningError) -> [UInt8] {
+        let draft = try draft(for: message, now: now)
+        return draft.field(try key.signature(of: draft))
+    }
+
+    /// The DKIM-Signature field for the message but for its signature; it goes on top.
+    ///
+    /// - Parameter now: seconds since 1970.
+    package func draft(for message: HashedMessage, now: Int) throws(DKIMSigningError) -> SignatureDraft {
         let header = message.header
         guard !message.isHeaderCut, header.first("from") != nil, header.hasOnlyFields else { throw .badHeader }
         guard let hash = message.bodyHashes[bodyHashMethod] else { throw .noBodyHash }
@@ -132,10 +96,10 @@ package struct DKIMSigner: Sendable {
         let names = fields.names(in: header)
         var writer = SignatureWriter(name: "DKIM-Signature")
         writer.add("v", "1")
-        writer.add("a", Array(key.algorithm.rawValue.utf8))
+        writer.add("a", Array(name.algorithm.rawValue.utf8))
         writer.add("c", "\(headerCanonicalization.rawValue)/\(bodyCanonicalization.rawValue)")
-        writer.add("d", key.domain)
-        writer.add("s", key.selector)
+        writer.add("d", name.domain)
+        writer.add("s", name.selector)
         if let identity { writer.add("i", QuotedText.encode(identity)) }
         writer.add("t", "\(now)")
         if let lifetime { writer.add("x", "\(now + max(1, lifetime))") }
@@ -150,14 +114,14 @@ package struct DKIMSigner: Sendable {
             canonicalization: headerCanonicalization
         )
         input += SignatureInput.unsigned(writer.unsigned(), canonicalization: headerCanonicalization)
-        return writer.signed(try key.signature(of: input))
+        return SignatureDraft(name, writer, input: input)
     }
 
     /// A signature with another identity would be a permerror to all who verify it (RFC 6376 §3.5).
     private func checkIdentity() throws(DKIMSigningError) {
         guard let identity else { return }
         guard let at = identity.lastIndex(of: UInt8(ascii: "@")),
-            let host = MailDomain.hostName(Array(identity[(at + 1)...])), let domain = MailDomain.hostName(key.domain),
+            let host = MailDomain.hostName(Array(identity[(at + 1)...])), let domain = MailDomain.hostName(name.domain),
             host.isSubdomain(of: domain)
         else { throw .badIdentity }
     }

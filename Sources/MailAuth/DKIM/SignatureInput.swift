@@ -56,13 +56,4 @@ enum SignatureInput {
         case .rsaSHA1: false
         }
     }
-
-    /// Makes a signature; empty if the key can't.
-    static func sign(_ input: [UInt8], key: PrivateKey, algorithm: SignatureAlgorithm) -> [UInt8] {
-        switch algorithm {
-        case .rsaSHA256: key.signature(of: input, using: .sha256)
-        case .ed25519SHA256: key.signature(of: HashFunction.sha256.digest(of: input), using: nil)
-        case .rsaSHA1: []
-        }
-    }
 }

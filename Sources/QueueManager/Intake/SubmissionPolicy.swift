@@ -58,6 +58,7 @@ struct SubmissionPolicy {
             envelope.helo = submission.helo
             envelope.protocolName = submission.protocolName
             envelope.user = submission.user
+            envelope.givenSubmitter = submission.submitter
             envelope.origin = submission.origin
             envelope.isExpanded = submission.isExpanded
             envelope.terms = submission.terms

@@ -96,6 +96,7 @@ struct QueueReport {
             recipients: [EnvelopeRecipient(address, parameters: recipient)]
         )
         envelope.client = "local"
+        envelope.givenSubmitter = .system
         let (octets, head) = QueueFile.encode(envelope, message: body)
         file = (head, octets)
     }

@@ -57,6 +57,7 @@ final class Delivery: @unchecked Sendable {
             message: content.message,
             isExpanded: envelope.isExpanded,
             isQuarantined: envelope.isQuarantined,
+            submitter: envelope.submitter,
             terms: envelope.terms
         )
     }
