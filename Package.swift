@@ -197,7 +197,8 @@ let package = Package(
         library(
             "RemoteRelay",
             daemonBase + [
-                "Caching", "SMTP", "MIME", "MailAuth", "Rewriting", "SASL", "Deliverer", "Reporting", "Resolution", "DNS", "TLS",
+                "Caching", "SMTP", "MIME", "MailAuth", "Rewriting", "SASL", "Deliverer", "Reporting", "Resolution",
+                "DNS", "TLS",
                 collections,
             ]
         ),
@@ -366,7 +367,9 @@ let package = Package(
         ),
         tests(
             "RemoteRelay",
-            daemonBase + ["Cryptography", "Deliverer", "MailAuth", "MIME", "Reporting", "Rewriting", "SMTP", "DNS", "TLS",
+            daemonBase + [
+                "Cryptography", "Deliverer", "Encodings", "MailAuth", "MIME", "Reporting", "Rewriting", "SMTP", "DNS",
+                "TLS",
                 "Resolution",
             ]
         ),

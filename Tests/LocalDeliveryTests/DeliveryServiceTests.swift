@@ -81,7 +81,7 @@ import Glibc
             #expect(down.values.map { $0["status"] } == ["4.3.0"])
             try await system.startQueue()
             let long = Self.message + String(repeating: "0123456789\r\n", count: 20_000)
-            let replies = try await system.deliver(long, to: ["team@example.test"])
+            let replies = try await system.deliver(long, to: ["team@example.test"]) { $0["submitter"] = "account" }
             #expect(replies.values.map(\.verb) == ["OK"])
             #expect(replies.values.map { $0["expanded"] } == ["2"])
             let submission = try #require(system.submissions.withLockedValue { $0.first })
@@ -89,6 +89,8 @@ import Glibc
             #expect(submission.recipients == ["<bob@example.test>", "<x@example.net>"])
             #expect(submission.origin.hasPrefix("aa11"))
             #expect(submission.isExpanded)
+            // It's still our own user's, and signed when it leaves.
+            #expect(submission.submitter == "account")
             #expect(submission.message == "Delivered-To: team@example.test\r\n" + long)
         }
     }

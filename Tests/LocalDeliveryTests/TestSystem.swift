@@ -189,7 +189,8 @@ final class TestSystem: Sendable {
                         sender: frame["sender"] ?? "",
                         recipients: frame.all("recipient"),
                         origin: frame["origin"] ?? "",
-                        isExpanded: frame["expanded"] == "yes"
+                        isExpanded: frame["expanded"] == "yes",
+                        submitter: frame["submitter"]
                     )
                 }
                 guard frame.verb == "END" else {
