@@ -158,6 +158,7 @@ let package = Package(
         // Messages that can't go on as they are.
         library("Rewriting", ["Encodings", "MIME", "SMTP", nioCore]),
 
+        library("Keys", ["Bus", "Cryptography", "Encodings", "TLS", nioCore]),
         library("Submission", ["Bus", "Network", "SMTP", nioCore]),
         library("Reporting", ["Bus", "Network", nioCore, coreMetrics, collections]),
         library("Deliverer", ["Bus", "Network", "SMTP", nioCore, logging, coreMetrics]),
@@ -217,6 +218,7 @@ let package = Package(
             "Authority",
             daemonBase + ["Encodings", "JWT", "SASL", "SMTP", "TLS", "Cryptography", "CPasswordHash"]
         ),
+        library("KeyService", daemonBase + ["Cryptography", "Files", "Keys", "SMTP", "TLS"]),
         library("POP3Server", daemonBase + ["POP3", "SASL", "Mailbox", "Accounts", "Front", "MailboxProcess"]),
         library(
             "IMAPServer",
@@ -250,6 +252,7 @@ let package = Package(
         executable("imapd", ["IMAPServer", "Daemon"]),
         executable("resolverd", ["ResolverService", "Daemon"]),
         executable("reportd", ["ReportService", "Daemon"]),
+        executable("keyd", ["KeyService", "Daemon"]),
 
         // Commands.
         executable(
@@ -389,6 +392,14 @@ let package = Package(
                 nioEmbedded,
             ]
         ),
+        .target(
+            name: "CertificateMaker",
+            dependencies: ["COpenSSL", "Cryptography"],
+            path: "Tests/CertificateMaker",
+            swiftSettings: settings
+        ),
+        tests("Keys", ["Bus", "Cryptography", "TLS", nioCore]),
+        tests("KeyService", daemonBase + ["CertificateMaker", "Cryptography", "Files", "Keys", "SMTP", "TLS"]),
         tests("Caching", []),
         .target(
             name: "DNSFixtures",

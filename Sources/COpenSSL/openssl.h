@@ -77,6 +77,27 @@ static inline const unsigned char *COpenSSL_mailbox_name(const GENERAL_NAMES *na
     *length = ASN1_STRING_length(name->d.rfc822Name);
     return ASN1_STRING_get0_data(name->d.rfc822Name);
 }
+// The name of a host, likewise.
+static inline const unsigned char *COpenSSL_host_name(const GENERAL_NAMES *names, int index, int *length) {
+    const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, index);
+    if (name->type != GEN_DNS) return NULL;
+    *length = ASN1_STRING_length(name->d.dNSName);
+    return ASN1_STRING_get0_data(name->d.dNSName);
+}
+// The last common name of a certificate's subject, which belongs to the certificate; NULL where there is none.
+static inline const unsigned char *COpenSSL_common_name(X509 *certificate, int *length) {
+    X509_NAME *subject = X509_get_subject_name(certificate);
+    int last = -1;
+    for (int index = -1; (index = X509_NAME_get_index_by_NID(subject, NID_commonName, index)) >= 0;) last = index;
+    if (last < 0) return NULL;
+    ASN1_STRING *name = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, last));
+    *length = ASN1_STRING_length(name);
+    return ASN1_STRING_get0_data(name);
+}
+// Whether an error says that a PEM file has no more in it.
+static inline int COpenSSL_is_end_of_pem(unsigned long error) {
+    return ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
+}
 static inline void COpenSSL_free_names(GENERAL_NAMES *names) { GENERAL_NAMES_free(names); }
 // Lets the handshake go on whatever the client's certificate is worth; SSL_get_verify_result says what it is.
 static inline int COpenSSL_accept_any(int ok, X509_STORE_CTX *store) {

@@ -44,6 +44,22 @@ package final class PrivateKey: @unchecked Sendable {
         self.init(key)
     }
 
+    /// All keys in a PEM file's octets, in their order; what else is in it is passed over.
+    package static func all(inPEM octets: [UInt8]) -> [PrivateKey] {
+        octets.withUnsafeBytes { octets in
+            guard let file = BIO_new_mem_buf(octets.baseAddress, Int32(clamping: octets.count)) else { return [] }
+            defer {
+                BIO_free(file)
+                ERR_clear_error()
+            }
+            var keys: [PrivateKey] = []
+            while keys.count < 16, let key = PEM_read_bio_PrivateKey(file, nil, { _, _, _, _ in 0 }, nil) {
+                if let usable = PrivateKey(key) { keys.append(usable) }
+            }
+            return keys
+        }
+    }
+
     /// An EdDSA key from its secret octets (RFC 8032). Nil if the length is wrong or the kind is another.
     package convenience init?(_ kind: KeyKind, raw octets: [UInt8]) {
         guard kind == .ed25519 || kind == .ed448 else { return nil }
@@ -87,5 +103,36 @@ package final class PrivateKey: @unchecked Sendable {
         signature.removeLast(signature.count - count)
         guard let width = kind.coordinateWidth else { return signature }
         return DER.pair(signature, width: width) ?? []
+    }
+
+    /// How RSA wraps a digest.
+    package enum Padding: Sendable { case pkcs1, pss }
+
+    /// The signature of a digest that is at hand, as TLS and DKIM have it: RSA by PKCS #1 v1.5 (RFC 8017 section 8.2) or PSS with
+    /// a salt as long as the digest (section 8.1), ECDSA in DER (RFC 3279 section 2.2.3). Nil for EdDSA, which hashes by itself,
+    /// for a digest of another length, and where OpenSSL refuses.
+    package func signature(ofDigest digest: [UInt8], by function: HashFunction, padding: Padding = .pkcs1) -> [UInt8]? {
+        guard kind != .ed25519, kind != .ed448, digest.count == function.digestLength,
+            let context = EVP_PKEY_CTX_new(key, nil)
+        else { return nil }
+        defer {
+            EVP_PKEY_CTX_free(context)
+            ERR_clear_error()
+        }
+        guard EVP_PKEY_sign_init(context) == 1, EVP_PKEY_CTX_set_signature_md(context, function.algorithm) == 1 else {
+            return nil
+        }
+        if kind == .rsa {
+            let wrapping = padding == .pss ? RSA_PKCS1_PSS_PADDING : RSA_PKCS1_PADDING
+            guard EVP_PKEY_CTX_set_rsa_padding(context, wrapping) == 1,
+                padding != .pss || EVP_PKEY_CTX_set_rsa_pss_saltlen(context, RSA_PSS_SALTLEN_DIGEST) == 1
+            else { return nil }
+        }
+        var count = 0
+        guard EVP_PKEY_sign(context, nil, &count, digest, digest.count) == 1 else { return nil }
+        var signature = [UInt8](repeating: 0, count: count)
+        guard EVP_PKEY_sign(context, &signature, &count, digest, digest.count) == 1 else { return nil }
+        signature.removeLast(signature.count - count)
+        return signature
     }
 }

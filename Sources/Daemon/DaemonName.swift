@@ -11,6 +11,7 @@ package enum DaemonName: String, CaseIterable, Sendable {
     case imapdMailbox = "imapd-mailbox"
     case resolverd
     case reportd
+    case keyd
 
     /// Where the daemon answers `STATUS`, relative to the instance directory.
     package var statusSocket: String { "run/status/\(rawValue).sock" }

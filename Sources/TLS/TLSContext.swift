@@ -120,6 +120,19 @@ package final class TLSContext: @unchecked Sendable {
         if let clientAuthorities { try askForCertificates(of: clientAuthorities) }
     }
 
+    /// The suites of TLS 1.2 with forward secrecy and authenticated encryption, in OpenSSL's words; those of TLS 1.3 all have both.
+    package static let standardCiphers = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+    /// Whether OpenSSL knows any of the suites of TLS 1.2.
+    package static func areCiphers(_ text: String) -> Bool {
+        guard let context = SSL_CTX_new(TLS_server_method()) else { return false }
+        defer {
+            SSL_CTX_free(context)
+            ERR_clear_error()
+        }
+        return SSL_CTX_set_cipher_list(context, text) == 1
+    }
+
     private func askForCertificates(of authorities: String) throws(TLSError) {
         guard SSL_CTX_load_verify_locations(context, authorities, nil) == 1,
             let names = SSL_load_client_CA_file(authorities)

@@ -18,6 +18,8 @@ struct PermissionCheck {
         var isTree = false
         /// It need not be there.
         var isOptional = false
+        /// The daemon whose group may read it; nil for any.
+        var group: DaemonName?
     }
 
     private let configuration: Configuration
@@ -45,7 +47,15 @@ struct PermissionCheck {
                 isTree: true
             ),
             Rule(path: "dns", owner: .resolverd, forbidden: 0o077, isDirectory: true, isTree: true),
-            Rule(path: "etc/tls", owner: nil, forbidden: 0o077, isDirectory: true),
+            Rule(path: TLSConfiguration.directory, owner: nil, forbidden: 0o027, isDirectory: true, group: .keyd),
+            Rule(
+                path: TLSConfiguration.dkimDirectory,
+                owner: nil,
+                forbidden: 0o027,
+                isDirectory: true,
+                isOptional: true,
+                group: .keyd
+            ),
             Rule(
                 path: configuration.localDeliver.mailDirectory,
                 owner: .localDeliver,
@@ -61,8 +71,9 @@ struct PermissionCheck {
                 isDirectory: false,
                 isOptional: true
             ),
-            Rule(path: configuration.tls.privateKey, owner: nil, forbidden: 0o077, isDirectory: false),
-        ]
+        ] + configuration.tls.pairs.map {
+            Rule(path: $0.privateKey, owner: nil, forbidden: 0o027, isDirectory: false, group: .keyd)
+        }
     }
 
     /// - Parameter mending: sets right what is wrong, and says so.
@@ -114,7 +125,10 @@ struct PermissionCheck {
             let mend = rule.isDirectory ? "mkdir -p \(rule.path)" : "make the file; see docs/operations.md"
             return [.wrong(rule.path, reason, mend: mend)]
         }
-        return [modeFault(rule, status.st_mode & 0o7777, mending), ownerFault(rule, status, mending)].compactMap { $0 }
+        return [
+            modeFault(rule, status.st_mode & 0o7777, mending), ownerFault(rule, status, mending),
+            groupFault(rule, status, mending),
+        ].compactMap { $0 }
     }
 
     private func modeFault(_ rule: Rule, _ mode: mode_t, _ mending: Bool) -> Finding? {
@@ -137,6 +151,25 @@ struct PermissionCheck {
         guard let uid = getpwnam(name)?.pointee.pw_uid, uid != status.st_uid else { return nil }
         if mending, chown(rule.path, uid, status.st_gid) == 0 { return .mended(rule.path, "belongs to \(name) now") }
         return .wrong(rule.path, "belongs to uid \(status.st_uid), not to \(name)", mend: "chown \(name) \(rule.path)")
+    }
+
+    /// A group that may read it and isn't its daemon's, or is and may not.
+    private func groupFault(_ rule: Rule, _ status: stat, _ mending: Bool) -> Finding? {
+        guard getuid() == 0, let group = rule.group else { return nil }
+        let name = configuration.systemUsers[group]
+        let needed: mode_t = rule.isDirectory ? 0o050 : 0o040
+        guard let gid = getpwnam(name)?.pointee.pw_gid,
+            gid != status.st_gid || status.st_mode & needed != needed
+        else { return nil }
+        let mode = (status.st_mode & 0o7777 & ~rule.forbidden) | needed
+        if mending, chown(rule.path, status.st_uid, gid) == 0, chmod(rule.path, mode) == 0 {
+            return .mended(rule.path, "the group \(name) may read it now, and no other")
+        }
+        return .wrong(
+            rule.path,
+            "\(group.rawValue) may not read it, or another group may",
+            mend: "chgrp \(name) \(rule.path) && chmod \(String(mode, radix: 8)) \(rule.path)"
+        )
     }
 
     /// What lies in a directory and belongs to others, as after a restore: its daemon can't work with it.
@@ -180,7 +213,7 @@ struct PermissionCheck {
                 guard file >= 0 else { continue }
                 defer { close(file) }
                 var status = stat()
-                guard path != configuration.tls.privateKey, fstat(file, &status) == 0,
+                guard !configuration.tls.pairs.contains(where: { $0.privateKey == path }), fstat(file, &status) == 0,
                     status.st_mode & S_IFMT == S_IFREG, status.st_nlink == 1, status.st_mode & 0o007 != 0,
                     Self.holdsKey("/proc/self/fd/\(file)")
                 else { continue }

@@ -89,7 +89,7 @@ struct ServiceCheck {
         case .resolverd: ["run", "dns"]
         case .authd: ["run", AuthdConfiguration.stateDirectory]
         case .reportd: ["run", ReportsConfiguration.directory]
-        case .smtpd, .remoteRelay, .pop3d, .imapd: ["run"]
+        case .smtpd, .remoteRelay, .pop3d, .imapd, .keyd: ["run"]
         }
     }
 

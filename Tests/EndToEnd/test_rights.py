@@ -62,6 +62,7 @@ def test_open_files(system, name):
         "queue-manager": ("spool",),
         "local-deliver": ("mail",),
         "reportd": ("reports",),
+        "keyd": ("etc/tls", "etc/dkim"),
         "pop3d-mailbox": ("mail",),
         "imapd-mailbox": ("mail",),
         "authd": ("etc", "auth"),
@@ -92,6 +93,7 @@ def test_probe(stopped, name):
         "queue-manager": ("spool",),
         "local-deliver": ("mail",),
         "reportd": ("reports",),
+        "keyd": ("etc/tls/private-key.pem",),
         "pop3d-mailbox": ("mail",),
         "imapd-mailbox": ("mail",),
     }.get(name, ())
@@ -106,6 +108,8 @@ def test_probe(stopped, name):
     if name == "resolverd":
         surprising = [path for path in surprising if not path.startswith("etc/martlet")]
     assert not surprising, done.stdout
+    if name == "keyd":
+        assert opened == ["etc/tls/private-key.pem"]
     if name in WITHOUT_FILES:
         assert opened in ([], ["/"])
 
@@ -124,7 +128,7 @@ def make_probe(instance, service) -> list[str]:
 def test_files_of_the_instance(system):
     """Owners and modes of what holds secrets."""
     for path, user, mode in (
-        ("etc/tls/private-key.pem", "root", 0o600),
+        ("etc/tls/private-key.pem", "root", 0o640),
         ("etc/users", None, 0o640),
         ("spool", "mlt-queue", 0o700),
         ("mail", "mlt-mail", 0o700),

@@ -123,6 +123,7 @@ class Installation:
         if not certificate.exists() and not self.destination:
             configuration.make_certificate(certificate.parent, self.hostname)
             print(f"made a self-signed certificate in {certificate.parent}; replace it with a real one")
+        layout.own_keys(root)
 
     def tables(self) -> dict[str, str]:
         """The first users and aliases: mail for postmaster and root must reach somebody."""

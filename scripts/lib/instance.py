@@ -59,6 +59,7 @@ class Instance:
         values = self.read_configuration()
         if not self.certificate.exists():
             configuration.make_certificate(self.certificate.parent, values["hostname"])
+            layout.own_keys(self.directory)
         for domain in values["domains"]:
             zone = self.directory / "etc" / "zones" / domain
             if not zone.exists():

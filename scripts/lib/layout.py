@@ -20,6 +20,7 @@ class Service:
 
 
 SERVICES = (
+    Service("keyd", "keyd", "mlt-key"),
     Service("authd", "authd", "mlt-auth"),
     Service("resolverd", "resolverd", "mlt-dns"),
     Service("queue-manager", "queue-manager", "mlt-queue"),
@@ -37,6 +38,8 @@ DAEMONS = tuple(dict.fromkeys(service.program for service in SERVICES))
 COMMANDS = ("martlet", "sendmail")
 
 LOG_USER = "mlt-log"
+# Who reads private keys, beside root.
+KEY_USER = "mlt-key"
 # The group whose members may look at the queue.
 READERS = "martlet"
 USERS = tuple(dict.fromkeys(service.user for service in SERVICES)) + (LOG_USER,)
@@ -44,17 +47,19 @@ USERS = tuple(dict.fromkeys(service.user for service in SERVICES)) + (LOG_USER,)
 
 @dataclass(frozen=True)
 class Directory:
-    """A directory of an instance; under root it belongs to `owner` and the group of that name."""
+    """A directory of an instance; under root it belongs to `owner` and the group of that name, or another `group`."""
 
     path: str
     owner: str
     mode: int
+    group: str | None = None
 
 
 DIRECTORIES = (
     Directory(".", "root", 0o755),
     Directory("etc", "root", 0o755),
-    Directory("etc/tls", "root", 0o700),
+    Directory("etc/tls", "root", 0o750, KEY_USER),
+    Directory("etc/dkim", "root", 0o750, KEY_USER),
     Directory("etc/zones", "root", 0o755),
     Directory("auth", "mlt-auth", 0o700),
     Directory("dns", "mlt-dns", 0o700),
@@ -102,12 +107,19 @@ def own(path: Path, owner: str, mode: int, group: str | None = None) -> None:
     os.chmod(path, mode)
 
 
+def own_keys(root: Path) -> None:
+    """Gives the private key of an instance, where it lies in its usual place, to those who read it: root and keyd."""
+    key = root / "etc" / "tls" / "private-key.pem"
+    if key.is_file() and not key.is_symlink():
+        own(key, "root", 0o640, KEY_USER)
+
+
 def make_directories(root: Path) -> None:
     """Makes the directories of an instance, or gives those that exist their owners and modes again."""
     for directory in DIRECTORIES:
         path = root / directory.path
         path.mkdir(parents=True, exist_ok=True)
-        own(path, directory.owner, directory.mode)
+        own(path, directory.owner, directory.mode, directory.group)
 
 
 def install_services(kind: str, target: Path, instance: Path, programs: Path) -> list[str]:

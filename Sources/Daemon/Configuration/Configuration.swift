@@ -96,23 +96,6 @@ package struct Configuration: Sendable {
     }
 }
 
-/// `[tls]`: the certificate that servers show.
-package struct TLSConfiguration: Sendable {
-    /// PEM, the chain from the server's certificate on.
-    package var certificate: String
-    package var privateKey: String
-    package var minimumVersion: TLSVersion
-    /// PEM, the authorities whose certificates users log in by; nil for none.
-    package var clientAuthorities: String?
-
-    init(_ table: ConfigurationTable) throws(ConfigurationError) {
-        certificate = try table.string("certificate", default: "etc/tls/certificate.pem")
-        privateKey = try table.string("private-key", default: "etc/tls/private-key.pem")
-        minimumVersion = try table.choice("minimum-version", default: .v12)
-        clientAuthorities = try table.string("client-authorities")
-    }
-}
-
 /// `[system-users]`: the system user of each daemon.
 package struct SystemUsers: Sendable {
     private var names: [DaemonName: String] = [:]
@@ -127,6 +110,7 @@ package struct SystemUsers: Sendable {
         ("resolverd", "mlt-dns", [.resolverd]),
         ("authd", "mlt-auth", [.authd]),
         ("reportd", "mlt-report", [.reportd]),
+        ("keyd", "mlt-key", [.keyd]),
     ]
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {

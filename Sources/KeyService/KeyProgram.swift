@@ -1,0 +1,119 @@
+import Bus
+import Daemon
+import Files
+import Logging
+import NIOCore
+import NIOPosix
+import Network
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// keyd: the only holder of private keys.
+package struct KeyProgram: DaemonProgram {
+    package struct Prepared: Sendable {
+        let socket: CInt
+        let access: KeyService.Access
+        let folder: KeyFolder
+        /// What was found out while there was no log.
+        let events: [KeyEvent]
+    }
+
+    package let name = DaemonName.keyd
+
+    /// How late a change is seen at most.
+    private static let interval = TimeAmount.milliseconds(500)
+    /// Those that serve TLS.
+    private static let servers = [DaemonName.smtpd, .pop3d, .imapd, .resolverd]
+
+    package init() {}
+
+    /// One for each core: signing is work for processors.
+    package func threads(_ configuration: Configuration) -> Int { 0 }
+
+    package func prepare(_ setup: Setup) throws -> Prepared {
+        let pairs = setup.configuration.tls.pairs
+        var directories: [String: FileHandle] = [:]
+        let paths = pairs.flatMap { [$0.certificate, $0.privateKey] }
+        for path in Set(paths.map(KeyFile.directory)) {
+            // One that isn't there is logged with its pair: the others are served meanwhile.
+            guard let directory = try? setup.directory(path) else { continue }
+            setup.rights.allowReading(beneath: directory, listing: false)
+            directories[path] = FileHandle(directory)
+        }
+        let dkim = Self.dkimDirectory(setup)
+        let folder = KeyFolder(
+            KernelFileSystem(),
+            pairs: TLSPairs(pairs) { KeyFile(path: $0, directory: directories[KeyFile.directory(of: $0)]) },
+            dkim: DKIMKeys(dkim, path: TLSConfiguration.dkimDirectory),
+            hostname: setup.configuration.hostname
+        )
+        let users = setup.configuration.systemUsers
+        var servers: [UInt32: Set<String>] = [:]
+        for daemon in Self.servers {
+            for uid in users.uids(of: [daemon]) { servers[uid, default: []].insert(daemon.rawValue) }
+        }
+        return Prepared(
+            socket: try setup.listen(unix: "run/key.sock"),
+            access: KeyService.Access(
+                servers: servers,
+                signers: setup.uids(of: [.remoteRelay]),
+                own: users.uids(of: [.keyd]).first ?? getuid()
+            ),
+            folder: folder,
+            // With the rights of the start: keys that only root may read are taken once, and the log says what to do.
+            events: folder.look(now: 0).events
+        )
+    }
+
+    /// nil where there is none and none can be made.
+    private static func dkimDirectory(_ setup: Setup) -> FileHandle? {
+        guard let directory = try? setup.directory(TLSConfiguration.dkimDirectory) else { return nil }
+        setup.rights.allowReading(beneath: directory, listing: true)
+        return FileHandle(directory)
+    }
+
+    package func serve(_ prepared: Prepared, _ context: DaemonContext) async throws {
+        let service = KeyService(
+            prepared.folder,
+            access: prepared.access,
+            ticketLifetime: Int(context.configuration.tls.ticketLifetime.nanoseconds / 1_000_000_000),
+            logger: context.logger
+        ) { Int(NIODeadline.now().uptimeNanoseconds / 1_000_000_000) }
+        service.log(prepared.events)
+        let allowed = prepared.access.signers.union(prepared.access.servers.keys)
+        let server = BusServer(
+            group: context.group,
+            allowed: allowed,
+            limits: Self.limits,
+            connections: Self.maximumConnections,
+            logger: context.logger
+        )
+        try await server.answer(on: prepared.socket) { service.answer($0, $1) }
+        let pool = BlockingPool(threads: 1)
+        let loop = context.group.next()
+        Task(executorPreference: LoopExecutor.of(loop)) {
+            // The first time all is read again, to learn whether it can be once it changes.
+            await pool.run { service.look(all: true) }
+            while true {
+                await loop.pause(Self.interval)
+                await pool.run { service.look() }
+            }
+        }
+        context.announceReadiness()
+        await context.untilShutdown()
+        await server.shutDown(grace: .seconds(1))
+    }
+
+    private static let maximumConnections = 1000
+
+    /// Requests are small.
+    private static var limits: FrameLimits {
+        var limits = FrameLimits()
+        limits.head = 16 * 1024
+        limits.fields = 100
+        limits.body = 4096
+        return limits
+    }
+}

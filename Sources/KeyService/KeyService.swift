@@ -1,0 +1,181 @@
+import Bus
+import CoreMetrics
+import Keys
+import Logging
+import NIOConcurrencyHelpers
+import NIOCore
+import Network
+import SMTP
+
+/// Answers what keyd is asked (docs/protocols.md, "key.sock"), on any loop.
+final class KeyService: Sendable {
+    /// Who may ask what, beside root and our own user.
+    struct Access: Sendable {
+        /// Uids of those that serve TLS, with the services that are theirs.
+        var servers: [UInt32: Set<String>]
+        /// Uids of those that sign mail.
+        var signers: Set<UInt32>
+        var own: UInt32
+
+        private func isTrusted(_ uid: UInt32) -> Bool { uid == 0 || uid == own }
+
+        func allows(_ request: KeyRequest, _ uid: UInt32) -> Bool {
+            if isTrusted(uid) { return true }
+            return switch request {
+            case .certificate, .certificates: servers[uid] != nil
+            case .tickets(let service): servers[uid]?.contains(service) ?? false
+            case .dkim: signers.contains(uid)
+            case .watch: servers[uid] != nil || signers.contains(uid)
+            case .sign(let key, _, _): key.purpose == .tls ? servers[uid] != nil : signers.contains(uid)
+            }
+        }
+    }
+
+    private struct Watcher {
+        let connection: Connection
+        let tag: String?
+    }
+
+    private struct Watchers {
+        var all: [ObjectIdentifier: Watcher] = [:]
+        /// Counts the changes.
+        var version = 1
+    }
+
+    private let folder: KeyFolder
+    private let access: Access
+    private let tickets: NIOLockedValueBox<TicketKeyring>
+    private let watchers = NIOLockedValueBox(Watchers())
+    private let now: @Sendable () -> Int
+    private let logger: Logger
+    private let signatures = Counter(label: "signatures")
+    private let refusals = Counter(label: "requests-refused")
+
+    /// - Parameters:
+    ///   - ticketLifetime: seconds; 0 for no tickets.
+    ///   - now: seconds, from anywhere on.
+    init(
+        _ folder: KeyFolder,
+        access: Access,
+        ticketLifetime: Int,
+        logger: Logger,
+        now: @escaping @Sendable () -> Int
+    ) {
+        self.folder = folder
+        self.access = access
+        self.now = now
+        self.logger = logger
+        tickets = NIOLockedValueBox(TicketKeyring(lifetime: ticketLifetime))
+    }
+
+    /// The keys that there are now.
+    var ring: KeyRing { folder.ring }
+
+    /// Reads what has changed, makes ticket keys that are due, and tells those who watch. Waits for the disk.
+    ///
+    /// - Parameter all: reads also what hasn't changed.
+    func look(all: Bool = false) {
+        let now = now()
+        let (isChanged, events) = folder.look(all: all, now: now)
+        log(events)
+        let isRotated = tickets.withLockedValue { $0.rotate(now: now) }
+        if isChanged || isRotated { tellWatchers() }
+    }
+
+    func log(_ events: [KeyEvent]) {
+        for event in events {
+            logger.log(
+                level: event.isTrouble ? .error : .info,
+                "\(event.text)",
+                metadata: ["file": "\(event.path)"]
+            )
+        }
+    }
+
+    func answer(_ frame: Frame, _ connection: Connection) {
+        let tag = frame["tag"]
+        let request: KeyRequest
+        do throws(KeyRequest.Fault) {
+            request = try KeyRequest(frame)
+        } catch {
+            switch error {
+            case .unknownVerb:
+                connection.write(.reply(.reject, status: .invalidCommand, text: "unknown verb", tag: tag))
+            case .malformed(let field):
+                connection.write(.reply(.reject, status: .invalidArguments, text: "malformed \(field)", tag: tag))
+            }
+            return
+        }
+        let uid = connection.peerUser ?? .max
+        guard access.allows(request, uid) else {
+            refusals.increment()
+            logger.warning("request refused", metadata: ["verb": "\(frame.verb)", "uid": "\(uid)"])
+            connection.write(.reply(.reject, status: .notAuthorized, text: "not allowed for this user", tag: tag))
+            return
+        }
+        if request == .watch { return watch(connection, tag) }
+        for reply in replies(to: request, tag) { connection.write(reply) }
+    }
+
+    private func replies(to request: KeyRequest, _ tag: String?) -> [Frame] {
+        let ring = folder.ring
+        switch request {
+        case .certificate(let name, let schemes):
+            guard let certificate = ring.certificate(for: name, schemes: schemes) else {
+                return [Self.deferral("there is no certificate for that", tag)]
+            }
+            var reply = certificate.frame(verb: ReplyKind.ok.rawValue, tag: tag)
+            reply["status"] = EnhancedStatusCode.success.description
+            return [reply]
+        case .certificates:
+            return ring.certificates.map { $0.frame(tag: tag) }
+                + [.ok(tag: tag, [.init("count", String(ring.certificates.count))])]
+        case .sign(let key, let algorithm, let octets):
+            guard let signature = ring.sign(octets, with: key, algorithm) else {
+                return [Self.deferral("there is no such key that signs so", tag)]
+            }
+            signatures.increment()
+            var reply = Frame.ok(tag: tag)
+            reply.body = ByteBuffer(bytes: signature)
+            return [reply]
+        case .dkim(let domain):
+            if let trouble = ring.dkimTrouble { return [Self.deferral(trouble, tag)] }
+            return [.ok(tag: tag, (ring.dkim[domain] ?? []).flatMap(\.fields))]
+        case .tickets(let service):
+            let keys = tickets.withLockedValue { $0.keys(of: service, now: now()) }
+            return [.ok(tag: tag, keys.fields)]
+        case .watch: return []
+        }
+    }
+
+    private static func deferral(_ text: String, _ tag: String?) -> Frame {
+        .reply(.defer, status: .systemTrouble, text: text, tag: tag)
+    }
+
+    private func watch(_ connection: Connection, _ tag: String?) {
+        let version = watchers.withLockedValue { watchers in
+            watchers.all = watchers.all.filter { !$0.value.connection.hasEnded }
+            watchers.all[ObjectIdentifier(connection)] = Watcher(connection: connection, tag: tag)
+            return watchers.version
+        }
+        connection.write(Self.news(version, tag))
+    }
+
+    private func tellWatchers() {
+        let (all, version) = watchers.withLockedValue { watchers in
+            watchers.version += 1
+            return (Array(watchers.all.values), watchers.version)
+        }
+        for watcher in all {
+            watcher.connection.eventLoop.execute {
+                guard !watcher.connection.hasEnded else { return }
+                watcher.connection.write(Self.news(version, watcher.tag))
+                watcher.connection.flushSoon()
+            }
+        }
+    }
+
+    private static func news(_ version: Int, _ tag: String?) -> Frame {
+        .ok(tag: tag, [.init("version", String(version))])
+    }
+}

@@ -1,0 +1,105 @@
+import Bus
+import Cryptography
+import NIOCore
+
+/// What keyd is asked (docs/protocols.md, "key.sock").
+package enum KeyRequest: Equatable, Sendable {
+    /// The certificate for a server's name and these schemes.
+    case certificate(serverName: String?, schemes: [SigningAlgorithm])
+    /// All certificates.
+    case certificates
+    /// A signature of a digest or of octets.
+    case sign(key: KeyName, algorithm: SigningAlgorithm, octets: [UInt8])
+    /// The keys that mail of a domain is signed with now.
+    case dkim(domain: String)
+    /// The keys for tickets of a service.
+    case tickets(service: String)
+    /// To be told of every change.
+    case watch
+
+    private enum Verb: String {
+        case certificate = "CERTIFICATE"
+        case certificates = "CERTIFICATES"
+        case sign = "SIGN"
+        case dkim = "DKIM"
+        case tickets = "TICKETS"
+        case watch = "WATCH"
+    }
+
+    /// Of what is signed as it is: more than any message of a handshake has.
+    package static let maximumOctets = 1024
+
+    /// What is wrong with a frame.
+    package enum Fault: Error, Equatable {
+        case unknownVerb
+        case malformed(String)
+    }
+
+    package init(_ frame: Frame) throws(Fault) {
+        guard let verb = Verb(rawValue: frame.verb) else { throw .unknownVerb }
+        switch verb {
+        case .certificate:
+            // Schemes that nobody here knows don't matter.
+            let schemes = frame.all("scheme")
+            let known = schemes.compactMap(SigningAlgorithm.init).filter { $0.purpose == .tls }
+            self = .certificate(
+                serverName: frame["server-name"]?.lowercased(),
+                schemes: schemes.isEmpty ? SigningAlgorithm.allCases.filter { $0.purpose == .tls } : known
+            )
+        case .certificates: self = .certificates
+        case .sign:
+            guard let key = frame["key"].flatMap(KeyName.init) else { throw .malformed("key") }
+            guard let algorithm = frame["algorithm"].flatMap(SigningAlgorithm.init), algorithm.purpose == key.purpose
+            else {
+                throw .malformed("algorithm")
+            }
+            let octets = frame.body.map { Array($0.readableBytesView) } ?? []
+            guard algorithm.digest.map({ octets.count == $0.digestLength }) ?? (octets.count <= Self.maximumOctets)
+            else {
+                throw .malformed("size")
+            }
+            self = .sign(key: key, algorithm: algorithm, octets: octets)
+        case .dkim:
+            guard let domain = frame["domain"]?.lowercased(), Self.isDomain(domain) else { throw .malformed("domain") }
+            self = .dkim(domain: domain)
+        case .tickets:
+            guard let service = frame["service"] else { throw .malformed("service") }
+            self = .tickets(service: service)
+        case .watch: self = .watch
+        }
+    }
+
+    package var frame: Frame {
+        switch self {
+        case .certificate(let serverName, let schemes):
+            Frame(
+                Verb.certificate.rawValue,
+                [serverName.map { Frame.Field("server-name", $0) }].compactMap(\.self)
+                    + schemes.map { .init("scheme", $0.rawValue) }
+            )
+        case .certificates: Frame(Verb.certificates.rawValue)
+        case .sign(let key, let algorithm, let octets):
+            Frame(
+                Verb.sign.rawValue,
+                ["key": key.description, "algorithm": algorithm.rawValue],
+                body: ByteBuffer(bytes: octets)
+            )
+        case .dkim(let domain): Frame(Verb.dkim.rawValue, ["domain": domain])
+        case .tickets(let service): Frame(Verb.tickets.rawValue, ["service": service])
+        case .watch: Frame(Verb.watch.rawValue)
+        }
+    }
+
+    /// Whether a name may be that of a directory of keys: a domain name in ASCII.
+    package static func isDomain(_ name: String) -> Bool {
+        let labels = name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        return name.utf8.count <= 253
+            && labels.allSatisfy { label in
+                (1...63).contains(label.count)
+                    && label.allSatisfy {
+                        $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") || (0x30...0x39).contains($0)
+                            || (0x61...0x7a).contains($0)
+                    }
+            }
+    }
+}

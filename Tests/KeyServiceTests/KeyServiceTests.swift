@@ -1,0 +1,228 @@
+import Bus
+import CertificateMaker
+import Cryptography
+import Daemon
+import Files
+import Keys
+import Logging
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOPosix
+import Network
+import TLS
+import Testing
+
+@testable import KeyService
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+@Suite struct KeyServiceTests {
+    private let directory = KeyDirectory()
+    private let loop = MultiThreadedEventLoopGroup.singleton.next()
+    private let path = "/tmp/martlet-keyd-\(UInt64.random(in: 0 ... .max)).sock"
+    private let clock = NIOLockedValueBox(1000)
+
+    private static func logger() -> Logger { Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }) }
+
+    private func service(_ names: String...) -> KeyService {
+        let settings = names.map {
+            TLSConfiguration.Pair(name: $0, certificate: "\($0).pem", privateKey: "\($0).key")
+        }
+        let folder = KeyFolder(
+            KernelFileSystem(),
+            pairs: TLSPairs(settings) { directory.file($0) },
+            dkim: DKIMKeys(directory.handle, path: directory.path),
+            hostname: "a.example"
+        )
+        let clock = clock
+        let access = KeyService.Access(servers: [:], signers: [], own: getuid())
+        return KeyService(folder, access: access, ticketLifetime: 600, logger: Self.logger()) {
+            clock.withLockedValue { $0 }
+        }
+    }
+
+    private func write(_ pair: TestPair, _ name: String) {
+        directory.write(pair.certificate, to: "\(name).pem")
+        directory.write(pair.privateKey, to: "\(name).key")
+    }
+
+    private func run(_ service: KeyService, _ body: @escaping @Sendable (any EventLoop) async throws -> Void)
+        async throws
+    {
+        let server = BusServer(group: loop, logger: Self.logger())
+        let (socket, loop) = (try UnixSocket.listen(path), loop)
+        try await server.answer(on: socket) { service.answer($0, $1) }
+        try await Task(executorPreference: LoopExecutor.of(loop)) { try await body(loop) }.value
+        await server.shutDown(grace: .zero)
+        unlink(path)
+    }
+
+    /// Each algorithm, verified by the public half.
+    @Test(arguments: SigningAlgorithm.allCases.filter { $0.purpose == .tls }) func signs(
+        _ algorithm: SigningAlgorithm
+    ) async throws {
+        let kind = [KeyKind.rsa, .ecdsaP256, .ed25519].first(where: algorithm.suits) ?? .rsa
+        write(TestPair(["a.example"], kind), "a")
+        let service = service("a")
+        service.look()
+        let path = path
+        try await run(service) { loop in
+            let client = KeysClient(path: path, on: loop)
+            let certificate = try #require(try await client.certificates().first)
+            #expect(certificate.kind == kind)
+            let message = Array("what is signed".utf8)
+            let octets = algorithm.digest?.digest(of: message) ?? message
+            var signature = try await client.sign(octets, with: certificate.key, algorithm)
+            let key = try #require(PublicKey(subjectPublicKeyInfo: certificate.chain.subjectPublicKeyInfo))
+            if kind == .ecdsaP256 { signature = Self.numbers(signature) }
+            #expect(
+                key.isValid(
+                    signature: signature,
+                    of: message,
+                    using: algorithm.digest,
+                    isPSS: algorithm.padding == .pss
+                )
+            )
+            // Another kind of key doesn't sign so, nor does one that isn't there.
+            let other: SigningAlgorithm = kind == .ed25519 ? .rsaWithSHA256 : .ed25519
+            await #expect(throws: KeysError.self) {
+                try await client.sign([UInt8](repeating: 0, count: 32), with: certificate.key, other)
+            }
+            let stranger = KeyName(.tls, subjectPublicKeyInfo: [9])
+            await #expect(throws: KeysError.self) { try await client.sign(octets, with: stranger, algorithm) }
+            client.close()
+        }
+    }
+
+    /// The two numbers of an ECDSA signature, as `PublicKey` takes them.
+    private static func numbers(_ der: [UInt8]) -> [UInt8] {
+        var rest = der.dropFirst(2)
+        var result: [UInt8] = []
+        while rest.first == 2, let count = rest.dropFirst().first {
+            let number = rest.dropFirst(2).prefix(Int(count)).drop { $0 == 0 }
+            result += [UInt8](repeating: 0, count: 32 - number.count) + number
+            rest = rest.dropFirst(2 + Int(count))
+        }
+        return result
+    }
+
+    @Test func signsMail() async throws {
+        directory.write(PrivateKey.generate(.ed25519)?.pem ?? [], to: "example.test/e.pem")
+        directory.write(PrivateKey.generate(.rsa)?.pem ?? [], to: "example.test/r.pem")
+        let service = service()
+        service.look()
+        let path = path
+        try await run(service) { loop in
+            let client = KeysClient(path: path, on: loop)
+            let keys = try await client.dkimKeys(of: "EXAMPLE.test")
+            #expect(keys.map(\.selector) == ["e", "r"])
+            for key in keys {
+                let signature = try await client.sign([UInt8](repeating: 1, count: 32), with: key.key, key.algorithm)
+                #expect(signature.count == (key.algorithm == .dkimRSA ? 256 : 64))
+            }
+            #expect(try await client.dkimKeys(of: "elsewhere.test").isEmpty)
+            client.close()
+        }
+    }
+
+    /// Who names a server gets the certificate for it, of a kind that it can verify.
+    @Test func choosesByNameAndScheme() {
+        write(TestPair(["a.example"]), "a")
+        write(TestPair(["a.example"], .rsa), "b")
+        write(TestPair(["*.b.example"]), "c")
+        write(TestPair(["mail.b.example"], .rsa), "d")
+        let service = service("a", "b", "c", "d")
+        service.look()
+        let ring = service.ring
+        let all = SigningAlgorithm.allCases
+        func names(_ name: String?, _ schemes: [SigningAlgorithm]) -> String? {
+            ring.certificate(for: name, schemes: schemes).map { "\($0.chain.names[0]) \($0.kind)" }
+        }
+        #expect(names("a.example", all) == "a.example ecdsaP256")
+        #expect(names("A.Example", [.rsaPSSWithSHA256]) == "a.example rsa")
+        #expect(names("mail.b.example", all) == "mail.b.example rsa")
+        #expect(names("mail.b.example", [.ecdsaWithSHA256]) == "*.b.example ecdsaP256")
+        #expect(names("x.b.example", all) == "*.b.example ecdsaP256")
+        // A wildcard stands for one label.
+        #expect(names("x.y.b.example", all) == "a.example ecdsaP256")
+        #expect(names(nil, all) == "a.example ecdsaP256")
+        #expect(names("elsewhere.example", [.rsaWithSHA256]) == "a.example rsa")
+        #expect(names("x.b.example", [.ed25519]) == nil)
+    }
+
+    /// Watchers hear of a renewal, and what has begun with the old certificate ends with it.
+    @Test func tellsOfRenewals() async throws {
+        write(TestPair(["a.example"]), "a")
+        let service = service("a")
+        service.look()
+        let (path, directory, clock) = (path, UncheckedBox(directory), clock)
+        try await run(service) { loop in
+            let client = KeysClient(path: path, on: loop)
+            let before = try #require(try await client.certificates().first)
+            let versions = NIOLockedValueBox<[Int]>([])
+            let follower = BusFollower(KeyRequest.watch.frame, of: "keyd", path: path, on: loop) { frame in
+                versions.withLockedValue { $0.append(frame.integer("version") ?? 0) }
+            }
+            follower.start()
+            while versions.withLockedValue({ $0.isEmpty }) { await loop.pause(.milliseconds(5)) }
+            let renewed = TestPair(["a.example"])
+            directory.value.write(renewed.certificate, to: "a.pem")
+            directory.value.write(renewed.privateKey, to: "a.key")
+            service.look()
+            while versions.withLockedValue({ $0.count }) < 2 { await loop.pause(.milliseconds(5)) }
+            #expect(versions.withLockedValue { $0[1] > $0[0] })
+            let after = try #require(try await client.certificates().first)
+            #expect(after.chain.fingerprint != before.chain.fingerprint)
+            let digest = [UInt8](repeating: 1, count: 32)
+            #expect(try await !client.sign(digest, with: before.key, .ecdsaWithSHA256).isEmpty)
+            #expect(try await !client.sign(digest, with: after.key, .ecdsaWithSHA256).isEmpty)
+            clock.withLockedValue { $0 += 61 }
+            service.look()
+            await #expect(throws: KeysError.self) {
+                try await client.sign(digest, with: before.key, .ecdsaWithSHA256)
+            }
+            // New keys for tickets are news as well.
+            let tickets = try await client.ticketKeys(of: "imapd")
+            clock.withLockedValue { $0 += 300 }
+            service.look()
+            while versions.withLockedValue({ $0.count }) < 3 { await loop.pause(.milliseconds(5)) }
+            #expect(try await client.ticketKeys(of: "imapd").keys.dropFirst() == tickets.keys[...])
+            follower.close()
+            client.close()
+        }
+    }
+
+    /// A captured front signs no mail, remote-relay no handshake, and nobody gets another service's ticket keys.
+    @Test func eachMayAskForItsOwn() {
+        let access = KeyService.Access(servers: [10: ["imapd"], 11: ["smtpd"]], signers: [20], own: 99)
+        let tls = KeyRequest.sign(
+            key: KeyName(.tls, subjectPublicKeyInfo: [1]),
+            algorithm: .ed25519,
+            octets: []
+        )
+        let dkim = KeyRequest.sign(
+            key: KeyName(.dkim, subjectPublicKeyInfo: [1]),
+            algorithm: .dkimEd25519,
+            octets: []
+        )
+        let requests = [
+            tls, dkim, .dkim(domain: "a"), .tickets(service: "imapd"), .tickets(service: "smtpd"), .certificates,
+            .watch,
+        ]
+        func allowed(_ uid: UInt32) -> [Bool] { requests.map { access.allows($0, uid) } }
+        #expect(allowed(10) == [true, false, false, true, false, true, true])
+        #expect(allowed(11) == [true, false, false, false, true, true, true])
+        #expect(allowed(20) == [false, true, true, false, false, false, true])
+        #expect(allowed(30) == [false, false, false, false, false, false, false])
+        #expect(allowed(99).allSatisfy { $0 })
+        #expect(allowed(0).allSatisfy { $0 })
+    }
+}
+
+/// For what only one task at a time uses.
+private struct UncheckedBox<Value>: @unchecked Sendable {
+    let value: Value
+    init(_ value: Value) { self.value = value }
+}
