@@ -283,6 +283,7 @@ def test_certificate_that_is_not_served_is_found(instance):
     finally:
         for path, octets in kept.items():
             path.write_bytes(octets)
+        layout.own_keys(instance.directory)
     assert wrong(instance) == []
 
 
