@@ -27,53 +27,55 @@ struct PermissionCheck {
 
     init(_ configuration: Configuration) {
         self.configuration = configuration
-        rules = [
-            Rule(path: "etc", owner: nil, forbidden: 0o022, isDirectory: true),
-            Rule(path: "run", owner: nil, forbidden: 0o022, isDirectory: true),
-            Rule(path: "run/status", owner: nil, forbidden: 0o022, isDirectory: true),
-            Rule(path: "spool", owner: .queueManager, forbidden: 0o077, isDirectory: true, isTree: true),
-            Rule(
-                path: AuthdConfiguration.stateDirectory,
-                owner: .authd,
-                forbidden: 0o077,
-                isDirectory: true,
-                isTree: true
-            ),
-            Rule(
-                path: ReportsConfiguration.directory,
-                owner: .reportd,
-                forbidden: 0o077,
-                isDirectory: true,
-                isTree: true
-            ),
-            Rule(path: "dns", owner: .resolverd, forbidden: 0o077, isDirectory: true, isTree: true),
-            Rule(path: TLSConfiguration.directory, owner: nil, forbidden: 0o027, isDirectory: true, group: .keyd),
-            Rule(
-                path: TLSConfiguration.dkimDirectory,
-                owner: nil,
-                forbidden: 0o027,
-                isDirectory: true,
-                isOptional: true,
-                group: .keyd
-            ),
-            Rule(
-                path: configuration.localDeliver.mailDirectory,
-                owner: .localDeliver,
-                forbidden: 0o077,
-                isDirectory: true,
-                isTree: true
-            ),
-            Rule(path: configuration.authd.users, owner: nil, forbidden: 0o027, isDirectory: false),
-            Rule(
-                path: configuration.authd.appPasswords,
-                owner: nil,
-                forbidden: 0o027,
-                isDirectory: false,
-                isOptional: true
-            ),
-        ] + configuration.tls.pairs.map {
-            Rule(path: $0.privateKey, owner: nil, forbidden: 0o027, isDirectory: false, group: .keyd)
-        }
+        rules =
+            [
+                Rule(path: "etc", owner: nil, forbidden: 0o022, isDirectory: true),
+                Rule(path: "run", owner: nil, forbidden: 0o022, isDirectory: true),
+                Rule(path: "run/status", owner: nil, forbidden: 0o022, isDirectory: true),
+                Rule(path: "spool", owner: .queueManager, forbidden: 0o077, isDirectory: true, isTree: true),
+                Rule(
+                    path: AuthdConfiguration.stateDirectory,
+                    owner: .authd,
+                    forbidden: 0o077,
+                    isDirectory: true,
+                    isTree: true
+                ),
+                Rule(
+                    path: ReportsConfiguration.directory,
+                    owner: .reportd,
+                    forbidden: 0o077,
+                    isDirectory: true,
+                    isTree: true
+                ),
+                Rule(path: "dns", owner: .resolverd, forbidden: 0o077, isDirectory: true, isTree: true),
+                Rule(path: TLSConfiguration.directory, owner: nil, forbidden: 0o027, isDirectory: true, group: .keyd),
+                Rule(
+                    path: TLSConfiguration.dkimDirectory,
+                    owner: nil,
+                    forbidden: 0o027,
+                    isDirectory: true,
+                    isOptional: true,
+                    group: .keyd
+                ),
+                Rule(
+                    path: configuration.localDeliver.mailDirectory,
+                    owner: .localDeliver,
+                    forbidden: 0o077,
+                    isDirectory: true,
+                    isTree: true
+                ),
+                Rule(path: configuration.authd.users, owner: nil, forbidden: 0o027, isDirectory: false),
+                Rule(
+                    path: configuration.authd.appPasswords,
+                    owner: nil,
+                    forbidden: 0o027,
+                    isDirectory: false,
+                    isOptional: true
+                ),
+            ]
+            + configuration.tls.pairs.map {
+                Rule(path: $0.privateKey, owner: nil, forbidden: 0o027, isDirectory: false, group: .keyd)
+            }
     }
 
     /// - Parameter mending: sets right what is wrong, and says so.
