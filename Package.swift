@@ -53,7 +53,7 @@ let fuzzing: [Target] =
             name: "fuzz",
             dependencies: [
                 "MIME", "MailAuth", "MailRules", "AuthReports", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "LocalZones",
-                "ResolverService", "Daemon", "Milter",
+                "ResolverService", "Daemon", "Bus", "Keys", "Milter",
                 "Cryptography", "Encodings", "JWT", "Network", "Rewriting", "SMTP", "IMAP", "POP3", "SASL", nioCore,
                 nioEmbedded,
             ],
@@ -129,7 +129,8 @@ let package = Package(
         library("JWT", ["Cryptography", "Encodings"]),
 
         // Connections, and what daemons say to each other.
-        library("TLS", ["COpenSSL", nioCore]),
+        .target(name: "CTLSKeys", dependencies: ["COpenSSL"]),
+        library("TLS", ["COpenSSL", "CTLSKeys", nioCore]),
         library("Network", ["CLinux", "TLS", nioCore, nioPosix, nioConcurrency, collections]),
         library("MailRules", ["MIME", "Network", "SMTP"]),
         library("Bus", ["Encodings", "Network", "SMTP", "CLinux", nioCore, nioPosix, nioConcurrency, logging]),
@@ -158,7 +159,10 @@ let package = Package(
         // Messages that can't go on as they are.
         library("Rewriting", ["Encodings", "MIME", "SMTP", nioCore]),
 
-        library("Keys", ["Bus", "Cryptography", "Encodings", "TLS", nioCore]),
+        library(
+            "Keys",
+            ["Bus", "Cryptography", "Encodings", "Network", "TLS", nioCore, nioConcurrency, logging]
+        ),
         library("Submission", ["Bus", "Network", "SMTP", nioCore]),
         library("Reporting", ["Bus", "Network", nioCore, coreMetrics, collections]),
         library("Deliverer", ["Bus", "Network", "SMTP", nioCore, logging, coreMetrics]),
@@ -169,9 +173,8 @@ let package = Package(
         library(
             "Front",
             [
-                "Accounts", "Bus", "Daemon", "Encodings", "Network", "SASL", "SMTP", "TLS", nioCore, nioConcurrency,
-                logging,
-                coreMetrics,
+                "Accounts", "Bus", "Daemon", "Encodings", "Keys", "Network", "SASL", "SMTP", "TLS", nioCore,
+                nioPosix, nioConcurrency, logging, coreMetrics,
             ]
         ),
         library(
@@ -238,8 +241,8 @@ let package = Package(
         library(
             "ResolverService",
             daemonBase + [
-                "Caching", "LocalZones", "Recursion", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "Cryptography", "TLS",
-                nioHTTP1, nioHTTP2,
+                "Caching", "LocalZones", "Recursion", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "Cryptography", "Keys",
+                "TLS", nioHTTP1, nioHTTP2,
             ]
         ),
 
@@ -260,7 +263,7 @@ let package = Package(
             [
                 "Accounts", "Daemon", "Bus", "Network", "TLS", "Authority", "DNS", "DNSSEC", "Resolution", "SMTP",
                 "MIME", "Files", "MailAuth", "MailRules", "Policy", "SMTPServer", "AuthReports",
-                "Encodings", "JWT", "Mailbox", "SASL", "ZoneKeys", "Cryptography", "CLinux", nioCore, nioPosix,
+                "Encodings", "JWT", "Keys", "Mailbox", "SASL", "ZoneKeys", "Cryptography", "CLinux", nioCore, nioPosix,
                 nioHTTP1, nioHTTP2,
             ]
         ),
@@ -292,7 +295,7 @@ let package = Package(
         ),
         tests("SASL", ["Cryptography", "Encodings", "LoginClients"]),
         tests("JWT", ["Cryptography", "Encodings", "LoginClients"]),
-        tests("TLS", ["COpenSSL", nioCore, nioEmbedded]),
+        tests("TLS", ["COpenSSL", "CertificateMaker", "Cryptography", nioCore, nioEmbedded]),
         tests("Network", ["TLS", "CLinux", "COpenSSL", nioCore, nioPosix, nioConcurrency]),
         tests("Bus", ["Network", nioCore, nioPosix, logging]),
         tests("Daemon", ["CLinux", "DNS", "Network", logging, nioCore, nioPosix]),

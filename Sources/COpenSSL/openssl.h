@@ -45,7 +45,9 @@ static inline void COpenSSL_select_from(SSL_CTX *context, struct COpenSSL_protoc
     SSL_CTX_set_alpn_select_cb(context, COpenSSL_select_protocol, protocols);
 }
 static inline uint64_t COpenSSL_no_renegotiation(void) { return SSL_OP_NO_RENEGOTIATION; }
+static inline uint64_t COpenSSL_server_order(void) { return SSL_OP_CIPHER_SERVER_PREFERENCE; }
 static inline uint64_t COpenSSL_no_tickets(void) { return SSL_OP_NO_TICKET; }
+static inline int COpenSSL_session_reused(SSL *ssl) { return SSL_session_reused(ssl); }
 static inline long COpenSSL_set_maximum_chain(SSL_CTX *context, long octets) {
     return SSL_CTX_set_max_cert_list(context, octets);
 }

@@ -56,24 +56,22 @@ package final class Setup {
         return text
     }
 
-    /// The server's certificate and key.
+    /// TLS as servers speak it.
     ///
     /// - Parameters:
+    ///   - keys: who has certificates and signs.
     ///   - protocols: what clients may negotiate by ALPN; where empty, ALPN is ignored.
     ///   - asksForCertificate: whether clients are asked for a certificate of `tls.client-authorities`.
     package func serverTLS(
+        _ keys: any TLSKeys,
         protocols: [String] = [],
         asksForCertificate: Bool = false
     ) throws(SetupError) -> TLSContext {
-        let settings = configuration.tls
+        var settings = TLSServerSettings(configuration.tls)
+        settings.protocols = protocols
+        settings.clientAuthorities = asksForCertificate ? configuration.tls.clientAuthorities : nil
         do {
-            return try TLSContext(
-                serverCertificate: settings.certificate,
-                privateKey: settings.privateKey,
-                minimum: settings.minimumVersion,
-                protocols: protocols,
-                clientAuthorities: asksForCertificate ? settings.clientAuthorities : nil
-            )
+            return try TLSContext(server: keys, settings)
         } catch {
             throw SetupError(reason: "\(error)", code: .configuration)
         }

@@ -2,12 +2,16 @@
 import Glibc
 #endif
 
-/// A file in the directory of what resolverd writes: read and replaced as a whole, so that a kill leaves either the old one
+/// A file that is read and replaced as a whole, so that a kill leaves either the old one
 /// or the new one. What is here blocks.
 package struct StateFile: Sendable {
     /// The open directory.
     package let directory: CInt
     package let name: String
+    /// Of a new file, from before anything is in it.
+    package var mode: UInt32 = 0o600
+    /// The group that a new file belongs to; nil for the directory's or the caller's.
+    package var group: UInt32?
 
     package init(directory: CInt, name: String) {
         self.directory = directory
@@ -28,6 +32,8 @@ package struct StateFile: Sendable {
         guard descriptor >= 0 else { throw StateFileError("make \(fresh)") }
         do throws(StateFileError) {
             defer { close(descriptor) }
+            if let group, fchown(descriptor, uid_t.max, group) != 0 { throw StateFileError("own \(fresh)") }
+            if mode != 0o600, fchmod(descriptor, mode) != 0 { throw StateFileError("set the mode of \(fresh)") }
             var buffer: [UInt8] = []
             while let piece = pieces() {
                 buffer += piece

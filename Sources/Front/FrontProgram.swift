@@ -1,9 +1,11 @@
 import Daemon
+import Keys
 import NIOCore
+import NIOPosix
 import Network
 import TLS
 
-/// A daemon that strangers connect to: it binds its ports and loads its key, then serves without access to any file.
+/// A daemon that strangers connect to: it binds its ports, then serves without access to any file.
 package protocol FrontProgram: DaemonProgram where Prepared == PreparedFront<Service.Role> {
     associatedtype Service: FrontService
 
@@ -16,6 +18,9 @@ package protocol FrontProgram: DaemonProgram where Prepared == PreparedFront<Ser
     /// Whether users are asked for a TLS certificate.
     func asksForCertificate(_ configuration: Configuration) -> Bool
 
+    /// What clients may negotiate by ALPN; another offer ends the handshake (RFC 7301 §3.2).
+    var applicationProtocols: [String] { get }
+
     /// How long sessions may go on when the daemon is asked to end.
     func shutdownGrace(_ configuration: Configuration) -> TimeAmount
 
@@ -27,6 +32,7 @@ package protocol FrontProgram: DaemonProgram where Prepared == PreparedFront<Ser
 package struct PreparedFront<Role: ListenerRole>: Sendable {
     let endpoints: [FrontEndpoint<Role>]
     let tlsContexts: TLSContexts
+    let keys: ServerKeys
 }
 
 extension FrontProgram {
@@ -45,16 +51,24 @@ extension FrontProgram {
         }
         // It sees nothing but the sockets of other daemons.
         setup.rights.root = "run"
-        let context = try setup.serverTLS()
+        let keys = ServerKeys(hostname: setup.configuration.hostname)
+        let context = try setup.serverTLS(keys, protocols: applicationProtocols)
         let asks = asksForCertificate(setup.configuration)
         let contexts = TLSContexts(
             forAll: context,
-            forUsers: asks ? try setup.serverTLS(asksForCertificate: true) : context
+            forUsers: asks
+                ? try setup.serverTLS(keys, protocols: applicationProtocols, asksForCertificate: true) : context
         )
-        return PreparedFront(endpoints: endpoints, tlsContexts: contexts)
+        return PreparedFront(endpoints: endpoints, tlsContexts: contexts, keys: keys)
     }
 
     package func serve(_ prepared: Prepared, _ context: DaemonContext) async throws {
+        prepared.keys.start(
+            path: context.socket("key.sock"),
+            service: name.rawValue,
+            on: context.group.next(),
+            logger: context.logger
+        )
         let server = FrontServer(
             service(context),
             tlsContexts: prepared.tlsContexts,

@@ -16,6 +16,8 @@ package struct IMAPFrontProgram: FrontProgram {
         [(.imap, configuration.imapd.imap), (.imaps, configuration.imapd.imaps)]
     }
 
+    package var applicationProtocols: [String] { ["imap"] }
+
     package func asksForCertificate(_ configuration: Configuration) -> Bool { configuration.imapd.clientCertificates }
 
     package func shutdownGrace(_ configuration: Configuration) -> TimeAmount { configuration.imapd.shutdownGrace }

@@ -15,6 +15,8 @@ package struct POP3FrontProgram: FrontProgram {
         [(.pop3, configuration.pop3d.pop3), (.pop3s, configuration.pop3d.pop3s)]
     }
 
+    package var applicationProtocols: [String] { ["pop3"] }
+
     package func asksForCertificate(_ configuration: Configuration) -> Bool { configuration.pop3d.clientCertificates }
 
     package func shutdownGrace(_ configuration: Configuration) -> TimeAmount { configuration.pop3d.shutdownGrace }

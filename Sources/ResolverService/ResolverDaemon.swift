@@ -1,6 +1,7 @@
 import DNS
 import DNSSEC
 import Daemon
+import Keys
 import LocalZones
 import Logging
 import NIOCore
@@ -26,6 +27,8 @@ package struct ResolverDaemon: DaemonProgram {
         let unix: CInt
         let control: CInt
         let encrypted: [EncryptedListener]
+        /// Who signs for them.
+        let serverKeys: ServerKeys
         let administrators: Set<UInt32>
         /// Whether the trust anchors are followed as they change.
         let followsAnchors: Bool
@@ -57,6 +60,7 @@ package struct ResolverDaemon: DaemonProgram {
         let keys = try keys(configuration, setup, &directories)
         let zones = try zoneFiles(configuration, setup, &directories)
         setup.rights.root = "run"
+        let serverKeys = ServerKeys(hostname: setup.configuration.hostname)
         let loops = configuration.threads == 0 ? System.coreCount : configuration.threads
         do {
             return Prepared(
@@ -68,7 +72,8 @@ package struct ResolverDaemon: DaemonProgram {
                 streams: try setup.listen(configuration.listen),
                 unix: try setup.listen(unix: "run/dns.sock"),
                 control: try setup.listen(unix: "run/dns-control.sock"),
-                encrypted: try encrypted(configuration, setup),
+                encrypted: try encrypted(configuration, setup, serverKeys),
+                serverKeys: serverKeys,
                 administrators: setup.uids(of: [.resolverd]),
                 followsAnchors: settings.recursion.validates
                     && configuration.trustAnchorUpdates ?? (configuration.trustAnchors == nil)
@@ -154,17 +159,21 @@ package struct ResolverDaemon: DaemonProgram {
         }
     }
 
-    /// What listens for encrypted queries, with the certificate.
-    private func encrypted(_ configuration: ResolverdConfiguration, _ setup: Setup) throws -> [EncryptedListener] {
+    /// What listens for encrypted queries.
+    private func encrypted(
+        _ configuration: ResolverdConfiguration,
+        _ setup: Setup,
+        _ keys: ServerKeys
+    ) throws -> [EncryptedListener] {
         var listeners: [EncryptedListener] = []
         if !configuration.listenTLS.isEmpty {
-            let context = try setup.serverTLS(protocols: EncryptedListener.tlsProtocols)
+            let context = try setup.serverTLS(keys, protocols: EncryptedListener.tlsProtocols)
             listeners += try setup.listen(configuration.listenTLS).map {
                 .init(socket: $0, context: context, path: nil)
             }
         }
         if !configuration.listenHTTPS.isEmpty {
-            let context = try setup.serverTLS(protocols: HTTPSSession.protocols)
+            let context = try setup.serverTLS(keys, protocols: HTTPSSession.protocols)
             let path = configuration.httpsPath
             listeners += try setup.listen(configuration.listenHTTPS).map {
                 .init(socket: $0, context: context, path: path)
@@ -247,6 +256,14 @@ package struct ResolverDaemon: DaemonProgram {
             )
         }
         try await server.start(datagrams: prepared.datagrams, streams: prepared.streams, unix: prepared.unix)
+        if !prepared.encrypted.isEmpty {
+            prepared.serverKeys.start(
+                path: context.socket("key.sock"),
+                service: name.rawValue,
+                on: context.group.next(),
+                logger: context.logger
+            )
+        }
         for listener in prepared.encrypted { try await server.start(listener) }
         try await server.control(
             on: prepared.control,

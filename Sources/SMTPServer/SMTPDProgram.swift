@@ -29,6 +29,9 @@ package struct SMTPDProgram: FrontProgram {
         [(.lmtp, configuration.smtpd.lmtpSockets)]
     }
 
+    /// Not registered, but what Exim offers and takes.
+    package var applicationProtocols: [String] { ["smtp", "esmtp"] }
+
     package func asksForCertificate(_ configuration: Configuration) -> Bool { configuration.smtpd.clientCertificates }
 
     package func shutdownGrace(_ configuration: Configuration) -> TimeAmount { configuration.smtpd.shutdownGrace }

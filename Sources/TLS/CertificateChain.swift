@@ -47,7 +47,7 @@ package struct CertificateChain: Equatable, Sendable {
             throw .configuration("OpenSSL can't use the certificate's key")
         }
         subjectPublicKeyInfo = Self.der { i2d_PUBKEY($0, $1) }(key) ?? []
-        fingerprint = CertificateInspection.fingerprint(of: first)
+        fingerprint = Self.fingerprint(of: first)
         names = Self.names(of: first)
         var ends = tm()
         guard ASN1_TIME_to_tm(X509_get0_notAfter(first), &ends) == 1 else {
@@ -109,5 +109,12 @@ package struct CertificateChain: Equatable, Sendable {
         }
         ERR_clear_error()
         return names
+    }
+
+    static func fingerprint(of certificate: OpaquePointer) -> [UInt8] {
+        var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
+        var length: CUnsignedInt = 0
+        guard X509_digest(certificate, EVP_sha256(), &digest, &length) == 1 else { return [] }
+        return Array(digest.prefix(Int(length)))
     }
 }

@@ -36,7 +36,7 @@ package struct ClientCertificate: Equatable, Sendable {
     }
 
     fileprivate init(_ certificate: OpaquePointer) {
-        fingerprint = CertificateInspection.fingerprint(of: certificate)
+        fingerprint = CertificateChain.fingerprint(of: certificate)
         var addresses: [String] = []
         if let data = X509_get_ext_d2i(certificate, NID_subject_alt_name, nil, nil) {
             let names = OpaquePointer(data)

@@ -13,9 +13,11 @@ package struct TLSChannelBindings: Equatable, Sendable {
     }
 
     /// Those of a server's side whose handshake is complete.
-    init(of ssl: OpaquePointer) {
+    ///
+    /// - Parameter resumed: the end point of a session that was resumed, for which no certificate was looked up.
+    init(of ssl: OpaquePointer, resumed: [UInt8]? = nil) {
         exporter = Self.exporter(of: ssl)
-        serverEndPoint = SSL_get_certificate(ssl).flatMap(Self.endPoint)
+        serverEndPoint = SSL_get_certificate(ssl).flatMap(Self.endPoint) ?? resumed
     }
 
     private static func exporter(of ssl: OpaquePointer) -> [UInt8]? {
@@ -30,7 +32,7 @@ package struct TLSChannelBindings: Equatable, Sendable {
     }
 
     /// The hash function is that of the certificate's signature, but SHA-256 for MD5 and SHA-1.
-    private static func endPoint(of certificate: OpaquePointer) -> [UInt8]? {
+    static func endPoint(of certificate: OpaquePointer) -> [UInt8]? {
         var function: Int32 = NID_undef
         guard X509_get_signature_info(certificate, &function, nil, nil, nil) == 1, function != NID_undef else {
             ERR_clear_error()

@@ -1,4 +1,5 @@
 import COpenSSL
+import CTLSKeys
 
 #if canImport(Glibc)
 import Glibc
@@ -10,6 +11,8 @@ package enum TLSError: Error, Equatable, CustomStringConvertible {
     case configuration(String)
     /// The handshake or a record failed; OpenSSL's reason.
     case protocolFailure(String)
+    /// Nobody has signed for a server, or found a certificate; the text says why.
+    case keys(String)
     /// The peer closed the connection without close_notify or in the middle of the handshake.
     case unexpectedEnd
 
@@ -17,6 +20,7 @@ package enum TLSError: Error, Equatable, CustomStringConvertible {
         switch self {
         case .configuration(let text): return text
         case .protocolFailure(let text): return "TLS: \(text)"
+        case .keys(let text): return "TLS: no signature: \(text)"
         case .unexpectedEnd: return "TLS: connection closed during the handshake"
         }
     }
@@ -68,18 +72,76 @@ package final class TLSContext: @unchecked Sendable {
     // Unchecked: SSL_CTX counts its references atomically and is not changed after init.
     let context: OpaquePointer
     let isServer: Bool
+    /// Who signs for a server; nil where the key is here, and for clients.
+    let keys: (any TLSKeys)?
     /// What a server chooses from; belongs to the context's callback.
     private let choice: UnsafeMutablePointer<COpenSSL_protocols>
 
-    private init(_ method: OpaquePointer?, isServer: Bool, minimum: TLSVersion) throws(TLSError) {
+    private init(
+        _ method: OpaquePointer?,
+        isServer: Bool,
+        minimum: TLSVersion,
+        keys: (any TLSKeys)? = nil
+    ) throws(TLSError) {
         guard let context = SSL_CTX_new(method) else { throw .configuration(TLSError.lastReason()) }
         self.context = context
         self.isServer = isServer
+        self.keys = keys
         choice = .allocate(capacity: 1)
         choice.initialize(to: COpenSSL_protocols())
         _ = COpenSSL_set_min_proto_version(context, minimum.code)
         _ = COpenSSL_set_mode(context, Int(SSL_MODE_RELEASE_BUFFERS) | Int(SSL_MODE_ENABLE_PARTIAL_WRITE))
         SSL_CTX_set_options(context, COpenSSL_no_compression() | COpenSSL_no_renegotiation())
+    }
+
+    /// A server's context without a private key: certificates and signatures are somebody else's.
+    ///
+    /// - Throws: `TLSError.configuration` where a setting can't be had.
+    package convenience init(server keys: any TLSKeys, _ settings: TLSServerSettings) throws(TLSError) {
+        try self.init(TLS_server_method(), isServer: true, minimum: settings.minimum, keys: keys)
+        ERR_clear_error()
+        // Without a private key there is nobody to decrypt what RSA's key exchange encrypts.
+        let ciphers = "\(settings.ciphers):!kRSA:!aNULL:!eNULL:!PSK:!SRP"
+        guard SSL_CTX_set_cipher_list(context, ciphers) == 1 else {
+            throw .configuration("ciphers \(settings.ciphers): \(TLSError.lastReason())")
+        }
+        guard CTLSKeys_set_signatures(context, Self.signatures, Self.clientSignatures) == 1 else {
+            throw .configuration(TLSError.lastReason())
+        }
+        SSL_CTX_set_options(context, COpenSSL_server_order())
+        _ = COpenSSL_session_cache_mode(context, Int(SSL_SESS_CACHE_OFF))
+        let name = Array("martlet".utf8)
+        _ = SSL_CTX_set_session_id_context(context, name, UInt32(name.count))
+        CTLSKeys_use(context)
+        CTLSKeys_tickets_use(context, keys.tickets.tickets)
+        if settings.ticketLifetime > 0 {
+            SSL_CTX_set_timeout(context, settings.ticketLifetime)
+        } else {
+            resumeNothing()
+        }
+        try negotiate(settings.protocols)
+        if let authorities = settings.clientAuthorities { try askForCertificates(of: authorities) }
+    }
+
+    /// What keys elsewhere sign by, the preferred first.
+    private static let signatures =
+        "ECDSA+SHA256:ECDSA+SHA384:ed25519:rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512"
+        + ":RSA+SHA256:RSA+SHA384:RSA+SHA512"
+    /// What clients with certificates of their own may sign by.
+    private static let clientSignatures =
+        signatures + ":ECDSA+SHA512:ed448:rsa_pss_pss_sha256:rsa_pss_pss_sha384:rsa_pss_pss_sha512"
+
+    private func resumeNothing() {
+        SSL_CTX_set_options(context, COpenSSL_no_tickets())
+        _ = SSL_CTX_set_num_tickets(context, 0)
+    }
+
+    private func negotiate(_ protocols: [String]) throws(TLSError) {
+        guard !protocols.isEmpty else { return }
+        let list = try Self.list(protocols)
+        withUnsafeMutableBytes(of: &choice.pointee.list) { $0.copyBytes(from: list) }
+        choice.pointee.length = UInt32(list.count)
+        COpenSSL_select_from(context, choice)
     }
 
     /// A server's context with its certificate chain and private key (PEM files, read now).
@@ -111,12 +173,7 @@ package final class TLSContext: @unchecked Sendable {
         guard SSL_CTX_check_private_key(context) == 1 else {
             throw .configuration("private key \(privateKey) does not belong to certificate \(certificate)")
         }
-        if !protocols.isEmpty {
-            let list = try Self.list(protocols)
-            withUnsafeMutableBytes(of: &choice.pointee.list) { $0.copyBytes(from: list) }
-            choice.pointee.length = UInt32(list.count)
-            COpenSSL_select_from(context, choice)
-        }
+        try negotiate(protocols)
         if let clientAuthorities { try askForCertificates(of: clientAuthorities) }
     }
 
@@ -146,8 +203,7 @@ package final class TLSContext: @unchecked Sendable {
         SSL_CTX_set_verify_depth(context, 8)
         _ = COpenSSL_set_maximum_chain(context, 32 * 1024)
         // No sessions are resumed: one would bring a certificate back that has expired since, or whose authority is trusted no more.
-        SSL_CTX_set_options(context, COpenSSL_no_tickets())
-        _ = SSL_CTX_set_num_tickets(context, 0)
+        resumeNothing()
         // OpenSSL wants a name where clients are asked for certificates.
         let name = Array("martlet".utf8)
         _ = SSL_CTX_set_session_id_context(context, name, UInt32(name.count))

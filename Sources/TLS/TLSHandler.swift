@@ -1,4 +1,5 @@
 import COpenSSL
+import CTLSKeys
 import NIOCore
 
 /// TLS on a channel: records on the network's side, plain octets on the other. One handler for one connection.
@@ -30,6 +31,12 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     /// Plain octets that were written before the handshake ended.
     private var waiting: CircularBuffer<(ByteBuffer, EventLoopPromise<Void>?)> = []
     private var closing = false
+    /// Of a server whose keys are elsewhere, until the handshake is over. OpenSSL works on it while a handshake is paused.
+    private var paused: UnsafeMutablePointer<CTLSKeys_handshake>?
+    /// Whether the handshake waits for certificates or for a signature.
+    private var isWaitingForKeys = false
+    /// Why there was no certificate, or no signature.
+    private var keyFailure: TLSError?
     /// The peer has sent close_notify: what comes behind it is ignored.
     private var peerHasEnded = false
 
@@ -58,6 +65,11 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
         SSL_set_bio(ssl, input, output)
         if context.isServer {
             SSL_set_accept_state(ssl)
+            if context.keys != nil {
+                let handshake = UnsafeMutablePointer<CTLSKeys_handshake>.allocate(capacity: 1)
+                handshake.initialize(to: CTLSKeys_handshake())
+                paused = handshake
+            }
         } else {
             SSL_set_connect_state(ssl)
             if let serverName {
@@ -70,7 +82,10 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
-    deinit { SSL_free(ssl) }
+    deinit {
+        endPause()
+        SSL_free(ssl)
+    }
 
     package func handlerAdded(context: ChannelHandlerContext) {
         if context.channel.isActive { advanceHandshake(context: context) }
@@ -102,6 +117,8 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
         context.fireUserInboundEventTriggered(event)
     }
 
+    package func handlerRemoved(context: ChannelHandlerContext) { finish(with: .unexpectedEnd) }
+
     package func channelInactive(context: ChannelHandlerContext) {
         finish(with: .unexpectedEnd)
         context.fireChannelInactive()
@@ -129,20 +146,111 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private func advanceHandshake(context: ChannelHandlerContext) {
-        guard state == .handshaking else { return }
+        guard state == .handshaking, !isWaitingForKeys else { return }
         ERR_clear_error()
-        let result = SSL_do_handshake(ssl)
+        let result = paused.map { CTLSKeys_advance(ssl, $0) } ?? SSL_do_handshake(ssl)
         let reason = SSL_get_error(ssl, result)
         sendRecords(context: context)
         context.flush()
         if result == 1 {
             state = .active
+            endPause()
+            CTLSKeys_end(ssl)
             handshakeDone.succeed(negotiated())
             while let (buffer, promise) = waiting.popFirst() { encrypt(buffer, context: context, promise: promise) }
             context.flush()
-        } else if reason != SSL_ERROR_WANT_READ {
-            fail(context: context)
+            return
         }
+        switch (reason, paused, self.context.keys) {
+        case (SSL_ERROR_WANT_READ, _, _): return
+        case (SSL_ERROR_WANT_X509_LOOKUP, .some(let handshake), .some(let keys)):
+            waitForCertificates(handshake, keys, context: context)
+        case (SSL_ERROR_WANT_ASYNC, .some(let handshake), .some(let keys)):
+            waitForSignature(handshake, keys, context: context)
+        default: fail(context: context)
+        }
+    }
+
+    // MARK: Keys elsewhere
+
+    private func waitForCertificates(
+        _ handshake: UnsafeMutablePointer<CTLSKeys_handshake>,
+        _ keys: any TLSKeys,
+        context: ChannelHandlerContext
+    ) {
+        isWaitingForKeys = true
+        keys.certificates(for: serverName, on: context.eventLoop).assumeIsolated().whenComplete { [self] result in
+            isWaitingForKeys = false
+            guard state == .handshaking else { return }
+            var isShown = false
+            switch result {
+            case .success(let certificates):
+                for certificate in certificates where certificate.show(in: ssl) { isShown = true }
+                if !isShown { keyFailure = .keys("OpenSSL can't show the certificate: \(TLSError.lastReason())") }
+            case .failure(let error): keyFailure = error as? TLSError
+            }
+            guard isShown else { return fail(context: context) }
+            handshake.pointee.has_certificates = true
+            advanceHandshake(context: context)
+        }
+    }
+
+    private func waitForSignature(
+        _ handshake: UnsafeMutablePointer<CTLSKeys_handshake>,
+        _ keys: any TLSKeys,
+        context: ChannelHandlerContext
+    ) {
+        isWaitingForKeys = true
+        keys.sign(Self.request(handshake), on: context.eventLoop).assumeIsolated().whenComplete { [self] result in
+            isWaitingForKeys = false
+            // The connection may be over, and the pause with it.
+            guard state == .handshaking else { return }
+            switch result {
+            case .success(let signature): Self.answer(handshake, signature)
+            case .failure(let error):
+                keyFailure = error as? TLSError
+                Self.answer(handshake, [])
+            }
+            advanceHandshake(context: context)
+        }
+    }
+
+    private static func request(_ handshake: UnsafeMutablePointer<CTLSKeys_handshake>) -> TLSSignatureRequest {
+        TLSSignatureRequest(
+            key: withUnsafeBytes(of: &handshake.pointee.key) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            },
+            scheme: handshake.pointee.scheme,
+            octets: withUnsafeBytes(of: &handshake.pointee.octets) { Array($0.prefix(handshake.pointee.count)) }
+        )
+    }
+
+    private static func answer(_ handshake: UnsafeMutablePointer<CTLSKeys_handshake>, _ signature: [UInt8]) {
+        withUnsafeMutableBytes(of: &handshake.pointee.signature) { space in
+            guard signature.count <= space.count else { return }
+            space.copyBytes(from: signature)
+        }
+        handshake.pointee.signature_count = signature.count <= Int(CTLSKEYS_MAXIMUM_OCTETS) ? signature.count : 0
+        handshake.pointee.is_answered = true
+    }
+
+    /// What the client calls the server (SNI).
+    private var serverName: String? {
+        SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name).map { String(cString: $0) }
+    }
+
+    /// Lets go of what the handshake needed. One that is paused is brought to its end first: OpenSSL doesn't free what a paused
+    /// job has.
+    private func endPause() {
+        guard let handshake = paused else { return }
+        paused = nil
+        if handshake.pointee.is_asked {
+            Self.answer(handshake, [])
+            _ = CTLSKeys_advance(ssl, handshake)
+            ERR_clear_error()
+        }
+        handshake.deinitialize(count: 1)
+        handshake.deallocate()
     }
 
     private func negotiated() -> TLSInfo {
@@ -151,7 +259,8 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
             cipher: SSL_CIPHER_get_name(SSL_get_current_cipher(ssl)).map { String(cString: $0) } ?? "",
             applicationProtocol: applicationProtocol(),
             serverFingerprint: context.isServer ? nil : serverFingerprint(),
-            channelBindings: context.isServer ? TLSChannelBindings(of: ssl) : TLSChannelBindings(),
+            channelBindings: context.isServer
+                ? TLSChannelBindings(of: ssl, resumed: context.keys?.endPoint(for: serverName)) : TLSChannelBindings(),
             clientCertificates: context.isServer ? ClientCertificate.verified(of: ssl) : []
         )
     }
@@ -159,7 +268,7 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private func serverFingerprint() -> [UInt8]? {
         guard let certificate = SSL_get1_peer_certificate(ssl) else { return nil }
         defer { X509_free(certificate) }
-        return CertificateInspection.fingerprint(of: certificate)
+        return CertificateChain.fingerprint(of: certificate)
     }
 
     private func applicationProtocol() -> String? {
@@ -226,7 +335,7 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private func fail(context: ChannelHandlerContext) {
-        let error = TLSError.protocolFailure(failureReason())
+        let error = keyFailure ?? TLSError.protocolFailure(failureReason())
         sendRecords(context: context)
         context.flush()
         finish(with: error)
@@ -247,6 +356,7 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private func finish(with error: TLSError) {
         let wasHandshaking = state == .handshaking
         state = .closed
+        endPause()
         if wasHandshaking { handshakeDone.fail(error) }
         while let (_, promise) = waiting.popFirst() { promise?.fail(error) }
     }

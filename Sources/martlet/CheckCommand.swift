@@ -12,7 +12,10 @@ struct CheckCommand: AsyncParsableCommand {
 
     @OptionGroup var instance: InstanceOptions
     @Flag(help: "For programs: one JSON document.") var json = false
+    @Argument(help: "Only this: tls (certificates, and what servers show).") var only: Subject?
     @Flag(help: "Sets the owners and modes that are wrong, all the way down.") var mend = false
+
+    enum Subject: String, ExpressibleByArgument, CaseIterable { case tls }
 
     func run() async throws {
         try instance.enter()
@@ -24,6 +27,7 @@ struct CheckCommand: AsyncParsableCommand {
             try show([.wrong("configuration", "\(error)", mend: "correct the file and run this again")])
             throw ExitCode(DaemonExit.configuration.rawValue)
         }
+        if only == .tls { return try conclude(await TLSCheck(configuration).findings()) }
         var findings = [Finding.fine("configuration", "\(file) is understood")]
         findings += PermissionCheck(configuration).findings(mending: mend)
         findings += DiskCheck(configuration).findings()
@@ -36,6 +40,10 @@ struct CheckCommand: AsyncParsableCommand {
         findings += await PortCheck(configuration, reports).findings()
         findings += await RelayCheck(configuration).findings()
         findings += await DNSCheck(configuration).findings()
+        try conclude(findings)
+    }
+
+    private func conclude(_ findings: [Finding]) throws {
         try show(findings)
         if findings.contains(where: { $0.grade == .wrong }) { throw ExitCode(1) }
     }

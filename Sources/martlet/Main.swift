@@ -13,7 +13,7 @@ import Glibc
             QueueCommand.self, UserCommand.self, AliasCommand.self, DomainCommand.self, StatusCommand.self,
             CheckCommand.self, PolicyCommand.self, GreylistCommand.self, DNSCommand.self,
             MIMECommand.self, AuthCommand.self, DKIMCommand.self, ARCCommand.self,
-            SPFCommand.self, DMARCCommand.self, TLSReportCommand.self, VersionCommand.self,
+            SPFCommand.self, DMARCCommand.self, TLSCommand.self, TLSReportCommand.self, VersionCommand.self,
         ]
     )
 

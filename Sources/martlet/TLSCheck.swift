@@ -1,69 +1,188 @@
+import Cryptography
 import Daemon
+import Keys
 import NIOCore
 import Network
 import TLS
 
-/// Whether the certificate can be used, is ours, and lasts.
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// Whether the certificates can be used, are ours, last, and are what servers show.
 struct TLSCheck {
     let configuration: Configuration
+
+    /// A certificate with less time than this should have been renewed.
+    private static let enoughDays = 21
 
     init(_ configuration: Configuration) { self.configuration = configuration }
 
     func findings() async -> [Finding] {
-        let settings = configuration.tls
-        do {
-            _ = try TLSContext(serverCertificate: settings.certificate, privateKey: settings.privateKey)
-            let certificate = try CertificateInspection(file: settings.certificate)
-            return await [age(certificate), name(certificate)] + served(certificate)
-        } catch {
-            return [.wrong("tls", "\(error)", mend: "put a certificate chain and its key there (PEM)")]
-        }
-    }
-
-    private func age(_ certificate: CertificateInspection) -> Finding {
-        let days = certificate.daysLeft
-        let mend = "renew \(configuration.tls.certificate), then restart what uses it"
-        if days < 0 { return .wrong("tls", "the certificate has expired", mend: mend) }
-        if days < 21 { return .doubtful("tls", "the certificate expires in \(days) days", mend: mend) }
-        return .fine("tls", "the certificate is good for \(days) days")
-    }
-
-    /// What clients are shown, which is another certificate where a daemon has not been restarted since.
-    private func served(_ certificate: CertificateInspection) async -> [Finding] {
-        let places = [
-            (DaemonName.smtpd, configuration.smtpd.submissions), (.pop3d, configuration.pop3d.pop3s),
-            (.imapd, configuration.imapd.imaps),
-        ]
         var findings: [Finding] = []
-        for (daemon, addresses) in places {
-            for address in addresses {
-                guard let fingerprint = await Self.fingerprint(at: address), fingerprint != certificate.fingerprint
-                else { continue }
+        var certificates: [ServedCertificate] = []
+        for pair in configuration.tls.pairs {
+            do throws(TLSError) {
+                let certificate = try read(pair)
+                certificates.append(certificate)
+                findings.append(age(certificate, pair))
+                if pair.name == TLSConfiguration.Pair.standardName { findings.append(name(certificate)) }
+            } catch {
+                let mend = "put a certificate chain and its key there (PEM): martlet tls deploy --name \(pair.name)"
+                findings.append(.wrong("tls", "\(error)", mend: mend))
+            }
+        }
+        findings += unreadable()
+        return await findings + served(certificates)
+    }
+
+    /// As keyd reads it.
+    private func read(_ pair: TLSConfiguration.Pair) throws(TLSError) -> ServedCertificate {
+        func contents(_ path: String, _ what: String) throws(TLSError) -> [UInt8] {
+            guard let octets = WholeFile.octets(path, maximum: CertificateChain.maximumOctets) else {
+                throw .configuration("\(what) \(path): \(String(cString: strerror(errno)))")
+            }
+            return octets
+        }
+        let octets = try contents(pair.certificate, "certificate")
+        let chain: CertificateChain
+        do throws(TLSError) {
+            chain = try CertificateChain(pem: octets)
+        } catch {
+            throw .configuration("certificate \(pair.certificate): \(error)")
+        }
+        let keys = PrivateKey.all(inPEM: try contents(pair.privateKey, "private key"))
+        guard !keys.isEmpty else {
+            throw .configuration(
+                "private key \(pair.privateKey): it holds no key that can be used without a passphrase"
+            )
+        }
+        guard keys.contains(where: { $0.publicKey?.subjectPublicKeyInfo == chain.subjectPublicKeyInfo }) else {
+            throw .configuration("private key \(pair.privateKey): it does not belong to the certificate")
+        }
+        guard let certificate = ServedCertificate(chain: chain) else {
+            throw .configuration("certificate \(pair.certificate): nothing signs with such a key")
+        }
+        return certificate
+    }
+
+    private func age(_ certificate: ServedCertificate, _ pair: TLSConfiguration.Pair) -> Finding {
+        let days = TLSDeployCommand.days(certificate.chain)
+        let mend = "renew \(pair.certificate)"
+        if certificate.chain.expires <= time(nil) {
+            return .wrong("tls", "\(pair.certificate) has expired", mend: mend)
+        }
+        if days < Self.enoughDays {
+            return .doubtful("tls", "\(pair.certificate) expires in \(days) days", mend: mend)
+        }
+        return .fine("tls", "\(pair.certificate) is good for \(days) days")
+    }
+
+    private func name(_ certificate: ServedCertificate) -> Finding {
+        let hostname = configuration.hostname
+        if certificate.isFor(hostname.lowercased()) { return .fine("tls", "the certificate is for \(hostname)") }
+        return .doubtful("tls", "the certificate is not for \(hostname)", mend: "get one that names \(hostname)")
+    }
+
+    /// Files that keyd can't read: it may have them from its start, but sees no renewal.
+    private func unreadable() -> [Finding] {
+        let user = configuration.systemUsers[.keyd]
+        guard let reach = FileReach(user: user) else { return [] }
+        var findings: [Finding] = []
+        for path in configuration.tls.pairs.flatMap({ [$0.certificate, $0.privateKey] }) {
+            switch reach.obstacle(to: path) {
+            case .directory(let directory)?:
                 findings.append(
                     .wrong(
                         "tls",
-                        "\(daemon.rawValue) shows another certificate on \(address.ipAddress ?? ""):\(address.port ?? 0)"
-                            + " than \(configuration.tls.certificate)",
-                        mend: "restart \(daemon.rawValue)"
+                        "keyd (\(user)) may not look into \(directory), so it sees no renewal of \(path)",
+                        mend: "chgrp \(user) \(directory) && chmod g+x \(directory)"
                     )
                 )
+            case .file(let file)?:
+                findings.append(
+                    .wrong(
+                        "tls",
+                        "keyd (\(user)) may not read \(file), so it sees no renewal",
+                        mend: "chgrp \(user) \(file) && chmod 640 \(file)"
+                    )
+                )
+            case .missing?, .other?, nil: continue
             }
         }
         return findings
     }
 
-    private static func fingerprint(at address: SocketAddress) async -> [UInt8]? {
-        guard let context = try? TLSContext(clientVerifying: false) else { return nil }
-        return try? await ProbeConnection.run(to: address, timeout: .seconds(2)) { connection in
-            connection.idleTimeout = .seconds(5)
-            try await connection.startTLS(client: context, serverName: nil)
-            return connection.tls?.serverFingerprint
+    /// What a server shows.
+    private enum Shown {
+        case certificate([UInt8])
+        /// It's there, but there is no TLS with it.
+        case nothing(String)
+        /// Nobody is there, which is another finding.
+        case nobody
+    }
+
+    /// What clients are shown who ask for the host of each certificate. All at the same time: a server without keyd takes a while.
+    private func served(_ certificates: [ServedCertificate]) async -> [Finding] {
+        let places = [
+            (DaemonName.smtpd, configuration.smtpd.submissions), (.pop3d, configuration.pop3d.pop3s),
+            (.imapd, configuration.imapd.imaps), (.resolverd, configuration.resolverd.listenTLS),
+        ].flatMap { daemon, addresses in addresses.map { (daemon, $0) } }
+        let hosts = Set(certificates.compactMap { $0.chain.names.first { !$0.hasPrefix("*") } }).sorted()
+        return await withTaskGroup(of: (Int, Finding?).self) { group in
+            for (number, host) in hosts.enumerated() {
+                let expected = Set(
+                    ServedCertificate.shown(to: host, of: certificates, hostname: configuration.hostname)
+                        .map(\.chain.fingerprint)
+                )
+                for (place, (daemon, address)) in places.enumerated() {
+                    group.addTask {
+                        (number * places.count + place, await Self.finding(daemon, address, host, expected))
+                    }
+                }
+            }
+            var findings: [(Int, Finding)] = []
+            for await (number, finding) in group { if let finding { findings.append((number, finding)) } }
+            return findings.sorted { $0.0 < $1.0 }.map(\.1)
         }
     }
 
-    private func name(_ certificate: CertificateInspection) -> Finding {
-        let hostname = configuration.hostname
-        if certificate.isFor(hostname) { return .fine("tls", "the certificate is for \(hostname)") }
-        return .doubtful("tls", "the certificate is not for \(hostname)", mend: "get one that names \(hostname)")
+    private static func finding(
+        _ daemon: DaemonName,
+        _ address: SocketAddress,
+        _ host: String,
+        _ expected: Set<[UInt8]>
+    ) async -> Finding? {
+        let place = "\(address.ipAddress ?? ""):\(address.port ?? 0)"
+        switch await shown(at: address, host) {
+        case .nobody: return nil
+        case .certificate(let fingerprint) where expected.contains(fingerprint): return nil
+        case .certificate:
+            return .wrong(
+                "tls",
+                "\(daemon.rawValue) shows another certificate for \(host) on \(place) than is on disk",
+                mend: "martlet status: is keyd up? Its log says why it doesn't take the file"
+            )
+        case .nothing(let reason):
+            return .wrong(
+                "tls",
+                "\(daemon.rawValue) on \(place) has no TLS: \(reason)",
+                mend: "martlet status: is keyd up? The log of \(daemon.rawValue) says more"
+            )
+        }
+    }
+
+    private static func shown(at address: SocketAddress, _ host: String) async -> Shown {
+        guard let context = try? TLSContext(clientVerifying: false) else { return .nobody }
+        let shown = try? await ProbeConnection.run(to: address, timeout: .seconds(2)) { connection -> Shown in
+            connection.idleTimeout = .seconds(5)
+            do throws(ConnectionError) {
+                try await connection.startTLS(client: context, serverName: host)
+            } catch {
+                return .nothing("\(error)")
+            }
+            return .certificate(connection.tls?.serverFingerprint ?? [])
+        }
+        return shown ?? .nobody
     }
 }

@@ -36,4 +36,5 @@ let fuzzTargets: [FuzzTarget] = [
     saslMessageTarget,
     tokenTarget,
     policyTableTarget,
+    keyFrameTarget,
 ]

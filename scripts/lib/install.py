@@ -107,6 +107,8 @@ class Installation:
             self.link("../sbin/sendmail", self.prefix / "bin" / name)
         for page in sorted((layout.REPOSITORY / "docs").glob("*.md")):
             self.put(page, self.documents / page.name, 0o644)
+        for hook in sorted((layout.REPOSITORY / "etc" / "acme").iterdir()):
+            self.put(hook, self.documents / "acme" / hook.name, 0o755)
 
     def install_instance(self) -> None:
         root = self.staged(self.instance)

@@ -74,3 +74,13 @@ package struct TLSConfiguration: Sendable {
         clientAuthorities = try table.string("client-authorities")
     }
 }
+
+extension TLSServerSettings {
+    /// What the configuration says.
+    package init(_ configuration: TLSConfiguration) {
+        self.init()
+        minimum = configuration.minimumVersion
+        ciphers = configuration.ciphers
+        ticketLifetime = Int(configuration.ticketLifetime.nanoseconds / 1_000_000_000)
+    }
+}

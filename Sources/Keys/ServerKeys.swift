@@ -1,0 +1,168 @@
+import Bus
+import Logging
+import NIOConcurrencyHelpers
+import NIOCore
+import Network
+import TLS
+
+/// keyd as those see it that serve TLS: knows the certificates, follows their changes, and has handshakes signed. While keyd is away,
+/// handshakes wait a moment and then fail, each with a line in the log.
+package final class ServerKeys: TLSKeys {
+    private struct State {
+        var certificates: [(served: ServedCertificate, shown: ShownCertificate)] = []
+        var waiting: [(id: Int, promise: EventLoopPromise<Void>)] = []
+        var lastWaiting = 0
+        var clients: PerLoop<KeysClient>?
+        var logger: Logger?
+        var follower: BusFollower?
+    }
+
+    package let tickets = TLSTickets()
+    private let hostname: String
+    private let state = NIOLockedValueBox(State())
+    private let patience: TimeAmount
+
+    /// Milliseconds between two attempts.
+    private static let pause: Int64 = 50
+
+    /// - Parameters:
+    ///   - hostname: the server's own name.
+    ///   - patience: how long a handshake waits for keyd.
+    package init(hostname: String, patience: TimeAmount = .seconds(3)) {
+        self.hostname = hostname
+        self.patience = patience
+    }
+
+    /// Begins to ask keyd.
+    ///
+    /// - Parameters:
+    ///   - path: of keyd's socket, as this process sees it.
+    ///   - service: whose tickets these are.
+    package func start(path: String, service: String, on loop: any EventLoop, logger: Logger) {
+        let patience = patience
+        let clients = PerLoop { KeysClient(path: path, on: $0, timeout: patience) }
+        let follower = BusFollower(
+            KeyRequest.watch.frame,
+            of: "keyd",
+            path: path,
+            on: loop,
+            logger: logger
+        ) { [weak self] _ in
+            Task(executorPreference: LoopExecutor.of(loop)) { await self?.fetch(clients[loop], service, loop) }
+        }
+        state.withLockedValue { state in
+            state.clients = clients
+            state.logger = logger
+            state.follower = follower
+        }
+        follower.start()
+    }
+
+    /// The certificates that are known now.
+    package var known: [ServedCertificate] { state.withLockedValue { $0.certificates.map(\.served) } }
+
+    private func fetch(_ client: KeysClient, _ service: String, _ loop: any EventLoop) async {
+        do throws(KeysError) {
+            take(try await client.certificates())
+            tickets.use(try await client.ticketKeys(of: service).keys.map { $0.name + $0.secret })
+        } catch {
+            // It's asked again when it's back, or when it says that something has changed.
+            logger?.warning("certificates can't be had now", metadata: ["reason": "\(error)"])
+        }
+    }
+
+    private var logger: Logger? { state.withLockedValue { $0.logger } }
+
+    private func take(_ certificates: [ServedCertificate]) {
+        let before = state.withLockedValue { $0.certificates }
+        var loaded: [(ServedCertificate, ShownCertificate)] = []
+        for served in certificates {
+            if let known = before.first(where: { $0.served == served }) {
+                loaded.append(known)
+                continue
+            }
+            do throws(TLSError) {
+                let shown = try ShownCertificate(served.chain, key: served.key.description, ocsp: served.ocsp)
+                loaded.append((served, shown))
+            } catch {
+                logger?.error("a certificate can't be used", metadata: ["reason": "\(error)"])
+            }
+        }
+        let ready = state.withLockedValue { state in
+            // Those that were good stay, where there are none any more.
+            if !loaded.isEmpty { state.certificates = loaded }
+            guard !state.certificates.isEmpty else { return [EventLoopPromise<Void>]() }
+            defer { state.waiting = [] }
+            return state.waiting.map(\.promise)
+        }
+        for promise in ready { promise.succeed() }
+    }
+
+    // MARK: Handshakes
+
+    package func certificates(for serverName: String?, on loop: any EventLoop) -> EventLoopFuture<[ShownCertificate]> {
+        let now = shown(to: serverName)
+        if !now.isEmpty { return loop.makeSucceededFuture(now) }
+        let promise = loop.makePromise(of: Void.self)
+        let id = state.withLockedValue { state in
+            state.lastWaiting += 1
+            state.waiting.append((state.lastWaiting, promise))
+            return state.lastWaiting
+        }
+        let timer = loop.scheduleTask(in: patience) { [self] in
+            let isWaiting = state.withLockedValue { state in
+                let count = state.waiting.count
+                state.waiting.removeAll { $0.id == id }
+                return state.waiting.count < count
+            }
+            guard isWaiting else { return }
+            promise.fail(failure("there is no certificate: keyd has said none"))
+        }
+        return promise.futureResult.map { [self] in
+            timer.cancel()
+            return shown(to: serverName)
+        }
+    }
+
+    private func shown(to client: String?) -> [ShownCertificate] {
+        let certificates = state.withLockedValue { $0.certificates }
+        let chosen = ServedCertificate.shown(to: client, of: certificates.map(\.served), hostname: hostname)
+        return chosen.compactMap { one in certificates.first { $0.served.key == one.key && $0.served == one }?.shown }
+    }
+
+    package func endPoint(for serverName: String?) -> [UInt8]? {
+        let certificates = shown(to: serverName)
+        return certificates.count == 1 ? certificates[0].endPoint : nil
+    }
+
+    package func sign(_ request: TLSSignatureRequest, on loop: any EventLoop) -> EventLoopFuture<[UInt8]> {
+        let promise = loop.makePromise(of: [UInt8].self)
+        guard let key = KeyName(request.key), let algorithm = SigningAlgorithm(scheme: request.scheme),
+            let client = state.withLockedValue({ $0.clients })?[loop]
+        else {
+            promise.fail(failure("nothing signs by scheme \(request.scheme)"))
+            return promise.futureResult
+        }
+        Task(executorPreference: LoopExecutor.of(loop)) { [self] in
+            let end = NIODeadline.now() + patience
+            while true {
+                do throws(KeysError) {
+                    return promise.succeed(try await client.sign(request.octets, with: key, algorithm))
+                } catch {
+                    // A keyd that was killed is back in a moment.
+                    guard case .unavailable = error, .now() + .milliseconds(Self.pause) < end else {
+                        return promise.fail(failure("\(error)"))
+                    }
+                }
+                await loop.pause(.milliseconds(Self.pause))
+            }
+        }
+        return promise.futureResult
+    }
+
+    /// Says in the log why a handshake fails.
+    private func failure(_ reason: String) -> TLSError {
+        logger?.error("a TLS handshake fails for want of a signature", metadata: ["reason": "\(reason)"])
+        return .keys(reason)
+    }
+}
