@@ -15,7 +15,8 @@ import configuration
 import layout
 import pytest
 from conftest import ALICE
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from mail import wait_for_log, wait_until
 
 # Where TLS begins with the first octet.
@@ -88,8 +89,8 @@ def all_ports(instance, ports) -> list[int]:
 def secrets(key: Path) -> list[bytes]:
     """The octet runs that make a private key what it is."""
     private = load_pem_private_key(key.read_bytes(), None)
-    if hasattr(private, "private_bytes_raw") and "ed25519" in type(private).__module__ + type(private).__name__.lower():
-        return [private.private_bytes_raw()]
+    if isinstance(private, Ed25519PrivateKey):
+        return [private.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())]
     numbers = private.private_numbers()
     values = [numbers.private_value] if hasattr(numbers, "private_value") else [numbers.p, numbers.q, numbers.d]
     found = []
