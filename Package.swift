@@ -361,7 +361,9 @@ let package = Package(
         tests("SMTPServer", daemonBase + ["Front", "MailRules", "Milter", "SASL", "SMTP", "MIME", "TLS", "Policy"]),
         tests(
             "QueueManager",
-            daemonBase + ["Deliverer", "Files", "QueueSimulation", "Spool", "SpoolSimulation", "SMTP", "MIME"]
+            daemonBase + [
+                "Deliverer", "Files", "QueueSimulation", "Spool", "SpoolSimulation", "SMTP", "MIME", collections,
+            ]
         ),
         tests("Reporting", ["Bus", "Network", nioCore, nioPosix, nioConcurrency, logging]),
         tests(

@@ -38,7 +38,7 @@ extension Queue {
     /// Recipients of a delivery have results. Who has the message is recorded at once, unless that was the last.
     func answered(_ delivery: Delivery, _ positions: [Int]) {
         loop.assertInEventLoop()
-        let isExpired = clock.now() >= expiry(of: delivery.job.message)
+        let isExpired = clock.now() >= expiry(of: delivery.job)
         var lines = ""
         for position in positions {
             let wasDelayed = delivery.results[position]?.action == .delayed
@@ -89,7 +89,7 @@ extension Queue {
     func evaluate(_ delivery: Delivery, _ results: [DeliveryResult]) {
         let outcome = RecipientOutcomes(delivery)
         let message = delivery.job.message
-        let isWarning = wantsWarning(message, outcome)
+        let isWarning = wantsWarning(delivery.job, outcome)
         // What fails while others are on their way is reported with them.
         let isFailing = !outcome.failed.isEmpty && !mustWait(message, for: delivery.job)
         let succeeded = outcome.delivered.filter(delivery.isSuccessToReport)
@@ -140,11 +140,13 @@ extension Queue {
         }
     }
 
-    private func wantsWarning(_ message: QueuedMessage, _ outcome: RecipientOutcomes) -> Bool {
-        guard settings.delayWarning > 0, !message.isReport, !message.isSenderDoubted, !message.isWarned,
+    private func wantsWarning(_ job: DeliveryJob, _ outcome: RecipientOutcomes) -> Bool {
+        let message = job.message
+        let warning = settings.delayWarning(settings.deliveryClass(of: message), to: job.destination)
+        guard warning > 0, !message.isReport, !message.isSenderDoubted, !message.isWarned,
             !outcome.deferred.isEmpty || !outcome.turnedAway.isEmpty
         else { return false }
-        return clock.now() >= message.start + settings.delayWarning
+        return clock.now() >= message.start + warning
     }
 
     /// The report about recipients, if there is somebody to tell.
@@ -174,7 +176,12 @@ extension Queue {
                 return try self.report(kind, [recipient], about: own, header, isAsked: isAsked)
             }
         }
-        let lifetime = envelope.sender.path.address == nil ? settings.bounceLifetime : settings.lifetime
+        let deliveryClass = settings.deliveryClass(
+            isReport: envelope.sender.path.address == nil,
+            priority: envelope.terms.priority,
+            recipients: envelope.recipients.count
+        )
+        let lifetime = settings.lifetime(deliveryClass)
         let report = try QueueReport(
             kind,
             recipients,
@@ -379,11 +386,15 @@ extension Queue {
             let rest = DeliveryJob(job.message, to: job.destination, recipients: recipients, mayBeKnown: mayBeKnown)
             rest.attempts = attempts
             rest.due = due
+            rest.reason = job.reason
+            if let first = positions.first, let result = delivery.results[first], result.nextStep != .waitForTurn {
+                rest.reason = reasons.shared("\(result.status) \(result.summary)")
+            }
             next.append(rest)
         }
         let due = schedule.nextAttempt(
-            afterAttempts: job.attempts + 1,
-            expiry: expiry(of: job.message),
+            of: job,
+            expiry: expiry(of: job),
             at: now,
             chance: clock.chance()
         )

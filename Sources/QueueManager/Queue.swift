@@ -24,6 +24,9 @@ package final class Queue: @unchecked Sendable {
     var comingOrigins: Set<String> = []
     var arrivals = Arrivals()
     var localDomains: LocalDomains
+    var reasons = FailureReasons()
+    /// What is to be done to pauses, in order; the first is being written.
+    var pauseChanges: Deque<PauseChange> = []
     private var runner: Runner?
     private(set) var timer: (time: Int64, task: Scheduled<Void>)?
     private var isPumpScheduled = false
@@ -54,6 +57,7 @@ package final class Queue: @unchecked Sendable {
         let onReturn: () -> Void = { [weak self] in
             guard let self else { return }
             schedule.delivererReturned(at: clock.now())
+            goOnFlushing()
             pump()
         }
         runner = Runner(
@@ -167,6 +171,7 @@ package final class Queue: @unchecked Sendable {
             )
             job.attempts = attempts
             job.due = due
+            if attempts > 0 { job.reason = progress.texts[index].map { reasons.shared($0) } }
             open[key] = job
             jobs.append(job)
         }
@@ -221,20 +226,22 @@ package final class Queue: @unchecked Sendable {
         timer = nil
         if isClosed { return }
         let now = clock.now()
-        let due = schedule.dueWork(at: now) { now >= expiry(of: $0.message) }
+        let due = schedule.dueWork(at: now) { now >= expiry(of: $0) }
         for (job, result) in due.expired { conclude(job, result) }
         for message in due.reports {
             reportIfDue(message)
             warnIfDue(message)
         }
         if due.isMore { loop.execute { [weak self] in self?.runDueWork() } }
+        // What waited for a pause that is over.
+        if !due.isMore { goOnFlushing() }
         schedulePump()
     }
 
-    /// When a message is given up. Milliseconds since 1970.
-    func expiry(of message: QueuedMessage) -> Int64 {
-        let lifetime = message.isReport ? settings.bounceLifetime : settings.lifetime
-        let expiry = message.start + lifetime
+    /// When a message is given up at a destination. Milliseconds since 1970.
+    func expiry(of job: DeliveryJob) -> Int64 {
+        let message = job.message
+        let expiry = message.start + settings.lifetime(settings.deliveryClass(of: message), to: job.destination)
         guard let deadline = message.returnDeadline else { return expiry }
         return min(expiry, deadline)
     }
@@ -269,6 +276,7 @@ package final class Queue: @unchecked Sendable {
                 runner.begin(job)
             }
         }
+        if schedule.isInterrupted { schedulePump() }
         // Whatever was done before may have given the schedule something to wait for.
         setTimer()
     }
@@ -281,7 +289,7 @@ package final class Queue: @unchecked Sendable {
         return count
     }
 
-    private func goOnFlushing() {
+    func goOnFlushing() {
         if schedule.step(at: clock.now()) { loop.execute { [weak self] in self?.goOnFlushing() } }
         schedulePump()
     }
@@ -352,7 +360,7 @@ package final class Queue: @unchecked Sendable {
     func conclude(_ job: DeliveryJob, _ result: DeliveryResult) {
         let message = job.message
         guard message.changes.isEmpty, store.move(message, .deliveryBegan) else { return }
-        schedule.began(job)
+        schedule.began(job, at: clock.now())
         giveUp(job, result)
     }
 

@@ -34,6 +34,7 @@ package final class QueueManager: Sendable {
         host.onLate = { id, error in log.unfiled(id, "\(error)") }
         spool = try Spool(path: path, options: options, host: host, onFailure: onFailure)
         queue = Queue(settings: settings, spool: spool, loop: loop, clock: clock, logger: logger)
+        try queue.readPauses()
         let queue = queue
         watch =
             settings.domains != nil

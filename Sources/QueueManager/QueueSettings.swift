@@ -33,6 +33,12 @@ package struct QueueSettings: Sendable {
     package var maximumMessage: Int
     /// Recipients of a message of a peer that is not one of ours.
     package var maximumRecipients: Int
+    /// What is different for some classes of mail.
+    package var classes: [DeliveryClass: QueueManagerConfiguration.DeliveryTimes] = [:]
+    /// With so many recipients a message is bulk mail; 0 for never.
+    package var bulkRecipients = 0
+    /// What is different for mail to some domains, which are in lower case.
+    package var destinations: [String: DestinationSettings] = [:]
     /// Uids whose word on client, user and origin is taken: root, our own and those of our daemons.
     package var trusted: Set<UInt32> = [0, getuid()]
     /// Uids that may use every verb of the control socket: root, our own and who else may.
@@ -73,6 +79,11 @@ package struct QueueSettings: Sendable {
         deliveryRecipients = queue.deliveryRecipients
         maximumMessage = queue.maximumMessage
         maximumRecipients = queue.maximumRecipients
+        classes = [.bounce: queue.bounce, .priority: queue.priority, .bulk: queue.bulk]
+        bulkRecipients = queue.bulkRecipients
+        destinations = queue.destinations.mapValues {
+            DestinationSettings(times: $0.times, concurrency: $0.concurrency, interval: $0.interval?.milliseconds)
+        }
     }
 
     /// The values of a configuration.

@@ -306,6 +306,12 @@ package final class Spool: Sendable {
         return piece
     }
 
+    /// What is written of mail that waits as it comes; nil where there never was any.
+    package func pauses() throws(SpoolError) -> ByteBuffer? { try files.readPauses() }
+
+    /// Replaces that; on stable storage when this returns.
+    package func setPauses(_ content: ByteBuffer) throws(SpoolError) { try files.replacePauses(content) }
+
     // MARK: Moving
 
     /// Puts a message aside, or back; on stable storage when the completion is called, where completions run.

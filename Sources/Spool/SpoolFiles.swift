@@ -236,6 +236,39 @@ struct SpoolFiles: Sendable {
         }
     }
 
+    // MARK: Pauses
+
+    private static let pauses = "pauses"
+    private static let largestPauses = 64 << 20
+
+    /// nil where there is no such file.
+    func readPauses() throws(SpoolError) -> ByteBuffer? {
+        do throws(FileError) {
+            return try disk.contents(of: Self.pauses, in: root, maximum: Self.largestPauses)
+        } catch {
+            if error.isMissing { return nil }
+            throw SpoolError(error)
+        }
+    }
+
+    /// Writes the file, which is the old one or the new one at any instant.
+    func replacePauses(_ content: ByteBuffer) throws(SpoolError) {
+        let fresh = Self.pauses + ".new"
+        try convert { () throws(FileError) in
+            let file = try disk.open(fresh, in: root, [.writing, .creating, .truncating], mode: Self.fileMode)
+            do throws(FileError) {
+                try disk.write(content, to: file)
+                try disk.sync(file)
+            } catch {
+                disk.close(file)
+                throw error
+            }
+            disk.close(file)
+            try disk.rename(fresh, in: root, to: Self.pauses, in: root)
+            try disk.sync(root)
+        }
+    }
+
     // MARK: All of them
 
     /// Waits until everything that was written to the file system is on stable storage.

@@ -43,7 +43,8 @@ package struct StateEntry: Equatable, Sendable {
         return "\(checksum.text) \(rest)\n"
     }
 
-    private var words: String {
+    /// What happened, without the text.
+    package var words: String {
         switch event {
         case .final(let action, let status): "\(action.rawValue) \(status)"
         case .unreported(let status): "unreported \(status)"

@@ -7,16 +7,28 @@ protocol QueueChange: AsyncParsableCommand {
     /// What has become of them, for people.
     static var result: String { get }
     var options: QueueOptions { get }
-    var ids: [String] { get }
+    var change: QueueChangeOptions { get }
     var text: String? { get }
+}
+
+/// Which messages are changed.
+struct QueueChangeOptions: ParsableArguments {
+    @OptionGroup var selection: QueueSelectionOptions
+    @Flag(help: "Every message in the queue, where nothing else says which.") var all = false
+
+    func validate() throws {
+        guard try all != selection.fields.isEmpty else { return }
+        throw ValidationError(all ? "--all stands alone" : "Which messages? --all for every one.")
+    }
 }
 
 extension QueueChange {
     var text: String? { nil }
 
     func run() async throws {
-        var request = Frame(Self.verb, ids.map { Frame.Field("id", $0) })
+        var request = Frame(Self.verb, try change.selection.fields)
         request["text"] = text
+        request["all"] = change.all ? "yes" : nil
         try await QueueReply.show(request, options, Self.result)
     }
 }
@@ -41,17 +53,16 @@ struct QueueReply: Encodable {
 struct QueueFlushCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "flush",
-        abstract: "Tries now: everything, some messages, or all that goes to one domain."
+        abstract: "Tries now: everything, or some messages."
     )
 
     @OptionGroup var options: QueueOptions
-    @Option(help: "Only what goes to this domain; \"local\" for mailboxes here.") var domain: String?
-    @Argument(help: "IDs of messages; none for all.") var ids: [String] = []
+    @OptionGroup var selection: QueueSelectionOptions
 
     func run() async throws {
-        var request = Frame("FLUSH", ids.map { Frame.Field("id", $0) })
-        request["destination"] = domain
-        try await QueueReply.show(request, options, ids.isEmpty ? "deliveries due now" : "due now")
+        let fields = try selection.fields
+        let isByDestination = fields.allSatisfy { $0.name == "domain" || $0.name == "destination" }
+        try await QueueReply.show(Frame("FLUSH", fields), options, isByDestination ? "deliveries due now" : "due now")
     }
 }
 
@@ -62,7 +73,7 @@ struct QueueHoldCommand: QueueChange {
     static let result = "held"
 
     @OptionGroup var options: QueueOptions
-    @Argument(help: "IDs of messages.") var ids: [String]
+    @OptionGroup var change: QueueChangeOptions
 }
 
 /// `martlet queue release`
@@ -75,7 +86,7 @@ struct QueueReleaseCommand: QueueChange {
     static let result = "released"
 
     @OptionGroup var options: QueueOptions
-    @Argument(help: "IDs of messages.") var ids: [String]
+    @OptionGroup var change: QueueChangeOptions
 }
 
 /// `martlet queue requeue`
@@ -89,7 +100,21 @@ struct QueueRequeueCommand: QueueChange {
     static let result = "requeued"
 
     @OptionGroup var options: QueueOptions
-    @Argument(help: "IDs of messages.") var ids: [String]
+    @OptionGroup var change: QueueChangeOptions
+}
+
+/// `martlet queue reroute`
+struct QueueRerouteCommand: QueueChange {
+    static let configuration = CommandConfiguration(
+        commandName: "reroute",
+        abstract: "Works out anew where messages go, and tries that now; earlier attempts count on.",
+        discussion: "For mail that waits because of a wrong route, once that is mended."
+    )
+    static let verb = "REROUTE"
+    static let result = "rerouted"
+
+    @OptionGroup var options: QueueOptions
+    @OptionGroup var change: QueueChangeOptions
 }
 
 /// `martlet queue remove`
@@ -102,7 +127,7 @@ struct QueueRemoveCommand: QueueChange {
     static let result = "removed"
 
     @OptionGroup var options: QueueOptions
-    @Argument(help: "IDs of messages.") var ids: [String]
+    @OptionGroup var change: QueueChangeOptions
 }
 
 /// `martlet queue bounce`
@@ -115,6 +140,19 @@ struct QueueBounceCommand: QueueChange {
     static let result = "returned"
 
     @OptionGroup var options: QueueOptions
+    @OptionGroup var change: QueueChangeOptions
     @Option(help: "The reason that the sender is told.") var text: String?
-    @Argument(help: "IDs of messages.") var ids: [String]
+}
+
+/// `martlet queue expire`
+struct QueueExpireCommand: QueueChange {
+    static let configuration = CommandConfiguration(
+        commandName: "expire",
+        abstract: "Treats messages as if their time were over: returns them with the last answers about them."
+    )
+    static let verb = "EXPIRE"
+    static let result = "expired"
+
+    @OptionGroup var options: QueueOptions
+    @OptionGroup var change: QueueChangeOptions
 }

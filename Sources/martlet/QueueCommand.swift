@@ -8,8 +8,9 @@ struct QueueCommand: AsyncParsableCommand {
         abstract: "Looks into the mail queue and changes what is in it.",
         subcommands: [
             QueueListCommand.self, QueueShowCommand.self, QueueFlushCommand.self, QueueHoldCommand.self,
-            QueueReleaseCommand.self, QueueRequeueCommand.self, QueueRemoveCommand.self, QueueBounceCommand.self,
-            QueueStatisticsCommand.self,
+            QueueReleaseCommand.self, QueueRequeueCommand.self, QueueRerouteCommand.self, QueueRemoveCommand.self,
+            QueueBounceCommand.self, QueueExpireCommand.self, QueuePauseCommand.self, QueueResumeCommand.self,
+            QueuePausesCommand.self, QueueSummaryCommand.self, QueueWatchCommand.self, QueueStatisticsCommand.self,
         ],
         defaultSubcommand: QueueListCommand.self
     )

@@ -32,6 +32,8 @@ struct QueueEntry: Encodable, Sendable {
     let deliverBy: String?
     /// From -9 to 9; nil for the usual.
     let priority: Int?
+    /// Why it waits where its sender's or its destination's mail is paused.
+    let paused: String?
 
     init(_ frame: Frame) {
         id = frame["id"] ?? ""
@@ -47,6 +49,7 @@ struct QueueEntry: Encodable, Sendable {
         heldUntil = frame.integer("hold-until")
         deliverBy = frame["deliver-by"]
         priority = frame.integer("priority")
+        paused = frame["paused"]
         for field in frame.fields {
             if field.name == "recipient" {
                 recipients.append(Recipient(recipient: field.value, reason: nil))
@@ -60,16 +63,20 @@ struct QueueEntry: Encodable, Sendable {
 
     /// Some lines for people, without control characters.
     var text: String {
-        let now = time(nil)
+        let now = Self.now
         var lines = ["\(id)  \(state)  \(octets) octets  \(Self.age(now - arrived)) old  from \(sender)"]
         for recipient in recipients {
             lines.append("    \(recipient.recipient)")
             if let reason = recipient.reason { lines.append("        \(reason)") }
         }
         if let heldUntil, heldUntil > now { lines.append("    held for its sender, \(Self.age(heldUntil - now)) more") }
+        if let paused { lines.append("    \(paused)") }
         if let next { lines.append("    next attempt in \(Self.age(max(0, next - now))), after \(attempts)") }
         return lines.map(Self.printable).joined(separator: "\n")
     }
+
+    /// Seconds since 1970.
+    static var now: Int { time(nil) }
 
     /// `3d`, `5h`, `20m`, `7s`.
     static func age(_ seconds: Int) -> String {

@@ -26,6 +26,44 @@ import Testing
         #expect(configuration.systemUsers[.imapdMailbox] == "mlt-mail")
     }
 
+    @Test func queueHasClassesAndDestinations() throws {
+        let queue = try load(
+            """
+            hostname = "mail.example.test"
+            [queue-manager]
+            lifetime = "3d"
+            retry-minimum = "2m"
+            bulk-recipients = 50
+            [queue-manager.classes.bounce]
+            retry-maximum = "8h"
+            [queue-manager.classes.bulk]
+            lifetime = "1d"
+            delay-warning = "0s"
+            [queue-manager.destinations."Example.NET"]
+            concurrency = 3
+            rate = "30/m"
+            """
+        ).queueManager
+        #expect(queue.bounce.lifetime == nil)
+        #expect(queue.bounce.retryMaximum == .hours(8))
+        #expect(queue.bulk.lifetime == .hours(24))
+        #expect(queue.bulk.delayWarning == .zero)
+        #expect(queue.bulkRecipients == 50)
+        let own = try #require(queue.destinations["example.net"])
+        #expect(own.concurrency == 3)
+        #expect(own.interval == .seconds(2))
+        #expect(own.times.lifetime == nil)
+    }
+
+    @Test(arguments: [
+        "classes.bulk]\nretry-minimum = \"9h\"", "classes.bulk]\nconcurrency = 3", "classes.slow]\nlifetime = \"1d\"",
+        "destinations.\"example.net\"]\nrate = \"0/s\"", "destinations.\"example.net\"]\nrate = \"9000000/s\"",
+        "destinations.\"example.net\"]\nretry-maximum = \"1m\"", "destinations.\"example.net\"]\nspeed = 3",
+    ]) func faultyClassOfTheQueueIsNamed(_ text: String) throws {
+        let error = try #require(failure("hostname = \"mail.example.test\"\n[queue-manager.\(text)\n"))
+        #expect(error.key?.hasPrefix("queue-manager.") == true)
+    }
+
     @Test func valuesAreDecoded() throws {
         let configuration = try load(
             """

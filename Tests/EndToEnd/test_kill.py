@@ -24,7 +24,7 @@ KILLS_ALL = 300
 SENDERS = 6
 # The other host puts mail for this one off as long as there is load: so there is always something in the queue.
 BUSY = "busy@example.net"
-CHANGES = ("hold", "release", "requeue", "bounce")
+CHANGES = ("hold", "release", "requeue", "reroute", "bounce", "expire")
 # Among what is done while these are killed are changes of the queue.
 CHANGED = ("queue-manager", "local-deliver", "remote-relay")
 MARK = re.compile(rb"^Subject: (t[0-9a-f]{16})\r?$", re.MULTILINE)
@@ -110,7 +110,7 @@ class Administrator:
         while not self.stopping.is_set():
             change = random.choice(CHANGES)
             # A report that is returned is gone: nobody would hear of its message.
-            entries = [entry for entry in listed(self.instance) if change != "bounce" or entry["sender"] != "<>"]
+            entries = [entry for entry in listed(self.instance) if change not in ("bounce", "expire") or entry["sender"] != "<>"]
             if change == "release":
                 entries = [entry for entry in entries if entry["state"] == "held"]
             for entry in random.sample(entries, min(len(entries), random.randrange(1, 4))):

@@ -247,8 +247,10 @@ import Testing
 
     @Test func lastAttemptIsAtTheEndOfTheLifetime() throws {
         let schedule = try schedule()
-        #expect(schedule.nextAttempt(afterAttempts: 1, expiry: 100_000, at: 0, chance: 0.5) == 1000)
-        #expect(schedule.nextAttempt(afterAttempts: 4, expiry: 5000, at: 0, chance: 0.5) == 5000)
-        #expect(schedule.nextAttempt(afterAttempts: 4, expiry: 10, at: 0, chance: 0.5) == 1000)
+        let job = try TestMessages.job(1)
+        #expect(schedule.nextAttempt(of: job, expiry: 100_000, at: 0, chance: 0.5) == 1000)
+        job.attempts = 3
+        #expect(schedule.nextAttempt(of: job, expiry: 5000, at: 0, chance: 0.5) == 5000)
+        #expect(schedule.nextAttempt(of: job, expiry: 10, at: 0, chance: 0.5) == 1000)
     }
 }

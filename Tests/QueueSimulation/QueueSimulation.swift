@@ -67,6 +67,10 @@ package final class QueueSimulation: @unchecked Sendable {
     /// Deliveries that the queue was told of, and that may not be recorded yet.
     private var unrecorded: [(post: QueuedPost, index: Int)] = []
     private var submissions = 0
+    /// Changes of pauses that had no answer, by domain.
+    private var pausesAsked: [String: Int] = [:]
+    /// Whether a domain's mail is paused, as far as is known.
+    private var paused: [String: Bool?] = [:]
 
     /// - Parameter isTracing: whether findings tell what happened besides calls to the disk.
     package init(seed: UInt64, isTracing: Bool = false) {
@@ -147,7 +151,7 @@ package final class QueueSimulation: @unchecked Sendable {
         disk.start()
         ledger.examine(spool, shards: Self.shards, expired: now - settings.bounceLifetime)
         try requireNothingFound()
-        let process = makeProcess(spool)
+        let process = try makeProcess(spool)
         if isPeaceful {
             // What can't be listed at first is not empty: who takes it for that never delivers what is in it.
             let isUnlisted = random.below(4) != 0
@@ -195,12 +199,15 @@ package final class QueueSimulation: @unchecked Sendable {
         }
     }
 
-    private func makeProcess(_ spool: Spool) -> Process {
+    private func makeProcess(_ spool: Spool) throws(SimulationFinding) -> Process {
         let clock = QueueClock(
             now: { [self] in now },
             chance: { [self] in Double(random.below(1000)) / 1000 }
         )
         let queue = Queue(settings: settings, spool: spool, loop: loop, clock: clock, logger: logger)
+        try readPauses(queue)
+        // The last life has an end.
+        if isPeaceful { queue.resume(queue.pausedSubjects) { _ in } }
         var links: [SimulatedLink] = []
         queue.start { isLocal, onReturn in
             let link = SimulatedLink(isLocal: isLocal, onReturn: onReturn) { [self] entry in
@@ -244,7 +251,8 @@ package final class QueueSimulation: @unchecked Sendable {
             case 44..<47: submitLarge(process)
             case 47..<72: stepDeliverer(random.flip() ? process.local : process.remote)
             case 72..<78: change(process)
-            case 78..<80: flush(process)
+            case 78: flush(process)
+            case 79: if random.flip() { flush(process) } else { pause(process) }
             case 80..<87: advance([300, 2500, 20_000, 120_000, 400_000][random.below(random.below(5) + 1)])
             default: while random.below(20) != 0, workers.step({ random.below($0) }) {}
             }
@@ -371,8 +379,10 @@ package final class QueueSimulation: @unchecked Sendable {
         switch random.below(12) {
         case 0..<4: request(.hold, of: post, process)
         case 4..<7: request(.release, of: post, process)
-        case 7..<9: request(.requeue, of: post, process)
+        case 7: request(.requeue, of: post, process)
+        case 8: request(.reroute(isAsked: true), of: post, process)
         case 9: request(.remove, of: post, process)
+        case 10: request(.expire, of: post, process)
         default: request(.bounce(text: "returned"), of: post, process)
         }
     }
@@ -383,7 +393,7 @@ package final class QueueSimulation: @unchecked Sendable {
         switch change {
         case .hold, .release: post.isHeld = nil
         case .remove: post.isRemovalWanted = true
-        case .bounce: post.isBounceWanted = true
+        case .bounce, .expire: post.isBounceWanted = true
         case .requeue, .reroute: break
         }
         process.queue.request(change, of: post.id) { [self] result in
@@ -392,12 +402,46 @@ package final class QueueSimulation: @unchecked Sendable {
             switch (change, result) {
             case (.hold, .done): if post.changes == 0 { post.isHeld = true }
             case (.release, .done): if post.changes == 0 { post.isHeld = false }
-            case (.remove, .done), (.bounce, .done): post.presence = .gone
+            case (.remove, .done), (.bounce, .done), (.expire, .done): post.presence = .gone
             case (.requeue, .done), (.reroute, .done), (_, .missing): break
             case (_, .failed(let error)):
                 if trouble == .none, !disk.hasEnded { ledger.fail("\(change) of \(post.id) fails: \(error)") }
             }
         }
+    }
+
+    /// Begins or ends a pause of a destination's mail.
+    private func pause(_ process: Process) {
+        let domain = Self.domains[1 + random.below(Self.domains.count - 1)]
+        let isBeginning = paused[domain] != .some(true) && random.flip()
+        trace("\(isBeginning ? "pause" : "resume") \(domain)")
+        paused[domain] = .some(nil)
+        pausesAsked[domain, default: 0] += 1
+        let done: @Sendable (SpoolError?) -> Void = { [self, started = life] error in
+            guard started == life else { return }
+            pausesAsked[domain, default: 1] -= 1
+            if error == nil, pausesAsked[domain] == 0 { paused[domain] = .some(isBeginning) }
+            if error != nil, trouble == .none, !disk.hasEnded { ledger.fail("\(domain) cannot be paused") }
+        }
+        let subject = Pause.Subject.destination(domain)
+        if isBeginning {
+            process.queue.pause(Pause(subject, since: now / 1000), done: done)
+        } else {
+            process.queue.resume([subject], done: done)
+        }
+    }
+
+    /// What was acknowledged about pauses is so after a start.
+    private func readPauses(_ queue: Queue) throws(SimulationFinding) {
+        do { try queue.readPauses() } catch { throw finding("the pauses can't be read: \(error)") }
+        for domain in Self.domains {
+            let isPaused = queue.pausedSubjects.contains(.destination(domain))
+            if case .some(.some(let known)) = paused[domain], known != isPaused {
+                throw finding("\(domain) is \(known ? "not " : "")paused")
+            }
+            paused[domain] = .some(isPaused)
+        }
+        pausesAsked = [:]
     }
 
     private func flush(_ process: Process) {

@@ -19,6 +19,13 @@ from system_resolver import Refusal, SystemResolver
 LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 DOMAIN = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*")
 
+# Where shells look for completions, below share/.
+COMPLETIONS = {
+    "bash": "bash-completion/completions/martlet",
+    "zsh": "zsh/site-functions/_martlet",
+    "fish": "fish/vendor_completions.d/martlet.fish",
+}
+
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/install")
@@ -92,6 +99,14 @@ class Installation:
             self.put(apart, symbols, 0o644)
             self.put(stripped, target, 0o755)
 
+    def put_completion(self, shell: str, target: Path) -> None:
+        """Installs what a shell completes martlet's commands by."""
+        command = [PROGRAMS / "martlet", "--generate-completion-script", shell]
+        with tempfile.NamedTemporaryFile("w") as script:
+            script.write(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            script.flush()
+            self.put(Path(script.name), target, 0o644)
+
     def link(self, target: str, path: Path) -> None:
         path = self.staged(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,6 +120,8 @@ class Installation:
         self.put_program(PROGRAMS / "sendmail", self.prefix / "sbin" / "sendmail")
         for name in ("mailq", "newaliases"):
             self.link("../sbin/sendmail", self.prefix / "bin" / name)
+        for shell, path in COMPLETIONS.items():
+            self.put_completion(shell, self.prefix / "share" / path)
         for page in sorted((layout.REPOSITORY / "docs").glob("*.md")):
             self.put(page, self.documents / page.name, 0o644)
         for hook in sorted((layout.REPOSITORY / "etc" / "acme").iterdir()):

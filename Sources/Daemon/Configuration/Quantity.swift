@@ -14,6 +14,16 @@ package enum Quantity {
         return nanoseconds.flatMap { $0.overflow ? nil : .nanoseconds(Int64($0.partialValue)) }
     }
 
+    /// The time between two events of which so many may be in a second, a minute, an hour or a day: `10/s`, `600/h`.
+    /// At least a millisecond.
+    package static func interval(_ text: String) -> TimeAmount? {
+        guard let slash = text.firstIndex(of: "/"), let count = Int64(text[..<slash]), count > 0,
+            let period = duration("1" + text[text.index(after: slash)...])
+        else { return nil }
+        let interval = TimeAmount.nanoseconds(period.nanoseconds / count)
+        return interval >= .milliseconds(1) ? interval : nil
+    }
+
     private static func number(_ text: String, units: [String: Int]) -> Int? {
         let digits = text.utf8.prefix { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
         let unit = String(text.utf8.dropFirst(digits.count).drop { $0 == 0x20 }) ?? ""

@@ -12,6 +12,7 @@ extension MessageChange {
         case .bounce: "returned"
         case .requeue: "requeued"
         case .reroute: "rerouted"
+        case .expire: "expired"
         }
     }
 }
@@ -53,8 +54,9 @@ extension Queue {
         case .hold: move(message, toHold: true, requested, wasHeld: wasHeld)
         case .release: move(message, toHold: false, requested, wasHeld: wasHeld)
         case .remove: remove(message, requested, wasHeld: wasHeld)
-        case .bounce(let text): bounce(message, requested, text, wasHeld: wasHeld)
-        case .requeue, .reroute: requeue(message, requested, wasHeld: wasHeld)
+        case .bounce, .expire: bounce(message, requested, wasHeld: wasHeld)
+        case .requeue, .reroute(isAsked: false): requeue(message, requested, wasHeld: wasHeld)
+        case .reroute(isAsked: true): lookUp(message, requested, wasHeld: wasHeld)
         }
     }
 
@@ -66,7 +68,11 @@ extension Queue {
             log.unchanged(message.id, what, "\(error)")
             requested.done(.failed(error))
         } else {
-            if requested.change == .reroute { log.rerouted(message.id) } else { log.administered(message.id, what) }
+            if requested.change == .reroute(isAsked: false) {
+                log.rerouted(message.id)
+            } else {
+                log.administered(message.id, what)
+            }
             requested.done(.done)
         }
         proceed(with: message)
@@ -106,11 +112,11 @@ extension Queue {
         }
     }
 
-    private func bounce(_ message: QueuedMessage, _ requested: RequestedChange, _ text: String, wasHeld: Bool) {
+    private func bounce(_ message: QueuedMessage, _ requested: RequestedChange, wasHeld: Bool) {
         let id = message.id
         spool.perform { (spool) throws(SpoolError) in
             // Verified: the jobs say which of the envelope's recipients they are for.
-            try spool.content(of: id, isHeld: wasHeld, verified: true)
+            (try spool.content(of: id, isHeld: wasHeld, verified: true), try spool.state(of: id))
         } done: { [self] result in
             switch result {
             case .failure(.missing):
@@ -119,9 +125,9 @@ extension Queue {
                 finish(message)
                 requested.done(.missing)
             case .failure(let error): end(requested, message, isHeld: wasHeld, error)
-            case .success(let content):
+            case .success((let content, let entries)):
                 withHeader(of: content, isWhole: wantsAll(content.head)) {
-                    self.bounce(message, requested, text, content, $0, wasHeld: wasHeld)
+                    self.bounce(message, requested, content, MessageProgress(entries), $0, wasHeld: wasHeld)
                 }
             }
         }
@@ -130,8 +136,8 @@ extension Queue {
     private func bounce(
         _ message: QueuedMessage,
         _ requested: RequestedChange,
-        _ text: String,
         _ content: Spool.Content,
+        _ progress: MessageProgress,
         _ header: QueueReport.Original,
         wasHeld: Bool
     ) {
@@ -140,12 +146,14 @@ extension Queue {
         let recipients = message.jobs.flatMap(\.recipients).map { index in
             QueueReport.Recipient(
                 recipient: envelope.recipients[Int(index)],
-                result: DeliveryResult(.failed, .failure, text)
+                result: result(of: requested.change, progress.texts[Int(index)])
             )
         }
+        // What is doubted is told nobody in the end, unless that is what is asked for.
+        let isAsked = requested.change != .expire
         let reports: [QueueReport]
         do {
-            reports = try report(.failed, owed + recipients, about: envelope, header, isAsked: true)
+            reports = try report(.failed, owed + recipients, about: envelope, header, isAsked: isAsked)
         } catch {
             log.unreportable(message.id, "\(error)")
             return end(requested, message, isHeld: wasHeld, .failed("the report cannot be made", code: 0))
@@ -153,6 +161,40 @@ extension Queue {
         commit(put(reports, about: message) + [.done(message.id)], reports) { [self] error in
             if let error { return end(requested, message, isHeld: wasHeld, error) }
             end(requested, gone: message)
+        }
+    }
+
+    /// What a recipient's report says.
+    ///
+    /// - Parameter last: what was said about it before.
+    private func result(of change: MessageChange, _ last: String?) -> DeliveryResult {
+        guard case .bounce(let text) = change else {
+            guard let last else {
+                return DeliveryResult(.failed, .deliveryTimeExpired, "not delivered in time: it was never tried")
+            }
+            return DeliveryResult(.delayed, .deliveryTimeExpired, last).expired()
+        }
+        return DeliveryResult(.failed, .failure, text)
+    }
+
+    /// Works out anew where a message goes, and has that tried now. What was tried so far counts on.
+    private func lookUp(_ message: QueuedMessage, _ requested: RequestedChange, wasHeld: Bool) {
+        let id = message.id
+        spool.perform { (spool) throws(SpoolError) in
+            try spool.content(of: id, isHeld: wasHeld, verified: false)
+        } done: { [self] result in
+            switch result {
+            case .failure(let error): end(requested, message, isHeld: wasHeld, error)
+            case .success(let content):
+                var progress = MessageProgress(open: message.jobs.flatMap(\.recipients), of: content.head.envelope)
+                for job in message.jobs {
+                    for recipient in job.recipients { progress.tried(Int(recipient), job.attempts, job.reason) }
+                }
+                let jobs = makeJobs(of: message, content.head.envelope, progress, mayBeKnown: true)
+                if !jobs.isEmpty { store.setJobs(of: message, jobs) }
+                end(requested, message, isHeld: wasHeld)
+                if !wasHeld { flush(message) }
+            }
         }
     }
 

@@ -39,7 +39,7 @@ extension Queue {
         loop.assertInEventLoop()
         let now = clock.now()
         if let deadline = message.returnDeadline, deadline <= now {
-            for job in message.jobs where job.phase == .deferred || job.phase == .ready {
+            for job in message.jobs where job.phase == .deferred || job.phase == .ready || job.phase == .paused {
                 schedule.withdraw(job, at: now)
                 conclude(job, .deadlinePassed)
             }

@@ -10,6 +10,8 @@ final class DeliveryJob: @unchecked Sendable {
         case ready
         /// Waits for its time.
         case deferred
+        /// Its sender's or its destination's mail is paused.
+        case paused
         /// A delivery of it goes on.
         case active
     }
@@ -26,6 +28,10 @@ final class DeliveryJob: @unchecked Sendable {
     /// An earlier attempt may have got through unnoticed.
     var mayBeKnown: Bool
     var phase = Phase.idle
+    /// Its delivery takes long. Changed by the schedule alone.
+    var isSlow = false
+    /// Why the last attempt failed, as `FailureReasons` has it.
+    var reason: String?
 
     init(_ message: QueuedMessage, to destination: String, recipients: [Int32], mayBeKnown: Bool) {
         self.message = message

@@ -22,13 +22,29 @@ final class Destination {
     private(set) var blockedUntil: Int64 = 0
     /// Why it could not be reached.
     private(set) var failure: DeliveryResult?
-    /// Whether it stands in the schedule's line of destinations.
-    var isInLine = false
+    /// The shortest time between the beginnings of two deliveries. Milliseconds; 0 for none.
+    let interval: Int64
+    /// When the next delivery may begin because of that. Milliseconds since 1970.
+    private(set) var pacedUntil: Int64 = 0
+    /// Whether it was reached when that was tried last.
+    private(set) var isProven: Bool
+    /// Its place in the schedule's line of destinations; nil where it isn't there.
+    var place: Place?
+
+    /// A place in the schedule's line.
+    struct Place {
+        /// Whose number it has.
+        let number: Int
+        /// Lower ones come first.
+        let turn: Int
+    }
 
     static let initialWindow = 5.0
 
-    init(name: String, maximumWindow: Int) {
+    init(name: String, maximumWindow: Int, interval: Int64 = 0) {
         self.name = name
+        self.interval = interval
+        isProven = name.isEmpty
         self.maximumWindow = Double(maximumWindow)
         window = name.isEmpty ? Double(maximumWindow) : min(Self.initialWindow, Double(maximumWindow))
     }
@@ -36,15 +52,28 @@ final class Destination {
     var isLocal: Bool { name.isEmpty }
 
     /// Whether one more delivery may begin.
-    var hasRoom: Bool { failures > 0 ? active == 0 : active < Int(window) }
+    ///
+    /// - Parameter isScarce: whether there is little room for deliveries: of where nobody knows whether it can be reached,
+    ///   one finds out.
+    func hasRoom(isScarce: Bool) -> Bool {
+        failures > 0 || isScarce && !isProven ? active == 0 : active < Int(window)
+    }
+
+    /// When a delivery may begin. Milliseconds since 1970.
+    var restsUntil: Int64 { max(blockedUntil, pacedUntil) }
 
     /// No mail is for it.
-    var isUnused: Bool { line.isEmpty && deferred.isEmpty && held.isEmpty && active == 0 && !isInLine }
+    var isUnused: Bool { line.isEmpty && deferred.isEmpty && held.isEmpty && active == 0 && place == nil }
 
     /// Nothing is known about it that a new one would not know, or that still matters.
-    func isForgettable(at now: Int64) -> Bool { isUnused && (failures == 0 || blockedUntil <= now) }
+    func isForgettable(at now: Int64) -> Bool {
+        isUnused && (failures == 0 || blockedUntil <= now) && pacedUntil <= now
+    }
 
-    func began() { active += 1 }
+    func began(at now: Int64) {
+        active += 1
+        if interval > 0 { pacedUntil = max(pacedUntil, now) + interval }
+    }
 
     /// A delivery is over, whatever came of it.
     func ended() { active -= 1 }
@@ -54,12 +83,14 @@ final class Destination {
         failures = 0
         blockedUntil = 0
         failure = nil
+        isProven = true
         window = min(maximumWindow, window + 1 / max(window, 1))
     }
 
     /// It could not be reached: nothing else is tried until the pause is over, and then one delivery first.
     func failed(until time: Int64, _ result: DeliveryResult) {
         failures += 1
+        isProven = false
         blockedUntil = time
         failure = result
         window = failures > 1 ? 1 : max(1, window / 2)

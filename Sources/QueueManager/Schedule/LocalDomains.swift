@@ -94,6 +94,7 @@ extension Queue {
                 let fresh = DeliveryJob(message, to: destination, recipients: [recipient], mayBeKnown: job.mayBeKnown)
                 fresh.attempts = job.attempts
                 fresh.due = job.due
+                fresh.reason = job.reason
                 open[destination] = fresh
                 jobs.append(fresh)
             }
@@ -106,7 +107,7 @@ extension Queue {
     private func reroute() {
         while localDomains.underWay.count < Self.maximumUnderWay, !isClosed, let id = localDomains.rerouted.popFirst() {
             localDomains.underWay.insert(id)
-            let waits = request(.reroute, of: id) { [self] result in
+            let waits = request(.reroute(isAsked: false), of: id) { [self] result in
                 loop.execute { [self] in rerouted(id, result) }
             }
             // One that waits for the end of a delivery holds nobody up.

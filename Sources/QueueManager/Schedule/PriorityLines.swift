@@ -21,6 +21,9 @@ struct PriorityLines {
 
     var isEmpty: Bool { count == 0 }
 
+    /// Whose turn it is, as far as can be told at once.
+    var nextSender: String? { lines.first { !$0.isEmpty }?.nextSender }
+
     /// - Parameter first: whether it comes before the sender's other jobs.
     mutating func append(_ job: DeliveryJob, first: Bool = false) { lines[Self.rank(job)].append(job, first: first) }
 

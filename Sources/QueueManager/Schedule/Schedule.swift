@@ -6,14 +6,15 @@ import SMTP
 /// it is, asks it.
 ///
 /// Jobs that are due stand in the line of their destination, where senders take turns. Destinations that have such jobs,
-/// room and no pause stand in the schedule's line and take turns, too. Jobs, destinations and reports that wait for a time
-/// lie in a heap.
+/// room and no pause stand in the schedule's line, in the order of their senders' turns. Jobs, destinations and reports that
+/// wait for a time lie in a heap. Jobs whose mail the administrator has paused are put aside when their turn comes.
 struct Schedule {
     private struct Alarm: Comparable {
         enum Event {
             case job(DeliveryJob)
             case destination(Destination)
             case report(QueuedMessage)
+            case pauses
         }
 
         let time: Int64
@@ -23,25 +24,54 @@ struct Schedule {
         static func == (left: Alarm, right: Alarm) -> Bool { left.time == right.time }
     }
 
+    /// A destination whose turn it is, unless it has got another place since.
+    private struct Turn: Comparable {
+        let place: Destination.Place
+        let destination: Destination
+
+        static func < (left: Turn, right: Turn) -> Bool {
+            (left.place.turn, left.place.number) < (right.place.turn, right.place.number)
+        }
+
+        static func == (left: Turn, right: Turn) -> Bool { left.place.number == right.place.number }
+    }
+
     private let settings: QueueSettings
-    private let backoff: Backoff
     private(set) var destinations: [String: Destination] = [:]
     /// Deliveries that are going on.
     private(set) var active = 0
-    private var line: Deque<Destination> = []
+    /// Those of them that take long, and so take no room from others.
+    private var slow = 0
+    /// Deliveries in the order they began, and when. Milliseconds since 1970.
+    private var begun: Deque<(time: Int64, job: DeliveryJob)> = []
+    private var line = Heap<Turn>()
+    /// The same of destinations of which nobody knows whether they can be reached.
+    private var unprovenLine = Heap<Turn>()
+    private var turns = SenderTurns()
+    private var placeCount = 0
     private var alarms = Heap<Alarm>()
-    /// Destinations whose deferred jobs the administrator wants tried now.
-    private var flushing: Deque<Destination> = []
+    /// Deferred jobs that the administrator wants tried now.
+    private var flushing: Deque<Set<DeliveryJob>.Iterator> = []
+    /// Destinations that may have a place in the line now.
+    private var entering: Deque<Destination> = []
+    /// Which mail waits as it comes.
+    private(set) var pauses = Pauses()
+    /// Jobs that wait for the end of a pause; those that went elsewhere meanwhile don't count.
+    private var parked: [DeliveryJob] = []
+    private var parkedCount = 0
+    /// Those whose pause may be over.
+    private var unparking: [DeliveryJob] = []
 
     /// How many jobs one step moves: others want the loop, too.
     private static let stepSize = 500
     /// How long a destination rests whose host is busy with other mail. Milliseconds.
     private static let turnPause: Int64 = 1000
+    /// A delivery that takes longer is a slow one: most wait for hosts that don't answer. Milliseconds.
+    private static let patience: Int64 = 2000
+    /// How many times `concurrency` may be slow.
+    private static let slowShare = 4
 
-    init(_ settings: QueueSettings) {
-        self.settings = settings
-        backoff = Backoff(minimum: settings.retryMinimum, maximum: settings.retryMaximum)
-    }
+    init(_ settings: QueueSettings) { self.settings = settings }
 
     // MARK: Jobs
 
@@ -61,30 +91,43 @@ struct Schedule {
             }
             alarms.insert(Alarm(time: job.due, event: .job(job)))
         } else {
-            destination.line.append(job, first: first)
-            enterLine(destination, at: now)
+            append(job, to: destination, first: first, at: now)
         }
+    }
+
+    private mutating func append(_ job: DeliveryJob, to destination: Destination, first: Bool = false, at now: Int64) {
+        destination.line.append(job, first: first)
+        guard let place = destination.place else { return enterLine(destination, at: now) }
+        // Who has had fewer turns than whoever it stands in line for brings it forward.
+        let sender = job.message.sender
+        if turns.next(of: sender) < place.turn { setPlace(destination, turn: turns.give(sender)) }
     }
 
     /// Takes a job out that doesn't go on. What is known about its destination goes with its last job: removed mail leaves
     /// nothing behind.
     mutating func withdraw(_ job: DeliveryJob, at now: Int64) {
-        guard let destination = destinations[job.destination] else { return }
+        // Jobs that are put aside, or are being flushed, may be the last that was known of their destination.
+        let destination = destinations[job.destination]
         switch job.phase {
-        case .ready: destination.line.remove(job)
+        case .ready: destination?.line.remove(job)
         case .deferred:
-            destination.deferred.remove(job)
-            destination.held.remove(job)
+            destination?.deferred.remove(job)
+            destination?.held.remove(job)
             job.phase = .idle
+        case .paused:
+            job.phase = .idle
+            parkedCount -= 1
+            forgetUnparked()
         case .active, .idle: return
         }
-        if destination.isUnused { destinations[job.destination] = nil }
+        if destination?.isUnused == true { destinations[job.destination] = nil }
     }
 
     private mutating func destination(_ name: String) -> Destination {
         if let destination = destinations[name] { return destination }
-        let limit = name.isEmpty ? settings.localConcurrency : settings.destinationConcurrency
-        let destination = Destination(name: name, maximumWindow: limit)
+        let own = settings.destinations[name]
+        let limit = name.isEmpty ? settings.localConcurrency : own?.concurrency ?? settings.destinationConcurrency
+        let destination = Destination(name: name, maximumWindow: limit, interval: own?.interval ?? 0)
         destinations[name] = destination
         return destination
     }
@@ -96,11 +139,33 @@ struct Schedule {
     }
 
     private mutating func enterLine(_ destination: Destination, at now: Int64) {
-        guard !destination.isInLine, !destination.line.isEmpty, destination.hasRoom, destination.blockedUntil <= now
+        guard destination.place == nil, destination.hasRoom(isScarce: isScarce), destination.restsUntil <= now,
+            !destination.line.isEmpty
         else { return }
-        destination.isInLine = true
-        line.append(destination)
+        setPlace(destination, turn: destination.line.nextSender.map { turns.give($0) } ?? turns.now)
     }
+
+    private mutating func setPlace(_ destination: Destination, turn: Int) {
+        placeCount += 1
+        let place = Destination.Place(number: placeCount, turn: turn)
+        destination.place = place
+        let turn = Turn(place: place, destination: destination)
+        if destination.isProven { line.insert(turn) } else { unprovenLine.insert(turn) }
+    }
+
+    /// Whose turn it is. Destinations that may be dead leave a quarter of the room to those that are not.
+    private mutating func popTurn() -> Turn? {
+        guard occupied < settings.concurrency - settings.concurrency / 4, let unproven = unprovenLine.min else {
+            return line.popMin()
+        }
+        if let first = line.min, first < unproven { return line.popMin() }
+        return unprovenLine.popMin()
+    }
+
+    /// Deliveries that take room.
+    private var occupied: Int { active - min(slow, Self.slowShare * settings.concurrency) }
+
+    private var isScarce: Bool { occupied >= settings.concurrency / 2 && settings.concurrency > 1 }
 
     /// When a job that waits is tried next, and the destination's failure where it waits behind that. Milliseconds since
     /// 1970; nil where it may be tried at any moment or is not in the schedule.
@@ -110,18 +175,18 @@ struct Schedule {
         switch job.phase {
         case .deferred: return (max(job.due, blocked ?? 0), destination?.failure)
         case .ready: return (blocked, blocked == nil ? nil : destination?.failure)
-        case .active, .idle: return (nil, nil)
+        case .active, .idle, .paused: return (nil, nil)
         }
     }
 
     /// Whether a job is being delivered, or may be before a time. Milliseconds since 1970.
     func isUnderWay(_ job: DeliveryJob, before time: Int64) -> Bool {
-        let blockedUntil = destinations[job.destination]?.blockedUntil ?? 0
+        let blockedUntil = destinations[job.destination]?.restsUntil ?? 0
         return switch job.phase {
         case .active: true
         case .ready: blockedUntil <= time
         case .deferred: max(job.due, blockedUntil) <= time
-        case .idle: false
+        case .idle, .paused: false
         }
     }
 
@@ -137,27 +202,62 @@ struct Schedule {
     /// - Parameter isReachable: whether the deliverer of a destination takes requests; its jobs wait otherwise until
     ///   `delivererReturned`.
     mutating func next(at now: Int64, where isReachable: (Destination) -> Bool) -> DeliveryJob? {
-        while active < settings.concurrency, let destination = line.popFirst() {
-            destination.isInLine = false
+        noticeSlow(at: now)
+        isInterrupted = false
+        var steps = 0
+        while occupied < settings.concurrency, let turn = popTurn() {
+            let destination = turn.destination
+            guard destination.place?.number == turn.place.number else { continue }
+            destination.place = nil
+            turns.take(turn.place.turn)
+            // It may have begun to rest, or be full, since it came into the line.
+            guard destination.hasRoom(isScarce: isScarce), destination.restsUntil <= now else { continue }
             guard isReachable(destination), let job = destination.line.popFirst() else {
                 forget(destination, at: now)
                 continue
             }
-            job.phase = .active
-            destination.began()
-            active += 1
+            if pauses.pause(of: job) != nil {
+                park(job)
+                enterLine(destination, at: now)
+                forget(destination, at: now)
+                steps += 1
+                if steps < Self.stepSize { continue }
+                isInterrupted = true
+                return nil
+            }
+            start(job, destination, at: now)
             enterLine(destination, at: now)
             return job
         }
         return nil
     }
 
-    /// A job that stands nowhere gets its results without a deliverer: it counts as going on meanwhile.
-    mutating func began(_ job: DeliveryJob) {
-        assert(job.phase == .idle)
+    /// `next` has put so many jobs aside that others should have the loop: it should be called again.
+    private(set) var isInterrupted = false
+
+    private mutating func start(_ job: DeliveryJob, _ destination: Destination, at now: Int64) {
         job.phase = .active
-        destination(job.destination).began()
+        destination.began(at: now)
         active += 1
+        begun.append((now, job))
+        if destination.pacedUntil > now {
+            alarms.insert(Alarm(time: destination.pacedUntil, event: .destination(destination)))
+        }
+    }
+
+    private mutating func noticeSlow(at now: Int64) {
+        while let first = begun.first, first.time + Self.patience <= now || first.job.phase != .active {
+            begun.removeFirst()
+            guard first.job.phase == .active, !first.job.isSlow else { continue }
+            first.job.isSlow = true
+            slow += 1
+        }
+    }
+
+    /// A job that stands nowhere gets its results without a deliverer: it counts as going on meanwhile.
+    mutating func began(_ job: DeliveryJob, at now: Int64) {
+        assert(job.phase == .idle)
+        start(job, destination(job.destination), at: now)
     }
 
     /// A delivery is over.
@@ -166,6 +266,10 @@ struct Schedule {
     mutating func ended(_ job: DeliveryJob, _ results: [DeliveryResult], at now: Int64, chance: Double) {
         job.phase = .idle
         active -= 1
+        if job.isSlow {
+            job.isSlow = false
+            slow -= 1
+        }
         guard let destination = destinations[job.destination] else { return }
         destination.ended()
         judge(destination, results, at: now, chance)
@@ -193,27 +297,35 @@ struct Schedule {
         }
         // Deliveries that began together fail together: that's one failure.
         if destination.blockedUntil > now { return }
+        let backoff = settings.backoff(nil, to: destination.name)
         let until = now + backoff.delay(afterAttempts: destination.failures + 1, chance: chance)
         destination.failed(until: until, first)
         alarms.insert(Alarm(time: until, event: .destination(destination)))
     }
 
-    /// When a message is tried again after so many failed attempts: the last time when its time is over. Milliseconds
-    /// since 1970.
-    func nextAttempt(afterAttempts attempts: Int, expiry: Int64, at now: Int64, chance: Double) -> Int64 {
-        let wait = backoff.delay(afterAttempts: attempts, chance: chance)
-        return max(min(now + wait, expiry), now + settings.retryMinimum)
+    /// When a job is tried again after one more failed attempt: the last time when its time is over. Milliseconds since 1970.
+    func nextAttempt(of job: DeliveryJob, expiry: Int64, at now: Int64, chance: Double) -> Int64 {
+        let backoff = settings.backoff(settings.deliveryClass(of: job.message), to: job.destination)
+        let wait = backoff.delay(afterAttempts: job.attempts + 1, chance: chance)
+        return max(min(now + wait, expiry), now + backoff.minimum)
     }
 
-    /// A deliverer takes requests again.
+    /// A deliverer takes requests again; `step` does the rest of the work.
     mutating func delivererReturned(at now: Int64) {
-        for destination in destinations.values { enterLine(destination, at: now) }
+        entering.append(contentsOf: destinations.values)
+        _ = step(at: now)
     }
 
     // MARK: Time
 
     /// When `dueWork` should be called next. Milliseconds since 1970.
-    var nextAlarm: Int64? { alarms.min?.time }
+    var nextAlarm: Int64? {
+        guard let first = begun.first, !line.isEmpty || !unprovenLine.isEmpty,
+            slow < Self.slowShare * settings.concurrency
+        else { return alarms.min?.time }
+        // A slow one makes room.
+        return min(alarms.min?.time ?? .max, first.time + Self.patience)
+    }
 
     /// What is to be done by others because its time has come.
     struct DueWork {
@@ -245,9 +357,9 @@ struct Schedule {
                 let destination = destination(job.destination)
                 destination.deferred.remove(job)
                 destination.held.remove(job)
-                destination.line.append(job)
-                enterLine(destination, at: now)
+                append(job, to: destination, at: now)
             case .destination(let destination):
+                if destination.pacedUntil == alarm.time { enterLine(destination, at: now) }
                 if destination.blockedUntil == alarm.time {
                     var old: [DeliveryJob] = []
                     if let failure = destination.failure {
@@ -258,6 +370,7 @@ struct Schedule {
                 }
                 forget(destination, at: now)
             case .report(let message): due.reports.append(message)
+            case .pauses: endPauses(at: now)
             }
         }
         return due
@@ -274,10 +387,12 @@ struct Schedule {
         for destination in chosen {
             count += destination.line.count + destination.deferred.count
             destination.unblock()
-            enterLine(destination, at: now)
-            if !destination.deferred.isEmpty { flushing.append(destination) }
-            forget(destination, at: now)
+            if !destination.deferred.isEmpty {
+                flushing.append(destination.deferred.makeIterator())
+                destination.deferred = []
+            }
         }
+        entering.append(contentsOf: chosen)
         return count
     }
 
@@ -289,24 +404,72 @@ struct Schedule {
         if job.phase == .deferred {
             destination.deferred.remove(job)
             job.due = 0
-            destination.line.append(job)
+            append(job, to: destination, at: now)
         }
         enterLine(destination, at: now)
+        forget(destination, at: now)
     }
 
-    /// Goes on with what was begun by `flush`; returns whether there is more.
+    /// Goes on with what was begun by `flush`, by the return of a deliverer, or by the end of a pause; returns whether there is
+    /// more.
     mutating func step(at now: Int64) -> Bool {
         var steps = 0
-        while let destination = flushing.first {
-            while steps < Self.stepSize, let job = destination.deferred.popFirst() {
-                steps += 1
-                job.due = 0
-                destination.line.append(job)
+        while steps < Self.stepSize, flushing.first != nil {
+            guard let job = flushing[0].next() else {
+                flushing.removeFirst()
+                continue
             }
-            enterLine(destination, at: now)
-            guard destination.deferred.isEmpty else { return true }
-            flushing.removeFirst()
+            steps += 1
+            // It may have gone elsewhere since.
+            guard job.phase == .deferred else { continue }
+            job.due = 0
+            append(job, to: destination(job.destination), at: now)
         }
-        return false
+        while steps < Self.stepSize, let destination = entering.popFirst() {
+            steps += 1
+            enterLine(destination, at: now)
+            forget(destination, at: now)
+        }
+        while steps < Self.stepSize, let job = unparking.popLast() {
+            steps += 1
+            guard job.phase == .paused else { continue }
+            parkedCount -= 1
+            job.phase = .idle
+            add(job, at: now)
+        }
+        return !flushing.isEmpty || !entering.isEmpty || !unparking.isEmpty
+    }
+
+    // MARK: Pauses
+
+    /// Says which mail waits. What waited for the end of a pause goes on with `step`.
+    mutating func setPauses(_ fresh: Pauses, at now: Int64) {
+        let isShorter = pauses.all.contains { !fresh.all.contains($0) }
+        pauses = fresh
+        if let end = fresh.nextEnd { alarms.insert(Alarm(time: end, event: .pauses)) }
+        guard isShorter else { return }
+        // Those of other pauses come back when it's their turn.
+        unparking += parked
+        parked = []
+    }
+
+    private mutating func endPauses(at now: Int64) {
+        var fresh = pauses
+        fresh.removeEnded(at: now)
+        if fresh != pauses { setPauses(fresh, at: now) }
+    }
+
+    /// Puts a job aside that was to be delivered now.
+    private mutating func park(_ job: DeliveryJob) {
+        job.phase = .paused
+        parkedCount += 1
+        parked.append(job)
+    }
+
+    /// Lets go of jobs that don't wait any more, once there are many.
+    private mutating func forgetUnparked() {
+        guard parked.count + unparking.count > 2 * parkedCount + 1000 else { return }
+        parked.removeAll { $0.phase != .paused }
+        unparking.removeAll { $0.phase != .paused }
     }
 }

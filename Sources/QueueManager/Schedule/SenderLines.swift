@@ -12,6 +12,9 @@ struct SenderLines {
 
     var isEmpty: Bool { count == 0 }
 
+    /// Whose turn it is, as far as can be told at once.
+    var nextSender: String? { turns.first }
+
     /// - Parameter first: whether it comes before the sender's other jobs.
     mutating func append(_ job: DeliveryJob, first: Bool = false) {
         job.phase = .ready

@@ -19,6 +19,12 @@ struct MessageProgress {
         final = Set(envelope.recipients.indices).subtracting(open.map { Int($0) })
     }
 
+    /// Notes attempts that failed, the next one of which is due.
+    mutating func tried(_ recipient: Int, _ count: Int, _ text: String?) {
+        attempts[recipient] = (count, 0)
+        texts[recipient] = text
+    }
+
     init(_ entries: [StateEntry] = []) {
         // Recipients with nothing left to tell anybody of.
         var settled: Set<Int> = []

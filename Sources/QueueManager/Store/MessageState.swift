@@ -10,8 +10,11 @@ package enum MessageChange: Equatable, Sendable {
     case bounce(text: String)
     /// Tried as if it had just come.
     case requeue
-    /// The same, because the local domains changed.
-    case reroute
+    /// Works out anew where it goes, and tries that: because the local domains changed, or because the administrator has
+    /// mended something, and then with the attempts that were made counted on.
+    case reroute(isAsked: Bool)
+    /// Treated as if its time were over: returned with the last words about each recipient.
+    case expire
 }
 
 /// Where a message stands. Every way from one state to another is in `after(_:)`.

@@ -22,6 +22,10 @@ final class QueuedMessage: @unchecked Sendable {
     let origin: String?
     /// Whose turn it is where senders take turns: the user who handed it in, or the reverse-path.
     let sender: String
+    /// Whether a user handed it in, who is its sender then.
+    let isOfUser: Bool
+    /// The reverse-path where that is somebody else; it's found by both.
+    let returnPath: String?
     /// Of its recipients' addresses, for the store's index.
     let recipientKeys: [Int]
 
@@ -50,10 +54,16 @@ final class QueuedMessage: @unchecked Sendable {
         isSenderDoubted = envelope.isSenderDoubted
         terms = envelope.terms
         origin = envelope.origin
-        sender = envelope.user ?? MessageStore.key(envelope.sender.path.address)
+        let path = MessageStore.key(envelope.sender.path.address)
+        sender = envelope.user ?? path
+        isOfUser = envelope.user != nil
+        returnPath = path == sender || path.isEmpty ? nil : path
         recipientKeys = envelope.recipients.map { MessageStore.key($0.address).hashValue }
         self.state = state
     }
+
+    /// What it's found by as its sender's.
+    var senderKeys: [String] { returnPath.map { [sender, $0] } ?? [sender] }
 
     /// When its delivery may begin, at the earliest. Milliseconds since 1970.
     var start: Int64 { terms.start(arrived: arrived).multipliedReportingOverflow(by: 1000).partialValue }
@@ -139,6 +149,7 @@ struct MessageStore {
 
     func count(_ category: QueuedMessage.Category) -> Int { counts[category] ?? 0 }
     func count(sender: String) -> Int { senders[sender]?.count ?? 0 }
+    func count(recipient: String) -> Int { recipients[recipient.hashValue]?.count ?? 0 }
     func count(destination: String) -> Int { destinations[destination]?.count ?? 0 }
 
     // MARK: Changing
@@ -150,7 +161,7 @@ struct MessageStore {
         count += 1
         arrivals += 1
         counts[message.category, default: 0] += 1
-        senders[message.sender, default: []].insert(message.id)
+        for key in message.senderKeys { senders[key, default: []].insert(message.id) }
         for key in message.recipientKeys { recipients[key, default: []].insert(message.id) }
         for job in jobs { destinations[job.destination, default: []].insert(message.id) }
     }
@@ -188,7 +199,7 @@ struct MessageStore {
         guard shards[message.id.shard].removeValue(forKey: message.id) != nil else { return }
         count -= 1
         counts[message.category, default: 0] -= 1
-        Self.remove(message.id, from: &senders, message.sender)
+        for key in message.senderKeys { Self.remove(message.id, from: &senders, key) }
         for key in message.recipientKeys { Self.remove(message.id, from: &recipients, key) }
         for job in message.jobs { Self.remove(message.id, from: &destinations, job.destination) }
         message.jobs = []

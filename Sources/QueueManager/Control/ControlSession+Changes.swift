@@ -1,0 +1,107 @@
+import Bus
+import NIOCore
+import SMTP
+import Spool
+
+/// Requests that change messages.
+extension ControlSession {
+    /// How many messages are changed at the same time: they share what is waited for on the disk.
+    private static let changedAtOnce = 200
+
+    /// What came of a change of many messages.
+    private struct Tally {
+        var count = 0
+        /// Whether some wait for the end of a delivery.
+        var isLater = false
+        /// The first that isn't there.
+        var missing: MessageID?
+        /// The first that could not be changed.
+        var failed: (MessageID, SpoolError)?
+    }
+
+    /// Has all messages tried now that a request is about.
+    func flush(_ request: Frame, _ filter: MessageFilter) async throws -> Frame {
+        let tag = request["tag"]
+        if filter.isEmpty || filter.isByDestination {
+            return .ok(tag: tag, [.init("count", String(queue.flush(destination: filter.destination)))])
+        }
+        // A domain elsewhere is its own destination.
+        if filter.isByDomain, !filter.needsSpool(queue) {
+            return .ok(tag: tag, [.init("count", String(queue.flush(destination: filter.domain)))])
+        }
+        if filter.isByID {
+            for id in filter.ids {
+                guard let message = queue.store[id] else { return missing(id, request) }
+                guard !message.state.isHeld else {
+                    return .reply(.defer, status: .busy, text: "\(id): it is held", tag: tag)
+                }
+                queue.flush(message)
+            }
+            return .ok(tag: tag, [.init("count", String(filter.ids.count))])
+        }
+        var count = 0
+        try await MessageSelection(queue: queue, filter: filter).forEach(Self.changedAtOnce) { messages in
+            for message in messages where !message.state.isHeld {
+                queue.flush(message)
+                count += 1
+            }
+        }
+        return .ok(tag: tag, [.init("count", String(count))])
+    }
+
+    /// Has all messages changed that a request is about.
+    func change(_ request: Frame, _ filter: MessageFilter, _ change: MessageChange) async throws -> Frame {
+        guard !filter.isEmpty || request["all"] == "yes" else {
+            return malformed(request, "which messages? all: yes for every one")
+        }
+        var tally = Tally()
+        tally.missing = filter.ids.first { queue.store[$0] == nil }
+        // Reports that come of the change are not among them.
+        let selection = MessageSelection(queue: queue, filter: filter, end: filter.isByID ? nil : queue.spool.makeID())
+        try await selection.forEach(Self.changedAtOnce) { messages in
+            guard tally.failed == nil else { return }
+            for (id, result) in await make(change, of: messages.map(\.id)) {
+                switch result {
+                case nil:
+                    tally.isLater = true
+                    tally.count += 1
+                case .done: tally.count += 1
+                case .missing: if filter.isByID { tally.missing = tally.missing ?? id }
+                case .failed(let error): tally.failed = tally.failed ?? (id, error)
+                }
+            }
+        }
+        var fields: [Frame.Field] = [.init("count", String(tally.count))]
+        if let (id, error) = tally.failed {
+            return .reply(
+                .defer,
+                status: .systemTrouble,
+                text: "\(id): \(error)",
+                tag: request["tag"],
+                fields
+            )
+        }
+        if let id = tally.missing { return missing(id, request, fields) }
+        if tally.isLater { fields.append(.init("text", "as soon as the delivery that is going on is over")) }
+        return .ok(tag: request["tag"], fields)
+    }
+
+    /// What came of it for each; nil where it's done after a delivery that goes on.
+    private func make(_ change: MessageChange, of ids: [MessageID]) async -> [(MessageID, ChangeResult?)] {
+        await withTaskGroup(of: (MessageID, ChangeResult?).self) { group in
+            for id in ids { group.addTask { (id, await make(change, of: id)) } }
+            return await group.reduce(into: []) { $0.append($1) }
+        }
+    }
+
+    private func make(_ change: MessageChange, of id: MessageID) async -> ChangeResult? {
+        queue.loop.assertInEventLoop()
+        if let message = queue.store[id], case .delivering = message.state {
+            queue.request(change, of: id) { _ in }
+            return nil
+        }
+        return await withCheckedContinuation { continuation in
+            queue.request(change, of: id) { continuation.resume(returning: $0) }
+        }
+    }
+}
