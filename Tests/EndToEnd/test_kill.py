@@ -89,7 +89,7 @@ class Load:
 
 
 class Administrator:
-    """Changes messages in the queue at random, in a thread: holds, releases, requeues and returns them."""
+    """Changes messages in the queue at random, in a thread: holds, releases, requeues, reroutes and returns them."""
 
     def __init__(self, instance):
         self.instance = instance
@@ -108,9 +108,12 @@ class Administrator:
 
     def run(self) -> None:
         while not self.stopping.is_set():
-            change = random.choice(CHANGES)
+            # Half of the time one that wasn't made yet: all are wanted.
+            rest = [change for change in CHANGES if not self.done[change]]
+            change = random.choice(rest if rest and random.random() < 0.5 else CHANGES)
             # A report that is returned is gone: nobody would hear of its message.
-            entries = [entry for entry in listed(self.instance) if change not in ("bounce", "expire") or entry["sender"] != "<>"]
+            is_return = change in ("bounce", "expire")
+            entries = [entry for entry in listed(self.instance) if not is_return or entry["sender"] != "<>"]
             if change == "release":
                 entries = [entry for entry in entries if entry["state"] == "held"]
             for entry in random.sample(entries, min(len(entries), random.randrange(1, 4))):
