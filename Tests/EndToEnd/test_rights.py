@@ -216,3 +216,26 @@ def test_the_group_that_may_look_at_the_queue(system, waiting):
         assert done.returncode != 0
         assert "only for the administrator" in done.stderr and "group" not in done.stderr, done.stderr
     assert [entry["state"] for entry in queue(system) if entry["id"] == waiting] == ["deferred"]
+
+
+@pytest.mark.parametrize(
+    "user, request_, words",
+    [
+        ("nobody", "WATCH", "not allowed for this user"),
+        ("mlt-mail", "CERTIFICATES", "not allowed for this user"),
+        ("mlt-relay", "CERTIFICATES", "not allowed for this user"),
+        ("mlt-relay", "SIGN\nkey: {key}\nalgorithm: ed25519\nsize: 1\n\nx", "not allowed for this user"),
+        ("mlt-relay", "DKIM\ndomain: example.test", "status: 2.0.0"),
+        ("mlt-imap", "DKIM\ndomain: example.test", "not allowed for this user"),
+        ("mlt-imap", "TICKETS\nservice: smtpd", "not allowed for this user"),
+        ("mlt-imap", "TICKETS\nservice: imapd", "ticket-key: "),
+        ("mlt-imap", "CERTIFICATE\nserver-name: mail.example.test", "BEGIN CERTIFICATE"),
+    ],
+)
+def test_who_may_ask_keyd_what(system, user, request_, words):
+    frame = request_.format(key="tls-" + "0" * 32)
+    if "size:" not in frame:
+        frame += "\n\n"
+    done = Person(system, user).run("sh", "-c", 'printf %s "$1" | socat -t 2 - UNIX-CONNECT:run/key.sock', "sh", frame)
+    assert words in done.stdout, done.stdout + done.stderr
+    assert "PRIVATE KEY" not in done.stdout

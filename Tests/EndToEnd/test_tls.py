@@ -246,6 +246,14 @@ def test_what_is_not_deployed(instance, tmp_path):
     assert {path: path.read_bytes() for path in instance.certificate.parent.iterdir()} == before
 
 
+def test_a_certificate_that_ends_soon_is_told(instance, tmp_path):
+    pem, key = make_pair(tmp_path, "soon", "rsa", "mail.example.test", days=20)
+    assert deploy(instance, "lego", pem, key, "rsa").returncode == 0
+    done = instance.martlet("check", "tls")
+    assert "etc/tls/rsa.pem expires in 19 days" in done.stdout or "etc/tls/rsa.pem expires in 20 days" in done.stdout
+    assert "WRONG" not in done.stdout
+
+
 def test_a_half_written_pair_is_not_taken(instance, tmp_path):
     port, directory = instance.ports["imaps"], instance.certificate.parent
     pem, key = make_pair(tmp_path, "other", "ed25519", "*.other.test")
