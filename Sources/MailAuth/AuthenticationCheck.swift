@@ -56,7 +56,8 @@ package struct AuthenticationCheck: Sendable {
     package func results(authservID: [UInt8]) -> AuthenticationResults {
         var entries = spf.map { AuthenticationResults.Entry($0.outcome, of: $0.query) }
         entries += dkim.isEmpty ? [.init(method: "dkim", result: "none")] : dkim.map { .init($0) }
-        if arc.result != .none { entries.append(.init(arc)) }
+        // What a failed lookup left open must not become a failure that whoever seals the message says forever.
+        if arc.result != .none, !arc.isTemporary { entries.append(.init(arc)) }
         entries.append(.init(dmarc))
         return AuthenticationResults(authservID: authservID, entries: entries)
     }

@@ -10,7 +10,7 @@ import SMTP
 import Glibc
 #endif
 
-/// Signs mail of our own domains (RFC 6376, RFC 8463), each message once, however many destinations and attempts it has:
+/// Signs mail of our own domains (RFC 6376, RFC 8463), and seals strangers' mail that goes on (RFC 8617), each message once, however many destinations and attempts it has:
 /// what was signed is remembered for a while. Belongs to one event loop.
 final class MessageSigner: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread, which debug builds check.
@@ -30,6 +30,7 @@ final class MessageSigner: @unchecked Sendable {
     }
 
     private let keys: SigningKeys
+    private let settings: RelaySettings
     private let loop: any EventLoop
     private let logger: Logger
     private var known = BoundedCache<Key, SignedMessage>(limit: memory)
@@ -42,8 +43,9 @@ final class MessageSigner: @unchecked Sendable {
     /// How the body is hashed.
     static let bodyHashMethod = BodyHashMethod(.relaxed)
 
-    init(_ keys: SigningKeys, on loop: any EventLoop, logger: Logger) {
+    init(_ keys: SigningKeys, settings: RelaySettings, on loop: any EventLoop, logger: Logger) {
         self.keys = keys
+        self.settings = settings
         self.loop = loop
         self.logger = logger
     }
@@ -79,46 +81,96 @@ final class MessageSigner: @unchecked Sendable {
         for waiter in waiting.removeValue(forKey: key) ?? [] { waiter.resume(returning: outcome) }
     }
 
-    /// The keys that sign a message with that header; none where it goes unsigned.
-    func keys(for header: HeaderBlock, id: String) async throws(SigningKeysError) -> [ActiveKey] {
+    /// What is put in front of a message.
+    enum Work {
+        /// The signatures of these keys.
+        case sign([ActiveKey])
+        /// A set of ARC, with what was found out when the message came in.
+        case seal(ActiveKey, ARCOutcome, AuthenticationResults)
+    }
+
+    /// What is to be done with a message with that header; nil where it goes as it is.
+    ///
+    /// - Parameter submitter: nil for strangers' mail.
+    func work(
+        for header: HeaderBlock,
+        of submitter: Submitter?,
+        id: String
+    ) async throws(SigningKeysError) -> Work? {
+        guard submitter != nil else { return try await sealing(header) }
+        guard settings.signs else { return nil }
         switch DMARCAuthor(header) {
-        case .domain(let domain): return try await keys.nearest(to: domain)
+        case .domain(let domain):
+            let keys = try await keys.nearest(to: domain)
+            return keys.isEmpty ? nil : .sign(keys)
         case let other:
             note(unsigned: "\(other)", id: id)
-            return []
+            return nil
         }
     }
 
-    /// The signatures of all keys over a message.
+    /// What smtpd looked at is sealed as what it found (RFC 8617 §5.1); of other mail there is nothing to say.
+    private func sealing(_ header: HeaderBlock) async throws(SigningKeysError) -> Work? {
+        guard settings.seals,
+            let results = AuthenticationResults.own(in: header, authservID: Array(settings.authservID.utf8)),
+            let outcome = ARCOutcome(header, found: results), !outcome.endsInFailure,
+            outcome.chain.highestInstance < ARCChain.maximumSets
+        else { return nil }
+        let keys = try await keys.nearest(to: Array(settings.hostname.utf8))
+        // Few verify seals by Ed25519, and a set has one signature only.
+        let key = keys.first { $0.name.algorithm == .rsaSHA256 } ?? keys.first
+        return key.map { .seal($0, outcome, results) }
+    }
+
+    /// Whether nothing is ever to be done with such mail.
+    func isIdle(for submitter: Submitter?) -> Bool { submitter == nil ? !settings.seals : !settings.signs }
+
+    /// The fields that go in front of a message.
     ///
     /// - Returns: nil where the message is none that can be signed.
-    func fields(
-        for message: HashedMessage,
-        by keys: [ActiveKey],
-        id: String
-    ) async throws(SigningKeysError) -> ByteBuffer? {
+    func fields(for message: HashedMessage, _ work: Work, id: String) async throws(SigningKeysError) -> ByteBuffer? {
         var fields: [UInt8] = []
-        for key in keys {
-            let draft: SignatureDraft
-            do throws(DKIMSigningError) {
-                draft = try DKIMSigner(key.name).draft(for: message, now: time(nil))
-            } catch {
-                note(unsigned: "its header is too long, or has a line that is no field", id: id)
+        switch work {
+        case .sign(let keys):
+            for key in keys {
+                guard let draft = try? DKIMSigner(key.name).draft(for: message, now: time(nil)) else {
+                    note(unsigned: Self.badHeader, id: id)
+                    return nil
+                }
+                fields += draft.field(try await self.keys.sign(key, draft))
+            }
+            log("message signed", keys, id)
+        case .seal(let key, let outcome, let results):
+            guard
+                let draft = try? ARCSealer(key.name).draft(
+                    for: message,
+                    after: outcome,
+                    results: results,
+                    now: time(nil)
+                )
+            else {
+                note(unsigned: Self.badHeader, id: id)
                 return nil
             }
-            fields += draft.field(try await self.keys.sign(key, draft))
+            let seal = draft.seal(try await keys.sign(key, draft.messageSignature))
+            fields = seal.fields(try await keys.sign(key, seal.draft))
+            log("message sealed", [key], id)
         }
+        return ByteBuffer(bytes: fields)
+    }
+
+    private static let badHeader = "its header is too long, or has a line that is no field, or no From field"
+
+    private func log(_ event: Logger.Message, _ keys: [ActiveKey], _ id: String) {
+        let selectors = keys.map { String(decoding: $0.name.selector, as: UTF8.self) }
         logger.info(
-            "message signed",
+            event,
             metadata: [
                 "id": "\(id)",
                 "domain": "\(String(decoding: keys.first?.name.domain ?? [], as: UTF8.self))",
-                "selectors": .string(
-                    keys.map { String(decoding: $0.name.selector, as: UTF8.self) }.joined(separator: ",")
-                ),
+                "selectors": .string(selectors.joined(separator: ",")),
             ]
         )
-        return ByteBuffer(bytes: fields)
     }
 
     /// A key can't be used now. The mail waits: unsigned it might be taken for a forgery.

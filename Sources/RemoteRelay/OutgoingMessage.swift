@@ -13,7 +13,7 @@ import SMTP
 /// around line ends are looked at; of the rest, lines are counted while they are sent. A long line that comes up there ends
 /// the session before the dot, and the message goes again after it was read as a whole.
 ///
-/// Mail of our own is signed over the octets that the other host gets, so a large message is read once more before it's sent.
+/// Mail is signed over the octets that the other host gets, so a large message is read once more before it's sent.
 final class OutgoingMessage {
     /// How it's sent.
     enum Form: Hashable {
@@ -35,6 +35,7 @@ final class OutgoingMessage {
 
     let source: MessageSource
     private let id: String
+    private let submitter: Submitter?
     private let signer: MessageSigner?
     private let hostname: String
     private let logger: Logger
@@ -51,9 +52,10 @@ final class OutgoingMessage {
 
     /// - Parameters:
     ///   - hostname: names us where a part was encoded.
-    ///   - signer: signs it if it's of our own.
+    ///   - signer: signs or seals it.
     init(_ job: DeliveryJob, hostname: String, signer: MessageSigner?, logger: Logger) {
-        self.signer = job.request.submitter == nil ? nil : signer
+        submitter = job.request.submitter
+        self.signer = signer.flatMap { [submitter] in $0.isIdle(for: submitter) ? nil : $0 }
         source = job.message
         id = job.request.id
         isBinary = job.request.sender.parameters.body == .binaryMIME
@@ -161,9 +163,9 @@ final class OutgoingMessage {
             case .longLine: noteLongLine()
             case .unsigned: return .unsigned
             case .failed(let error): return .refused(signer.refusal(error, id: id))
-            case .hashed(let message, let octets, let keys):
+            case .hashed(let message, let octets, let work):
                 do throws(SigningKeysError) {
-                    guard let fields = try await signer.fields(for: message, by: keys, id: id) else { return .unsigned }
+                    guard let fields = try await signer.fields(for: message, work, id: id) else { return .unsigned }
                     let isRewritten = form == .lines && isRewritten
                     let sent = octets + fields.readableBytes
                     return .signed(SignedMessage(fields: fields, isRewritten: isRewritten, octets: sent))
@@ -177,12 +179,12 @@ final class OutgoingMessage {
     private enum Hashed {
         case longLine
         case unsigned
-        case hashed(HashedMessage, octets: Int, by: [ActiveKey])
+        case hashed(HashedMessage, octets: Int, MessageSigner.Work)
         case failed(SigningKeysError)
     }
 
-    /// Hashes it as the other host will have it. Who is to sign it is asked when the header is known: a message without keys isn't
-    /// read to its end.
+    /// Hashes it as the other host will have it. What is to be done with it is asked when the header is known: a message that goes
+    /// as it is isn't read to its end.
     private func hash(_ form: Form, _ signer: MessageSigner) async throws(MessageSourceError) -> Hashed {
         var limits = SignatureLimits()
         // Signatures that it has already are not looked at.
@@ -190,7 +192,7 @@ final class OutgoingMessage {
         let hasher = MessageHasher(methods: [MessageSigner.bodyHashMethod], limits: limits)
         var encoder = DataEncoder(stuffsDots: false)
         var pieces = unsignedPieces(form)
-        var keys: [ActiveKey]?
+        var work: MessageSigner.Work?
         var octets = 0
         while var piece = try await pieces.next() {
             if form == .lines {
@@ -201,13 +203,13 @@ final class OutgoingMessage {
             }
             octets += piece.readableBytes
             piece.withUnsafeReadableBytes { hasher.feed($0) }
-            guard keys == nil, let header = hasher.endedHeader else { continue }
+            guard work == nil, let header = hasher.endedHeader else { continue }
             do throws(SigningKeysError) {
-                keys = try await signer.keys(for: header, id: id)
+                work = try await signer.work(for: header, of: submitter, id: id)
             } catch {
                 return .failed(error)
             }
-            if keys == [] { return .unsigned }
+            if work == nil { return .unsigned }
         }
         if form == .lines {
             var rest = ByteBuffer()
@@ -217,8 +219,8 @@ final class OutgoingMessage {
         }
         let message = hasher.finish()
         do throws(SigningKeysError) {
-            let signing = if let keys { keys } else { try await signer.keys(for: message.header, id: id) }
-            return signing.isEmpty ? .unsigned : .hashed(message, octets: octets, by: signing)
+            if work == nil { work = try await signer.work(for: message.header, of: submitter, id: id) }
+            return work.map { .hashed(message, octets: octets, $0) } ?? .unsigned
         } catch {
             return .failed(error)
         }

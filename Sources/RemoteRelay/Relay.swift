@@ -38,7 +38,7 @@ final class Relay: @unchecked Sendable {
     ) {
         self.verifyingTLS = verifyingTLS
         self.reports = reports
-        signer = keys.map { MessageSigner($0, on: loop, logger: logger) }
+        signer = keys.map { MessageSigner($0, settings: settings, on: loop, logger: logger) }
         self.settings = settings
         self.lookup = lookup
         self.tls = settings.tls == .off ? nil : tls

@@ -23,6 +23,10 @@ struct RelaySettings: Sendable {
     let reuseTime: TimeAmount
     let reuseCount: Int
     let hostConcurrency: Int
+    let signs: Bool
+    let seals: Bool
+    /// Our name in Authentication-Results.
+    let authservID: String
 
     /// - Parameter interfaces: this machine's addresses, for a smtpd that listens on all of them.
     init(_ configuration: Configuration, interfaces: [SocketAddress]) {
@@ -40,6 +44,9 @@ struct RelaySettings: Sendable {
         reuseTime = relay.reuseTime
         reuseCount = relay.reuseCount
         hostConcurrency = relay.hostConcurrency
+        signs = relay.signs
+        seals = relay.seals
+        authservID = configuration.smtpd.authentication.authservID ?? hostname
     }
 
     /// The addresses that this machine has now.

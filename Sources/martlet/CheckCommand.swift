@@ -6,7 +6,7 @@ struct CheckCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
         abstract:
-            "Checks configuration, permissions, disks, services, certificates, accounts, daemons, routes and DNS, and says how to mend what is wrong.",
+            "Checks configuration, permissions, disks, services, certificates, accounts, daemons, routes, DNS and DKIM keys, and says how to mend what is wrong.",
         discussion: "Exits with 1 when something is wrong, with 78 when the configuration can't be read."
     )
 
@@ -40,6 +40,7 @@ struct CheckCommand: AsyncParsableCommand {
         findings += await PortCheck(configuration, reports).findings()
         findings += await RelayCheck(configuration).findings()
         findings += await DNSCheck(configuration).findings()
+        findings += await DKIMCheck(configuration).findings()
         try conclude(findings)
     }
 

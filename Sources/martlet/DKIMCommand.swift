@@ -1,5 +1,4 @@
 import ArgumentParser
-import Cryptography
 import MailAuth
 
 #if canImport(Glibc)
@@ -10,73 +9,15 @@ import Glibc
 struct DKIMCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "dkim",
-        abstract: "Makes DKIM keys, signs messages and verifies signatures (RFC 6376).",
-        subcommands: [DKIMKeygenCommand.self, DKIMSignCommand.self, DKIMVerifyCommand.self]
+        abstract: "Looks after the keys that mail is signed with, signs messages and verifies signatures (RFC 6376).",
+        subcommands: [
+            DKIMKeygenCommand.self, DKIMListCommand.self, DKIMRotateCommand.self, DKIMRetireCommand.self,
+            DKIMSignCommand.self, DKIMVerifyCommand.self,
+        ]
     )
 }
 
 extension Canonicalization: ExpressibleByArgument {}
-
-/// `martlet dkim keygen`.
-struct DKIMKeygenCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "keygen",
-        abstract: "Makes a key, and prints the DNS record to publish.",
-        discussion: "The private key is written as PEM to a new file that only its owner can read."
-    )
-
-    enum KeyType: String, ExpressibleByArgument, CaseIterable { case rsa, ed25519 }
-
-    @Option(help: "The domain that signs.") var domain: String
-    @Option(help: "The selector: a name for this key.") var selector: String
-    @Option(help: "rsa or ed25519.") var type: KeyType = .rsa
-    @Option(help: "The size of an RSA key, 1024 to 4096.") var bits = 2048
-    @Option(help: ArgumentHelp("Where the private key goes.", valueName: "FILE")) var out: String
-    @Flag(help: "For programs: one JSON document.") var json = false
-
-    func validate() throws {
-        if !(1024...4096).contains(bits) { throw ValidationError("--bits is 1024 to 4096") }
-    }
-
-    func run() throws {
-        guard let key = PrivateKey.generate(type == .rsa ? .rsa : .ed25519, bits: bits) else {
-            throw ValidationError("OpenSSL made no key")
-        }
-        let signing: SigningKey
-        do {
-            signing = try SigningKey(domain: Array(domain.utf8), selector: Array(selector.utf8), key: key)
-        } catch {
-            throw ValidationError("\"\(selector)._domainkey.\(domain)\" is not a domain name")
-        }
-        try write(key.pem)
-        let line = String(decoding: signing.masterFileLine, as: UTF8.self)
-        guard json else { return print(line) }
-        try JSONOutput.print(
-            Document(
-                name: "\(selector)._domainkey.\(domain)",
-                record: String(decoding: signing.record, as: UTF8.self),
-                masterFileLine: line,
-                keyFile: out
-            )
-        )
-    }
-
-    private struct Document: Encodable {
-        var name: String
-        var record: String
-        var masterFileLine: String
-        var keyFile: String
-    }
-
-    private func write(_ octets: [UInt8]) throws {
-        let descriptor = open(out, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw ValidationError("\(out): \(String(cString: strerror(errno)))") }
-        defer { close(descriptor) }
-        guard Glibc.write(descriptor, octets, octets.count) == octets.count, fsync(descriptor) == 0 else {
-            throw ValidationError("\(out): \(String(cString: strerror(errno)))")
-        }
-    }
-}
 
 /// `martlet dkim sign FILE`.
 struct DKIMSignCommand: ParsableCommand {

@@ -8,7 +8,7 @@ import Testing
 
 @testable import RemoteRelay
 
-/// Mail of our own is signed over what the other host gets (RFC 6376, RFC 8463).
+/// Mail of our own is signed over what the other host gets (RFC 6376, RFC 8463), and strangers' sealed (RFC 8617).
 @Suite struct SigningTests {
     private static let header = """
         From: Ann <ann@example.org>\r\nTo: b@example.net\r\nSubject: x\r\nDate: Mon, 30 Nov 2026 08:00:00 +0000\r\n\r\n
@@ -91,7 +91,8 @@ import Testing
         script: [String: [String]] = [:],
         inPieces: Bool = false,
         added: String = "Received: by mail.example.org; Mon, 30 Nov 2026 08:00:00 +0000\r\n",
-        times: Int = 1
+        times: Int = 1,
+        settings: String = ""
     ) async throws -> (results: [DeliveryResult], host: ScriptedServer) {
         let tests = DeliveryTests()
         let (results, servers) = try await tests.deliver(
@@ -102,7 +103,8 @@ import Testing
             inPieces: inPieces,
             times: times,
             submitter: submitter,
-            signing: keyring.access
+            signing: keyring.access,
+            settings: settings
         )
         return (results, try #require(servers.first))
     }
@@ -147,6 +149,68 @@ import Testing
         for name in ["cc", "reply-to", "message-id", "mime-version", "content-type"] {
             #expect(signed.count { $0 == Array(name.utf8) } == 1, "\(name)")
         }
+    }
+
+    private static let results =
+        "Authentication-Results: mail.example.test; spf=pass smtp.mailfrom=a@example.com; dmarc=pass"
+
+    private func chain(_ message: String, _ keyring: Keyring) async throws -> ARCOutcome {
+        let hasher = MessageHasher()
+        hasher.feed(received(message))
+        return await ARCValidator.validate(hasher.finish(), lookup: try keyring.zone, now: 2_000_000_000)
+    }
+
+    /// What smtpd has checked is sealed as what it found, with the keys of our own name.
+    @Test(arguments: [8, 9]) func strangersMailIsSealed(_ body: Int) async throws {
+        let keyring = try Keyring("example.test")
+        let message = "DKIM-Signature: v=1; theirs\r\n" + Self.header + Self.bodies[body]
+        let added = "Delivered-To: x@example.test\r\n\(Self.results)\r\nReceived: by mail.example.test\r\n"
+        let (results, host) = try await deliver(message, keyring, submitter: nil, inPieces: true, added: added)
+        #expect(results.map(\.action) == [.relayed])
+        let first = try #require(host.messages.first)
+        let outcome = try await chain(first, keyring)
+        #expect(outcome.result == .pass, "\(outcome.reason)")
+        #expect(outcome.chain.highestInstance == 1)
+        #expect(outcome.messageSignatures.first?.signature?.algorithm == .rsaSHA256)
+        #expect(first.contains("ARC-Authentication-Results: i=1; mail.example.test"))
+        #expect(first.contains("smtp.mailfrom=a@example.com"))
+        // Another host of ours, which saw the chain pass, goes on with it.
+        let arrived = String(decoding: received(first), as: UTF8.self)
+        let passed = "\(Self.results); arc=pass\r\nReceived: by mail.example.test\r\n"
+        let (_, second) = try await deliver(arrived, keyring, submitter: nil, added: passed)
+        let later = try await chain(try #require(second.messages.first), keyring)
+        #expect(later.result == .pass && later.chain.highestInstance == 2, "\(later.reason)")
+        // One that saw it fail says so, and nothing is added after that.
+        let failed = "\(Self.results); arc=fail\r\nReceived: by mail.example.test\r\n"
+        let (_, third) = try await deliver(arrived, keyring, submitter: nil, added: failed)
+        let broken = try #require(third.messages.first)
+        #expect(broken.contains("cv=fail"))
+        let (_, fourth) = try await deliver(
+            String(decoding: received(broken), as: UTF8.self),
+            keyring,
+            submitter: nil,
+            added: failed
+        )
+        #expect(try #require(fourth.messages.first).components(of: "ARC-Seal:") == 2)
+    }
+
+    @Test(arguments: [
+        ("Received: by mail.example.test\r\n\(results)\r\n", ""), ("", ""),
+        ("Authentication-Results: other.test; spf=pass\r\n", ""), ("\(results)\r\n", "arc = false"),
+        // There is a set, and nobody said what it's worth.
+        ("\(results)\r\nReceived: by mail.example.test\r\nARC-Seal: i=1; cv=none\r\n", ""),
+    ])
+    func whatIsNotSealed(_ added: String, _ settings: String) async throws {
+        let keyring = try Keyring("example.test")
+        let (results, host) = try await deliver(
+            Self.header + "x\r\n",
+            keyring,
+            submitter: nil,
+            added: added,
+            settings: settings
+        )
+        #expect(results.map(\.action) == [.relayed])
+        #expect(try #require(host.messages.first).components(of: "ARC-Authentication-Results:") == 0)
     }
 
     @Test func strangersMailIsNotSigned() async throws {

@@ -49,6 +49,35 @@ struct UpdateServerTests {
         answer.additionals.last.flatMap { TSIGRecord($0) }?.error
     }
 
+    /// The administrator's records need no rule, but a zone that takes updates.
+    @Test func whatIsPublishedIsServed() async throws {
+        try await TestResolver.with(keys: [key], zones: ["dyn.test": text, "plain.test": text], configure: configure())
+        {
+            resolver,
+            _ in
+            let updates = resolver.server.authority.updates
+            let name = try DomainName("s1._domainkey.dyn.test")
+            let long = [UInt8](repeating: 0x61, count: 600)
+            for (text, strings) in [(Array("one".utf8), ["one"]), (long, nil), (nil, [])] as [([UInt8]?, [String]?)] {
+                guard case .done(let zone) = await updates.publish(text, at: name, timeToLive: 60) else {
+                    Issue.record("not published")
+                    continue
+                }
+                #expect(zone == (try DomainName("dyn.test")))
+                let answer = try await resolver.ask("s1._domainkey.dyn.test", .txt)
+                let data = answer.answers.map { Array($0.data) }
+                #expect(data.first?.count == text.map { $0.count + ($0.count + 254) / 255 })
+                if let strings { #expect(data.map { String(decoding: $0.dropFirst(), as: UTF8.self) } == strings) }
+            }
+            guard case .notHere = await updates.publish(long, at: try DomainName("a.plain.test"), timeToLive: 60),
+                case .elsewhere = await updates.publish(long, at: try DomainName("a.test"), timeToLive: 60)
+            else {
+                Issue.record("published where it can't be")
+                return
+            }
+        }
+    }
+
     @Test func whatWasAcknowledgedIsSeenAtOnce() async throws {
         try await TestResolver.with(keys: [key], zones: ["dyn.test": text, "plain.test": text], configure: configure())
         {

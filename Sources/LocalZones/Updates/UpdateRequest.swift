@@ -7,6 +7,13 @@ struct UpdateRequest: Sendable {
     let prerequisites: [ResourceRecord]
     let updates: [ResourceRecord]
 
+    /// A name's set of a type is to be these records.
+    init(zone: DomainName, _ name: DomainName, _ type: RecordType, _ records: [ResourceRecord]) {
+        self.zone = zone
+        prerequisites = []
+        updates = [.empty(name, type, .any)] + records
+    }
+
     /// - Throws: the response code where the zone section is wrong (RFC 2136 §3.1.1).
     init(_ message: DNSMessage) throws(UpdateFault) {
         guard message.questions.count == 1, let zone = message.questions.first, zone.type == .soa else {
@@ -20,10 +27,10 @@ struct UpdateRequest: Sendable {
 }
 
 /// Why an update isn't made.
-struct UpdateFault: Error, Equatable, Sendable {
+package struct UpdateFault: Error, Equatable, Sendable {
     let code: ResponseCode
     /// For people.
-    let reason: String
+    package let reason: String
 
     init(_ code: ResponseCode, _ reason: String) {
         self.code = code

@@ -36,4 +36,37 @@ extension ZoneUpdates {
         }
         return await update(request, signer: signer)
     }
+
+    /// What becomes of a record that the administrator publishes.
+    package enum Publication: Sendable {
+        /// It's served now, or no more.
+        case done(zone: DomainName)
+        /// The name is in no zone of ours.
+        case elsewhere
+        /// The zone is kept by hand, or at its primary.
+        case notHere(zone: DomainName, reason: String)
+        case failed(UpdateFault)
+    }
+
+    /// Makes a text the only TXT record of a name, or takes its TXT records away. In a zone that takes no updates, nothing is changed.
+    package func publish(_ text: [UInt8]?, at name: DomainName, timeToLive: UInt32) async -> Publication {
+        let zones = settings.zones.values.filter { name.isSubdomain(of: $0.origin) }
+        guard let zone = zones.max(by: { $0.origin.labelCount < $1.origin.labelCount }) else { return .elsewhere }
+        guard !zone.isSecondary else {
+            return .notHere(zone: zone.origin, reason: "the zone is changed at its primary")
+        }
+        guard !zone.update.isEmpty else { return .notHere(zone: zone.origin, reason: "the zone takes no updates") }
+        var records: [ResourceRecord] = []
+        if let text {
+            let strings = stride(from: 0, to: text.count, by: 255).map { text[$0..<min($0 + 255, text.count)] }
+            let data = strings.flatMap { [UInt8($0.count)] + $0 }
+            guard
+                let record = try? ResourceRecord(name: name, type: .txt, timeToLive: timeToLive, wireData: data)
+            else { return .failed(UpdateFault(.formatError, "this is no text of a record")) }
+            records = [record]
+        }
+        let request = UpdateRequest(zone: zone.origin, name, .txt, records)
+        if let fault = await update(request, signer: nil) { return .failed(fault) }
+        return .done(zone: zone.origin)
+    }
 }

@@ -1,4 +1,5 @@
 import DNS
+import Daemon
 import Logging
 import NIOConcurrencyHelpers
 import NIOPosix
@@ -9,7 +10,8 @@ import ZoneTransfer
 package final class ZoneUpdates: Sendable {
     private struct Job {
         var request: UpdateRequest
-        var signer: DomainName
+        /// nil for the administrator of this machine, whom no rule binds.
+        var signer: DomainName?
         var done: CheckedContinuation<UpdateFault?, Never>
     }
 
@@ -54,7 +56,7 @@ package final class ZoneUpdates: Sendable {
     /// Makes an update; when this returns it's on stable storage, and everybody answers from the zone as it's then.
     ///
     /// - Returns: why it wasn't made; nil where it was, or nothing was to be changed.
-    func update(_ request: UpdateRequest, signer: DomainName) async -> UpdateFault? {
+    func update(_ request: UpdateRequest, signer: DomainName?) async -> UpdateFault? {
         await withCheckedContinuation { done in
             let job = Job(request: request, signer: signer, done: done)
             let (isTaken, mustStart) = queue.withLockedValue { queue in
@@ -108,7 +110,9 @@ package final class ZoneUpdates: Sendable {
         var faults: [UpdateFault?] = []
         var differences: [ZoneDifference] = []
         for job in jobs {
-            switch UpdateEvaluation.evaluate(job.request, on: current, rules: zone.rules, signer: job.signer) {
+            let signer = job.signer ?? .root
+            let rules = job.signer == nil ? [UpdateRule(key: signer, scope: .zone)] : zone.rules
+            switch UpdateEvaluation.evaluate(job.request, on: current, rules: rules, signer: signer) {
             case .refused(let fault):
                 faults.append(fault)
                 log(job, fault)
@@ -139,7 +143,7 @@ package final class ZoneUpdates: Sendable {
         logger.info(
             "update refused",
             metadata: [
-                "zone": "\(job.request.zone)", "key": "\(job.signer)", "code": "\(fault.code)",
+                "zone": "\(job.request.zone)", "key": "\(job.signer?.description ?? "none")", "code": "\(fault.code)",
                 "reason": "\(fault.reason)",
             ]
         )

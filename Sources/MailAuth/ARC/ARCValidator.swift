@@ -28,6 +28,28 @@ package struct ARCOutcome: Sendable {
 
     /// The highest set says itself that the chain is broken: nothing is sealed after it (RFC 8617 §5.1).
     package var endsInFailure = false
+
+    /// What this host said of a message when it came in, for its seal when it goes out (RFC 8617 §5.1).
+    ///
+    /// - Parameter results: its Authentication-Results.
+    /// - Returns: nil where the message has sets and nobody could say what they are worth.
+    package init?(_ header: HeaderBlock, found results: AuthenticationResults) {
+        let chain = ARCChain(header)
+        let hasSets = chain.highestInstance > 0 || chain.fault != nil
+        let said = results.entries.first { $0.method.elementsEqual("arc".utf8) }?.result
+        let result =
+            hasSets ? said.flatMap { ARCResult(rawValue: String(decoding: $0, as: UTF8.self)) } : ARCResult.none
+        guard let result, hasSets == (result != .none) else { return nil }
+        self.init(result: chain.fault == nil ? result : .fail, reason: "as it came in", chain: chain)
+        let seal = chain.newestSeal.flatMap { try? ARCSeal(field: header.octets[header.fields[$0].value]) }
+        endsInFailure = seal?.chainValidation == .fail
+    }
+
+    package init(result: ARCResult, reason: String, chain: ARCChain) {
+        self.result = result
+        self.reason = reason
+        self.chain = chain
+    }
 }
 
 /// Validates the chain of a message (RFC 8617 §5.2).

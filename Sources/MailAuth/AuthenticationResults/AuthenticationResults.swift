@@ -112,4 +112,19 @@ package struct AuthenticationResults: Sendable, Equatable {
         if !comments.isEmpty { entry.comment = Array(comments.joined(separator: [ASCII.space])) }
         return entry
     }
+
+    /// What a host itself found out about a message: its field above the trace field of the hop that it took the message from
+    /// (RFC 8601 §4.1). What stands further down anybody may have written.
+    package static func own(in header: HeaderBlock, authservID: [UInt8]) -> AuthenticationResults? {
+        for field in header.fields {
+            let name = header.octets[field.name]
+            if ASCII.equal(name, "received") { return nil }
+            guard ASCII.equal(name, "authentication-results"),
+                let results = try? AuthenticationResults(field: header.octets[field.value]),
+                ASCII.equal(results.authservID, authservID)
+            else { continue }
+            return results
+        }
+        return nil
+    }
 }

@@ -38,6 +38,7 @@ struct ResolverControl: Sendable {
             await server.reload()
             connection.write(Frame.ok(tag: tag))
         case "SYNC": await sync(name ?? nil, tag, connection)
+        case "PUBLISH": await publish(request, name ?? nil, tag, connection)
         default: connection.write(Frame.reply(.reject, status: "5.5.1", text: "unknown verb", tag: tag))
         }
     }
@@ -122,6 +123,24 @@ struct ResolverControl: Sendable {
             return
         }
         connection.write(Frame.ok(tag: tag))
+    }
+
+    /// How long what is published may be kept. Seconds.
+    private static let timeToLive: UInt32 = 3600
+
+    private func publish(_ request: Frame, _ name: DomainName?, _ tag: String?, _ connection: Connection) async {
+        func refuse(_ status: String, _ text: String) {
+            connection.write(Frame.reply(.reject, status: status, text: text, tag: tag))
+        }
+        guard let name else { return refuse("5.5.4", "name is missing") }
+        let text = request["text"].map { Array($0.utf8) }
+        switch await server.authority.updates.publish(text, at: name, timeToLive: Self.timeToLive) {
+        case .done(let zone): connection.write(Frame.ok(tag: tag, [.init("zone", zone.description)]))
+        case .elsewhere: refuse("5.4.4", "\(name) is in no zone of this server")
+        case .notHere(let zone, let reason): refuse("5.7.1", "\(zone): \(reason)")
+        case .failed(let fault):
+            connection.write(Frame.reply(.defer, status: "4.3.0", text: fault.reason, tag: tag))
+        }
     }
 
     private func anchors(_ tag: String?, _ connection: Connection) {
