@@ -201,7 +201,8 @@ let package = Package(
         library(
             "RemoteRelay",
             daemonBase + [
-                "Caching", "SMTP", "MIME", "MailAuth", "Rewriting", "SASL", "Deliverer", "Reporting", "Resolution",
+                "Caching", "Keys", "SMTP", "MIME", "MailAuth", "Rewriting", "SASL", "Deliverer", "Reporting",
+                "Resolution",
                 "DNS", "TLS",
                 collections,
             ]
@@ -221,7 +222,7 @@ let package = Package(
             "Authority",
             daemonBase + ["Encodings", "JWT", "SASL", "SMTP", "TLS", "Cryptography", "CPasswordHash"]
         ),
-        library("KeyService", daemonBase + ["Cryptography", "Files", "Keys", "SMTP", "TLS"]),
+        library("KeyService", daemonBase + ["Cryptography", "Files", "Keys", "MailAuth", "SMTP", "TLS"]),
         library("POP3Server", daemonBase + ["POP3", "SASL", "Mailbox", "Accounts", "Front", "MailboxProcess"]),
         library(
             "IMAPServer",
@@ -376,7 +377,8 @@ let package = Package(
         tests(
             "RemoteRelay",
             daemonBase + [
-                "Cryptography", "Deliverer", "Encodings", "MailAuth", "MIME", "Reporting", "Rewriting", "SMTP", "DNS",
+                "Cryptography", "Deliverer", "Encodings", "Keys", "MailAuth", "MIME", "Reporting", "Rewriting", "SMTP",
+                "DNS",
                 "TLS",
                 "Resolution",
             ]

@@ -1,22 +1,42 @@
 import Cryptography
 import Files
 import Keys
+import MailAuth
 import NIOCore
 
-/// The keys that mail is signed with: `DOMAIN/SELECTOR.pem` beneath one directory. A file that can't be used is left out, and the log
-/// says so; the key that was read from it before stays.
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// The keys that mail is signed with: for each domain a directory with the list `selectors` and `SELECTOR.pem` for each key. What is
+/// half written, or can't be read now, leaves what was there before, and the log says so.
 struct DKIMKeys: Sendable {
-    private struct File {
-        let stamp: FileStatus
-        /// nil for one that can't be used.
-        let key: PrivateKey?
+    /// What signs for a domain.
+    enum Signers: Equatable, Sendable {
+        /// In the list's order.
+        case keys([DKIMKey])
+        /// Its mail has to wait: for people.
+        case trouble(String)
+    }
+
+    /// A file as it was last read.
+    private struct File<Value: Sendable>: Sendable {
+        /// Of what was read; nil where it has to be read again.
+        var stamp: FileStatus?
+        /// The last that was good.
+        var value: Value?
+        /// What is wrong with the file as it is now.
+        var fault: String?
     }
 
     private struct Domain {
-        /// By selector.
-        var files: [String: File] = [:]
+        /// nil where there is none.
+        var list: File<SelectorList>?
+        /// Those that are to sign, by selector.
+        var keys: [String: File<PrivateKey>] = [:]
+
         /// What the log says of it.
-        var trouble: String?
+        var trouble: String? { list?.fault ?? keys.sorted { $0.key < $1.key }.compactMap(\.value.fault).first }
     }
 
     private let directory: FileHandle?
@@ -25,11 +45,8 @@ struct DKIMKeys: Sendable {
     /// Why the directory as a whole can't be read.
     private(set) var trouble: String?
 
-    private static let ending = ".pem"
     /// RFC 8301 §3.2: what verifiers take.
     private static let smallestModulus = 1024
-    /// Keys of one domain.
-    private static let maximumKeys = 64
 
     /// - Parameters:
     ///   - directory: nil where there is none.
@@ -39,18 +56,27 @@ struct DKIMKeys: Sendable {
         self.path = path
     }
 
-    /// The keys that sign for each domain now, sorted by selector.
-    var active: [String: [DKIMKey]] {
+    /// What signs for each domain now. A domain without a list, or whose list names no active key, signs nothing.
+    var active: [String: Signers] {
         domains.mapValues { domain in
-            domain.files.compactMap { selector, file in file.key.flatMap { Self.key(selector, $0) } }
-                .sorted { $0.selector < $1.selector }
+            guard let file = domain.list else { return .keys([]) }
+            guard let list = file.value else { return .trouble(file.fault ?? "the list can't be read") }
+            var keys: [DKIMKey] = []
+            for entry in list.entries where entry.state == .active {
+                guard let key = domain.keys[entry.selector]?.value, let name = Self.name(key) else {
+                    return .trouble("the key \(entry.selector) can't be used")
+                }
+                let algorithm: SigningAlgorithm = key.kind == .rsa ? .dkimRSA : .dkimEd25519
+                keys.append(DKIMKey(selector: entry.selector, algorithm: algorithm, key: name))
+            }
+            return .keys(keys)
         }
     }
 
     var keys: [KeyName: PrivateKey] {
         var keys: [KeyName: PrivateKey] = [:]
-        for file in domains.values.flatMap(\.files.values) {
-            if let key = file.key, let name = Self.name(key) { keys[name] = key }
+        for file in domains.values.flatMap(\.keys.values) {
+            if let key = file.value, let name = Self.name(key) { keys[name] = key }
         }
         return keys
     }
@@ -70,7 +96,7 @@ struct DKIMKeys: Sendable {
         var found: [String: Domain] = [:]
         for octets in names {
             let name = String(decoding: octets, as: UTF8.self)
-            guard KeyRequest.isDomain(name), (try? files.status(name, in: directory))?.kind == .directory else {
+            guard SelectorList.isDomain(name), (try? files.status(name, in: directory))?.kind == .directory else {
                 continue
             }
             let before = domains[name] ?? Domain()
@@ -90,49 +116,58 @@ struct DKIMKeys: Sendable {
         in directory: FileHandle,
         _ files: any FileSystem
     ) -> Domain {
-        var domain = Domain()
-        do throws(FileError) {
-            for octets in try files.names(name, in: directory) {
-                let file = String(decoding: octets, as: UTF8.self)
-                guard file.hasSuffix(ending), KeyRequest.isDomain(String(file.dropLast(ending.count))),
-                    domain.files.count < maximumKeys
-                else { continue }
-                let selector = String(file.dropLast(ending.count))
-                let stamp = try files.status("\(name)/\(file)", in: directory)
-                if let known = before.files[selector], known.stamp == stamp {
-                    domain.files[selector] = known
-                    domain.trouble = known.key == nil ? before.trouble : domain.trouble
-                    continue
+        func read<Value>(
+            _ file: String,
+            _ before: File<Value>?,
+            maximum: Int,
+            parse: ([UInt8]) throws(Malformed) -> Value
+        ) -> File<Value>? {
+            let path = "\(name)/\(file)"
+            do throws(FileError) {
+                let stamp = try files.status(path, in: directory)
+                if let before, before.stamp == stamp { return before }
+                let octets = Array(try files.contents(of: path, in: directory, maximum: maximum).readableBytesView)
+                do throws(Malformed) {
+                    return File(stamp: stamp, value: try parse(octets))
+                } catch {
+                    return File(stamp: stamp, value: before?.value, fault: "\(file): \(error.reason)")
                 }
-                let octets = try files.contents(
-                    of: "\(name)/\(file)",
-                    in: directory,
-                    maximum: TLSPairs.maximumKeyOctets
-                )
-                let key = PrivateKey(pem: Array(octets.readableBytesView)).flatMap { isUsable($0) ? $0 : nil }
-                if key == nil { domain.trouble = "\(file): no RSA or Ed25519 key that can be used" }
-                domain.files[selector] = File(stamp: stamp, key: key ?? before.files[selector]?.key)
+            } catch {
+                if error.code == ENOENT { return nil }
+                return File(value: before?.value, fault: error.description)
             }
-            return domain
-        } catch {
-            // What can't be read now is as it was.
-            var domain = before
-            domain.trouble = error.description
-            return domain
         }
+        var domain = Domain()
+        domain.list = read(SelectorList.fileName, before.list, maximum: SelectorList.maximumOctets) {
+            (octets) throws(Malformed) in
+            do throws(SelectorList.Malformed) {
+                return try SelectorList(parsing: octets)
+            } catch {
+                throw Malformed(reason: error.description)
+            }
+        }
+        for entry in domain.list?.value?.entries ?? [] where entry.state == .active {
+            let key = read(entry.keyFile, before.keys[entry.selector], maximum: TLSPairs.maximumKeyOctets) {
+                (octets) throws(Malformed) in
+                guard let key = PrivateKey(pem: octets), suits(key, entry.algorithm) else {
+                    throw Malformed(reason: "no key for \(entry.algorithm.rawValue) that can be used")
+                }
+                return key
+            }
+            domain.keys[entry.selector] = key ?? File(fault: "\(entry.keyFile) is missing")
+        }
+        return domain
     }
 
-    private static func isUsable(_ key: PrivateKey) -> Bool {
-        switch key.kind {
-        case .rsa: key.publicKey.map { $0.bits >= smallestModulus } ?? false
-        case .ed25519: true
-        case .ecdsaP256, .ecdsaP384, .ed448: false
-        }
+    private struct Malformed: Error {
+        let reason: String
     }
 
-    private static func key(_ selector: String, _ key: PrivateKey) -> DKIMKey? {
-        name(key).map {
-            DKIMKey(selector: selector, algorithm: key.kind == .rsa ? .dkimRSA : .dkimEd25519, key: $0)
+    private static func suits(_ key: PrivateKey, _ algorithm: SignatureAlgorithm) -> Bool {
+        switch algorithm {
+        case .rsaSHA256: key.kind == .rsa && key.publicKey.map { $0.bits >= smallestModulus } ?? false
+        case .ed25519SHA256: key.kind == .ed25519
+        case .rsaSHA1: false
         }
     }
 

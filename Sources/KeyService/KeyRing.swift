@@ -6,8 +6,8 @@ struct KeyRing: Sendable {
     /// Our own name, for clients that name no server.
     var hostname: String
     var certificates: [ServedCertificate] = []
-    /// Keys that sign for mail, by domain.
-    var dkim: [String: [DKIMKey]] = [:]
+    /// What signs for mail, by domain.
+    var dkim: [String: DKIMKeys.Signers] = [:]
     /// Why the keys for mail can't be read; nil where they can.
     var dkimTrouble: String?
     var keys: [KeyName: PrivateKey] = [:]

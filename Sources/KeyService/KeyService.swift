@@ -140,7 +140,11 @@ final class KeyService: Sendable {
             return [reply]
         case .dkim(let domain):
             if let trouble = ring.dkimTrouble { return [Self.deferral(trouble, tag)] }
-            return [.ok(tag: tag, (ring.dkim[domain] ?? []).flatMap(\.fields))]
+            switch ring.dkim[domain] {
+            case .trouble(let text): return [Self.deferral("\(domain): \(text)", tag)]
+            case .keys(let keys): return [.ok(tag: tag, keys.flatMap(\.fields))]
+            case nil: return [.ok(tag: tag)]
+            }
         case .tickets(let service):
             let keys = tickets.withLockedValue { $0.keys(of: service, now: now()) }
             return [.ok(tag: tag, keys.fields)]

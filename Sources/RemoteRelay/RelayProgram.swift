@@ -2,6 +2,7 @@ import Bus
 import DNS
 import Daemon
 import Deliverer
+import Keys
 import Logging
 import NIOCore
 import NIOPosix
@@ -71,6 +72,7 @@ package struct RelayProgram: DaemonProgram {
             tls: prepared.tls,
             verifyingTLS: prepared.verifyingTLS,
             reports: reports.flatMap { client in TLSReports(settings) { client.report($0) } },
+            signing: SigningKeys(KeysClient(path: context.socket("key.sock"), on: loop)),
             loop: loop,
             logger: context.logger
         )

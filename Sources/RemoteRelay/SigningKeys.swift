@@ -1,11 +1,12 @@
 import DNS
+import Keys
 import MailAuth
 
 /// A key that signs mail now: how signatures name it, and how whoever holds it does.
 struct ActiveKey: Sendable, Hashable {
     let name: SigningName
     /// For `SigningKeys.sign`.
-    let key: String
+    let key: KeyName
 }
 
 /// Why a key can't be used now: the mail waits. For people.

@@ -1,5 +1,6 @@
 """Milters for tests and for scripts/bench: a scripted one, one made with libmilter, OpenDKIM's, ClamAV's and rspamd's."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 # Bits of the protocol: everything that a milter may do, and nothing that it doesn't want.
@@ -327,3 +329,37 @@ fuzzy_check {{ enabled = false; }}
     def start(self) -> None:
         places = [f"--var={name}={self.directory}" for name in ("DBDIR", "RUNDIR", "LOGDIR", "LOCAL_CONFDIR")]
         self.run("rspamd", "-c", self.settings, "-f", "-u", "_rspamd", "-g", "_rspamd", *places)
+
+
+class RspamdScanner(Program):
+    """rspamd that says over HTTP what it thinks of DKIM, and nothing else."""
+
+    def __init__(self, directory: Path, port: int, nameserver: int):
+        super().__init__(directory, port)
+        self.settings = self.write(
+            "rspamd.conf",
+            f"""
+options {{
+  pidfile = "{directory}/pid";
+  filters = "dkim";
+  dns {{ nameserver = ["127.0.0.1:{nameserver}"]; timeout = 5s; }}
+  hs_cache_dir = "{directory}";
+  url_tld = "{self.write("domains", "test")}";
+  local_addrs = [];
+}}
+actions {{ reject = 15; }}
+logging {{ type = "console"; level = "error"; }}
+worker "normal" {{ bind_socket = "127.0.0.1:{port}"; count = 1; }}
+dkim {{ check_local = true; check_authed = true; }}
+""",
+        )
+
+    def start(self) -> None:
+        places = [f"--var={name}={self.directory}" for name in ("DBDIR", "RUNDIR", "LOGDIR", "LOCAL_CONFDIR")]
+        self.run("rspamd", "-c", self.settings, "-f", "-u", "_rspamd", "-g", "_rspamd", *places)
+
+    def symbols(self, message: bytes) -> dict:
+        """What it finds in a message."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/checkv2", data=message, headers={"IP": "192.0.2.1"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)["symbols"]

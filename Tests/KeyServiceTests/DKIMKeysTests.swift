@@ -1,6 +1,7 @@
 import Cryptography
 import Files
 import Keys
+import MailAuth
 import Testing
 
 @testable import KeyService
@@ -13,46 +14,80 @@ import Testing
         directory.write(PrivateKey.generate(kind, bits: bits)?.pem ?? [], to: name)
     }
 
-    @Test func everyKeyOfADomainSigns() {
+    private func list(_ domain: String, _ lines: String...) {
+        directory.write(lines.map { "\($0) 20261130080000\n" }.joined().utf8, to: "\(domain)/selectors")
+    }
+
+    private func selectors(_ keys: DKIMKeys, _ domain: String = "example.test") -> [String]? {
+        guard case .keys(let found) = keys.active[domain] else { return nil }
+        return found.map(\.selector)
+    }
+
+    @Test func theActiveKeysOfADomainSign() {
         var keys = DKIMKeys(directory.handle, path: "etc/dkim")
         func look() -> [KeyEvent] { keys.look(files) }
         generate(.rsa, to: "example.test/b.pem")
         generate(.ed25519, to: "example.test/a.pem")
+        generate(.ed25519, to: "example.test/next.pem")
+        list("example.test", "b rsa-sha256 active", "a ed25519-sha256 active", "next ed25519-sha256 published")
         generate(.ed25519, to: "other.test/2026.pem")
-        directory.write([1], to: "example.test/README")
+        list("other.test", "2026 ed25519-sha256 active", "2025 rsa-sha256 retired")
+        generate(.ed25519, to: "unlisted.test/x.pem")
+        directory.write([1], to: "README")
         #expect(look().isEmpty)
-        #expect(keys.active["example.test"]?.map(\.selector) == ["a", "b"])
-        #expect(keys.active["example.test"]?.map(\.algorithm) == [.dkimEd25519, .dkimRSA])
-        #expect(keys.active["other.test"]?.map(\.selector) == ["2026"])
+        #expect(selectors(keys) == ["b", "a"])
+        guard case .keys(let found) = keys.active["example.test"] else { return }
+        #expect(found.map(\.algorithm) == [.dkimRSA, .dkimEd25519])
+        #expect(selectors(keys, "other.test") == ["2026"])
+        #expect(selectors(keys, "unlisted.test") == [])
         #expect(keys.keys.count == 3)
-        directory.remove(file: "example.test/b.pem")
-        _ = look()
-        #expect(keys.active["example.test"]?.map(\.selector) == ["a"])
+        list("example.test", "b rsa-sha256 retiring", "a ed25519-sha256 retiring", "next ed25519-sha256 active")
+        #expect(look().isEmpty)
+        #expect(selectors(keys) == ["next"])
+        #expect(keys.keys.count == 2)
     }
 
-    /// Nobody would take such signatures (RFC 8301), or they aren't DKIM's.
-    @Test func whatDoesNotSignMailIsLeftOut() {
+    /// Nobody would take such signatures (RFC 8301), or they aren't what the list says: then mail of the domain waits.
+    @Test func withoutItsKeyADomainIsInTrouble() {
         var keys = DKIMKeys(directory.handle, path: "etc/dkim")
         func look() -> [KeyEvent] { keys.look(files) }
-        generate(.rsa, to: "example.test/small.pem", bits: 768)
-        #expect(look().map(\.isTrouble) == [true])
-        #expect(keys.active["example.test"] == [])
+        func trouble() -> Bool { if case .trouble = keys.active["example.test"] { true } else { false } }
+        list("example.test", "s ed25519-sha256 active")
+        #expect(look().map(\.text) == ["s.pem is missing"])
+        #expect(trouble())
         #expect(look().isEmpty)
-        generate(.ecdsaP256, to: "example.test/small.pem")
+        generate(.ecdsaP256, to: "example.test/s.pem")
+        #expect(look().map(\.isTrouble) == [true])
+        #expect(trouble())
+        generate(.rsa, to: "example.test/s.pem", bits: 768)
         _ = look()
-        #expect(keys.active["example.test"] == [])
-        generate(.ed25519, to: "example.test/small.pem")
+        #expect(trouble())
+        list("example.test", "s rsa-sha256 active")
         _ = look()
-        #expect(keys.active["example.test"]?.count == 1)
+        #expect(trouble())
+        generate(.rsa, to: "example.test/s.pem")
+        #expect(look().isEmpty)
+        #expect(selectors(keys) == ["s"])
+        list("new.test", "s ed25519-sha256 actvie")
+        #expect(look().map(\.isTrouble) == [true])
+        guard case .trouble = keys.active["new.test"] else {
+            Issue.record("a list that can't be read counts for one without keys")
+            return
+        }
     }
 
-    @Test func aKeyThatIsHalfWrittenLeavesTheOneBefore() {
+    @Test func whatIsHalfWrittenLeavesWhatWasThere() {
         var keys = DKIMKeys(directory.handle, path: "etc/dkim")
         func look() -> [KeyEvent] { keys.look(files) }
         generate(.ed25519, to: "example.test/a.pem")
+        list("example.test", "a ed25519-sha256 active")
         _ = look()
         let before = keys.active
         directory.write(Array("-----BEGIN PRIVATE KEY-----\nMC4CAQ".utf8), to: "example.test/a.pem")
+        #expect(look().map(\.isTrouble) == [true])
+        #expect(look().isEmpty)
+        #expect(keys.active == before)
+        directory.write("a ed255".utf8, to: "example.test/selectors")
         #expect(look().map(\.isTrouble) == [true])
         #expect(keys.active == before)
     }

@@ -111,6 +111,9 @@ import Glibc
     @Test func signsMail() async throws {
         directory.write(PrivateKey.generate(.ed25519)?.pem ?? [], to: "example.test/e.pem")
         directory.write(PrivateKey.generate(.rsa)?.pem ?? [], to: "example.test/r.pem")
+        let lines = ["e ed25519-sha256 active", "r rsa-sha256 active"].map { "\($0) 20261130080000\n" }
+        directory.write(lines.joined().utf8, to: "example.test/selectors")
+        directory.write(lines[0].utf8, to: "broken.test/selectors")
         let service = service()
         service.look()
         let path = path
@@ -123,6 +126,10 @@ import Glibc
                 #expect(signature.count == (key.algorithm == .dkimRSA ? 256 : 64))
             }
             #expect(try await client.dkimKeys(of: "elsewhere.test").isEmpty)
+            // Its list says that there is a key.
+            await #expect(throws: KeysError.unavailable("broken.test: the key e can't be used")) {
+                try await client.dkimKeys(of: "broken.test")
+            }
             client.close()
         }
     }

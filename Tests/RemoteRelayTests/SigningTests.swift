@@ -1,5 +1,6 @@
 import Cryptography
 import Encodings
+import Keys
 import MailAuth
 import NIOConcurrencyHelpers
 import NIOCore
@@ -57,7 +58,9 @@ import Testing
                 }
                 if let fault { throw SigningKeysError(reason: fault) }
                 return domain == self.domain
-                    ? self.keys.map { ActiveKey(name: $0.name, key: String(decoding: $0.name.selector, as: UTF8.self)) }
+                    ? self.keys.map {
+                        ActiveKey(name: $0.name, key: KeyName(.dkim, subjectPublicKeyInfo: $0.name.selector))
+                    }
                     : []
             } sign: { (key, draft) async throws(SigningKeysError) in
                 self.calls.withLockedValue { $0.signed += 1 }

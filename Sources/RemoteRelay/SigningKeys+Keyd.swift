@@ -1,0 +1,41 @@
+import Keys
+import MailAuth
+
+extension SigningKeys {
+    /// The keys that keyd has. To be used on the client's event loop.
+    init(_ client: KeysClient) {
+        self.init { (domain) async throws(SigningKeysError) in
+            do throws(KeysError) {
+                var keys: [ActiveKey] = []
+                for key in try await client.dkimKeys(of: domain) {
+                    guard let name = SigningName(domain, key) else { throw .unavailable("malformed answer") }
+                    keys.append(ActiveKey(name: name, key: key.key))
+                }
+                return keys
+            } catch {
+                throw SigningKeysError(reason: error.description)
+            }
+        } sign: { (key, draft) async throws(SigningKeysError) in
+            do throws(KeysError) {
+                let algorithm: SigningAlgorithm = key.name.algorithm == .rsaSHA256 ? .dkimRSA : .dkimEd25519
+                return try await client.sign(draft.digest, with: key.key, algorithm)
+            } catch {
+                throw SigningKeysError(reason: error.description)
+            }
+        }
+    }
+}
+
+extension SigningName {
+    /// nil where that is no name, or signs otherwise than mail is signed.
+    fileprivate init?(_ domain: String, _ key: DKIMKey) {
+        guard let algorithm = SignatureAlgorithm(rawValue: key.algorithm.rawValue),
+            let name = try? SigningName(
+                domain: Array(domain.utf8),
+                selector: Array(key.selector.utf8),
+                algorithm: algorithm
+            )
+        else { return nil }
+        self = name
+    }
+}
