@@ -31,6 +31,7 @@ let fuzzTargets: [FuzzTarget] = [
     mtaSTSTarget,
     dkimMessageTarget,
     dkimKeyTarget,
+    dkimSelectorsTarget,
     arcMessageTarget,
     authenticationResultsTarget,
     saslMessageTarget,

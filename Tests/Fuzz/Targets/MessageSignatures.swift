@@ -57,6 +57,12 @@ let dkimKeyTarget = FuzzTarget("dkim-key", maximum: 2048) { input in
     }
 }
 
+/// The list of a domain's keys; what is written of it reads back.
+let dkimSelectorsTarget = FuzzTarget("dkim-selectors", maximum: 2048) { input in
+    guard let list = try? SelectorList(parsing: Array(input)) else { return }
+    demand((try? SelectorList(parsing: list.octets)) == list, "\(list) does not read back")
+}
+
 /// A message whose ARC chain is validated.
 let arcMessageTarget = FuzzTarget("arc-message", maximum: 16_384) { input in
     let message = hashed(input, pieces: 4096)
