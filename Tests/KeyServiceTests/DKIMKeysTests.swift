@@ -1,7 +1,6 @@
 import Cryptography
 import Files
 import Keys
-import MailAuth
 import Testing
 
 @testable import KeyService
