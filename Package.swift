@@ -157,7 +157,7 @@ let package = Package(
         // Clients of other daemons that more than one daemon needs.
         library("Accounts", ["Bus", "Encodings", "Network", "SASL", "SMTP", nioCore, logging]),
         // Messages that can't go on as they are.
-        library("Rewriting", ["Encodings", "MIME", "SMTP", nioCore]),
+        library("Rewriting", ["Encodings", "MIME", "MailAuth", "SMTP", nioCore]),
 
         library(
             "Keys",
@@ -220,7 +220,7 @@ let package = Package(
         ),
         library(
             "Authority",
-            daemonBase + ["Encodings", "JWT", "SASL", "SMTP", "TLS", "Cryptography", "CPasswordHash"]
+            daemonBase + ["Encodings", "JWT", "Rewriting", "SASL", "SMTP", "TLS", "Cryptography", "CPasswordHash"]
         ),
         library("KeyService", daemonBase + ["Cryptography", "Files", "Keys", "MailAuth", "SMTP", "TLS"]),
         library("POP3Server", daemonBase + ["POP3", "SASL", "Mailbox", "Accounts", "Front", "MailboxProcess"]),
@@ -349,6 +349,7 @@ let package = Package(
             ["Accounts", "Bus", "Daemon", "Encodings", "Network", "SASL", "SMTP", "TLS", nioCore, nioPosix, logging]
         ),
         tests("Resolution", ["DNS", "Network", nioCore, nioPosix]),
+        tests("Rewriting", ["SMTP"]),
         tests("Submission", ["Bus", "Network", "SMTP", nioCore, nioPosix, nioConcurrency]),
         tests("Deliverer", ["Bus", "Network", "SMTP", nioCore, nioPosix, nioConcurrency, logging]),
         tests("MailRules", ["Network", "SMTP"]),
@@ -387,7 +388,8 @@ let package = Package(
         tests(
             "Authority",
             daemonBase + [
-                "Accounts", "Cryptography", "Encodings", "JWT", "LoginClients", "SASL", "SMTP", "TLS", nioEmbedded,
+                "Accounts", "Cryptography", "Encodings", "JWT", "LoginClients", "Rewriting", "SASL", "SMTP", "TLS",
+                nioEmbedded,
             ]
         ),
         tests("POP3Server", daemonBase + ["Accounts", "Front", "MailboxProcess", "POP3", "Mailbox", "TLS"]),

@@ -4,6 +4,7 @@ import JWT
 import NIOCore
 import NIOPosix
 import Network
+import Rewriting
 import SMTP
 
 #if canImport(Glibc)
@@ -17,6 +18,7 @@ package struct AuthorityProgram: DaemonProgram {
         /// Where what is remembered can be kept; nil for nowhere.
         let stateDirectory: String?
         let access: AuthorityService.Access
+        let forwarded: ForwardedSender?
     }
 
     package let name = DaemonName.authd
@@ -36,6 +38,7 @@ package struct AuthorityProgram: DaemonProgram {
         }
         let state = Self.stateDirectory(of: setup.configuration.systemUsers[.authd])
         if let state { setup.rights.allowWriting(beneath: try setup.directory(state)) }
+        let srs = setup.configuration.srs
         return Prepared(
             socket: try setup.listen(unix: "run/auth.sock"),
             stateDirectory: state,
@@ -45,7 +48,10 @@ package struct AuthorityProgram: DaemonProgram {
                 recipients: setup.uids(of: [.smtpd, .imapdMailbox]),
                 deliveries: setup.uids(of: [.localDeliver]),
                 watchers: setup.uids(of: [.smtpd, .pop3d, .imapd, .queueManager, .localDeliver])
-            )
+            ),
+            forwarded: try srs.domain.map {
+                try ForwardedSender(domain: $0, secrets: try setup.secret(srs.secrets, key: "srs.secrets"))
+            }
         )
     }
 
@@ -89,6 +95,7 @@ package struct AuthorityProgram: DaemonProgram {
                 tokens: settings.oauth.map(TokenRequirements.init),
                 scramIterations: configuration.login.scram == .never ? nil : settings.scramIterations,
                 refusesDisabled: settings.refuseDisabled,
+                forwarded: prepared.forwarded,
                 sendingLimits: {
                     SendingLimits(settings.sending.accounts[$0.description.lowercased()] ?? settings.sending)
                 }

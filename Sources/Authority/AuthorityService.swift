@@ -5,6 +5,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import Network
+import Rewriting
 import SASL
 import SMTP
 
@@ -66,6 +67,8 @@ final class AuthorityService: @unchecked Sendable {
         var scramIterations: Int?
         /// Whether mail for an account that is disabled is refused.
         var refusesDisabled = false
+        /// Senders of what was forwarded; nil where they stay as they are.
+        var forwarded: ForwardedSender?
         /// What an account may send.
         var sendingLimits: @Sendable (MailAddress) -> SendingLimits = { _ in SendingLimits() }
         /// Seconds since 1970.
@@ -393,7 +396,7 @@ final class AuthorityService: @unchecked Sendable {
         guard let address = Self.address(frame, directory) else {
             return Self.rejection(frame, .badRecipientSyntax, "malformed address")
         }
-        switch directory.destination(of: address) {
+        switch destination(of: address, directory) {
         case .mailbox(let account, _) where fullMailboxes.contains(account.address, now: loop.now):
             return Self.deferral(frame, .mailboxFull, "the mailbox is full")
         case .mailbox(let account, _) where settings.refusesDisabled && account.isLocked:
@@ -409,11 +412,24 @@ final class AuthorityService: @unchecked Sendable {
         }
     }
 
+    /// Where mail to an address goes; what comes back to a sender that we made goes to the one before.
+    private func destination(
+        of address: MailAddress,
+        _ directory: AccountDirectory,
+        isExpanded: Bool = false
+    ) -> AccountDirectory.Destination {
+        switch settings.forwarded?.origin(of: address, at: settings.clock()) {
+        case .sender(let sender): .forward([sender])
+        case .forged: .unknown
+        case .other, nil: directory.destination(of: address, isExpanded: isExpanded)
+        }
+    }
+
     private func expand(_ frame: Frame, _ directory: AccountDirectory) -> Frame {
         guard let address = Self.address(frame, directory) else {
             return Self.rejection(frame, .badRecipientSyntax, "malformed address")
         }
-        switch directory.destination(of: address, isExpanded: frame["expanded"] == "yes") {
+        switch destination(of: address, directory, isExpanded: frame["expanded"] == "yes") {
         case .mailbox(let account, let rest):
             var fields = Self.fields(account)
             if let rest { fields.append(.init("extension", rest)) }

@@ -1,17 +1,53 @@
 import Deliverer
+import NIOConcurrencyHelpers
 import NIOCore
+import Rewriting
 import SMTP
 import Submission
+
+#if canImport(Glibc)
+import Glibc
+#endif
 
 /// Resubmits a message for the addresses of an alias. Belongs to one event loop.
 final class Forwarder: Sendable {
     private let submissions: SubmissionClient
     private let variesOwners: Bool
+    /// nil where senders stay as they are.
+    private let rewriting: ForwardedSender?
+    private let domains = NIOLockedValueBox<Set<String>>([])
+    private let clock: @Sendable () -> Int
 
-    /// - Parameter variesOwners: whether a list's owner is a sender of its own for each member.
-    init(_ submissions: SubmissionClient, variesOwners: Bool = false) {
+    /// - Parameters:
+    ///   - variesOwners: whether a list's owner is a sender of its own for each member.
+    ///   - rewriting: how the senders of mail to other hosts are made ours.
+    ///   - clock: seconds since 1970.
+    init(
+        _ submissions: SubmissionClient,
+        variesOwners: Bool = false,
+        rewriting: ForwardedSender? = nil,
+        clock: @escaping @Sendable () -> Int = { time(nil) }
+    ) {
         self.submissions = submissions
         self.variesOwners = variesOwners
+        self.rewriting = rewriting
+        self.clock = clock
+    }
+
+    /// Which domains are ours, as authd says.
+    func know(domains names: [String]) { domains.withLockedValue { $0 = Set(names) } }
+
+    /// The sender for other hosts, which may believe mail of its domain only from that domain's hosts (RFC 7208). Among ourselves, it
+    /// stays.
+    private func sender(_ sender: EnvelopeSender, to targets: [MailAddress]) -> EnvelopeSender {
+        guard let rewriting, let address = sender.path.address else { return sender }
+        let local = domains.withLockedValue { $0 }
+        guard targets.contains(where: { !local.contains($0.lowercasedDomain) }),
+            let rewritten = rewriting.rewritten(address, local: local, at: clock())
+        else { return sender }
+        var sender = sender
+        sender.path = ReversePath(rewritten)
+        return sender
     }
 
     /// What the sender wants to hear goes with the message (RFC 3461 §5.2.7): to one address all of it; of several, success is
@@ -40,7 +76,7 @@ final class Forwarder: Sendable {
         var sender = job.request.sender
         guard let owner, sender.path.address != nil else {
             let recipients = targets.map { EnvelopeRecipient($0, parameters: Self.parameters(of: recipient, targets)) }
-            return SubmissionEnvelope(sender: sender, recipients: recipients)
+            return SubmissionEnvelope(sender: self.sender(sender, to: targets), recipients: recipients)
         }
         sender.path = ReversePath(owner)
         sender.parameters.ret = nil

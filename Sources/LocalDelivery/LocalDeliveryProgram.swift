@@ -6,6 +6,7 @@ import Mailbox
 import NIOCore
 import NIOPosix
 import Network
+import Rewriting
 import Submission
 
 #if canImport(Glibc)
@@ -18,6 +19,7 @@ package struct LocalDeliveryProgram: DaemonProgram {
         let socket: CInt
         let mail: MailDirectory
         let allowed: Set<UInt32>
+        let rewriting: ForwardedSender?
     }
 
     package let name = DaemonName.localDeliver
@@ -27,10 +29,14 @@ package struct LocalDeliveryProgram: DaemonProgram {
     package func prepare(_ setup: Setup) throws -> Prepared {
         let mail = try MailDirectory(setup.configuration.localDeliver.mailDirectory)
         setup.rights.allowWriting(beneath: mail.descriptor)
+        let srs = setup.configuration.srs
         return Prepared(
             socket: try setup.listen(unix: "run/deliver.sock"),
             mail: mail,
-            allowed: setup.uids(of: [.queueManager])
+            allowed: setup.uids(of: [.queueManager]),
+            rewriting: try srs.domain.map {
+                try ForwardedSender(domain: $0, secrets: try setup.secret(srs.secrets, key: "srs.secrets"))
+            }
         )
     }
 
@@ -44,7 +50,15 @@ package struct LocalDeliveryProgram: DaemonProgram {
         pool.start()
         let accounts = AccountsClient(path: context.socket("auth.sock"), on: loop)
         let expansions = ExpansionCache(accounts: accounts, on: loop, lifetime: settings.expansionTime)
-        let watch = DirectoryWatch(path: context.socket("auth.sock"), on: loop) { _ in expansions.forget() }
+        let forwarder = Forwarder(
+            SubmissionClient(path: context.socket("queue.sock"), on: loop, timeout: .minutes(2)),
+            variesOwners: settings.variableListSenders,
+            rewriting: prepared.rewriting
+        )
+        let watch = DirectoryWatch(path: context.socket("auth.sock"), on: loop) { state in
+            expansions.forget()
+            forwarder.know(domains: state.domains)
+        }
         watch.start()
         let service = DeliveryService(
             expansions: expansions,
@@ -56,10 +70,7 @@ package struct LocalDeliveryProgram: DaemonProgram {
                 loop: loop,
                 maximumBatch: settings.batch
             ),
-            forwarder: Forwarder(
-                SubmissionClient(path: context.socket("queue.sock"), on: loop, timeout: .minutes(2)),
-                variesOwners: settings.variableListSenders
-            ),
+            forwarder: forwarder,
             usesExtensionFolders: settings.extensionFolders,
             hostname: context.configuration.hostname
         )

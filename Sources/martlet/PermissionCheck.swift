@@ -76,6 +76,8 @@ struct PermissionCheck {
             + configuration.tls.pairs.map {
                 Rule(path: $0.privateKey, owner: nil, forbidden: 0o027, isDirectory: false, group: .keyd)
             }
+            + (configuration.srs.domain == nil
+                ? [] : [Rule(path: configuration.srs.secrets, owner: nil, forbidden: 0o077, isDirectory: false)])
     }
 
     /// - Parameter mending: sets right what is wrong, and says so.

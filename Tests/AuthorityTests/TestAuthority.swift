@@ -6,6 +6,7 @@ import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Network
+import Rewriting
 import Testing
 
 @testable import Authority
@@ -87,6 +88,9 @@ struct TestAuthority: Sendable {
                     tokens: configuration.authd.oauth.map(TokenRequirements.init),
                     scramIterations: 4096,
                     refusesDisabled: configuration.authd.refuseDisabled,
+                    forwarded: try configuration.srs.domain.map {
+                        try ForwardedSender(domain: $0, secrets: "secret\n")
+                    },
                     sendingLimits: { address in
                         let sending = configuration.authd.sending
                         return SendingLimits(sending.accounts["\(address)"] ?? sending)

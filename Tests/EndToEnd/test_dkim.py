@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import smtplib
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import layout
 import pytest
 from conftest import ALICE, temporary_directory
 from instance import PROGRAMS
-from mail import queue, receive, submission, token, wait_until
+from mail import queue, receive, smtp, submission, token, wait_until
 from milters import RspamdScanner
 from sink import Sink
 
@@ -35,6 +36,7 @@ def instance(module_factory, host):
     """Mail for everybody else goes to one host; resolverd has our zone, and takes updates for it."""
     changes = {
         "queue-manager": {"retry-minimum": "1s", "retry-maximum": "2s"},
+        "srs": {"domain": DOMAIN},
         "remote-relay": {"routes": {"*": f"127.0.0.1:{host.port}"}},
         "resolverd": {
             "keys": {"owner.": "etc/dns-keys/owner"},
@@ -49,6 +51,7 @@ def instance(module_factory, host):
     if layout.is_root():
         layout.own(zone, "mlt-dns", 0o600)
     instance.write(instance.directory / "etc" / "aliases", f"away: {OUTSIDE}\n")
+    instance.write(instance.directory / "etc" / "srs.secrets", "not for strangers\n", 0o600)
     instance.start()
     return instance
 
@@ -200,6 +203,25 @@ def test_strangers_mail_is_sealed_and_ours_is_signed(instance, host, keys):
     arrived = relay(instance, host, recipients=[f"away@{DOMAIN}"])
     assert b"Delivered-To: away@" in arrived
     assert verify(arrived, keys) and b"ARC-Seal" not in arrived
+
+
+def test_bounces_of_forwarded_mail_come_back(instance, host):
+    sent = receive(instance, f"away@{DOMAIN}", "someone@example.org")
+    sender = host.wait_for(sent).sender
+    assert re.fullmatch(rf"SRS0=[^=]+=[A-Z2-7]{{2}}=example\.org=someone@{DOMAIN}", sender)
+    word = token()
+    with smtp(instance) as client:
+        client.sendmail("", [sender], f"From: <>\r\nSubject: {word}\r\n\r\nnot delivered\r\n")
+    bounce = host.wait_for(word)
+    assert (bounce.sender, bounce.recipients) == ("", ["someone@example.org"])
+    with smtp(instance) as client, pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
+        client.sendmail("", [sender.replace("someone", "other")], "x")
+    assert list(refused.value.recipients.values())[0][0] == 550
+    # Ours stay as they are.
+    word = token()
+    with submission(instance, ALICE) as client:
+        client.sendmail(ALICE, [f"away@{DOMAIN}"], f"From: {ALICE}\r\nSubject: {word}\r\n\r\nx\r\n")
+    assert host.wait_for(word).sender == ALICE
 
 
 def check(instance) -> list[dict]:

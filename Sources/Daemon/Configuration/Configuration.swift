@@ -63,7 +63,7 @@ package struct Configuration: Sendable {
         pop3d = try POP3DConfiguration(try root.table("pop3d"))
         imapd = try IMAPDConfiguration(try root.table("imapd"))
         resolverd = try ResolverdConfiguration(try root.table("resolverd"))
-        srs = try SRSConfiguration(try root.table("srs"))
+        srs = try SRSConfiguration(try root.table("srs"), domains: domains)
         reports = try ReportsConfiguration(try root.table("reports"), domain: domains.first ?? hostname)
         let askers = [
             ("smtpd", smtpd.clientCertificates), ("pop3d", pop3d.clientCertificates),
@@ -82,7 +82,7 @@ package struct Configuration: Sendable {
         return try Configuration(text: text, file: file)
     }
 
-    static func isDomain(_ text: String) -> Bool {
+    private static func isDomain(_ text: String) -> Bool {
         let labels = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         return text.utf8.count <= 253
             && labels.allSatisfy { label in

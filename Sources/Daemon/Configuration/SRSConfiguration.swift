@@ -5,11 +5,12 @@ package struct SRSConfiguration: Sendable {
     /// The file with the secrets that they are made with, a line each: the first for new ones, the others are still believed.
     package var secrets: String
 
-    init(_ table: ConfigurationTable) throws(ConfigurationError) {
+    /// - Parameter domains: ours, to which bounces come.
+    init(_ table: ConfigurationTable, domains: [String]) throws(ConfigurationError) {
         domain = try table.string("domain").map { $0.lowercased() }
         secrets = try table.string("secrets", default: "etc/srs.secrets")
-        if let domain, !Configuration.isDomain(domain) {
-            throw table.error("domain", "\"\(domain)\" is not a domain name")
+        if let domain, !domains.contains(domain) {
+            throw table.error("domain", "\"\(domain)\" is none of \"domains\": bounces would not come back")
         }
     }
 }
