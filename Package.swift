@@ -384,7 +384,7 @@ let package = Package(
                 "Resolution",
             ]
         ),
-        tests("LocalDelivery", daemonBase + ["Accounts", "Deliverer", "Mailbox", "SMTP", "Submission"]),
+        tests("LocalDelivery", daemonBase + ["Accounts", "Deliverer", "Mailbox", "Rewriting", "SMTP", "Submission"]),
         tests(
             "Authority",
             daemonBase + [

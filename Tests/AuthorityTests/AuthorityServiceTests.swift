@@ -2,6 +2,7 @@ import Bus
 import NIOConcurrencyHelpers
 import NIOCore
 import Network
+import Rewriting
 import SMTP
 import Testing
 
@@ -171,6 +172,23 @@ import Testing
             #expect(try await authority.ask("RECIPIENT", "team@example.test") == "kind=local")
             #expect(try await authority.ask("RECIPIENT", "bob@example.test") == "kind=local")
             #expect(try await authority.ask("EXPAND", "alice@example.test").hasPrefix("address=alice@example.test"))
+        }
+    }
+
+    /// What comes back to a sender that was made here goes to the one before; what looks like one is nobody.
+    @Test func bouncesFindTheSender() async throws {
+        let scheme = try ForwardedSender(domain: "example.test", secrets: "secret\n")
+        let sender = try MailAddress(parsing: "a@example.net".utf8)
+        try await TestAuthority.run(more: "[srs]\ndomain = \"example.test\"\n") { (authority) async throws in
+            let own = try #require(scheme.rewritten(sender, local: [], at: TestAuthority.now))
+            #expect(try await authority.ask("RECIPIENT", "\(own)") == "kind=local")
+            #expect(try await authority.ask("EXPAND", "\(own)") == "forward=a@example.net")
+            let forged = "\(own)".replacing("=a@", with: "=b@")
+            for verb in ["RECIPIENT", "EXPAND"] { #expect(try await authority.ask(verb, forged) == "REJECT 5.1.1") }
+        }
+        try await TestAuthority.run { (authority) async throws in
+            let own = try #require(scheme.rewritten(sender, local: [], at: TestAuthority.now))
+            #expect(try await authority.ask("RECIPIENT", "\(own)") == "REJECT 5.1.1")
         }
     }
 

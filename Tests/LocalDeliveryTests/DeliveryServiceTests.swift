@@ -3,6 +3,7 @@ import Mailbox
 import NIOConcurrencyHelpers
 import NIOCore
 import Network
+import Rewriting
 import Testing
 
 @testable import LocalDelivery
@@ -92,6 +93,43 @@ import Glibc
             // It's still our own user's, and signed when it leaves.
             #expect(submission.submitter == "account")
             #expect(submission.message == "Delivered-To: team@example.test\r\n" + long)
+        }
+    }
+
+    /// To other hosts the sender is one of ours, unless it was before or a list's owner takes its place.
+    @Test func sendersAreRewrittenForOthers() async throws {
+        let rewriting = try ForwardedSender(domain: "example.test", secrets: "secret")
+        try await TestSystem.run(rewriting: rewriting) { system in
+            try await system.startQueue()
+            system.answers.withLockedValue {
+                $0["away@example.test"] = .ok(tag: nil, [.init("forward", "x@example.org")])
+                $0["both@example.test"] = .ok(
+                    tag: nil,
+                    [.init("forward", "x@example.org"), .init("forward", "bob@example.test")]
+                )
+                $0["here@example.test"] = .ok(
+                    tag: nil,
+                    [.init("forward", "bob@example.test"), .init("forward", "carol@example.test")]
+                )
+                $0["news@example.test"] = .ok(
+                    tag: nil,
+                    [.init("forward", "x@example.org"), .init("owner", "owner-news@example.test")]
+                )
+            }
+            for (name, sender, expected) in [
+                ("away", "<carol@example.net>", "SRS0"), ("both", "<carol@example.net> BODY=8BITMIME", "SRS0"),
+                ("here", "<carol@example.net>", "<carol@example.net>"), ("away", "<>", "<>"),
+                ("away", "<alice@example.test>", "<alice@example.test>"),
+                ("news", "<carol@example.net>", "<owner-news@example.test>"),
+            ] {
+                _ = try await system.deliver(Self.message, to: ["\(name)@example.test"]) { $0["sender"] = sender }
+                let sent = try #require(system.submissions.withLockedValue { $0.popLast() }).sender
+                if expected == "SRS0" {
+                    #expect(sent.hasPrefix("<SRS0=") && sent.contains("=example.net=carol@example.test>"), "\(sent)")
+                } else {
+                    #expect(sent == expected)
+                }
+            }
         }
     }
 

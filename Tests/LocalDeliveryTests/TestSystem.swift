@@ -7,6 +7,7 @@ import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Network
+import Rewriting
 import SMTP
 import Submission
 import Testing
@@ -60,6 +61,7 @@ final class TestSystem: Sendable {
     static func run(
         extensionFolders: Bool = false,
         variableListSenders: Bool = false,
+        rewriting: ForwardedSender? = nil,
         _ body: @escaping @Sendable (TestSystem) async throws -> Void
     ) async throws {
         let system = try TestSystem()
@@ -67,7 +69,8 @@ final class TestSystem: Sendable {
             try await system.startAuthority()
             try await system.startService(
                 extensionFolders: extensionFolders,
-                variableListSenders: variableListSenders
+                variableListSenders: variableListSenders,
+                rewriting: rewriting
             )
             do {
                 // What it asks before that may be forgotten at any time.
@@ -106,7 +109,11 @@ final class TestSystem: Sendable {
         rmdir(path)
     }
 
-    private func startService(extensionFolders: Bool, variableListSenders: Bool) async throws {
+    private func startService(
+        extensionFolders: Bool,
+        variableListSenders: Bool,
+        rewriting: ForwardedSender?
+    ) async throws {
         let accounts = AccountsClient(path: "\(path)/auth.sock", on: loop)
         let expansions = ExpansionCache(accounts: accounts, on: loop, lifetime: .seconds(60))
         let changes = changes
@@ -116,6 +123,12 @@ final class TestSystem: Sendable {
         }
         watch.start()
         self.watch.withLockedValue { $0 = watch }
+        let forwarder = Forwarder(
+            SubmissionClient(path: "\(path)/queue.sock", on: loop),
+            variesOwners: variableListSenders,
+            rewriting: rewriting
+        )
+        forwarder.know(domains: ["example.test"])
         let service = DeliveryService(
             expansions: expansions,
             fullMailboxes: FullMailboxReports(accounts, on: loop),
@@ -126,10 +139,7 @@ final class TestSystem: Sendable {
                 loop: loop,
                 maximumBatch: 50
             ),
-            forwarder: Forwarder(
-                SubmissionClient(path: "\(path)/queue.sock", on: loop),
-                variesOwners: variableListSenders
-            ),
+            forwarder: forwarder,
             usesExtensionFolders: extensionFolders,
             hostname: "mail.example.test"
         )
