@@ -74,7 +74,13 @@ let benchmarks: [Target] =
             path: "Benchmarks/MIME",
             exclude: ["gmime.c"],
             swiftSettings: settings
-        )
+        ),
+        .executableTarget(
+            name: "tls-bench",
+            dependencies: ["Keys", "Network", "TLS", logging, nioCore, nioPosix],
+            path: "Benchmarks/TLS",
+            swiftSettings: settings
+        ),
     ]
 
 let package = Package(

@@ -205,7 +205,11 @@ struct PermissionCheck {
     /// Private keys that others than their daemon may read.
     private func readableKeys(_ mending: Bool) -> [Finding] {
         var findings: [Finding] = []
-        for directory in ["etc", "etc/tls", "dns/keys"] {
+        let domains = (try? KernelFileSystem().names(TLSConfiguration.dkimDirectory, in: nil)) ?? []
+        let directories =
+            ["etc", TLSConfiguration.directory, "dns/keys"]
+            + domains.map { "\(TLSConfiguration.dkimDirectory)/\(String(decoding: $0, as: UTF8.self))" }.sorted()
+        for directory in directories {
             // By descriptors: the directory's owner may be hostile.
             let place = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
             guard place >= 0 else { continue }
