@@ -55,6 +55,16 @@ static inline uint64_t COpenSSL_no_compression(void) { return SSL_OP_NO_COMPRESS
 static inline void COpenSSL_free(void *memory) { OPENSSL_free(memory); }
 static inline EVP_PKEY *COpenSSL_generate(const char *type) { return EVP_PKEY_Q_keygen(NULL, NULL, type); }
 static inline EVP_PKEY *COpenSSL_generate_rsa(size_t bits) { return EVP_PKEY_Q_keygen(NULL, NULL, "RSA", bits); }
+/* The public key of a point, uncompressed; NULL where it isn't on the curve. */
+static inline EVP_PKEY *COpenSSL_point(char *curve, unsigned char *point, size_t length) {
+    OSSL_PARAM parameters[] = { OSSL_PARAM_construct_utf8_string("group", curve, 0),
+                                OSSL_PARAM_construct_octet_string("pub", point, length), OSSL_PARAM_construct_end() };
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+    EVP_PKEY *key = NULL;
+    if (EVP_PKEY_fromdata_init(context) == 1) EVP_PKEY_fromdata(context, &key, EVP_PKEY_PUBLIC_KEY, parameters);
+    EVP_PKEY_CTX_free(context);
+    return key;
+}
 static inline EVP_PKEY *COpenSSL_generate_ec(const char *curve) { return EVP_PKEY_Q_keygen(NULL, NULL, "EC", curve); }
 // Whether an attacker in the middle can't have two connections with the same secrets (RFC 7627).
 static inline int COpenSSL_has_extended_master_secret(SSL *ssl) {

@@ -55,23 +55,33 @@ package final class PublicKey: @unchecked Sendable {
         let modulus = Array(modulus.drop { $0 == 0 })
         let exponent = Array(exponent.drop { $0 == 0 })
         guard (64...512).contains(modulus.count), (1...8).contains(exponent.count) else { return nil }
-        self.init(.rsa, bits: DER.sequence(DER.integer(modulus), DER.integer(exponent)))
+        self.init(kind: .rsa, adopting: PublicKey.rsa(DER.sequence(DER.integer(modulus), DER.integer(exponent))))
     }
 
     /// A key of another kind from its raw octets: an ECDSA point as x and y without the leading 4 (RFC 6605), or an
     /// EdDSA key (RFC 8080). Nil if it is no such key.
     package convenience init?(_ kind: KeyKind, raw octets: some Sequence<UInt8>) {
         let octets = Array(octets)
-        switch kind {
-        case .rsa: return nil
-        case .ecdsaP256, .ecdsaP384: self.init(kind, bits: [4] + octets)
-        case .ed25519, .ed448: self.init(kind, bits: octets)
-        }
+        let key: OpaquePointer? =
+            switch kind {
+            case .rsa: nil
+            case .ecdsaP256: PublicKey.point([4] + octets, on: "P-256")
+            case .ecdsaP384: PublicKey.point([4] + octets, on: "P-384")
+            case .ed25519: EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nil, octets, octets.count)
+            case .ed448: EVP_PKEY_new_raw_public_key(EVP_PKEY_ED448, nil, octets, octets.count)
+            }
+        if key == nil { ERR_clear_error() }
+        self.init(kind: kind, adopting: key)
     }
 
     /// A key from a SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7), in DER. Nil if it is none of the kinds known.
+    ///
+    /// OpenSSL tries all its decoders for one, which takes ten times as long as what the kind is known of.
     package convenience init?(subjectPublicKeyInfo octets: [UInt8]) {
-        guard let key = PublicKey.decode(octets) else { return nil }
+        let key = octets.withUnsafeBufferPointer { buffer in
+            PublicKey.whole(buffer) { d2i_PUBKEY(nil, &$0, buffer.count) }
+        }
+        guard let key else { return nil }
         guard let kind = KeyKind(key) else {
             EVP_PKEY_free(key)
             return nil
@@ -79,28 +89,55 @@ package final class PublicKey: @unchecked Sendable {
         self.init(kind: kind, adopting: key)
     }
 
-    /// An RSA key from an RSAPublicKey (RFC 8017 appendix A.1.1), in DER.
-    package convenience init?(rsaPublicKey octets: [UInt8]) {
-        self.init(.rsa, bits: octets)
-    }
-
-    private convenience init?(_ kind: KeyKind, bits: [UInt8]) {
-        self.init(kind: kind, adopting: PublicKey.decode(DER.sequence(kind.identifier, DER.bitString(bits))))
-    }
-
-    private static func decode(_ information: [UInt8]) -> OpaquePointer? {
-        information.withUnsafeBufferPointer { buffer -> OpaquePointer? in
-            var position = buffer.baseAddress
-            guard let key = d2i_PUBKEY(nil, &position, buffer.count) else {
-                ERR_clear_error()
-                return nil
-            }
-            guard position == buffer.baseAddress.map({ $0 + buffer.count }) else {
-                EVP_PKEY_free(key)
-                return nil
-            }
-            return key
+    /// The modulus and the exponent of an RSA key, most significant octet first, from an RSAPublicKey (RFC 8017 appendix
+    /// A.1.1) or a SubjectPublicKeyInfo of one, in DER. Nil if it is neither.
+    package static func rsaNumbers(of octets: [UInt8]) -> (modulus: [UInt8], exponent: [UInt8])? {
+        var rest = octets[...]
+        guard let body = DER.take(0x30, from: &rest), rest.isEmpty else { return nil }
+        var numbers = body
+        if body.first == 0x30 {
+            var information = body
+            guard let identifier = DER.take(0x30, from: &information),
+                identifier.starts(with: KeyKind.rsa.identifier[2..<13]),
+                var bits = DER.take(0x03, from: &information), information.isEmpty, bits.popFirst() == 0,
+                let key = DER.take(0x30, from: &bits), bits.isEmpty
+            else { return nil }
+            numbers = key
         }
+        guard let modulus = DER.take(0x02, from: &numbers), let exponent = DER.take(0x02, from: &numbers),
+            numbers.isEmpty
+        else { return nil }
+        return (Array(modulus.drop { $0 == 0 }), Array(exponent.drop { $0 == 0 }))
+    }
+
+    /// An RSA key from an RSAPublicKey, in DER.
+    private static func rsa(_ octets: [UInt8]) -> OpaquePointer? {
+        octets.withUnsafeBufferPointer { buffer in
+            whole(buffer) { d2i_PublicKey(EVP_PKEY_RSA, nil, &$0, buffer.count) }
+        }
+    }
+
+    /// What is decoded from octets; nil where that isn't all of them.
+    private static func whole(
+        _ octets: UnsafeBufferPointer<UInt8>,
+        _ decode: (inout UnsafePointer<UInt8>?) -> OpaquePointer?
+    ) -> OpaquePointer? {
+        var position = octets.baseAddress
+        guard let key = decode(&position) else {
+            ERR_clear_error()
+            return nil
+        }
+        guard position == octets.baseAddress.map({ $0 + octets.count }) else {
+            EVP_PKEY_free(key)
+            return nil
+        }
+        return key
+    }
+
+    /// An ECDSA key from its point, uncompressed; nil where that isn't on the curve.
+    private static func point(_ octets: [UInt8], on curve: String) -> OpaquePointer? {
+        var (curve, octets) = (Array(curve.utf8CString), octets)
+        return COpenSSL_point(&curve, &octets, octets.count)
     }
 
     /// The size in bits: of the modulus, or of the curve.
@@ -126,12 +163,7 @@ package final class PublicKey: @unchecked Sendable {
 
     /// Modulus and exponent of an RSA key, most significant octet first; nil for other kinds.
     package var rsaNumbers: (modulus: [UInt8], exponent: [UInt8])? {
-        guard kind == .rsa else { return nil }
-        var rest = raw[...]
-        guard var body = DER.take(0x30, from: &rest), let modulus = DER.take(0x02, from: &body),
-            let exponent = DER.take(0x02, from: &body)
-        else { return nil }
-        return (Array(modulus.drop { $0 == 0 }), Array(exponent.drop { $0 == 0 }))
+        kind == .rsa ? PublicKey.rsaNumbers(of: raw) : nil
     }
 
     /// Whether a signature over a message is this key's. RSA is PKCS #1 v1.5 (RFC 8017 section 8.2) or, where so said, PSS

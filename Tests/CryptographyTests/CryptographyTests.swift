@@ -57,6 +57,22 @@ private func octets(_ hex: String) -> [UInt8] {
         #expect(!verifier.isValid(signature: [], of: message, using: function))
     }
 
+    /// Both forms that domains publish; of other kinds, and with something behind them, there are none.
+    @Test func numbersOfRSAKeys() throws {
+        let key = try #require(PrivateKey.generate(.rsa)?.publicKey)
+        let numbers = try #require(PublicKey.rsaNumbers(of: key.subjectPublicKeyInfo))
+        #expect(numbers.modulus.count * 8 == key.bits)
+        #expect(numbers.exponent == [1, 0, 1])
+        #expect(PublicKey.rsaNumbers(of: key.raw)?.modulus == numbers.modulus)
+        for octets in [key.subjectPublicKeyInfo, key.raw] {
+            #expect(PublicKey.rsaNumbers(of: octets + [0]) == nil)
+            #expect(PublicKey.rsaNumbers(of: Array(octets.dropLast())) == nil)
+            for length in 0..<octets.count { #expect(PublicKey.rsaNumbers(of: Array(octets.prefix(length))) == nil) }
+        }
+        let other = try #require(PrivateKey.generate(.ecdsaP256)?.publicKey)
+        #expect(PublicKey.rsaNumbers(of: other.subjectPublicKeyInfo) == nil)
+    }
+
     /// RFC 8032 section 7.1, test 2.
     @Test func ed25519Vector() throws {
         let secret = octets("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
@@ -76,7 +92,9 @@ private func octets(_ hex: String) -> [UInt8] {
         #expect(PublicKey(.ed25519, raw: [1, 2, 3]) == nil)
         #expect(PublicKey(rsaModulus: [UInt8](repeating: 0xff, count: 513), exponent: [1, 0, 1]) == nil)
         #expect(PublicKey(subjectPublicKeyInfo: [0x30, 0x84, 0xff, 0xff, 0xff, 0xff]) == nil)
-        #expect(PublicKey(rsaPublicKey: [0x30]) == nil)
+        for octets: [UInt8] in [[], [0x30], [0x30, 0], [0x30, 2, 0x02, 0], [0x30, 4, 0x02, 2, 1, 1]] {
+            #expect(PublicKey.rsaNumbers(of: octets) == nil, "\(octets)")
+        }
         #expect(PrivateKey(pem: Array("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".utf8)) == nil)
     }
 }

@@ -75,23 +75,22 @@ package struct DKIMKeyRecord: Sendable {
 
     private func rsaKey(_ limits: SignatureLimits) throws(SignatureFault) -> PublicKey {
         // Both forms are about: RFC 6376 names RSAPublicKey, its examples hold a SubjectPublicKeyInfo.
-        guard let found = PublicKey(subjectPublicKeyInfo: key) ?? PublicKey(rsaPublicKey: key), found.kind == .rsa
-        else {
+        guard let (modulus, exponent) = PublicKey.rsaNumbers(of: key), let first = modulus.first else {
             throw SignatureFault(.permerror, "the key (p=) is no RSA key")
         }
-        guard found.bits >= limits.minimumKeyBits else {
+        let bits = modulus.count * 8 - first.leadingZeroBitCount
+        guard bits >= limits.minimumKeyBits else {
             throw SignatureFault(
                 .permerror,
-                "the key has \(found.bits) bits, and fewer than \(limits.minimumKeyBits) are not enough (RFC 8301)"
+                "the key has \(bits) bits, and fewer than \(limits.minimumKeyBits) are not enough (RFC 8301)"
             )
         }
-        guard found.bits <= limits.maximumKeyBits else {
-            throw SignatureFault(.permerror, "the key has \(found.bits) bits, more than \(limits.maximumKeyBits)")
+        guard bits <= limits.maximumKeyBits else {
+            throw SignatureFault(.permerror, "the key has \(bits) bits, more than \(limits.maximumKeyBits)")
         }
-        // Made again from its numbers, which refuses exponents that would take long.
-        guard let numbers = found.rsaNumbers,
-            let publicKey = PublicKey(rsaModulus: numbers.modulus, exponent: numbers.exponent)
-        else { throw SignatureFault(.permerror, "the key (p=) is no RSA key that can be used") }
+        guard let publicKey = PublicKey(rsaModulus: modulus, exponent: exponent) else {
+            throw SignatureFault(.permerror, "the key (p=) is no RSA key that can be used")
+        }
         return publicKey
     }
 }
