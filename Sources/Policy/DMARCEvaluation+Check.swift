@@ -33,6 +33,10 @@ extension DMARCEvaluation {
         }
         if outcome.result == .pass {
             disposition = outcome.policy == .none ? .none : .pass
+            if case .reject = action {
+                disposition = .reject
+                reasons.append(Reason(.localPolicy, "SPF failed"))
+            }
             return
         }
         explain(outcome, record, action, followsDMARC: followsDMARC)

@@ -88,8 +88,8 @@ package final class ReportCollector: @unchecked Sendable {
         }
         results.increment()
         let today = ReportDay(of: now())
-        // A clock that goes back a little doesn't open what was closed.
-        if today > day { begin(today) }
+        // A clock that goes back a little doesn't open what was closed; one that was far ahead is followed.
+        if today > day || day.number - today.number > 1 { begin(today) }
         guard totals.add(result) else {
             drop()
             connection.write(Frame.ok(tag: frame["tag"]))

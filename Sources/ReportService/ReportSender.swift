@@ -26,12 +26,18 @@ final class ReportSender: @unchecked Sendable {
     private let now: @Sendable () -> Int
     private let reports = Counter(label: "reports")
     private let failures = Counter(label: "reports-failed")
+    /// When each day that isn't done was tried first. Seconds since 1970.
+    private var begun: [ReportDay: Int] = [:]
 
     /// Addresses that one report goes to; the others of a record are passed over (RFC 9990 §3.5).
     private static let maximumDestinations = 4
     /// What is tried again waits so long at first, and twice as long each time.
     private static let firstWait = TimeAmount.seconds(5)
     private static let longestWait = TimeAmount.minutes(30)
+    /// Reports that are worked on at a time.
+    private static let atOnce = 16
+    /// How long a day is tried that is older than reports are kept. Seconds.
+    private static let leastTime = 3600
 
     init(
         _ settings: ReportSettings,
@@ -69,24 +75,36 @@ final class ReportSender: @unchecked Sendable {
     /// - Returns: whether nothing is left that has to be tried again.
     func sendDue() async -> Bool {
         loop.assertInEventLoop()
-        let today = ReportDay(of: now() - settings.delay)
+        let now = now()
+        let today = ReportDay(of: now - settings.delay)
+        let store = store
+        let days: [ReportDay]
         do throws(FileError) {
-            let store = store
-            let days = try await pool.run { () throws(FileError) in try store.days() }
-            var isDone = true
-            for day in days where day < today {
-                let isTooOld = today.number - day.number > settings.lifetime
+            days = try await pool.run { () throws(FileError) in try store.days() }
+        } catch {
+            logger.error("reports can't be read", metadata: ["reason": "\(error)"])
+            return false
+        }
+        begun = begun.filter { days.contains($0.key) }
+        var isDone = true
+        for day in days where day < today {
+            // After an outage there is time for a few attempts, however old a day is.
+            let first = begun[day, default: now]
+            begun[day] = first
+            let isTooOld = today.number - day.number > settings.lifetime && now - first >= Self.leastTime
+            do throws(FileError) {
                 guard try await send(day, isLast: isTooOld) else {
                     isDone = false
                     continue
                 }
                 try await pool.run { () throws(FileError) in try store.remove(day) }
+            } catch {
+                // The days behind it have nothing to do with that.
+                logger.error("reports can't be read", metadata: ["day": "\(day.name)", "reason": "\(error)"])
+                isDone = false
             }
-            return isDone
-        } catch {
-            logger.error("reports can't be read", metadata: ["reason": "\(error)"])
-            return false
         }
+        return isDone
     }
 
     /// - Parameter isLast: whether what fails now is given up.
@@ -98,30 +116,59 @@ final class ReportSender: @unchecked Sendable {
                 try store.sent(about: day)
             )
         }
+        let (totals, due) = (results.totals, results.totals.all.filter { !sent.contains(Self.key($0)) })
+        // Side by side: a domain whose servers don't answer holds up a few others, not all.
+        var next = due[...]
         var isDone = true
-        for subject in results.totals.all {
-            let writer = ReportWriter(settings: settings, day: day, subject: subject)
-            guard !sent.contains(Self.key(subject)) else { continue }
-            do throws(Trouble) {
-                try await send(results.totals.rows(of: subject), writer, sent: sent)
-                try await note(Self.key(subject), about: day)
-            } catch {
-                if case .disk(let error) = error { throw error }
-                guard isLast else {
-                    isDone = false
-                    continue
+        var fault: FileError?
+        await withTaskGroup(of: Result<Bool, FileError>.self) { group in
+            func begin() {
+                guard fault == nil, let subject = next.popFirst() else { return }
+                group.addTask(executorPreference: LoopExecutor.of(loop)) { [self] in
+                    await sendOne(about: subject, of: day, totals, sent: sent, isLast: isLast)
                 }
-                failures.increment()
-                logger.warning("a report is given up", metadata: describe(writer, ["reason": "\(error)"]))
+            }
+            for _ in 0..<Self.atOnce { begin() }
+            while let result = await group.next() {
+                switch result {
+                case .success(let isSent): isDone = isDone && isSent
+                case .failure(let error): fault = error
+                }
+                begin()
             }
         }
+        if let fault { throw fault }
         return isDone
+    }
+
+    /// - Returns: whether nothing is to be done about it any more; a failure of our own disk.
+    private func sendOne(
+        about subject: ReportSubject,
+        of day: ReportDay,
+        _ totals: ReportTotals,
+        sent: Set<String>,
+        isLast: Bool
+    ) async -> Result<Bool, FileError> {
+        loop.assertInEventLoop()
+        let writer = ReportWriter(settings: settings, day: day, subject: subject)
+        do throws(Trouble) {
+            try await send(totals.rows(of: subject), writer, sent: sent)
+            try await note(Self.key(subject), about: day)
+        } catch {
+            if case .disk(let error) = error { return .failure(error) }
+            guard isLast else { return .success(false) }
+            failures.increment()
+            logger.warning("a report is given up", metadata: describe(writer, ["reason": "\(error)"]))
+        }
+        return .success(true)
     }
 
     /// Why a report has to wait.
     private enum Trouble: Error {
         case lookup
         case queue(String)
+        /// It can't be written.
+        case content
         case disk(FileError)
     }
 
@@ -159,7 +206,7 @@ final class ReportSender: @unchecked Sendable {
             let mail = await pool.run { writer.mail(to: address.description, rows, record: record, date: date) }
             guard let mail else {
                 logger.error("a report can't be made", metadata: describe(writer, ["recipient": "\(address)"]))
-                continue
+                throw .content
             }
             if let most = destination.maximumOctets, mail.count > most {
                 let reason = "it has \(mail.count) octets, and \(most) are wanted at most"

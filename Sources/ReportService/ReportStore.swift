@@ -23,7 +23,7 @@ struct ReportStore: Sendable {
     /// What is being written anew.
     private static let fresh = ".fresh"
     /// Octets of a list of what was sent.
-    private static let maximumSent = 64 << 20
+    private static let maximumSent = 1 << 30
 
     /// The most octets of a file of results whose rows come to so many: it's written anew when it's longer.
     static func maximumFile(rows octets: Int) -> Int { 2 * octets + 4 << 20 }
@@ -126,7 +126,8 @@ struct ReportStore: Sendable {
         let isCut = last != ByteBuffer(string: "\n")
         try files.write(ByteBuffer(string: "\(isCut ? "\n" : "")\(key)\n"), to: file)
         try files.syncData(file)
-        if size == 0 { try files.sync(directory) }
+        // Always: who notes something at the same time may have made the file, and not have come so far.
+        try files.sync(directory)
     }
 
     private func last(of name: String, _ size: Int) throws(FileError) -> ByteBuffer {

@@ -71,7 +71,11 @@ struct ReportTotals {
     /// The rows of one report, the most frequent ones first.
     func rows(of subject: ReportSubject) -> [(result: ReportedResult, count: Int)] {
         let rows = subjects[subject]?.counts.map { (result: $0.key, count: $0.value) } ?? []
-        return rows.sorted { $0.count > $1.count }
+        // In an order that is the same each time: a report that goes again has to be the same.
+        return rows.map { ($0, Self.encoded($0.result)) }.sorted { one, other in
+            guard one.0.count == other.0.count else { return one.0.count > other.0.count }
+            return one.1.readableBytesView.lexicographicallyPrecedes(other.1.readableBytesView)
+        }.map(\.0)
     }
 
     // MARK: On disk
@@ -101,12 +105,12 @@ struct ReportTotals {
         var rest = octets
         var parser = FrameParser()
         var whole = 0
-        while rest.readableBytes > 0, let frame = try? parser.next(from: &rest),
-            let result = try? ReportedResult(frame)
-        {
+        while rest.readableBytes > 0, let frame = try? parser.next(from: &rest) {
+            whole = octets.readableBytes - rest.readableBytes
+            // A row that isn't understood, as a later version may write it, says nothing of those behind it.
+            guard let result = try? ReportedResult(frame) else { continue }
             let count = frame.integer("count") ?? 1
             if count > 0 { _ = add(result, count: count) }
-            whole = octets.readableBytes - rest.readableBytes
         }
         return whole
     }

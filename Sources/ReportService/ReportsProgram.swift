@@ -67,7 +67,12 @@ package struct ReportsProgram: DaemonProgram {
                 on: loop,
                 logger: logger,
                 now: now
-            ) { ResolverLookup(on: loop, query: query) }
+            ) {
+                let lookup = ResolverLookup(on: loop, query: query)
+                // Whoever's servers are slow is asked again later.
+                lookup.deadline = .now() + .minutes(1)
+                return lookup
+            }
             Task(executorPreference: LoopExecutor.of(loop)) { await sender.run() }
         } else {
             // Nobody tells it anything then; and what was counted before isn't sent.

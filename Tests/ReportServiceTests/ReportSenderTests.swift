@@ -104,14 +104,15 @@ private final class Queue: Sendable {
         return try await send(now: now, lookup: zone)
     }
 
-    private func send(now: Int?, lookup: any MailAuthLookup) async throws -> Bool {
+    /// - Parameter later: when the same reportd looks again what is due.
+    private func send(now: Int?, later: [Int] = [], lookup: any MailAuthLookup) async throws -> Bool {
         var settings = ReportSettings(
             from: try MailAddress(parsing: "dmarc@receiver.example".utf8),
             hostname: "mx.receiver.example"
         )
         settings.organization = "Receiver"
         let (store, loop, queue) = (try store(), loop, queue)
-        let moment = now ?? yesterday.end + 7200
+        let moment = NIOLockedValueBox(now ?? yesterday.end + 7200)
         let made = settings
         let listener = Listener(group: loop)
         try await listener.accept(on: try UnixSocket.listen(queue.path)) { await queue.serve($0) }
@@ -123,9 +124,14 @@ private final class Queue: Sendable {
                 pool: BlockingPool(threads: 1),
                 on: loop,
                 logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
-                now: { moment }
+                now: { moment.withLockedValue { $0 } }
             ) { lookup }
-            return await sender.sendDue()
+            var isDone = await sender.sendDue()
+            for next in later {
+                moment.withLockedValue { $0 = next }
+                isDone = await sender.sendDue()
+            }
+            return isDone
         }.value
         await listener.shutDown(grace: .zero)
         unlink(queue.path)
@@ -180,14 +186,50 @@ private final class Queue: Sendable {
         #expect(try store().days().isEmpty)
     }
 
-    /// In the end it's given up.
+    /// In the end it's given up, but not before it was tried for an hour: reportd may not have run for days.
     @Test func oldDays() async throws {
         try write(["example.org"])
         #expect(try await send(now: yesterday.end + 3 * 86400, lookup: SilentDNS()) == false)
+        let old = yesterday.end + 5 * 86400
+        #expect(try await send(now: old, later: [old + 3599], lookup: SilentDNS()) == false)
         #expect(try store().days() == [yesterday])
-        #expect(try await send(now: yesterday.end + 5 * 86400, lookup: SilentDNS()))
+        #expect(try await send(now: old, later: [old + 3600], lookup: SilentDNS()))
         #expect(try store().days().isEmpty)
         #expect(recipients.isEmpty)
+    }
+
+    @Test func anOldDayIsSentAfterAnOutage() async throws {
+        try write(["example.org"])
+        #expect(try await send(now: yesterday.end + 30 * 86400))
+        #expect(recipients == ["<dmarc@example.org> NOTIFY=NEVER"])
+    }
+
+    /// A day that can't be read holds up no other.
+    @Test func anUnreadableDay() async throws {
+        try write(["example.org"])
+        let former = ReportDay(number: yesterday.number - 1)
+        let file = try disk.open("\(former.name).results", in: nil, [.writing, .creating], mode: 0o600)
+        disk.close(file)
+        // A directory where a file should be.
+        try disk.makeDirectory("\(former.name).sent", in: nil, mode: 0o700)
+        #expect(try await send() == false)
+        #expect(recipients == ["<dmarc@example.org> NOTIFY=NEVER"])
+        #expect(try store().days() == [former])
+    }
+
+    /// A domain whose servers never answer holds up no other.
+    @Test(.timeLimit(.minutes(1))) func aSlowDomain() async throws {
+        try write(["a.example", "example.org", "outside.example"])
+        let zone = try ZoneLookup(masterFile: Array("$TTL 300\n\(Self.zone)\n".utf8), file: "zone")
+        let (arrived, queue) = (NIOLockedValueBox(false), queue)
+        // It gives up once the others' reports are there.
+        let slow = SlowDNS(zone: zone, slow: "a.example") {
+            while queue.attempts.withLockedValue({ $0 }) < 2 { try? await Task.sleep(for: .milliseconds(5)) }
+            arrived.withLockedValue { $0 = true }
+        }
+        #expect(try await send(now: nil, lookup: slow) == false)
+        #expect(arrived.withLockedValue { $0 })
+        #expect(recipients.count == 2)
     }
 
     /// The machine stops at each call to the disk in turn; whatever was done before, each report is in the queue once.
@@ -218,4 +260,22 @@ private struct SilentDNS: MailAuthServer {
     func answer(_ name: DomainName, _ type: RecordType) async throws(MailAuthLookupError) -> MailAuthAnswer {
         throw .temporary
     }
+}
+
+/// Answers from a zone, but for what is below one name, which waits and then is not known.
+private struct SlowDNS: MailAuthLookup {
+    let zone: ZoneLookup
+    let slow: String
+    let wait: @Sendable () async -> Void
+
+    func txt(_ name: DomainName) async throws(MailAuthLookupError) -> [[UInt8]] {
+        guard name.description.contains(slow) else { return try await zone.txt(name) }
+        await wait()
+        throw .temporary
+    }
+
+    func ip4Addresses(_ name: DomainName) async throws(MailAuthLookupError) -> [[UInt8]] { throw .temporary }
+    func ip6Addresses(_ name: DomainName) async throws(MailAuthLookupError) -> [[UInt8]] { throw .temporary }
+    func mailExchanges(_ name: DomainName) async throws(MailAuthLookupError) -> [MailExchange] { throw .temporary }
+    func pointers(_ name: DomainName) async throws(MailAuthLookupError) -> [DomainName] { throw .temporary }
 }

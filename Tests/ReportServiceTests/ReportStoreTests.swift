@@ -1,3 +1,4 @@
+import Bus
 import Files
 import NIOCore
 import Reporting
@@ -78,6 +79,17 @@ import Testing
             let after = try store.results(of: day, maximum: 1 << 20, mending: false)
             #expect(after.octets == one.readableBytes + two.readableBytes)
         }
+    }
+
+    /// What a later version writes, and we don't know, hides nothing behind it.
+    @Test func rowsThatAreNotKnown() throws {
+        let store = try store()
+        var rows = ByteBuffer()
+        rows.writeFrame(Frame("QUIC-RESULT", [.init("domain", "example.net")]))
+        rows.writeImmutableBuffer(ReportTotals.encoded(Self.row(1)))
+        try store.append(rows, to: day, length: 0)
+        #expect(try counts(store) == ["number 1": 1])
+        #expect(try store.results(of: day, maximum: 1 << 20, mending: true).octets == rows.readableBytes)
     }
 
     @Test func whatWasSentIsKnown() throws {
