@@ -276,7 +276,7 @@ package final class Queue: @unchecked Sendable {
                 runner.begin(job)
             }
         }
-        if schedule.isInterrupted { schedulePump() }
+        if schedule.takeInterruption() { schedulePump() }
         // Whatever was done before may have given the schedule something to wait for.
         setTimer()
     }

@@ -51,7 +51,8 @@ struct QueueFilterOptions: ParsableArguments {
         guard let time = Quantity.duration(text) else {
             throw ValidationError("\(option) is a time such as 30s, 5m, 4h or 2d")
         }
-        return String(time.nanoseconds / 1_000_000_000)
+        // Up: parts of a second are not "everything".
+        return String((time.nanoseconds + 999_999_999) / 1_000_000_000)
     }
 
     private static func octets(_ text: String, _ option: String) throws -> String {

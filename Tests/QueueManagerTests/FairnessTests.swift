@@ -83,6 +83,71 @@ import Testing
         #expect(delivered.count > 6000)
     }
 
+    /// The mailing has a letter there, too, and stands before it.
+    @Test func singleLetterWaitsForNoMailingInFrontOfIt() throws {
+        var schedule = try schedule()
+        schedule.add(try TestMessages.job(60_000, from: "<bob@example.test>", to: "other.example"), at: 0)
+        schedule.add(try TestMessages.job(60_001, from: "<list@example.test>", to: "other.example"), at: 0)
+        for number in 1...50_000 {
+            schedule.add(
+                try TestMessages.job(UInt64(number), from: "<list@example.test>", to: "d\(number).example"),
+                at: 0
+            )
+        }
+        schedule.add(try TestMessages.job(60_002, from: "<carol@example.test>", to: "other.example"), at: 0)
+        schedule.add(try TestMessages.job(60_003, from: "<bob@example.test>", to: "other.example"), at: 0)
+        let delivered = run(&schedule, until: 5000) { _ in (500, true) }
+        for letter: UInt64 in [60_000, 60_002, 60_003] { #expect(delivered[letter] ?? .max <= 2000, "\(letter)") }
+    }
+
+    /// A mailing that takes all the room at a destination that answers at once leaves some for one that nobody has tried.
+    @Test func aNewDestinationFindsRoom() throws {
+        var schedule = try schedule {
+            $0.concurrency = 20
+            $0.destinationConcurrency = 20
+        }
+        for number in 1...50_000 {
+            schedule.add(try TestMessages.job(UInt64(number), from: "<list@example.test>", to: "big.example"), at: 0)
+        }
+        for number: UInt64 in 60_000..<60_010 {
+            let job = try TestMessages.job(number, from: "<bob@example.test>", to: "new\(number).example")
+            job.due = 5000
+            schedule.add(job, at: 0)
+        }
+        let delivered = run(&schedule, until: 10_000) { _ in (10, true) }
+        #expect((60_000..<60_010).allSatisfy { delivered[$0] ?? .max <= 5200 })
+        #expect(delivered.count > 10_000 && delivered.count < 50_000)
+    }
+
+    /// What is paused waits past its time, also where nobody answers.
+    @Test func pausedMailDoesNotExpire() throws {
+        var schedule = try schedule()
+        let tried = try TestMessages.job(1)
+        schedule.add(tried, at: 0)
+        schedule.add(try TestMessages.job(2, from: "<ann@example.test>"), at: 0)
+        schedule.add(try TestMessages.job(3, from: "<bob@example.test>"), at: 0)
+        #expect(schedule.next(at: 0, where: { _ in true }) === tried)
+        schedule.ended(tried, [unreachable], at: 0, chance: 0.5)
+        var pauses = Pauses()
+        pauses.insert(Pause(.sender("ann@example.test"), since: 0))
+        schedule.setPauses(pauses, at: 0)
+        let due = schedule.dueWork(at: 86_400_000) { _ in true }
+        #expect(due.expired.map(\.0.message.id.time) == [3])
+    }
+
+    /// What is only given up uses nothing of a rate.
+    @Test func givingUpIsNoDelivery() throws {
+        var schedule = try schedule { $0.destinations["example.net"] = DestinationSettings(interval: 60_000) }
+        for number in 1...10 {
+            let job = try TestMessages.job(UInt64(number))
+            schedule.began(job, at: 0)
+            schedule.ended(job, [], at: 0, chance: 0.5)
+        }
+        let next = try TestMessages.job(11)
+        schedule.add(next, at: 0)
+        #expect(schedule.next(at: 0, where: { _ in true }) === next)
+    }
+
     /// All to one destination.
     @Test func singleLetterWaitsForNoMailingToTheSameDestination() throws {
         var schedule = try schedule()
@@ -172,7 +237,7 @@ import Testing
         repeat {
             #expect(isNothingDue(&schedule))
             rounds += 1
-        } while schedule.isInterrupted
+        } while schedule.takeInterruption()
         #expect(rounds == 21)
         schedule.add(try TestMessages.job(60_000, from: "<bob@example.test>", to: "d1.example"), at: 0)
         let next = schedule.next(at: 0, where: { _ in true })

@@ -13,7 +13,7 @@ import Testing
             [], [.init("id", id.description)], [.init("sender", "")], [.init("sender", "alice@Example.TEST")],
             [.init("sender", "@Example.test")], [.init("account", "alice@example.test"), .init("state", "held")],
             [.init("recipient", "bob@example.net"), .init("domain", "EXAMPLE.net"), .init("destination", "local")],
-            [.init("older", "3600"), .init("newer", "86400"), .init("larger", "0"), .init("smaller", "1048576")],
+            [.init("older", "3600"), .init("newer", "86400"), .init("larger", "1024"), .init("smaller", "1048576")],
             [.init("state", "paused"), .init("reason", "Mailbox FULL")],
         ] as [[Frame.Field]]
     ) func fieldsSayTheSame(fields: [Frame.Field]) throws {
@@ -26,11 +26,21 @@ import Testing
     @Test(arguments: [
         ("id", "x"), ("id", ""), ("state", "lost"), ("older", "-1"), ("older", "1h"), ("newer", "99999999999999999999"),
         ("larger", "many"), ("smaller", ""), ("reason", ""),
+        ("account", ""), ("recipient", ""), ("recipient", "@"), ("sender", "@"), ("domain", ""), ("destination", ""),
+        ("older", "0"), ("larger", "0"),
     ]) func nonsenseIsNamed(field: String, value: String) throws {
         let fault = #expect(throws: MessageFilter.Fault.self) {
             try MessageFilter(Frame("LIST", [.init(field, value)]))
         }
         #expect(fault?.field == field)
+    }
+
+    /// The second would be passed over.
+    @Test func conditionsStandOnce() throws {
+        let fault = #expect(throws: MessageFilter.Fault.self) {
+            try MessageFilter(Frame("REMOVE", [.init("sender", "a@b.example"), .init("sender", "c@d.example")]))
+        }
+        #expect(fault?.field == "sender")
     }
 
     @Test func whatIsAskedForAlone() throws {

@@ -19,8 +19,27 @@ extension ControlSession {
         var failed: (MessageID, SpoolError)?
     }
 
+    /// What a request has that is neither a condition nor known to a verb that changes messages: whoever wrote it means
+    /// other messages than those that would be changed.
+    private func unknownField(_ request: Frame) -> Frame? {
+        let known = MessageFilter.names.union(["tag", "all", "text"])
+        return request.fields.first { !known.contains($0.name) }.map { malformed(request, "\($0.name): is not known") }
+    }
+
+    /// Some messages could not be looked at: whether they are meant, nobody knows.
+    func deferred(_ unread: MessageSelection.Unread, _ request: Frame, _ fields: [Frame.Field]) -> Frame {
+        .reply(
+            .defer,
+            status: .systemTrouble,
+            text: "\(unread.id): \(unread.error)",
+            tag: request["tag"],
+            fields
+        )
+    }
+
     /// Has all messages tried now that a request is about.
     func flush(_ request: Frame, _ filter: MessageFilter) async throws -> Frame {
+        if let refusal = unknownField(request) { return refusal }
         let tag = request["tag"]
         if filter.isEmpty || filter.isByDestination {
             return .ok(tag: tag, [.init("count", String(queue.flush(destination: filter.destination)))])
@@ -40,17 +59,19 @@ extension ControlSession {
             return .ok(tag: tag, [.init("count", String(filter.ids.count))])
         }
         var count = 0
-        try await MessageSelection(queue: queue, filter: filter).forEach(Self.changedAtOnce) { messages in
+        let unread = try await MessageSelection(queue: queue, filter: filter).forEach(Self.changedAtOnce) { messages in
             for message in messages where !message.state.isHeld {
                 queue.flush(message)
                 count += 1
             }
         }
-        return .ok(tag: tag, [.init("count", String(count))])
+        let fields: [Frame.Field] = [.init("count", String(count))]
+        return unread.map { deferred($0, request, fields) } ?? .ok(tag: tag, fields)
     }
 
     /// Has all messages changed that a request is about.
     func change(_ request: Frame, _ filter: MessageFilter, _ change: MessageChange) async throws -> Frame {
+        if let refusal = unknownField(request) { return refusal }
         guard !filter.isEmpty || request["all"] == "yes" else {
             return malformed(request, "which messages? all: yes for every one")
         }
@@ -58,9 +79,12 @@ extension ControlSession {
         tally.missing = filter.ids.first { queue.store[$0] == nil }
         // Reports that come of the change are not among them.
         let selection = MessageSelection(queue: queue, filter: filter, end: filter.isByID ? nil : queue.spool.makeID())
-        try await selection.forEach(Self.changedAtOnce) { messages in
+        let unread = try await selection.forEach(Self.changedAtOnce) { messages in
             guard tally.failed == nil else { return }
-            for (id, result) in await make(change, of: messages.map(\.id)) {
+            // They may be something else by now: those before them took their time.
+            let now = queue.clock.now()
+            let chosen = messages.filter { filter.isByID || filter.mayMatch($0, queue, at: now) }
+            for (id, result) in await make(change, of: chosen.map(\.id)) {
                 switch result {
                 case nil:
                     tally.isLater = true
@@ -81,6 +105,7 @@ extension ControlSession {
                 fields
             )
         }
+        if let unread { return deferred(unread, request, fields) }
         if let id = tally.missing { return missing(id, request, fields) }
         if tally.isLater { fields.append(.init("text", "as soon as the delivery that is going on is over")) }
         return .ok(tag: request["tag"], fields)

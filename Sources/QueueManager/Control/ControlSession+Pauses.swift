@@ -9,6 +9,9 @@ extension ControlSession {
     /// More is nothing that an administrator has made by hand.
     private static let maximumPauses = 10_000
 
+    /// Of the administrator's words. Octets.
+    private static let longestReason = 1024
+
     /// Begins a pause; it's in the spool when the reply comes.
     func pause(_ request: Frame) async -> Frame {
         let now = queue.clock.now()
@@ -18,7 +21,10 @@ extension ControlSession {
             return malformed(request, "one of sender, account and destination, and until, a time, if it ends by itself")
         }
         guard !pause.isOver(at: now) else { return malformed(request, "until: that is over") }
-        guard queue.schedule.pauses.all.count < Self.maximumPauses else {
+        guard pause.reason?.utf8.count ?? 0 <= Self.longestReason else {
+            return malformed(request, "reason: more than \(Self.longestReason) octets")
+        }
+        guard queue.schedule.pauses.count < Self.maximumPauses else {
             return .reply(.defer, status: .busy, text: "too many pauses", tag: request["tag"])
         }
         return await reply(request, count: 1) { queue.pause(pause, done: $0) }

@@ -10,6 +10,8 @@ extension ControlSession {
     private static let listed = 50
     /// The longest page of a list in order.
     private static let longestPage = 10_000
+    /// How many messages are chosen at a time for a page, however few fit on it: each time the whole queue is gone through.
+    private static let leastChosen = 5_000
 
     /// One `MESSAGE` for each; the peer's reading sets the pace.
     func list(_ request: Frame, _ filter: MessageFilter, on connection: Connection) async throws {
@@ -23,6 +25,7 @@ extension ControlSession {
         }
         var count = 0
         var arrivals = 0
+        var unread: MessageSelection.Unread?
         // A message may come into a part that was passed while the last one leaves another, as a report does: the queue is
         // called empty only if nothing came meanwhile.
         repeat {
@@ -30,10 +33,13 @@ extension ControlSession {
             count = 0
             let selection = MessageSelection(queue: queue, filter: filter)
             try await selection.forEach(Self.listed, isLooking: false) { messages in
-                count += try await write(messages, selection, request, on: connection)
+                let written = try await write(messages, selection, request, on: connection)
+                count += written.count
+                unread = unread ?? written.unread
             }
         } while filter.isEmpty && count == 0 && queue.store.arrivals != arrivals
-        connection.write(Frame.ok(tag: tag, [.init("count", String(count))]))
+        let fields: [Frame.Field] = [.init("count", String(count))]
+        connection.write(unread.map { deferred($0, request, fields) } ?? Frame.ok(tag: tag, fields))
     }
 
     /// A part of a list in the order of IDs.
@@ -65,17 +71,24 @@ extension ControlSession {
         var (page, count, isMore) = (page, 0, true)
         let isOfAll = filter.isEmpty && page.after == nil
         var arrivals = queue.store.arrivals
+        var unread: MessageSelection.Unread?
         while isMore, count < page.limit {
             // Those that are in the spool otherwise than was asked for leave room for others.
-            let wanted = page.limit - count
+            let wanted = max(page.limit - count, filter.needsSpool(queue) ? Self.leastChosen : 0)
             let found = await selection.oldest(wanted, after: page.after)
             isMore = found.count == wanted
             var rest = found[...]
-            while !rest.isEmpty {
-                count += try await write(Array(rest.prefix(Self.listed)), selection, request, on: connection)
-                rest = rest.dropFirst(Self.listed)
+            while !rest.isEmpty, count < page.limit {
+                // Nobody reads it any more.
+                guard !connection.hasEnded else { throw ConnectionError.closed }
+                let batch = Array(rest.prefix(min(Self.listed, page.limit - count)))
+                rest = rest.dropFirst(batch.count)
+                let written = try await write(batch, selection, request, on: connection)
+                count += written.count
+                unread = unread ?? written.unread
+                page.after = batch.last?.id ?? page.after
             }
-            page.after = found.last?.id ?? page.after
+            isMore = isMore || !rest.isEmpty
             // As above: the queue is called empty only if nothing came meanwhile.
             if isOfAll, count == 0, arrivals != queue.store.arrivals {
                 (isMore, page.after, arrivals) = (true, nil, queue.store.arrivals)
@@ -83,43 +96,48 @@ extension ControlSession {
         }
         var fields: [Frame.Field] = [.init("count", String(count))]
         if isMore, let last = page.after { fields.append(.init("next", last.description)) }
-        connection.write(Frame.ok(tag: request["tag"], fields))
+        connection.write(unread.map { deferred($0, request, fields) } ?? Frame.ok(tag: request["tag"], fields))
     }
 
-    /// Writes of those messages that are meant; returns how many.
+    /// Writes of those messages that are meant; returns how many, and the first that could not be looked at.
     private func write(
         _ messages: [QueuedMessage],
         _ selection: MessageSelection,
         _ request: Frame,
         on connection: Connection
-    ) async throws -> Int {
-        let found = await selection.look(at: messages)
+    ) async throws -> (count: Int, unread: MessageSelection.Unread?) {
+        let (found, unread) = await selection.look(at: messages)
         for message in found { connection.write(frame(message, request, "MESSAGE")) }
         if connection.hasOutput { try await connection.flush() }
-        return found.count
+        return (found.count, unread)
     }
+
+    /// The newest entries of a message's history that one frame has room for.
+    private static let longestHistory = 200
 
     /// All that is known of one message.
     func show(_ request: Frame, _ filter: MessageFilter) async -> Frame {
         guard let id = filter.ids.first else { return malformed(request, "id is missing") }
         let selection = MessageSelection(queue: queue, filter: MessageFilter())
-        guard let message = queue.store[id], let described = await selection.look(at: [message]).first else {
-            return missing(id, request)
+        guard let message = queue.store[id] else { return missing(id, request) }
+        let (found, unread) = await selection.look(at: [message])
+        guard let described = found.first else {
+            return unread.map { deferred($0, request, []) } ?? missing(id, request)
         }
         var frame = frame(described, request, "OK")
-        for entry in described.entries {
+        for entry in described.entries.suffix(Self.longestHistory) {
             let recipient =
                 described.envelope.recipients.indices.contains(entry.recipient - 1)
                 ? described.envelope.recipients[entry.recipient - 1].address.description : "-"
             frame.fields.append(.init("history", "\(entry.time) \(recipient) \(entry.words) \(entry.text)"))
         }
         let (head, isHeld) = ((message.offset, min(message.octets, QueueReport.headerLimit)), message.state.isHeld)
-        let found = try? await queue.spool.perform { (spool) throws(SpoolError) in
+        let content = try? await queue.spool.perform { (spool) throws(SpoolError) in
             let added = try spool.content(of: id, isHeld: isHeld, verified: false).added
             return (added, try spool.piece(of: id, head, at: 0, maximum: head.1, isHeld: isHeld))
         }
         frame.fields.insert(.init("status", EnhancedStatusCode.success.description), at: 0)
-        if var (header, start) = found {
+        if var (header, start) = content {
             header.writeBuffer(&start)
             frame.body = QueueReport.headerLines(header)
         }
@@ -205,6 +223,9 @@ extension ControlSession {
     }
 
     private static let usualGroups = 100
+    /// More are counted together: they are all in memory at the same time.
+    private static let mostGroups = 5_000
+    private static let otherGroups = GroupKey(destination: "other destinations", reason: "other reasons")
 
     /// A `GROUP` for each destination and reason, the largest first, and the counts.
     func summary(_ request: Frame, _ filter: MessageFilter, on connection: Connection) async throws {
@@ -215,7 +236,7 @@ extension ControlSession {
         }
         var groups: [GroupKey: Group] = [:]
         var total = Group()
-        try await MessageSelection(queue: queue, filter: filter).forEach(1000) { messages in
+        let unread = try await MessageSelection(queue: queue, filter: filter).forEach(1000) { messages in
             let now = queue.clock.now()
             for message in messages {
                 total.add(message)
@@ -244,7 +265,7 @@ extension ControlSession {
             .init("groups", String(groups.count)),
         ]
         if total.messages > 0 { fields.append(.init("oldest", String(total.oldest))) }
-        connection.write(Frame.ok(tag: tag, fields + counts))
+        connection.write(unread.map { deferred($0, request, fields) } ?? Frame.ok(tag: tag, fields + counts))
     }
 
     private func add(_ job: DeliveryJob, to groups: inout [GroupKey: Group], at now: Int64) {
@@ -262,7 +283,8 @@ extension ControlSession {
         } else {
             reason = job.phase == .active ? "being delivered" : "not tried yet"
         }
-        let key = GroupKey(destination: job.destination, reason: reason)
+        var key = GroupKey(destination: job.destination, reason: reason)
+        if groups.count >= Self.mostGroups, groups[key] == nil { key = Self.otherGroups }
         groups[key, default: Group()].add(message, next: until)
     }
 }

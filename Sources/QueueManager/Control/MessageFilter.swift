@@ -74,17 +74,33 @@ package struct MessageFilter: Equatable, Sendable {
     /// A filter for all messages.
     package init() {}
 
+    /// The fields that are conditions.
+    static let names: Set = [
+        "id", "sender", "account", "recipient", "domain", "destination", "state", "older", "newer", "larger", "smaller",
+        "reason",
+    ]
+
     /// What a request asks for; its other fields are passed over.
     package init(_ request: Frame) throws(Fault) {
+        for name in Self.names.sorted() where name != "id" && request.all(name).count > 1 {
+            throw Fault(field: name, reason: "stands there more than once")
+        }
         for name in request.all("id") {
             guard let id = MessageID(name) else { throw Fault(field: "id", reason: "\(name) is no message's ID") }
             ids.append(id)
         }
+        // Nothing is the null reverse-path, but no account, recipient or domain: it would stand for all mailboxes here.
+        for name in ["account", "recipient", "domain", "destination"] where request[name] == "" {
+            throw Fault(field: name, reason: "is empty")
+        }
+        for name in ["sender", "recipient"] where request[name] == "@" {
+            throw Fault(field: name, reason: "there is no domain")
+        }
         sender = request["sender"].map { Self.addresses($0) }
         account = request["account"].map { Self.key($0) }
         recipient = request["recipient"].map { Self.addresses($0) }
-        domain = request["domain"]?.lowercased()
-        destination = request["destination"].map { $0 == "local" ? "" : $0.lowercased() }
+        domain = request["domain"].map(Self.lowercased)
+        destination = request["destination"].map { $0 == "local" ? "" : Self.lowercased($0) }
         if let name = request["state"] {
             if let category = QueuedMessage.Category(rawValue: name) {
                 state = .category(category)
@@ -94,9 +110,10 @@ package struct MessageFilter: Equatable, Sendable {
                 throw Fault(field: "state", reason: "there is no state \(name)")
             }
         }
-        older = try Self.number(request, "older", in: Self.seconds)
+        // 0 would be everything, which has to be said as such.
+        older = try Self.number(request, "older", in: 1...(1 << 40))
         newer = try Self.number(request, "newer", in: Self.seconds)
-        larger = try Self.number(request, "larger", in: 0...(1 << 50))
+        larger = try Self.number(request, "larger", in: 1...(1 << 50))
         smaller = try Self.number(request, "smaller", in: 0...(1 << 50))
         reason = request["reason"]?.lowercased()
         if reason == "" { throw Fault(field: "reason", reason: "is empty") }
@@ -116,7 +133,12 @@ package struct MessageFilter: Equatable, Sendable {
 
     /// `@example.net` is a domain; all else an address, the null reverse-path where it's empty, or a user's name.
     static func addresses(_ text: String) -> Addresses {
-        text.utf8.first == UInt8(ascii: "@") ? .domain(text.dropFirst().lowercased()) : .address(key(text))
+        text.utf8.first == UInt8(ascii: "@") ? .domain(lowercased(String(text.dropFirst()))) : .address(key(text))
+    }
+
+    /// As the queue has domains: only letters of ASCII have another case there.
+    static func lowercased(_ domain: String) -> String {
+        String(decoding: domain.utf8.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
     }
 
     /// What an address is looked up by; a name that is no address, such as a user's, as it is.
@@ -208,7 +230,11 @@ extension MessageFilter {
 
     /// Whether the message's file has to be read.
     func needsSpool(_ queue: Queue) -> Bool {
-        recipient != nil || reason != nil || domain.map { queue.localDomains.known?.contains($0) ?? true } ?? false
+        if recipient != nil || reason != nil { return true }
+        guard let domain else { return false }
+        // What nobody has decided on yet may be for anybody.
+        return queue.localDomains.known?.contains(domain) ?? true
+            || queue.store.count(destination: LocalDomains.unknown) > 0
     }
 
     /// Whether a message that may match does so, by what is in the spool.

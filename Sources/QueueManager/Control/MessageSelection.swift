@@ -31,14 +31,22 @@ struct MessageSelection {
     /// How many messages are read from the spool at a time.
     private static let read = 50
 
+    /// A message of which nobody knows whether it meets the filter, because it can't be read now.
+    struct Unread {
+        let id: MessageID
+        let error: SpoolError
+    }
+
     /// Gives messages in no order, so many at a time at most, as they are found: messages come and go meanwhile.
     ///
     /// - Parameter isLooking: whether what is in the spool is looked at where that is needed; otherwise the caller does it.
-    func forEach(
+    /// - Returns: the first that could not be looked at.
+    @discardableResult func forEach(
         _ maximum: Int,
         isLooking: Bool = true,
         _ use: ([QueuedMessage]) async throws -> Void
-    ) async throws {
+    ) async throws -> Unread? {
+        var unread: Unread?
         let needsSpool = isLooking && filter.needsSpool(queue)
         var began = NIODeadline.now()
         for part in parts() {
@@ -47,13 +55,19 @@ struct MessageSelection {
             while !rest.isEmpty {
                 let batch = Array(rest.prefix(needsSpool ? min(maximum, Self.read) : maximum))
                 rest = rest.dropFirst(batch.count)
-                let found = needsSpool ? await look(at: batch).map(\.message) : batch
+                var found = batch
+                if needsSpool {
+                    let looked = await look(at: batch)
+                    found = looked.found.map(\.message)
+                    unread = unread ?? looked.unread
+                }
                 if !found.isEmpty { try await use(found) }
             }
             guard .now() - began >= Self.turn else { continue }
             await queue.loop.letOthersGo()
             began = .now()
         }
+        return unread
     }
 
     private func isBeforeEnd(_ message: QueuedMessage) -> Bool { end.map { message.id < $0 } ?? true }
@@ -118,34 +132,52 @@ struct MessageSelection {
         let entries: [StateEntry]
     }
 
-    /// Reads messages, and gives those that meet the filter and have not left meanwhile.
-    func look(at messages: [QueuedMessage]) async -> [Found] {
+    /// Reads messages, and gives those that meet the filter and have not left meanwhile; and the first that can't be read now.
+    func look(at messages: [QueuedMessage]) async -> (found: [Found], unread: Unread?) {
         let places = messages.map { ($0.id, $0.state.isHeld) }
-        let read = try? await queue.spool.perform { (spool) throws(SpoolError) in
-            places.map { (id, isHeld) -> Read? in
-                guard let content = try? spool.content(of: id, isHeld: isHeld, verified: false),
-                    let entries = try? spool.state(of: id)
-                else { return nil }
-                return Read(envelope: content.head.envelope, entries: entries)
-            }
-        }
-        let now = queue.clock.now()
-        return zip(messages, read ?? []).compactMap { message, read in
-            guard let read, message.state != .gone else { return nil }
-            var found = Found(
-                message: message,
-                envelope: read.envelope,
-                entries: read.entries,
-                progress: MessageProgress(read.entries)
-            )
-            found.reasons = found.progress.texts
-            for job in message.jobs {
-                guard let failure = queue.schedule.wait(of: job, at: now).failure else { continue }
-                for index in job.recipients where found.reasons[Int(index)] == nil {
-                    found.reasons[Int(index)] = "\(failure.status) \(failure.summary)"
+        let read: [Result<Read, SpoolError>]
+        do throws(SpoolError) {
+            read = try await queue.spool.perform { (spool) throws(SpoolError) in
+                places.map { (id, isHeld) in
+                    Result { () throws(SpoolError) in
+                        let content = try spool.content(of: id, isHeld: isHeld, verified: false)
+                        return Read(envelope: content.head.envelope, entries: try spool.state(of: id))
+                    }
                 }
             }
-            return filter.matches(found.envelope, open: found.open, reasons: found.reasons) ? found : nil
+        } catch {
+            return ([], messages.first.map { Unread(id: $0.id, error: error) })
         }
+        let now = queue.clock.now()
+        var unread: Unread?
+        let found = zip(messages, read).compactMap { message, read -> Found? in
+            guard message.state != .gone else { return nil }
+            switch read {
+            // It left, or moved, while it was looked for.
+            case .failure(.missing): return nil
+            case .failure(let error):
+                unread = unread ?? Unread(id: message.id, error: error)
+                return nil
+            case .success(let read): return self.found(message, read, at: now)
+            }
+        }
+        return (found, unread)
+    }
+
+    private func found(_ message: QueuedMessage, _ read: Read, at now: Int64) -> Found? {
+        var found = Found(
+            message: message,
+            envelope: read.envelope,
+            entries: read.entries,
+            progress: MessageProgress(read.entries)
+        )
+        found.reasons = found.progress.texts
+        for job in message.jobs {
+            guard let failure = queue.schedule.wait(of: job, at: now).failure else { continue }
+            for index in job.recipients where found.reasons[Int(index)] == nil {
+                found.reasons[Int(index)] = "\(failure.status) \(failure.summary)"
+            }
+        }
+        return filter.matches(found.envelope, open: found.open, reasons: found.reasons) ? found : nil
     }
 }

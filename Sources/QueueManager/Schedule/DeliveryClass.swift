@@ -41,10 +41,10 @@ extension QueueSettings {
     /// - Parameter kind: of the message; nil for the destination as a whole.
     func backoff(_ kind: DeliveryClass?, to destination: String) -> Backoff {
         let (own, ofClass) = (destinations[destination]?.times, kind.flatMap { classes[$0] })
-        return Backoff(
-            minimum: (own?.retryMinimum ?? ofClass?.retryMinimum)?.milliseconds ?? retryMinimum,
-            maximum: (own?.retryMaximum ?? ofClass?.retryMaximum)?.milliseconds ?? retryMaximum
-        )
+        let minimum = (own?.retryMinimum ?? ofClass?.retryMinimum)?.milliseconds ?? retryMinimum
+        let maximum = (own?.retryMaximum ?? ofClass?.retryMaximum)?.milliseconds ?? retryMaximum
+        // One may be the destination's, the other the class's.
+        return Backoff(minimum: minimum, maximum: max(minimum, maximum))
     }
 
     /// How long a message is tried. Milliseconds.

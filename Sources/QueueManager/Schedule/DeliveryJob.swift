@@ -30,6 +30,8 @@ final class DeliveryJob: @unchecked Sendable {
     var phase = Phase.idle
     /// Its delivery takes long. Changed by the schedule alone.
     var isSlow = false
+    /// Its delivery tries whether the destination can be reached. Changed by the schedule alone.
+    var isUnproven = false
     /// Why the last attempt failed, as `FailureReasons` has it.
     var reason: String?
 

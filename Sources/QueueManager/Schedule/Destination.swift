@@ -70,8 +70,10 @@ final class Destination {
         isUnused && (failures == 0 || blockedUntil <= now) && pacedUntil <= now
     }
 
-    func began(at now: Int64) {
-        active += 1
+    func began() { active += 1 }
+
+    /// A delivery leaves: the next one has to wait where it's to be so.
+    func pace(at now: Int64) {
         if interval > 0 { pacedUntil = max(pacedUntil, now) + interval }
     }
 

@@ -44,12 +44,17 @@ extension Pause.Subject {
         case (let sender?, nil, nil):
             switch MessageFilter.addresses(sender) {
             case .address(let address): self = .sender(address)
-            case .domain(let domain): self = .senderDomain(domain)
+            case .domain(let domain):
+                guard !domain.isEmpty else { return nil }
+                self = .senderDomain(domain)
             }
         case (nil, let account?, nil):
-            guard case .address(let name) = MessageFilter.addresses(account) else { return nil }
+            guard !account.isEmpty, case .address(let name) = MessageFilter.addresses(account) else { return nil }
             self = .account(name)
-        case (nil, nil, let destination?): self = .destination(destination == "local" ? "" : destination.lowercased())
+        case (nil, nil, let destination?):
+            // Nothing would stand for all mailboxes here.
+            guard !destination.isEmpty else { return nil }
+            self = .destination(destination == "local" ? "" : MessageFilter.lowercased(destination))
         default: return nil
         }
     }
@@ -91,6 +96,11 @@ struct Pauses: Equatable {
     private var known: [Pause.Subject: Pause] = [:]
 
     var isEmpty: Bool { known.isEmpty }
+
+    var count: Int { known.count }
+
+    /// Whether all of these are among others, unchanged.
+    func areAll(in others: Pauses) -> Bool { known.allSatisfy { others.known[$0.key] == $0.value } }
 
     /// In an order that stays.
     var all: [Pause] { known.values.sorted { ($0.since, $0.subject.field.value) < ($1.since, $1.subject.field.value) } }

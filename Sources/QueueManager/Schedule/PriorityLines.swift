@@ -21,8 +21,10 @@ struct PriorityLines {
 
     var isEmpty: Bool { count == 0 }
 
-    /// Whose turn it is, as far as can be told at once.
-    var nextSender: String? { lines.first { !$0.isEmpty }?.nextSender }
+    /// Has that sender of the first class go next who would get the lowest turn, and names it.
+    mutating func bringForward(_ turn: (String) -> Int) -> String? {
+        lines.firstIndex { !$0.isEmpty }.flatMap { lines[$0].bringForward(turn) }
+    }
 
     /// - Parameter first: whether it comes before the sender's other jobs.
     mutating func append(_ job: DeliveryJob, first: Bool = false) { lines[Self.rank(job)].append(job, first: first) }

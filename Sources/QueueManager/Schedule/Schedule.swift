@@ -42,6 +42,8 @@ struct Schedule {
     private(set) var active = 0
     /// Those of them that take long, and so take no room from others.
     private var slow = 0
+    /// Those that try whether their destination can be reached, and are not slow.
+    private var unproven = 0
     /// Deliveries in the order they began, and when. Milliseconds since 1970.
     private var begun: Deque<(time: Int64, job: DeliveryJob)> = []
     private var line = Heap<Turn>()
@@ -142,7 +144,9 @@ struct Schedule {
         guard destination.place == nil, destination.hasRoom(isScarce: isScarce), destination.restsUntil <= now,
             !destination.line.isEmpty
         else { return }
-        setPlace(destination, turn: destination.line.nextSender.map { turns.give($0) } ?? turns.now)
+        // Of those who wait there it's the one's turn who has had the fewest, wherever that was.
+        let sender = destination.line.bringForward { turns.next(of: $0) }
+        setPlace(destination, turn: sender.map { turns.give($0) } ?? turns.now)
     }
 
     private mutating func setPlace(_ destination: Destination, turn: Int) {
@@ -153,12 +157,15 @@ struct Schedule {
         if destination.isProven { line.insert(turn) } else { unprovenLine.insert(turn) }
     }
 
-    /// Whose turn it is. Destinations that may be dead leave a quarter of the room to those that are not.
+    /// Whose turn it is. Destinations that may be dead leave a quarter of the room to those that are not, and have a quarter
+    /// of it themselves whatever goes on.
     private mutating func popTurn() -> Turn? {
-        guard occupied < settings.concurrency - settings.concurrency / 4, let unproven = unprovenLine.min else {
+        let quarter = settings.concurrency / 4
+        guard occupied < settings.concurrency - quarter || unproven < max(quarter, 1), let first = unprovenLine.min
+        else {
             return line.popMin()
         }
-        if let first = line.min, first < unproven { return line.popMin() }
+        if let other = line.min, other < first { return line.popMin() }
         return unprovenLine.popMin()
     }
 
@@ -225,7 +232,16 @@ struct Schedule {
                 isInterrupted = true
                 return nil
             }
-            start(job, destination, at: now)
+            start(job, destination)
+            destination.pace(at: now)
+            if destination.pacedUntil > now {
+                alarms.insert(Alarm(time: destination.pacedUntil, event: .destination(destination)))
+            }
+            begun.append((now, job))
+            if !destination.isProven {
+                job.isUnproven = true
+                unproven += 1
+            }
             enterLine(destination, at: now)
             return job
         }
@@ -233,16 +249,18 @@ struct Schedule {
     }
 
     /// `next` has put so many jobs aside that others should have the loop: it should be called again.
-    private(set) var isInterrupted = false
+    private var isInterrupted = false
 
-    private mutating func start(_ job: DeliveryJob, _ destination: Destination, at now: Int64) {
+    /// Whether it has; said once.
+    mutating func takeInterruption() -> Bool {
+        defer { isInterrupted = false }
+        return isInterrupted
+    }
+
+    private mutating func start(_ job: DeliveryJob, _ destination: Destination) {
         job.phase = .active
-        destination.began(at: now)
+        destination.began()
         active += 1
-        begun.append((now, job))
-        if destination.pacedUntil > now {
-            alarms.insert(Alarm(time: destination.pacedUntil, event: .destination(destination)))
-        }
     }
 
     private mutating func noticeSlow(at now: Int64) {
@@ -251,13 +269,21 @@ struct Schedule {
             guard first.job.phase == .active, !first.job.isSlow else { continue }
             first.job.isSlow = true
             slow += 1
+            prove(first.job)
         }
+    }
+
+    /// It isn't one of those any more that try whether their destination can be reached.
+    private mutating func prove(_ job: DeliveryJob) {
+        guard job.isUnproven else { return }
+        job.isUnproven = false
+        unproven -= 1
     }
 
     /// A job that stands nowhere gets its results without a deliverer: it counts as going on meanwhile.
     mutating func began(_ job: DeliveryJob, at now: Int64) {
         assert(job.phase == .idle)
-        start(job, destination(job.destination), at: now)
+        start(job, destination(job.destination))
     }
 
     /// A delivery is over.
@@ -270,6 +296,7 @@ struct Schedule {
             job.isSlow = false
             slow -= 1
         }
+        prove(job)
         guard let destination = destinations[job.destination] else { return }
         destination.ended()
         judge(destination, results, at: now, chance)
@@ -342,6 +369,8 @@ struct Schedule {
     /// - Parameter isExpired: whether a job is too old to be tried.
     mutating func dueWork(at now: Int64, isExpired: (DeliveryJob) -> Bool) -> DueWork {
         var due = DueWork()
+        // That one is slow by now gives room, which it woke us for.
+        noticeSlow(at: now)
         var steps = 0
         while let alarm = alarms.min, alarm.time <= now {
             if steps >= Self.stepSize || due.expired.count >= Self.stepSize {
@@ -363,7 +392,11 @@ struct Schedule {
                 if destination.blockedUntil == alarm.time {
                     var old: [DeliveryJob] = []
                     if let failure = destination.failure {
-                        old = destination.line.removeAll(maximum: Self.stepSize, where: isExpired)
+                        // What is paused waits for its time, however old it is.
+                        let pauses = pauses
+                        old = destination.line.removeAll(maximum: Self.stepSize) {
+                            isExpired($0) && pauses.pause(of: $0) == nil
+                        }
                         due.expired += old.map { ($0, failure) }
                     }
                     if old.count == Self.stepSize { alarms.insert(alarm) } else { enterLine(destination, at: now) }
@@ -444,7 +477,7 @@ struct Schedule {
 
     /// Says which mail waits. What waited for the end of a pause goes on with `step`.
     mutating func setPauses(_ fresh: Pauses, at now: Int64) {
-        let isShorter = pauses.all.contains { !fresh.all.contains($0) }
+        let isShorter = !pauses.areAll(in: fresh)
         pauses = fresh
         if let end = fresh.nextEnd { alarms.insert(Alarm(time: end, event: .pauses)) }
         guard isShorter else { return }

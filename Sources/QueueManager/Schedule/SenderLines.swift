@@ -12,8 +12,15 @@ struct SenderLines {
 
     var isEmpty: Bool { count == 0 }
 
-    /// Whose turn it is, as far as can be told at once.
-    var nextSender: String? { turns.first }
+    /// How many senders are looked at when one of them is brought forward.
+    private static let lookedAt = 64
+
+    /// Has the sender go next who would get the lowest turn, of those who stand in front, and names it.
+    mutating func bringForward(_ turn: (String) -> Int) -> String? {
+        let best = turns.indices.prefix(Self.lookedAt).min { turn(turns[$0]) < turn(turns[$1]) }
+        if let best, best > turns.startIndex { turns.prepend(turns.remove(at: best)) }
+        return turns.first
+    }
 
     /// - Parameter first: whether it comes before the sender's other jobs.
     mutating func append(_ job: DeliveryJob, first: Bool = false) {
