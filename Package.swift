@@ -359,6 +359,7 @@ let package = Package(
         tests("Submission", ["Bus", "Network", "SMTP", nioCore, nioPosix, nioConcurrency]),
         tests("Deliverer", ["Bus", "Network", "SMTP", nioCore, nioPosix, nioConcurrency, logging]),
         tests("MailRules", ["Network", "SMTP"]),
+        tests("MilterClient", ["Milter", "SMTP", nioCore]),
         tests(
             "Policy",
             [

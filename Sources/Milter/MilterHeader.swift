@@ -48,6 +48,18 @@ package struct MilterHeader: Sendable, Equatable {
         end = Array(octets[afterLast...])
     }
 
+    /// Where a line stands that is neither a field nor continues one; nil where there is none before the empty line. It has
+    /// to be shown as the body's first: what milters aren't told of, they can't judge.
+    package static func firstOther(in octets: [UInt8]) -> Int? {
+        let block = HeaderBlock(octets)
+        var position = 0
+        for field in block.fields {
+            guard field.whole.lowerBound == position else { return position }
+            position = field.whole.upperBound
+        }
+        return position < endOfFields(octets, from: position) ? position : nil
+    }
+
     /// Where the empty line begins.
     private static func endOfFields(_ octets: [UInt8], from start: Int) -> Int {
         var position = start

@@ -27,7 +27,8 @@ package final class MilterMemory: Sendable {
     func take(_ octets: Int, for client: [UInt8]) -> Bool {
         use.withLockedValue { use in
             let own = use.clients[client, default: 0] + octets
-            guard use.all + octets <= limit, own <= clientLimit else { return false }
+            // However many clients there are, each leaves as much free as it has, so that one that comes finds room.
+            guard own <= clientLimit, own <= limit - use.all else { return false }
             use.all += octets
             use.clients[client] = own
             return true

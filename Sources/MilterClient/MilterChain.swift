@@ -168,7 +168,10 @@ package final class MilterChain {
     package func judge(_ message: inout MilteredMessage, _ macros: MilterMacros) async -> MilterVerdict? {
         defer { abort() }
         if let discard { return discard }
+        let limit = NIODeadline.now() + Self.longestWork(members.map(\.configuration.messageTimeout))
         for member in members {
+            member.conversation?.limit = limit
+            defer { member.conversation?.limit = nil }
             if let fault = member.fault, let verdict = verdict(on: fault, of: member) { return verdict }
             guard let conversation = member.conversation, member.isInMessage, !member.hasAccepted else { continue }
             do throws(MilterFault) {
@@ -180,6 +183,12 @@ package final class MilterChain {
             if message.recipients.isEmpty { return MilterVerdict(.discard, by: member.configuration.name) }
         }
         return nil
+    }
+
+    /// How long all of them together may be at work on one message, whatever progress they report: clients wait ten minutes
+    /// for the answer to the final dot (RFC 5321 §4.5.3.2.6). Longer where the configuration gives one of them more.
+    private static func longestWork(_ timeouts: [TimeAmount]) -> TimeAmount {
+        max(.minutes(9), timeouts.max() ?? .zero)
     }
 
     private func judge(

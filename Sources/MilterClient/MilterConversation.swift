@@ -18,8 +18,9 @@ final class MilterConversation {
     /// The macros of events that the milter isn't told of.
     private var skipped: [MilterStage: (event: MilterEvent, macros: MilterMacros)] = [:]
 
-    /// The longest that a milter may be at work on one message, whatever progress it reports: no client waits longer
-    /// (RFC 5321 §4.5.3.2.6).
+    /// Until when all milters must be done with a message, whatever progress this one reports; nil where none is judged.
+    var limit: NIODeadline?
+    /// The same for one event before the message.
     private static let longestWork = TimeAmount.minutes(10)
     /// The most changes that it may make to one message.
     private static let maximumChanges = 2000
@@ -40,7 +41,8 @@ final class MilterConversation {
             switch configuration.endpoint {
             case .internet(let address):
                 connection = try await .connect(to: address, on: loop, timeout: configuration.connectTimeout)
-            case .unix(let path): connection = try await .connect(unix: path, on: loop)
+            case .unix(let path):
+                connection = try await .connect(unix: path, on: loop, patience: configuration.connectTimeout)
             }
         } catch {
             throw MilterFault(error)
@@ -88,12 +90,14 @@ final class MilterConversation {
             switch event {
             case .header: break
             // As far as the milter reads, so that nobody fills the memory with what it isn't to answer.
-            default: try await Self.flush(connection, until: .now() + configuration.commandTimeout)
+            default:
+                let end = NIODeadline.now() + configuration.commandTimeout
+                try await Self.flush(connection, until: limit.map { min($0, end) } ?? end)
             }
             return nil
         }
-        let end = NIODeadline.now() + configuration.commandTimeout
-        let limit = NIODeadline.now() + Self.longestWork
+        let limit = limit ?? .now() + Self.longestWork
+        let end = min(.now() + configuration.commandTimeout, limit)
         try await Self.flush(connection, until: end)
         var reply = try await reply(until: end)
         while reply == .progress {
@@ -118,8 +122,8 @@ final class MilterConversation {
             macros.chosen(wanted).write(for: .endOfMessage, to: &buffer)
             MilterEvent.endOfMessage.write(to: &buffer)
         }
-        let limit = NIODeadline.now() + max(Self.longestWork, configuration.messageTimeout)
-        try await Self.flush(connection, until: .now() + configuration.messageTimeout)
+        let limit = limit ?? .now() + Self.longestWork
+        try await Self.flush(connection, until: min(.now() + configuration.messageTimeout, limit))
         var draft = message
         var body: NewBody?
         var changes = 0

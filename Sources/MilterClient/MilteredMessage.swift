@@ -60,6 +60,18 @@ package struct MilteredMessage {
             }
             if piece.readableBytes > 0 { body.append(piece) }
         }
+        // Some take such a line for the body, and so do we: what is behind it would be delivered and never looked at.
+        if let other = MilterHeader.firstOther(in: header) {
+            var rest = ByteBuffer(bytes: header[other...])
+            var pieces: [ByteBuffer] = []
+            while let piece = rest.readSlice(length: min(MilterEvent.maximumBody, rest.readableBytes)),
+                piece.readableBytes > 0
+            {
+                pieces.append(piece)
+            }
+            body.insert(contentsOf: pieces, at: 0)
+            header.removeSubrange(other...)
+        }
         self.body = body
         self.header = MilterHeader(header, hiding: hiddenName)
     }
@@ -120,7 +132,13 @@ package struct MilteredMessage {
                 parsing: Self.bracketed(path) + Self.spaced(parameters ?? []),
                 options: .envelope
             )
-            sender = parameters == nil ? EnvelopeSender(new.path, parameters: sender.parameters) : new
+            var kept = sender.parameters
+            if parameters != nil {
+                kept.ret = new.parameters.ret ?? kept.ret
+                kept.envelopeID = new.parameters.envelopeID ?? kept.envelopeID
+                kept.auth = new.parameters.auth ?? kept.auth
+            }
+            sender = EnvelopeSender(new.path, parameters: kept)
         } catch {
             throw .impossible("\(String(decoding: path.prefix(300), as: UTF8.self)) is no sender")
         }

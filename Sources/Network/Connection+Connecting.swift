@@ -28,12 +28,25 @@ extension Connection {
 
     /// Connects to a Unix-domain socket.
     ///
+    /// - Parameter patience: how long it's tried while the kernel takes no more connections there, because as many wait as the
+    ///   listener allows.
     /// - Throws: `failed` with the system's reason, such as that nobody listens there.
-    package static func connect(unix path: String, on loop: any EventLoop) async throws(ConnectionError) -> Connection {
+    package static func connect(
+        unix path: String,
+        on loop: any EventLoop,
+        patience: TimeAmount = .zero
+    ) async throws(ConnectionError) -> Connection {
         let bootstrap = ClientBootstrap(group: loop).channelOption(.allowRemoteHalfClosure, value: true)
             .channelOption(.recvAllocator, value: Self.receiveAllocator)
+        let end = NIODeadline.now() + patience
         return try await connect {
-            try await bootstrap.connect(unixDomainSocketPath: path, channelInitializer: Self.make)
+            while true {
+                do {
+                    return try await bootstrap.connect(unixDomainSocketPath: path, channelInitializer: Self.make)
+                } catch let error as IOError where error.errnoCode == EAGAIN && .now() < end {
+                    await loop.pause(.milliseconds(20))
+                }
+            }
         }
     }
 

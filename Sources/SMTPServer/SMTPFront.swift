@@ -77,7 +77,8 @@ package struct SMTPFront: FrontService {
         self.settings = settings
         let memory = MilterMemory(
             limit: settings.milterMemory,
-            clientLimit: max(settings.milterMemory / 4, 2 * settings.largestMessage)
+            // A message, its new body, and that of the milter before.
+            clientLimit: max(settings.milterMemory / 4, 3 * settings.largestMessage)
         )
         let rates = ClientRates(settings.rates)
         let known = KnownRecipients()

@@ -43,7 +43,8 @@ extension Session {
         if connectionFacts == nil {
             connectionFacts = await ClientLookup.run(
                 octets,
-                lists: settings.dnsLists,
+                // Milters have no use for them.
+                lists: settings.policy.needsConnection ? settings.dnsLists : [],
                 timeout: settings.clientTimeout,
                 on: connection.eventLoop,
                 query: resources.query
@@ -119,6 +120,9 @@ extension Session {
 
     // MARK: The message
 
+    /// How long a client that has ended its side may be waiting for the answer.
+    private static let patience = TimeAmount.seconds(30)
+
     /// What keeps a message for milters; nil where none look at it.
     var heldMessage: HeldMessage? {
         guard milters != nil else { return nil }
@@ -160,11 +164,18 @@ extension Session {
             "msg_id",
             message.header.first("message-id").map { String(decoding: $0.prefix(1000), as: UTF8.self) }
         )
+        let began = NIODeadline.now()
         if let verdict = await milters?.judge(&message, macros) {
             submission.abort()
             var next = Next.command
             if case .disconnect = verdict.action { next = .close }
             return (Verdict(verdict), next)
+        }
+        // A client that gave up meanwhile sends it again, and would have it here twice. One that only ended its side waits for
+        // the answer, but not so long.
+        guard !connection.hasEnded || connection.input.readableBytes > 0 || .now() - began < Self.patience else {
+            submission.abort()
+            return (.clientLeft, .close)
         }
         submission.envelope.sender = message.sender
         submission.envelope.recipients = message.recipients

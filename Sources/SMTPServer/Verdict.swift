@@ -62,6 +62,14 @@ struct Verdict {
         }
     }
 
+    /// To a client that isn't there any more.
+    static let clientLeft = Verdict(
+        .localError,
+        .refusedForNow,
+        "try again later",
+        reason: "the client left while milters were at work"
+    )
+
     /// To a user's message that names somebody else as its author.
     static func foreignAuthor(_ author: MailAddress) -> Verdict {
         let text = author.needsUTF8 ? "its address" : "<\(author)>"

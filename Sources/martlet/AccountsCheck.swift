@@ -33,7 +33,13 @@ struct AccountsCheck {
         guard let users, let aliases else { return findings }
         var lists: [String: MailingList] = [:]
         for path in aliases.lists.sorted() {
-            lists[path] = table(path, into: &findings, maximum: MailingList.maximumOctets, MailingList.init(text:file:))
+            lists[path] = table(
+                path,
+                into: &findings,
+                maximum: MailingList.maximumOctets,
+                isGuarded: true,
+                MailingList.init(text:file:)
+            )
         }
         let directory = AccountDirectory(
             accounts: users,
@@ -218,9 +224,23 @@ struct AccountsCheck {
         _ file: String,
         into findings: inout [Finding],
         maximum: Int = 256 << 20,
+        isGuarded: Bool = false,
         _ parse: (String, String) throws(TableError) -> Table
     ) -> Table? {
-        guard let text = WholeFile.read(file, maximum: maximum) else {
+        let text =
+            isGuarded
+            ? WholeFile.readGuarded(file, maximum: maximum) : WholeFile.read(file, maximum: maximum)
+        guard let text else {
+            if isGuarded, errno == EPERM || errno == ELOOP {
+                findings.append(
+                    .wrong(
+                        "accounts",
+                        "\(file) is no list that authd reads: a link, a pipe, or a file that others may write",
+                        mend: "put a file there that only its owner may write"
+                    )
+                )
+                return nil
+            }
             if findings.allSatisfy({ $0.grade != .wrong }) {
                 findings.append(.wrong("accounts", "\(file) cannot be read", mend: "run this as root"))
             }

@@ -28,6 +28,17 @@ import Testing
         #expect(header().first("RECEIVED") == Array("theirs".utf8))
     }
 
+    @Test(
+        arguments: [
+            ("A: 1\n b\nB: 2\n\n", nil), ("A: 1\njunk\nB: 2\n\n", 5), ("A: 1\r\njunk\r\n\r\n", 6),
+            ("junk\nA: 1\n\n", 0),
+            ("A: 1\n\njunk\n", nil), ("A: 1", nil), ("A: 1\njunk", 5), ("", nil), ("\n", nil), (" x\nA: 1\n", 0),
+        ] as [(String, Int?)]
+    )
+    func linesThatAreNoFields(_ text: String, _ place: Int?) {
+        #expect(MilterHeader.firstOther(in: Array(text.utf8)) == place)
+    }
+
     @Test func adding() {
         var header = header()
         header.add(Array("X".utf8), Array("y".utf8), leadingSpace: false)

@@ -216,9 +216,9 @@ package struct SMTPDConfiguration: Sendable {
         clientTimeout = try table.duration("client-timeout", default: .seconds(5), in: .seconds(1) ... .minutes(1))
         authentication = try SMTPDAuthenticationConfiguration(try table.table("authentication"))
         milters = try MilterConfiguration.all(try table.table("milters"))
-        milterMemory = try table.octets("milter-memory", default: max(256 << 20, 2 * maximumMessage))
-        guard milters.isEmpty || milterMemory >= 2 * maximumMessage else {
-            throw table.error("milter-memory", "must be twice as much as maximum-message at least")
+        milterMemory = try table.octets("milter-memory", default: max(256 << 20, 5 * maximumMessage))
+        guard milters.isEmpty || milterMemory >= 3 * maximumMessage else {
+            throw table.error("milter-memory", "must be three times as much as maximum-message at least")
         }
         xclientFrom = try Self.blocks(table, "xclient-from")
         addressLookup = try table.choice("address-lookup", default: .trusted)
