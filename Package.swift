@@ -207,10 +207,9 @@ let package = Package(
         library(
             "RemoteRelay",
             daemonBase + [
-                "Caching", "Keys", "SMTP", "MIME", "MailAuth", "Rewriting", "SASL", "Deliverer", "Reporting",
+                "Caching", "Cryptography", "DNS", "Deliverer", "Encodings", "Keys", "MIME", "MailAuth", "Reporting",
                 "Resolution",
-                "DNS", "TLS",
-                collections,
+                "Rewriting", "SASL", "SMTP", "TLS", nioHTTP1, collections,
             ]
         ),
         library(
@@ -385,10 +384,9 @@ let package = Package(
         tests(
             "RemoteRelay",
             daemonBase + [
-                "Cryptography", "Deliverer", "Encodings", "Keys", "MailAuth", "MIME", "Reporting", "Rewriting", "SMTP",
-                "DNS",
-                "TLS",
-                "Resolution",
+                "Cryptography", "Deliverer", "DNS", "Encodings", "Keys", "MailAuth", "MIME", "Reporting", "Resolution",
+                "Rewriting",
+                "SASL", "SMTP", "TLS",
             ]
         ),
         tests("LocalDelivery", daemonBase + ["Accounts", "Deliverer", "Mailbox", "Rewriting", "SMTP", "Submission"]),

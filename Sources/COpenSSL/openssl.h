@@ -120,3 +120,9 @@ static inline int COpenSSL_accept_any(int ok, X509_STORE_CTX *store) {
 static inline void COpenSSL_ask_for_certificate(SSL_CTX *context) {
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, COpenSSL_accept_any);
 }
+// What belongs to a connection, for callbacks.
+static inline void COpenSSL_set_app_data(SSL *ssl, void *data) { SSL_set_app_data(ssl, data); }
+static inline void *COpenSSL_app_data(SSL *ssl) { return SSL_get_app_data(ssl); }
+// For DANE-EE, names don't count (RFC 7672 §3.1.1).
+static inline unsigned long COpenSSL_no_end_entity_names(void) { return DANE_FLAG_NO_DANE_EE_NAMECHECKS; }
+static inline void COpenSSL_observe_certificate(SSL *ssl) { SSL_set_verify(ssl, SSL_VERIFY_PEER, COpenSSL_accept_any); }

@@ -45,9 +45,11 @@ package final class Setup {
 
     /// The text of a small file with a secret, which others than its owner and group mustn't be able to read.
     ///
-    /// - Parameter key: the setting that names the file.
-    package func secret(_ path: String, key: String) throws(SetupError) -> String {
-        guard let text = WholeFile.read(path, maximum: 4096) else { throw SetupError("read \(path) (\(key))") }
+    /// - Parameters:
+    ///   - key: the setting that names the file.
+    ///   - maximum: octets.
+    package func secret(_ path: String, key: String, maximum: Int = 4096) throws(SetupError) -> String {
+        guard let text = WholeFile.read(path, maximum: maximum) else { throw SetupError("read \(path) (\(key))") }
         var status = stat()
         guard stat(path, &status) == 0 else { throw SetupError("stat \(path) (\(key))") }
         guard status.st_mode & 0o007 == 0 else {

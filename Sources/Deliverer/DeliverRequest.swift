@@ -30,6 +30,8 @@ package struct DeliverRequest: Sendable, Equatable {
     package var isQuarantined = false
     /// Whose mail of our own it is; nil for strangers'.
     package var submitter: Submitter?
+    /// The account that handed it in; nil for everybody else's mail.
+    package var account: String?
     /// When the message should be delivered.
     package var terms: DeliveryTerms
 
@@ -54,6 +56,7 @@ package struct DeliverRequest: Sendable, Equatable {
         isExpanded: Bool = false,
         isQuarantined: Bool = false,
         submitter: Submitter? = nil,
+        account: String? = nil,
         terms: DeliveryTerms = DeliveryTerms()
     ) {
         self.id = id
@@ -69,6 +72,7 @@ package struct DeliverRequest: Sendable, Equatable {
         self.isExpanded = isExpanded
         self.isQuarantined = isQuarantined
         self.submitter = submitter
+        self.account = account
         self.terms = terms
     }
 
@@ -114,6 +118,7 @@ package struct DeliverRequest: Sendable, Equatable {
             isExpanded: frame["expanded"] == "yes",
             isQuarantined: frame["quarantine"] == "yes",
             submitter: frame["submitter"].flatMap { Submitter(rawValue: $0) },
+            account: frame["account"],
             terms: DeliveryTerms(
                 deliverBy: frame["deliver-by"],
                 holdUntil: frame["hold-until"],
@@ -131,7 +136,7 @@ package struct DeliverRequest: Sendable, Equatable {
     /// The frame, without its tag.
     package var frame: Frame {
         var fields: [Frame.Field] = []
-        fields.reserveCapacity(recipients.count + 15)
+        fields.reserveCapacity(recipients.count + 16)
         fields.append(.init("id", id))
         fields.append(.init("attempt", String(attempt)))
         fields.append(.init("arrived", String(arrived)))
@@ -141,6 +146,7 @@ package struct DeliverRequest: Sendable, Equatable {
         if isExpanded { fields.append(.init("expanded", "yes")) }
         if isQuarantined { fields.append(.init("quarantine", "yes")) }
         if let submitter { fields.append(.init("submitter", submitter.rawValue)) }
+        if let account { fields.append(.init("account", account)) }
         for field in terms.fields { fields.append(.init("\(field.name)", field.value)) }
         if let destination { fields.append(.init("destination", destination)) }
         fields.append(.init("added", String(added.readableBytes)))

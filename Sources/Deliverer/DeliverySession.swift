@@ -152,6 +152,11 @@ final class DeliverySession: @unchecked Sendable {
             "result": .string(result.action.rawValue), "status": .string(result.status.description),
         ]
         if let remote = result.remote { metadata["remote"] = "\(remote)" }
+        if let security = result.security {
+            metadata["policy"] = "\(security.policy)"
+            metadata["tls"] = "\(security.version ?? "none")"
+            metadata["verified"] = security.isVerified ? "yes" : "no"
+        }
         if result.action != .relayed {
             metadata["text"] = .string(result.text)
             if let words = result.diagnostic { metadata["diagnostic"] = "\(words)" }

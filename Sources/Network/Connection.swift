@@ -21,6 +21,8 @@ package final class Connection: @unchecked Sendable {
     var listener: Listener?
     /// What TLS agreed on; nil without TLS.
     package internal(set) var tls: TLSInfo?
+    /// What was wrong with the server's certificate, where a handshake failed for that.
+    package private(set) var certificateFault: CertificateFault?
 
     /// Octets that have arrived and were not consumed: parse here and move the reader index.
     package var input = ByteBuffer()
@@ -247,21 +249,39 @@ package final class Connection: @unchecked Sendable {
         if let reply { output.writeImmutableBuffer(reply) }
         passOutput()
         channel.flush()
-        try await addTLS(context, serverName: nil, received: received)
+        try await addTLS(received: received) { (promise) throws(TLSError) in
+            try TLSHandler(context, handshake: promise)
+        }
     }
 
     /// Becomes the client's side of TLS and waits for the handshake.
-    package func startTLS(client context: TLSContext, serverName: String?) async throws(ConnectionError) {
+    ///
+    /// - Parameters:
+    ///   - verification: what the server must show.
+    ///   - resumption: where there may be a session to resume with a destination of that name.
+    package func startTLS(
+        client context: TLSContext,
+        serverName: String?,
+        verification: ServerVerification = .asContext,
+        resumption: (store: TLSResumption, destination: String)? = nil
+    ) async throws(ConnectionError) {
         eventLoop.assertInEventLoop()
         input.clear()
         hasNews = false
-        try await addTLS(context, serverName: serverName)
+        try await addTLS { (promise) throws(TLSError) in
+            try TLSHandler(
+                context,
+                serverName: serverName,
+                verification: verification,
+                resumption: resumption,
+                handshake: promise
+            )
+        }
     }
 
     private func addTLS(
-        _ context: TLSContext,
-        serverName: String?,
-        received: ByteBuffer = ByteBuffer()
+        received: ByteBuffer = ByteBuffer(),
+        _ make: (EventLoopPromise<TLSInfo>) throws(TLSError) -> TLSHandler
     ) async throws(ConnectionError) {
         if failure == .dismissed { throw .dismissed }
         isShakingHands = true
@@ -269,7 +289,7 @@ package final class Connection: @unchecked Sendable {
         let promise = eventLoop.makePromise(of: TLSInfo.self)
         do {
             guard !atEnd else { throw TLSError.unexpectedEnd }
-            let handler = try TLSHandler(context, serverName: serverName, handshake: promise)
+            let handler = try make(promise)
             try channel.pipeline.syncOperations.addHandler(handler, position: .first)
             if received.readableBytes > 0 {
                 channel.pipeline.fireChannelRead(received)
@@ -289,6 +309,7 @@ package final class Connection: @unchecked Sendable {
         do {
             tls = try await promise.futureResult.get()
         } catch {
+            if case .certificate(let fault, _)? = error as? TLSError { certificateFault = fault }
             let reason =
                 failure == .timedOut || failure == .dismissed ? failure ?? .timedOut : .tls(String(describing: error))
             failure = reason

@@ -31,7 +31,10 @@ extension DeliveryResult {
     init(_ failure: SMTPClient.Failure, with remote: RemoteHost, scope: Scope) {
         switch failure {
         case .connection(let reason): self.init(.delayed, .noAnswer, reason, remote: remote, scope: scope)
-        case .tls(let reason): self.init(.delayed, .encryptionNeeded, "TLS failed: \(reason)", remote: remote)
+        case .tls(let reason, _): self.init(.delayed, .encryptionNeeded, "TLS failed: \(reason)", remote: remote)
+        case .policy(_, let reason): self.init(.delayed, .encryptionNeeded, reason, remote: remote)
+        case .login(let reason, let reply):
+            self.init(.delayed, .loginFailed, reason, remote: remote, diagnostic: reply?.description)
         case .notEncrypted: self.init(.delayed, .encryptionNeeded, "TLS is not offered", remote: remote)
         // One host's refusal of the session is not the destination's: others may accept, or this one later.
         case .refused(let reply): self = DeliveryResult(reply, from: remote, after: "the session").delayed()

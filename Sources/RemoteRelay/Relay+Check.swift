@@ -1,3 +1,4 @@
+import Daemon
 import NIOCore
 import Network
 import SMTP
@@ -11,16 +12,25 @@ extension Relay {
     ///
     /// - Returns: `relayed` where it takes it, `failed` where it refuses it for good, `delayed` for all else.
     func check(_ recipient: MailAddress) async -> DeliveryResult {
+        var hosts: RelayHosts?
+        switch route(for: recipient.domain) {
+        case .discard: return DeliveryResult(.relayed, .recipientValid, "a route discards it")
+        case .error(let status, let text):
+            return DeliveryResult(status.statusClass == 5 ? .failed : .delayed, status, text)
+        case .hosts(let route): hosts = route
+        case nil: break
+        }
         let targets: [Target]
-        switch await lookup.targets(of: recipient.domain) {
+        switch await lookup.targets(of: recipient.domain, route: hosts) {
         case .success(let found): targets = found
         case .failure(let failure): return failure.result
         }
+        let sts = hosts == nil ? await mtaSTS(of: recipient.domain) : .init()
         var last = DeliveryResult.unreachable(.noAnswer, "there is no host to ask")
         // The best hosts alone: a stranger waits.
         for target in targets.prefix(2) {
             do throws(SMTPClient.Failure) {
-                return try await check(recipient, at: target)
+                return try await check(recipient, at: target, sts)
             } catch {
                 last = DeliveryResult(error, with: target.remote, scope: .recipient)
                 // That a host doesn't want to talk says nothing of the recipient.
@@ -30,8 +40,12 @@ extension Relay {
         return last
     }
 
-    private func check(_ recipient: MailAddress, at target: Target) async throws(SMTPClient.Failure) -> DeliveryResult {
-        let client = try await session(with: target, within: Self.checkTime)
+    private func check(
+        _ recipient: MailAddress,
+        at target: Target,
+        _ sts: MTASTSPolicies.Finding
+    ) async throws(SMTPClient.Failure) -> DeliveryResult {
+        let client = try await session(with: target, of: recipient.domain, sts, within: Self.checkTime)
         do throws(SMTPClient.Failure) {
             client.connection.deadline = .now() + Self.checkTime
             client.countTransaction()

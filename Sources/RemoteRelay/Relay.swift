@@ -15,9 +15,7 @@ final class Relay: @unchecked Sendable {
     private let idle: IdleConnections
     private let turns: HostTurns
     private var unreachable: UnreachableHosts
-    private let tls: TLSContext?
-    /// For mail that must go over verified TLS; nil where the system has no authorities.
-    private let verifyingTLS: TLSContext?
+    private let security: RelaySecurity
     private let reports: TLSReports?
     /// nil where nothing is signed.
     private let signer: MessageSigner?
@@ -29,19 +27,17 @@ final class Relay: @unchecked Sendable {
     init(
         settings: RelaySettings,
         lookup: HostLookup,
-        tls: TLSContext?,
-        verifyingTLS: TLSContext? = nil,
+        security: RelaySecurity,
         reports: TLSReports? = nil,
         signing keys: SigningKeys? = nil,
         loop: any EventLoop,
         logger: Logger
     ) {
-        self.verifyingTLS = verifyingTLS
+        self.security = security
         self.reports = reports
         signer = keys.map { MessageSigner($0, settings: settings, on: loop, logger: logger) }
         self.settings = settings
         self.lookup = lookup
-        self.tls = settings.tls == .off ? nil : tls
         self.loop = loop
         self.logger = logger
         idle = IdleConnections(time: settings.reuseTime, on: loop)
@@ -55,15 +51,39 @@ final class Relay: @unchecked Sendable {
         guard let destination = job.request.destination else {
             return job.report(DeliveryResult(.delayed, .systemTrouble, "no destination"))
         }
-        switch await lookup.targets(of: destination) {
-        case .success(let targets): await deliver(job, to: unreachable.order(targets))
+        var hosts: RelayHosts?
+        switch settings.routes.route(for: job.request) {
+        case .discard: return job.report(DeliveryResult(.delivered, .success, "discarded by a route"))
+        case .error(let status, let text):
+            return job.report(DeliveryResult(status.statusClass == 5 ? .failed : .delayed, status, text))
+        case .hosts(let route): hosts = route
+        case nil: break
+        }
+        switch await lookup.targets(of: destination, route: hosts) {
+        case .success(let targets):
+            let finding = hosts == nil ? await security.mtaSTS(of: destination) : .init()
+            await deliver(job, to: unreachable.order(targets), finding)
         case .failure(let failure): job.report(failure.result)
         }
     }
 
     /// Tries the targets in the order given.
-    func deliver(_ job: DeliveryJob, to targets: [Target]) async {
+    ///
+    /// - Parameter sts: what the recipients' domain asks for by MTA-STS.
+    func deliver(
+        _ job: DeliveryJob,
+        to targets: [Target],
+        _ sts: MTASTSPolicies.Finding = .init()
+    ) async {
         loop.assertInEventLoop()
+        let way = Way(
+            job: job,
+            domain: job.request.destination,
+            sts: sts,
+            requiresTLS: Self.requiresTLS(job.request),
+            source: settings.source(of: job.request.sender.path.address)
+        )
+        if let fault = sts.fault { reports?.note(fault, way) }
         let message = OutgoingMessage(job, hostname: settings.hostname, signer: signer, logger: logger)
         // No host is troubled for a message that can't go. In which form a binary one goes, the host decides.
         if !message.isBinary {
@@ -92,11 +112,12 @@ final class Relay: @unchecked Sendable {
             defer { turns.leave(target.address) }
             if job.isAbandoned { return }
             do throws(Fault) {
-                try await attempt(job, message, target)
+                try await attempt(way, message, target)
             } catch {
                 if case .interrupted = error.failure { return }
                 if error.wasReached { scope = .recipient }
                 last = DeliveryResult(error.failure, with: target.remote, scope: scope)
+                last.security = error.policy?.security(nil)
                 if !last.action.isFinal { otherFailure = last }
                 guard error.failure.otherHostMayHelp else { break }
             }
@@ -114,60 +135,99 @@ final class Relay: @unchecked Sendable {
         let failure: SMTPClient.Failure
         /// Whether the host answered; otherwise the destination may be unreachable.
         let wasReached: Bool
+        /// What was asked of the session; nil where that's what failed.
+        var policy: SessionPolicy?
     }
 
     /// Tries one host; once more where the message turned out to need other lines.
-    private func attempt(_ job: DeliveryJob, _ message: OutgoingMessage, _ target: Target) async throws(Fault) {
+    private func attempt(_ way: Way, _ message: OutgoingMessage, _ target: Target) async throws(Fault) {
         do throws(Fault) {
-            try await attemptForAll(job, message, target)
+            try await attemptForAll(way, message, target)
         } catch {
             guard case .longLine = error.failure else { throw error }
-            try await attemptForAll(job, message, target)
+            try await attemptForAll(way, message, target)
         }
     }
 
     /// Tries one host, over as many sessions as its limits ask for.
-    private func attemptForAll(_ job: DeliveryJob, _ message: OutgoingMessage, _ target: Target) async throws(Fault) {
+    private func attemptForAll(_ way: Way, _ message: OutgoingMessage, _ target: Target) async throws(Fault) {
+        let job = way.job
         var before: Int
         repeat {
             before = job.open.count
-            try await attemptOnce(job, message, target)
+            try await attemptOnce(way, message, target)
         } while !job.open.isEmpty && job.open.count < before && !job.isAbandoned
     }
 
     /// Tries one host. An idle session may have ended unnoticed: then the same host is tried again on a new one.
-    private func attemptOnce(_ job: DeliveryJob, _ message: OutgoingMessage, _ target: Target) async throws(Fault) {
+    private func attemptOnce(_ way: Way, _ message: OutgoingMessage, _ target: Target) async throws(Fault) {
+        let job = way.job
         let places = job.open
-        let isVerifying = Self.requiresTLS(job.request)
-        while !isVerifying, let client = idle.acquire(target.address) {
+        let policy: SessionPolicy
+        do throws(SMTPClient.Failure) {
+            policy = try self.policy(for: target, of: way.domain, way.sts, requiresTLS: way.requiresTLS)
+        } catch {
+            reports?.note(error, target, way)
+            throw Fault(failure: error, wasReached: true)
+        }
+        let terms = SessionTerms(policy, target, way.source)
+        while let client = idle.acquire(target.address, terms) {
+            // It was made for mail that may go to hosts without it.
+            guard !way.requiresTLS || client.extensions.has("REQUIRETLS") else {
+                client.quit()
+                continue
+            }
             reused.increment()
             do throws(SMTPClient.Failure) {
-                return try await transaction(client, job, message, places)
+                return try await transaction(client, policy, job, message, places)
             } catch {
-                guard job.open == places, error.newSessionMayHelp else { throw Fault(failure: error, wasReached: true) }
+                guard job.open == places, error.newSessionMayHelp else {
+                    throw Fault(failure: error, wasReached: true, policy: policy)
+                }
             }
         }
         let client: SMTPClient
         do throws(SMTPClient.Failure) {
-            client = isVerifying ? try await connectVerified(target) : try await connect(target, for: job)
+            client = try await connect(target, policy, terms, for: way)
         } catch {
-            if case .connection = error { throw Fault(failure: error, wasReached: false) }
-            throw Fault(failure: error, wasReached: true)
+            if case .connection = error { throw Fault(failure: error, wasReached: false, policy: policy) }
+            throw Fault(failure: error, wasReached: true, policy: policy)
         }
         do throws(SMTPClient.Failure) {
-            try await transaction(client, job, message, places)
+            try await transaction(client, policy, job, message, places)
         } catch {
-            throw Fault(failure: error, wasReached: true)
+            throw Fault(failure: error, wasReached: true, policy: policy)
         }
+    }
+
+    /// What is asked of a session with the host.
+    private func policy(
+        for target: Target,
+        of domain: String?,
+        _ sts: MTASTSPolicies.Finding,
+        requiresTLS: Bool = false
+    ) throws(SMTPClient.Failure) -> SessionPolicy {
+        let (rule, isStandard) = settings.rule(for: target, of: domain)
+        let decision = PolicyDecision(
+            rule: rule,
+            isStandardRule: isStandard,
+            domain: domain?.lowercased(),
+            sts: sts.policy,
+            requiresTLS: requiresTLS,
+            hasAuthorities: security.hasAuthorities
+        )
+        return try decision.policy(for: target)
     }
 
     /// Sends the message over a session. Recipients that it can't be used for any more are left without a result.
     private func transaction(
         _ client: SMTPClient,
+        _ policy: SessionPolicy,
         _ job: DeliveryJob,
         _ message: OutgoingMessage,
         _ places: [Int]
     ) async throws(SMTPClient.Failure) {
+        let protection = policy.security(client.connection.tls)
         do throws(SMTPClient.Failure) {
             // As many recipients at a time as the host takes (RFC 9422).
             let most = client.extensions.limit("RCPTMAX") ?? .max
@@ -175,7 +235,13 @@ final class Relay: @unchecked Sendable {
             while !rest.isEmpty {
                 let part = Array(rest.prefix(most))
                 rest = rest.dropFirst(part.count)
-                let transaction = Transaction(client: client, job: job, message: message, settings: settings)
+                let transaction = Transaction(
+                    client: client,
+                    job: job,
+                    message: message,
+                    settings: settings,
+                    security: protection
+                )
                 try await transaction.run(for: part)
                 // It may have taken all messages that it takes.
                 guard client.isReusable else { break }
@@ -188,71 +254,108 @@ final class Relay: @unchecked Sendable {
         idle.release(client)
     }
 
-    private func connect(_ target: Target, for job: DeliveryJob) async throws(SMTPClient.Failure) -> SMTPClient {
-        do {
-            let client = try await connect(target, tls: tls)
-            reports?.note(client, target, job)
+    /// A new session for a message; in clear text where TLS fails and that is allowed.
+    private func connect(
+        _ target: Target,
+        _ policy: SessionPolicy,
+        _ terms: SessionTerms,
+        for way: Way
+    ) async throws(SMTPClient.Failure) -> SMTPClient {
+        do throws(SMTPClient.Failure) {
+            let client = try await connect(target, policy, terms)
+            reports?.note(client, target, way)
+            guard !way.requiresTLS || client.extensions.has("REQUIRETLS") else {
+                client.quit()
+                throw SMTPClient.Failure.notAssured("the host does not offer REQUIRETLS")
+            }
             return client
         } catch {
-            reports?.note(error, target, job)
-            guard case .tls = error, settings.tls == .opportunistic else { throw error }
-            return try await connect(target, tls: nil)
+            reports?.note(error, target, way)
+            if way.requiresTLS {
+                switch error {
+                case .tls(let reason, _): throw .notAssured(reason)
+                case .notEncrypted: throw .notAssured("TLS is not offered")
+                default: throw error
+                }
+            }
+            guard case .tls(let reason, _) = error, case .opportunistic = policy.demand else { throw error }
+            logger.notice(
+                "TLS failed, trying without",
+                metadata: ["id": "\(way.job.request.id)", "remote": "\(target.remote)", "reason": "\(reason)"]
+            )
+            return try await connect(target, policy, terms, inClearText: true)
         }
-    }
-
-    /// A session over TLS that is verified with a host that keeps to REQUIRETLS (RFC 8689 §4.2.1).
-    private func connectVerified(_ target: Target) async throws(SMTPClient.Failure) -> SMTPClient {
-        guard target.isAssured else { throw .notAssured("the domain's MX records are not signed") }
-        guard let verifyingTLS else { throw .notAssured("there are no authorities to verify certificates by") }
-        let client = try await connect(target, tls: verifyingTLS, isVerifying: true)
-        guard client.extensions.has("REQUIRETLS") else {
-            client.quit()
-            throw .notAssured("the host does not offer REQUIRETLS")
-        }
-        return client
     }
 
     private func connect(
         _ target: Target,
-        tls context: TLSContext?,
-        isVerifying: Bool = false,
+        _ policy: SessionPolicy,
+        _ terms: SessionTerms,
+        inClearText: Bool = false,
         within time: TimeAmount? = nil
     ) async throws(SMTPClient.Failure) -> SMTPClient {
         connections.increment()
         let connection: Connection
         do {
-            connection = try await Connection.connect(
-                to: target.address,
-                from: settings.source(for: target.address),
-                on: loop,
-                timeout: time.map { min($0, settings.times.connect) } ?? settings.times.connect
-            )
+            if target.isSocket, let path = target.address.pathname {
+                connection = try await Connection.connect(unix: path, on: loop)
+            } else {
+                connection = try await Connection.connect(
+                    to: target.address,
+                    from: terms.source.address(for: target.address),
+                    on: loop,
+                    timeout: time.map { min($0, settings.times.connect) } ?? settings.times.connect
+                )
+            }
         } catch {
             unreachable.note(target.address)
             throw .connection(SMTPClient.connecting(error))
         }
         unreachable.forget(target.address)
-        let client = SMTPClient(target, connection, settings: settings)
-        do {
-            try await client.greet(tls: context, isVerifying: isVerifying, within: time)
+        let client = SMTPClient(target, connection, terms: terms, settings: settings)
+        do throws(SMTPClient.Failure) {
+            let isClear = inClearText || policy.demand == .clearText
+            try await client.greet(tls: isClear ? nil : security.use(serverName: policy.serverName), within: time)
+            if let name = terms.credentials {
+                guard let credentials = security.credentials[name] else {
+                    throw SMTPClient.Failure.login("there are no credentials of the name \(name)", nil)
+                }
+                try await HostLogin(client: client, credentials: credentials).run()
+            }
             return client
         } catch {
-            if case .refused = error { client.quit() } else { connection.abort() }
+            switch error {
+            case .refused, .login: client.quit()
+            default: connection.abort()
+            }
             throw error
         }
     }
 
     /// A session for a short question: an idle one, or a new one that has its turn and is greeted within the time.
-    func session(with target: Target, within time: TimeAmount) async throws(SMTPClient.Failure) -> SMTPClient {
-        if let client = idle.acquire(target.address) { return client }
+    func session(
+        with target: Target,
+        of domain: String,
+        _ sts: MTASTSPolicies.Finding,
+        within time: TimeAmount
+    ) async throws(SMTPClient.Failure) -> SMTPClient {
+        let policy = try policy(for: target, of: domain, sts)
+        let terms = SessionTerms(policy, target, settings.source(of: nil))
+        if let client = idle.acquire(target.address, terms) { return client }
         guard !turns.isTaken(target.address) else { throw .connection("all sessions that it may have are in use") }
-        do {
-            return try await connect(target, tls: tls, within: time)
+        do throws(SMTPClient.Failure) {
+            return try await connect(target, policy, terms, within: time)
         } catch {
-            guard case .tls = error, settings.tls == .opportunistic else { throw error }
-            return try await connect(target, tls: nil, within: time)
+            guard case .tls = error, case .opportunistic = policy.demand else { throw error }
+            return try await connect(target, policy, terms, inClearText: true, within: time)
         }
     }
+
+    /// What a domain asks for by MTA-STS.
+    func mtaSTS(of domain: String) async -> MTASTSPolicies.Finding { await security.mtaSTS(of: domain) }
+
+    /// The route of mail for a domain, whoever sends it.
+    func route(for domain: String) -> RelayRoute? { settings.routes.route(for: domain) }
 
     /// Takes a session back for the next message or question.
     func release(_ client: SMTPClient) { idle.release(client) }

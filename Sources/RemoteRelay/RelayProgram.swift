@@ -11,6 +11,10 @@ import Reporting
 import Resolution
 import TLS
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// remote-relay: sends mail to other hosts.
 package struct RelayProgram: DaemonProgram {
     package struct Prepared: Sendable {
@@ -20,7 +24,11 @@ package struct RelayProgram: DaemonProgram {
         let recipientSocket: CInt
         let mayAsk: Set<UInt32>
         let tls: TLSContext
-        let verifyingTLS: TLSContext?
+        /// Whether certificates can be verified.
+        let hasAuthorities: Bool
+        let credentials: [String: RelayCredentials]
+        /// The directory of what is kept; nil for nothing.
+        let directory: CInt?
         let interfaces: [SocketAddress]
     }
 
@@ -30,18 +38,45 @@ package struct RelayProgram: DaemonProgram {
 
     package func prepare(_ setup: Setup) throws -> Prepared {
         setup.rights.root = "run"
+        let relay = setup.configuration.remoteRelay
+        let directory = relay.usesMTASTS ? try setup.directory(RemoteRelayConfiguration.directory) : nil
+        if let directory { setup.rights.allowWriting(beneath: directory) }
+        let minimum = setup.configuration.tls.minimumVersion
+        let verifying = try verifyingTLS(setup.configuration)
         return Prepared(
             socket: try setup.listen(unix: "run/relay.sock"),
             allowed: setup.uids(of: [.queueManager]),
             recipientSocket: try setup.listen(unix: "run/recipient.sock"),
             mayAsk: setup.uids(of: [.smtpd]),
-            tls: try TLSContext(clientVerifying: false, minimum: setup.configuration.tls.minimumVersion),
-            verifyingTLS: try verifyingTLS(setup.configuration),
+            tls: try verifying ?? TLSContext(clientVerifying: false, minimum: minimum),
+            hasAuthorities: verifying != nil,
+            credentials: try credentials(setup),
+            directory: directory,
             interfaces: RelaySettings.interfaces()
         )
     }
 
-    /// Without authorities of the system, mail that needs them comes back; a file that was named must be there.
+    /// What routes log in with, from the file that nobody reads after start.
+    private func credentials(_ setup: Setup) throws -> [String: RelayCredentials] {
+        let relay = setup.configuration.remoteRelay
+        guard !relay.namedCredentials.isEmpty else { return [:] }
+        let text = try setup.secret(relay.credentials, key: "remote-relay.credentials", maximum: 1 << 20)
+        let all: [String: RelayCredentials]
+        do {
+            all = try RelayCredentials.parse(text, file: relay.credentials)
+        } catch {
+            throw SetupError(reason: "\(error)", code: .configuration)
+        }
+        for name in relay.namedCredentials.sorted() where all[name] == nil {
+            throw SetupError(
+                reason: "a route logs in with \"\(name)\", which is not in \(relay.credentials)",
+                code: .configuration
+            )
+        }
+        return all
+    }
+
+    /// Without authorities of the system, mail that needs them waits or comes back; a file that was named must be there.
     private func verifyingTLS(_ configuration: Configuration) throws -> TLSContext? {
         let authorities = configuration.remoteRelay.authorities
         do throws(TLSError) {
@@ -57,7 +92,11 @@ package struct RelayProgram: DaemonProgram {
     }
 
     package func serve(_ prepared: Prepared, _ context: DaemonContext) async throws {
-        let settings = RelaySettings(context.configuration, interfaces: prepared.interfaces)
+        let settings = RelaySettings(
+            context.configuration,
+            interfaces: prepared.interfaces,
+            runDirectory: context.socket("")
+        )
         let loop = context.group.next()
         let resolver = StubResolver(path: context.socket("dns.sock"), on: loop)
         let lookup = HostLookup(settings: settings, logger: context.logger) {
@@ -66,11 +105,20 @@ package struct RelayProgram: DaemonProgram {
         let reports =
             context.configuration.reports.isOnForTLS
             ? ReportClient(path: context.socket("report.sock"), on: loop) : nil
+        let policies = prepared.hasAuthorities ? self.policies(prepared, lookup, on: loop, logger: context.logger) : nil
+        await Task(executorPreference: LoopExecutor.of(loop)) { await policies?.load() }.value
+        let renewal = Task(executorPreference: LoopExecutor.of(loop)) { await policies?.renewAll() }
+        defer { renewal.cancel() }
         let relay = Relay(
             settings: settings,
             lookup: lookup,
-            tls: prepared.tls,
-            verifyingTLS: prepared.verifyingTLS,
+            security: RelaySecurity(
+                prepared.tls,
+                hasAuthorities: prepared.hasAuthorities,
+                credentials: prepared.credentials,
+                policies: policies,
+                on: loop
+            ),
             reports: reports.flatMap { client in TLSReports(settings) { client.report($0) } },
             signing: SigningKeys(KeysClient(path: context.socket("key.sock"), on: loop)),
             loop: loop,
@@ -93,5 +141,36 @@ package struct RelayProgram: DaemonProgram {
         await server.shutDown(grace: .seconds(5))
         await questions.shutDown(grace: .zero)
         loop.execute { relay.close() }
+    }
+
+    /// The MTA-STS policies of other domains; nil where they aren't looked at.
+    private func policies(
+        _ prepared: Prepared,
+        _ lookup: HostLookup,
+        on loop: any EventLoop,
+        logger: Logger
+    ) -> MTASTSPolicies? {
+        guard let directory = prepared.directory else { return nil }
+        let fetch = PolicyFetch(
+            lookup: { host in
+                do throws(HostLookup.Failure) {
+                    return .success(try await lookup.addresses(ofPolicyHost: host))
+                } catch {
+                    return .failure(error)
+                }
+            },
+            context: prepared.tls,
+            loop: loop
+        )
+        return MTASTSPolicies(
+            .init(
+                texts: { await lookup.texts(of: $0) },
+                fetch: { (domain) async throws(MTASTSFault) in try await fetch.policy(of: domain) },
+                now: { Int64(time(nil)) }
+            ),
+            file: StateFile(directory: directory, name: "mta-sts"),
+            on: loop,
+            logger: logger
+        )
     }
 }

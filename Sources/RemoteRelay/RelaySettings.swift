@@ -2,9 +2,7 @@ import DNS
 import Daemon
 import NIOCore
 import Network
-
-/// When TLS is used towards other hosts.
-package typealias RelayTLSPolicy = RemoteRelayConfiguration.TLSPolicy
+import SMTP
 
 /// The configuration as the relay uses it.
 struct RelaySettings: Sendable {
@@ -16,10 +14,18 @@ struct RelaySettings: Sendable {
     private let interfaces: [SocketAddress]
     let port: Int
     let routes: RouteTable
-    let tls: RelayTLSPolicy
+    /// What is wanted of TLS where no line says something else.
+    private let standardRule: RelayTLSRule
+    private let rules: DomainTable<RelayTLSRule>
+    /// Whether TLS is used where nobody says something else.
+    var usesTLS: Bool { standardRule.level != .none }
+    let usesDANE: Bool
+    let usesMTASTS: Bool
+    /// In front of the name of a socket beneath `run/`.
+    let runDirectory: String
     let times: RemoteRelayConfiguration.Timeouts
-    let sourceV4: SocketAddress?
-    let sourceV6: SocketAddress?
+    private let standardSource: RemoteRelayConfiguration.Source
+    private let sources: DomainTable<RemoteRelayConfiguration.Source>
     let reuseTime: TimeAmount
     let reuseCount: Int
     let hostConcurrency: Int
@@ -28,19 +34,31 @@ struct RelaySettings: Sendable {
     /// Our name in Authentication-Results.
     let authservID: String
 
-    /// - Parameter interfaces: this machine's addresses, for a smtpd that listens on all of them.
-    init(_ configuration: Configuration, interfaces: [SocketAddress]) {
+    /// - Parameters:
+    ///   - interfaces: this machine's addresses, for a smtpd that listens on all of them.
+    ///   - runDirectory: what stands in front of the name of a socket beneath `run/`.
+    init(_ configuration: Configuration, interfaces: [SocketAddress], runDirectory: String = "run/") {
         let relay = configuration.remoteRelay
         hostname = configuration.hostname
         ownName = try? DomainName(configuration.hostname)
         ownAddresses = configuration.smtpd.smtp.map(\.unmapped)
         self.interfaces = interfaces.map(\.unmapped)
         port = relay.port
-        routes = RouteTable(relay.routes.mapValues { RouteTable.Route(host: $0.host, port: $0.port) })
-        tls = relay.tls
+        routes = RouteTable(relay)
+        let level: RelayTLSRule.Level =
+            switch relay.tls {
+            case .opportunistic: .may
+            case .off: .none
+            case .required: .encrypt
+            }
+        standardRule = RelayTLSRule(level)
+        rules = DomainTable(relay.tlsRules)
+        usesDANE = relay.usesDANE && relay.tls != .off
+        usesMTASTS = relay.usesMTASTS && relay.tls != .off
+        self.runDirectory = runDirectory
         times = relay.timeouts
-        sourceV4 = relay.sourceV4
-        sourceV6 = relay.sourceV6
+        standardSource = .init(ipv4: relay.sourceV4, ipv6: relay.sourceV6, hostname: nil)
+        sources = DomainTable(relay.sources)
         reuseTime = relay.reuseTime
         reuseCount = relay.reuseCount
         hostConcurrency = relay.hostConcurrency
@@ -72,7 +90,45 @@ struct RelaySettings: Sendable {
         name == ownName && ownAddresses.contains { $0.port == port }
     }
 
-    func source(for address: SocketAddress) -> SocketAddress? {
-        address.protocol == .inet6 ? sourceV6 : sourceV4
+    /// Where connections for a sender's mail come from; each part that isn't said for its domain is the general one.
+    func source(of sender: MailAddress?) -> RemoteRelayConfiguration.Source {
+        guard let own = sender.flatMap({ sources[$0.domain] }) else { return standardSource }
+        return .init(
+            ipv4: own.ipv4 ?? standardSource.ipv4,
+            ipv6: own.ipv6 ?? standardSource.ipv6,
+            hostname: own.hostname
+        )
+    }
+
+    /// What the administrator wants of TLS with a host: the strictest line of those for the route, the domain and the host.
+    ///
+    /// - Returns: the rule, and whether there is no such line.
+    func rule(for target: Target, of domain: String?) -> (rule: RelayTLSRule, isStandard: Bool) {
+        var found = [target.route?.tls, domain.flatMap { rules[$0] }, target.name.flatMap { rules[$0] }].compactMap(
+            \.self
+        )
+        // Secrets are for one host alone.
+        if found.isEmpty, target.route?.credentials != nil { found = [RelayTLSRule(.verify)] }
+        if found.isEmpty, target.isSocket { found = [RelayTLSRule(.none)] }
+        guard var strictest = found.max(by: { $0.level < $1.level }) else {
+            // A route of implicit TLS has TLS, whatever the general setting is.
+            let isFloor = target.route?.isImplicitTLS == true && standardRule.level < .encrypt
+            return (isFloor ? RelayTLSRule(.encrypt) : standardRule, !isFloor)
+        }
+        strictest.usesPublished = found.allSatisfy(\.usesPublished)
+        let needs = target.route?.isImplicitTLS == true || target.route?.credentials != nil
+        if needs, strictest.level < .encrypt { strictest.level = .encrypt }
+        return (strictest, false)
+    }
+}
+
+extension RemoteRelayConfiguration.Source {
+    /// For a connection to an address.
+    func address(for target: SocketAddress) -> SocketAddress? {
+        switch target.protocol {
+        case .inet6: ipv6
+        case .inet: ipv4
+        default: nil
+        }
     }
 }

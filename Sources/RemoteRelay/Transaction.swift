@@ -15,6 +15,8 @@ struct Transaction {
     let job: DeliveryJob
     let message: OutgoingMessage
     let settings: RelaySettings
+    /// How the session is protected, for the log.
+    let security: SessionSecurity
 
     /// The most that a transaction may take, however slowly the host talks.
     private static let maximumTime = TimeAmount.hours(1)
@@ -23,6 +25,7 @@ struct Transaction {
 
     private var request: DeliverRequest { job.request }
     private var remote: RemoteHost { client.target.remote }
+    private var isLMTP: Bool { client.terms.language == .lmtp }
 
     /// Runs the transaction for some of the request's recipients, given by their places in it. Each result is reported as
     /// soon as it's certain.
@@ -42,7 +45,8 @@ struct Transaction {
             return
         }
         client.connection.idleTimeout = settings.times.command
-        let isPipelined = client.extensions.has("PIPELINING")
+        // By LMTP, what is said to a message without recipients differs between hosts.
+        let isPipelined = client.extensions.has("PIPELINING") && !isLMTP
         let mail = "MAIL FROM:\(senderText(envelope, isBinary: isBinary))"
         let recipients = envelope.recipients.map {
             (place: $0.place, command: "RCPT TO:\(recipientText($0.recipient))")
@@ -65,7 +69,7 @@ struct Transaction {
                 if reply.code.isPositive {
                     accepted.append(recipient.place)
                 } else {
-                    job.report(refusal(ofRecipient: reply), at: recipient.place)
+                    report(refusal(ofRecipient: reply), [recipient.place])
                 }
             }
         }
@@ -94,6 +98,8 @@ struct Transaction {
     }
 
     private func report(_ result: DeliveryResult, _ places: [Int]) {
+        var result = result
+        result.security = security
         for place in places { job.report(result, at: place) }
     }
 
@@ -123,29 +129,45 @@ struct Transaction {
         try await conclude(accepted)
     }
 
-    /// The whole message has gone out: its answer.
+    /// The whole message has gone out: its answer, or by LMTP one for each recipient that was accepted (RFC 2033 §4.2).
+    ///
+    /// - Returns: the last of them.
     @discardableResult
     private func conclude(_ accepted: [Int]) async throws(SMTPClient.Failure) -> Reply {
-        let final: Reply
-        do {
-            final = try await end()
+        var open = accepted[...]
+        do throws(SMTPClient.Failure) {
+            try await client.flush()
+            client.connection.idleTimeout = settings.times.end
+            while true {
+                let final = try await client.reply()
+                let answered = isLMTP ? Array(open.prefix(1)) : Array(open)
+                open = open.dropFirst(answered.count)
+                report(result(of: final), answered)
+                if final.code.isIntermediate {
+                    throw SMTPClient.Failure.connection("unexpected reply to the message: \(final.code)")
+                }
+                guard open.isEmpty else { continue }
+                client.countMessage()
+                return final
+            }
         } catch {
             // The host may have taken the message: sent again now, it might come twice.
             if case .connection(let reason) = error {
                 let text = "no answer to the end of the message: \(reason)"
-                report(DeliveryResult(.delayed, .badConnection, text, remote: remote), accepted)
+                report(DeliveryResult(.delayed, .badConnection, text, remote: remote), Array(open))
             }
             throw error
         }
+    }
+
+    /// What the answer to the whole message means.
+    private func result(of final: Reply) -> DeliveryResult {
         var result = DeliveryResult(final, from: remote, after: "the message")
         if result.action == .relayed {
             result.isReportedElsewhere = client.extensions.has("DSN")
             result.isUntimed = request.terms.deadline != nil && !client.extensions.has("DELIVERBY")
         }
-        report(result, accepted)
-        if final.code.isIntermediate { throw .connection("unexpected reply to the message: \(final.code)") }
-        client.countMessage()
-        return final
+        return result
     }
 
     /// Resets the transaction. If the host refuses, the session is given up: what is left of this transaction would be taken
@@ -215,13 +237,6 @@ struct Transaction {
         }
     }
 
-    /// Sends the rest, with the dot that ends the message, and waits for the answer.
-    private func end() async throws(SMTPClient.Failure) -> Reply {
-        try await client.flush()
-        client.connection.idleTimeout = settings.times.end
-        return try await client.reply()
-    }
-
     /// A refusal that follows from the EHLO response alone.
     private func refusalByExtensions() -> DeliveryResult? {
         let octets = message.octets(.lines) ?? job.message.totalOctets
@@ -284,7 +299,7 @@ struct Transaction {
         var envelope = HostEnvelope(sender: path, recipients: [], isUTF8: false)
         for (place, recipient) in all {
             guard let address = recipient.address.inASCII else {
-                job.report(refusal, at: place)
+                report(refusal, [place])
                 continue
             }
             envelope.recipients.append((place, EnvelopeRecipient(address, parameters: recipient.parameters)))

@@ -84,21 +84,25 @@ struct ReportWriter {
         report.reportID = reportID
         report.start = InternetTimestamp.text(Int64(day.begin))
         report.end = InternetTimestamp.text(Int64(day.end))
-        var policies: [TLSSessionResult.PolicyType: TLSReport.Policy] = [:]
+        // A policy that changed within the day is another one.
+        var policies: [[String]: TLSReport.Policy] = [:]
         for (result, count) in rows {
             guard case .tls(let session) = result else { continue }
-            var policy = policies[session.policyType] ?? TLSReport.Policy()
+            let key = [session.policyType.rawValue] + session.policyStrings
+            var policy = policies[key] ?? TLSReport.Policy()
             policy.type = session.policyType.rawValue
             policy.domain = subject.domain
+            policy.strings = session.policyStrings
+            policy.exchanges = session.exchangePatterns
             if let failure = session.failure {
                 policy.failedSessions += count
                 policy.failures.append(TLSReport.Failure(failure, session, count: count))
             } else {
                 policy.successfulSessions += count
             }
-            policies[session.policyType] = policy
+            policies[key] = policy
         }
-        report.policies = policies.values.sorted { $0.type < $1.type }
+        report.policies = policies.sorted { $0.key.lexicographicallyPrecedes($1.key) }.map(\.value)
         return report
     }
 }

@@ -17,11 +17,23 @@ package struct TLSSessionResult: Sendable, Hashable {
         case expired = "certificate-expired"
         case notTrusted = "certificate-not-trusted"
         case validation = "validation-failure"
+        /// No TLSA record could be used (RFC 8460 §4.3.2.1), as what follows.
+        case tlsaInvalid = "tlsa-invalid"
+        case dnssecInvalid = "dnssec-invalid"
+        case daneRequired = "dane-required"
+        /// The policy couldn't be fetched (RFC 8460 §4.3.2.2), as what follows.
+        case stsFetch = "sts-policy-fetch-error"
+        case stsInvalid = "sts-policy-invalid"
+        case stsWebPKI = "sts-webpki-invalid"
     }
 
     /// The recipients' domain.
     package var domain: String
     package var policyType = PolicyType.none
+    /// The lines of the policy, or the TLSA records in presentation form; those beyond a limit are left out.
+    package var policyStrings: [String] = []
+    /// The patterns of hosts of an MTA-STS policy, within the same limit.
+    package var exchangePatterns: [String] = []
     /// nil for a session that was encrypted.
     package var failure: Failure?
     /// Of a session that failed, as what follows.
@@ -35,11 +47,18 @@ package struct TLSSessionResult: Sendable, Hashable {
 
 extension TLSSessionResult {
     static let verb = "TLS-RESULT"
+    /// Lines of a policy, and patterns, that one row has.
+    private static let maximumStrings = 60
 
     var fields: [Frame.Field] {
         var fields: [Frame.Field] = [
             .init("policy-domain", ReportedResult.clipped(domain)), .init("policy-type", policyType.rawValue),
         ]
+        for (name, values) in [("policy-string", policyStrings), ("mx-host", exchangePatterns)] {
+            for value in values.prefix(Self.maximumStrings) {
+                fields.append(.init(name, ReportedResult.clipped(value)))
+            }
+        }
         if let failure { fields.append(.init("failure", failure.rawValue)) }
         for (name, value) in [("host", receivingHost), ("address", receivingAddress), ("information", information)] {
             if let value { fields.append(.init(name, ReportedResult.clipped(value))) }
@@ -53,6 +72,8 @@ extension TLSSessionResult {
         else { throw ReportedResult.Malformed() }
         self.init(domain: domain)
         policyType = type
+        policyStrings = frame.all("policy-string")
+        exchangePatterns = frame.all("mx-host")
         if let text = frame["failure"] {
             guard let known = Failure(rawValue: text) else { throw ReportedResult.Malformed() }
             failure = known

@@ -61,7 +61,10 @@ package final class StubResolver: @unchecked Sendable {
         let id = lastID
         let question = Question(name: name, type: type)
         let timer = loop.scheduleTask(in: timeout) { [self] in finish(id, .failure(.timedOut)) }
-        let message = DNSMessage.query(id: id, question: question).encode()
+        var query = DNSMessage.query(id: id, question: question)
+        // Otherwise we aren't told (RFC 6840 §5.7).
+        query.flags.isAuthenticData = true
+        let message = query.encode()
         connection.write(with: { buffer in
             buffer.writeInteger(UInt16(truncatingIfNeeded: message.count))
             buffer.writeBytes(message)

@@ -59,6 +59,8 @@ package struct DeliveryResult: Hashable, Sendable {
     package var isReportedElsewhere = false
     /// The host that has the message doesn't know by when it should be delivered (RFC 2852 §4.1.4).
     package var isUntimed = false
+    /// How the way to the host was protected; nil where there was none.
+    package var security: SessionSecurity?
 
     /// A result. A status of a class that contradicts the action is replaced by the action's `x.0.0`.
     package init(

@@ -111,6 +111,19 @@ package struct CertificateChain: Equatable, Sendable {
         return names
     }
 
+    /// SHA-256 of the public key with its algorithm, as a TLSA record of selector 1 has it.
+    static func keyFingerprint(of certificate: OpaquePointer) -> [UInt8] {
+        var start: UnsafeMutablePointer<UInt8>?
+        let count = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &start)
+        defer { COpenSSL_free(start) }
+        var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
+        var length: UInt32 = 0
+        guard let start, count > 0, EVP_Digest(start, Int(count), &digest, &length, EVP_sha256(), nil) == 1 else {
+            return []
+        }
+        return Array(digest.prefix(Int(length)))
+    }
+
     static func fingerprint(of certificate: OpaquePointer) -> [UInt8] {
         var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
         var length: CUnsignedInt = 0

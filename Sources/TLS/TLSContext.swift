@@ -13,13 +13,15 @@ package enum TLSError: Error, Equatable, CustomStringConvertible {
     case protocolFailure(String)
     /// Nobody has signed for a server, or found a certificate; the text says why.
     case keys(String)
+    /// The server's certificate isn't what it has to be; OpenSSL's reason.
+    case certificate(CertificateFault, String)
     /// The peer closed the connection without close_notify or in the middle of the handshake.
     case unexpectedEnd
 
     package var description: String {
         switch self {
         case .configuration(let text): return text
-        case .protocolFailure(let text): return "TLS: \(text)"
+        case .protocolFailure(let text), .certificate(_, let text): return "TLS: \(text)"
         case .keys(let text): return "TLS: no signature: \(text)"
         case .unexpectedEnd: return "TLS: connection closed during the handshake"
         }
@@ -222,7 +224,10 @@ package final class TLSContext: @unchecked Sendable {
         protocols: [String] = []
     ) throws(TLSError) {
         try self.init(TLS_client_method(), isServer: false, minimum: minimum)
-        _ = COpenSSL_session_cache_mode(context, Int(SSL_SESS_CACHE_OFF))
+        // Who resumes has a `TLSResumption`.
+        _ = COpenSSL_session_cache_mode(context, Int(SSL_SESS_CACHE_CLIENT) | Int(SSL_SESS_CACHE_NO_INTERNAL))
+        SSL_CTX_sess_set_new_cb(context, TLSHandler.keepSession)
+        guard SSL_CTX_dane_enable(context) > 0 else { throw .configuration(TLSError.lastReason()) }
         if verifying {
             ERR_clear_error()
             if let authorities {
@@ -286,6 +291,12 @@ package struct TLSInfo: Sendable, Equatable {
     package let applicationProtocol: String?
     /// SHA-256 of the certificate that a server has shown; nil where we are the server.
     package let serverFingerprint: [UInt8]?
+    /// A client's side: the server has shown all that it had to, by `ServerVerification`, and that was something.
+    package let isServerVerified: Bool
+    /// A client's side: what is wrong with the server's certificate, where that was only to be looked at.
+    package let certificateFault: CertificateFault?
+    /// An earlier session was resumed (RFC 8446 §2.2).
+    package let isResumed: Bool
     /// A server's side: by what the client recognises that nobody sits in between.
     package let channelBindings: TLSChannelBindings
     /// A server's side: the certificate that the client has shown and the chain behind it, in DER, where it leads to one of the
@@ -297,6 +308,9 @@ package struct TLSInfo: Sendable, Equatable {
         cipher: String,
         applicationProtocol: String? = nil,
         serverFingerprint: [UInt8]? = nil,
+        isServerVerified: Bool = false,
+        certificateFault: CertificateFault? = nil,
+        isResumed: Bool = false,
         channelBindings: TLSChannelBindings = TLSChannelBindings(),
         clientCertificates: [[UInt8]] = []
     ) {
@@ -304,6 +318,9 @@ package struct TLSInfo: Sendable, Equatable {
         self.cipher = cipher
         self.applicationProtocol = applicationProtocol
         self.serverFingerprint = serverFingerprint
+        self.isServerVerified = isServerVerified
+        self.certificateFault = certificateFault
+        self.isResumed = isResumed
         self.channelBindings = channelBindings
         self.clientCertificates = clientCertificates
     }

@@ -39,6 +39,8 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private var keyFailure: TLSError?
     /// The peer has sent close_notify: what comes behind it is ignored.
     private var peerHasEnded = false
+    private let verification: ServerVerification
+    private let resumption: (store: TLSResumption, key: TLSResumption.Key)?
 
     /// One record's plain octets at most (RFC 8446 §5.1), and so the size of one read.
     private static let recordOctets = 16 * 1024
@@ -47,10 +49,14 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     ///   - context: a server's or a client's.
     ///   - serverName: a client's SNI and, where the context verifies, the name that the certificate must have; or the
     ///     address that it must have.
+    ///   - verification: what a client wants to be shown.
+    ///   - resumption: where a client finds sessions to resume and keeps its own, and a name of its destination in there.
     ///   - handshake: succeeds when the handshake is complete, fails with `TLSError`.
     package init(
         _ context: TLSContext,
         serverName: String? = nil,
+        verification: ServerVerification = .asContext,
+        resumption: (store: TLSResumption, destination: String)? = nil,
         handshake: EventLoopPromise<TLSInfo>
     ) throws(TLSError) {
         guard let ssl = SSL_new(context.context), let input = BIO_new(BIO_s_mem()), let output = BIO_new(BIO_s_mem())
@@ -60,6 +66,8 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
         fromNetwork = input
         toNetwork = output
         handshakeDone = handshake
+        self.verification = verification
+        self.resumption = resumption.map { ($0.store, .init(destination: $0.destination, verification: verification)) }
         _ = COpenSSL_mem_eof_return(input, -1)
         _ = COpenSSL_mem_eof_return(output, -1)
         SSL_set_bio(ssl, input, output)
@@ -72,14 +80,27 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
             }
         } else {
             SSL_set_connect_state(ssl)
-            if let serverName {
-                // A server that is known by its address only must have a certificate for that (RFC 8310 §8.1).
-                if X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), serverName) != 1 {
-                    _ = COpenSSL_set_server_name(ssl, serverName)
-                    _ = SSL_set1_host(ssl, serverName)
+            try verification.prepare(ssl, serverName: serverName)
+            if let resumption = self.resumption {
+                COpenSSL_set_app_data(ssl, Unmanaged.passUnretained(self).toOpaque())
+                if let session = resumption.store.take(resumption.key) {
+                    _ = SSL_set_session(ssl, session)
+                    SSL_SESSION_free(session)
                 }
             }
         }
+    }
+
+    /// OpenSSL has a session that may be resumed later: in TLS 1.3, some time after the handshake. It counts as verified.
+    static let keepSession: @convention(c) (OpaquePointer?, OpaquePointer?) -> Int32 = { ssl, session in
+        guard let ssl, let session, let handler = COpenSSL_app_data(ssl) else { return 0 }
+        return Unmanaged<TLSHandler>.fromOpaque(handler).takeUnretainedValue().keep(session) ? 1 : 0
+    }
+
+    private func keep(_ session: OpaquePointer) -> Bool {
+        guard let resumption, state != .closed else { return false }
+        resumption.store.keep(session, resumption.key)
+        return true
     }
 
     deinit {
@@ -153,6 +174,9 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
         sendRecords(context: context)
         context.flush()
         if result == 1 {
+            guard verification.admits(ssl) else {
+                return fail(.certificate(.fingerprintMismatch, "the certificate is another one"), context)
+            }
             state = .active
             endPause()
             CTLSKeys_end(ssl)
@@ -259,6 +283,9 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
             cipher: SSL_CIPHER_get_name(SSL_get_current_cipher(ssl)).map { String(cString: $0) } ?? "",
             applicationProtocol: applicationProtocol(),
             serverFingerprint: context.isServer ? nil : serverFingerprint(),
+            isServerVerified: verification.isProof && verification.fault(ssl) == nil,
+            certificateFault: verification.fault(ssl),
+            isResumed: SSL_session_reused(ssl) == 1,
             channelBindings: context.isServer
                 ? TLSChannelBindings(of: ssl, resumed: context.keys?.endPoint(for: serverName)) : TLSChannelBindings(),
             clientCertificates: context.isServer ? ClientCertificate.verified(of: ssl) : []
@@ -334,8 +361,9 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
         context.write(wrapOutboundOut(records), promise: promise)
     }
 
-    private func fail(context: ChannelHandlerContext) {
-        let error = keyFailure ?? TLSError.protocolFailure(failureReason())
+    private func fail(context: ChannelHandlerContext) { fail(keyFailure ?? failure(), context) }
+
+    private func fail(_ error: TLSError, _ context: ChannelHandlerContext) {
         sendRecords(context: context)
         context.flush()
         finish(with: error)
@@ -344,13 +372,16 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     /// What is wrong with the peer's certificate where it's that, else OpenSSL's reason.
-    private func failureReason() -> String {
+    private func failure() -> TLSError {
         let verdict = SSL_get_verify_result(ssl)
         guard state == .handshaking, SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE, verdict != Int(X509_V_OK),
             let text = X509_verify_cert_error_string(verdict)
-        else { return TLSError.lastReason() }
+        else { return .protocolFailure(TLSError.lastReason()) }
         ERR_clear_error()
-        return "certificate verify failed: \(String(cString: text))"
+        return .certificate(
+            CertificateFault(verdict: verdict),
+            "certificate verify failed: \(String(cString: text))"
+        )
     }
 
     private func finish(with error: TLSError) {

@@ -13,9 +13,13 @@ struct RelayCheck {
 
     func findings() async -> [Finding] {
         var findings = configuration.smtpd.relayFrom.compactMap(openRelay)
-        let routes = configuration.remoteRelay.routes.sorted { $0.key < $1.key }
-        for (domain, route) in routes.prefix(Self.maximumRoutes) {
-            if let finding = await finding(domain, route) { findings.append(finding) }
+        let relay = configuration.remoteRelay
+        let routes = [relay.routes, relay.senderRoutes, relay.accountRoutes].flatMap { $0.sorted { $0.key < $1.key } }
+        for (name, route) in routes.prefix(Self.maximumRoutes) {
+            guard case .hosts(let hosts) = route else { continue }
+            for host in hosts.hosts where host.socket == nil {
+                if let finding = await finding(name, host) { findings.append(finding) }
+            }
         }
         return findings
     }
@@ -39,7 +43,7 @@ struct RelayCheck {
         )
     }
 
-    private func finding(_ domain: String, _ route: RemoteRelayConfiguration.Route) async -> Finding? {
+    private func finding(_ domain: String, _ route: RelayHost) async -> Finding? {
         let reason: String
         do {
             let address = try SocketAddress.makeAddressResolvingHost(route.host, port: route.port)

@@ -89,7 +89,8 @@ struct ServiceCheck {
         case .resolverd: ["run", "dns"]
         case .authd: ["run", AuthdConfiguration.stateDirectory]
         case .reportd: ["run", ReportsConfiguration.directory]
-        case .smtpd, .remoteRelay, .pop3d, .imapd, .keyd: ["run"]
+        case .remoteRelay: ["run", RemoteRelayConfiguration.directory]
+        case .smtpd, .pop3d, .imapd, .keyd: ["run"]
         }
     }
 

@@ -63,6 +63,7 @@ def test_open_files(system, name):
         "local-deliver": ("mail",),
         "reportd": ("reports",),
         "keyd": ("etc/tls", "etc/dkim"),
+        "remote-relay": ("relay",),
         "pop3d-mailbox": ("mail",),
         "imapd-mailbox": ("mail",),
         "authd": ("etc", "auth"),
@@ -135,6 +136,7 @@ def test_files_of_the_instance(system):
         ("auth", "mlt-auth", 0o700),
         ("dns", "mlt-dns", 0o700),
         ("reports", "mlt-report", 0o700),
+        ("relay", "mlt-relay", 0o700),
     ):
         details = (system.directory / path).stat()
         assert details.st_mode & 0o777 & ~mode == 0, path

@@ -46,7 +46,7 @@ import Testing
             try await listener.accept(on: socket) { await server.serve($0) }
         }
         let settings = try testSettings(text)
-        let tls = try TLSContext(clientVerifying: false)
+        let context = try TLSContext(clientVerifying: false)
         let request = DeliverRequest(
             id: "1",
             attempt: 1,
@@ -69,7 +69,7 @@ import Testing
             let relay = Relay(
                 settings: settings,
                 lookup: lookup,
-                tls: tls,
+                security: RelaySecurity(context, hasAuthorities: false, on: loop),
                 reports: TLSReports(settings) { result in reported.withLockedValue { $0.append(result) } },
                 signing: keys,
                 loop: loop,

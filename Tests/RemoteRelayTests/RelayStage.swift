@@ -2,6 +2,7 @@ import Logging
 import NIOCore
 import Network
 import Resolution
+import TLS
 import Testing
 
 @testable import RemoteRelay
@@ -23,9 +24,20 @@ struct RelayStage {
         let lookup = HostLookup(settings: settings, logger: logger) { (_, _) async throws(ResolutionError) in
             throw .unavailable("no DNS here")
         }
-        relay = Relay(settings: settings, lookup: lookup, tls: nil, loop: loop, logger: logger)
+        relay = Relay(
+            settings: settings,
+            lookup: lookup,
+            security: try testSecurity(on: loop),
+            loop: loop,
+            logger: logger
+        )
         self.host = host
     }
 
     func shutDown() async { await listener.shutDown(grace: .seconds(5)) }
+}
+
+/// TLS without authorities.
+func testSecurity(on loop: any EventLoop) throws -> RelaySecurity {
+    RelaySecurity(try TLSContext(clientVerifying: false), hasAuthorities: false, on: loop)
 }

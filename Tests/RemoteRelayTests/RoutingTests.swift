@@ -93,12 +93,9 @@ func testSettings(
         ("a.sub.example.net", "below"), ("deep.a.example.org", "star"), ("xexample.net", "star"),
     ])
     func routes(domain: String, host: String) {
-        let table = RouteTable([
-            "example.net": .init(host: "exact", port: 25), ".example.net": .init(host: "below", port: 25),
-            "*": .init(host: "star", port: 25),
-        ])
-        #expect(table.route(for: domain)?.host == host)
-        #expect(RouteTable([:]).route(for: domain) == nil)
+        let table = DomainTable(["example.net": "exact", ".example.net": "below", "*": "star"])
+        #expect(table[domain] == host)
+        #expect(DomainTable<String>([:])[domain] == nil)
     }
 }
 
@@ -124,7 +121,10 @@ func testSettings(
             }
             return Resolution(responseCode: .noError, answers: answers, isFromOurZone: isFromOurZone)
         }
-        return await lookup.targets(of: destination)
+        guard case .hosts(let hosts) = lookup.settings.routes.route(for: destination) else {
+            return await lookup.targets(of: destination)
+        }
+        return await lookup.targets(of: destination, route: hosts)
     }
 
     private static func record(_ name: DomainName, _ type: RecordType, _ text: String) -> ResourceRecord? {

@@ -1,6 +1,7 @@
 import NIOConcurrencyHelpers
 import NIOCore
 import Network
+import TLS
 
 /// An SMTP server that follows a script: the greeting, then a reply for each command by its verb.
 final class ScriptedServer: Sendable {
@@ -14,6 +15,10 @@ final class ScriptedServer: Sendable {
             "QUIT": ["221 bye\r\n"],
         ]
         var hold: Hold?
+        /// What STARTTLS that is answered with 220 goes on with; nil for a connection that ends there.
+        var tls: TLSContext?
+        /// TLS begins with the first octet.
+        var isImplicitTLS = false
     }
 
     /// Where the server waits before it answers.
@@ -27,9 +32,11 @@ final class ScriptedServer: Sendable {
 
     private struct State {
         var connections = 0
+        var resumptions = 0
         var commands: [String] = []
         var messages: [String] = []
         var used: [String: Int] = [:]
+        var last = ""
     }
 
     private let script: Script
@@ -38,25 +45,37 @@ final class ScriptedServer: Sendable {
     init(_ script: Script) { self.script = script }
 
     var connections: Int { state.withLockedValue { $0.connections } }
+    /// Handshakes that resumed a session.
+    var resumptions: Int { state.withLockedValue { $0.resumptions } }
     var commands: [String] { state.withLockedValue { $0.commands } }
     var messages: [String] { state.withLockedValue { $0.messages } }
 
     func serve(_ connection: Connection) async {
         state.withLockedValue { $0.connections += 1 }
         defer { script.hold?.ended.succeed(()) }
+        if script.isImplicitTLS, let tls = script.tls {
+            do { try await connection.startTLS(server: tls, reply: nil) } catch { return }
+            if connection.tls?.isResumed == true { state.withLockedValue { $0.resumptions += 1 } }
+        }
         if script.greeting.isEmpty { return }
         connection.write(script.greeting)
         do {
             try await connection.flush()
+            var isLogin = false
             while let line = try await connection.readLine(maximum: 4096) {
                 let command = String(buffer: line)
                 state.withLockedValue { $0.commands.append(command) }
-                guard try await answer(command.prefix { $0 != " " }.uppercased(), connection) else { return }
+                // What a login goes on with is answered as "334".
+                let verb = isLogin ? "334" : command.prefix { $0 != " " }.uppercased()
+                guard try await answer(verb, connection) else { return }
+                isLogin = (verb == "AUTH" || verb == "334") && last.hasPrefix("334")
             }
         } catch {
             return
         }
     }
+
+    private var last: String { state.withLockedValue { $0.last } }
 
     private func answer(_ verb: String, _ connection: Connection) async throws -> Bool {
         if verb == "BDAT" {
@@ -70,6 +89,12 @@ final class ScriptedServer: Sendable {
             try await hold.release.get()
         }
         let reply = next(verb)
+        state.withLockedValue { $0.last = reply }
+        if verb == "STARTTLS", reply.hasPrefix("220"), let tls = script.tls {
+            try await connection.startTLS(server: tls, reply: ByteBuffer(string: reply))
+            if connection.tls?.isResumed == true { state.withLockedValue { $0.resumptions += 1 } }
+            return true
+        }
         connection.write(reply)
         try await connection.flush()
         guard !reply.isEmpty else { return false }

@@ -64,6 +64,7 @@ DIRECTORIES = (
     Directory("auth", "mlt-auth", 0o700),
     Directory("dns", "mlt-dns", 0o700),
     Directory("dns/keys", "mlt-dns", 0o700),
+    Directory("relay", "mlt-relay", 0o700),
     Directory("reports", "mlt-report", 0o700),
     Directory("run", "root", 0o755),
     Directory("run/status", "root", 0o755),

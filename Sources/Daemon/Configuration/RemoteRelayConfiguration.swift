@@ -11,10 +11,18 @@ package struct RemoteRelayConfiguration: Sendable {
         case required
     }
 
-    /// A static route.
-    package struct Route: Sendable, Equatable {
-        package let host: String
-        package let port: Int
+    /// Where connections for some senders' mail come from.
+    package struct Source: Sendable, Hashable {
+        package var ipv4: SocketAddress?
+        package var ipv6: SocketAddress?
+        /// Our name in EHLO there; nil for `hostname`.
+        package var hostname: String?
+
+        package init(ipv4: SocketAddress? = nil, ipv6: SocketAddress? = nil, hostname: String? = nil) {
+            self.ipv4 = ipv4
+            self.ipv6 = ipv6
+            self.hostname = hostname
+        }
     }
 
     /// How long the other host may take (RFC 5321 §4.5.3.2).
@@ -30,15 +38,29 @@ package struct RemoteRelayConfiguration: Sendable {
 
     /// The port of other hosts.
     package var port: Int
-    /// `example.net`, `.example.net` or `*` to a host.
-    package var routes: [String: Route] = [:]
+    /// Routes by the recipient's domain: `example.net`, `.example.net` or `*`.
+    package var routes: [String: RelayRoute] = [:]
+    /// Routes by the sender: an address, or a domain as in `routes`. They go before those by the recipient.
+    package var senderRoutes: [String: RelayRoute] = [:]
+    /// Routes by the account that handed the mail in. They go before all others.
+    package var accountRoutes: [String: RelayRoute] = [:]
+    /// A file with what to log in with at hosts of routes; need not be there where no route names any.
+    package var credentials: String
     package var tls: TLSPolicy
+    /// What is wanted of TLS by the recipients' domain or the host's name: `example.net` or `.example.net`.
+    package var tlsRules: [String: RelayTLSRule] = [:]
+    /// Whether TLSA records are looked at (RFC 7672).
+    package var usesDANE: Bool
+    /// Whether domains' policies are fetched (RFC 8461).
+    package var usesMTASTS: Bool
     /// A PEM file with those whose certificates are trusted where TLS must be verified; the system's where nil.
     package var authorities: String?
     package var timeouts: Timeouts
     /// The local addresses that connections come from; nil for the system's choice.
     package var sourceV4: SocketAddress?
     package var sourceV6: SocketAddress?
+    /// The same by the sender's domain, as in `routes`.
+    package var sources: [String: Source] = [:]
     /// How long an idle connection is kept for the next message.
     package var reuseTime: TimeAmount
     /// Messages over one connection.
@@ -53,7 +75,14 @@ package struct RemoteRelayConfiguration: Sendable {
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         port = try table.integer("port", default: 25, in: 1...65535)
         tls = try table.choice("tls", default: .opportunistic)
+        let rules = try table.table("tls-policy")
+        for name in rules.keys {
+            try Self.add(try RelayTLSRule(name, in: rules), name, to: &tlsRules, rules)
+        }
+        usesDANE = try table.boolean("dane", default: true)
+        usesMTASTS = try table.boolean("mta-sts", default: true)
         authorities = try table.string("authorities")
+        credentials = try table.string("credentials", default: "etc/relay-credentials.toml")
         timeouts = Timeouts(
             connect: try table.duration("connect-timeout", default: .seconds(30)),
             command: try table.duration("command-timeout", default: .minutes(5)),
@@ -67,17 +96,49 @@ package struct RemoteRelayConfiguration: Sendable {
         hostConcurrency = try table.integer("host-concurrency", default: 20, in: 1...10_000)
         signs = try table.boolean("dkim", default: true)
         seals = try table.boolean("arc", default: true)
-        let routes = try table.table("routes")
-        for domain in routes.keys {
-            guard let text = try routes.string(domain), let route = Self.route(text, port: port) else {
-                throw routes.error(
-                    domain,
-                    "must be a host with a port such as \"mx.example.net:25\" or \"[2001:db8::1]:25\""
-                )
+        routes = try Self.routes(try table.table("routes"), port: port)
+        senderRoutes = try Self.routes(try table.table("sender-routes"), port: port)
+        accountRoutes = try Self.routes(try table.table("account-routes"), port: port)
+        let sources = try table.table("sources")
+        for domain in sources.keys {
+            let table = try sources.table(domain)
+            let source = Source(
+                ipv4: try Self.source(table, "ipv4"),
+                ipv6: try Self.source(table, "ipv6"),
+                hostname: try table.string("hostname")
+            )
+            if let name = source.hostname, !Configuration.isDomain(name) {
+                throw table.error("hostname", "\"\(name)\" is not a domain name")
             }
-            guard self.routes.updateValue(route, forKey: domain.lowercased()) == nil else {
-                throw routes.error(domain, "there is a route for this domain already")
-            }
+            try Self.add(source, domain, to: &self.sources, sources)
+        }
+    }
+
+    /// Whether somebody may have to be logged in for.
+    package var namedCredentials: Set<String> {
+        let all = [routes, senderRoutes, accountRoutes].flatMap(\.values)
+        return Set(all.compactMap { if case .hosts(let hosts) = $0 { hosts.credentials } else { nil } })
+    }
+
+    /// Where MTA-STS policies are kept, relative to the instance directory.
+    package static let directory = "relay"
+
+    private static func routes(_ table: ConfigurationTable, port: Int) throws(ConfigurationError) -> [String:
+        RelayRoute]
+    {
+        var routes: [String: RelayRoute] = [:]
+        for key in table.keys { try add(try RelayRoute(key, in: table, port: port), key, to: &routes, table) }
+        return routes
+    }
+
+    private static func add<Value>(
+        _ value: Value,
+        _ key: String,
+        to values: inout [String: Value],
+        _ table: ConfigurationTable
+    ) throws(ConfigurationError) {
+        guard values.updateValue(value, forKey: key.lowercased()) == nil else {
+            throw table.error(key, "it stands there twice")
         }
     }
 
@@ -89,18 +150,5 @@ package struct RemoteRelayConfiguration: Sendable {
             throw table.error(key, "\"\(text)\" is not such an address")
         }
         return address
-    }
-
-    private static func route(_ text: String, port: Int) -> Route? {
-        if let address = ConfigurationTable.address(text, port: port), let host = address.ipAddress {
-            return Route(host: host, port: address.port ?? port)
-        }
-        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        guard var host = parts.first, parts.count <= 2 else { return nil }
-        // Brackets that mean "no MX lookup" elsewhere; here there is none anyway.
-        if host.first == "[", host.last == "]" { host = host.dropFirst().dropLast() }
-        guard !host.isEmpty, !host.contains(where: { $0 == "[" || $0 == "]" }) else { return nil }
-        guard parts.count == 2 else { return Route(host: String(host), port: port) }
-        return Int(parts[1]).flatMap { (1...65535).contains($0) ? Route(host: String(host), port: $0) : nil }
     }
 }

@@ -58,6 +58,7 @@ final class Delivery: @unchecked Sendable {
             isExpanded: envelope.isExpanded,
             isQuarantined: envelope.isQuarantined,
             submitter: envelope.submitter,
+            account: envelope.user,
             terms: envelope.terms
         )
     }

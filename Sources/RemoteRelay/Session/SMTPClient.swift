@@ -23,6 +23,9 @@ final class SMTPClient {
 
         func has(_ keyword: String) -> Bool { keywords[keyword] != nil }
 
+        /// The mechanisms that the host takes logins by (RFC 4954 §3).
+        var mechanisms: [String] { keywords["AUTH"]?.split(separator: " ").map { $0.uppercased() } ?? [] }
+
         /// What it takes of recipients in a transaction, and of transactions in a session (RFC 9422).
         func limit(_ name: String) -> Int? {
             let words = keywords["LIMITS"]?.split(separator: " ") ?? []
@@ -42,8 +45,13 @@ final class SMTPClient {
     enum Failure: Error, Equatable {
         /// The connection broke, timed out, or carried what is not SMTP.
         case connection(String)
-        /// TLS failed where it was offered; the same host may be tried without.
-        case tls(String)
+        /// TLS failed where it was offered, because of the certificate or something else; the same host may be tried without where
+        /// the policy allows that.
+        case tls(String, CertificateFault?)
+        /// The policy allows no session with this host.
+        case policy(PolicyFault, String)
+        /// The host doesn't take our credentials, or there is no way to give them to it.
+        case login(String, Reply?)
         /// The host refused the session.
         case refused(Reply)
         /// TLS is required and not offered.
@@ -61,27 +69,26 @@ final class SMTPClient {
         var newSessionMayHelp: Bool {
             switch self {
             case .connection, .refused: return true
-            case .tls, .notEncrypted, .unreadable, .longLine, .notAssured, .interrupted: return false
+            case .tls, .policy, .login, .notEncrypted, .unreadable, .longLine, .notAssured, .interrupted: return false
             }
         }
 
         /// Whether another host may do better.
         var otherHostMayHelp: Bool {
             switch self {
-            case .connection, .tls, .refused, .notEncrypted, .notAssured: return true
+            case .connection, .tls, .policy, .login, .refused, .notEncrypted, .notAssured: return true
             case .unreadable, .longLine, .interrupted: return false
             }
         }
     }
 
     let target: Target
+    let terms: SessionTerms
     let connection: Connection
     private(set) var extensions = Extensions()
     private(set) var messages = 0
     /// MAIL commands, whatever came of them: what MAILMAX limits (RFC 9422).
     private var transactions = 0
-    /// Whether TLS has shown that it is the host that was meant.
-    private(set) var isVerified = false
     private let settings: RelaySettings
     /// The most that the way to the first transaction may take, however slowly the host talks.
     private static let maximumGreetingTime = TimeAmount.minutes(30)
@@ -89,8 +96,9 @@ final class SMTPClient {
     /// What replies are still to come to, in order: commands by their verb.
     private var awaited: Deque<String> = ["the greeting"]
 
-    init(_ target: Target, _ connection: Connection, settings: RelaySettings) {
+    init(_ target: Target, _ connection: Connection, terms: SessionTerms, settings: RelaySettings) {
         self.target = target
+        self.terms = terms
         self.connection = connection
         self.settings = settings
     }
@@ -105,66 +113,92 @@ final class SMTPClient {
 
     func countTransaction() { transactions += 1 }
 
-    /// Greeting, EHLO (or HELO), STARTTLS as the policy says, and EHLO again.
+    /// What TLS of a session stands on.
+    struct TLSUse {
+        let context: TLSContext
+        /// The name to ask for.
+        let serverName: String?
+        let resumption: TLSResumption
+    }
+
+    /// Greeting, EHLO (or HELO, or LHLO), TLS as the terms say, and EHLO again.
     ///
     /// - Parameters:
-    ///   - isVerifying: whether TLS must be there, and show that it's the host that is meant.
+    ///   - tls: nil for clear text.
     ///   - time: how long all of it may take; nil for as long as a message's way may.
-    func greet(
-        tls context: TLSContext?,
-        isVerifying: Bool = false,
-        within time: TimeAmount? = nil
-    ) async throws(Failure) {
+    func greet(tls: TLSUse?, within time: TimeAmount? = nil) async throws(Failure) {
         connection.idleTimeout = settings.times.command
         connection.deadline = .now() + (time ?? Self.maximumGreetingTime)
+        if terms.isImplicitTLS, let tls { try await startTLS(tls) }
         let greeting = try await reply()
         guard greeting.code.isPositive else { throw .refused(greeting) }
         try await hello()
-        guard let context else { return }
+        guard let tls, !terms.isImplicitTLS else { return }
+        let isOptional =
+            switch terms.demand {
+            case .clearText, .opportunistic: true
+            case .encrypted, .verified: false
+            }
         guard extensions.has("STARTTLS") else {
-            if isVerifying { throw .notAssured("TLS is not offered") }
-            if settings.tls == .required { throw .notEncrypted }
+            if !isOptional { throw .notEncrypted }
             return
         }
         let answer = try await command("STARTTLS")
         guard answer.code == .ready else {
-            if isVerifying { throw .notAssured("STARTTLS was refused: \(answer)") }
-            if settings.tls == .required { throw .refused(answer) }
+            if !isOptional { throw .refused(answer) }
             return
         }
-        do {
-            try await connection.startTLS(client: context, serverName: target.name)
-        } catch {
-            if isVerifying, case .tls(let reason) = error { throw .notAssured(reason) }
-            throw .tls("\(error)")
-        }
-        isVerified = isVerifying
+        try await startTLS(tls)
         try await hello()
     }
 
+    private func startTLS(_ tls: TLSUse) async throws(Failure) {
+        let verification: ServerVerification =
+            switch terms.demand {
+            case .clearText, .encrypted: .nothing
+            case .opportunistic(let verification), .verified(let verification): verification
+            }
+        // A session is resumed with the same host alone.
+        let destination = "\(target.host) \(target.address)"
+        do {
+            try await connection.startTLS(
+                client: tls.context,
+                serverName: tls.serverName,
+                verification: verification,
+                resumption: (tls.resumption, destination)
+            )
+        } catch {
+            let reason = if case .tls(let reason) = error { reason } else { "\(error)" }
+            throw .tls(reason, connection.certificateFault)
+        }
+    }
+
     private func hello() async throws(Failure) {
-        let answer = try await command("EHLO \(settings.hostname)")
+        let hostname = terms.source.hostname ?? settings.hostname
+        let isLocal = terms.language == .lmtp
+        let answer = try await command("\(isLocal ? "LHLO" : "EHLO") \(hostname)")
         if answer.code.isPositive {
             extensions = Extensions(answer)
             return
         }
-        guard answer.code.isPermanent else { throw .refused(answer) }
-        let plain = try await command("HELO \(settings.hostname)")
+        guard answer.code.isPermanent, !isLocal else { throw .refused(answer) }
+        let plain = try await command("HELO \(hostname)")
         guard plain.code.isPositive else { throw .refused(plain) }
         extensions = Extensions()
     }
 
-    func command(_ line: String) async throws(Failure) -> Reply {
-        write(line)
+    /// - Parameter verb: of the command that the line belongs to, where the line itself must not be logged.
+    func command(_ line: String, in verb: String? = nil) async throws(Failure) -> Reply {
+        write(line, in: verb)
         try await flush()
         return try await reply()
     }
 
     /// Adds a command to what the next `flush` sends. Lines come from checked values: no CR or LF is in them.
-    func write(_ line: String) {
+    func write(_ line: String, in verb: String? = nil) {
         connection.write(line)
         connection.write("\r\n")
-        awaited.append("the reply to \(line.prefix { $0 != " " })")
+        awaited.append("the reply to \(verb ?? String(line.prefix { $0 != " " }))")
     }
 
     /// The whole message, with its dot, has gone into what the next `flush` sends.

@@ -8,7 +8,13 @@ final class IdleConnections {
         let until: NIODeadline
     }
 
-    private var idle: [SocketAddress: [Idle]] = [:]
+    /// A session that less was asked of is never used for more.
+    private struct Key: Hashable {
+        let address: SocketAddress
+        let terms: SessionTerms
+    }
+
+    private var idle: [Key: [Idle]] = [:]
     private let time: TimeAmount
     private let loop: any EventLoop
     private var sweep: Scheduled<Void>?
@@ -20,10 +26,11 @@ final class IdleConnections {
 
     var count: Int { idle.values.reduce(0) { $0 + $1.count } }
 
-    /// A usable session with the host, if one is idle.
-    func acquire(_ address: SocketAddress) -> SMTPClient? {
-        while let last = idle[address]?.popLast() {
-            if idle[address]?.isEmpty == true { idle[address] = nil }
+    /// A usable session with the host on these terms, if one is idle.
+    func acquire(_ address: SocketAddress, _ terms: SessionTerms) -> SMTPClient? {
+        let key = Key(address: address, terms: terms)
+        while let last = idle[key]?.popLast() {
+            if idle[key]?.isEmpty == true { idle[key] = nil }
             if last.until > .now(), last.client.isReusable { return last.client }
             last.client.quit()
         }
@@ -36,7 +43,8 @@ final class IdleConnections {
             client.quit()
             return
         }
-        idle[client.target.address, default: []].append(Idle(client: client, until: .now() + time))
+        let key = Key(address: client.target.address, terms: client.terms)
+        idle[key, default: []].append(Idle(client: client, until: .now() + time))
         scheduleSweep()
     }
 
@@ -52,10 +60,10 @@ final class IdleConnections {
         sweep = loop.assumeIsolated().scheduleTask(in: time) { [self] in
             sweep = nil
             let now = NIODeadline.now()
-            for (address, list) in idle {
+            for (key, list) in idle {
                 for entry in list where entry.until <= now || !entry.client.isReusable { entry.client.quit() }
                 let rest = list.filter { $0.until > now && $0.client.isReusable }
-                idle[address] = rest.isEmpty ? nil : rest
+                idle[key] = rest.isEmpty ? nil : rest
             }
             if !idle.isEmpty { scheduleSweep() }
         }

@@ -1,0 +1,51 @@
+import Daemon
+import MailAuth
+import TLS
+
+/// Decides how mail goes to the hosts of one destination: the strictest of all policies that apply, but where a host's TLSA records can
+/// be used, they stand in for authorities (RFC 8461 §2).
+struct PolicyDecision: Sendable {
+    let rule: RelayTLSRule
+    /// Whether it's nobody's line for this destination.
+    var isStandardRule = false
+    var domain: String?
+    var sts: MTASTSPolicy?
+    var requiresTLS = false
+    /// Whether there are authorities to verify certificates by.
+    var hasAuthorities = true
+
+    /// - Throws: where the host may not be used.
+    func policy(for target: Target) throws(SMTPClient.Failure) -> SessionPolicy {
+        let configured = ConfiguredPolicy(rule: rule, isStandard: isStandardRule, domain: domain)
+        let check = rule.usesPublished ? sts.map { MTASTSPolicyCheck(policy: $0) } : nil
+        // What is pinned is pinned.
+        guard rule.level != .fingerprint else { return try strictest([try configured.demand(target)]) }
+        var demands: [SessionPolicy?] = []
+        if rule.usesPublished {
+            let dane = try DANEPolicy(isRequired: rule.level == .daneOnly).demand(target)
+            if let dane, case .verified = dane.demand { return dane }
+            demands.append(dane)
+            demands.append(try check?.demand(target))
+        }
+        demands.append(try configured.demand(target))
+        if requiresTLS { demands.append(try RequiredTLSPolicy(sts: check).demand(target)) }
+        return try strictest(demands)
+    }
+
+    /// The first of the strictest.
+    private func strictest(_ demands: [SessionPolicy?]) throws(SMTPClient.Failure) -> SessionPolicy {
+        var strictest: SessionPolicy?
+        for case let demand? in demands where demand.strictness > strictest?.strictness ?? -1 { strictest = demand }
+        guard let strictest else { throw .tls("there is no policy", nil) }
+        guard case .authorities(let names, let isRequired) = strictest.verification, !hasAuthorities else {
+            return strictest
+        }
+        guard isRequired else {
+            return SessionPolicy(source: strictest.source, demand: .opportunistic(.nothing), serverName: names.first)
+        }
+        if strictest.source == .requireTLS {
+            throw .notAssured("there are no authorities to verify certificates by")
+        }
+        throw .policy(.noAuthorities, "there are no authorities to verify certificates by")
+    }
+}

@@ -1,0 +1,19 @@
+import TLS
+
+/// What the sender of a message asks for by REQUIRETLS: TLS with a host that is verified, and that its name was not made up on the
+/// way (RFC 8689 §4.2.1). DANE and MTA-STS satisfy it.
+struct RequiredTLSPolicy: TransportPolicy {
+    let sts: MTASTSPolicyCheck?
+
+    func demand(_ target: Target) throws(SMTPClient.Failure) -> SessionPolicy? {
+        guard target.isAssured || sts?.vouches(for: target) ?? false else {
+            throw .notAssured("the domain's MX records are not signed")
+        }
+        guard let name = target.name else { throw .notAssured("the host has no name") }
+        return SessionPolicy(
+            source: .requireTLS,
+            demand: .verified(.authorities(names: [name])),
+            serverName: name
+        )
+    }
+}

@@ -1,0 +1,109 @@
+import Daemon
+import SASL
+import SMTP
+import Testing
+
+/// `[remote-relay]`: routes, rules, credentials.
+@Suite struct RelayConfigurationTests {
+    private func load(_ text: String) throws -> RemoteRelayConfiguration {
+        try Configuration(text: "hostname = \"a.test\"\n\(text)", file: "martlet.toml").remoteRelay
+    }
+
+    @Test func routesHaveTwoForms() throws {
+        let relay = try load(
+            """
+            [remote-relay.routes]
+            "Example.NET" = "[2001:db8::1]:2525"
+            "a.net" = { hosts = ["mx.a.net", "192.0.2.1:26"], tls = "encrypt" }
+            "b.net" = { hosts = ["smtp.b.net"], implicit-tls = true, credentials = "isp" }
+            "c.net" = { hosts = ["run/other.sock"], protocol = "lmtp" }
+            "d.net" = { action = "error", status = "5.7.1", text = "no" }
+            [remote-relay.sender-routes]
+            "boss@a.net" = { action = "discard" }
+            """
+        )
+        #expect(relay.routes["example.net"] == .hosts(RelayHosts([RelayHost(host: "2001:db8::1", port: 2525)])))
+        guard case .hosts(let first) = relay.routes["a.net"], case .hosts(let second) = relay.routes["b.net"],
+            case .hosts(let third) = relay.routes["c.net"]
+        else {
+            Issue.record("not hosts")
+            return
+        }
+        #expect(first.hosts == [RelayHost(host: "mx.a.net", port: 25), RelayHost(host: "192.0.2.1", port: 26)])
+        #expect(first.tls == RelayTLSRule(.encrypt))
+        #expect(second.hosts == [RelayHost(host: "smtp.b.net", port: 465)] && second.isImplicitTLS)
+        #expect(third.hosts.map(\.socket) == ["other.sock"] && third.language == .lmtp)
+        #expect(relay.routes["d.net"] == .error(EnhancedStatusCode(5, 7, 1), "no"))
+        #expect(relay.senderRoutes["boss@a.net"] == .discard)
+        #expect(relay.namedCredentials == ["isp"])
+    }
+
+    @Test(arguments: [
+        ("[remote-relay.routes]\n\"a\" = \"b:0\"", "remote-relay.routes.a"),
+        ("[remote-relay.routes]\n\"a\" = {}", "remote-relay.routes.a.hosts"),
+        ("[remote-relay.routes]\n\"a\" = { hosts = [\"run/a\"] }", "remote-relay.routes.a.hosts"),
+        (
+            "[remote-relay.routes]\n\"a\" = { hosts = [\"run/../a\"], protocol = \"lmtp\" }",
+            "remote-relay.routes.a.hosts"
+        ),
+        ("[remote-relay.routes]\n\"a\" = { action = \"pipe\" }", "remote-relay.routes.a.action"),
+        ("[remote-relay.routes]\n\"a\" = { action = \"discard\", hosts = [\"b\"] }", "remote-relay.routes.a.hosts"),
+        ("[remote-relay.routes]\n\"a\" = { action = \"error\", status = \"2.0.0\" }", "remote-relay.routes.a.status"),
+        (
+            "[remote-relay.routes]\n\"a\" = { hosts = [\"b\"], credentials = \"c\", tls = \"may\" }",
+            "remote-relay.routes.a.tls"
+        ),
+        ("[remote-relay.routes]\n\"a\" = \"b\"\n\"A\" = \"b\"", "remote-relay.routes.a"),
+        ("[remote-relay.tls-policy]\n\"a\" = \"secure\"", "remote-relay.tls-policy.a"),
+        ("[remote-relay.tls-policy]\n\"a\" = \"fingerprint\"", "remote-relay.tls-policy.a"),
+        (
+            "[remote-relay.tls-policy]\n\"a\" = { level = \"fingerprint\", fingerprints = [\"ab\"] }",
+            "remote-relay.tls-policy.a.fingerprints"
+        ),
+        ("[remote-relay.tls-policy]\n\"a\" = { level = \"may\", names = [\"b\"] }", "remote-relay.tls-policy.a.names"),
+        ("[remote-relay.sources]\n\"a\" = { ipv4 = \"::1\" }", "remote-relay.sources.a.ipv4"),
+        ("[remote-relay.sources]\n\"a\" = { hostname = \"a b\" }", "remote-relay.sources.a.hostname"),
+    ])
+    func faultsAreNamed(_ text: String, _ key: String) {
+        do {
+            _ = try load(text)
+            Issue.record("that is wrong")
+        } catch {
+            #expect((error as? ConfigurationError)?.key == key)
+        }
+    }
+
+    @Test func fingerprintsAreReadWithColonsAndWithout() throws {
+        let pairs = (0..<32).map { $0 < 16 ? "0" + String($0, radix: 16) : String($0, radix: 16) }
+        for text in [pairs.joined(), pairs.joined(separator: ":").uppercased()] {
+            let relay = try load(
+                "[remote-relay.tls-policy]\n\"a\" = { level = \"fingerprint\", fingerprints = [\"\(text)\"] }"
+            )
+            #expect(relay.tlsRules["a"]?.fingerprints == [(0..<32).map { UInt8($0) }])
+        }
+    }
+
+    @Test func credentialsAreReadFromAFileOfTheirOwn() throws {
+        let all = try RelayCredentials.parse(
+            """
+            [isp]
+            user = "bob"
+            password = "secret"
+            [google]
+            user = "bob@gmail.com"
+            token = "ya29.a"
+            mechanism = "xoauth2"
+            """,
+            file: "credentials"
+        )
+        #expect(all["isp"] == RelayCredentials(user: "bob", secret: .password("secret")))
+        #expect(all["google"] == RelayCredentials(user: "bob@gmail.com", secret: .token("ya29.a"), mechanism: .xoauth2))
+        for text in [
+            "[a]\nuser = \"b\"", "[a]\npassword = \"b\"", "[a]\nuser = \"b\"\npassword = \"c\"\ntoken = \"d\"",
+            "[a]\nuser = \"b\"\ntoken = \"c d\"", "[a]\nuser = \"b\"\npassword = \"c\"\nmechanism = \"xoauth2\"",
+            "[a]\nuser = \"b\"\npassword = \"c\"\nport = 1", "a = 1",
+        ] {
+            #expect(throws: ConfigurationError.self) { try RelayCredentials.parse(text, file: "credentials") }
+        }
+    }
+}
