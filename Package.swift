@@ -54,7 +54,8 @@ let fuzzing: [Target] =
             dependencies: [
                 "MIME", "MailAuth", "MailRules", "AuthReports", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "LocalZones",
                 "ResolverService", "Daemon", "Bus", "Keys", "Milter",
-                "Cryptography", "Encodings", "JWT", "Network", "Rewriting", "SMTP", "IMAP", "POP3", "SASL", nioCore,
+                "Cryptography", "Encodings", "JWT", "Network", "Rewriting", "SMTP", "IMAP", "POP3", "SASL", "TLS",
+                nioCore,
                 nioEmbedded,
             ],
             path: "Tests/Fuzz",
@@ -304,7 +305,7 @@ let package = Package(
         tests("TLS", ["COpenSSL", "CertificateMaker", "Cryptography", nioCore, nioEmbedded]),
         tests("Network", ["TLS", "CLinux", "COpenSSL", nioCore, nioPosix, nioConcurrency]),
         tests("Bus", ["Network", nioCore, nioPosix, logging]),
-        tests("Daemon", ["CLinux", "DNS", "Network", logging, nioCore, nioPosix]),
+        tests("Daemon", ["CLinux", "DNS", "Network", "SASL", "SMTP", logging, nioCore, nioPosix]),
         .target(
             name: "SimulatedDisk",
             dependencies: ["Files", nioCore, nioConcurrency],
