@@ -115,10 +115,13 @@ final class Relay: @unchecked Sendable {
                 try await attempt(way, message, target)
             } catch {
                 if case .interrupted = error.failure { return }
-                if error.wasReached { scope = .recipient }
-                last = DeliveryResult(error.failure, with: target.remote, scope: scope)
-                last.security = error.policy?.security(nil)
-                if !last.action.isFinal { otherFailure = last }
+                // A host that was reached has said more than one that wasn't.
+                if error.wasReached || scope == .destination {
+                    if error.wasReached { scope = .recipient }
+                    last = DeliveryResult(error.failure, with: target.remote, scope: scope)
+                    last.security = error.policy?.security(nil)
+                    if !last.action.isFinal { otherFailure = last }
+                }
                 guard error.failure.otherHostMayHelp else { break }
             }
         }

@@ -169,7 +169,12 @@ final class SMTPClient {
             )
         } catch {
             let reason = if case .tls(let reason) = error { reason } else { "\(error)" }
-            throw .tls(reason, connection.certificateFault)
+            // It's said that it's TLS that failed.
+            let prefix = "TLS: "
+            throw .tls(
+                String(reason.hasPrefix(prefix) ? reason.dropFirst(prefix.count) : reason[...]),
+                connection.certificateFault
+            )
         }
     }
 

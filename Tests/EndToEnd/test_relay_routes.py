@@ -1,0 +1,292 @@
+"""Routes with logins: through Postfix and Exim on the ports of submission, and a server that takes tokens."""
+
+import base64
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+from configuration import free_port
+from conftest import ALICE, BOB, temporary_directory
+from internet.certificates import Certificate
+from mail import submit, wait_until
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "Benchmarks"))
+
+import postfix  # noqa: E402
+
+pytestmark = pytest.mark.root
+
+EXIM = Path("/var/lib/martlet-tests/exim/usr/sbin/exim4")
+EXIM_USER = "Debian-exim:x:64999:64999::/nonexistent:/bin/false"
+USER, PASSWORD, TOKEN = "relay@provider.example", "pencil,=ä", "ya29.token-_~"
+# Domain, port, route, name of what to log in with, and the mechanism that is used.
+ROUTES = (
+    ("scram256.example", "postfix-587", {}, "password", "SCRAM-SHA-256"),
+    ("scram1.example", "postfix-587", {}, "scram-sha-1", "SCRAM-SHA-1"),
+    ("implicit.example", "postfix-465", {"implicit-tls": True}, "plain", "PLAIN"),
+    ("exim.example", "exim-587", {}, "password", "PLAIN"),
+    ("exim-implicit.example", "exim-465", {"implicit-tls": True}, "login", "LOGIN"),
+    ("token.example", "token", {}, "token", "XOAUTH2"),
+)
+PORTS = ("postfix-587", "postfix-465", "exim-587", "exim-465", "token")
+
+
+@pytest.fixture(scope="module")
+def base():
+    place = temporary_directory()
+    place.chmod(0o755)
+    yield place
+    shutil.rmtree(place)
+
+
+@pytest.fixture(scope="module")
+def ports():
+    return {name: free_port() for name in PORTS}
+
+
+@pytest.fixture(scope="module")
+def certificate(base):
+    authority = Certificate(base, "authority", [])
+    return Certificate(base, "localhost", ["localhost"], authority), authority
+
+
+@pytest.fixture(scope="module")
+def through_postfix(base, ports, certificate):
+    """Postfix, for whom Dovecot checks passwords."""
+    place = base / "dovecot"
+    place.mkdir()
+    (place / "conf").write_text(
+        textwrap.dedent(
+            f"""\
+            base_dir = {place}/run
+            log_path = {place}/log
+            protocols =
+            ssl = no
+            listen = 127.0.0.1
+            auth_mechanisms = scram-sha-256 scram-sha-1 plain login
+            disable_plaintext_auth = no
+            passdb {{
+              driver = static
+              args = password={PASSWORD}
+            }}
+            userdb {{
+              driver = static
+              args = uid=65534 gid=65534 home=/nonexistent
+            }}
+            service auth {{
+              unix_listener {place}/auth {{
+                mode = 0666
+              }}
+            }}
+            """
+        )
+    )
+    dovecot = subprocess.Popen(["dovecot", "-F", "-c", str(place / "conf")], stdin=subprocess.DEVNULL)
+    wait_until((place / "auth").exists, what="Dovecot's socket")
+    options = "smtpd_sasl_auth_enable=yes smtpd_recipient_restrictions=permit_sasl_authenticated,reject content_filter=discard:"
+    options = "".join(f"\n  -o {option}" for option in options.split())
+    server = postfix.Postfix(
+        base / "postfix",
+        free_port(),
+        0,
+        {
+            "virtual_mailbox_domains": "",
+            "smtpd_sasl_type": "dovecot",
+            "smtpd_sasl_path": str(place / "auth"),
+            "smtpd_tls_chain_files": str(certificate[0].both),
+            "smtpd_tls_security_level": "may",
+            "smtpd_tls_auth_only": "yes",
+        },
+        "discard unix - - n - - discard\n"
+        f"127.0.0.1:{ports['postfix-587']} inet n - n - - smtpd{options}\n"
+        f"127.0.0.1:{ports['postfix-465']} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes{options}\n",
+    )
+    server.start()
+    yield base / "postfix" / "maillog"
+    server.stop()
+    dovecot.terminate()
+    dovecot.wait()
+
+
+@pytest.fixture(scope="module")
+def through_exim(base, ports, certificate):
+    if not EXIM.exists():
+        pytest.skip("Exim is not here: run scripts/setup --tests")
+    place = base / "exim"
+    place.mkdir()
+    place.chmod(0o755)
+    for name in ("spool", "log"):
+        (place / name).mkdir()
+        shutil.chown(place / name, 64999, 64999)
+    for name, line in (("passwd", EXIM_USER), ("group", "Debian-exim:x:64999:")):
+        (place / name).write_text(Path("/etc", name).read_text() + line + "\n")
+    shutil.copy(certificate[0].key_file, place / "key")
+    shutil.chown(place / "key", 64999, 64999)
+    (place / "conf").write_text(
+        textwrap.dedent(
+            f"""\
+            primary_hostname = localhost
+            exim_path = {EXIM}
+            keep_environment =
+            spool_directory = {place}/spool
+            log_file_path = {place}/log/%s
+            pid_file_path = {place}/pid
+            local_interfaces = 127.0.0.1
+            daemon_smtp_ports = {ports["exim-587"]} : {ports["exim-465"]}
+            tls_on_connect_ports = {ports["exim-465"]}
+            tls_advertise_hosts = *
+            tls_certificate = {certificate[0].file}
+            tls_privatekey = {place}/key
+            auth_advertise_hosts = ${{if eq{{$tls_in_cipher}}{{}}{{}}{{*}}}}
+            acl_smtp_rcpt = rcpt
+            acl_smtp_data = data
+            begin acl
+            rcpt:
+              accept authenticated = *
+              deny
+            data:
+              accept
+            begin routers
+            all:
+              driver = redirect
+              data = :blackhole:
+            begin authenticators
+            plain:
+              driver = plaintext
+              public_name = PLAIN
+              server_prompts = :
+              server_condition = ${{if and{{{{eq{{$auth2}}{{{USER}}}}}{{eq{{$auth3}}{{{PASSWORD}}}}}}}}}
+              server_set_id = $auth2
+            login:
+              driver = plaintext
+              public_name = LOGIN
+              server_prompts = Username:: : Password::
+              server_condition = ${{if and{{{{eq{{$auth1}}{{{USER}}}}}{{eq{{$auth2}}{{{PASSWORD}}}}}}}}}
+              server_set_id = $auth1
+            """
+        )
+    )
+    script = 'mount --bind "$0/passwd" /etc/passwd && mount --bind "$0/group" /etc/group && exec "$@"'
+    command = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, str(place), str(EXIM)]
+    server = subprocess.Popen([*command, "-C", str(place / "conf"), "-bdf"], stdin=subprocess.DEVNULL)
+    wait_until((place / "pid").exists, what="Exim")
+    yield place / "log" / "main"
+    server.terminate()
+    server.wait()
+
+
+class Tokens:
+    """A server that takes tokens alone."""
+
+    def __init__(self):
+        self.seen: list[str] = []
+        self.messages: list[bytes] = []
+
+    async def auth_XOAUTH2(self, server, arguments):
+        said = base64.b64decode(arguments[1]).decode()
+        self.seen.append(said)
+        return AuthResult(success=said == f"user={USER}\x01auth=Bearer {TOKEN}\x01\x01")
+
+    async def handle_DATA(self, server, session, envelope):
+        self.messages.append(envelope.content)
+        return "250 2.0.0 taken"
+
+
+@pytest.fixture(scope="module")
+def tokens(ports, certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate[0].file, certificate[0].key_file)
+    handler = Tokens()
+    options = {"tls_context": context, "require_starttls": True, "auth_required": True, "auth_exclude_mechanism": ["PLAIN", "LOGIN"]}
+    server = Controller(handler, "127.0.0.1", ports["token"], **options)
+    server.start()
+    yield handler
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def instance(module_factory, ports, certificate):
+    routes = {}
+    for domain, port, more, credentials, _ in ROUTES:
+        routes[domain] = {"hosts": [f"localhost:{ports[port]}"], "credentials": credentials} | more
+    routes["wrong.example"] = {"hosts": [f"localhost:{ports['postfix-587']}"], "credentials": "wrong"}
+    routes["nobody.example"] = {"action": "error", "status": "5.1.6", "text": "it has moved"}
+    # A name that the certificate doesn't have.
+    routes["address.example"] = {"hosts": [f"127.0.0.1:{ports['postfix-587']}"], "credentials": "password"}
+    changes = {
+        "remote-relay": {"routes": routes, "authorities": "etc/authority.pem", "account-routes": {BOB: {"action": "discard"}}},
+        "queue-manager": {"retry-minimum": "60s"},
+    }
+    made = module_factory(changes, start=False)
+    shutil.copy(certificate[1].file, made.directory / "etc/authority.pem")
+    lines = []
+    for name, mechanism in (("password", ""), ("scram-sha-1", "SCRAM-SHA-1"), ("plain", "PLAIN"), ("login", "LOGIN"), ("wrong", "")):
+        password = "other" if name == "wrong" else PASSWORD
+        lines += [f"[{name}]", f'user = "{USER}"', f'password = "{password}"']
+        lines += [f'mechanism = "{mechanism}"'] if mechanism else []
+    lines += ["[token]", f'user = "{USER}"', f'token = "{TOKEN}"']
+    file = made.directory / "etc/relay-credentials.toml"
+    made.write(file, "\n".join(lines) + "\n")
+    file.chmod(0o600)
+    made.start()
+    return made
+
+
+def result(instance, recipient: str, sender: str = ALICE) -> str:
+    """What the log says of a message from Alice."""
+    before = instance.supervisor.log_text("remote-relay").count(f"recipient=<{recipient}>")
+    submit(instance, sender, recipient, sender)
+
+    def found():
+        lines = [line for line in instance.supervisor.log_text("remote-relay").splitlines() if f"<{recipient}>" in line]
+        return lines[-1] if len(lines) > before else None
+
+    return wait_until(found, what=f"a result for {recipient}")
+
+
+@pytest.mark.parametrize(("domain", "port", "more", "name", "mechanism"), ROUTES, ids=[route[0] for route in ROUTES])
+def test_login(instance, through_postfix, through_exim, tokens, domain, port, more, name, mechanism):
+    line = result(instance, f"bob@{domain}")
+    assert "result=relayed" in line and "policy=configured" in line and "verified=yes" in line, line
+    if port.startswith("postfix"):
+        assert f"sasl_method={mechanism}, sasl_username={USER}" in through_postfix.read_text()
+    elif port.startswith("exim"):
+        assert re.search(rf"<= {ALICE} .* A={mechanism.lower()}:{re.escape(USER)} ", through_exim.read_text())
+    else:
+        assert len(tokens.messages) == 1 and len(tokens.seen) == 1
+
+
+def test_wrong_password_waits(instance, through_postfix):
+    line = result(instance, "bob@wrong.example")
+    assert "result=delayed" in line and "status=4.7.8" in line, line
+    assert "other" not in line.replace("to other hosts", "")
+
+
+def test_nobody_else_hears_the_password(instance, through_postfix):
+    line = result(instance, "bob@address.example")
+    assert "result=delayed" in line and "status=4.7.5" in line, line
+
+
+def test_routes_to_nowhere(instance):
+    assert "result=failed status=5.1.6" in result(instance, "bob@nobody.example")
+    assert "result=delivered" in result(instance, "bob@elsewhere.example", BOB)
+
+
+def test_secrets_that_everybody_may_read_are_refused(instance):
+    file = instance.directory / "etc/relay-credentials.toml"
+    instance.supervisor.down("remote-relay")
+    try:
+        for mode, words in ((0o644, "everybody may read it"), (0o600, "")):
+            file.chmod(mode)
+            command = [str(instance.programs / "remote-relay"), "--instance", str(instance.directory), "--probe-rights", "/etc/shadow"]
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+            assert words in done.stderr and (done.returncode == 0) == (mode == 0o600), done.stderr
+    finally:
+        instance.supervisor.up("remote-relay")
