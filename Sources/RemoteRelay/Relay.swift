@@ -115,13 +115,13 @@ final class Relay: @unchecked Sendable {
                 try await attempt(way, message, target)
             } catch {
                 if case .interrupted = error.failure { return }
-                // A host that was reached has said more than one that wasn't.
-                if error.wasReached || scope == .destination {
-                    if error.wasReached { scope = .recipient }
-                    last = DeliveryResult(error.failure, with: target.remote, scope: scope)
-                    last.security = error.policy?.security(nil)
-                    if !last.action.isFinal { otherFailure = last }
-                }
+                let isFirst = scope == .destination
+                if error.wasReached { scope = .recipient }
+                var result = DeliveryResult(error.failure, with: target.remote, scope: scope)
+                result.security = error.policy?.security(nil)
+                // A host that was reached has said more than one that wasn't, but what it can't do, the other may.
+                if error.wasReached || isFirst { last = result }
+                if !result.action.isFinal, error.wasReached || otherFailure == nil { otherFailure = result }
                 guard error.failure.otherHostMayHelp else { break }
             }
         }

@@ -248,7 +248,7 @@ import Testing
             release: release.futureResult,
             ended: loop.makePromise()
         )
-        let (results, _) = try await deliver([script], settings: "command-timeout = \"1s\"")
+        let (results, _) = try await deliver([script], settings: "command-timeout = \"3s\"")
         #expect(results.first?.text == "timed out waiting for the reply to EHLO")
         release.succeed(())
     }

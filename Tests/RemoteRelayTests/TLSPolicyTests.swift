@@ -16,7 +16,7 @@ import Testing
 @testable import RemoteRelay
 
 /// What becomes of mail for hosts that are protected in right and wrong ways: real handshakes with a host that follows a script.
-@Suite struct TLSPolicyTests {
+@Suite(.serialized) struct TLSPolicyTests {
     /// What DNS, policy, configuration and host are like, and what comes of it.
     struct Case: Sendable, CustomTestStringConvertible {
         let name: String
