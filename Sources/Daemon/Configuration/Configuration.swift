@@ -82,7 +82,7 @@ package struct Configuration: Sendable {
         return try Configuration(text: text, file: file)
     }
 
-    private static func isDomain(_ text: String) -> Bool {
+    static func isDomain(_ text: String) -> Bool {
         let labels = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         return text.utf8.count <= 253
             && labels.allSatisfy { label in
