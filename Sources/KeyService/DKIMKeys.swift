@@ -147,7 +147,7 @@ struct DKIMKeys: Sendable {
             }
         }
         for entry in domain.list?.value?.entries ?? [] where entry.state == .active {
-            let key = read(entry.keyFile, before.keys[entry.selector], maximum: TLSPairs.maximumKeyOctets) {
+            let key = read(entry.keyFile, before.keys[entry.selector], maximum: CertificatePair.maximumKeyOctets) {
                 (octets) throws(Malformed) in
                 guard let key = PrivateKey(pem: octets), suits(key, entry.algorithm) else {
                     throw Malformed(reason: "no key for \(entry.algorithm.rawValue) that can be used")

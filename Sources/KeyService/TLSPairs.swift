@@ -26,9 +26,6 @@ struct TLSPairs: Sendable {
 
     private var pairs: [Pair]
 
-    /// Octets of a file with keys.
-    static let maximumKeyOctets = 64 * 1024
-
     /// - Parameter file: a file by its path.
     init(_ settings: [TLSConfiguration.Pair], file: (String) -> KeyFile) {
         pairs = settings.map {
@@ -88,37 +85,36 @@ struct TLSPairs: Sendable {
         hasOCSP: Bool,
         _ files: any FileSystem
     ) throws(TLSError) -> (ServedCertificate, PrivateKey) {
-        let chain: CertificateChain
+        let octets: (certificate: [UInt8], keys: [UInt8])
         do throws(TLSError) {
-            chain = try CertificateChain(
-                pem: try contents(pair.certificate, files, maximum: CertificateChain.maximumOctets)
-            )
+            octets.certificate = try contents(pair.certificate, files, maximum: CertificateChain.maximumOctets)
         } catch {
             throw .configuration("certificate \(pair.certificate.path): \(error)")
         }
-        let keys: [PrivateKey]
         do throws(TLSError) {
-            keys = PrivateKey.all(inPEM: try contents(pair.privateKey, files, maximum: maximumKeyOctets))
+            octets.keys = try contents(pair.privateKey, files, maximum: CertificatePair.maximumKeyOctets)
         } catch {
             throw .configuration("private key \(pair.privateKey.path): \(error)")
         }
-        guard !keys.isEmpty else {
-            throw .configuration(
-                "private key \(pair.privateKey.path): it holds no key that can be used without a passphrase"
-            )
-        }
-        // While a pair is replaced, the file has the old key and the new one.
-        guard let key = keys.first(where: { $0.publicKey?.subjectPublicKeyInfo == chain.subjectPublicKeyInfo }) else {
-            throw .configuration(
-                "private key \(pair.privateKey.path) does not belong to certificate \(pair.certificate.path)"
-            )
-        }
         // Without the response clients ask the authority themselves: no reason to keep the certificate back.
         let ocsp = hasOCSP ? try? contents(pair.ocsp, files, maximum: ServedCertificate.maximumOCSP) : nil
-        guard let served = ServedCertificate(chain: chain, ocsp: ocsp.flatMap { $0.isEmpty ? nil : $0 }) else {
-            throw .configuration("certificate \(pair.certificate.path): nothing signs with such a key")
+        do throws(CertificatePair.Fault) {
+            let read = try CertificatePair(
+                certificate: octets.certificate,
+                keys: octets.keys,
+                ocsp: ocsp.flatMap { $0.isEmpty ? nil : $0 }
+            )
+            return (read.certificate, read.key)
+        } catch {
+            switch error {
+            case .certificate(let reason): throw .configuration("certificate \(pair.certificate.path): \(reason)")
+            case .key(let reason): throw .configuration("private key \(pair.privateKey.path): \(reason)")
+            case .strangers:
+                throw .configuration(
+                    "private key \(pair.privateKey.path) does not belong to certificate \(pair.certificate.path)"
+                )
+            }
         }
-        return (served, key)
     }
 
     private static func contents(

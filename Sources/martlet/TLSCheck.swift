@@ -1,4 +1,3 @@
-import Cryptography
 import Daemon
 import Keys
 import NIOCore
@@ -45,25 +44,17 @@ struct TLSCheck {
             return octets
         }
         let octets = try contents(pair.certificate, "certificate")
-        let chain: CertificateChain
-        do throws(TLSError) {
-            chain = try CertificateChain(pem: octets)
+        let keys = try contents(pair.privateKey, "private key")
+        do throws(CertificatePair.Fault) {
+            return try CertificatePair(certificate: octets, keys: keys).certificate
         } catch {
-            throw .configuration("certificate \(pair.certificate): \(error)")
+            switch error {
+            case .certificate(let reason): throw .configuration("certificate \(pair.certificate): \(reason)")
+            case .key(let reason): throw .configuration("private key \(pair.privateKey): \(reason)")
+            case .strangers:
+                throw .configuration("private key \(pair.privateKey): it does not belong to the certificate")
+            }
         }
-        let keys = PrivateKey.all(inPEM: try contents(pair.privateKey, "private key"))
-        guard !keys.isEmpty else {
-            throw .configuration(
-                "private key \(pair.privateKey): it holds no key that can be used without a passphrase"
-            )
-        }
-        guard keys.contains(where: { $0.publicKey?.subjectPublicKeyInfo == chain.subjectPublicKeyInfo }) else {
-            throw .configuration("private key \(pair.privateKey): it does not belong to the certificate")
-        }
-        guard let certificate = ServedCertificate(chain: chain) else {
-            throw .configuration("certificate \(pair.certificate): nothing signs with such a key")
-        }
-        return certificate
     }
 
     private func age(_ certificate: ServedCertificate, _ pair: TLSConfiguration.Pair) -> Finding {

@@ -51,23 +51,19 @@ struct TLSDeployCommand: AsyncParsableCommand {
         let files = try files()
         // Read before the instance is entered: paths are the caller's.
         let octets = try FileOctets.read(files.certificate, most: CertificateChain.maximumOctets)
-        let keys = PrivateKey.all(inPEM: try FileOctets.read(files.privateKey, most: Self.maximumKeyOctets))
+        let keys = try FileOctets.read(files.privateKey, most: CertificatePair.maximumKeyOctets)
         let response = try ocsp.map { try FileOctets.read($0, most: ServedCertificate.maximumOCSP) }
-        let chain: CertificateChain
+        let read: CertificatePair
         do {
-            chain = try CertificateChain(pem: octets)
+            read = try CertificatePair(certificate: octets, keys: keys)
         } catch {
-            throw ValidationError("\(files.certificate): \(error)")
+            switch error {
+            case .certificate(let reason): throw ValidationError("\(files.certificate): \(reason)")
+            case .key(let reason): throw ValidationError("\(files.privateKey): \(reason)")
+            case .strangers: throw ValidationError("\(files.privateKey) does not belong to \(files.certificate)")
+            }
         }
-        guard !keys.isEmpty else {
-            throw ValidationError("\(files.privateKey): it holds no key that can be used without a passphrase")
-        }
-        guard let key = keys.first(where: { $0.publicKey?.subjectPublicKeyInfo == chain.subjectPublicKeyInfo }) else {
-            throw ValidationError("\(files.privateKey) does not belong to \(files.certificate)")
-        }
-        guard ServedCertificate(chain: chain) != nil else {
-            throw ValidationError("\(files.certificate): nothing signs with such a key")
-        }
+        let (chain, key) = (read.certificate.chain, read.key)
         guard chain.expires > time(nil) else { throw ValidationError("\(files.certificate): it has expired") }
         try instance.enter()
         let configuration = try Configuration.load("etc/martlet.toml")
@@ -88,7 +84,8 @@ struct TLSDeployCommand: AsyncParsableCommand {
         readBy user: String
     ) throws {
         let group = getuid() == 0 ? getpwnam(user)?.pointee.pw_gid : nil
-        let before = (WholeFile.octets(pair.privateKey, maximum: Self.maximumKeyOctets)).map(PrivateKey.all) ?? []
+        let before =
+            (WholeFile.octets(pair.privateKey, maximum: CertificatePair.maximumKeyOctets)).map(PrivateKey.all) ?? []
         try replace(pair.privateKey, key.pem + (before.first?.pem ?? []), mode: 0o640, group)
         // A response for the certificate before says nothing of this one.
         if unlink(pair.ocsp) != 0, errno != ENOENT { throw SetupError("remove \(pair.ocsp)") }
@@ -135,6 +132,4 @@ struct TLSDeployCommand: AsyncParsableCommand {
     }
 
     static func days(_ chain: CertificateChain) -> Int { (chain.expires - time(nil)) / 86_400 }
-
-    private static let maximumKeyOctets = 64 * 1024
 }
