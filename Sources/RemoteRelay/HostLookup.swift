@@ -18,12 +18,31 @@ struct Target: Sendable, Equatable {
     var associations = HostAssociations.nothing
     /// The route that leads there; nil for what the DNS says.
     var route: RelayHosts?
+    /// The host's next address where that is of the other family: for when this one doesn't answer at once.
+    var rival: SocketAddress?
 
     /// The host's name for TLS; nil where it has none (RFC 6066 §3 allows no addresses).
     var name: String? { host.first == "[" || host == address.ipAddress || isSocket ? nil : host }
 
     /// Whether it's a socket of this machine; `host` is then its path.
     var isSocket: Bool { address.pathname != nil }
+
+    /// The same host at another address.
+    func moved(to address: SocketAddress) -> Target {
+        var moved = Target(host: host, address: address)
+        moved.isAssured = isAssured
+        moved.associations = associations
+        moved.route = route
+        return moved
+    }
+
+    /// This address, where it's the same host's and of the other family.
+    func rival(of other: Target) -> SocketAddress? {
+        guard host == other.host, !isSocket, !other.isSocket, address.protocol != other.address.protocol else {
+            return nil
+        }
+        return address
+    }
 
     /// For results.
     var remote: RemoteHost {

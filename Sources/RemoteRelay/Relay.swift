@@ -99,7 +99,9 @@ final class Relay: @unchecked Sendable {
         var hasTried = false
         // That one host can't keep to REQUIRETLS says nothing about those that can't be reached now.
         var otherFailure: DeliveryResult?
-        for target in targets where !job.open.isEmpty {
+        for (index, one) in targets.enumerated() where !job.open.isEmpty {
+            var target = one
+            if targets.indices.contains(index + 1) { target.rival = targets[index + 1].rival(of: one) }
             // Recipients without a result are told to wait by the server.
             if job.isAbandoned { return }
             // Worse hosts are for when a better one is down, not for when it's busy.
@@ -196,11 +198,17 @@ final class Relay: @unchecked Sendable {
             if case .connection = error { throw Fault(failure: error, wasReached: false, policy: policy) }
             throw Fault(failure: error, wasReached: true, policy: policy)
         }
+        defer { leaveRival(client, of: target) }
         do throws(SMTPClient.Failure) {
             try await transaction(client, policy, job, message, places)
         } catch {
             throw Fault(failure: error, wasReached: true, policy: policy)
         }
+    }
+
+    /// Gives the turn of a host's other address back, where the session was with that.
+    private func leaveRival(_ client: SMTPClient, of target: Target) {
+        if client.target.address != target.address { turns.leave(client.target.address) }
     }
 
     /// What is asked of a session with the host.
@@ -269,6 +277,7 @@ final class Relay: @unchecked Sendable {
             reports?.note(client, target, way)
             guard !way.requiresTLS || client.extensions.has("REQUIRETLS") else {
                 client.quit()
+                leaveRival(client, of: target)
                 throw SMTPClient.Failure.notAssured("the host does not offer REQUIRETLS")
             }
             return client
@@ -298,24 +307,8 @@ final class Relay: @unchecked Sendable {
         within time: TimeAmount? = nil
     ) async throws(SMTPClient.Failure) -> SMTPClient {
         connections.increment()
-        let connection: Connection
-        do {
-            if target.isSocket, let path = target.address.pathname {
-                connection = try await Connection.connect(unix: path, on: loop)
-            } else {
-                connection = try await Connection.connect(
-                    to: target.address,
-                    from: terms.source.address(for: target.address),
-                    on: loop,
-                    timeout: time.map { min($0, settings.times.connect) } ?? settings.times.connect
-                )
-            }
-        } catch {
-            unreachable.note(target.address)
-            throw .connection(SMTPClient.connecting(error))
-        }
-        unreachable.forget(target.address)
-        let client = SMTPClient(target, connection, terms: terms, settings: settings)
+        let (connection, reached) = try await open(target, terms, within: time)
+        let client = SMTPClient(reached, connection, terms: terms, settings: settings)
         do throws(SMTPClient.Failure) {
             let isClear = inClearText || policy.demand == .clearText
             try await client.greet(tls: isClear ? nil : security.use(serverName: policy.serverName), within: time)
@@ -331,7 +324,55 @@ final class Relay: @unchecked Sendable {
             case .refused, .login: client.quit()
             default: connection.abort()
             }
+            leaveRival(client, of: target)
             throw error
+        }
+    }
+
+    /// Connects to a host, or where it has an address of the other family and doesn't answer at once, to that (RFC 8305).
+    ///
+    /// - Returns: the connection, and the host with the address that it leads to. Where that is the other one, its turn has been taken.
+    private func open(
+        _ target: Target,
+        _ terms: SessionTerms,
+        within time: TimeAmount?
+    ) async throws(SMTPClient.Failure) -> (Connection, Target) {
+        let timeout = time.map { min($0, settings.times.connect) } ?? settings.times.connect
+        let connect = { [loop] (address: SocketAddress) async throws(ConnectionError) -> Connection in
+            if let path = address.pathname { return try await Connection.connect(unix: path, on: loop) }
+            return try await Connection.connect(
+                to: address,
+                from: terms.source.address(for: address),
+                on: loop,
+                timeout: timeout
+            )
+        }
+        guard let rival = target.rival, !turns.isTaken(rival), await turns.enter(rival) else {
+            do throws(ConnectionError) {
+                let connection = try await connect(target.address)
+                unreachable.forget(target.address)
+                return (connection, target)
+            } catch {
+                unreachable.note(target.address)
+                throw .connection(SMTPClient.connecting(error))
+            }
+        }
+        let race = ConnectionRace(on: loop, connect)
+        do throws(ConnectionError) {
+            let winner = try await race.run(target.address, rival)
+            unreachable.forget(winner.address)
+            guard winner.address == rival else {
+                turns.leave(rival)
+                return (winner.connection, target)
+            }
+            // The other one is slow at best: it's tried last for a while.
+            unreachable.note(target.address)
+            return (winner.connection, target.moved(to: rival))
+        } catch {
+            turns.leave(rival)
+            unreachable.note(target.address)
+            if race.hasBegunSecond { unreachable.note(rival) }
+            throw .connection(SMTPClient.connecting(error))
         }
     }
 
