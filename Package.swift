@@ -53,7 +53,7 @@ let fuzzing: [Target] =
             name: "fuzz",
             dependencies: [
                 "MIME", "MailAuth", "MailRules", "AuthReports", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "LocalZones",
-                "ResolverService", "Daemon", "Bus", "Keys", "Milter",
+                "ResolverService", "Daemon", "Bus", "Keys", "Milter", "QueueManager",
                 "Cryptography", "Encodings", "JWT", "Network", "Rewriting", "SMTP", "IMAP", "POP3", "SASL", "TLS",
                 nioCore,
                 nioEmbedded,
@@ -270,7 +270,8 @@ let package = Package(
             [
                 "Accounts", "Daemon", "Bus", "Network", "TLS", "Authority", "DNS", "DNSSEC", "Resolution", "SMTP",
                 "MIME", "Files", "MailAuth", "MailRules", "Policy", "SMTPServer", "AuthReports",
-                "Encodings", "JWT", "Keys", "Mailbox", "SASL", "ZoneKeys", "Cryptography", "CLinux", nioCore, nioPosix,
+                "Encodings", "JWT", "Keys", "Mailbox", "SASL", "Spool", "ZoneKeys", "Cryptography", "CLinux", nioCore,
+                nioPosix,
                 nioHTTP1, nioHTTP2,
             ]
         ),

@@ -165,7 +165,7 @@ package final class Queue: @unchecked Sendable {
             }
             let job = DeliveryJob(
                 message,
-                to: key.destination,
+                to: store.shared(destination: key.destination),
                 recipients: [Int32(clamping: index)],
                 mayBeKnown: mayBeKnown
             )

@@ -17,6 +17,7 @@ struct QueueLog: Sendable {
         if let client = envelope.client { metadata["client"] = .string(client) }
         if let user = envelope.user { metadata["user"] = .string(user) }
         if let uid = envelope.uid { metadata["uid"] = "\(uid)" }
+        if let origin = envelope.origin { metadata["origin"] = .string(origin) }
         logger.info("\(id) accepted", metadata: metadata)
     }
 

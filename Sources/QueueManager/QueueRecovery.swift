@@ -33,6 +33,8 @@ package final class QueueRecovery: @unchecked Sendable {
     private var count = 0
     private let done: (Int) -> Void
 
+    /// How many messages are read at a time.
+    private static let read = 32
     private static let firstPause = TimeAmount.milliseconds(500)
     private static let longestPause = TimeAmount.minutes(1)
 
@@ -77,12 +79,14 @@ package final class QueueRecovery: @unchecked Sendable {
         pause = min(pause * 2, Self.longestPause)
     }
 
-    /// Adds what was found at a place, one message after the other.
+    /// Adds what was found at a place, some messages after the others.
     ///
     /// - Parameter isComplete: whether those before could be read.
     private func add(_ ids: ArraySlice<MessageID>, of place: Place, isComplete: Bool) {
-        let rest = ids.drop { queue.store[$0] != nil || queue.arrivals.contains($0) }
-        guard let id = rest.first, !queue.isClosed else {
+        let batch = ids.prefix(Self.read).filter { queue.store[$0] == nil && !queue.arrivals.contains($0) }
+        let rest = ids.dropFirst(Self.read)
+        if batch.isEmpty, !rest.isEmpty, !queue.isClosed { return add(rest, of: place, isComplete: isComplete) }
+        guard !batch.isEmpty, !queue.isClosed else {
             if !isComplete {
                 again.append(place)
             } else if case .shard(let shard) = place {
@@ -91,14 +95,31 @@ package final class QueueRecovery: @unchecked Sendable {
             return goOn()
         }
         queue.spool.perform { (spool) throws(SpoolError) in
-            Found(
-                content: try spool.content(of: id, isHeld: place == .held, verified: false),
-                state: try spool.state(of: id)
-            )
-        } done: { [self] result in
-            register(id, result) { isKnown in
-                self.add(rest.dropFirst(), of: place, isComplete: isComplete && isKnown)
+            batch.map { id -> Result<Found, SpoolError> in
+                do throws(SpoolError) {
+                    let content = try spool.content(of: id, isHeld: place == .held, verified: false)
+                    return .success(Found(content: content, state: try spool.state(of: id)))
+                } catch {
+                    return .failure(error)
+                }
             }
+        } done: { [self] result in
+            let found = (try? result.get()) ?? []
+            register(Array(zip(batch, found))[...], isComplete: isComplete) { isComplete in
+                self.add(rest, of: place, isComplete: isComplete)
+            }
+        }
+    }
+
+    /// Adds messages that were read to the queue, one after the other.
+    private func register(
+        _ found: ArraySlice<(MessageID, Result<Found, SpoolError>)>,
+        isComplete: Bool,
+        next: @escaping @Sendable (Bool) -> Void
+    ) {
+        guard let (id, result) = found.first, !queue.isClosed else { return next(isComplete) }
+        register(id, result) { isKnown in
+            self.register(found.dropFirst(), isComplete: isComplete && isKnown, next: next)
         }
     }
 

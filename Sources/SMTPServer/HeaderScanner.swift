@@ -22,6 +22,21 @@ struct HeaderScanner {
     private(set) var hasDate = false
     /// Whether there is a Message-ID field.
     private(set) var hasMessageID = false
+    /// What stands in it, up to a limit.
+    private var messageIDValue: [UInt8] = []
+    /// The field that is being scanned is that one.
+    private var isMessageID = false
+
+    /// Longer ones are cut.
+    private static let longestMessageID = 250
+
+    /// The Message-ID with its angle brackets; nil where there is none.
+    var messageID: String? {
+        guard let start = messageIDValue.firstIndex(of: UInt8(ascii: "<")) else { return nil }
+        let value = messageIDValue[start...]
+        let end = value.firstIndex(of: UInt8(ascii: ">")).map { $0 + 1 } ?? value.endIndex
+        return String(decoding: value[..<end], as: UTF8.self)
+    }
     /// Whether there is a From field.
     private(set) var hasFrom = false
     /// Whether the message has no header at all, not even the empty line after it.
@@ -44,7 +59,12 @@ struct HeaderScanner {
             while position < bytes.count, state != .body {
                 if state == .value {
                     // Nothing in a value counts but its end.
-                    guard let end = bytes[position...].firstIndex(of: UInt8(ascii: "\n")) else { return }
+                    let end = bytes[position...].firstIndex(of: UInt8(ascii: "\n"))
+                    if isMessageID, messageIDValue.count < Self.longestMessageID {
+                        let value = bytes[position..<(end ?? bytes.endIndex)]
+                        messageIDValue += value.prefix(Self.longestMessageID - messageIDValue.count)
+                    }
+                    guard let end else { return }
                     position = end
                 }
                 consume(bytes[position])
@@ -92,6 +112,7 @@ struct HeaderScanner {
 
     private mutating func endName() {
         state = .value
+        isMessageID = false
         if name.elementsEqual("received".utf8) {
             hops += 1
         } else if name.elementsEqual("date".utf8) {
@@ -99,6 +120,7 @@ struct HeaderScanner {
         } else if name.elementsEqual("from".utf8) {
             hasFrom = true
         } else if name.elementsEqual("message-id".utf8) {
+            isMessageID = !hasMessageID
             hasMessageID = true
         }
     }

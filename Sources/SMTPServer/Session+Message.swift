@@ -253,6 +253,7 @@ extension Session {
             "recipients": .string(String(transaction.recipients.count)), "octets": .string(String(intake.octets)),
         ]
         if let user { metadata["user"] = .string(user) }
+        if let name = intake.header.messageID { metadata["message-id"] = .string(name) }
         if let name = authentication?.clientName { metadata["client-name"] = .string(name) }
         for (method, result) in authentication?.results ?? [] { metadata[method] = .string(result) }
         if let authentication { report(authentication, verdict, rule: rule) }

@@ -12,10 +12,17 @@ enum JournalRecovery {
         var next: Int
         /// The last generation that was used.
         var generation: UInt64
+
+        func close(_ disk: any FileSystem) {
+            for segment in segments { segment.close() }
+            disk.close(directory)
+        }
     }
 
     /// - Throws: `failed`, `corrupt`: nothing of the journal was changed, and the daemon must not go on.
-    static func run(_ files: SpoolFiles, segmentSize: Int) throws(SpoolError) -> Result {
+    ///
+    /// - Parameter segmentSize: of the segments from now on; nil for what they have.
+    static func run(_ files: SpoolFiles, segmentSize: Int?) throws(SpoolError) -> Result {
         let disk = files.disk
         let directory: FileHandle
         do throws(FileError) {
@@ -33,12 +40,46 @@ enum JournalRecovery {
                 try files.syncAll()
             }
             var result = Result(directory: directory, segments: [], next: 0, generation: last.generation)
-            try make(readers.map(\.number), segmentSize, disk, &result)
+            var segments = readers.map { ($0.number, segmentSize ?? $0.segment.size) }
+            if segments.isEmpty, let segmentSize { segments = [(0, segmentSize)] }
+            try make(segments, disk, &result)
             return result
         } catch {
             disk.close(directory)
             throw error
         }
+    }
+
+    /// Messages that the journal says something of which a start would do to their files, and that have not left. Changes
+    /// nothing.
+    ///
+    /// - Throws: `failed`, `corrupt`, as `run`.
+    static func pending(_ files: SpoolFiles) throws(SpoolError) -> Set<MessageID> {
+        let disk = files.disk
+        let directory: FileHandle
+        do throws(FileError) {
+            directory = try disk.open("journal", in: files.root, [.reading, .directory], mode: 0)
+        } catch {
+            throw SpoolError(error)
+        }
+        defer { disk.close(directory) }
+        let readers = try open(in: directory, disk)
+        defer { for reader in readers { reader.segment.close() } }
+        let oldest = max(1, readers.last?.header.oldest ?? 0)
+        var ids: Set<MessageID> = []
+        var done: Set<MessageID> = []
+        for reader in readers where reader.header.generation >= oldest {
+            _ = try reader.read { (record) throws(SpoolError) in
+                for operation in record.operations {
+                    switch operation {
+                    case .put(let id, _): ids.insert(id)
+                    case .done(let id): done.insert(id)
+                    case .state, .note: break
+                    }
+                }
+            }
+        }
+        return ids.subtracting(done)
     }
 
     /// The segments that there are, in the order of their generations.
@@ -88,13 +129,12 @@ enum JournalRecovery {
     /// Opens the segments for their next use, the oldest first, as they are overwritten: what is left when the power fails
     /// meanwhile must never be what a later generation took back.
     private static func make(
-        _ numbers: [Int],
-        _ size: Int,
+        _ numbers: [(number: Int, size: Int)],
         _ disk: any FileSystem,
         _ result: inout Result
     ) throws(SpoolError) {
         do throws(SpoolError) {
-            for number in numbers.isEmpty ? [0] : numbers {
+            for (number, size) in numbers {
                 let name = String(number)
                 result.segments.append(try .make(name, in: result.directory, size: size, disk: disk))
                 result.next = max(result.next, number + 1)

@@ -33,6 +33,8 @@ final class Publisher: @unchecked Sendable {
     private var isRetryScheduled = false
     private var isClosed = false
     private let ticking = NIOLockedValueBox(false)
+    /// Moves that may still be joined by others: nothing else came behind them.
+    private let joining = NIOLockedValueBox<Moves?>(nil)
     /// Operations that were not tried yet.
     private let backlog = NIOLockedValueBox(0)
 
@@ -67,7 +69,7 @@ final class Publisher: @unchecked Sendable {
         guard !work.isEmpty else { return }
         let count = work.operations.count + work.filing.count
         backlog.withLockedValue { $0 += count }
-        workers.run(.publisher) { [self] in
+        enqueue { [self] in
             for operation in work.operations { perform(.operation(operation)) }
             file(work.filing)
             backlog.withLockedValue { $0 -= count }
@@ -102,7 +104,7 @@ final class Publisher: @unchecked Sendable {
     /// Runs the closure on the publisher's lane once the messages of all segments up to this one have their files, and
     /// everything that was published before was done.
     func whenFiled(upTo generation: UInt64, _ run: @escaping @Sendable () -> Void) {
-        workers.run(.publisher) { [self] in
+        enqueue { [self] in
             file(unfiled.ids(upTo: generation))
             waiting.append(run)
             retryLate()
@@ -111,7 +113,7 @@ final class Publisher: @unchecked Sendable {
 
     /// Runs the closure on the publisher's lane once everything so far has been tried.
     func whenTried(_ run: @escaping @Sendable () -> Void) {
-        workers.run(.publisher) { [self] in
+        enqueue { [self] in
             file(unfiled.ids(upTo: .max))
             retryLate()
             run()
@@ -120,7 +122,7 @@ final class Publisher: @unchecked Sendable {
 
     /// Does nothing more; runs the closure on the publisher's lane then.
     func close(_ run: @escaping @Sendable () -> Void) {
-        workers.run(.publisher) { [self] in
+        enqueue { [self] in
             isClosed = true
             late = []
             waiting = []
@@ -129,24 +131,95 @@ final class Publisher: @unchecked Sendable {
     }
 
     /// Runs the closure on the publisher's lane behind everything so far.
-    func whenIdle(_ run: @escaping @Sendable () -> Void) { workers.run(.publisher, run) }
+    func whenIdle(_ work: @escaping @Sendable () -> Void) { enqueue(work) }
+
+    /// Does work behind everything so far, moves included.
+    private func enqueue(_ work: @escaping @Sendable () -> Void) {
+        workers.run(.publisher, work)
+        // Whoever hears of this is behind it.
+        joining.withLockedValue { $0 = nil }
+    }
+
+    /// Moves into one area that share what is waited for.
+    private final class Moves: Sendable {
+        struct Move {
+            let id: MessageID
+            let done: @Sendable (SpoolError?) -> Void
+        }
+
+        let area: SpoolFiles.Area
+        let all: NIOLockedValueBox<[Move]>
+
+        init(_ first: Move, to area: SpoolFiles.Area) {
+            self.area = area
+            all = NIOLockedValueBox([first])
+        }
+    }
 
     /// Moves a message's file, which is made where there is none yet. On stable storage when the closure is called, on
     /// the publisher's lane.
     func move(_ id: MessageID, to area: SpoolFiles.Area, _ done: @escaping @Sendable (SpoolError?) -> Void) {
-        workers.run(.publisher) { [self] in
-            do throws(SpoolError) {
-                try move(id, to: area)
-                done(nil)
-            } catch {
-                done(error)
+        let move = Moves.Move(id: id, done: done)
+        let fresh: Moves? = joining.withLockedValue { joining in
+            if let moves = joining, moves.area == area {
+                moves.all.withLockedValue { $0.append(move) }
+                return nil
             }
+            let moves = Moves(move, to: area)
+            joining = moves
+            return moves
+        }
+        guard let fresh else { return }
+        workers.run(.publisher) { [self] in
+            // Whoever comes now is the first of others.
+            joining.withLockedValue { if $0 === fresh { $0 = nil } }
+            perform(fresh.all.withLockedValue { $0 }, to: area)
         }
     }
 
     // MARK: On the publisher's lane
 
-    private func move(_ id: MessageID, to area: SpoolFiles.Area) throws(SpoolError) {
+    /// Makes moves, then waits once for each directory that they changed.
+    private func perform(_ moves: [Moves.Move], to area: SpoolFiles.Area) {
+        var results: [Result<SpoolFiles.Area, SpoolError>] = []
+        var synced: [SpoolFiles.Directory: SpoolError?] = [:]
+        func sync(_ directories: [SpoolFiles.Directory]) -> SpoolError? {
+            var failure: SpoolError?
+            for directory in directories {
+                if synced[directory] == nil {
+                    do throws(SpoolError) {
+                        try files.sync(directory)
+                        synced[directory] = .some(nil)
+                    } catch {
+                        synced[directory] = .some(error)
+                    }
+                }
+                failure = failure ?? synced[directory] ?? nil
+            }
+            return failure
+        }
+        for move in moves {
+            do throws(SpoolError) { results.append(.success(try rename(move.id, to: area))) } catch {
+                results.append(.failure(error))
+            }
+        }
+        // New names first: a power failure that takes the old ones must not leave none.
+        var failures = zip(moves, results).map { move, result -> SpoolError? in
+            switch result {
+            case .success: sync(files.directories(area, of: move.id))
+            case .failure(let error): error
+            }
+        }
+        for (index, result) in results.enumerated() where failures[index] == nil {
+            if case .success(let from) = result { failures[index] = sync(files.directories(from, of: moves[index].id)) }
+        }
+        for (move, failure) in zip(moves, failures) { move.done(failure) }
+    }
+
+    /// Moves a message's file, not yet for good.
+    ///
+    /// - Returns: where it was.
+    private func rename(_ id: MessageID, to area: SpoolFiles.Area) throws(SpoolError) -> SpoolFiles.Area {
         if isClosed { throw .broken }
         if let (file, lines) = unfiled.beginFiling(id) {
             let work = Work.filing(id, file: file, lines: lines)
@@ -166,12 +239,9 @@ final class Publisher: @unchecked Sendable {
             throw .missing
         }
         // What was made without a sync of its own needs one before its record in the journal may be given up.
-        if from != area {
-            try files.move(id, from: from, to: area)
-        } else {
-            // An earlier move may have failed after the rename.
-            try files.syncDirectory(area, of: id)
-        }
+        if from != area { try files.rename(id, from: from, to: area) }
+        // Its directories are synced also where nothing is to be moved: an earlier move may have failed after the rename.
+        return from
     }
 
     private func file(_ ids: [MessageID]) {

@@ -196,13 +196,13 @@ package final class Spool: Sendable {
         if let file = unfiled.file(of: id) { return try Self.content(of: file, messageLimit: messageLimit) }
         let (handle, isHeld) = try open(id, isHeld: isHeld)
         defer { host.disk.close(handle) }
-        let (head, start) = try head(of: id, handle)
-        if verified { try verify(head, start: start, handle) }
-        let added = try read(handle, at: head.offset + head.octets, count: head.added)
+        let (head, start) = try files.head(of: id, handle)
+        if verified { try files.verify(head, start: start, handle) }
+        let added = try files.read(handle, at: head.offset + head.octets, count: head.added)
         guard added.readableBytes == head.added else { throw .corrupt("the added block is cut") }
         var content = Content(head: head, isHeld: isHeld, added: added, message: nil)
         if head.octets <= messageLimit {
-            let message = try read(handle, at: head.offset, count: head.octets)
+            let message = try files.read(handle, at: head.offset, count: head.octets)
             guard message.readableBytes == head.octets else { throw .corrupt("the message is cut") }
             content.message = message
         }
@@ -244,43 +244,6 @@ package final class Spool: Sendable {
         throw .missing
     }
 
-    private func read(_ file: FileHandle, at offset: Int, count: Int) throws(SpoolError) -> ByteBuffer {
-        do throws(FileError) { return try host.disk.read(count, from: file, at: offset) } catch {
-            throw SpoolError(error)
-        }
-    }
-
-    private func head(of id: MessageID, _ file: FileHandle) throws(SpoolError) -> (QueueFileHead, start: ByteBuffer) {
-        var start = ByteBuffer()
-        var maximum = 8192
-        while true {
-            let more = try read(file, at: start.readableBytes, count: maximum)
-            if more.readableBytes == 0 { throw .corrupt("the envelope has no end") }
-            start.writeImmutableBuffer(more)
-            if let head = try QueueFile.parseHead(start) {
-                guard head.envelope.id == id else { throw .corrupt("another message's envelope") }
-                return (head, start)
-            }
-            guard start.readableBytes < 16 << 20 else { throw .corrupt("the envelope has no end") }
-            maximum = 1 << 18
-        }
-    }
-
-    private func verify(_ head: QueueFileHead, start: ByteBuffer, _ file: FileHandle) throws(SpoolError) {
-        var checksum = Checksum()
-        let (whole, overflow) = head.octets.addingReportingOverflow(head.added)
-        guard !overflow else { throw .corrupt("the sizes are wrong") }
-        var left = whole
-        while left > 0 {
-            let chunk = try read(file, at: head.offset + whole - left, count: min(left, 1 << 18))
-            if chunk.readableBytes == 0 { throw .corrupt("\(left) octets are missing") }
-            checksum.add(chunk)
-            left -= chunk.readableBytes
-        }
-        if let covered = start.getSlice(at: start.readerIndex, length: head.coveredHead) { checksum.add(covered) }
-        guard checksum.value == head.checksum else { throw .corrupt("the checksum is wrong") }
-    }
-
     /// Octets of a message, from its first on; fewer than were asked for only at its end.
     ///
     /// - Throws: `missing`, `corrupt` where the file is shorter than the message, `failed`.
@@ -301,7 +264,7 @@ package final class Spool: Sendable {
         }
         let (handle, _) = try open(id, isHeld: isHeld)
         defer { host.disk.close(handle) }
-        let piece = try read(handle, at: head.offset + position, count: count)
+        let piece = try files.read(handle, at: head.offset + position, count: count)
         guard piece.readableBytes == count else { throw .corrupt("the message is cut") }
         return piece
     }

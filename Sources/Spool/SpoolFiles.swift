@@ -210,29 +210,45 @@ struct SpoolFiles: Sendable {
         }
     }
 
-    /// Renames a message's file into another area, and waits until that is on stable storage.
-    func move(_ id: MessageID, from: Area, to: Area) throws(SpoolError) {
+    /// Renames a message's file into another area. It's there for good once its `directories` are synced.
+    func rename(_ id: MessageID, from: Area, to: Area) throws(SpoolError) {
         try convert { () throws(FileError) in
             if to.isSpread { try Self.makeDirectory(MessageID.directory(id.shard), in: directory(to), disk) }
             try disk.rename(name(from, id), in: directory(from), to: name(to, id), in: directory(to))
         }
-        try syncDirectory(to, of: id)
-        try syncDirectory(from, of: id)
     }
 
-    /// Waits until the directory of a message, and that directory's own entry, are on stable storage.
-    func syncDirectory(_ area: Area, of id: MessageID) throws(SpoolError) {
+    /// The same, and waits until it is there for good.
+    func move(_ id: MessageID, from: Area, to: Area) throws(SpoolError) {
+        try rename(id, from: from, to: to)
+        for directory in directories(to, of: id) + directories(from, of: id) { try sync(directory) }
+    }
+
+    /// A directory below `spool/`.
+    struct Directory: Hashable {
+        let area: Area
+        /// nil for the area's own.
+        let shard: Int?
+    }
+
+    /// Where the entry of a message's directory is, and that directory.
+    func directories(_ area: Area, of id: MessageID) -> [Directory] {
+        let own = Directory(area: area, shard: nil)
+        return area.isSpread ? [own, Directory(area: area, shard: id.shard)] : [own]
+    }
+
+    /// Waits until a directory's entries are on stable storage.
+    func sync(_ place: Directory) throws(SpoolError) {
         try convert { () throws(FileError) in
-            try disk.sync(directory(area))
-            guard area.isSpread else { return }
-            let shard = try disk.open(
-                MessageID.directory(id.shard),
-                in: directory(area),
+            guard let shard = place.shard else { return try disk.sync(directory(place.area)) }
+            let file = try disk.open(
+                MessageID.directory(shard),
+                in: directory(place.area),
                 [.reading, .directory],
                 mode: 0
             )
-            defer { disk.close(shard) }
-            try disk.sync(shard)
+            defer { disk.close(file) }
+            try disk.sync(file)
         }
     }
 
@@ -253,9 +269,19 @@ struct SpoolFiles: Sendable {
 
     /// Writes the file, which is the old one or the new one at any instant.
     func replacePauses(_ content: ByteBuffer) throws(SpoolError) {
-        let fresh = Self.pauses + ".new"
+        try replaceWhole(Self.pauses, in: root, content)
+        try convert { () throws(FileError) in try disk.sync(root) }
+    }
+
+    /// Likewise a state file; on stable storage with the next sync of everything.
+    func replaceState(_ id: MessageID, _ content: ByteBuffer) throws(SpoolError) {
+        try replaceWhole(name(.state, id), in: directory(.state), content)
+    }
+
+    private func replaceWhole(_ name: String, in directory: FileHandle, _ content: ByteBuffer) throws(SpoolError) {
+        let fresh = name + ".new"
         try convert { () throws(FileError) in
-            let file = try disk.open(fresh, in: root, [.writing, .creating, .truncating], mode: Self.fileMode)
+            let file = try disk.open(fresh, in: directory, [.writing, .creating, .truncating], mode: Self.fileMode)
             do throws(FileError) {
                 try disk.write(content, to: file)
                 try disk.sync(file)
@@ -264,8 +290,7 @@ struct SpoolFiles: Sendable {
                 throw error
             }
             disk.close(file)
-            try disk.rename(fresh, in: root, to: Self.pauses, in: root)
-            try disk.sync(root)
+            try disk.rename(fresh, in: directory, to: name, in: directory)
         }
     }
 
@@ -278,15 +303,27 @@ struct SpoolFiles: Sendable {
 
     /// The IDs in one directory; files of other names are passed over.
     func list(_ area: Area, shard: Int = 0) throws(SpoolError) -> [MessageID] {
-        let names: [[UInt8]]
+        try names(area, shard: shard).compactMap { MessageID($0) }
+    }
+
+    /// Puts a message's file that is in another shard's directory where it belongs.
+    func moveHome(_ area: Area, _ id: MessageID, from shard: Int) throws(SpoolError) {
+        try convert { () throws(FileError) in
+            try Self.makeDirectory(MessageID.directory(id.shard), in: directory(area), disk)
+            let place = "\(MessageID.directory(shard))/\(id)"
+            try disk.rename(place, in: directory(area), to: name(area, id), in: directory(area))
+        }
+    }
+
+    /// All names in one directory.
+    func names(_ area: Area, shard: Int = 0) throws(SpoolError) -> [[UInt8]] {
         do throws(FileError) {
-            names = try disk.names(area.isSpread ? MessageID.directory(shard) : ".", in: directory(area))
+            return try disk.names(area.isSpread ? MessageID.directory(shard) : ".", in: directory(area))
         } catch {
             // Directories are made when they are needed.
             if error.isMissing, area.isSpread { return [] }
             throw SpoolError(error)
         }
-        return names.compactMap { MessageID($0) }
     }
 
     /// Octets that the file system has left for us, and all that it has.

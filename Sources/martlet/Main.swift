@@ -10,7 +10,8 @@ import Glibc
         commandName: "martlet",
         abstract: "Looks after a Martlet mail system.",
         subcommands: [
-            QueueCommand.self, UserCommand.self, AliasCommand.self, DomainCommand.self, StatusCommand.self,
+            QueueCommand.self, TraceCommand.self, UserCommand.self, AliasCommand.self, DomainCommand.self,
+            StatusCommand.self,
             CheckCommand.self, PolicyCommand.self, GreylistCommand.self, DNSCommand.self,
             MIMECommand.self, AuthCommand.self, DKIMCommand.self, ARCCommand.self,
             SPFCommand.self, DMARCCommand.self, TLSCommand.self, TLSReportCommand.self, VersionCommand.self,

@@ -11,6 +11,7 @@ struct QueueCommand: AsyncParsableCommand {
             QueueReleaseCommand.self, QueueRequeueCommand.self, QueueRerouteCommand.self, QueueRemoveCommand.self,
             QueueBounceCommand.self, QueueExpireCommand.self, QueuePauseCommand.self, QueueResumeCommand.self,
             QueuePausesCommand.self, QueueSummaryCommand.self, QueueWatchCommand.self, QueueStatisticsCommand.self,
+            QueueFsckCommand.self,
         ],
         defaultSubcommand: QueueListCommand.self
     )

@@ -1,6 +1,7 @@
 """What an administrator sees of the queue and does to it, with filters; pauses; completions."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -106,3 +107,75 @@ def test_completions(system, shell):
         assert word in script
     if shell == "bash":
         assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
+
+
+def traced(system, *arguments, check: bool = True, **environment):
+    """What `martlet trace` says, and the lines."""
+    command = [str(system.programs / "martlet"), "--instance", str(system.directory), "trace", *arguments, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+    assert not check or done.returncode == 0, done.stderr
+    return json.loads(done.stdout or "[]")
+
+
+def test_trace_follows_a_message_to_its_report(system, sink, tmp_path):
+    name = token()
+    sink.replies[name] = "550 5.1.1 no such user"
+    try:
+        subject = submit(system, ALICE, f"{name}@example.net")
+        wait_for(system, ALICE, f"{name}@example.net")
+    finally:
+        del sink.replies[name]
+
+    def whole():
+        lines = traced(system, f"<{subject}@client.example.test>", check=False)
+        texts = [line["text"] for line in lines]
+        # The message and its report.
+        return lines if sum("left the queue" in text for text in texts) == 2 else None
+
+    lines = wait_until(whole)
+    assert {"smtpd", "queue-manager", "remote-relay"} <= {line["daemon"] for line in lines}
+    assert lines == sorted(lines, key=lambda line: line["time"])
+    texts = [line["text"] for line in lines]
+    identifier = next(text for text in texts if "message accepted" in text).split(" id=")[1].split()[0]
+    report = next(text for text in texts if "reported" in text).split("report=")[1].split()[0]
+    assert any(f"{report} delivered" in text for text in texts)
+    # By its ID, and by the addresses of either end.
+    assert traced(system, identifier) == lines
+    assert {line["text"] for line in lines} <= {line["text"] for line in traced(system, f"{name}@example.net")}
+    assert {line["text"] for line in lines} <= {line["text"] for line in traced(system, ALICE, "--since", "1h")}
+    assert "delivered" in system.martlet("trace", identifier).stdout
+    assert system.martlet("trace", "0" * 24, check=False).returncode != 0
+    # The same from the journal of systemd: one that says what the logs say.
+    entries = [
+        {"__REALTIME_TIMESTAMP": str(1_796_030_000_000_000 + number), "_SYSTEMD_UNIT": f"martlet-{line['daemon']}.service"}
+        | {"MESSAGE": line["text"] if number % 2 else list(line["text"].encode())}
+        for number, line in enumerate(lines)
+    ]
+    journal = tmp_path / "journalctl"
+    journal.write_text("#!/bin/sh\ncat <<'END'\n" + "\n".join(json.dumps(entry) for entry in entries) + "\nEND\n")
+    journal.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    found = traced(system, identifier, "--journal", PATH=path)
+    assert [(line["daemon"], line["text"]) for line in found] == [(line["daemon"], line["text"]) for line in lines]
+    assert found[1]["time"] == "2026-11-30T09:13:20.000001Z"
+
+
+def test_fsck_of_a_spool_that_is_in_use_and_of_one_that_is_not(make_instance):
+    instance = make_instance()
+    busy = instance.martlet("queue", "fsck", check=False)
+    assert busy.returncode != 0 and "in use" in busy.stderr
+    instance.supervisor.down("queue-manager")
+    wait_until(lambda: instance.supervisor.pid("queue-manager") is None)
+    assert json.loads(instance.martlet("queue", "fsck", "--json").stdout)["findings"] == []
+    stray = instance.directory / "spool" / "state" / "00"
+    stray.mkdir(parents=True, exist_ok=True)
+    (stray / ("0" * 24)).write_text("x\n")
+    owner = (instance.directory / "spool").stat()
+    for path in (stray, stray / ("0" * 24)):
+        os.chown(path, owner.st_uid, owner.st_gid)
+    found = instance.martlet("queue", "fsck", check=False)
+    assert found.returncode != 0 and f"spool/state/00/{'0' * 24}" in found.stdout
+    assert "(mended)" in instance.martlet("queue", "fsck", "--repair").stdout
+    instance.supervisor.up("queue-manager")
+    instance.supervisor.wait_ready(["queue-manager"])
+    assert queue(instance) == []

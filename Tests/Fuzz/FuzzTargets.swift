@@ -41,4 +41,5 @@ let fuzzTargets: [FuzzTarget] = [
     tokenTarget,
     policyTableTarget,
     keyFrameTarget,
+    queueControlTarget,
 ]

@@ -24,6 +24,25 @@ import Testing
         return Header(hops: scanner.hops, fields: fields, lacks: scanner.lacksHeader, isComplete: scanner.isComplete)
     }
 
+    @Test(arguments: [
+        ("Message-ID: <a@b>\r\n\r\n", "<a@b>"),
+        ("Subject: x\r\nmessage-id:\r\n <c@d> (one)\r\nX: <y>\r\n\r\n", "<c@d>"),
+        ("Message-ID: <a@b>\r\nMessage-ID: <c@d>\r\n\r\n", "<a@b>"),
+        ("Message-ID: none\r\n\r\nMessage-ID: <a@b>\r\n", nil),
+        ("Subject: <x>\r\n\r\n", nil), ("Message-ID: <" + String(repeating: "x", count: 1000) + ">\r\n\r\n", "<xxx"),
+    ]) func messageIDIsTaken(text: String, expected: String?) {
+        for step in [1, 7, 10_000] {
+            var scanner = HeaderScanner()
+            var input = ByteBuffer(string: text)
+            while let part = input.readSlice(length: min(step, input.readableBytes)), part.readableBytes > 0 {
+                scanner.scan(part)
+            }
+            let found = scanner.messageID
+            #expect(found.map { String($0.prefix(expected?.count ?? 0)) } == expected)
+            #expect(found?.utf8.count ?? 0 <= 250)
+        }
+    }
+
     @Test(
         arguments: [
             ("\r\nDate: x\r\n", Header()),

@@ -147,7 +147,7 @@ package struct MessageFilter: Equatable, Sendable {
     }
 
     /// The fields of a request that say the same.
-    var fields: [Frame.Field] {
+    package var fields: [Frame.Field] {
         var fields = ids.map { Frame.Field("id", $0.description) }
         func add(_ name: String, _ value: String?) { if let value { fields.append(.init(name, value)) } }
         add("sender", sender?.text)

@@ -74,7 +74,9 @@ extension Pause {
     static let verb = "PAUSE"
 
     /// What a frame says, as `frame` makes it; nil where it makes no sense.
-    init?(_ frame: Frame, since now: Int64) {
+    ///
+    /// - Parameter now: when it began where the frame doesn't say so. Seconds since 1970.
+    package init?(_ frame: Frame, since now: Int64) {
         guard let subject = Subject(frame) else { return nil }
         self.init(subject, since: frame.integer("since").map { Int64($0) } ?? now, until: nil, reason: frame["reason"])
         guard let text = frame["until"] else { return }
@@ -82,7 +84,8 @@ extension Pause {
         self.init(subject, since: since, until: until, reason: reason)
     }
 
-    var frame: Frame {
+    /// As a request has it, and the spool's file.
+    package var frame: Frame {
         var frame = Frame(Self.verb, [subject.field])
         frame["since"] = String(since)
         frame["until"] = until.map { String($0) }

@@ -20,8 +20,9 @@ final class QueuedMessage: @unchecked Sendable {
     let terms: DeliveryTerms
     /// What made its submission idempotent.
     let origin: String?
-    /// Whose turn it is where senders take turns: the user who handed it in, or the reverse-path.
-    let sender: String
+    /// Whose turn it is where senders take turns: the user who handed it in, or the reverse-path. The store has all messages
+    /// of a sender share it.
+    fileprivate(set) var sender: String
     /// Whether a user handed it in, who is its sender then.
     let isOfUser: Bool
     /// The reverse-path where that is somebody else; it's found by both.
@@ -36,7 +37,20 @@ final class QueuedMessage: @unchecked Sendable {
     /// What the administrator wants done, in order.
     var changes: Deque<RequestedChange> = []
     /// Kept from the arrival to the end of the first attempt; afterwards it's read again when it's needed.
-    var content: Spool.Content?
+    var content: Spool.Content? {
+        get { kept?.content }
+        set { kept = newValue.map { KeptContent($0) } }
+    }
+
+    /// Apart, since most messages have none, and it would be the largest part of them.
+    private var kept: KeptContent?
+
+    private final class KeptContent {
+        let content: Spool.Content
+
+        init(_ content: Spool.Content) { self.content = content }
+    }
+
     /// A move of its file failed, perhaps after the rename.
     var isPlaceUncertain = false
     /// The sender knows that it's late.
@@ -112,10 +126,46 @@ struct MessageStore {
     /// How many messages ever came.
     private(set) var arrivals = 0
     private var counts: [QueuedMessage.Category: Int] = [:]
-    private var senders: [String: Set<MessageID>] = [:]
+    private var senders: [String: Messages] = [:]
     /// By a hash of the address, which takes less room; who looks one up compares the envelope.
-    private var recipients: [Int: Set<MessageID>] = [:]
-    private var destinations: [String: Set<MessageID>] = [:]
+    private var recipients: [Int: Messages] = [:]
+    private var destinations: [String: Messages] = [:]
+
+    /// What an index leads to: mostly to one message, for which a set would take too much room.
+    private enum Messages {
+        case one(MessageID)
+        case many(Set<MessageID>)
+
+        var count: Int {
+            switch self {
+            case .one: 1
+            case .many(let ids): ids.count
+            }
+        }
+
+        mutating func insert(_ id: MessageID) {
+            switch self {
+            case .one(let other): if other != id { self = .many([other, id]) }
+            case .many(var ids):
+                // So that it isn't copied.
+                self = .one(id)
+                ids.insert(id)
+                self = .many(ids)
+            }
+        }
+
+        /// - Returns: whether none is left.
+        mutating func remove(_ id: MessageID) -> Bool {
+            switch self {
+            case .one(let other): return other == id
+            case .many(var ids):
+                self = .one(id)
+                ids.remove(id)
+                self = .many(ids)
+                return ids.isEmpty
+            }
+        }
+    }
 
     /// What an address is looked up by: as it is, the domain in lower case; empty for the null reverse-path.
     static func key(_ address: MailAddress?) -> String {
@@ -145,7 +195,20 @@ struct MessageStore {
     /// Those with an open recipient at the destination.
     func messages(destination: String) -> [QueuedMessage] { messages(destinations[destination]) }
 
-    private func messages(_ ids: Set<MessageID>?) -> [QueuedMessage] { ids?.compactMap { self[$0] } ?? [] }
+    private func messages(_ ids: Messages?) -> [QueuedMessage] {
+        switch ids {
+        case .one(let id): self[id].map { [$0] } ?? []
+        case .many(let ids): ids.compactMap { self[$0] }
+        case nil: []
+        }
+    }
+
+    /// The name of a destination that all of its jobs share.
+    func shared(destination: String) -> String { Self.key(destination, of: destinations) }
+
+    private static func key(_ key: String, of index: [String: Messages]) -> String {
+        index.index(forKey: key).map { index.keys[$0] } ?? key
+    }
 
     func count(_ category: QueuedMessage.Category) -> Int { counts[category] ?? 0 }
     func count(sender: String) -> Int { senders[sender]?.count ?? 0 }
@@ -157,13 +220,14 @@ struct MessageStore {
     /// Adds a message, which must not be there yet.
     mutating func insert(_ message: QueuedMessage, jobs: [DeliveryJob]) {
         message.jobs = jobs
+        message.sender = Self.key(message.sender, of: senders)
         shards[message.id.shard][message.id] = message
         count += 1
         arrivals += 1
         counts[message.category, default: 0] += 1
-        for key in message.senderKeys { senders[key, default: []].insert(message.id) }
-        for key in message.recipientKeys { recipients[key, default: []].insert(message.id) }
-        for job in jobs { destinations[job.destination, default: []].insert(message.id) }
+        for key in message.senderKeys { senders[key, default: .one(message.id)].insert(message.id) }
+        for key in message.recipientKeys { recipients[key, default: .one(message.id)].insert(message.id) }
+        for job in jobs { destinations[job.destination, default: .one(message.id)].insert(message.id) }
     }
 
     /// Takes a message from one state to another; the only way to change it.
@@ -185,7 +249,7 @@ struct MessageStore {
     mutating func setJobs(of message: QueuedMessage, _ jobs: [DeliveryJob]) {
         guard message.state != .gone else { return }
         for job in message.jobs { Self.remove(message.id, from: &destinations, job.destination) }
-        for job in jobs { destinations[job.destination, default: []].insert(message.id) }
+        for job in jobs { destinations[job.destination, default: .one(message.id)].insert(message.id) }
         counting(message) { $0.jobs = jobs }
     }
 
@@ -206,8 +270,7 @@ struct MessageStore {
         message.content = nil
     }
 
-    private static func remove<Key>(_ id: MessageID, from index: inout [Key: Set<MessageID>], _ key: Key) {
-        index[key]?.remove(id)
-        if index[key]?.isEmpty == true { index[key] = nil }
+    private static func remove<Key>(_ id: MessageID, from index: inout [Key: Messages], _ key: Key) {
+        if index[key]?.remove(id) == true { index[key] = nil }
     }
 }
