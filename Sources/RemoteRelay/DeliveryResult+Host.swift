@@ -21,8 +21,12 @@ extension DeliveryResult {
             "\(verb) \(command)",
             remote: remote,
             // A reply may have 64 KiB, for each of a thousand recipients.
-            diagnostic: String(decoding: reply.description.utf8.prefix(Self.maximumDiagnostic), as: UTF8.self)
+            diagnostic: Self.diagnostic(reply)
         )
+    }
+
+    private static func diagnostic(_ reply: Reply) -> String {
+        String(decoding: reply.description.utf8.prefix(maximumDiagnostic), as: UTF8.self)
     }
 
     /// What it means for a recipient that the session with the last host failed.
@@ -34,7 +38,7 @@ extension DeliveryResult {
         case .tls(let reason, _): self.init(.delayed, .encryptionNeeded, "TLS failed: \(reason)", remote: remote)
         case .policy(_, let reason): self.init(.delayed, .encryptionNeeded, reason, remote: remote)
         case .login(let reason, let reply):
-            self.init(.delayed, .loginFailed, reason, remote: remote, diagnostic: reply?.description)
+            self.init(.delayed, .loginFailed, reason, remote: remote, diagnostic: reply.map(Self.diagnostic))
         case .notEncrypted: self.init(.delayed, .encryptionNeeded, "TLS is not offered", remote: remote)
         // One host's refusal of the session is not the destination's: others may accept, or this one later.
         case .refused(let reply): self = DeliveryResult(reply, from: remote, after: "the session").delayed()

@@ -114,7 +114,12 @@ final class HostLookup: Sendable {
                 }
             } catch {
                 if error.result.status == .routeLoop { throw error }
-                failure = failure ?? error
+                // Nor is any other mistake in a route: its host may have no name that the DNS could have.
+                let result = error.result
+                failure =
+                    failure
+                    ?? (result.action.isFinal
+                        ? .temporary(.noRoute, "the route to \(host.host): \(result.summary)") : error)
             }
         }
         if targets.isEmpty, let failure { throw failure }

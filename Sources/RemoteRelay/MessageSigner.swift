@@ -97,7 +97,14 @@ final class MessageSigner: @unchecked Sendable {
         of submitter: Submitter?,
         id: String
     ) async throws(SigningKeysError) -> Work? {
-        guard submitter != nil else { return try await sealing(header) }
+        guard submitter != nil else {
+            do throws(SigningKeysError) {
+                return try await sealing(header)
+            } catch {
+                note(unsealed: error, id: id)
+                return nil
+            }
+        }
         guard settings.signs else { return nil }
         switch DMARCAuthor(header) {
         case .domain(let domain):
@@ -152,8 +159,13 @@ final class MessageSigner: @unchecked Sendable {
                 note(unsigned: Self.badHeader, id: id)
                 return nil
             }
-            let seal = draft.seal(try await keys.sign(key, draft.messageSignature))
-            fields = seal.fields(try await keys.sign(key, seal.draft))
+            do throws(SigningKeysError) {
+                let seal = draft.seal(try await keys.sign(key, draft.messageSignature))
+                fields = seal.fields(try await keys.sign(key, seal.draft))
+            } catch {
+                note(unsealed: error, id: id)
+                return nil
+            }
             log("message sealed", [key], id)
         }
         return ByteBuffer(bytes: fields)
@@ -177,6 +189,14 @@ final class MessageSigner: @unchecked Sendable {
     func refusal(_ error: SigningKeysError, id: String) -> DeliveryResult {
         logger.warning("message not signed: it waits", metadata: ["id": "\(id)", "reason": .string(error.reason)])
         return DeliveryResult(.delayed, .encryptionNeeded, "can't be signed now: \(error.reason)")
+    }
+
+    /// Nobody asks for seals: a stranger's mail that waited for one would come back to him in the end.
+    private func note(unsealed error: SigningKeysError, id: String) {
+        logger.warning(
+            "message not sealed: it goes as it is",
+            metadata: ["id": "\(id)", "reason": .string(error.reason)]
+        )
     }
 
     private func note(unsigned reason: String, id: String) {

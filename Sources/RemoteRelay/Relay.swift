@@ -106,8 +106,11 @@ final class Relay: @unchecked Sendable {
             if job.isAbandoned { return }
             // Worse hosts are for when a better one is down, not for when it's busy.
             guard await turns.enter(target.address) else {
-                // A host that was tried has said more.
-                if hasTried { break }
+                // A host that was tried has said more, but for what it can't do and this one may.
+                if hasTried {
+                    if otherFailure == nil, last.action.isFinal { otherFailure = .busy(target.remote) }
+                    break
+                }
                 return job.report(.busy(target.remote))
             }
             hasTried = true
@@ -224,6 +227,7 @@ final class Relay: @unchecked Sendable {
             isStandardRule: isStandard,
             domain: domain?.lowercased(),
             sts: sts.policy,
+            isSTSKnown: sts.isKnown,
             requiresTLS: requiresTLS,
             hasAuthorities: security.hasAuthorities
         )
@@ -285,7 +289,8 @@ final class Relay: @unchecked Sendable {
             reports?.note(error, target, way)
             if way.requiresTLS {
                 switch error {
-                case .tls(let reason, _): throw .notAssured(reason)
+                // Without a finding about the certificate it may be anything that passes.
+                case .tls(let reason, .some): throw .notAssured(reason)
                 case .notEncrypted: throw .notAssured("TLS is not offered")
                 default: throw error
                 }

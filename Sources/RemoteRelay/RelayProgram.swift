@@ -27,6 +27,8 @@ package struct RelayProgram: DaemonProgram {
         /// Whether certificates can be verified.
         let hasAuthorities: Bool
         let credentials: [String: RelayCredentials]
+        /// Whether some domain may have keys of DKIM.
+        let mayHaveKeys: Bool
         /// The directory of what is kept; nil for nothing.
         let directory: CInt?
         let interfaces: [SocketAddress]
@@ -51,9 +53,20 @@ package struct RelayProgram: DaemonProgram {
             tls: try verifying ?? TLSContext(clientVerifying: false, minimum: minimum),
             hasAuthorities: verifying != nil,
             credentials: try credentials(setup),
+            mayHaveKeys: Self.mayHaveKeys(in: TLSConfiguration.dkimDirectory),
             directory: directory,
             interfaces: RelaySettings.interfaces()
         )
+    }
+
+    /// Whether there is something in the directory of the domains' keys, or nobody can tell.
+    private static func mayHaveKeys(in path: String) -> Bool {
+        guard let directory = opendir(path) else { return errno != ENOENT }
+        defer { closedir(directory) }
+        while let entry = readdir(directory) {
+            if entry.pointee.d_name.0 != CChar(UInt8(ascii: ".")) { return true }
+        }
+        return false
     }
 
     /// What routes log in with, from the file that nobody reads after start.
@@ -105,7 +118,11 @@ package struct RelayProgram: DaemonProgram {
         let reports =
             context.configuration.reports.isOnForTLS
             ? ReportClient(path: context.socket("report.sock"), on: loop) : nil
-        let policies = prepared.hasAuthorities ? self.policies(prepared, lookup, on: loop, logger: context.logger) : nil
+        // Without authorities those that were kept still count: mail for their domains waits.
+        let policies = self.policies(prepared, lookup, on: loop, logger: context.logger)
+        if !prepared.hasAuthorities {
+            context.logger.error("no authorities to verify certificates by: mail that needs them waits")
+        }
         await Task(executorPreference: LoopExecutor.of(loop)) { await policies?.load() }.value
         let renewal = Task(executorPreference: LoopExecutor.of(loop)) { await policies?.renewAll() }
         defer { renewal.cancel() }
@@ -120,7 +137,10 @@ package struct RelayProgram: DaemonProgram {
                 on: loop
             ),
             reports: reports.flatMap { client in TLSReports(settings) { client.report($0) } },
-            signing: SigningKeys(KeysClient(path: context.socket("key.sock"), on: loop)),
+            signing: SigningKeys(
+                KeysClient(path: context.socket("key.sock"), on: loop),
+                mayHaveKeys: prepared.mayHaveKeys
+            ),
             loop: loop,
             logger: context.logger
         )

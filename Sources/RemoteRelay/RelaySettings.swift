@@ -104,18 +104,25 @@ struct RelaySettings: Sendable {
     ///
     /// - Returns: the rule, and whether there is no such line.
     func rule(for target: Target, of domain: String?) -> (rule: RelayTLSRule, isStandard: Bool) {
-        var found = [target.route?.tls, domain.flatMap { rules[$0] }, target.name.flatMap { rules[$0] }].compactMap(
-            \.self
-        )
-        // Secrets are for one host alone.
-        if found.isEmpty, target.route?.credentials != nil { found = [RelayTLSRule(.verify)] }
+        var found = [target.route?.tls, domain.flatMap { rules[$0] }].compactMap(\.self)
+        // Secrets are for one host alone, whatever is wanted for the domain.
+        if target.route?.credentials != nil, target.route?.tls == nil { found.append(RelayTLSRule(.verify)) }
+        if let ofHost = target.name.flatMap({ rules[$0] }) {
+            // Somebody in between may have made up the host's name: then its line can't ask for less.
+            if target.isAssured || ofHost.level > (found.map(\.level).max() ?? standardRule.level) {
+                found.append(ofHost)
+            }
+        }
         if found.isEmpty, target.isSocket { found = [RelayTLSRule(.none)] }
         guard var strictest = found.max(by: { $0.level < $1.level }) else {
             // A route of implicit TLS has TLS, whatever the general setting is.
             let isFloor = target.route?.isImplicitTLS == true && standardRule.level < .encrypt
             return (isFloor ? RelayTLSRule(.encrypt) : standardRule, !isFloor)
         }
-        strictest.usesPublished = found.allSatisfy(\.usesPublished)
+        // What is loose for one name takes nothing from what is strict for another.
+        strictest.usesPublished =
+            strictest.level == .daneOnly
+            || found.contains { $0.level == strictest.level && $0.usesPublished }
         let needs = target.route?.isImplicitTLS == true || target.route?.credentials != nil
         if needs, strictest.level < .encrypt { strictest.level = .encrypt }
         return (strictest, false)

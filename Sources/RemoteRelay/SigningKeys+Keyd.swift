@@ -1,9 +1,14 @@
 import Keys
 import MailAuth
+import NIOConcurrencyHelpers
 
 extension SigningKeys {
     /// The keys that keyd has. To be used on the client's event loop.
-    init(_ client: KeysClient) {
+    ///
+    /// - Parameter mayHaveKeys: whether some domain has keys, as far as could be seen at the start. Where none has, mail doesn't
+    ///   wait for keyd to say so, until it has named one.
+    init(_ client: KeysClient, mayHaveKeys: Bool = true) {
+        let waits = NIOLockedValueBox(mayHaveKeys)
         self.init { (domain) async throws(SigningKeysError) in
             do throws(KeysError) {
                 var keys: [ActiveKey] = []
@@ -11,8 +16,10 @@ extension SigningKeys {
                     guard let name = SigningName(domain, key) else { throw .unavailable("malformed answer") }
                     keys.append(ActiveKey(name: name, key: key.key))
                 }
+                if !keys.isEmpty { waits.withLockedValue { $0 = true } }
                 return keys
             } catch {
+                guard waits.withLockedValue({ $0 }) else { return [] }
                 throw SigningKeysError(reason: error.description)
             }
         } sign: { (key, draft) async throws(SigningKeysError) in

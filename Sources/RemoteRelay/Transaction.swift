@@ -152,9 +152,14 @@ struct Transaction {
             }
         } catch {
             // The host may have taken the message: sent again now, it might come twice.
-            if case .connection(let reason) = error {
+            switch error {
+            case .connection(let reason):
                 let text = "no answer to the end of the message: \(reason)"
                 report(DeliveryResult(.delayed, .badConnection, text, remote: remote), Array(open))
+            // One of several answers: what would have come of the others, nobody has said.
+            case .refused(let reply) where isLMTP:
+                report(DeliveryResult(reply, from: remote, after: "the message").delayed(), Array(open))
+            default: break
             }
             throw error
         }

@@ -232,6 +232,8 @@ final class ReportSender: @unchecked Sendable {
             recipients: [EnvelopeRecipient(address, parameters: parameters)]
         )
         envelope.client = "local"
+        // Signed as the domain's own (RFC 8460 §3 asks for it).
+        envelope.submitter = .system
         envelope.origin = "report \(writer.day.name) \(Self.key(writer.subject, address.description))"
         let submission: MessageSubmission
         do throws(SubmissionError) {

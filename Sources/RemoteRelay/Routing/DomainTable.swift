@@ -1,3 +1,5 @@
+import DNS
+
 /// Settings by domain: `example.net` for a domain, `.example.net` for what is below it, `*` for all the rest.
 struct DomainTable<Value: Sendable>: Sendable {
     private var exact: [String: Value] = [:]
@@ -10,16 +12,22 @@ struct DomainTable<Value: Sendable>: Sendable {
             if name == "*" {
                 everything = value
             } else if name.utf8.first == UInt8(ascii: ".") {
-                below[String(name.dropFirst())] = value
+                below[Self.key(String(name.dropFirst()))] = value
             } else {
-                exact[name] = value
+                exact[Self.key(name)] = value
             }
         }
     }
 
+    /// An international domain is the same in both of its forms.
+    private static func key(_ domain: String) -> String {
+        guard !domain.utf8.allSatisfy({ $0 < 0x80 }) else { return domain.lowercased() }
+        return HostLookup.domainName(domain).map { HostLookup.text($0.lowercased) } ?? domain.lowercased()
+    }
+
     /// What stands for a domain: its own, else that of the nearest domain above, else the one for everything.
     subscript(_ domain: String) -> Value? {
-        let domain = domain.lowercased()
+        let domain = Self.key(domain)
         if let value = exact[domain] { return value }
         var rest = domain[...]
         while let dot = rest.firstIndex(of: ".") {

@@ -1,3 +1,4 @@
+import DNS
 import Daemon
 import TLS
 
@@ -38,6 +39,8 @@ struct ConfiguredPolicy: TransportPolicy {
     private func standardNames(_ target: Target) -> [String] {
         if target.isAssured { return target.name.map { [$0] } ?? [] }
         guard let domain, domain.utf8.first != UInt8(ascii: "[") else { return [] }
-        return [domain, ".\(domain)"]
+        // Certificates have international names in ASCII (RFC 9525 §6.3).
+        let name = HostLookup.domainName(domain).map { HostLookup.text($0) } ?? domain
+        return [name, ".\(name)"]
     }
 }

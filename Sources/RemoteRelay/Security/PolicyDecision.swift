@@ -10,6 +10,8 @@ struct PolicyDecision: Sendable {
     var isStandardRule = false
     var domain: String?
     var sts: MTASTSPolicy?
+    /// Whether it's certain that the domain has no other MTA-STS policy.
+    var isSTSKnown = true
     var requiresTLS = false
     /// Whether there are authorities to verify certificates by.
     var hasAuthorities = true
@@ -28,7 +30,7 @@ struct PolicyDecision: Sendable {
             demands.append(try check?.demand(target))
         }
         demands.append(try configured.demand(target))
-        if requiresTLS { demands.append(try RequiredTLSPolicy(sts: check).demand(target)) }
+        if requiresTLS { demands.append(try RequiredTLSPolicy(sts: check, isSTSKnown: isSTSKnown).demand(target)) }
         return try strictest(demands)
     }
 
@@ -42,9 +44,6 @@ struct PolicyDecision: Sendable {
         }
         guard isRequired else {
             return SessionPolicy(source: strictest.source, demand: .opportunistic(.nothing), serverName: names.first)
-        }
-        if strictest.source == .requireTLS {
-            throw .notAssured("there are no authorities to verify certificates by")
         }
         throw .policy(.noAuthorities, "there are no authorities to verify certificates by")
     }

@@ -69,6 +69,8 @@ struct SessionPolicy: Hashable, Sendable {
 enum PolicyFault: Hashable, Sendable {
     /// Whether there are TLSA records can't be known now.
     case unknownRecords
+    /// The domain's MTA-STS policy can't be known now.
+    case unknownPolicy
     /// There are none, and they are wanted.
     case noRecords
     /// It's none of the hosts that the domain's MTA-STS policy names.

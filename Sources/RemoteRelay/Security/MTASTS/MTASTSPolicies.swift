@@ -19,6 +19,10 @@ final class MTASTSPolicies: @unchecked Sendable {
         var policy: MTASTSPolicy?
         /// Why a policy that there is isn't known.
         var fault: MTASTSFault?
+        /// Whether the domain could be asked whether it has one.
+        var isAnswered = true
+        /// Whether it's certain that there is no other.
+        var isKnown: Bool { isAnswered && fault == nil }
     }
 
     /// What the daemon knows the world by.
@@ -98,9 +102,11 @@ final class MTASTSPolicies: @unchecked Sendable {
         if let policy = kept[domain], policy.end <= now { forget(domain) }
         let known = kept[domain]
         // Without a record, what was fetched counts until its time is over (RFC 8461 §3.3).
-        guard let name = try? domain.prepending(label: "_mta-sts".utf8), let texts = await world.texts(name),
-            let record = MTASTSRecord(texts: texts), record.id != known?.id
-        else { return Finding(policy: known?.policy) }
+        guard let name = try? domain.prepending(label: "_mta-sts".utf8) else { return Finding(policy: known?.policy) }
+        guard let texts = await world.texts(name) else { return Finding(policy: known?.policy, isAnswered: false) }
+        guard let record = MTASTSRecord(texts: texts), record.id != known?.id else {
+            return Finding(policy: known?.policy)
+        }
         if let failure = failed[domain], failure.until > now {
             return Finding(policy: known?.policy, fault: failure.fault)
         }
