@@ -96,10 +96,14 @@ struct DKIMKeys: Sendable {
         var found: [String: Domain] = [:]
         for octets in names {
             let name = String(decoding: octets, as: UTF8.self)
-            guard SelectorList.isDomain(name), (try? files.status(name, in: directory))?.kind == .directory else {
-                continue
-            }
+            guard SelectorList.isDomain(name) else { continue }
             let before = domains[name] ?? Domain()
+            do throws(FileError) {
+                guard try files.status(name, in: directory, followingLinks: true).kind == .directory else { continue }
+            } catch {
+                if error.code == ENOENT { continue }
+                // What is in there says so itself.
+            }
             let domain = Self.read(name, before, in: directory, files)
             found[name] = domain
             if domain.trouble != before.trouble, let trouble = domain.trouble {
@@ -124,7 +128,7 @@ struct DKIMKeys: Sendable {
         ) -> File<Value>? {
             let path = "\(name)/\(file)"
             do throws(FileError) {
-                let stamp = try files.status(path, in: directory)
+                let stamp = try files.status(path, in: directory, followingLinks: true)
                 if let before, before.stamp == stamp { return before }
                 let octets = Array(try files.contents(of: path, in: directory, maximum: maximum).readableBytesView)
                 do throws(Malformed) {

@@ -19,9 +19,11 @@ struct KeyFile: Sendable {
         return slash == path.startIndex ? "/" : String(path[..<slash])
     }
 
-    /// What the file looks like; nil where there is none, or none that can be looked at.
+    /// What the file looks like, or the one that a link leads to; nil where there is none, or none that can be looked at.
     func stamp(_ files: any FileSystem) -> Stamp? {
-        guard directory != nil, var status = try? files.status(name, in: directory) else { return nil }
+        guard directory != nil, var status = try? files.status(name, in: directory, followingLinks: true) else {
+            return nil
+        }
         // A link more or less is the same file.
         status.links = 0
         return status

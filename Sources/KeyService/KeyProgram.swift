@@ -34,6 +34,7 @@ package struct KeyProgram: DaemonProgram {
 
     package func prepare(_ setup: Setup) throws -> Prepared {
         let pairs = setup.configuration.tls.pairs
+        Self.keepOutOfCores()
         var directories: [String: FileHandle] = [:]
         let paths = pairs.flatMap { [$0.certificate, $0.privateKey] }
         for path in Set(paths.map(KeyFile.directory)) {
@@ -41,6 +42,10 @@ package struct KeyProgram: DaemonProgram {
             guard let directory = try? setup.directory(path) else { continue }
             setup.rights.allowReading(beneath: directory, listing: false)
             directories[path] = FileHandle(directory)
+        }
+        for path in Set(paths.compactMap(Self.destination)).subtracting(directories.keys) {
+            guard let directory = try? setup.directory(path) else { continue }
+            setup.rights.allowReading(beneath: directory, listing: false)
         }
         let dkim = Self.dkimDirectory(setup)
         let folder = KeyFolder(
@@ -59,12 +64,27 @@ package struct KeyProgram: DaemonProgram {
             access: KeyService.Access(
                 servers: servers,
                 signers: setup.uids(of: [.remoteRelay]),
-                own: users.uids(of: [.keyd]).first ?? getuid()
+                // Not started as root, it stays the caller.
+                own: getuid() == 0 ? users.uids(of: [.keyd]).first ?? 0 : getuid()
             ),
             folder: folder,
             // With the rights of the start: keys that only root may read are taken once, and the log says what to do.
             events: folder.look(now: 0).events
         )
+    }
+
+    /// The directory where a file is that a link stands for, as in certbot's `live`; nil for no link.
+    private static func destination(_ path: String) -> String? {
+        var octet: CChar = 0
+        guard readlink(path, &octet, 1) > 0, let real = realpath(path, nil) else { return nil }
+        defer { free(real) }
+        return KeyFile.directory(of: String(cString: real))
+    }
+
+    /// A core has the keys in it.
+    private static func keepOutOfCores() {
+        var none = rlimit(rlim_cur: 0, rlim_max: 0)
+        setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
     }
 
     /// nil where there is none and none can be made.
@@ -90,7 +110,7 @@ package struct KeyProgram: DaemonProgram {
             connections: Self.maximumConnections,
             logger: context.logger
         )
-        try await server.answer(on: prepared.socket) { service.answer($0, $1) }
+        try await server.answer(on: prepared.socket) { try await service.answer($0, $1) }
         let pool = BlockingPool(threads: 1)
         let loop = context.group.next()
         Task(executorPreference: LoopExecutor.of(loop)) {

@@ -46,10 +46,14 @@ final class KeyService: Sendable {
     private let access: Access
     private let tickets: NIOLockedValueBox<TicketKeyring>
     private let watchers = NIOLockedValueBox(Watchers())
+    private let lastRefusal = NIOLockedValueBox<(time: Int?, unlogged: Int)>((nil, 0))
     private let now: @Sendable () -> Int
     private let logger: Logger
     private let signatures = Counter(label: "signatures")
     private let refusals = Counter(label: "requests-refused")
+
+    /// How long a client may take nothing of what it asked for.
+    private static let patience = TimeAmount.seconds(30)
 
     /// - Parameters:
     ///   - ticketLifetime: seconds; 0 for no tickets.
@@ -92,7 +96,7 @@ final class KeyService: Sendable {
         }
     }
 
-    func answer(_ frame: Frame, _ connection: Connection) {
+    func answer(_ frame: Frame, _ connection: Connection) async throws(ConnectionError) {
         let tag = frame["tag"]
         let request: KeyRequest
         do throws(KeyRequest.Fault) {
@@ -109,12 +113,41 @@ final class KeyService: Sendable {
         let uid = connection.peerUser ?? .max
         guard access.allows(request, uid) else {
             refusals.increment()
-            logger.warning("request refused", metadata: ["verb": "\(frame.verb)", "uid": "\(uid)"])
+            logRefusal(frame.verb, uid)
             connection.write(.reply(.reject, status: .notAuthorized, text: "not allowed for this user", tag: tag))
             return
         }
         if request == .watch { return watch(connection, tag) }
         for reply in replies(to: request, tag) { connection.write(reply) }
+        switch request {
+        case .certificate, .certificates:
+            // Much for few octets: who doesn't take it gets no more.
+            let timer = connection.eventLoop.scheduleTask(in: Self.patience) { connection.abort() }
+            defer { timer.cancel() }
+            try await connection.flush()
+        case .sign:
+            // The loop's other clients go first.
+            try await connection.flush()
+            await connection.eventLoop.letOthersGo()
+        default: break
+        }
+    }
+
+    /// Of many refusals, one in a second.
+    private func logRefusal(_ verb: String, _ uid: UInt32) {
+        let now = now()
+        let unlogged: Int? = lastRefusal.withLockedValue { last in
+            if last.time == now {
+                last.unlogged += 1
+                return nil
+            }
+            defer { last = (now, 0) }
+            return last.unlogged
+        }
+        guard let unlogged else { return }
+        var metadata: Logger.Metadata = ["verb": "\(verb)", "uid": "\(uid)"]
+        if unlogged > 0 { metadata["others"] = "\(unlogged)" }
+        logger.warning("request refused", metadata: metadata)
     }
 
     private func replies(to request: KeyRequest, _ tag: String?) -> [Frame] {

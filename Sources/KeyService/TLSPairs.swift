@@ -73,6 +73,8 @@ struct TLSPairs: Sendable {
             pair.trouble = nil
             return KeyEvent(isTrouble: false, text: "certificate for \(pair.name) read", path: pair.certificate.path)
         } catch {
+            // What couldn't be read just now can be the next time.
+            pair.stamps = nil
             guard pair.trouble != error.description else { return nil }
             pair.trouble = error.description
             let rest = pair.taken == nil ? "there is none for \(pair.name)" : "the one before stays"

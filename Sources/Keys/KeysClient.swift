@@ -19,12 +19,16 @@ package enum KeysError: Error, Equatable, CustomStringConvertible {
 /// Asks keyd. Belongs to one event loop; every call must come from its thread.
 package final class KeysClient: Sendable {
     private let client: BusClient
+    private let loop: any EventLoop
+    private let timeout: TimeAmount
 
     /// - Parameters:
     ///   - path: of keyd's socket, as this process sees it.
     ///   - timeout: how long an answer may take.
     package init(path: String, on loop: any EventLoop, timeout: TimeAmount = .seconds(5)) {
         client = BusClient(path: path, on: loop, timeout: timeout)
+        self.loop = loop
+        self.timeout = timeout
     }
 
     /// The signature of a digest, or of the octets themselves where the algorithm has none: as TLS and DKIM have it, ECDSA in DER.
@@ -62,6 +66,9 @@ package final class KeysClient: Sendable {
         } catch {
             throw Self.error(error)
         }
+        // Ends it with the connection, which has nothing to say that is of use.
+        let timer = loop.scheduleTask(in: timeout) { [client] in client.close() }
+        defer { timer.cancel() }
         let result: Result<[ServedCertificate], KeysError> = await withCheckedContinuation { continuation in
             var found: [ServedCertificate] = []
             client.start(KeyRequest.certificates.frame) { result in

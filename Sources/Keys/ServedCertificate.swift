@@ -66,7 +66,7 @@ package struct ServedCertificate: Equatable, Sendable {
     ///
     /// - Parameter hostname: the server's own name.
     package static func shown(to client: String?, of certificates: [Self], hostname: String) -> [Self] {
-        for name in [client, hostname].compactMap({ $0?.lowercased() }) {
+        for name in [client, hostname].compactMap({ $0?.lowercased() }).map(withoutDot) {
             let matching = certificates.filter { $0.isFor(name) }
             // A certificate that names the host goes before one with a wildcard.
             let exact = matching.filter { $0.chain.names.contains(name) }
@@ -76,8 +76,12 @@ package struct ServedCertificate: Equatable, Sendable {
         return Array(certificates.prefix(1))
     }
 
+    /// Clients leave the dot of the root away (RFC 6066 §3), but not all of them.
+    private static func withoutDot(_ name: String) -> String { name.hasSuffix(".") ? String(name.dropLast()) : name }
+
+    /// OpenSSL has one place for EC, whatever the curve.
     private static func one(ofEachKind certificates: [Self]) -> [Self] {
         var kinds: Set<KeyKind> = []
-        return certificates.filter { kinds.insert($0.kind).inserted }
+        return certificates.filter { kinds.insert($0.kind == .ecdsaP384 ? .ecdsaP256 : $0.kind).inserted }
     }
 }

@@ -15,6 +15,11 @@ package final class ServerKeys: TLSKeys {
         var clients: PerLoop<KeysClient>?
         var logger: Logger?
         var follower: BusFollower?
+        /// Counts the news: who asks again stops when a later one asks.
+        var news = 0
+        /// When the log last heard of a handshake that failed, and how many it hasn't heard of.
+        var lastFailure: NIODeadline?
+        var unlogged = 0
     }
 
     package let tickets = TLSTickets()
@@ -24,6 +29,8 @@ package final class ServerKeys: TLSKeys {
 
     /// Milliseconds between two attempts.
     private static let pause: Int64 = 50
+    /// Milliseconds before certificates are asked for again; twice as many each time.
+    private static let pauses: ClosedRange<Int64> = 100...10_000
 
     /// - Parameters:
     ///   - hostname: the server's own name.
@@ -48,7 +55,18 @@ package final class ServerKeys: TLSKeys {
             on: loop,
             logger: logger
         ) { [weak self] _ in
-            Task(executorPreference: LoopExecutor.of(loop)) { await self?.fetch(clients[loop], service, loop) }
+            Task(executorPreference: LoopExecutor.of(loop)) {
+                let news = self?.state.withLockedValue { state in
+                    state.news += 1
+                    return state.news
+                }
+                var pause = Self.pauses.lowerBound
+                while let self, await !self.fetch(clients[loop], service) {
+                    await loop.pause(.milliseconds(pause))
+                    pause = min(2 * pause, Self.pauses.upperBound)
+                    guard news == self.state.withLockedValue({ $0.news }) else { return }
+                }
+            }
         }
         state.withLockedValue { state in
             state.clients = clients
@@ -61,13 +79,15 @@ package final class ServerKeys: TLSKeys {
     /// The certificates that are known now.
     package var known: [ServedCertificate] { state.withLockedValue { $0.certificates.map(\.served) } }
 
-    private func fetch(_ client: KeysClient, _ service: String, _ loop: any EventLoop) async {
+    /// - Returns: whether all is there.
+    private func fetch(_ client: KeysClient, _ service: String) async -> Bool {
         do throws(KeysError) {
             take(try await client.certificates())
             tickets.use(try await client.ticketKeys(of: service).keys.map { $0.name + $0.secret })
+            return true
         } catch {
-            // It's asked again when it's back, or when it says that something has changed.
             logger?.warning("certificates can't be had now", metadata: ["reason": "\(error)"])
+            return false
         }
     }
 
@@ -130,11 +150,6 @@ package final class ServerKeys: TLSKeys {
         return chosen.compactMap { one in certificates.first { $0.served.key == one.key && $0.served == one }?.shown }
     }
 
-    package func endPoint(for serverName: String?) -> [UInt8]? {
-        let certificates = shown(to: serverName)
-        return certificates.count == 1 ? certificates[0].endPoint : nil
-    }
-
     package func sign(_ request: TLSSignatureRequest, on loop: any EventLoop) -> EventLoopFuture<[UInt8]> {
         let promise = loop.makePromise(of: [UInt8].self)
         guard let key = KeyName(request.key), let algorithm = SigningAlgorithm(scheme: request.scheme),
@@ -160,9 +175,21 @@ package final class ServerKeys: TLSKeys {
         return promise.futureResult
     }
 
-    /// Says in the log why a handshake fails.
+    /// Says in the log why a handshake fails, of many once in a second.
     private func failure(_ reason: String) -> TLSError {
-        logger?.error("a TLS handshake fails for want of a signature", metadata: ["reason": "\(reason)"])
+        let now = NIODeadline.now()
+        let unlogged: Int? = state.withLockedValue { state in
+            if let last = state.lastFailure, now - last < .seconds(1) {
+                state.unlogged += 1
+                return nil
+            }
+            defer { (state.lastFailure, state.unlogged) = (now, 0) }
+            return state.unlogged
+        }
+        guard let unlogged else { return .keys(reason) }
+        var metadata: Logger.Metadata = ["reason": "\(reason)"]
+        if unlogged > 0 { metadata["others"] = "\(unlogged)" }
+        logger?.error("a TLS handshake fails for want of a signature", metadata: metadata)
         return .keys(reason)
     }
 }

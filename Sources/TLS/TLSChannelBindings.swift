@@ -13,11 +13,27 @@ package struct TLSChannelBindings: Equatable, Sendable {
     }
 
     /// Those of a server's side whose handshake is complete.
-    ///
-    /// - Parameter resumed: the end point of a session that was resumed, for which no certificate was looked up.
-    init(of ssl: OpaquePointer, resumed: [UInt8]? = nil) {
+    init(of ssl: OpaquePointer) {
         exporter = Self.exporter(of: ssl)
-        serverEndPoint = SSL_get_certificate(ssl).flatMap(Self.endPoint) ?? resumed
+        serverEndPoint =
+            SSL_session_reused(ssl) == 1 ? Self.kept(in: ssl) : SSL_get_certificate(ssl).flatMap(Self.endPoint)
+    }
+
+    /// Puts the end point into the ticket: a client that resumes has the certificate of the first handshake, which may have been
+    /// replaced since.
+    static let keepEndPoint: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Int32 = { ssl, _ in
+        guard let ssl, SSL_session_reused(ssl) == 0, let session = SSL_get_session(ssl) else { return 1 }
+        guard let endPoint = SSL_get_certificate(ssl).flatMap(endPoint) else { return 1 }
+        return SSL_SESSION_set1_ticket_appdata(session, endPoint, endPoint.count)
+    }
+
+    private static func kept(in ssl: OpaquePointer) -> [UInt8]? {
+        var octets: UnsafeMutableRawPointer?
+        var count = 0
+        guard let session = SSL_get_session(ssl), SSL_SESSION_get0_ticket_appdata(session, &octets, &count) == 1,
+            let octets, count > 0
+        else { return nil }
+        return Array(UnsafeRawBufferPointer(start: octets, count: count))
     }
 
     private static func exporter(of ssl: OpaquePointer) -> [UInt8]? {

@@ -102,9 +102,7 @@ package final class TLSContext: @unchecked Sendable {
     package convenience init(server keys: any TLSKeys, _ settings: TLSServerSettings) throws(TLSError) {
         try self.init(TLS_server_method(), isServer: true, minimum: settings.minimum, keys: keys)
         ERR_clear_error()
-        // Without a private key there is nobody to decrypt what RSA's key exchange encrypts.
-        let ciphers = "\(settings.ciphers):!kRSA:!aNULL:!eNULL:!PSK:!SRP"
-        guard SSL_CTX_set_cipher_list(context, ciphers) == 1 else {
+        guard SSL_CTX_set_cipher_list(context, Self.servable(settings.ciphers)) == 1 else {
             throw .configuration("ciphers \(settings.ciphers): \(TLSError.lastReason())")
         }
         guard CTLSKeys_set_signatures(context, Self.signatures, Self.clientSignatures) == 1 else {
@@ -116,6 +114,7 @@ package final class TLSContext: @unchecked Sendable {
         _ = SSL_CTX_set_session_id_context(context, name, UInt32(name.count))
         CTLSKeys_use(context)
         CTLSKeys_tickets_use(context, keys.tickets.tickets)
+        _ = SSL_CTX_set_session_ticket_cb(context, TLSChannelBindings.keepEndPoint, nil, nil)
         if settings.ticketLifetime > 0 {
             SSL_CTX_set_timeout(context, settings.ticketLifetime)
         } else {
@@ -182,14 +181,17 @@ package final class TLSContext: @unchecked Sendable {
     /// The suites of TLS 1.2 with forward secrecy and authenticated encryption, in OpenSSL's words; those of TLS 1.3 all have both.
     package static let standardCiphers = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
-    /// Whether OpenSSL knows any of the suites of TLS 1.2.
+    /// Without a private key there is nobody to decrypt what RSA's key exchange encrypts.
+    private static func servable(_ ciphers: String) -> String { "\(ciphers):!kRSA:!aNULL:!eNULL:!PSK:!SRP" }
+
+    /// Whether servers can have any of the suites of TLS 1.2.
     package static func areCiphers(_ text: String) -> Bool {
         guard let context = SSL_CTX_new(TLS_server_method()) else { return false }
         defer {
             SSL_CTX_free(context)
             ERR_clear_error()
         }
-        return SSL_CTX_set_cipher_list(context, text) == 1
+        return SSL_CTX_set_cipher_list(context, servable(text)) == 1
     }
 
     private func askForCertificates(of authorities: String) throws(TLSError) {

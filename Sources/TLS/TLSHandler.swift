@@ -35,6 +35,8 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private var paused: UnsafeMutablePointer<CTLSKeys_handshake>?
     /// Whether the handshake waits for certificates or for a signature.
     private var isWaitingForKeys = false
+    /// Something wants to read meanwhile: what the peer sends would be kept without limit.
+    private var hasHeldRead = false
     /// Why there was no certificate, or no signature.
     private var keyFailure: TLSError?
     /// The peer has sent close_notify: what comes behind it is ignored.
@@ -145,6 +147,14 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
         context.fireChannelInactive()
     }
 
+    package func read(context: ChannelHandlerContext) {
+        if isWaitingForKeys {
+            hasHeldRead = true
+        } else {
+            context.read()
+        }
+    }
+
     package func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         let buffer = unwrapOutboundIn(data)
         switch state {
@@ -205,6 +215,7 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
         isWaitingForKeys = true
         keys.certificates(for: serverName, on: context.eventLoop).assumeIsolated().whenComplete { [self] result in
             isWaitingForKeys = false
+            defer { readAgain(context: context) }
             guard state == .handshaking else { return }
             var isShown = false
             switch result {
@@ -227,6 +238,7 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
         isWaitingForKeys = true
         keys.sign(Self.request(handshake), on: context.eventLoop).assumeIsolated().whenComplete { [self] result in
             isWaitingForKeys = false
+            defer { readAgain(context: context) }
             // The connection may be over, and the pause with it.
             guard state == .handshaking else { return }
             switch result {
@@ -237,6 +249,12 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
             }
             advanceHandshake(context: context)
         }
+    }
+
+    private func readAgain(context: ChannelHandlerContext) {
+        guard hasHeldRead, !isWaitingForKeys, state != .closed else { return }
+        hasHeldRead = false
+        context.read()
     }
 
     private static func request(_ handshake: UnsafeMutablePointer<CTLSKeys_handshake>) -> TLSSignatureRequest {
@@ -286,8 +304,7 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
             isServerVerified: verification.isProof && verification.fault(ssl) == nil,
             certificateFault: verification.fault(ssl),
             isResumed: SSL_session_reused(ssl) == 1,
-            channelBindings: context.isServer
-                ? TLSChannelBindings(of: ssl, resumed: context.keys?.endPoint(for: serverName)) : TLSChannelBindings(),
+            channelBindings: context.isServer ? TLSChannelBindings(of: ssl) : TLSChannelBindings(),
             clientCertificates: context.isServer ? ClientCertificate.verified(of: ssl) : []
         )
     }

@@ -13,10 +13,6 @@ package protocol TLSKeys: Sendable {
     /// - Returns: fails with `TLSError` where there are none in time.
     func certificates(for serverName: String?, on loop: any EventLoop) -> EventLoopFuture<[ShownCertificate]>
 
-    /// `tls-server-end-point` for a client that calls the server so, where there is one certificate only that it can have seen: a
-    /// session that is resumed doesn't say which it was.
-    func endPoint(for serverName: String?) -> [UInt8]?
-
     /// The signature of what a handshake asks for.
     ///
     /// - Parameter loop: the result's.

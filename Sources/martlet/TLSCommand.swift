@@ -86,7 +86,7 @@ struct TLSDeployCommand: AsyncParsableCommand {
         let group = getuid() == 0 ? getpwnam(user)?.pointee.pw_gid : nil
         let before =
             (WholeFile.octets(pair.privateKey, maximum: CertificatePair.maximumKeyOctets)).map(PrivateKey.all) ?? []
-        try replace(pair.privateKey, key.pem + (before.first?.pem ?? []), mode: 0o640, group)
+        try replace(pair.privateKey, key.pem + before.flatMap(\.pem), mode: 0o640, group)
         // A response for the certificate before says nothing of this one.
         if unlink(pair.ocsp) != 0, errno != ENOENT { throw SetupError("remove \(pair.ocsp)") }
         try replace(pair.certificate, chain.pem, mode: 0o644, group)

@@ -5,6 +5,10 @@ import Testing
 
 @testable import KeyService
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 @Suite struct DKIMKeysTests {
     private let directory = KeyDirectory()
     private let files = KernelFileSystem()
@@ -44,6 +48,19 @@ import Testing
         #expect(look().isEmpty)
         #expect(selectors(keys) == ["next"])
         #expect(keys.keys.count == 2)
+    }
+
+    @Test func aDomainMayBeALink() {
+        var keys = DKIMKeys(directory.handle, path: "etc/dkim")
+        func look() -> [KeyEvent] { keys.look(files) }
+        generate(.ed25519, to: "shared/a.pem")
+        list("shared", "a ed25519-sha256 active")
+        symlink("shared", "\(directory.path)/example.test")
+        #expect(look().isEmpty)
+        #expect(selectors(keys) == ["a"])
+        list("shared", "a ed25519-sha256 retired")
+        #expect(look().isEmpty)
+        #expect(selectors(keys) == [])
     }
 
     /// Nobody would take such signatures (RFC 8301), or they aren't what the list says: then mail of the domain waits.

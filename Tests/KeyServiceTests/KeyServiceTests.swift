@@ -53,7 +53,7 @@ import Glibc
     {
         let server = BusServer(group: loop, logger: Self.logger())
         let (socket, loop) = (try UnixSocket.listen(path), loop)
-        try await server.answer(on: socket) { service.answer($0, $1) }
+        try await server.answer(on: socket) { try await service.answer($0, $1) }
         try await Task(executorPreference: LoopExecutor.of(loop)) { try await body(loop) }.value
         await server.shutDown(grace: .zero)
         unlink(path)
@@ -149,6 +149,7 @@ import Glibc
         }
         #expect(names("a.example", all) == "a.example ecdsaP256")
         #expect(names("A.Example", [.rsaPSSWithSHA256]) == "a.example rsa")
+        #expect(names("a.example.", all) == "a.example ecdsaP256")
         #expect(names("mail.b.example", all) == "mail.b.example rsa")
         #expect(names("mail.b.example", [.ecdsaWithSHA256]) == "*.b.example ecdsaP256")
         #expect(names("x.b.example", all) == "*.b.example ecdsaP256")
@@ -157,6 +158,48 @@ import Glibc
         #expect(names(nil, all) == "a.example ecdsaP256")
         #expect(names("elsewhere.example", [.rsaWithSHA256]) == "a.example rsa")
         #expect(names("x.b.example", [.ed25519]) == nil)
+    }
+
+    /// OpenSSL has one place for EC: a second curve would take it from the first.
+    @Test func ofTwoCurvesTheFirstIsShown() {
+        write(TestPair(["a.example"]), "a")
+        write(TestPair(["a.example"], .ecdsaP384), "b")
+        write(TestPair(["a.example"], .rsa), "c")
+        let service = service("a", "b", "c")
+        service.look()
+        let shown = ServedCertificate.shown(to: nil, of: service.ring.certificates, hostname: "a.example")
+        #expect(shown.map(\.kind) == [.ecdsaP256, .rsa])
+    }
+
+    /// Many requests that come together are all answered, in their order.
+    @Test func answersABurst() async throws {
+        write(TestPair(["a.example"], .rsa), "a")
+        let service = service("a")
+        service.look()
+        let key = try #require(service.ring.certificates.first?.key)
+        let path = path
+        try await run(service) { loop in
+            let connection = try await Connection.connect(unix: path, on: loop)
+            let count = 200
+            for number in 0..<count {
+                let octets = [UInt8](repeating: 1, count: 32)
+                let isSigned = number % 2 == 0
+                var frame =
+                    isSigned
+                    ? KeyRequest.sign(key: key, algorithm: .rsaWithSHA256, octets: octets).frame
+                    : KeyRequest.certificates.frame
+                frame["tag"] = String(number)
+                connection.write(frame)
+            }
+            try await connection.flush()
+            var parser = FrameParser()
+            var tags: [Int] = []
+            while tags.count < count, let frame = try await connection.readFrame(&parser) {
+                if frame.replyKind == .ok { tags.append(frame.integer("tag") ?? -1) }
+            }
+            #expect(tags == Array(0..<count))
+            connection.close()
+        }
     }
 
     /// Watchers hear of a renewal, and what has begun with the old certificate ends with it.

@@ -8,6 +8,10 @@ import Testing
 
 @testable import KeyService
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 @Suite struct TLSPairsTests {
     private let directory = KeyDirectory()
     private let files = KernelFileSystem()
@@ -39,6 +43,30 @@ import Testing
         #expect(look().map(\.isTrouble) == [false])
         #expect(pairs.certificates[0] != before[0])
         #expect(pairs.certificates[1] == before[1])
+    }
+
+    /// As certbot has it: the link stays, or is replaced by one that leads elsewhere, or what it leads to is written anew.
+    @Test func linksAreFollowed() {
+        var pairs = pairs("a")
+        func look() -> [KeyEvent] { pairs.look(files) }
+        func link(_ number: Int) {
+            for kind in ["pem", "key"] {
+                symlink("archive/\(number).\(kind)", "\(directory.path)/new")
+                rename("\(directory.path)/new", "\(directory.path)/a.\(kind)")
+            }
+        }
+        write(TestPair(["a.example"]), "archive/1")
+        write(TestPair(["a.example"]), "archive/2")
+        link(1)
+        #expect(look().map(\.isTrouble) == [false])
+        let first = pairs.certificates
+        link(2)
+        #expect(look().map(\.isTrouble) == [false])
+        let second = pairs.certificates
+        #expect(first != second)
+        write(TestPair(["a.example"]), "archive/2")
+        #expect(look().map(\.isTrouble) == [false])
+        #expect(pairs.certificates != second)
     }
 
     /// In whatever order the files are replaced: what doesn't belong together isn't taken, and one line says so.

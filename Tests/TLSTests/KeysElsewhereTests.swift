@@ -31,8 +31,6 @@ private final class Signer: TLSKeys, @unchecked Sendable {
         return loop.makeSucceededFuture(pairs.map(\.shown))
     }
 
-    func endPoint(for serverName: String?) -> [UInt8]? { pairs.first?.shown.endPoint }
-
     func sign(_ request: TLSSignatureRequest, on loop: any EventLoop) -> EventLoopFuture<[UInt8]> {
         asked.append(request)
         let promise = loop.makePromise(of: [UInt8].self)
@@ -57,6 +55,18 @@ private final class Signer: TLSKeys, @unchecked Sendable {
         guard let hash else { return key.signature(of: request.octets, using: nil) }
         let isPSS = request.scheme >> 8 == 8
         return key.signature(ofDigest: request.octets, by: hash, padding: isPSS ? .pss : .pkcs1) ?? []
+    }
+}
+
+/// Counts the reads that come through to the network's side.
+private final class Reads: ChannelOutboundHandler, @unchecked Sendable {
+    // Unchecked: a test has one thread.
+    typealias OutboundIn = ByteBuffer
+    var count = 0
+
+    func read(context: ChannelHandlerContext) {
+        count += 1
+        context.read()
     }
 }
 
@@ -133,6 +143,28 @@ private final class Client {
     }
 
     private func end(_ channel: EmbeddedChannel) { _ = try? channel.finish(acceptAlreadyClosed: true) }
+
+    /// What the peer sends while a signature is waited for would have no limit.
+    @Test func nothingIsReadWhileItIsSigned() throws {
+        let signer = Signer()
+        try signer.add(.ecdsaP256)
+        signer.answer = .later
+        let (channel, _) = try server(signer)
+        defer { end(channel) }
+        let reads = Reads()
+        try channel.pipeline.syncOperations.addHandler(reads, position: .first)
+        let client = try Client(version: TLS1_3_VERSION)
+        #expect(try !client.talk(to: channel))
+        let before = reads.count
+        for _ in 0..<3 { channel.read() }
+        #expect(reads.count == before)
+        let request = try #require(signer.asked.first)
+        signer.waiting?.succeed(signer.signature(request))
+        #expect(reads.count == before + 1)
+        #expect(try client.talk(to: channel))
+        channel.read()
+        #expect(reads.count > before + 1)
+    }
 
     /// Each kind of key in both versions, answered at once or later.
     @Test(arguments: [KeyKind.rsa, .ecdsaP256, .ecdsaP384, .ed25519], [TLS1_2_VERSION, TLS1_3_VERSION]) func handshakes(
@@ -260,6 +292,42 @@ private final class Client {
         #expect(try late.talk(to: last))
         #expect(COpenSSL_session_reused(late.ssl) == 0)
         end(last)
+    }
+
+    /// Who resumes has the certificate of the first handshake, whatever has become of it.
+    @Test(arguments: [TLS1_2_VERSION, TLS1_3_VERSION]) func theEndPointOutlivesARenewal(_ version: Int32) throws {
+        let signer = Signer()
+        try signer.add(.ecdsaP256)
+        let (channel, handshake) = try server(signer)
+        let client = try Client(version: version)
+        #expect(try client.talk(to: channel))
+        let endPoint = try #require(try handshake.wait().channelBindings.serverEndPoint)
+        var session = try #require(SSL_get1_session(client.ssl))
+        end(channel)
+        // OpenSSL resumes no session whose connection was freed without a word.
+        var clients = [client]
+        signer.pairs = []
+        try signer.add(.ecdsaP256)
+        #expect(signer.pairs[0].shown.endPoint != endPoint)
+        for _ in 0..<2 {
+            let (other, handshake) = try server(signer)
+            let again = try Client(version: version, resuming: session)
+            clients.append(again)
+            #expect(try again.talk(to: other))
+            #expect(COpenSSL_session_reused(again.ssl) == 1)
+            #expect(try handshake.wait().channelBindings.serverEndPoint == endPoint)
+            SSL_SESSION_free(session)
+            session = try #require(SSL_get1_session(again.ssl))
+            end(other)
+        }
+        SSL_SESSION_free(session)
+        #expect(clients.count == 3)
+    }
+
+    @Test func whatPassesTheCheckServersCanHave() throws {
+        #expect(TLSContext.areCiphers(TLSContext.standardCiphers))
+        #expect(!TLSContext.areCiphers("AES128-GCM-SHA256"))
+        #expect(!TLSContext.areCiphers("no such thing"))
     }
 
     @Test func withoutALifetimeNothingIsResumed() throws {

@@ -69,7 +69,7 @@ package struct TLSConfiguration: Sendable {
         }
         minimumVersion = try table.choice("minimum-version", default: .v12)
         ciphers = try table.string("ciphers", default: TLSContext.standardCiphers)
-        guard TLSContext.areCiphers(ciphers) else { throw table.error("ciphers", "OpenSSL knows no such suites") }
+        guard TLSContext.areCiphers(ciphers) else { throw table.error("ciphers", "no suite that servers can have") }
         ticketLifetime = try table.duration("ticket-lifetime", default: .hours(12), in: .zero ... .hours(168))
         clientAuthorities = try table.string("client-authorities")
     }
