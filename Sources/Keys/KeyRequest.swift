@@ -42,6 +42,8 @@ package enum KeyRequest: Equatable, Sendable {
             // Schemes that nobody here knows don't matter.
             let schemes = frame.all("scheme")
             let known = schemes.compactMap(SigningAlgorithm.init).filter { $0.purpose == .tls }
+            // But none at all is not the same as every one.
+            guard schemes.isEmpty || !known.isEmpty else { throw .malformed("scheme") }
             self = .certificate(
                 serverName: frame["server-name"]?.lowercased(),
                 schemes: schemes.isEmpty ? SigningAlgorithm.allCases.filter { $0.purpose == .tls } : known

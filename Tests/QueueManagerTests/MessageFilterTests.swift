@@ -35,6 +35,13 @@ import Testing
         #expect(fault?.field == field)
     }
 
+    @Test(arguments: ["local", "Local", "LOCAL"]) func mailboxesHereHaveOneName(_ name: String) throws {
+        let filter = try MessageFilter(Frame("LIST", [.init("destination", name)]))
+        #expect(try MessageFilter(Frame("LIST", filter.fields)) == filter)
+        #expect(filter.destination == "")
+        #expect(Pause.Subject(Frame("PAUSE", [.init("destination", name)])) == .destination(""))
+    }
+
     /// The second would be passed over.
     @Test func conditionsStandOnce() throws {
         let fault = #expect(throws: MessageFilter.Fault.self) {

@@ -100,7 +100,7 @@ package struct MessageFilter: Equatable, Sendable {
         account = request["account"].map { Self.key($0) }
         recipient = request["recipient"].map { Self.addresses($0) }
         domain = request["domain"].map(Self.lowercased)
-        destination = request["destination"].map { $0 == "local" ? "" : Self.lowercased($0) }
+        destination = request["destination"].map(Self.destination)
         if let name = request["state"] {
             if let category = QueuedMessage.Category(rawValue: name) {
                 state = .category(category)
@@ -134,6 +134,12 @@ package struct MessageFilter: Equatable, Sendable {
     /// `@example.net` is a domain; all else an address, the null reverse-path where it's empty, or a user's name.
     static func addresses(_ text: String) -> Addresses {
         text.utf8.first == UInt8(ascii: "@") ? .domain(lowercased(String(text.dropFirst()))) : .address(key(text))
+    }
+
+    /// `local` stands for the mailboxes here, however it's written.
+    static func destination(_ text: String) -> String {
+        let name = lowercased(text)
+        return name == "local" ? "" : name
     }
 
     /// As the queue has domains: only letters of ASCII have another case there.

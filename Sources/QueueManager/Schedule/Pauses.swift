@@ -54,7 +54,7 @@ extension Pause.Subject {
         case (nil, nil, let destination?):
             // Nothing would stand for all mailboxes here.
             guard !destination.isEmpty else { return nil }
-            self = .destination(destination == "local" ? "" : MessageFilter.lowercased(destination))
+            self = .destination(MessageFilter.destination(destination))
         default: return nil
         }
     }
