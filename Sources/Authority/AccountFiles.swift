@@ -217,9 +217,7 @@ final class AccountFiles: @unchecked Sendable {
         let stamp = Self.stamp(of: file.path)
         guard file.stamp != stamp else { return nil }
         file.stamp = stamp
-        let content =
-            isGuarded
-            ? WholeFile.readGuarded(file.path, maximum: maximum) : WholeFile.read(file.path, maximum: maximum)
+        let content = WholeFile.read(file.path, maximum: maximum, isGuarded: isGuarded)
         let code = errno
         guard let text = content ?? (file.isOptional && code == ENOENT ? "" : nil) else {
             file.trouble = "\(file.path): \(String(cString: strerror(code)))"

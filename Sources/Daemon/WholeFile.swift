@@ -17,6 +17,11 @@ package enum WholeFile {
         return octets(of: descriptor, maximum: maximum)
     }
 
+    /// The file's text by `readGuarded` where it's guarded, else by `read`.
+    package static func read(_ path: String, maximum: Int, isGuarded: Bool) -> String? {
+        isGuarded ? readGuarded(path, maximum: maximum) : read(path, maximum: maximum)
+    }
+
     /// The text of a file that others may have put there, or nil with `errno`: nothing but a regular file that is no link, which
     /// nobody but its owner may write; anything else is EPERM.
     package static func readGuarded(_ path: String, maximum: Int) -> String? {

@@ -60,7 +60,7 @@ extension UInt8 {
     static let space = UInt8(ascii: " ")
     static let dot = UInt8(ascii: ".")
 
-    var asciiLowercased: UInt8 { (0x41...0x5A).contains(self) ? self | 0x20 : self }
+    package var asciiLowercased: UInt8 { (0x41...0x5A).contains(self) ? self | 0x20 : self }
 
     var asciiUppercased: UInt8 { (0x61...0x7A).contains(self) ? self & 0xDF : self }
 

@@ -51,6 +51,11 @@ package struct MailAddress: Hashable, Sendable {
 
     /// The domain in lower case: the key to look it up by.
     package var lowercasedDomain: String {
+        Self.lowercased(domain: domain)
+    }
+
+    /// A domain as the queue and the tables compare it: only letters of ASCII have another case.
+    package static func lowercased(domain: String) -> String {
         domain.utf8.contains { (0x41...0x5A).contains($0) }
             ? String(decoding: domain.utf8.map(\.asciiLowercased), as: UTF8.self) : domain
     }

@@ -227,10 +227,7 @@ struct AccountsCheck {
         isGuarded: Bool = false,
         _ parse: (String, String) throws(TableError) -> Table
     ) -> Table? {
-        let text =
-            isGuarded
-            ? WholeFile.readGuarded(file, maximum: maximum) : WholeFile.read(file, maximum: maximum)
-        guard let text else {
+        guard let text = WholeFile.read(file, maximum: maximum, isGuarded: isGuarded) else {
             if isGuarded, errno == EPERM || errno == ELOOP {
                 findings.append(
                     .wrong(

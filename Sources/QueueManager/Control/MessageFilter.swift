@@ -99,7 +99,7 @@ package struct MessageFilter: Equatable, Sendable {
         sender = request["sender"].map { Self.addresses($0) }
         account = request["account"].map { Self.key($0) }
         recipient = request["recipient"].map { Self.addresses($0) }
-        domain = request["domain"].map(Self.lowercased)
+        domain = request["domain"].map(MailAddress.lowercased(domain:))
         destination = request["destination"].map(Self.destination)
         if let name = request["state"] {
             if let category = QueuedMessage.Category(rawValue: name) {
@@ -133,18 +133,14 @@ package struct MessageFilter: Equatable, Sendable {
 
     /// `@example.net` is a domain; all else an address, the null reverse-path where it's empty, or a user's name.
     static func addresses(_ text: String) -> Addresses {
-        text.utf8.first == UInt8(ascii: "@") ? .domain(lowercased(String(text.dropFirst()))) : .address(key(text))
+        text.utf8.first == UInt8(ascii: "@")
+            ? .domain(MailAddress.lowercased(domain: String(text.dropFirst()))) : .address(key(text))
     }
 
     /// `local` stands for the mailboxes here, however it's written.
     static func destination(_ text: String) -> String {
-        let name = lowercased(text)
+        let name = MailAddress.lowercased(domain: text)
         return name == "local" ? "" : name
-    }
-
-    /// As the queue has domains: only letters of ASCII have another case there.
-    static func lowercased(_ domain: String) -> String {
-        String(decoding: domain.utf8.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
     }
 
     /// What an address is looked up by; a name that is no address, such as a user's, as it is.
