@@ -68,6 +68,22 @@ package struct StateFile: Sendable {
         return WholeFile.octets(of: descriptor, maximum: maximum).map { String(decoding: $0, as: UTF8.self) }
     }
 
+    /// The file's octets; nil where it isn't there.
+    ///
+    /// - Throws: where it can't be read, or is larger than the maximum of octets.
+    package func octets(maximum: Int) throws(StateFileError) -> [UInt8]? {
+        let descriptor = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            if errno == ENOENT { return nil }
+            throw StateFileError("open \(name)")
+        }
+        defer { close(descriptor) }
+        guard let octets = WholeFile.octets(of: descriptor, maximum: maximum) else {
+            throw StateFileError("read \(name)")
+        }
+        return octets
+    }
+
     /// Writes all of the octets.
     package static func write(_ octets: [UInt8], to descriptor: CInt, _ name: String) throws(StateFileError) {
         var done = 0

@@ -176,6 +176,26 @@ import Glibc
         #expect(third.count == 0)
     }
 
+    /// What can't be read is not nothing: it stays for a start that can read it.
+    @Test func unreadableFileIsNotWrittenOver() async throws {
+        let directory = "/tmp/martlet-mta-sts-\(UInt64.random(in: 0 ... .max))"
+        #expect(mkdir(directory, 0o700) == 0)
+        defer { _ = (unlink(directory + "/mta-sts"), rmdir(directory)) }
+        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        defer { close(descriptor) }
+        // Larger than any that is read.
+        let size = 65 << 20
+        let large = open(directory + "/mta-sts", O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
+        #expect(ftruncate(large, size) == 0)
+        close(large)
+        let policies = policies(StateFile(directory: descriptor, name: "mta-sts"))
+        try await run { await policies.load() }
+        #expect(try await mode(policies) == .enforce)
+        try await Task.sleep(for: .milliseconds(1500))
+        var status = stat()
+        #expect(stat(directory + "/mta-sts", &status) == 0 && status.st_size == size)
+    }
+
     // MARK: Fetching
 
     private static let authority = try? TestAuthority()

@@ -36,7 +36,8 @@ final class MTASTSPolicies: @unchecked Sendable {
     }
 
     private let world: World
-    private let file: StateFile?
+    /// nil where policies are kept in memory alone.
+    private var file: StateFile?
     private let loop: any EventLoop
     private let logger: Logger
     private var kept: [DomainName: KeptPolicy] = [:]
@@ -73,7 +74,17 @@ final class MTASTSPolicies: @unchecked Sendable {
     func load() async {
         loop.assertInEventLoop()
         guard let file else { return }
-        let octets = await BlockingPool.shared.run { file.read(maximum: Self.maximumFile).map { Array($0.utf8) } }
+        let octets: [UInt8]?
+        do throws(StateFileError) {
+            octets = try await BlockingPool.shared.run { () throws(StateFileError) in
+                try file.octets(maximum: Self.maximumFile)
+            }
+        } catch {
+            // It isn't written over: it may be readable at the next start.
+            logger.error("MTA-STS policies can't be read: none are kept", metadata: ["reason": "\(error)"])
+            self.file = nil
+            return
+        }
         guard let octets else { return }
         var rest = ByteBuffer(bytes: octets)
         var parser = FrameParser()
@@ -82,6 +93,12 @@ final class MTASTSPolicies: @unchecked Sendable {
             // A clock that was ahead must not keep a policy for ever.
             guard let policy = KeptPolicy(frame), policy.fetched <= now, policy.end > now else { continue }
             kept[policy.domain] = policy
+        }
+        if rest.readableBytes > 0, kept.count < Self.capacity {
+            logger.warning(
+                "some of the kept MTA-STS policies can't be read",
+                metadata: ["octets": "\(rest.readableBytes)"]
+            )
         }
     }
 
