@@ -4,6 +4,7 @@ import email
 import email.policy
 import imaplib
 import json
+import os
 import poplib
 import secrets
 import smtplib
@@ -90,6 +91,29 @@ def mailbox_directory(instance: Instance, address: str) -> Path:
         if path.exists():
             return path
     return mail / domain / name
+
+
+def files(directory: Path) -> list[Path]:
+    """The files below a directory that daemons write to meanwhile: what vanishes is left out, and so is what lies
+    in a Maildir's `tmp`, which is not delivered yet."""
+    found = []
+    for path, directories, names in os.walk(directory):
+        directories[:] = [name for name in directories if name != "tmp"]
+        found += [Path(path, name) for name in names]
+    return found
+
+
+def files_with(directory: Path, words: str | bytes) -> list[Path]:
+    """The files below a directory, as `files` finds them, that hold these words."""
+    octets = words.encode() if isinstance(words, str) else words
+
+    def holds(path: Path) -> bool:
+        try:
+            return path.is_file() and octets in path.read_bytes()
+        except FileNotFoundError:  # moved or removed meanwhile
+            return False
+
+    return [path for path in files(directory) if holds(path)]
 
 
 def messages_on_disk(instance: Instance, address: str) -> list[Path]:

@@ -7,6 +7,7 @@ import smtplib
 import pytest
 from conftest import ALICE, BOB, CAROL, DAVE
 from mail import (
+    files,
     Talk,
     find,
     mailbox_directory,
@@ -81,8 +82,8 @@ def test_mbox(system):
     subjects = [receive(system, CAROL, body="From the start\n>From quoted\nend\n") for _ in range(3)]
 
     def arrived():
-        for path in (system.directory / "mail").rglob("*"):
-            if path.is_file() and "carol" in str(path.relative_to(system.directory)):
+        for path in files(system.directory / "mail"):
+            if "carol" in str(path.relative_to(system.directory)):
                 box = mailbox.mbox(path, create=False)
                 found = {message["Subject"]: message for message in box}
                 if set(subjects) <= set(found):

@@ -15,7 +15,7 @@ import spf
 from conftest import ALICE
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
-from mail import find, read, wait_until
+from mail import files_with, find, read, wait_until
 
 OURS = "mail.example.test"
 PERMITTED, FORWARDER, LIST, STRANGER = "127.0.2.1", "127.0.2.2", "127.0.2.3", "127.0.2.9"
@@ -345,7 +345,5 @@ def test_message(instance, keys, case, tmp_path, monkeypatch):
 def there(instance, place: str, identifier: str) -> bytes | None:
     if place == "inbox":
         return next(iter(find(instance, ALICE, identifier)), None)
-    for path in (instance.directory / "mail").rglob("*.Junk/*/*"):
-        if path.is_file() and identifier.encode() in (octets := path.read_bytes()):
-            return octets
-    return None
+    found = [path for path in files_with(instance.directory / "mail", identifier) if ".Junk/" in str(path)]
+    return found[0].read_bytes() if found else None

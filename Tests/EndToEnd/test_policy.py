@@ -5,7 +5,7 @@ import smtplib
 
 import pytest
 from conftest import ALICE, BOB
-from mail import compose, find, queue, read, submission, wait_for_log, wait_until
+from mail import compose, files_with, find, queue, read, submission, wait_for_log, wait_until
 
 LISTED, GOOD, PLAIN = "127.0.3.2", "127.0.3.3", "127.0.3.4"
 POLICY = '''\
@@ -93,7 +93,7 @@ def test_junk(instance):
     mail = instance.directory / "mail"
 
     def there():
-        return [path for path in mail.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
+        return files_with(mail, token)
 
     assert all(".Junk/" in str(path) for path in wait_until(there))
     assert not find(instance, ALICE, token)

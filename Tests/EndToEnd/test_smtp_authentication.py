@@ -11,7 +11,7 @@ import pytest
 from conftest import ALICE
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from mail import find, read, submission, wait_for_log, wait_until
+from mail import files_with, find, read, submission, wait_for_log, wait_until
 
 OURS = "mail.example.test"
 # Loopback addresses are the hosts of the pretended internet.
@@ -146,7 +146,7 @@ def test_quarantined_mail_lies_in_junk(instance):
     junk = instance.directory / "mail"
 
     def there():
-        return [path for path in junk.rglob("*") if path.is_file() and b"Subject: doubtful" in path.read_bytes()]
+        return files_with(junk, "Subject: doubtful")
 
     (path,) = wait_until(there, 20, "doubtful")
     assert ".Junk/" in str(path)

@@ -17,7 +17,7 @@ import mail
 import pytest
 from configuration import free_port
 from conftest import ALICE, BOB, temporary_directory
-from mail import find, queue, wait_for, wait_for_empty_queue, wait_until
+from mail import files_with, find, queue, wait_for, wait_for_empty_queue, wait_until
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "Benchmarks"))
 
@@ -133,11 +133,8 @@ def test_postfix_asks_for_reports(martlet, other):
     wait_for(martlet, BOB, text["Subject"])
     # Martlet's report about the delivery comes back through Postfix.
     def report():
-        for path in other.maildir.glob("new/*"):
-            octets = path.read_text(errors="replace")
-            if "Original-Envelope-Id: envelope7" in octets:
-                return octets
-        return None
+        found = files_with(other.maildir / "new", "Original-Envelope-Id: envelope7")
+        return found[0].read_text(errors="replace") if found else None
 
     arrived = wait_until(report, what="a report")
     assert "Action: delivered" in arrived
@@ -224,7 +221,7 @@ def test_postfix_takes_utf8(martlet, other):
     text["X-Greeting"] = "grüße"
     with mail.submission(martlet, ALICE) as client:
         client.sendmail(ALICE, ["bob@example.org"], text.as_bytes(), ["SMTPUTF8", "BODY=8BITMIME"])
-    wait_until(lambda: [p for p in other.maildir.glob("new/*") if text["Subject"] in p.read_text(errors="replace")])
+    wait_until(lambda: files_with(other.maildir / "new", text["Subject"]))
 
 
 def test_hosts_without_utf8(martlet, other):
@@ -249,7 +246,7 @@ def test_hosts_without_utf8(martlet, other):
         assert "message/global-delivery-status" in arrived
         assert "Final-Recipient: utf-8; jörg@example.org" in arrived
         assert "Status: 5.6.7" in arrived
-        wait_until(lambda: [p for p in other.maildir.glob("new/*") if plain["Subject"] in p.read_text()])
+        wait_until(lambda: files_with(other.maildir / "new", plain["Subject"]))
     finally:
         subprocess.run([*postconf, "-X", "smtpd_discard_ehlo_keywords"], check=True)
         other.control("reload")
@@ -276,7 +273,7 @@ def test_binary_mail_becomes_lines(martlet, other):
             assert [client.getreply()[0], client.getreply()[0]] == [250, 250]
     here = wait_for(martlet, BOB, tokens[0])
     there = wait_until(
-        lambda: [p.read_bytes() for p in other.maildir.glob("new/*") if tokens[1].encode() in p.read_bytes()]
+        lambda: [path.read_bytes() for path in files_with(other.maildir / "new", tokens[1])]
     )
     for arrived in (here, email.message_from_bytes(there[0])):
         assert arrived["Content-Transfer-Encoding"] == "8bit"
