@@ -372,7 +372,8 @@ let package = Package(
         tests(
             "QueueManager",
             daemonBase + [
-                "Deliverer", "Files", "QueueSimulation", "Spool", "SpoolSimulation", "SMTP", "MIME", collections,
+                "Deliverer", "Files", "QueueSimulation", "SimulatedDisk", "Spool", "SpoolSimulation", "SMTP", "MIME",
+                collections,
             ]
         ),
         tests("Reporting", ["Bus", "Network", nioCore, nioPosix, nioConcurrency, logging]),

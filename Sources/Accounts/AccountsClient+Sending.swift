@@ -31,6 +31,18 @@ extension AccountsClient {
         _ = try await request(Frame("SEND", ["user": user, "recipients": String(recipients)]))
     }
 
+    /// Whether an account is disabled.
+    ///
+    /// - Parameter user: the account's address.
+    package func isDisabled(user: String) async throws(AccountsError) -> Bool {
+        let reply = try await request(Frame("ACCOUNT", ["user": user]))
+        switch reply["disabled"] {
+        case "yes": return true
+        case "no": return false
+        default: throw .unavailable("authd: disabled: \(reply["disabled"] ?? "missing")")
+        }
+    }
+
     /// Whether mail may pass that greylisting is asked about.
     ///
     /// - Parameters:

@@ -33,7 +33,7 @@ final class AuthorityService: @unchecked Sendable {
             // smtpd's for EXPN.
             case .expand: deliveries.contains(uid) || recipients.contains(uid)
             case .full: deliveries.contains(uid)
-            case .watch: watchers.contains(uid)
+            case .watch, .account: watchers.contains(uid)
             // The administrator's.
             case .usage, .greylistPass, .greylistRemove: false
             }
@@ -51,6 +51,7 @@ final class AuthorityService: @unchecked Sendable {
         case expand = "EXPAND"
         case full = "FULL"
         case watch = "WATCH"
+        case account = "ACCOUNT"
         case sender = "SENDER"
         case send = "SEND"
         case usage = "USAGE"
@@ -141,7 +142,9 @@ final class AuthorityService: @unchecked Sendable {
         case .watch: return watch(frame, connection)
         case .greylist: return connection.write(askGreylist(frame))
         case .greylistPass, .greylistRemove: return connection.write(editGreylist(frame, verb))
-        case .verify, .token, .certificate, .scram, .redeem, .recipient, .expand, .full, .sender, .send, .usage: break
+        case .verify, .token, .certificate, .scram, .redeem, .recipient, .expand, .full, .sender, .send, .account,
+            .usage:
+            break
         }
         guard let directory = files.current() else {
             connection.write(Self.deferral(frame, .systemTrouble, "users and aliases cannot be read now"))
@@ -156,6 +159,7 @@ final class AuthorityService: @unchecked Sendable {
         case .recipient: connection.write(recipient(frame, directory))
         case .expand: connection.write(expand(frame, directory))
         case .full: connection.write(full(frame, directory))
+        case .account: connection.write(account(frame, directory))
         case .sender: connection.write(sender(frame, directory))
         case .send: connection.write(send(frame, directory))
         case .usage: connection.write(usage(frame, directory))
@@ -453,6 +457,13 @@ final class AuthorityService: @unchecked Sendable {
         }
         fullMailboxes.add(account.address, now: loop.now)
         return .ok(tag: frame["tag"])
+    }
+
+    /// Whether a user's account is disabled. Who has none is somebody whom a proxy has vouched for, or was one of ours.
+    private func account(_ frame: Frame, _ directory: AccountDirectory) -> Frame {
+        guard let user = frame["user"] else { return Self.rejection(frame, .invalidArguments, "user is needed") }
+        let isDisabled = directory.account(user: user)?.isLocked ?? false
+        return .ok(tag: frame["tag"], [.init("disabled", isDisabled ? "yes" : "no")])
     }
 
     private static func fields(_ account: Account) -> [Frame.Field] {

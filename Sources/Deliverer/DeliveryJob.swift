@@ -11,6 +11,8 @@ package final class DeliveryJob: @unchecked Sendable {
     private let loop: any EventLoop
     private let tell: (_ place: Int, DeliveryResult) -> Void
     private var isOpen: [Bool]
+    /// Where the message is by now, for the log: names of files, by the recipient's place in the request.
+    private(set) var files: [Int: String] = [:]
     /// queue-manager cancelled it: nothing new is begun.
     private(set) var isCancelled = false
     /// queue-manager's connection has ended, or the daemon ends: nobody waits for the results.
@@ -37,10 +39,13 @@ package final class DeliveryJob: @unchecked Sendable {
     package var open: [Int] { isOpen.indices.filter { isOpen[$0] } }
 
     /// Reports what became of a recipient. Only the first result of each counts.
-    package func report(_ result: DeliveryResult, at place: Int) {
+    ///
+    /// - Parameter file: the name of the file that the message is in, for the log.
+    package func report(_ result: DeliveryResult, at place: Int, file: String? = nil) {
         loop.assertInEventLoop()
         guard isOpen.indices.contains(place), isOpen[place] else { return }
         isOpen[place] = false
+        files[place] = file
         tell(place, result)
     }
 

@@ -92,7 +92,7 @@ final class DeliverySession: @unchecked Sendable {
         }
         let job = DeliveryJob(request, source(of: request, tag), on: connection.eventLoop) { [self] place, result in
             let recipient = request.recipients[place]
-            record(result, recipient, request)
+            record(result, recipient, request, file: jobs[tag]?.files[place])
             answer(result, recipient, tag: tag)
         }
         jobs[tag] = job
@@ -145,13 +145,19 @@ final class DeliverySession: @unchecked Sendable {
         connection.flushSoon()
     }
 
-    private func record(_ result: DeliveryResult, _ recipient: EnvelopeRecipient, _ request: DeliverRequest) {
+    private func record(
+        _ result: DeliveryResult,
+        _ recipient: EnvelopeRecipient,
+        _ request: DeliverRequest,
+        file: String? = nil
+    ) {
         counters.count(result.action)
         var metadata: Logger.Metadata = [
             "id": .string(request.id), "recipient": .string(recipient.description),
             "result": .string(result.action.rawValue), "status": .string(result.status.description),
         ]
         if let remote = result.remote { metadata["remote"] = "\(remote)" }
+        if let file { metadata["file"] = .string(file) }
         if let security = result.security {
             metadata["policy"] = "\(security.policy)"
             metadata["tls"] = "\(security.version ?? "none")"

@@ -434,7 +434,12 @@ extension MailboxSession {
         let source = replaced.selected.folder
         let uid = replaced.uid
         do throws(Refusal) {
-            _ = try await onDisk { () throws(MailboxError) in try source.expunge([uid]) }
+            let names = try await onDisk { () throws(MailboxError) in
+                let names = source.originalNames(of: [uid])
+                _ = try source.expunge([uid])
+                return names
+            }
+            logRemoval("messages replaced", [uid], names, of: replaced.selected)
         } catch {
             let isThere = try? await onDisk { () throws(MailboxError) in
                 _ = try source.refresh()

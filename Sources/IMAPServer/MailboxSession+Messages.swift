@@ -132,13 +132,14 @@ extension MailboxSession {
             return OKResponse(text: "nothing to move")
         }
         if settings.capabilities.offers(.uidPlus) { respond { $0.status(.ok, code: copied.code, "moved") } }
-        try await remove(copied.uids, from: selected)
+        try await remove(copied.uids, from: selected, target: copied.target)
         try await report(selected, expunges: true)
         return removed(selected, text: "moved", limit: limit)
     }
 
     private struct Copied {
         var uids: [UInt32]
+        var target: FolderName
         var code: ResponseCode
     }
 
@@ -164,6 +165,7 @@ extension MailboxSession {
         guard !pairs.isEmpty else { return nil }
         return Copied(
             uids: uids,
+            target: path,
             code: .copyUID(
                 validity: target.uidValidity,
                 source: SequenceSet.text(pairs.map(\.source)),

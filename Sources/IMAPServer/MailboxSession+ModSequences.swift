@@ -57,13 +57,30 @@ extension MailboxSession {
     }
 
     /// EXPUNGE, or a part of MOVE and CLOSE: removes messages.
-    func remove(_ uids: [UInt32], from selected: SelectedFolder) async throws(Refusal) {
+    ///
+    /// - Parameter target: where they were put before.
+    func remove(_ uids: [UInt32], from selected: SelectedFolder, target: FolderName? = nil) async throws(Refusal) {
         let folder = selected.folder
         let tells = tellsModSequences
-        try await onDisk { () throws(MailboxError) in
+        let names = try await onDisk { () throws(MailboxError) in
+            let names = folder.originalNames(of: uids)
             _ = try folder.expunge(uids)
             if tells { _ = try folder.refresh() }
+            return names
         }
+        logRemoval(target == nil ? "messages expunged" : "messages moved", uids, names, of: selected, target: target)
+    }
+
+    /// A line in the log for some of the messages.
+    func logRemoval(
+        _ event: String,
+        _ uids: [UInt32],
+        _ names: [UInt32: String],
+        of selected: SelectedFolder,
+        target: FolderName? = nil
+    ) {
+        RemovalLog(logger, address: address, folder: "\(selected.path)", target: target.map { "\($0)" })
+            .write(event, uids, names)
     }
 
     // MARK: QRESYNC

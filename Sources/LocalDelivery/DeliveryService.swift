@@ -70,7 +70,7 @@ final class DeliveryService: Sendable {
         case .forward(let targets, let owner): await forward(job, at: place, to: targets, owner)
         case .put(let delivery, let mailbox):
             guard let result = await batcher.deliver(delivery, isWanted: { !job.isAbandoned }) else { return }
-            job.report(report(of: result, job, mailbox), at: place)
+            report(result, of: delivery, job, mailbox, at: place)
         }
     }
 
@@ -86,7 +86,7 @@ final class DeliveryService: Sendable {
         }
         guard !puts.isEmpty, !job.isAbandoned else { return }
         let results = await batcher.deliverApart(puts.map(\.delivery))
-        for (put, result) in zip(puts, results) { job.report(report(of: result, job, put.mailbox), at: put.place) }
+        for (put, result) in zip(puts, results) { report(result, of: put.delivery, job, put.mailbox, at: put.place) }
     }
 
     private func forward(_ job: DeliveryJob, at place: Int, to targets: [MailAddress], _ owner: MailAddress?) async {
@@ -149,15 +149,19 @@ final class DeliveryService: Sendable {
     }
 
     private func report(
-        of result: Result<Void, MailboxError>,
+        _ result: Result<Void, MailboxError>,
+        of delivery: Delivery,
         _ job: DeliveryJob,
-        _ mailbox: AccountMailbox
-    ) -> DeliveryResult {
+        _ mailbox: AccountMailbox,
+        at place: Int
+    ) {
         switch result {
-        case .success: return DeliveryResult(.delivered, .success, "delivered to \(mailbox.address)")
+        case .success:
+            let delivered = DeliveryResult(.delivered, .success, "delivered to \(mailbox.address)")
+            job.report(delivered, at: place, file: delivery.fileName)
         case .failure(let error):
             if error == .overQuota { fullMailboxes.report(mailbox.address, octets: job.message.totalOctets) }
-            return DeliveryResult(error)
+            job.report(DeliveryResult(error), at: place)
         }
     }
 }

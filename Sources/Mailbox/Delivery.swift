@@ -35,6 +35,17 @@ package struct Delivery: Sendable {
     /// Whether an earlier attempt may have succeeded without being acknowledged.
     package let mayBeKnown: Bool
 
+    /// How the name of its file in a Maildir begins; nil in an mbox.
+    package var fileName: String? {
+        switch location.format {
+        case .maildir, .maildirTree: fileNameBeginning
+        case .mbox: nil
+        }
+    }
+
+    /// The host's name, which may change, comes behind it, and what depends on the content.
+    var fileNameBeginning: String { "\(arrived).Q\(key)." }
+
     package init(
         to location: MailboxLocation,
         isJunk: Bool = false,

@@ -236,6 +236,8 @@ final class GuardedFolder: MailFolder, @unchecked Sendable {
 
     var objectIdentifier: String { inner.objectIdentifier }
 
+    func originalNames(of uids: some Sequence<UInt32> & Sendable) -> [UInt32: String] { inner.originalNames(of: uids) }
+
     func contentIdentifier(of uid: UInt32) -> String? {
         rights.contains(.read) ? inner.contentIdentifier(of: uid) : nil
     }

@@ -56,6 +56,10 @@ package protocol MailFolder: AnyObject, Sendable {
     /// message is gone.
     func contentIdentifier(of uid: UInt32) -> String?
 
+    /// What the files of messages were called when they came, before they were copied: what was delivered here has its ID in the
+    /// queue in it. For logs; empty where nothing is known.
+    func originalNames(of uids: some Sequence<UInt32> & Sendable) -> [UInt32: String]
+
     /// When the message was put into this folder: seconds since 1970; nil where that isn't known (RFC 8514).
     func saveDate(of uid: UInt32) throws(MailboxError) -> Int?
 
@@ -91,6 +95,8 @@ extension MailFolder {
     package var base: any MailFolder { self }
 
     package var popIdentifiers: [UInt32: String] { [:] }
+
+    package func originalNames(of uids: some Sequence<UInt32> & Sendable) -> [UInt32: String] { [:] }
 
     /// Changes flags.
     ///

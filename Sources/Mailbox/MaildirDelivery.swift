@@ -25,8 +25,8 @@ struct MaildirDelivery {
         temporary = folder.tmp.disk.uniqueName()
     }
 
-    /// How its name begins. The host's name, which may change, comes behind it, and what depends on the content.
-    var beginning: String { "\(delivery.arrived).Q\(delivery.key)." }
+    /// How its name begins.
+    var beginning: String { delivery.fileNameBeginning }
 
     /// Whether an earlier attempt may have delivered it.
     var mayBeKnown: Bool { delivery.mayBeKnown }

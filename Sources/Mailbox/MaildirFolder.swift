@@ -152,6 +152,10 @@ package final class MaildirFolder: MailFolder, @unchecked Sendable {
 
     package func contentIdentifier(of uid: UInt32) -> String? { index.contentIdentifier(of: uid, uidValidity) }
 
+    package func originalNames(of uids: some Sequence<UInt32> & Sendable) -> [UInt32: String] {
+        index.originalNames(of: uids, uidValidity)
+    }
+
     package func saveDate(of uid: UInt32) throws(MailboxError) -> Int? {
         changes?.saved(uid) ?? index.saveDate(of: uid, uidValidity)
     }

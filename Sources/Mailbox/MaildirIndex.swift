@@ -221,6 +221,19 @@ final class MaildirIndex: @unchecked Sendable {
         }
     }
 
+    /// Dovecot's GUIDs of messages, which are the names that their files came with.
+    func originalNames(of uids: some Sequence<UInt32>, _ validity: UInt32) -> [UInt32: String] {
+        mutex.withLock {
+            guard list.validity == validity else { return [:] }
+            var names: [UInt32: String] = [:]
+            for uid in uids {
+                guard let index = find(uid) else { continue }
+                names[uid] = String(decoding: list.contentIdentifier(index), as: UTF8.self)
+            }
+            return names
+        }
+    }
+
     /// What is known after a change; nil where the folder must be read first.
     func viewAfterChange(claims: Bool) -> View? {
         mutex.withLock { isListed && !hasUnsought ? view(claims: claims, tracks: false) : nil }

@@ -208,10 +208,12 @@ final class MailboxSession {
     private func quit() async -> Bool {
         let maildrop = maildrop
         do throws(MailboxError) {
-            let count = try await disk.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
+            let removed = try await disk.runWhenFree(on: connection.eventLoop) { () throws(MailboxError) in
                 try maildrop.commit()
             }
-            service.messagesDeleted.increment(by: count)
+            service.messagesDeleted.increment(by: removed.uids.count)
+            RemovalLog(service.logger, address: arrival.mailbox.address, folder: "INBOX")
+                .write("messages deleted", removed.uids, removed.names)
             connection.write { $0.writeOK("bye") }
         } catch {
             service.logger.error(

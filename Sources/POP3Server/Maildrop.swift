@@ -88,9 +88,10 @@ package final class Maildrop: @unchecked Sendable {
 
     /// Removes the marked messages for good, and unlocks the mailbox.
     ///
-    /// - Returns: how many were marked.
-    func commit() throws(MailboxError) -> Int {
+    /// - Returns: the UIDs of those that were marked, and the names that their files came with.
+    func commit() throws(MailboxError) -> (uids: [UInt32], names: [UInt32: String]) {
         let marked = entries.filter(\.isDeleted).map(\.uid)
+        let names = folder.originalNames(of: marked)
         do throws(MailboxError) {
             if !marked.isEmpty { _ = try folder.expunge(marked) }
         } catch {
@@ -99,7 +100,7 @@ package final class Maildrop: @unchecked Sendable {
             throw error
         }
         release()
-        return marked.count
+        return (marked, names)
     }
 
     /// Unlocks the mailbox.

@@ -118,7 +118,8 @@ extension Queue {
                         .delayed,
                         recipients(outcome.deferred + outcome.turnedAway, delivery),
                         about: envelope,
-                        header
+                        header,
+                        expiry: expiry(of: delivery.job)
                     )
                 }
                 record(delivery, outcome, results, reports: reports, isFailing ? .reported : .owed)
@@ -151,13 +152,16 @@ extension Queue {
 
     /// The report about recipients, if there is somebody to tell.
     ///
-    /// - Parameter isAsked: the administrator wants the sender told, whatever is doubted.
+    /// - Parameters:
+    ///   - expiry: when late recipients are given up, where their destinations say so. Milliseconds since 1970.
+    ///   - isAsked: the administrator wants the sender told, whatever is doubted.
     /// - Throws: `BuildError`.
     func report(
         _ kind: QueueReport.Kind,
         _ recipients: [QueueReport.Recipient],
         about envelope: MessageEnvelope,
         _ header: QueueReport.Original,
+        expiry: Int64? = nil,
         isAsked: Bool = false
     ) throws -> [QueueReport] {
         if envelope.isSenderDoubted, !isAsked {
@@ -173,7 +177,7 @@ extension Queue {
             return try recipients.flatMap { recipient in
                 var own = envelope
                 own.sender = envelope.sender(for: recipient.recipient.address)
-                return try self.report(kind, [recipient], about: own, header, isAsked: isAsked)
+                return try self.report(kind, [recipient], about: own, header, expiry: expiry, isAsked: isAsked)
             }
         }
         let deliveryClass = settings.deliveryClass(
@@ -190,7 +194,7 @@ extension Queue {
             about: envelope,
             header: kind == .failed ? header : header.withoutBody,
             settings: settings,
-            expiry: envelope.terms.start(arrived: envelope.arrived) + lifetime / 1000,
+            expiry: expiry.map { $0 / 1000 } ?? envelope.terms.start(arrived: envelope.arrived) + lifetime / 1000,
             now: clock.now() / 1000
         )
         return [report]
@@ -350,7 +354,12 @@ extension Queue {
             arrivals.announce(envelope.id)
             operations.append(.put(envelope.id, file: file.octets))
             counters.count("reports")
-            log.reported(message.id, by: envelope.id, to: envelope.recipients.first?.description ?? "")
+            log.reported(
+                message.id,
+                by: envelope.id,
+                to: envelope.recipients.first?.description ?? "",
+                name: QueueReport.name(of: envelope.id, settings)
+            )
         }
         return operations
     }

@@ -27,12 +27,22 @@ package final class Queue: @unchecked Sendable {
     var reasons = FailureReasons()
     /// What is to be done to pauses, in order; the first is being written.
     var pauseChanges: Deque<PauseChange> = []
+    /// What is being gone through; the first is next.
+    var walks: Deque<Walk> = []
+    /// Destinations that are being looked through for what has waited too long.
+    var sweptDestinations: Set<String> = []
+    /// Whose accounts are disabled; nil where nobody asks.
+    var submitters: Submitters?
     private var runner: Runner?
     private(set) var timer: (time: Int64, task: Scheduled<Void>)?
     private var isPumpScheduled = false
+    private var isPumpPostponed = false
     private(set) var isClosed = false
     /// Messages whose content is kept in memory until they were tried. Octets.
     private var cached = 0
+
+    /// How many deliveries begin in one turn.
+    private static let begunAtOnce = 50
 
     /// The longest wait for a time: the clock may be set forward meanwhile. Milliseconds.
     private static let longestWait: Int64 = 60_000
@@ -57,7 +67,7 @@ package final class Queue: @unchecked Sendable {
         let onReturn: () -> Void = { [weak self] in
             guard let self else { return }
             schedule.delivererReturned(at: clock.now())
-            goOnFlushing()
+            goOn()
             pump()
         }
         runner = Runner(
@@ -121,6 +131,7 @@ package final class Queue: @unchecked Sendable {
             message.content = content
             cached += Self.size(content)
         }
+        if content != nil { store.noteArrival(message) }
         store.insert(message, jobs: jobs)
         if let owed = message.owed { schedule.remind(of: message, at: owed.due) }
         remindOfDeadline(message)
@@ -226,15 +237,15 @@ package final class Queue: @unchecked Sendable {
         timer = nil
         if isClosed { return }
         let now = clock.now()
-        let due = schedule.dueWork(at: now) { now >= expiry(of: $0) }
-        for (job, result) in due.expired { conclude(job, result) }
+        let due = schedule.dueWork(at: now)
+        for destination in due.failing { giveUpExpired(at: destination) }
         for message in due.reports {
             reportIfDue(message)
             warnIfDue(message)
         }
-        if due.isMore { loop.execute { [weak self] in self?.runDueWork() } }
+        if due.isMore { later { [weak self] in self?.runDueWork() } }
         // What waited for a pause that is over.
-        if !due.isMore { goOnFlushing() }
+        if !due.isMore { goOn() }
         schedulePump()
     }
 
@@ -263,7 +274,9 @@ package final class Queue: @unchecked Sendable {
         let isReachable = { (destination: Destination) in
             destination.name != LocalDomains.unknown && runner.isReachable(destination)
         }
-        while runner.hasRoom, let job = schedule.next(at: clock.now(), where: isReachable) {
+        var left = Self.begunAtOnce
+        while left > 0, runner.hasRoom, let job = schedule.next(at: clock.now(), where: isReachable) {
+            left -= 1
             guard job.message.changes.isEmpty, store.move(job.message, .deliveryBegan) else {
                 // A change comes first; what is open is scheduled behind it.
                 schedule.ended(job, [], at: clock.now(), chance: 0)
@@ -273,24 +286,27 @@ package final class Queue: @unchecked Sendable {
             if let deadline = job.message.returnDeadline, deadline <= clock.now() {
                 giveUp(job, .deadlinePassed)
             } else {
-                runner.begin(job)
+                beginIfEnabled(job, runner)
             }
         }
-        if schedule.takeInterruption() { schedulePump() }
+        if schedule.takeInterruption() || left == 0 { postponePump() }
         // Whatever was done before may have given the schedule something to wait for.
         setTimer()
     }
 
-    /// Has the deferred jobs of destinations tried now; returns how many that will be.
-    package func flush(destination: String?) -> Int {
-        loop.assertInEventLoop()
-        let count = schedule.flush(destination: destination, at: clock.now())
-        goOnFlushing()
-        return count
+    /// The same once the loop has looked after others.
+    private func postponePump() {
+        guard !isPumpPostponed else { return }
+        isPumpPostponed = true
+        later { [weak self] in
+            self?.isPumpPostponed = false
+            self?.pump()
+        }
     }
 
-    func goOnFlushing() {
-        if schedule.step(at: clock.now()) { loop.execute { [weak self] in self?.goOnFlushing() } }
+    /// Goes on with what was begun by the return of a deliverer, or by the end of a pause.
+    func goOn() {
+        if schedule.step(at: clock.now()) { later { [weak self] in self?.goOn() } }
         schedulePump()
     }
 
@@ -300,9 +316,11 @@ package final class Queue: @unchecked Sendable {
     }
 
     /// Has a message tried now.
-    func flush(_ message: QueuedMessage) {
+    ///
+    /// - Parameter number: of the last failure of a destination when that was asked for.
+    func flush(_ message: QueuedMessage, before number: Int? = nil) {
         loop.assertInEventLoop()
-        for job in message.jobs { schedule.flush(job, at: clock.now()) }
+        for job in message.jobs { schedule.flush(job, before: number, at: clock.now()) }
         schedulePump()
     }
 
@@ -352,7 +370,7 @@ package final class Queue: @unchecked Sendable {
                 store.move(message, .changeEnded(isHeld: false))
                 retry(error)
             }
-        case .corrupt, .full, .failed, .broken, .owned: retry(error)
+        case .corrupt, .full, .failed, .broken, .owned, .newer: retry(error)
         }
     }
 
@@ -365,7 +383,7 @@ package final class Queue: @unchecked Sendable {
     }
 
     /// Gives a result to the recipients of a job that counts as going on.
-    private func giveUp(_ job: DeliveryJob, _ result: DeliveryResult) {
+    func giveUp(_ job: DeliveryJob, _ result: DeliveryResult) {
         let id = job.message.id
         spool.perform { (spool) throws(SpoolError) in
             // Verified: the job says which of the envelope's recipients it is for.

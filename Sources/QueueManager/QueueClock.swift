@@ -1,5 +1,7 @@
 import Files
 import NIOConcurrencyHelpers
+import NIOCore
+import Network
 
 #if canImport(Glibc)
 import Glibc
@@ -15,7 +17,13 @@ extension QueueClock {
                 clock_gettime(CLOCK_REALTIME, &now)
                 return Int64(now.tv_sec) * 1000 + Int64(now.tv_nsec) / 1_000_000
             },
-            chance: { generator.withLockedValue { .random(in: 0...1, using: &$0) } }
+            chance: { generator.withLockedValue { .random(in: 0...1, using: &$0) } },
+            turn: { loop, work in
+                Task(executorPreference: LoopExecutor.of(loop)) {
+                    await loop.letOthersGo()
+                    work()
+                }
+            }
         )
     }
 }

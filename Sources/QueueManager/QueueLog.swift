@@ -9,7 +9,8 @@ struct QueueLog: Sendable {
 
     init(_ logger: Logger) { self.logger = logger }
 
-    func accepted(_ id: MessageID, _ envelope: MessageEnvelope, octets: Int) {
+    /// - Parameter name: its Message-ID, of a local program's message: of others smtpd says it.
+    func accepted(_ id: MessageID, _ envelope: MessageEnvelope, octets: Int, name: String?) {
         var metadata: Logger.Metadata = [
             "sender": .string(envelope.sender.description), "octets": .string(String(octets)),
             "recipients": .string(String(envelope.recipients.count)),
@@ -18,6 +19,7 @@ struct QueueLog: Sendable {
         if let user = envelope.user { metadata["user"] = .string(user) }
         if let uid = envelope.uid { metadata["uid"] = "\(uid)" }
         if let origin = envelope.origin { metadata["origin"] = .string(origin) }
+        if let name { metadata["message-id"] = .string(name) }
         logger.info("\(id) accepted", metadata: metadata)
     }
 
@@ -31,8 +33,11 @@ struct QueueLog: Sendable {
         )
     }
 
-    func reported(_ id: MessageID, by report: MessageID, to sender: String) {
-        logger.info("\(id) reported", metadata: ["report": "\(report)", "sender": "\(sender)"])
+    func reported(_ id: MessageID, by report: MessageID, to sender: String, name: String) {
+        logger.info(
+            "\(id) reported",
+            metadata: ["report": "\(report)", "sender": .string(sender), "message-id": .string(name)]
+        )
     }
 
     func unreported(_ id: MessageID, why: String) { logger.info("\(id) not reported", metadata: ["reason": "\(why)"]) }
@@ -60,6 +65,20 @@ struct QueueLog: Sendable {
     }
 
     func administered(_ id: MessageID, _ what: String) { logger.notice("\(id) \(what) by the administrator") }
+
+    func account(_ account: String, isDisabled: Bool) {
+        logger.notice(
+            isDisabled ? "mail of a disabled account waits" : "mail of an account goes on",
+            metadata: ["account": .string(account)]
+        )
+    }
+
+    func unknownAccount(_ id: MessageID, _ account: String) {
+        logger.warning(
+            "\(id) waits: authd doesn't say whether the account is disabled",
+            metadata: ["account": .string(account)]
+        )
+    }
 
     func domainsChanged(messages: Int) {
         logger.notice("local domains changed", metadata: ["messages": "\(messages)"])

@@ -1,5 +1,7 @@
 import Accounts
 import Bus
+import Daemon
+import Files
 import Logging
 import NIOCore
 import NIOPosix
@@ -19,28 +21,36 @@ package final class QueueManager: Sendable {
 
     /// Opens the spool. Blocks while the journal is replayed.
     ///
-    /// - Parameter onFailure: told when nothing can be promised any more; the process should end.
+    /// - Parameters:
+    ///   - disk: another one than the machine's, for tests.
+    ///   - onFailure: told when nothing can be promised any more; the process should end.
     package init(
         settings: QueueSettings,
         spool path: String,
         options: Spool.Options = Spool.Options(),
         loop: any EventLoop,
+        disk: (any FileSystem)? = nil,
         clock: QueueClock = .system,
         logger: Logger,
         onFailure: @escaping @Sendable (SpoolError) -> Void
     ) throws(SpoolError) {
         var host = Spool.Host.thisMachine(loop: loop)
+        if let disk { host.disk = disk }
         let log = QueueLog(logger)
         host.onLate = { id, error in log.unfiled(id, "\(error)") }
         spool = try Spool(path: path, options: options, host: host, onFailure: onFailure)
         queue = Queue(settings: settings, spool: spool, loop: loop, clock: clock, logger: logger)
         try queue.readPauses()
+        if settings.disabledAccounts != .deliver {
+            queue.submitters = Submitters(path: settings.authoritySocket, on: loop)
+        }
         let queue = queue
         watch =
             settings.domains != nil
             ? nil
             : DirectoryWatch(path: settings.authoritySocket, on: loop, logger: logger) {
                 queue.learn(domains: $0.domains)
+                queue.lookAtAccounts()
             }
         submissions = BusServer(
             group: loop,

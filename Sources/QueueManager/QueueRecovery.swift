@@ -74,7 +74,6 @@ package final class QueueRecovery: @unchecked Sendable {
     private func endRound() {
         if again.isEmpty { return done(count) }
         (places, again) = (again, [])
-        queue.arrivals.forgetElsewhere()
         queue.loop.scheduleTask(in: pause) { [self] in goOn() }
         pause = min(pause * 2, Self.longestPause)
     }

@@ -55,6 +55,8 @@ package struct QueueSettings: Sendable {
     package var maximumHops = 100
     /// What new messages may take of memory until they were tried. Octets.
     package var cachedContent = 32 << 20
+    /// What becomes of mail whose submitter's account is disabled.
+    package var disabledAccounts = QueueManagerConfiguration.DisabledAccounts.deliver
     /// local-deliver's socket.
     package var deliverSocket = "run/deliver.sock"
     /// remote-relay's socket.
@@ -81,6 +83,7 @@ package struct QueueSettings: Sendable {
         maximumRecipients = queue.maximumRecipients
         classes = [.bounce: queue.bounce, .priority: queue.priority, .bulk: queue.bulk]
         bulkRecipients = queue.bulkRecipients
+        disabledAccounts = queue.disabledAccounts
         destinations = queue.destinations.mapValues {
             DestinationSettings(times: $0.times, concurrency: $0.concurrency, interval: $0.interval?.milliseconds)
         }
@@ -104,10 +107,17 @@ package struct QueueClock: Sendable {
     package var now: @Sendable () -> Int64
     /// From 0 to 1.
     package var chance: @Sendable () -> Double
+    /// Has something done in a later turn of a loop, after the loop has looked after everybody else.
+    package var turn: @Sendable (any EventLoop, @escaping @Sendable () -> Void) -> Void
 
     /// A clock of one's own.
-    package init(now: @escaping @Sendable () -> Int64, chance: @escaping @Sendable () -> Double) {
+    package init(
+        now: @escaping @Sendable () -> Int64,
+        chance: @escaping @Sendable () -> Double,
+        turn: @escaping @Sendable (any EventLoop, @escaping @Sendable () -> Void) -> Void = { $0.execute($1) }
+    ) {
         self.now = now
         self.chance = chance
+        self.turn = turn
     }
 }

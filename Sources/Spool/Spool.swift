@@ -65,7 +65,7 @@ package final class Spool: Sendable {
     /// returns, and what was never acknowledged is gone. Blocks.
     ///
     /// - Parameter onFailure: told when nothing can be promised any more; the process should end and start again.
-    /// - Throws: `owned` where another process has it; `failed` and `corrupt` where it can't be known what is in the
+    /// - Throws: `owned` where another process has it; `newer` where a later version of Martlet had it; `failed` and `corrupt` where it can't be known what is in the
     ///   journal: nothing in it was changed.
     package init(
         path: String,
@@ -91,6 +91,10 @@ package final class Spool: Sendable {
                 onFailure: onFailure
             )
             journaledMessage = min(options.journaledMessage, journal.recordLimit / 2)
+            // Its journal was read, and its other files are read as they are.
+            do throws(SpoolError) { try files.bringForward() } catch .full {
+                // Until the next start: nothing that is written now would be wrong with the old one.
+            }
         } catch {
             files.close()
             throw error

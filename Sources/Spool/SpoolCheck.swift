@@ -38,6 +38,8 @@ package struct SpoolCheck {
     /// Messages that are whole, with those that the journal alone has.
     package private(set) var messages = 0
     package private(set) var held = 0
+    /// The spool's format.
+    package var version: Int { isMending ? SpoolVersion.current : files.version }
     /// Messages of which the journal says something that is not in files yet; after mending none.
     package private(set) var unfiled = 0
 
@@ -50,7 +52,7 @@ package struct SpoolCheck {
 
     /// Looks through a spool.
     ///
-    /// - Throws: `owned` where a process uses it; `corrupt` where the journal is damaged, `failed` where something can't be read:
+    /// - Throws: `owned` where a process uses it; `newer` where a later version of Martlet had it; `corrupt` where the journal is damaged, `failed` where something can't be read:
     ///   nothing was changed in the journal.
     package init(path: String, disk: any FileSystem, isMending: Bool) throws(SpoolError) {
         files = try SpoolFiles(path: path, disk: disk, owner: "martlet queue fsck")
@@ -71,7 +73,10 @@ package struct SpoolCheck {
         try checkMessages(.hold, 0)
         unfiled = pending.subtracting(found).count
         for shard in 0..<MessageID.shards { try checkStates(shard) }
-        if isMending { try files.syncAll() }
+        if isMending {
+            try files.syncAll()
+            try files.bringForward()
+        }
     }
 
     private mutating func add(

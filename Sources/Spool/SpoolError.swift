@@ -18,6 +18,8 @@ package enum SpoolError: Error, Equatable, CustomStringConvertible {
     case broken
     /// Another process owns the spool: who.
     case owned(String)
+    /// A later Martlet has written the spool: its format. Nothing was touched.
+    case newer(Int)
 
     /// What a failed call means for the spool.
     init(_ error: FileError) {
@@ -39,6 +41,9 @@ package enum SpoolError: Error, Equatable, CustomStringConvertible {
         case .missing: "no such message"
         case .broken: "the journal failed"
         case .owned(let owner): "the spool is in use by \(owner)"
+        case .newer(let format):
+            "the spool has format \(format), and this version of Martlet knows up to \(SpoolVersion.current): "
+                + "it was left as it is; start the version that wrote it"
         }
     }
 }

@@ -21,6 +21,8 @@ struct SpoolFiles: Sendable {
     private let areas: [FileHandle]
     /// Locked for as long as it is open.
     private let lock: FileHandle
+    /// The format that the spool had.
+    let version: Int
 
     private static let directoryMode: UInt32 = 0o700
     private static let fileMode: UInt32 = 0o600
@@ -30,7 +32,7 @@ struct SpoolFiles: Sendable {
     /// Opens a spool, makes what is missing of it, and owns it until `close`.
     ///
     /// - Parameter owner: what another process is told that wants the spool too: who we are.
-    /// - Throws: `owned` where another process has it.
+    /// - Throws: `owned` where another process has it, `newer` where a later version of Martlet had it.
     init(path: String, disk: any FileSystem, owner: String) throws(SpoolError) {
         self.disk = disk
         var open: [FileHandle] = []
@@ -41,6 +43,18 @@ struct SpoolFiles: Sendable {
         do throws(FileError) {
             try Self.makeSpool(path, disk)
             root = opened(try disk.open(path, in: nil, [.reading, .directory], mode: 0))
+        } catch {
+            for file in open { disk.close(file) }
+            throw SpoolError(error)
+        }
+        do throws(SpoolError) {
+            // Before anything is touched.
+            version = try SpoolVersion.known(in: root, disk)
+        } catch {
+            disk.close(root)
+            throw error
+        }
+        do throws(FileError) {
             lock = opened(try disk.open("lock", in: root, [.reading, .writing, .creating], mode: 0o600))
             guard try disk.lock(lock) else {
                 let text = try disk.read(100, from: lock, at: 0)
@@ -250,6 +264,15 @@ struct SpoolFiles: Sendable {
             defer { disk.close(file) }
             try disk.sync(file)
         }
+    }
+
+    // MARK: Version
+
+    /// Says that the spool has the current format from now on; on stable storage when this returns.
+    func bringForward() throws(SpoolError) {
+        guard version < SpoolVersion.current else { return }
+        try replaceWhole(SpoolVersion.fileName, in: root, SpoolVersion.content(SpoolVersion.current))
+        try convert { () throws(FileError) in try disk.sync(root) }
     }
 
     // MARK: Pauses

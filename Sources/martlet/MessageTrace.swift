@@ -32,7 +32,11 @@ struct MessageTrace {
         self.what = what.utf8.map(Self.lowercased)
         let id = MessageID(what)
         isID = id != nil
-        if let id { ids = [id] }
+        // What has got its Message-ID here has it from its ID.
+        let local =
+            what.utf8.first == UInt8(ascii: "<")
+            ? what.utf8.dropFirst().prefix { $0 != UInt8(ascii: "@") } : "".utf8[...]
+        if let id = id ?? (local.count == MessageID.length ? MessageID(local) : nil) { ids = [id] }
     }
 
     /// Another walk through the logs begins.
@@ -51,6 +55,8 @@ struct MessageTrace {
         }
         guard found.contains(where: ids.contains) || !isID && Self.contains(line.text, what) else { return }
         lines.insert(line)
+        // What was removed together has nothing else in common.
+        if Self.isRemoval(line.text) { return }
         for id in found where !ids.contains(id) {
             if ids.count < Self.maximum { ids.insert(id) } else { isCut = true }
         }
@@ -58,16 +64,25 @@ struct MessageTrace {
 
     // MARK: What stands in a line
 
-    /// IDs of messages, each a word of its own, or what a file's name or a key begins with.
+    /// IDs of messages, each a word of its own, or, behind a `Q`, in the name of a file in a Maildir.
     static func messages(in text: String) -> [MessageID] {
         text.utf8.split { !isAlphanumeric($0) }.compactMap { word in
-            word.count == MessageID.length ? MessageID(word) : nil
+            let isInName = word.count == MessageID.length + 1 && word.first == UInt8(ascii: "Q")
+            let word = isInName ? word.dropFirst() : word
+            return word.count == MessageID.length ? MessageID(word) : nil
         }
     }
 
     /// Whether a line tells of a message or a recipient that wasn't taken.
     static func isRefusal(_ text: String) -> Bool {
         ["refused", "deferred", "discarded"].contains { text.utf8.prefix(200).contains($0.utf8) }
+    }
+
+    /// Whether a line tells of some messages that a reader has removed.
+    static func isRemoval(_ text: String) -> Bool {
+        ["messages expunged", "messages moved", "messages deleted", "messages replaced"].contains {
+            text.utf8.prefix(100).contains($0.utf8)
+        }
     }
 
     /// Whether something stands in a text, in any case, and as a whole: neither address nor ID goes on beside it.

@@ -30,6 +30,7 @@ struct QueueFsckCommand: ParsableCommand {
             let mended: Bool
         }
 
+        let format: Int
         let messages: Int
         let held: Int
         let unfiled: Int
@@ -60,7 +61,13 @@ struct QueueFsckCommand: ParsableCommand {
                 Document.Finding(kind: $0.kind.rawValue, path: $0.path, text: $0.text, mended: $0.isMended)
             }
             try JSONOutput.print(
-                Document(messages: check.messages, held: check.held, unfiled: check.unfiled, findings: findings)
+                Document(
+                    format: check.version,
+                    messages: check.messages,
+                    held: check.held,
+                    unfiled: check.unfiled,
+                    findings: findings
+                )
             )
         } else {
             for finding in check.findings {
@@ -71,7 +78,7 @@ struct QueueFsckCommand: ParsableCommand {
                 )
             }
             let journal = check.unfiled > 0 ? ", \(check.unfiled) in the journal alone" : ""
-            print("\(check.messages) messages in files, \(check.held) of them held\(journal).")
+            print("\(check.messages) messages in files, \(check.held) of them held\(journal); format \(check.version).")
         }
         if check.findings.contains(where: { !$0.isMended }) { throw ExitCode.failure }
     }
@@ -82,7 +89,7 @@ struct QueueFsckCommand: ParsableCommand {
         case .corrupt(let reason):
             "\(reason). The journal was not changed. Copy the spool before anything else; what was acknowledged behind that "
                 + "place is in the journal alone."
-        case .full, .failed, .missing, .broken: "\(error)"
+        case .full, .failed, .missing, .broken, .newer: "\(error)"
         }
     }
 }

@@ -272,7 +272,8 @@ import Testing
         )
         let users: [(UInt32, AuthorityService.Verb)] = [
             (1, .verify), (1, .token), (1, .certificate), (1, .scram), (2, .redeem), (3, .recipient), (4, .expand),
-            (4, .full), (5, .watch), (3, .sender), (3, .send), (0, .usage), (3, .greylist), (0, .greylistPass),
+            (4, .full), (5, .watch), (5, .account), (3, .sender), (3, .send), (0, .usage), (3, .greylist),
+            (0, .greylistPass),
             (0, .greylistRemove),
         ]
         #expect(users.map(\.1) == AuthorityService.Verb.allCases)

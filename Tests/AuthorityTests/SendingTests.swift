@@ -166,6 +166,19 @@ import Testing
         }
     }
 
+    /// For queue-manager: whether mail of an account may go on.
+    @Test func disabledAccountsAreTold() async throws {
+        try await TestAuthority.run { (authority) async throws in
+            for (user, answer) in [
+                ("locked@example.test", "yes"), ("Locked@EXAMPLE.test", "yes"), ("alice@example.test", "no"),
+                ("nobody@example.test", "no"), ("somebody@example.net", "no"),
+            ] {
+                #expect(try await authority.client.request(Frame("ACCOUNT", ["user": user]))["disabled"] == answer)
+            }
+            #expect(try await authority.client.request(Frame("ACCOUNT")).replyKind == .reject)
+        }
+    }
+
     @Test func limitsOutliveAuthd() async throws {
         try await TestAuthority.run(
             more:

@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 from conftest import ALICE, BOB
-from mail import queue, submit, token, wait_for, wait_until
+from mail import imap, pop3, queue, submit, token, wait_for, wait_until
+from test_commands import sendmail
 
 
 PARTS = ("one", "large", "two")
@@ -160,8 +161,141 @@ def test_trace_follows_a_message_to_its_report(system, sink, tmp_path):
     assert found[1]["time"] == "2026-11-30T09:13:20.000001Z"
 
 
-def test_fsck_of_a_spool_that_is_in_use_and_of_one_that_is_not(make_instance):
-    instance = make_instance()
+def test_trace_goes_to_the_reader_that_removed_it(system):
+    name, other = token(), token()
+    # One is moved and expunged by IMAP with another, one deleted by POP3, one handed in by a local program.
+    subjects = [submit(system, ALICE, BOB, body=f"{word}\n") for word in (name, other)]
+    for word in (name, other):
+        wait_for(system, BOB, word)
+    with imap(system, BOB) as client:
+        client.select("INBOX")
+        client.create(f"T{name}")
+        # In one command with the other.
+        numbers = b",".join(client.search(None, "BODY", word)[1][0] for word in (name, other))
+        assert client.uid("MOVE", b",".join(client.uid("SEARCH", None, numbers.decode())[1][0].split()), f"T{name}")[0] == "OK"
+        client.select(f"T{name}")
+        client.store("1:*", "+FLAGS", "\\Deleted")
+        assert client.expunge()[0] == "OK"
+        client.select("INBOX")
+        client.delete(f"T{name}")
+
+    def texts(what, words):
+        found = [(line["daemon"], line["text"]) for line in traced(system, what, check=False)]
+        return found if any(words in text for _, text in found) else None
+
+    found = wait_until(lambda: texts(f"<{subjects[0]}@client.example.test>", "messages expunged"))
+    identifier = next(text for _, text in found if "message accepted" in text).split(" id=")[1].split()[0]
+    assert ["smtpd", "queue-manager", "local-deliver", "imapd-mailbox"] == sorted(
+        {daemon for daemon, _ in found}, key=["smtpd", "queue-manager", "local-deliver", "imapd-mailbox"].index
+    )
+    moved = next(text for _, text in found if "messages moved" in text)
+    assert f"address={BOB}" in moved and "folder=INBOX" in moved and f"to=T{name}" in moved
+    delivered = next(text for daemon, text in found if daemon == "local-deliver")
+    file = delivered.split(" file=")[1].split()[0]
+    assert identifier in file and file in moved
+    # What was removed with it is no part of its life.
+    assert not any(subjects[1] in text for _, text in found)
+    assert wait_until(lambda: texts(identifier, "messages expunged")) == found
+
+    subject = token()
+    letter = f"From: {ALICE}\nTo: {BOB}\nSubject: {subject}\nMessage-ID: <{subject}@program.example>\n\nHello\n"
+    sendmail(system, BOB, input=letter)
+    wait_for(system, BOB, subject)
+    reader = pop3(system, BOB)
+    for number in range(1, len(reader.list()[1]) + 1):
+        if subject.encode() in b"".join(reader.top(number, 0)[1]):
+            reader.dele(number)
+    reader.quit()
+    found = wait_until(lambda: texts(f"<{subject}@program.example>", "messages deleted"))
+    assert any("accepted" in text and "uid=" in text for _, text in found)
+    assert any("left the queue" in text for _, text in found)
+
+
+# What logs say of messages with every kind of ending: for each its lines, and by what it's found.
+LIVES = {
+    "relayed": [
+        ("smtpd", 'level=info msg="message accepted" id={id} message-id=<{name}@client.example> sender=<{name}@example.test>'),
+        ("queue-manager", 'level=info msg="{id} accepted" sender=<{name}@example.test>'),
+        ("remote-relay", "level=info msg=delivery id={id} recipient=<r{name}@example.net> result=relayed"),
+        ("queue-manager", 'level=info msg="{id} left the queue"'),
+    ],
+    "reported": [
+        ("queue-manager", 'level=info msg="{id} accepted" message-id=<{name}@program.example> uid=1000'),
+        ("queue-manager", 'level=info msg="{id} failed" recipient=<r{name}@example.net>'),
+        ("queue-manager", 'level=info msg="{id} reported" message-id=<{other}@mail.example.test> report={other} sender=<{name}@example.test>'),
+        ("queue-manager", 'level=info msg="{other} delivered" recipient=<{name}@example.test>'),
+        ("local-deliver", "level=info msg=delivery file=1795451600.Q{other}.k1. id={other} recipient=<{name}@example.test>"),
+    ],
+    "removed": [
+        ("queue-manager", 'level=info msg="{id} accepted" sender=<{name}@example.test>'),
+        ("queue-manager", 'level=notice msg="{id} removed by the administrator"'),
+    ],
+    "refused": [("smtpd", 'level=notice msg="message refused" message-id=<{name}@client.example> sender=<{name}@example.test>')],
+    "expunged": [
+        ("smtpd", 'level=info msg="message accepted" id={id} message-id=<{name}@client.example>'),
+        ("local-deliver", "level=info msg=delivery file=1795451600.Q{id}.k1. id={id} recipient=<{name}@example.test>"),
+        ("imapd-mailbox", 'level=info msg="messages moved" address=bob@example.test files="1795451600.Q{id}.k1.host 1795451600.Q{stranger}.k1.host" to=Trash'),
+        ("imapd-mailbox", 'level=info msg="messages expunged" address=bob@example.test files=1795451600.Q{id}.k1.host'),
+    ],
+    "deleted": [
+        ("local-deliver", "level=info msg=delivery file=1795451600.Q{id}.k1. id={id} recipient=<{name}@example.test>"),
+        ("pop3d-mailbox", 'level=info msg="messages deleted" address=bob@example.test files=1795451600.Q{id}.k1.host'),
+    ],
+    "forwarded": [
+        ("queue-manager", 'level=info msg="{id} accepted" sender=<{name}@example.test>'),
+        ("queue-manager", 'level=info msg="{other} accepted" origin={id}.1.k sender=<{name}@example.test>'),
+        ("remote-relay", "level=info msg=delivery id={other} recipient=<r{name}@example.net> result=relayed"),
+    ],
+}
+
+
+@pytest.mark.parametrize("form", ["s6", "journal"])
+def test_trace_of_every_ending(system, tmp_path, form):
+    entries, lives = [], {}
+    for number, (ending, lines) in enumerate(LIVES.items()):
+        words = {"id": f"0sgf89pb8kxgx38phk{number:06}", "other": f"0sgf89pb8kxgx38phm{number:06}", "name": f"n{ending}"}
+        words["stranger"] = "0sgf89pb8kxgx38phn000000"
+        lives[ending] = words, [(daemon, text.format(**words)) for daemon, text in lines]
+        entries += lives[ending][1]
+    entries.append(("local-deliver", "level=info msg=delivery id=0sgf89pb8kxgx38phn000000 recipient=<x@example.test>"))
+    arguments, environment = ["--instance", str(tmp_path)], {}
+    if form == "s6":
+        for number, (daemon, text) in enumerate(entries):
+            (tmp_path / "log" / daemon).mkdir(parents=True, exist_ok=True)
+            with open(tmp_path / "log" / daemon / "current", "a") as log:
+                log.write(f"2026-11-30 09:16:39.{number:09}  {text}\n")
+    else:
+        journal = tmp_path / "journalctl"
+        written = [
+            json.dumps({"__REALTIME_TIMESTAMP": str(1_796_030_000_000_000 + number), "_SYSTEMD_UNIT": f"martlet-{daemon}.service", "MESSAGE": text})
+            for number, (daemon, text) in enumerate(entries)
+        ]
+        journal.write_text("#!/bin/sh\ncat <<'END'\n" + "\n".join(written) + "\nEND\n")
+        journal.chmod(0o755)
+        arguments, environment = [*arguments, "--journal"], {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    for ending, (words, lines) in lives.items():
+        whats = [words["id"]] if ending != "refused" else []
+        whats += [name for name in (f"<{words['name']}@client.example>", f"<{words['name']}@program.example>") if any(name in text for _, text in lines)]
+        whats += [f"{words['name']}@example.test"] if any(f"<{words['name']}@example.test>" in text for _, text in lines) else []
+        if ending == "reported":
+            whats.append(f"<{words['other']}@mail.example.test>")
+        for what in whats:
+            done = subprocess.run(
+                [str(system.programs / "martlet"), "trace", *arguments, "--json", what],
+                capture_output=True, text=True, env={**os.environ, **environment},
+            )
+            found = [(line["daemon"], line["text"]) for line in json.loads(done.stdout or "[]")]
+            assert found == lines, (ending, what, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def instance(module_factory):
+    """One whose queue-manager goes down and comes up."""
+    # Nobody listens there.
+    return module_factory({"remote-relay": {"routes": {"example.net": "127.0.0.1:1"}}})
+
+
+def test_fsck_of_a_spool_that_is_in_use_and_of_one_that_is_not(instance):
     busy = instance.martlet("queue", "fsck", check=False)
     assert busy.returncode != 0 and "in use" in busy.stderr
     instance.supervisor.down("queue-manager")
@@ -176,6 +310,38 @@ def test_fsck_of_a_spool_that_is_in_use_and_of_one_that_is_not(make_instance):
     found = instance.martlet("queue", "fsck", check=False)
     assert found.returncode != 0 and f"spool/state/00/{'0' * 24}" in found.stdout
     assert "(mended)" in instance.martlet("queue", "fsck", "--repair").stdout
+    instance.supervisor.up("queue-manager")
+    instance.supervisor.wait_ready(["queue-manager"])
+    assert queue(instance) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_verbs_on_a_full_disk(instance):
+    spool = instance.directory / "spool"
+    owner = spool.stat()
+    instance.supervisor.down("queue-manager")
+    wait_until(lambda: instance.supervisor.pid("queue-manager") is None)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=24m,mode=700,uid={owner.st_uid},gid={owner.st_gid}", "tmpfs", spool], check=True)
+    try:
+        instance.supervisor.up("queue-manager")
+        instance.supervisor.wait_ready(["queue-manager"])
+        name = token()
+        submit(instance, ALICE, f"{name}@example.net")
+        identifier = wait_until(lambda: [m["id"] for m in mine(instance, name) if m["state"] == "deferred"])[0]
+        wait_until(lambda: list(spool.glob(f"queue/*/{identifier}")))
+        with open(spool / "ballast", "wb") as ballast, pytest.raises(OSError):
+            while True:
+                ballast.write(bytes(1 << 20))
+                ballast.flush()
+        refused = instance.martlet("queue", "pause", "--sender", ALICE, check=False)
+        assert refused.returncode != 0 and "no space" in refused.stderr
+        # What makes room can always be done.
+        instance.martlet("queue", "remove", identifier)
+        assert mine(instance, name) == []
+        instance.supervisor.down("queue-manager")
+        wait_until(lambda: instance.supervisor.pid("queue-manager") is None)
+    finally:
+        subprocess.run(["umount", "-l", spool], check=True)
     instance.supervisor.up("queue-manager")
     instance.supervisor.wait_ready(["queue-manager"])
     assert queue(instance) == []

@@ -32,17 +32,16 @@ import Testing
         return try #require(job)
     }
 
-    /// Numbers of the messages that wait too long for a destination that can't be reached.
-    private func expired(
-        _ schedule: inout Schedule,
-        at now: Int64,
-        _ isExpired: (DeliveryJob) -> Bool = { _ in false }
-    ) -> [UInt64] {
-        schedule.dueWork(at: now, isExpired: isExpired).expired.map(\.0.message.id.time)
+    /// Names of the destinations that are tried again.
+    private func failing(_ schedule: inout Schedule, at now: Int64) -> [String] {
+        schedule.dueWork(at: now).failing.map(\.name)
     }
 
-    private func flush(_ schedule: inout Schedule, _ destination: String?) -> Int {
-        schedule.flush(destination: destination, at: 0)
+    /// How many of the jobs are tried now because of that.
+    private func flush(_ schedule: inout Schedule, _ jobs: [DeliveryJob], before number: Int? = nil) -> Int {
+        var count = 0
+        for job in jobs where schedule.flush(job, before: number, at: 0) { count += 1 }
+        return count
     }
 
     private func isAnyDue(_ schedule: inout Schedule, at now: Int64) -> Bool {
@@ -108,12 +107,12 @@ import Testing
         #expect(destination.blockedUntil == 1000)
         #expect(!isAnyDue(&schedule, at: 999))
         #expect(schedule.nextAlarm == 1000)
-        #expect(expired(&schedule, at: 1000).isEmpty)
+        #expect(failing(&schedule, at: 1000) == ["example.net"])
         let probe = try next(&schedule, at: 1000)
         #expect(!isAnyDue(&schedule, at: 1000))
         schedule.ended(probe, [unreachable], at: 1000, chance: 0.5)
         #expect(destination.blockedUntil == 3000)
-        _ = schedule.dueWork(at: 3000) { _ in false }
+        _ = schedule.dueWork(at: 3000)
         #expect(order(&schedule, at: 3000).count == 14)
         #expect(schedule.destinations.isEmpty)
     }
@@ -136,16 +135,15 @@ import Testing
         }
         #expect(schedule.destinations.count == 5000)
         if isFlushed {
-            _ = schedule.flush(destination: nil, at: 0)
-            while schedule.step(at: 0) {}
+            _ = flush(&schedule, jobs)
             while let job = schedule.next(at: 0, where: { _ in true }) {
                 schedule.ended(job, [unreachable], at: 0, chance: 0.5)
             }
         }
         for job in jobs { schedule.withdraw(job, at: 0) }
-        _ = schedule.dueWork(at: 9000) { _ in false }
-        while schedule.dueWork(at: 9000, isExpired: { _ in false }).isMore {}
-        while schedule.next(at: 9000, where: { _ in true }) != nil {}
+        _ = schedule.dueWork(at: 9000)
+        while schedule.dueWork(at: 9000).isMore {}
+        while schedule.next(at: 9000, where: { _ in true }) != nil || schedule.takeInterruption() {}
         #expect(schedule.destinations.isEmpty)
     }
 
@@ -159,19 +157,6 @@ import Testing
         #expect(order(&schedule) == [2])
     }
 
-    @Test func whatIsTooOldIsGivenUpWithTheDestinationsLastWords() throws {
-        var schedule = try schedule()
-        schedule.add(try TestMessages.job(1), at: 0)
-        let job = try next(&schedule, at: 0)
-        schedule.ended(job, [unreachable], at: 0, chance: 0.5)
-        for number in 2...4 { schedule.add(try TestMessages.job(UInt64(number)), at: 0) }
-        let due = schedule.dueWork(at: 1000) { $0.message.id.time == 3 }
-        #expect(!due.isMore)
-        #expect(due.expired.map(\.0.message.id.time) == [3])
-        #expect(due.expired.first?.1 == unreachable)
-        #expect(order(&schedule, at: 1000) == [2, 4])
-    }
-
     @Test func deferredJobsComeInTheirTime() throws {
         var schedule = try schedule()
         for (number, due) in [(1, 3000), (2, 1000), (3, 2000)] {
@@ -181,7 +166,7 @@ import Testing
         }
         #expect(order(&schedule).isEmpty)
         #expect(schedule.nextAlarm == 1000)
-        _ = schedule.dueWork(at: 2000) { _ in false }
+        _ = schedule.dueWork(at: 2000)
         #expect(order(&schedule, at: 2000) == [2, 3])
         #expect(schedule.nextAlarm == 3000)
     }
@@ -194,27 +179,42 @@ import Testing
             schedule.add(job, at: 0)
         }
         var steps = 1
-        while schedule.dueWork(at: 10, isExpired: { _ in false }).isMore { steps += 1 }
-        #expect(steps == 3)
+        while schedule.dueWork(at: 10).isMore { steps += 1 }
+        #expect(steps == 5)
         #expect(order(&schedule, at: 10).count == 1200)
     }
 
     @Test func flushTriesDeferredJobsAndBlockedDestinations() throws {
         var schedule = try schedule()
+        var jobs: [DeliveryJob] = []
         for number in 1...1200 {
             let job = try TestMessages.job(UInt64(number), to: number % 2 == 0 ? "example.net" : "example.org")
             job.due = 10
             schedule.add(job, at: 0)
+            jobs.append(job)
         }
-        #expect(flush(&schedule, "example.com") == 0)
-        #expect(flush(&schedule, "example.net") == 600)
-        while schedule.step(at: 0) {}
+        #expect(flush(&schedule, jobs.filter { $0.destination == "example.net" }) == 600)
         #expect(order(&schedule).allSatisfy { $0 % 2 == 0 })
-        #expect(flush(&schedule, nil) == 600)
-        while schedule.step(at: 0) {}
+        #expect(flush(&schedule, jobs) == 600)
         #expect(order(&schedule).count == 600)
         // Alarms of what was tried before its time do nothing.
-        #expect(expired(&schedule, at: 10) { _ in true }.isEmpty)
+        #expect(failing(&schedule, at: 10).isEmpty)
+    }
+
+    /// A flush of many has a destination that can't be reached tried once: what fails is an answer to the flush.
+    @Test func flushTriesADeadDestinationOnce() throws {
+        var schedule = try schedule()
+        let jobs = try (1...20).map { try TestMessages.job(UInt64($0)) }
+        for job in jobs { schedule.add(job, at: 0) }
+        schedule.ended(try next(&schedule, at: 0), [unreachable], at: 0, chance: 0.5)
+        #expect(!isAnyDue(&schedule, at: 0))
+        let number = schedule.failureCount
+        #expect(flush(&schedule, Array(jobs[1..<10]), before: number) == 9)
+        schedule.ended(try next(&schedule, at: 0), [unreachable], at: 0, chance: 0.5)
+        #expect(flush(&schedule, Array(jobs[10..<20]), before: number) == 10)
+        #expect(!isAnyDue(&schedule, at: 0))
+        #expect(flush(&schedule, [jobs[19]]) == 1)
+        #expect(isAnyDue(&schedule, at: 0))
     }
 
     @Test func withdrawnJobIsPassedOver() throws {
@@ -230,7 +230,7 @@ import Testing
         schedule.add(jobs[0], at: 0)
         schedule.withdraw(jobs[0], at: 0)
         #expect(schedule.destinations.isEmpty)
-        _ = schedule.dueWork(at: 100) { _ in false }
+        _ = schedule.dueWork(at: 100)
         #expect(order(&schedule, at: 100).isEmpty)
     }
 

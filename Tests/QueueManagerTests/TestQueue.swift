@@ -1,6 +1,7 @@
 import Daemon
 import Bus
 import Deliverer
+import Files
 import Foundation
 import Logging
 import NIOConcurrencyHelpers
@@ -66,6 +67,10 @@ final class TestQueue: Sendable {
     let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
     /// Milliseconds since 1970.
     let now = NIOLockedValueBox<Int64>(1_795_447_200_000)
+    /// How slices of long work come after each other.
+    let turn = NIOLockedValueBox<@Sendable (any EventLoop, @escaping @Sendable () -> Void) -> Void>(
+        QueueClock.system.turn
+    )
     private let running = NIOLockedValueBox<QueueManager?>(nil)
 
     init() throws { try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true) }
@@ -74,7 +79,11 @@ final class TestQueue: Sendable {
 
     func path(_ name: String) -> String { "\(directory)/\(name)" }
 
-    func start(_ change: (inout QueueSettings) -> Void = { _ in }) async throws {
+    /// What the spool said that it can't go on for.
+    let failure = NIOLockedValueBox<SpoolError?>(nil)
+
+    /// - Parameter disk: another one than the machine's, which has the spool in `spool`.
+    func start(disk: (any FileSystem)? = nil, _ change: (inout QueueSettings) -> Void = { _ in }) async throws {
         var settings = QueueSettings(hostname: "mail.example.test", domains: ["example.test"], try .standard)
         settings.deliverSocket = path("deliver.sock")
         settings.relaySocket = path("relay.sock")
@@ -85,14 +94,16 @@ final class TestQueue: Sendable {
         options.journalSegment = 2 << 20
         options.reserve = 0
         let now = now
+        failure.withLockedValue { $0 = nil }
         let manager = try QueueManager(
             settings: settings,
-            spool: path("spool"),
+            spool: disk == nil ? path("spool") : "spool",
             options: options,
             loop: loop,
-            clock: QueueClock(now: { now.withLockedValue { $0 } }, chance: { 0.5 }),
+            disk: disk,
+            clock: QueueClock(now: { now.withLockedValue { $0 } }, chance: { 0.5 }, turn: turn.withLockedValue { $0 }),
             logger: logger,
-            onFailure: { _ in }
+            onFailure: { [failure] error in failure.withLockedValue { $0 = error } }
         )
         try await manager.start(
             queueSocket: try UnixSocket.listen(path("queue.sock")),

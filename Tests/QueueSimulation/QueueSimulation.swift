@@ -35,6 +35,9 @@ package final class QueueSimulation: @unchecked Sendable {
     private static let maximumMessages = 20
     private static let startTime: Int64 = 1_795_447_200_000
     private static let domains = ["local.test", "a.test", "b.test", "c.test"]
+    /// Whose mail is paused now and then.
+    private static let pauseSubjects: [Pause.Subject] =
+        domains.dropFirst().map { .destination($0) } + [.sender("s0@\(senderDomain)"), .sender("s1@\(senderDomain)")]
     /// Where reports go; can always be reached, so that each report is seen before its time is over.
     private static let senderDomain = "senders.test"
     /// What messages are cut from.
@@ -67,10 +70,10 @@ package final class QueueSimulation: @unchecked Sendable {
     /// Deliveries that the queue was told of, and that may not be recorded yet.
     private var unrecorded: [(post: QueuedPost, index: Int)] = []
     private var submissions = 0
-    /// Changes of pauses that had no answer, by domain.
-    private var pausesAsked: [String: Int] = [:]
-    /// Whether a domain's mail is paused, as far as is known.
-    private var paused: [String: Bool?] = [:]
+    /// Changes of pauses that had no answer.
+    private var pausesAsked: [Pause.Subject: Int] = [:]
+    /// Whether somebody's mail is paused, as far as is known.
+    private var paused: [Pause.Subject: Bool?] = [:]
 
     /// - Parameter isTracing: whether findings tell what happened besides calls to the disk.
     package init(seed: UInt64, isTracing: Bool = false) {
@@ -207,12 +210,16 @@ package final class QueueSimulation: @unchecked Sendable {
         let queue = Queue(settings: settings, spool: spool, loop: loop, clock: clock, logger: logger)
         try readPauses(queue)
         // The last life has an end.
-        if isPeaceful { queue.resume(queue.pausedSubjects) { _ in } }
+        if isPeaceful {
+            for subject in queue.pausedSubjects { paused[subject] = .some(nil) }
+            queue.resume(queue.pausedSubjects) { _ in }
+        }
         var links: [SimulatedLink] = []
         queue.start { isLocal, onReturn in
             let link = SimulatedLink(isLocal: isLocal, onReturn: onReturn) { [self] entry in
                 trace("asked: \(entry.frame.fields.prefix(8).map { "\($0.name)=\($0.value)" }.joined(separator: " "))")
                 ledger.requested(entry, isLocal: isLocal)
+                requireNotPaused(entry.request)
             } onPiece: { [self] entry, piece, octets in
                 let id = MessageID(entry.request.id)
                 let original = id.flatMap { ledger.posts[$0]?.message }
@@ -278,7 +285,9 @@ package final class QueueSimulation: @unchecked Sendable {
                 throw finding("\(process.queue.count) messages are stuck after \(steps) steps")
             }
             if isRecovered {
-                for post in ledger.order where post.isHeld == true && post.presence == .acknowledged {
+                // Nobody knows of those that were to be changed if they had somebody at a destination.
+                for post in ledger.order where post.presence == .acknowledged {
+                    guard post.isHeld == true || post.isHeld == nil && post.changes == 0 else { continue }
                     request(.release, of: post, process)
                 }
             }
@@ -396,7 +405,10 @@ package final class QueueSimulation: @unchecked Sendable {
         case .bounce, .expire: post.isBounceWanted = true
         case .requeue, .reroute: break
         }
-        process.queue.request(change, of: post.id) { [self] result in
+        // Some are asked for as long as it still has somebody at a destination.
+        let domain = random.below(4) == 0 ? Self.domains[1 + random.below(Self.domains.count - 1)] : nil
+        let condition = domain.flatMap { try? MessageFilter(Frame("HOLD", [.init("destination", $0)])) }
+        process.queue.request(change, of: post.id, if: condition) { [self] result in
             trace("\(change) of \(post.id): \(result)")
             post.changes -= 1
             switch (change, result) {
@@ -410,20 +422,29 @@ package final class QueueSimulation: @unchecked Sendable {
         }
     }
 
-    /// Begins or ends a pause of a destination's mail.
+    /// What is paused for good stays here.
+    private func requireNotPaused(_ request: DeliverRequest) {
+        var subjects: [Pause.Subject] = []
+        if let destination = request.destination { subjects.append(.destination(destination)) }
+        if let sender = request.sender.path.address { subjects.append(.sender("\(sender)")) }
+        for subject in subjects where paused[subject] == .some(.some(true)) {
+            ledger.fail("\(request.id) is delivered, and \(subject) is paused")
+        }
+    }
+
+    /// Begins or ends a pause of a destination's mail, or a sender's.
     private func pause(_ process: Process) {
-        let domain = Self.domains[1 + random.below(Self.domains.count - 1)]
-        let isBeginning = paused[domain] != .some(true) && random.flip()
-        trace("\(isBeginning ? "pause" : "resume") \(domain)")
-        paused[domain] = .some(nil)
-        pausesAsked[domain, default: 0] += 1
+        let subject = Self.pauseSubjects[random.below(Self.pauseSubjects.count)]
+        let isBeginning = paused[subject] != .some(true) && random.flip()
+        trace("\(isBeginning ? "pause" : "resume") \(subject)")
+        paused[subject] = .some(nil)
+        pausesAsked[subject, default: 0] += 1
         let done: @Sendable (SpoolError?) -> Void = { [self, started = life] error in
             guard started == life else { return }
-            pausesAsked[domain, default: 1] -= 1
-            if error == nil, pausesAsked[domain] == 0 { paused[domain] = .some(isBeginning) }
-            if error != nil, trouble == .none, !disk.hasEnded { ledger.fail("\(domain) cannot be paused") }
+            pausesAsked[subject, default: 1] -= 1
+            if error == nil, pausesAsked[subject] == 0 { paused[subject] = .some(isBeginning) }
+            if error != nil, trouble == .none, !disk.hasEnded { ledger.fail("\(subject) cannot be paused") }
         }
-        let subject = Pause.Subject.destination(domain)
         if isBeginning {
             process.queue.pause(Pause(subject, since: now / 1000), done: done)
         } else {
@@ -434,12 +455,12 @@ package final class QueueSimulation: @unchecked Sendable {
     /// What was acknowledged about pauses is so after a start.
     private func readPauses(_ queue: Queue) throws(SimulationFinding) {
         do { try queue.readPauses() } catch { throw finding("the pauses can't be read: \(error)") }
-        for domain in Self.domains {
-            let isPaused = queue.pausedSubjects.contains(.destination(domain))
-            if case .some(.some(let known)) = paused[domain], known != isPaused {
-                throw finding("\(domain) is \(known ? "not " : "")paused")
+        for subject in Self.pauseSubjects {
+            let isPaused = queue.pausedSubjects.contains(subject)
+            if case .some(.some(let known)) = paused[subject], known != isPaused {
+                throw finding("\(subject) is \(known ? "not " : "")paused")
             }
-            paused[domain] = .some(isPaused)
+            paused[subject] = .some(isPaused)
         }
         pausesAsked = [:]
     }
@@ -447,7 +468,7 @@ package final class QueueSimulation: @unchecked Sendable {
     private func flush(_ process: Process) {
         if random.flip(), let post = anyPost() { return process.queue.flush(post.id) }
         let destination = random.flip() ? nil : Self.domains[random.below(Self.domains.count)]
-        _ = process.queue.flush(destination: destination == "local.test" ? "" : destination)
+        process.queue.flush(destination: destination == "local.test" ? "" : destination)
     }
 
     // MARK: Deliverers

@@ -23,6 +23,8 @@ package struct QueueManagerConfiguration: Sendable {
     package var maximumMessage: Int
     /// How many recipients a message from a local program may have.
     package var maximumRecipients: Int
+    /// What becomes of queued mail that a disabled account has handed in.
+    package var disabledAccounts: DisabledAccounts
     /// Of one file of the spool's journal. Octets.
     package var journalSegment: Int
     /// What is left free on the spool's file system. Octets.
@@ -37,6 +39,16 @@ package struct QueueManagerConfiguration: Sendable {
     package var bulkRecipients: Int
     /// `[queue-manager.destinations."example.net"]`, by the domain in lower case.
     package var destinations: [String: DestinationConfiguration] = [:]
+
+    /// What becomes of mail in the queue whose submitter's account is disabled.
+    package enum DisabledAccounts: String, CaseIterable, Sendable {
+        /// It goes its way: nobody is asked.
+        case deliver
+        /// Until the account is enabled, or its time is over.
+        case wait
+        /// To its sender, as failed.
+        case `return`
+    }
 
     /// When some messages are tried, and for how long; nil for what is as for all.
     package struct DeliveryTimes: Sendable {
@@ -78,6 +90,7 @@ package struct QueueManagerConfiguration: Sendable {
         deliveryRecipients = try table.integer("delivery-recipients", default: 100, in: 1...1000)
         maximumMessage = try table.octets("maximum-message", default: 50 << 20)
         maximumRecipients = try table.integer("maximum-recipients", default: 1000, in: 1...20_000)
+        disabledAccounts = try table.choice("disabled-accounts", default: .deliver)
         journalSegment = try table.octets("journal-segment", default: 64 << 20, in: (2 << 20)...(1 << 30))
         reserve = try table.octets("reserve", default: 64 << 20)
         let classes = try table.table("classes")

@@ -41,12 +41,12 @@ extension ControlSession {
     func flush(_ request: Frame, _ filter: MessageFilter) async throws -> Frame {
         if let refusal = unknownField(request) { return refusal }
         let tag = request["tag"]
-        if filter.isEmpty || filter.isByDestination {
-            return .ok(tag: tag, [.init("count", String(queue.flush(destination: filter.destination)))])
-        }
         // A domain elsewhere is its own destination.
-        if filter.isByDomain, !filter.needsSpool(queue) {
-            return .ok(tag: tag, [.init("count", String(queue.flush(destination: filter.domain)))])
+        if filter.isEmpty || filter.isByDestination || filter.isByDomain && !filter.needsSpool(queue) {
+            let count = await withCheckedContinuation { continuation in
+                queue.flush(destination: filter.destination ?? filter.domain) { continuation.resume(returning: $0) }
+            }
+            return .ok(tag: tag, [.init("count", String(count))])
         }
         if filter.isByID {
             for id in filter.ids {
@@ -59,9 +59,10 @@ extension ControlSession {
             return .ok(tag: tag, [.init("count", String(filter.ids.count))])
         }
         var count = 0
+        let number = queue.schedule.failureCount
         let unread = try await MessageSelection(queue: queue, filter: filter).forEach(Self.changedAtOnce) { messages in
             for message in messages where !message.state.isHeld {
-                queue.flush(message)
+                queue.flush(message, before: number)
                 count += 1
             }
         }
@@ -78,13 +79,12 @@ extension ControlSession {
         var tally = Tally()
         tally.missing = filter.ids.first { queue.store[$0] == nil }
         // Reports that come of the change are not among them.
-        let selection = MessageSelection(queue: queue, filter: filter, end: filter.isByID ? nil : queue.spool.makeID())
+        let end = filter.isByID ? nil : queue.store.arrivalCount
+        let selection = MessageSelection(queue: queue, filter: filter, end: end)
         let unread = try await selection.forEach(Self.changedAtOnce) { messages in
             guard tally.failed == nil else { return }
-            // They may be something else by now: those before them took their time.
-            let now = queue.clock.now()
-            let chosen = messages.filter { filter.isByID || filter.mayMatch($0, queue, at: now) }
-            for (id, result) in await make(change, of: chosen.map(\.id)) {
+            let condition = filter.isByID ? nil : filter
+            for (id, result) in await make(change, of: messages.map(\.id), condition) {
                 switch result {
                 case nil:
                     tally.isLater = true
@@ -112,21 +112,25 @@ extension ControlSession {
     }
 
     /// What came of it for each; nil where it's done after a delivery that goes on.
-    private func make(_ change: MessageChange, of ids: [MessageID]) async -> [(MessageID, ChangeResult?)] {
+    private func make(
+        _ change: MessageChange,
+        of ids: [MessageID],
+        _ condition: MessageFilter?
+    ) async -> [(MessageID, ChangeResult?)] {
         await withTaskGroup(of: (MessageID, ChangeResult?).self) { group in
-            for id in ids { group.addTask { (id, await make(change, of: id)) } }
+            for id in ids { group.addTask { (id, await make(change, of: id, condition)) } }
             return await group.reduce(into: []) { $0.append($1) }
         }
     }
 
-    private func make(_ change: MessageChange, of id: MessageID) async -> ChangeResult? {
+    private func make(_ change: MessageChange, of id: MessageID, _ condition: MessageFilter?) async -> ChangeResult? {
         queue.loop.assertInEventLoop()
         if let message = queue.store[id], case .delivering = message.state {
-            queue.request(change, of: id) { _ in }
+            queue.request(change, of: id, if: condition) { _ in }
             return nil
         }
         return await withCheckedContinuation { continuation in
-            queue.request(change, of: id) { continuation.resume(returning: $0) }
+            queue.request(change, of: id, if: condition) { continuation.resume(returning: $0) }
         }
     }
 }

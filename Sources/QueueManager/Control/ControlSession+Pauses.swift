@@ -58,11 +58,12 @@ extension ControlSession {
     /// A `PAUSE` for each.
     func pauses(_ request: Frame, on connection: Connection) async throws {
         let all = queue.schedule.pauses.all
-        for pause in all {
+        for (number, pause) in all.enumerated() {
             var frame = pause.frame
             if let tag = request["tag"] { frame["tag"] = tag }
             connection.write(frame)
             if connection.hasOutput { try await connection.flush() }
+            if number % Self.writtenAtOnce == Self.writtenAtOnce - 1 { await queue.loop.letOthersGo() }
         }
         connection.write(Frame.ok(tag: request["tag"], [.init("count", String(all.count))]))
     }

@@ -81,12 +81,13 @@ extension ControlSession {
             while !rest.isEmpty, count < page.limit {
                 // Nobody reads it any more.
                 guard !connection.hasEnded else { throw ConnectionError.closed }
-                let batch = Array(rest.prefix(min(Self.listed, page.limit - count)))
+                let batch = rest.prefix(min(Self.listed, page.limit - count))
                 rest = rest.dropFirst(batch.count)
-                let written = try await write(batch, selection, request, on: connection)
+                let messages = batch.compactMap { queue.store[$0] }
+                let written = try await write(messages, selection, request, on: connection)
                 count += written.count
                 unread = unread ?? written.unread
-                page.after = batch.last?.id ?? page.after
+                page.after = batch.last ?? page.after
             }
             isMore = isMore || !rest.isEmpty
             // As above: the queue is called empty only if nothing came meanwhile.
@@ -173,23 +174,34 @@ extension ControlSession {
     /// A `DESTINATION` for each that has mail or trouble, in no order.
     func statistics(_ request: Frame, on connection: Connection) async throws {
         let tag = request["tag"]
-        for (number, destination) in Array(queue.schedule.destinations.values).enumerated() {
-            var frame = Frame("DESTINATION", tag.map { [.init("tag", $0)] } ?? [])
-            frame["name"] = destination.isLocal ? "local" : destination.name
-            frame["ready"] = String(destination.line.count)
-            frame["deferred"] = String(destination.deferred.count + destination.held.count)
-            frame["active"] = String(destination.active)
-            frame["limit"] = String(Int(destination.window))
-            if let failure = destination.failure {
-                frame["blocked-until"] = String(destination.blockedUntil / 1000)
-                frame["reason"] = "\(failure.status) \(failure.summary)"
+        var number = 0
+        for part in 0..<queue.schedule.destinations.partCount {
+            for destination in queue.schedule.destinations[part: part].values {
+                connection.write(frame(destination, tag))
+                if connection.hasOutput { try await connection.flush() }
+                number += 1
+                if number.isMultiple(of: Self.writtenAtOnce) { await queue.loop.letOthersGo() }
             }
-            connection.write(frame)
-            if connection.hasOutput { try await connection.flush() }
-            if number % 200 == 199 { await queue.loop.letOthersGo() }
         }
         connection.write(Frame.ok(tag: tag, counts))
     }
+
+    private func frame(_ destination: Destination, _ tag: String?) -> Frame {
+        var frame = Frame("DESTINATION", tag.map { [.init("tag", $0)] } ?? [])
+        frame["name"] = destination.isLocal ? "local" : destination.name
+        frame["ready"] = String(destination.line.count)
+        frame["deferred"] = String(destination.deferred)
+        frame["active"] = String(destination.active)
+        frame["limit"] = String(Int(destination.window))
+        if let failure = destination.failure {
+            frame["blocked-until"] = String(destination.blockedUntil / 1000)
+            frame["reason"] = "\(failure.status) \(failure.summary)"
+        }
+        return frame
+    }
+
+    /// How many short frames are written in one turn.
+    static let writtenAtOnce = 100
 
     private var counts: [Frame.Field] {
         var fields: [Frame.Field] = [.init("messages", String(queue.store.count))]
@@ -236,20 +248,15 @@ extension ControlSession {
         }
         var groups: [GroupKey: Group] = [:]
         var total = Group()
-        let unread = try await MessageSelection(queue: queue, filter: filter).forEach(1000) { messages in
+        let unread = try await MessageSelection(queue: queue, filter: filter).forEach(Self.writtenAtOnce) { messages in
             let now = queue.clock.now()
             for message in messages {
                 total.add(message)
                 for job in message.jobs { add(job, to: &groups, at: now) }
             }
         }
-        let largest = groups.sorted {
-            ($1.value.messages, $0.key.destination, $0.key.reason) < (
-                $0.value.messages, $1.key.destination, $1.key.reason
-            )
-        }
         let tag = request["tag"]
-        for (key, group) in largest.prefix(limit) {
+        for (number, (key, group)) in try await largest(limit, of: groups).enumerated() {
             var frame = Frame("GROUP", tag.map { [.init("tag", $0)] } ?? [])
             frame["destination"] = key.destination.isEmpty ? "local" : key.destination
             frame["reason"] = key.reason
@@ -259,6 +266,7 @@ extension ControlSession {
             frame["next"] = group.next.map { String($0 / 1000) }
             connection.write(frame)
             if connection.hasOutput { try await connection.flush() }
+            if number % Self.writtenAtOnce == Self.writtenAtOnce - 1 { await queue.loop.letOthersGo() }
         }
         var fields: [Frame.Field] = [
             .init("count", String(total.messages)), .init("octets", String(total.octets)),
@@ -266,6 +274,17 @@ extension ControlSession {
         ]
         if total.messages > 0 { fields.append(.init("oldest", String(total.oldest))) }
         connection.write(unread.map { deferred($0, request, fields) } ?? Frame.ok(tag: tag, fields + counts))
+    }
+
+    /// On a thread of the spool: so many names take a while to compare.
+    private func largest(_ limit: Int, of groups: [GroupKey: Group]) async throws(SpoolError) -> [(GroupKey, Group)] {
+        try await queue.spool.perform { (_) throws(SpoolError) in
+            groups.sorted {
+                ($1.value.messages, $0.key.destination, $0.key.reason) < (
+                    $0.value.messages, $1.key.destination, $1.key.reason
+                )
+            }.prefix(limit).map { ($0.key, $0.value) }
+        }
     }
 
     private func add(_ job: DeliveryJob, to groups: inout [GroupKey: Group], at now: Int64) {

@@ -7,8 +7,8 @@ import Spool
 struct MessageSelection {
     let queue: Queue
     let filter: MessageFilter
-    /// Only messages whose IDs come before; nil for no limit.
-    var end: MessageID?
+    /// Only messages that came before so many new ones had come; nil for no limit.
+    var end: Int?
 
     /// A message with what is in the spool of it.
     struct Found {
@@ -26,8 +26,8 @@ struct MessageSelection {
 
     /// How long others wait at most.
     private static let turn = TimeAmount.milliseconds(2)
-    /// What an index leads to is looked at at once, up to so many messages.
-    private static let atOnce = 2000
+    /// How many messages are looked at between two looks at the clock.
+    private static let lookedAt = 100
     /// How many messages are read from the spool at a time.
     private static let read = 50
 
@@ -48,83 +48,82 @@ struct MessageSelection {
     ) async throws -> Unread? {
         var unread: Unread?
         let needsSpool = isLooking && filter.needsSpool(queue)
+        let size = needsSpool ? min(maximum, Self.read) : maximum
+        var batch: [QueuedMessage] = []
+        func give() async throws {
+            // Some may be something else by now: those before them took their time.
+            var found = matching(batch)
+            batch = []
+            if needsSpool {
+                let looked = await look(at: found)
+                found = matching(looked.found.map(\.message))
+                unread = unread ?? looked.unread
+            }
+            if !found.isEmpty { try await use(found) }
+        }
+        var walk = MessageWalk(index)
         var began = NIODeadline.now()
-        for part in parts() {
-            let now = queue.clock.now()
-            var rest = part.filter { isBeforeEnd($0) && filter.mayMatch($0, queue, at: now) }[...]
-            while !rest.isEmpty {
-                let batch = Array(rest.prefix(needsSpool ? min(maximum, Self.read) : maximum))
-                rest = rest.dropFirst(batch.count)
-                var found = batch
-                if needsSpool {
-                    let looked = await look(at: batch)
-                    found = looked.found.map(\.message)
-                    unread = unread ?? looked.unread
-                }
-                if !found.isEmpty { try await use(found) }
+        while let ids = walk.next(Self.lookedAt, in: queue.store) {
+            batch += matching(ids.compactMap { queue.store[$0] })
+            while batch.count >= size {
+                let rest = batch[size...]
+                batch = Array(batch[..<size])
+                try await give()
+                batch = Array(rest)
             }
             guard .now() - began >= Self.turn else { continue }
             await queue.loop.letOthersGo()
             began = .now()
         }
+        if !batch.isEmpty { try await give() }
         return unread
     }
 
-    private func isBeforeEnd(_ message: QueuedMessage) -> Bool { end.map { message.id < $0 } ?? true }
+    /// Those that may meet the filter, by what is in memory.
+    private func matching(_ messages: [QueuedMessage]) -> [QueuedMessage] {
+        let now = queue.clock.now()
+        return messages.filter { message in
+            end.map { message.number <= $0 } ?? true && filter.mayMatch(message, queue, at: now)
+        }
+    }
 
     /// The oldest messages behind an ID that may meet the filter: what is in the spool was not looked at.
     ///
     /// - Returns: in their order; as many as were asked for where there are so many.
-    func oldest(_ count: Int, after start: MessageID?) async -> [QueuedMessage] {
-        var found: [QueuedMessage] = []
-        var began = NIODeadline.now()
+    func oldest(_ count: Int, after start: MessageID?) async -> [MessageID] {
+        var found: [MessageID] = []
         // Beyond the last of so many, nothing has to be looked at.
-        var limit = end
+        var limit: MessageID?
         func trim() {
+            found.sort()
             guard found.count > count else { return }
-            found.sort { $0.id < $1.id }
             found.removeLast(found.count - count)
-            limit = found.last?.id
+            limit = found.last
         }
-        for part in parts() {
-            let now = queue.clock.now()
-            for message in part {
-                if let start, message.id <= start { continue }
-                if let limit, message.id >= limit { continue }
-                if filter.mayMatch(message, queue, at: now) { found.append(message) }
-            }
+        var walk = MessageWalk(index)
+        var began = NIODeadline.now()
+        while let ids = walk.next(Self.lookedAt, in: queue.store) {
+            let behind = ids.filter { id in start.map { $0 < id } ?? true && limit.map { id < $0 } ?? true }
+            found += matching(behind.compactMap { queue.store[$0] }).map(\.id)
             if found.count > 2 * count { trim() }
             guard .now() - began >= Self.turn else { continue }
             await queue.loop.letOthersGo()
             began = .now()
         }
         trim()
-        return found.sorted { $0.id < $1.id }
+        return found
     }
 
-    /// Where the messages are, a part at a time.
-    private func parts() -> some Sequence<[QueuedMessage]> {
-        let known = indexed()
-        return (0..<(known == nil ? MessageID.shards : 1)).lazy.map { known ?? queue.store.messages(shard: $0) }
-    }
-
-    /// What an index leads to; nil where there is none for the filter, or all are to be looked at anyway.
-    private func indexed() -> [QueuedMessage]? {
-        let store = queue.store
-        if !filter.ids.isEmpty { return Set(filter.ids).compactMap { store[$0] } }
-        if let account = filter.account, store.count(sender: account) <= Self.atOnce {
-            return store.messages(sender: account)
-        }
-        if case .address(let sender) = filter.sender, store.count(sender: sender) <= Self.atOnce {
-            return store.messages(sender: sender)
-        }
-        if case .address(let recipient) = filter.recipient, store.count(recipient: recipient) <= Self.atOnce {
-            return store.messages(recipient: recipient)
-        }
-        if let destination = filter.destination, store.count(destination: destination) <= Self.atOnce {
-            return store.messages(destination: destination)
-        }
-        return nil
+    /// Where to look for the messages.
+    private var index: MessageStore.Index {
+        if !filter.ids.isEmpty { return .these(Array(Set(filter.ids))) }
+        if let account = filter.account { return .sender(account) }
+        if case .address(let sender) = filter.sender { return .sender(sender) }
+        if case .address(let recipient) = filter.recipient { return .recipient(recipient) }
+        if let destination = filter.destination { return .destination(destination) }
+        // Nobody knows yet where mail for a domain that isn't decided on goes.
+        guard let domain = filter.domain, !filter.needsSpool(queue) else { return .all }
+        return .destination(domain)
     }
 
     private struct Read: Sendable {
@@ -148,7 +147,6 @@ struct MessageSelection {
         } catch {
             return ([], messages.first.map { Unread(id: $0.id, error: error) })
         }
-        let now = queue.clock.now()
         var unread: Unread?
         let found = zip(messages, read).compactMap { message, read -> Found? in
             guard message.state != .gone else { return nil }
@@ -158,26 +156,20 @@ struct MessageSelection {
             case .failure(let error):
                 unread = unread ?? Unread(id: message.id, error: error)
                 return nil
-            case .success(let read): return self.found(message, read, at: now)
+            case .success(let read): return self.found(message, read)
             }
         }
         return (found, unread)
     }
 
-    private func found(_ message: QueuedMessage, _ read: Read, at now: Int64) -> Found? {
+    private func found(_ message: QueuedMessage, _ read: Read) -> Found? {
         var found = Found(
             message: message,
             envelope: read.envelope,
             entries: read.entries,
             progress: MessageProgress(read.entries)
         )
-        found.reasons = found.progress.texts
-        for job in message.jobs {
-            guard let failure = queue.schedule.wait(of: job, at: now).failure else { continue }
-            for index in job.recipients where found.reasons[Int(index)] == nil {
-                found.reasons[Int(index)] = "\(failure.status) \(failure.summary)"
-            }
-        }
+        found.reasons = found.progress.texts.merging(queue.destinationWords(message)) { text, _ in text }
         return filter.matches(found.envelope, open: found.open, reasons: found.reasons) ? found : nil
     }
 }

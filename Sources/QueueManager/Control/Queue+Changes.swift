@@ -20,12 +20,15 @@ extension MessageChange {
 extension Queue {
     /// Has a message changed, once what was asked before is done and no delivery of it goes on.
     ///
-    /// - Parameter done: told what came of it.
+    /// - Parameters:
+    ///   - condition: what the message must meet when it's its turn; else it's `missing`.
+    ///   - done: told what came of it.
     /// - Returns: whether it has to wait for a delivery.
     @discardableResult
     package func request(
         _ change: MessageChange,
         of id: MessageID,
+        if condition: MessageFilter? = nil,
         done: @escaping @Sendable (ChangeResult) -> Void
     ) -> Bool {
         loop.assertInEventLoop()
@@ -33,7 +36,7 @@ extension Queue {
             done(.missing)
             return false
         }
-        message.changes.append(RequestedChange(change: change, done: done))
+        message.changes.append(RequestedChange(change: change, condition: condition, done: done))
         if case .delivering = message.state { return true }
         proceed(with: message)
         return false
@@ -48,13 +51,65 @@ extension Queue {
             proceed(with: message)
             return warnIfDue(message)
         }
+        if let condition = requested.condition, !condition.mayMatch(message, self, at: clock.now()) {
+            return pass(requested, message)
+        }
         guard store.move(message, .changeBegan(change)) else { return }
+        let words = destinationWords(message)
         for job in message.jobs { schedule.withdraw(job, at: clock.now()) }
-        switch change {
+        guard let condition = requested.condition, condition.needsSpool(self) else {
+            return make(requested, message, words, wasHeld: wasHeld)
+        }
+        // What was asked for when another delivery went on may not be meant any more.
+        let id = message.id
+        spool.perform { (spool) throws(SpoolError) in
+            let envelope = try spool.content(of: id, isHeld: wasHeld, verified: false).head.envelope
+            return (envelope, MessageProgress(try spool.state(of: id)))
+        } done: { [self] result in
+            switch result {
+            case .failure(let error): end(requested, message, isHeld: wasHeld, error)
+            case .success((let envelope, let progress)):
+                let open = message.jobs.flatMap(\.recipients).map { Int($0) }
+                let reasons = progress.texts.merging(words) { text, _ in text }
+                if condition.matches(envelope, open: open, reasons: reasons) {
+                    make(requested, message, words, wasHeld: wasHeld)
+                } else {
+                    store.move(message, .changeEnded(isHeld: wasHeld))
+                    pass(requested, message)
+                }
+            }
+        }
+    }
+
+    /// A change isn't made: the message is none of those any more that were meant.
+    private func pass(_ requested: RequestedChange, _ message: QueuedMessage) {
+        requested.done(.missing)
+        proceed(with: message)
+        warnIfDue(message)
+    }
+
+    /// What was said about the destinations of a message that could not be reached, by recipient, from 0.
+    func destinationWords(_ message: QueuedMessage) -> [Int: String] {
+        var words: [Int: String] = [:]
+        for job in message.jobs {
+            guard let failure = schedule.destinations[job.destination]?.failure else { continue }
+            for recipient in job.recipients { words[Int(recipient)] = "\(failure.status) \(failure.summary)" }
+        }
+        return words
+    }
+
+    /// - Parameter words: about destinations, where nothing was said about a recipient.
+    private func make(
+        _ requested: RequestedChange,
+        _ message: QueuedMessage,
+        _ words: [Int: String],
+        wasHeld: Bool
+    ) {
+        switch requested.change {
         case .hold: move(message, toHold: true, requested, wasHeld: wasHeld)
         case .release: move(message, toHold: false, requested, wasHeld: wasHeld)
         case .remove: remove(message, requested, wasHeld: wasHeld)
-        case .bounce, .expire: bounce(message, requested, wasHeld: wasHeld)
+        case .bounce, .expire: bounce(message, requested, words, wasHeld: wasHeld)
         case .requeue, .reroute(isAsked: false): requeue(message, requested, wasHeld: wasHeld)
         case .reroute(isAsked: true): lookUp(message, requested, wasHeld: wasHeld)
         }
@@ -112,7 +167,12 @@ extension Queue {
         }
     }
 
-    private func bounce(_ message: QueuedMessage, _ requested: RequestedChange, wasHeld: Bool) {
+    private func bounce(
+        _ message: QueuedMessage,
+        _ requested: RequestedChange,
+        _ words: [Int: String],
+        wasHeld: Bool
+    ) {
         let id = message.id
         spool.perform { (spool) throws(SpoolError) in
             // Verified: the jobs say which of the envelope's recipients they are for.
@@ -126,8 +186,9 @@ extension Queue {
                 requested.done(.missing)
             case .failure(let error): end(requested, message, isHeld: wasHeld, error)
             case .success((let content, let entries)):
+                let texts = MessageProgress(entries).texts.merging(words) { text, _ in text }
                 withHeader(of: content, isWhole: wantsAll(content.head)) {
-                    self.bounce(message, requested, content, MessageProgress(entries), $0, wasHeld: wasHeld)
+                    self.bounce(message, requested, content, texts, $0, wasHeld: wasHeld)
                 }
             }
         }
@@ -137,7 +198,7 @@ extension Queue {
         _ message: QueuedMessage,
         _ requested: RequestedChange,
         _ content: Spool.Content,
-        _ progress: MessageProgress,
+        _ texts: [Int: String],
         _ header: QueueReport.Original,
         wasHeld: Bool
     ) {
@@ -146,7 +207,7 @@ extension Queue {
         let recipients = message.jobs.flatMap(\.recipients).map { index in
             QueueReport.Recipient(
                 recipient: envelope.recipients[Int(index)],
-                result: result(of: requested.change, progress.texts[Int(index)])
+                result: result(of: requested.change, texts[Int(index)])
             )
         }
         // What is doubted is told nobody in the end, unless that is what is asked for.
@@ -166,7 +227,7 @@ extension Queue {
 
     /// What a recipient's report says.
     ///
-    /// - Parameter last: what was said about it before.
+    /// - Parameter last: what was said about it before, or about its destination.
     private func result(of change: MessageChange, _ last: String?) -> DeliveryResult {
         guard case .bounce(let text) = change else {
             guard let last else {

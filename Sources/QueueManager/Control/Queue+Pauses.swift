@@ -42,19 +42,21 @@ extension Queue {
         guard let next = pauseChanges.first, !isClosed else { return }
         var pauses = schedule.pauses
         next.change(&pauses)
-        let (fresh, file) = (pauses, pauses.file)
+        let fresh = pauses
         spool.perform { (spool) throws(SpoolError) in
-            try spool.setPauses(file)
+            try spool.setPauses(fresh.file)
         } done: { [self] result in
             switch result {
             case .success:
+                var fresh = fresh
+                fresh.setDisabled(as: schedule.pauses)
                 schedule.setPauses(fresh, at: clock.now())
                 next.done(nil)
             case .failure(let error): next.done(error)
             }
             pauseChanges.removeFirst()
             writeNextPauses()
-            goOnFlushing()
+            goOn()
         }
     }
 }

@@ -15,6 +15,8 @@ final class MessageIntake {
     private var octets = 0
     /// Received fields in the beginning of a large message.
     private var hops = 0
+    /// The Message-ID of a large one, where the log is to have it.
+    private var name: String?
     private var refusal: SubmissionRefusal?
 
     init(_ queue: Queue, envelope: MessageEnvelope?) {
@@ -46,6 +48,7 @@ final class MessageIntake {
             let start = held
             hops = SubmissionPolicy.hops(in: start)
             try checkHops(hops)
+            name = SubmissionPolicy.name(envelope, start)
             large = try await queue.spool.perform { (spool) throws(SpoolError) in
                 let message = try spool.begin(envelope)
                 try message.append(start)
@@ -124,8 +127,11 @@ final class MessageIntake {
 
     private func commitSmall(_ envelope: MessageEnvelope, _ added: ByteBuffer, _ isHeld: Bool) async throws {
         let (queue, held) = (queue, held)
+        let name = SubmissionPolicy.name(envelope, held)
         let error: SpoolError? = await withCheckedContinuation { continuation in
-            queue.accept(envelope, held, added: added, isHeld: isHeld) { continuation.resume(returning: $0) }
+            queue.accept(envelope, held, added: added, isHeld: isHeld, name: name) {
+                continuation.resume(returning: $0)
+            }
         }
         if let error { throw error }
     }
@@ -136,9 +142,9 @@ final class MessageIntake {
         _ isQuarantined: Bool,
         _ isHeld: Bool
     ) async throws {
-        let queue = queue
+        let (queue, name) = (queue, name)
         let error: SpoolError? = await withCheckedContinuation { continuation in
-            queue.accept(message, added: added, isQuarantined: isQuarantined, isHeld: isHeld) {
+            queue.accept(message, added: added, isQuarantined: isQuarantined, isHeld: isHeld, name: name) {
                 continuation.resume(returning: $0)
             }
         }

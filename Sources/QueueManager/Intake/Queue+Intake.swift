@@ -8,12 +8,14 @@ extension Queue {
     /// - Parameters:
     ///   - added: the block that goes in front of it.
     ///   - isHeld: whether it's put aside before it's tried.
+    ///   - name: its Message-ID, if the log is to have it.
     ///   - done: told once it's in the queue, or why it isn't.
     package func accept(
         _ envelope: MessageEnvelope,
         _ message: ByteBuffer,
         added: ByteBuffer,
         isHeld: Bool = false,
+        name: String? = nil,
         done: @escaping @Sendable (SpoolError?) -> Void
     ) {
         loop.assertInEventLoop()
@@ -24,7 +26,7 @@ extension Queue {
             arrivals.announce(envelope.id)
             spool.commit([.put(envelope.id, file: file)]) { [self] error in
                 // In the queue before its sender hears of it.
-                if let error { done(error) } else { accepted(content, isHeld: isHeld) { done(nil) } }
+                if let error { done(error) } else { accepted(content, isHeld: isHeld, name: name) { done(nil) } }
             }
         } catch {
             done(error)
@@ -37,6 +39,7 @@ extension Queue {
         added: ByteBuffer,
         isQuarantined: Bool,
         isHeld: Bool = false,
+        name: String? = nil,
         done: @escaping @Sendable (SpoolError?) -> Void
     ) {
         loop.assertInEventLoop()
@@ -46,9 +49,8 @@ extension Queue {
         } done: { [self] result in
             switch result {
             case .success(let head):
-                accepted(Spool.Content(head: head, isHeld: false, added: added, message: nil), isHeld: isHeld) {
-                    done(nil)
-                }
+                let content = Spool.Content(head: head, isHeld: false, added: added, message: nil)
+                accepted(content, isHeld: isHeld, name: name) { done(nil) }
             case .failure(let error): done(error)
             }
         }
@@ -57,11 +59,12 @@ extension Queue {
     private func accepted(
         _ content: Spool.Content,
         isHeld: Bool,
+        name: String?,
         done: @escaping @Sendable () -> Void
     ) {
         let head = content.head
         counters.count("accepted")
-        log.accepted(head.envelope.id, head.envelope, octets: head.octets)
+        log.accepted(head.envelope.id, head.envelope, octets: head.octets, name: name)
         add(head, content: content)
         guard isHeld else { return done() }
         // In the same turn: nothing of it has begun. Where it can't be put aside, that is logged, and it goes its way.

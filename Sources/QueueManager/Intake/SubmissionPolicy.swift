@@ -16,7 +16,7 @@ struct SubmissionRefusal: Error {
     init(_ error: SpoolError) {
         switch error {
         case .full: self.init(.defer, .systemFull, "not enough space in the queue")
-        case .failed, .corrupt, .missing, .broken, .owned:
+        case .failed, .corrupt, .missing, .broken, .owned, .newer:
             self.init(.defer, .systemTrouble, "the queue cannot take it now")
         }
     }
@@ -86,6 +86,18 @@ struct SubmissionPolicy {
         return ByteBuffer(
             string: "Received: by \(settings.hostname) (Martlet, from uid \(uid)) id \(envelope.id);\r\n\t\(date)\r\n"
         )
+    }
+
+    /// How much of a message is looked at for its Message-ID, and the longest that the log has. Octets.
+    private static let headerLimit = 32 << 10
+    private static let longestName = 250
+
+    /// The Message-ID in the beginning of a local program's message: nobody else logs it. nil for others, and where there is none.
+    static func name(_ envelope: MessageEnvelope, _ start: ByteBuffer) -> String? {
+        guard envelope.uid != nil else { return nil }
+        let header = HeaderBlock(Array(start.readableBytesView.prefix(headerLimit)), maximumFields: 100)
+        guard let name = header.first("message-id"), !name.isEmpty else { return nil }
+        return String(decoding: name.prefix(longestName), as: UTF8.self)
     }
 
     /// How many hosts a message has passed, by the Received fields in its beginning, or in the block added in front of it.

@@ -78,7 +78,13 @@ extension Queue {
             QueueReport.Recipient(recipient: envelope.recipients[Int(index)], result: late)
         }
         do {
-            let reports = try report(.late, recipients, about: envelope, header)
+            let reports = try report(
+                .late,
+                recipients,
+                about: envelope,
+                header,
+                expiry: message.jobs.map { expiry(of: $0) }.max()
+            )
             let line = StateEntry(time: clock.now() / 1000, recipient: 0, event: .warned).line
             commit(put(reports, about: message) + [.state(message.id, lines: ByteBuffer(string: line))], reports)
         } catch {

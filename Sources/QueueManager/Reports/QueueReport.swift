@@ -122,7 +122,7 @@ struct QueueReport {
             text: subject
         )
         try header.add("Date", words: Self.words(DateTime(secondsSince1970: Int(now)).description))
-        try header.add("Message-ID", words: [Array("<\(id)@\(host)>".utf8)])
+        try header.add("Message-ID", words: [Array(Self.name(of: id, settings).utf8)])
         try header.add("Auto-Submitted", text: "auto-replied")
         let isEightBit = original.readableBytesView.contains { $0 > 0x7f }
         let builder = MessageBuilder(allowsEightBit: isEightBit) { .random(in: .min ... .max) }
@@ -163,6 +163,9 @@ struct QueueReport {
         case .succeeded: "Mail delivered"
         }
     }
+
+    /// A report's Message-ID.
+    static func name(of id: MessageID, _ settings: QueueSettings) -> String { "<\(id)@\(clean(settings.hostname))>" }
 
     private static func words(_ text: String) -> [[UInt8]] {
         text.utf8.split(separator: UInt8(ascii: " ")).map { Array($0) }

@@ -28,6 +28,8 @@ final class DeliveryJob: @unchecked Sendable {
     /// An earlier attempt may have got through unnoticed.
     var mayBeKnown: Bool
     var phase = Phase.idle
+    /// It's deferred because its sender doesn't want it to leave yet (RFC 4865). Changed by the schedule alone.
+    var isHeldBack = false
     /// Its delivery takes long. Changed by the schedule alone.
     var isSlow = false
     /// Its delivery tries whether the destination can be reached. Changed by the schedule alone.

@@ -7,10 +7,12 @@ final class Destination {
     let name: String
     /// Jobs that are due.
     var line = PriorityLines()
-    /// Jobs that wait for their time.
-    var deferred: Set<DeliveryJob> = []
-    /// Jobs whose senders don't want them to leave yet (RFC 4865).
-    var held: Set<DeliveryJob> = []
+    /// How many jobs wait for their time.
+    var deferred = 0
+    /// How many of them wait because their senders don't want them to leave yet (RFC 4865).
+    var heldBack = 0
+    /// Its deliverer was away when it was its turn: it comes into the line when that is back.
+    var isAway = false
     /// Deliveries that are going on.
     private(set) var active = 0
     /// How many may go on: grows by one with each round of successes, halves when it can't be reached.
@@ -20,6 +22,8 @@ final class Destination {
     private(set) var failures = 0
     /// When it's tried again. Milliseconds since 1970; 0 where nothing is wrong.
     private(set) var blockedUntil: Int64 = 0
+    /// Which of all failures of destinations was its last one.
+    private(set) var failureNumber = 0
     /// Why it could not be reached.
     private(set) var failure: DeliveryResult?
     /// The shortest time between the beginnings of two deliveries. Milliseconds; 0 for none.
@@ -63,7 +67,7 @@ final class Destination {
     var restsUntil: Int64 { max(blockedUntil, pacedUntil) }
 
     /// No mail is for it.
-    var isUnused: Bool { line.isEmpty && deferred.isEmpty && held.isEmpty && active == 0 && place == nil }
+    var isUnused: Bool { line.isEmpty && deferred == 0 && active == 0 && place == nil }
 
     /// Nothing is known about it that a new one would not know, or that still matters.
     func isForgettable(at now: Int64) -> Bool {
@@ -90,8 +94,9 @@ final class Destination {
     }
 
     /// It could not be reached: nothing else is tried until the pause is over, and then one delivery first.
-    func failed(until time: Int64, _ result: DeliveryResult) {
+    func failed(until time: Int64, _ result: DeliveryResult, number: Int) {
         failures += 1
+        failureNumber = number
         isProven = false
         blockedUntil = time
         failure = result
@@ -102,5 +107,7 @@ final class Destination {
     func rest(until time: Int64) { blockedUntil = max(blockedUntil, time) }
 
     /// The administrator wants it tried now.
-    func unblock() { blockedUntil = 0 }
+    ///
+    /// - Parameter number: of the last failure when that was said: a later one is an answer to it.
+    func unblock(before number: Int) { if failureNumber <= number { blockedUntil = 0 } }
 }

@@ -10,7 +10,7 @@ struct LocalDomains {
     /// The first of them in the configuration, which the administrator thinks of first.
     private(set) var first: String?
     /// Messages that came before it had, whose jobs are for the destination `unknown`.
-    var undecided: [MessageID: MessageEnvelope] = [:]
+    var undecided = PartedDictionary<MessageID, MessageEnvelope>()
     /// Messages that go elsewhere than before, and those of them that are being worked on.
     var rerouted: Deque<MessageID> = []
     var underWay: Set<MessageID> = []
@@ -44,7 +44,7 @@ struct LocalDomains {
 
 extension Queue {
     /// How many messages one turn of the loop decides on, and how many are read again at the same time.
-    private static let stepSize = 500
+    private static let stepSize = 200
     private static let maximumUnderWay = 100
     /// After a failure to read a message again.
     private static let pause = TimeAmount.minutes(1)
@@ -59,11 +59,16 @@ extension Queue {
         }
         guard fresh != former else { return }
         localDomains.learn(domains)
-        var messages = fresh.subtracting(former).sorted().flatMap { store.messages(destination: $0) }
-        if !former.isSubset(of: fresh) { messages += store.messages(destination: "") }
-        log.domainsChanged(messages: messages.count)
-        localDomains.rerouted.append(contentsOf: messages.map(\.id))
-        reroute()
+        var moved = fresh.subtracting(former).sorted()
+        if !former.isSubset(of: fresh) { moved.append("") }
+        log.domainsChanged(messages: moved.reduce(0) { $0 + store.count(destination: $1) })
+        for destination in moved {
+            walk(.destination(destination)) { [self] message in
+                localDomains.rerouted.append(message.id)
+                reroute()
+                return true
+            }
+        }
     }
 
     /// Gives jobs of messages that came before anything was known their destinations.
@@ -74,7 +79,7 @@ extension Queue {
             if let message = store[id] { decide(message, envelope) }
         }
         schedulePump()
-        if !localDomains.undecided.isEmpty { loop.execute { [weak self] in self?.decide() } }
+        if !localDomains.undecided.isEmpty { later { [weak self] in self?.decide() } }
     }
 
     private func decide(_ message: QueuedMessage, _ envelope: MessageEnvelope) {

@@ -95,18 +95,36 @@ extension Pause {
 }
 
 /// All pauses.
-struct Pauses: Equatable {
+struct Pauses: Equatable, Sendable {
     private var known: [Pause.Subject: Pause] = [:]
+    /// Accounts that are disabled and whose mail waits because of that, as authd says; not in the file.
+    private(set) var disabled: Set<String> = []
 
-    var isEmpty: Bool { known.isEmpty }
+    private static let disabledPause = Pause(.account(""), since: 0, reason: "the account is disabled")
+
+    var isEmpty: Bool { known.isEmpty && disabled.isEmpty }
+
+    /// Says that an account is disabled, or isn't any more.
+    mutating func setDisabled(_ account: String, _ isDisabled: Bool) {
+        if isDisabled { disabled.insert(account) } else { disabled.remove(account) }
+    }
+
+    /// Takes over what others say of accounts.
+    mutating func setDisabled(as others: Pauses) { disabled = others.disabled }
 
     var count: Int { known.count }
 
     /// Whether all of these are among others, unchanged.
-    func areAll(in others: Pauses) -> Bool { known.allSatisfy { others.known[$0.key] == $0.value } }
+    func areAll(in others: Pauses) -> Bool {
+        known.allSatisfy { others.known[$0.key] == $0.value } && disabled.isSubset(of: others.disabled)
+    }
 
     /// In an order that stays.
-    var all: [Pause] { known.values.sorted { ($0.since, $0.subject.field.value) < ($1.since, $1.subject.field.value) } }
+    var all: [Pause] {
+        known.values.map { (since: $0.since, name: $0.subject.field.value, pause: $0) }
+            .sorted { ($0.since, $0.name) < ($1.since, $1.name) }
+            .map(\.pause)
+    }
 
     /// Begins one, in place of another of the same subject.
     mutating func insert(_ pause: Pause) { known[pause.subject] = pause }
@@ -124,9 +142,10 @@ struct Pauses: Equatable {
 
     /// Why a job waits; nil where it doesn't.
     func pause(of job: DeliveryJob) -> Pause? {
-        if known.isEmpty { return nil }
+        if isEmpty { return nil }
         if let pause = known[.destination(job.destination)] { return pause }
         let message = job.message
+        if message.isOfUser, disabled.contains(message.sender) { return Self.disabledPause }
         if message.isOfUser, let pause = known[.account(message.sender)] { return pause }
         for key in message.senderKeys {
             if let pause = known[.sender(key)] { return pause }

@@ -49,13 +49,4 @@ struct PriorityLines {
 
     /// A job goes elsewhere; its place in the line is passed over.
     mutating func remove(_ job: DeliveryJob) { lines[Self.rank(job)].remove(job) }
-
-    /// Takes out jobs that meet the condition, so many at most.
-    mutating func removeAll(maximum: Int, where condition: (DeliveryJob) -> Bool) -> [DeliveryJob] {
-        var found: [DeliveryJob] = []
-        for rank in lines.indices where found.count < maximum {
-            found += lines[rank].removeAll(maximum: maximum - found.count, where: condition)
-        }
-        return found
-    }
 }

@@ -37,7 +37,7 @@ struct Schedule {
     }
 
     private let settings: QueueSettings
-    private(set) var destinations: [String: Destination] = [:]
+    private(set) var destinations = PartedDictionary<String, Destination>()
     /// Deliveries that are going on.
     private(set) var active = 0
     /// Those of them that take long, and so take no room from others.
@@ -51,21 +51,22 @@ struct Schedule {
     private var unprovenLine = Heap<Turn>()
     private var turns = SenderTurns()
     private var placeCount = 0
-    private var alarms = Heap<Alarm>()
-    /// Deferred jobs that the administrator wants tried now.
-    private var flushing: Deque<Set<DeliveryJob>.Iterator> = []
-    /// Destinations that may have a place in the line now.
+    private var alarms = Alarms<Alarm>()
+    /// Destinations whose deliverer was away when it was their turn.
+    private var away: Deque<Destination> = []
+    /// Those that may have a place in the line now.
     private var entering: Deque<Destination> = []
+    /// How often a destination could not be reached.
+    private(set) var failureCount = 0
     /// Which mail waits as it comes.
     private(set) var pauses = Pauses()
-    /// Jobs that wait for the end of a pause; those that went elsewhere meanwhile don't count.
-    private var parked: [DeliveryJob] = []
-    private var parkedCount = 0
+    /// Jobs that wait for the end of a pause.
+    private var parked = PartedDictionary<DeliveryJob, Void>()
     /// Those whose pause may be over.
-    private var unparking: [DeliveryJob] = []
+    private var unparking: Deque<PartedDictionary<DeliveryJob, Void>> = []
 
     /// How many jobs one step moves: others want the loop, too.
-    private static let stepSize = 500
+    private static let stepSize = 250
     /// How long a destination rests whose host is busy with other mail. Milliseconds.
     private static let turnPause: Int64 = 1000
     /// A delivery that takes longer is a slow one: most wait for hosts that don't answer. Milliseconds.
@@ -86,11 +87,9 @@ struct Schedule {
         if job.due > now {
             job.phase = .deferred
             // Nobody but its sender says when it may leave.
-            if job.message.isHeldBack(at: now) {
-                destination.held.insert(job)
-            } else {
-                destination.deferred.insert(job)
-            }
+            job.isHeldBack = job.message.isHeldBack(at: now)
+            destination.deferred += 1
+            if job.isHeldBack { destination.heldBack += 1 }
             alarms.insert(Alarm(time: job.due, event: .job(job)))
         } else {
             append(job, to: destination, first: first, at: now)
@@ -112,17 +111,22 @@ struct Schedule {
         let destination = destinations[job.destination]
         switch job.phase {
         case .ready: destination?.line.remove(job)
-        case .deferred:
-            destination?.deferred.remove(job)
-            destination?.held.remove(job)
-            job.phase = .idle
+        case .deferred: stopWaiting(job, destination)
         case .paused:
             job.phase = .idle
-            parkedCount -= 1
-            forgetUnparked()
+            parked[job] = nil
+            for index in unparking.indices { unparking[index][job] = nil }
         case .active, .idle: return
         }
         if destination?.isUnused == true { destinations[job.destination] = nil }
+    }
+
+    /// A job waits for its time no more.
+    private func stopWaiting(_ job: DeliveryJob, _ destination: Destination?) {
+        job.phase = .idle
+        destination?.deferred -= 1
+        if job.isHeldBack { destination?.heldBack -= 1 }
+        job.isHeldBack = false
     }
 
     private mutating func destination(_ name: String) -> Destination {
@@ -212,14 +216,27 @@ struct Schedule {
         noticeSlow(at: now)
         isInterrupted = false
         var steps = 0
-        while occupied < settings.concurrency, let turn = popTurn() {
+        while occupied < settings.concurrency {
+            steps += 1
+            if steps > Self.stepSize {
+                isInterrupted = true
+                return nil
+            }
+            guard let turn = popTurn() else { return nil }
             let destination = turn.destination
             guard destination.place?.number == turn.place.number else { continue }
             destination.place = nil
             turns.take(turn.place.turn)
             // It may have begun to rest, or be full, since it came into the line.
             guard destination.hasRoom(isScarce: isScarce), destination.restsUntil <= now else { continue }
-            guard isReachable(destination), let job = destination.line.popFirst() else {
+            guard isReachable(destination) else {
+                if !destination.isAway {
+                    destination.isAway = true
+                    away.append(destination)
+                }
+                continue
+            }
+            guard let job = destination.line.popFirst() else {
                 forget(destination, at: now)
                 continue
             }
@@ -227,10 +244,7 @@ struct Schedule {
                 park(job)
                 enterLine(destination, at: now)
                 forget(destination, at: now)
-                steps += 1
-                if steps < Self.stepSize { continue }
-                isInterrupted = true
-                return nil
+                continue
             }
             start(job, destination)
             destination.pace(at: now)
@@ -248,7 +262,7 @@ struct Schedule {
         return nil
     }
 
-    /// `next` has put so many jobs aside that others should have the loop: it should be called again.
+    /// `next` has looked at so much that others should have the loop: it should be called again.
     private var isInterrupted = false
 
     /// Whether it has; said once.
@@ -326,7 +340,8 @@ struct Schedule {
         if destination.blockedUntil > now { return }
         let backoff = settings.backoff(nil, to: destination.name)
         let until = now + backoff.delay(afterAttempts: destination.failures + 1, chance: chance)
-        destination.failed(until: until, first)
+        failureCount += 1
+        destination.failed(until: until, first, number: failureCount)
         alarms.insert(Alarm(time: until, event: .destination(destination)))
     }
 
@@ -339,7 +354,12 @@ struct Schedule {
 
     /// A deliverer takes requests again; `step` does the rest of the work.
     mutating func delivererReturned(at now: Int64) {
-        entering.append(contentsOf: destinations.values)
+        if entering.isEmpty {
+            swap(&entering, &away)
+        } else {
+            entering.append(contentsOf: away)
+            away = []
+        }
         _ = step(at: now)
     }
 
@@ -356,8 +376,8 @@ struct Schedule {
 
     /// What is to be done by others because its time has come.
     struct DueWork {
-        /// Jobs that waited for a destination that can't be reached past their time; they are in no line any more.
-        var expired: [(DeliveryJob, DeliveryResult)] = []
+        /// Destinations that could not be reached and are tried again: what waits there past its time may be given up.
+        var failing: [Destination] = []
         /// Messages whose report should be made.
         var reports: [QueuedMessage] = []
         /// There is more to do now.
@@ -365,45 +385,33 @@ struct Schedule {
     }
 
     /// Puts the jobs in line that are due.
-    ///
-    /// - Parameter isExpired: whether a job is too old to be tried.
-    mutating func dueWork(at now: Int64, isExpired: (DeliveryJob) -> Bool) -> DueWork {
+    mutating func dueWork(at now: Int64) -> DueWork {
         var due = DueWork()
         // That one is slow by now gives room, which it woke us for.
         noticeSlow(at: now)
         var steps = 0
-        while let alarm = alarms.min, alarm.time <= now {
-            if steps >= Self.stepSize || due.expired.count >= Self.stepSize {
-                due.isMore = true
-                return due
-            }
+        while let alarm = alarms.popMin(where: { $0.time <= now }) {
             steps += 1
-            alarms.removeMin()
             switch alarm.event {
             case .job(let job):
                 // It may have gone elsewhere since.
                 guard job.phase == .deferred, job.due == alarm.time else { continue }
                 let destination = destination(job.destination)
-                destination.deferred.remove(job)
-                destination.held.remove(job)
+                stopWaiting(job, destination)
                 append(job, to: destination, at: now)
             case .destination(let destination):
                 if destination.pacedUntil == alarm.time { enterLine(destination, at: now) }
                 if destination.blockedUntil == alarm.time {
-                    var old: [DeliveryJob] = []
-                    if let failure = destination.failure {
-                        // What is paused waits for its time, however old it is.
-                        let pauses = pauses
-                        old = destination.line.removeAll(maximum: Self.stepSize) {
-                            isExpired($0) && pauses.pause(of: $0) == nil
-                        }
-                        due.expired += old.map { ($0, failure) }
-                    }
-                    if old.count == Self.stepSize { alarms.insert(alarm) } else { enterLine(destination, at: now) }
+                    if destination.failure != nil { due.failing.append(destination) }
+                    enterLine(destination, at: now)
                 }
                 forget(destination, at: now)
             case .report(let message): due.reports.append(message)
             case .pauses: endPauses(at: now)
+            }
+            if steps >= Self.stepSize {
+                due.isMore = alarms.min.map { $0.time <= now } ?? false
+                return due
             }
         }
         return due
@@ -411,66 +419,43 @@ struct Schedule {
 
     // MARK: The administrator
 
-    /// Has everything tried now, or all that goes to one destination.
+    /// Has one job tried now, unless it's held back or paused.
     ///
-    /// - Returns: how many deliveries that will be. `step` does the work.
-    mutating func flush(destination name: String?, at now: Int64) -> Int {
-        let chosen = name.map { destinations[$0].map { [$0] } ?? [] } ?? Array(destinations.values)
-        var count = 0
-        for destination in chosen {
-            count += destination.line.count + destination.deferred.count
-            destination.unblock()
-            if !destination.deferred.isEmpty {
-                flushing.append(destination.deferred.makeIterator())
-                destination.deferred = []
-            }
-        }
-        entering.append(contentsOf: chosen)
-        return count
-    }
-
-    /// Has one job tried now.
-    mutating func flush(_ job: DeliveryJob, at now: Int64) {
+    /// - Parameter number: of the last failure when that was asked for: of many, the first finds out whether their destination
+    ///   can be reached.
+    /// - Returns: whether it waits for its turn now.
+    @discardableResult mutating func flush(_ job: DeliveryJob, before number: Int? = nil, at now: Int64) -> Bool {
+        guard job.phase == .ready || job.phase == .deferred && !job.isHeldBack else { return false }
         let destination = destination(job.destination)
-        guard !destination.held.contains(job) else { return }
-        destination.unblock()
+        destination.unblock(before: number ?? failureCount)
         if job.phase == .deferred {
-            destination.deferred.remove(job)
+            stopWaiting(job, destination)
             job.due = 0
             append(job, to: destination, at: now)
         }
         enterLine(destination, at: now)
-        forget(destination, at: now)
+        return true
     }
 
-    /// Goes on with what was begun by `flush`, by the return of a deliverer, or by the end of a pause; returns whether there is
-    /// more.
+    /// Goes on with what was begun by the return of a deliverer, or by the end of a pause; returns whether there is more.
     mutating func step(at now: Int64) -> Bool {
         var steps = 0
-        while steps < Self.stepSize, flushing.first != nil {
-            guard let job = flushing[0].next() else {
-                flushing.removeFirst()
-                continue
-            }
-            steps += 1
-            // It may have gone elsewhere since.
-            guard job.phase == .deferred else { continue }
-            job.due = 0
-            append(job, to: destination(job.destination), at: now)
-        }
         while steps < Self.stepSize, let destination = entering.popFirst() {
             steps += 1
+            destination.isAway = false
             enterLine(destination, at: now)
             forget(destination, at: now)
         }
-        while steps < Self.stepSize, let job = unparking.popLast() {
+        while steps < Self.stepSize, !unparking.isEmpty {
+            guard let (job, _) = unparking[0].popFirst() else {
+                unparking.removeFirst()
+                continue
+            }
             steps += 1
-            guard job.phase == .paused else { continue }
-            parkedCount -= 1
             job.phase = .idle
             add(job, at: now)
         }
-        return !flushing.isEmpty || !entering.isEmpty || !unparking.isEmpty
+        return !entering.isEmpty || !unparking.isEmpty
     }
 
     // MARK: Pauses
@@ -482,8 +467,8 @@ struct Schedule {
         if let end = fresh.nextEnd { alarms.insert(Alarm(time: end, event: .pauses)) }
         guard isShorter else { return }
         // Those of other pauses come back when it's their turn.
-        unparking += parked
-        parked = []
+        unparking.append(parked)
+        parked = PartedDictionary()
     }
 
     private mutating func endPauses(at now: Int64) {
@@ -495,14 +480,6 @@ struct Schedule {
     /// Puts a job aside that was to be delivered now.
     private mutating func park(_ job: DeliveryJob) {
         job.phase = .paused
-        parkedCount += 1
-        parked.append(job)
-    }
-
-    /// Lets go of jobs that don't wait any more, once there are many.
-    private mutating func forgetUnparked() {
-        guard parked.count + unparking.count > 2 * parkedCount + 1000 else { return }
-        parked.removeAll { $0.phase != .paused }
-        unparking.removeAll { $0.phase != .paused }
+        parked[job] = ()
     }
 }

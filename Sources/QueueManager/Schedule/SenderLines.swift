@@ -5,7 +5,7 @@ import DequeModule
 struct SenderLines {
     /// Senders who have jobs, in the order of their turns.
     private var turns: Deque<String> = []
-    private var lines: [String: Deque<DeliveryJob>] = [:]
+    private var lines = PartedDictionary<String, Deque<DeliveryJob>>()
 
     /// Jobs that are ready; those that went elsewhere meanwhile don't count.
     private(set) var count = 0
@@ -27,8 +27,14 @@ struct SenderLines {
         job.phase = .ready
         count += 1
         let sender = job.message.sender
-        if lines[sender] == nil { turns.append(sender) }
-        if first { lines[sender, default: []].prepend(job) } else { lines[sender, default: []].append(job) }
+        if lines[sender] == nil {
+            turns.append(sender)
+            lines[sender] = [job]
+        } else if first {
+            lines[sender]?.prepend(job)
+        } else {
+            lines[sender]?.append(job)
+        }
     }
 
     /// The next job, which is in no line any more.
@@ -52,20 +58,5 @@ struct SenderLines {
         guard job.phase == .ready else { return }
         job.phase = .idle
         count -= 1
-    }
-
-    /// Takes out jobs that meet the condition, so many at most.
-    mutating func removeAll(maximum: Int, where condition: (DeliveryJob) -> Bool) -> [DeliveryJob] {
-        var found: [DeliveryJob] = []
-        for sender in turns where found.count < maximum {
-            for job in lines[sender] ?? [] where found.count < maximum && job.phase == .ready && condition(job) {
-                found.append(job)
-                remove(job)
-            }
-            lines[sender]?.removeAll { $0.phase != .ready }
-        }
-        turns.removeAll { lines[$0]?.isEmpty ?? true }
-        for sender in lines.keys where lines[sender]?.isEmpty == true { lines[sender] = nil }
-        return found
     }
 }

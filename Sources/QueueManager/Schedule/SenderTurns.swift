@@ -4,9 +4,17 @@
 struct SenderTurns {
     /// The turn that was taken last.
     private(set) var now = 0
-    /// The last turn that was given out, of senders who are ahead of `now`.
-    private var last: [String: Int] = [:]
-    private var pruneCount = 1024
+    /// The last turn that was given out, of senders who are ahead of `now`, and of some who were.
+    private var last = PartedDictionary<String, Int>()
+    /// Turns given out since the last part of that was looked through, and which one is the next.
+    private var given = 0
+    private var part = 0
+
+    /// After so many turns, or as many as the part has senders, it's looked through.
+    private static let patience = 1024
+
+    /// Of how many senders something is kept in mind.
+    var remembered: Int { last.count }
 
     /// The turn that a sender would get.
     func next(of sender: String) -> Int { max(now, last[sender] ?? 0) + 1 }
@@ -15,11 +23,17 @@ struct SenderTurns {
     mutating func give(_ sender: String) -> Int {
         let turn = next(of: sender)
         last[sender] = turn
-        if last.count > pruneCount {
-            last = last.filter { $0.value > now }
-            pruneCount = max(1024, 2 * last.count)
-        }
+        given += 1
+        if given >= min(Self.patience, last[part: part].count) { forget() }
         return turn
+    }
+
+    /// Forgets senders of one part who are not ahead any more.
+    private mutating func forget() {
+        let now = now
+        last.filter(part: part) { $1 > now }
+        part = part + 1 < last.partCount ? part + 1 : 0
+        given = 0
     }
 
     /// A turn is taken.

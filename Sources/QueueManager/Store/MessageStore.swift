@@ -57,6 +57,8 @@ final class QueuedMessage: @unchecked Sendable {
     var isWarned = false
     /// Failures that the sender is still to be told of; nil where there are none.
     var owed: OwedReport?
+    /// Counts messages that came since the start; 0 for those that were there.
+    fileprivate(set) var number = 0
 
     init(_ head: QueueFileHead, state: MessageState = .waiting) {
         let envelope = head.envelope
@@ -106,6 +108,8 @@ final class QueuedMessage: @unchecked Sendable {
 /// A change that waits for its turn, and who wants to know what came of it.
 struct RequestedChange {
     let change: MessageChange
+    /// What the message has to meet when its turn comes; nil where it was named.
+    var condition: MessageFilter?
     let done: @Sendable (ChangeResult) -> Void
 }
 
@@ -125,16 +129,18 @@ struct MessageStore {
     private(set) var count = 0
     /// How many messages ever came.
     private(set) var arrivals = 0
+    /// How many of them are new.
+    private(set) var arrivalCount = 0
     private var counts: [QueuedMessage.Category: Int] = [:]
-    private var senders: [String: Messages] = [:]
+    private var senders = PartedDictionary<String, Messages>()
     /// By a hash of the address, which takes less room; who looks one up compares the envelope.
-    private var recipients: [Int: Messages] = [:]
-    private var destinations: [String: Messages] = [:]
+    private var recipients = PartedDictionary<Int, Messages>()
+    private var destinations = PartedDictionary<String, Messages>()
 
     /// What an index leads to: mostly to one message, for which a set would take too much room.
     private enum Messages {
         case one(MessageID)
-        case many(Set<MessageID>)
+        case many(PartedDictionary<MessageID, Void>)
 
         var count: Int {
             switch self {
@@ -145,11 +151,16 @@ struct MessageStore {
 
         mutating func insert(_ id: MessageID) {
             switch self {
-            case .one(let other): if other != id { self = .many([other, id]) }
+            case .one(let other):
+                guard other != id else { return }
+                var ids = PartedDictionary<MessageID, Void>()
+                ids[other] = ()
+                ids[id] = ()
+                self = .many(ids)
             case .many(var ids):
                 // So that it isn't copied.
                 self = .one(id)
-                ids.insert(id)
+                ids[id] = ()
                 self = .many(ids)
             }
         }
@@ -160,7 +171,7 @@ struct MessageStore {
             case .one(let other): return other == id
             case .many(var ids):
                 self = .one(id)
-                ids.remove(id)
+                ids[id] = nil
                 self = .many(ids)
                 return ids.isEmpty
             }
@@ -183,32 +194,58 @@ struct MessageStore {
 
     subscript(id: MessageID) -> QueuedMessage? { shards[id.shard][id] }
 
-    /// One part's messages.
-    func messages(shard: Int) -> [QueuedMessage] { Array(shards[shard].values) }
+    /// What messages are found by.
+    enum Index {
+        /// All messages.
+        case all
+        case these([MessageID])
+        /// Authenticated user or reverse-path.
+        case sender(String)
+        /// Those that may have this recipient; see the envelope.
+        case recipient(String)
+        /// Those with an open recipient at the destination.
+        case destination(String)
+    }
 
-    /// By authenticated user or reverse-path.
-    func messages(sender: String) -> [QueuedMessage] { messages(senders[sender]) }
+    private func messages(_ index: Index) -> Messages? {
+        switch index {
+        case .all, .these: nil
+        case .sender(let sender): senders[sender]
+        case .recipient(let recipient): recipients[recipient.hashValue]
+        case .destination(let destination): destinations[destination]
+        }
+    }
 
-    /// Those that may have this recipient; see the envelope.
-    func messages(recipient: String) -> [QueuedMessage] { messages(recipients[recipient.hashValue]) }
+    /// In how many parts a walk goes through what an index leads to, if it begins now.
+    func partCount(_ index: Index) -> Int {
+        switch index {
+        case .all: return shards.count
+        case .these: return 1
+        case .sender, .recipient, .destination: break
+        }
+        return switch messages(index) {
+        case .one: 1
+        case .many(let ids): ids.partCount
+        case nil: 0
+        }
+    }
 
-    /// Those with an open recipient at the destination.
-    func messages(destination: String) -> [QueuedMessage] { messages(destinations[destination]) }
-
-    private func messages(_ ids: Messages?) -> [QueuedMessage] {
-        switch ids {
-        case .one(let id): self[id].map { [$0] } ?? []
-        case .many(let ids): ids.compactMap { self[$0] }
+    /// One part of what an index leads to, in no order: some thousands at most, however many messages there are.
+    func ids(_ index: Index, part: Int) -> [MessageID] {
+        switch index {
+        case .all: return Array(shards[part].keys)
+        case .these(let ids): return ids
+        case .sender, .recipient, .destination: break
+        }
+        return switch messages(index) {
+        case .one(let id): part == 0 ? [id] : []
+        case .many(let ids): Array(ids[part: part].keys)
         case nil: []
         }
     }
 
     /// The name of a destination that all of its jobs share.
-    func shared(destination: String) -> String { Self.key(destination, of: destinations) }
-
-    private static func key(_ key: String, of index: [String: Messages]) -> String {
-        index.index(forKey: key).map { index.keys[$0] } ?? key
-    }
+    func shared(destination: String) -> String { destinations.known(destination) ?? destination }
 
     func count(_ category: QueuedMessage.Category) -> Int { counts[category] ?? 0 }
     func count(sender: String) -> Int { senders[sender]?.count ?? 0 }
@@ -220,14 +257,20 @@ struct MessageStore {
     /// Adds a message, which must not be there yet.
     mutating func insert(_ message: QueuedMessage, jobs: [DeliveryJob]) {
         message.jobs = jobs
-        message.sender = Self.key(message.sender, of: senders)
+        message.sender = senders.known(message.sender) ?? message.sender
         shards[message.id.shard][message.id] = message
         count += 1
         arrivals += 1
         counts[message.category, default: 0] += 1
-        for key in message.senderKeys { senders[key, default: .one(message.id)].insert(message.id) }
-        for key in message.recipientKeys { recipients[key, default: .one(message.id)].insert(message.id) }
-        for job in jobs { destinations[job.destination, default: .one(message.id)].insert(message.id) }
+        for key in message.senderKeys { Self.insert(message.id, into: &senders, key) }
+        for key in message.recipientKeys { Self.insert(message.id, into: &recipients, key) }
+        for job in jobs { Self.insert(message.id, into: &destinations, job.destination) }
+    }
+
+    /// Says that a message is new, and not one that was there at the start.
+    mutating func noteArrival(_ message: QueuedMessage) {
+        arrivalCount += 1
+        message.number = arrivalCount
     }
 
     /// Takes a message from one state to another; the only way to change it.
@@ -249,7 +292,7 @@ struct MessageStore {
     mutating func setJobs(of message: QueuedMessage, _ jobs: [DeliveryJob]) {
         guard message.state != .gone else { return }
         for job in message.jobs { Self.remove(message.id, from: &destinations, job.destination) }
-        for job in jobs { destinations[job.destination, default: .one(message.id)].insert(message.id) }
+        for job in jobs { Self.insert(message.id, into: &destinations, job.destination) }
         counting(message) { $0.jobs = jobs }
     }
 
@@ -270,7 +313,11 @@ struct MessageStore {
         message.content = nil
     }
 
-    private static func remove<Key>(_ id: MessageID, from index: inout [Key: Messages], _ key: Key) {
+    private static func insert<Key>(_ id: MessageID, into index: inout PartedDictionary<Key, Messages>, _ key: Key) {
+        if index[key] == nil { index[key] = .one(id) } else { index[key]?.insert(id) }
+    }
+
+    private static func remove<Key>(_ id: MessageID, from index: inout PartedDictionary<Key, Messages>, _ key: Key) {
         if index[key]?.remove(id) == true { index[key] = nil }
     }
 }
