@@ -174,7 +174,7 @@ let package = Package(
         library("Reporting", ["Bus", "Network", nioCore, coreMetrics, collections]),
         library("Deliverer", ["Bus", "Network", "SMTP", nioCore, logging, coreMetrics]),
         library("MilterClient", ["Daemon", "Milter", "Network", "SMTP", nioCore, nioConcurrency, logging]),
-        library("Resolution", ["DNS", "Network", nioCore, nioPosix, nioConcurrency]),
+        library("Resolution", ["Caching", "DNS", "Network", nioCore, nioPosix, nioConcurrency]),
 
         // What strangers come to, and what takes over after their login.
         library(
@@ -355,7 +355,7 @@ let package = Package(
             "Front",
             ["Accounts", "Bus", "Daemon", "Encodings", "Network", "SASL", "SMTP", "TLS", nioCore, nioPosix, logging]
         ),
-        tests("Resolution", ["DNS", "Network", nioCore, nioPosix]),
+        tests("Resolution", ["DNS", "Network", nioCore, nioPosix, nioConcurrency]),
         tests("Rewriting", ["SMTP"]),
         tests("Submission", ["Bus", "Network", "SMTP", nioCore, nioPosix, nioConcurrency]),
         tests("Deliverer", ["Bus", "Network", "SMTP", nioCore, nioPosix, nioConcurrency, logging]),

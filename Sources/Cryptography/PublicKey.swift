@@ -52,8 +52,8 @@ package final class PublicKey: @unchecked Sendable {
     /// An RSA key from its modulus and exponent, most significant octet first. Nil if it is no usable key: a modulus of
     /// more than 4096 bits or an exponent of more than 8 octets costs too much time to verify with.
     package convenience init?(rsaModulus modulus: some Sequence<UInt8>, exponent: some Sequence<UInt8>) {
-        let modulus = Array(modulus.drop { $0 == 0 })
-        let exponent = Array(exponent.drop { $0 == 0 })
+        let modulus = Array(Array(modulus).drop { $0 == 0 })
+        let exponent = Array(Array(exponent).drop { $0 == 0 })
         guard (64...512).contains(modulus.count), (1...8).contains(exponent.count) else { return nil }
         self.init(kind: .rsa, adopting: PublicKey.rsa(DER.sequence(DER.integer(modulus), DER.integer(exponent))))
     }

@@ -19,6 +19,7 @@ package struct DomainName: Sendable {
     /// The most octets that a label may have (RFC 1035 §2.3.4).
     package static let maximumLabelOctets = 63
 
+    @usableFromInline
     init(checked wire: [UInt8]) {
         octets = wire
         start = 0
@@ -67,6 +68,7 @@ package struct DomainName: Sendable {
     /// A name from its labels, leftmost first, without the root's.
     ///
     /// - Throws: when a label is empty or too long, or all of them together are.
+    @inlinable
     package init(labels: some Sequence<some Collection<UInt8>>) throws(NameError) {
         var wire: [UInt8] = []
         for label in labels {

@@ -12,3 +12,18 @@ extension ResourceRecord {
         timeToLive = timeToLive > elapsed ? timeToLive - elapsed : 0
     }
 }
+
+extension DNSMessage {
+    /// How long a client may keep the answer, in seconds: the smallest time to live of the answer section, or for a denial
+    /// what its SOA record allows (RFC 2308 §5); 0 for failures.
+    package var lifetime: UInt32 {
+        guard responseCode == .noError || responseCode == .nameError else { return 0 }
+        let denial = authorities.first { $0.type == .soa }.map { Swift.min($0.timeToLive, $0.denialLifetime) }
+        return answers.shortestLife(with: denial) ?? 0
+    }
+}
+
+extension ResourceRecord {
+    /// How long an SOA record lets it be kept that there is nothing: its last field.
+    fileprivate var denialLifetime: UInt32 { data.suffix(4).reduce(0) { $0 << 8 | UInt32($1) } }
+}

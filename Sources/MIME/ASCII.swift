@@ -1,12 +1,12 @@
 /// Octets of US-ASCII and comparisons that know no locale.
 package enum ASCII {
-    package static let nul: UInt8 = 0
-    package static let tab: UInt8 = 9
-    package static let lineFeed: UInt8 = 10
-    package static let carriageReturn: UInt8 = 13
-    package static let space: UInt8 = 32
-    package static let quote = UInt8(ascii: "\"")
-    package static let backslash = UInt8(ascii: "\\")
+    @inlinable package static var nul: UInt8 { 0 }
+    @inlinable package static var tab: UInt8 { 9 }
+    @inlinable package static var lineFeed: UInt8 { 10 }
+    @inlinable package static var carriageReturn: UInt8 { 13 }
+    @inlinable package static var space: UInt8 { 32 }
+    @inlinable package static var quote: UInt8 { UInt8(ascii: "\"") }
+    @inlinable package static var backslash: UInt8 { UInt8(ascii: "\\") }
 
     /// The octet in lower case, if it's a letter of ASCII.
     @inline(__always)
@@ -17,28 +17,32 @@ package enum ASCII {
 
     /// The octet in upper case, if it's a letter of ASCII.
     @inline(__always)
+    @inlinable
     package static func upper(_ octet: UInt8) -> UInt8 {
         octet >= 0x61 && octet <= 0x7A ? octet & 0xDF : octet
     }
 
+    @inlinable
     package static func isDigit(_ octet: UInt8) -> Bool { octet >= 0x30 && octet <= 0x39 }
 
+    @inlinable
     package static func isLetter(_ octet: UInt8) -> Bool { (0x61...0x7A).contains(octet | 0x20) }
 
     /// Space or tab.
+    @inlinable
     package static func isBlank(_ octet: UInt8) -> Bool { octet == space || octet == tab }
 
     /// Space, tab, CR or LF.
+    @inlinable
     package static func isWhitespace(_ octet: UInt8) -> Bool {
         octet == space || octet == tab || octet == lineFeed || octet == carriageReturn
     }
 
     /// Whether the octets are that word, in any case.
     @inlinable
-    package static func equal(_ octets: some Sequence<UInt8>, _ word: StaticString) -> Bool {
-        word.withUTF8Buffer { word in
-            octets.elementsEqual(word) { lower($0) == lower($1) }
-        }
+    package static func equal(_ octets: some Collection<UInt8>, _ word: StaticString) -> Bool {
+        octets.count == word.utf8CodeUnitCount
+            && word.withUTF8Buffer { word in octets.elementsEqual(word) { lower($0) == lower($1) } }
     }
 
     /// Whether both are the same word, in any case.
@@ -48,13 +52,16 @@ package enum ASCII {
     }
 
     /// Without white space at both ends.
+    @inlinable
     package static func trim(_ octets: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
-        var rest = octets.drop(while: isWhitespace)
-        while let last = rest.last, isWhitespace(last) { rest.removeLast() }
-        return rest
+        var (start, end) = (octets.startIndex, octets.endIndex)
+        while start < end, isWhitespace(octets[start]) { start += 1 }
+        while start < end, isWhitespace(octets[end - 1]) { end -= 1 }
+        return octets[start..<end]
     }
 
     /// The value of a hexadecimal digit.
+    @inlinable
     package static func hexadecimal(_ octet: UInt8) -> UInt8? {
         switch octet {
         case 0x30...0x39: octet - 0x30
@@ -83,6 +90,7 @@ package enum ASCII {
     }
 
     /// A decimal number of only digits; nil when it's empty or doesn't fit.
+    @inlinable
     package static func number(_ octets: some Collection<UInt8>) -> Int? {
         guard !octets.isEmpty else { return nil }
         var value = 0

@@ -62,16 +62,11 @@ package struct AuthenticationCheck: Sendable {
         return AuthenticationResults(authservID: authservID, entries: entries)
     }
 
-    /// The names whose TXT records a check of a message with that header asks for first: who asks for them while the body
-    /// comes has the answers at its end.
-    package static func names(
-        for header: HeaderBlock,
-        limits: SignatureLimits = SignatureLimits()
-    ) -> Set<DomainName> {
-        let signatures = DKIMVerifier.fields(in: header).prefix(limits.signatures).compactMap { field in
-            try? DKIMSignature(field: header.octets[field.value], kind: .message).keyName
-        }
-        var names = Set(signatures)
+    /// The names whose TXT records a check of a message asks for first, known as soon as its header has ended: who asks for
+    /// them while the body comes has the answers at its end.
+    package static func names(for message: MessageHasher) -> Set<DomainName> {
+        guard let header = message.endedHeader else { return [] }
+        var names = Set(message.signatures.read.map(\.keyName))
         if let set = ARCChain(header).sets.last {
             let seal = header.octets[header.fields[set.seal].value]
             let signature = header.octets[header.fields[set.messageSignature].value]

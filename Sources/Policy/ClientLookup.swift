@@ -2,6 +2,7 @@ import MailAuth
 import MailRules
 import NIOCore
 import Network
+import Resolution
 
 /// Asks the DNS about a client, for the rules: its name, and the lists that have it. Belongs to one event loop.
 package enum ClientLookup {
@@ -13,7 +14,7 @@ package enum ClientLookup {
         lists: [DNSList],
         timeout: TimeAmount,
         on loop: any EventLoop,
-        query: @escaping ResolverLookup.Query
+        query: @escaping StubResolver.Query
     ) async -> ConnectionFacts {
         loop.assertInEventLoop()
         let lookup = ResolverLookup(on: loop, query: query)

@@ -48,7 +48,7 @@ package final class MessageAuthentication: @unchecked Sendable {
         policy: AuthenticationPolicy,
         now: Int,
         on loop: any EventLoop,
-        query: @escaping ResolverLookup.Query
+        query: @escaping StubResolver.Query
     ) {
         loop.assertInEventLoop()
         self.origin = origin
@@ -116,9 +116,9 @@ package final class MessageAuthentication: @unchecked Sendable {
 
     /// Once the header has passed the filter, keys and policies are asked for.
     private func passed(_ octets: ByteBuffer) -> ByteBuffer {
-        if !isPrefetched, filter.isHeaderPassed, let header = hasher.endedHeader {
+        if !isPrefetched, filter.isHeaderPassed, hasher.endedHeader != nil {
             isPrefetched = true
-            lookup.prefetch(texts: AuthenticationCheck.names(for: header))
+            lookup.prefetch(texts: AuthenticationCheck.names(for: hasher))
         }
         return octets
     }

@@ -9,9 +9,6 @@ import Resolution
 package final class ResolverLookup: MailAuthServer, @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread, which debug builds check.
 
-    /// Asks resolverd.
-    package typealias Query = @Sendable (DomainName, RecordType) async throws(ResolutionError) -> Resolution
-
     private enum State {
         case asking([CheckedContinuation<MailAuthAnswer?, Never>])
         /// nil where there was none.
@@ -22,14 +19,14 @@ package final class ResolverLookup: MailAuthServer, @unchecked Sendable {
     private static let maximumQuestions = 512
 
     private let loop: any EventLoop
-    private let query: Query
+    private let query: StubResolver.Query
     private var states: [Question: State] = [:]
     /// From then on what isn't known yet stays unknown.
     package var deadline: NIODeadline?
     /// Whether something stayed unknown because of our own limits, in time or in number.
     private(set) var isCutOff = false
 
-    package init(on loop: any EventLoop, query: @escaping Query) {
+    package init(on loop: any EventLoop, query: @escaping StubResolver.Query) {
         self.loop = loop
         self.query = query
     }

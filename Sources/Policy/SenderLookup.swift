@@ -1,5 +1,6 @@
 import MailAuth
 import NIOCore
+import Resolution
 
 /// Asks before a message comes whether its sender's domain lets the client send (RFC 7208). Belongs to one event loop.
 package enum SenderLookup {
@@ -15,7 +16,7 @@ package enum SenderLookup {
         sender: String,
         timeout: TimeAmount,
         on loop: any EventLoop,
-        query: @escaping ResolverLookup.Query
+        query: @escaping StubResolver.Query
     ) async -> String? {
         loop.assertInEventLoop()
         guard let at = sender.lastIndex(of: "@") else { return nil }

@@ -54,16 +54,14 @@ struct Target: Sendable, Equatable {
 
 /// Finds the addresses that a destination's mail goes to.
 final class HostLookup: Sendable {
-    typealias Query = @Sendable (DomainName, RecordType) async throws(ResolutionError) -> Resolution
-
     let settings: RelaySettings
-    private let query: Query
+    private let query: StubResolver.Query
     private let logger: Logger
 
     /// Addresses that one delivery tries at most.
     private static let maximumTargets = 12
 
-    init(settings: RelaySettings, logger: Logger, query: @escaping Query) {
+    init(settings: RelaySettings, logger: Logger, query: @escaping StubResolver.Query) {
         self.settings = settings
         self.query = query
         self.logger = logger

@@ -56,7 +56,7 @@ package struct ReportsProgram: DaemonProgram {
             try await collector.start()
             try await server.answer(on: prepared.socket) { collector.take($0, $1) }
             let resolver = StubResolver(path: context.socket("dns.sock"), on: loop, timeout: .seconds(20))
-            let query: ResolverLookup.Query = { (name, type) throws(ResolutionError) in
+            let query: StubResolver.Query = { (name, type) throws(ResolutionError) in
                 try await resolver.query(name, type)
             }
             let sender = ReportSender(

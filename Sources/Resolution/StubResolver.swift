@@ -10,17 +10,21 @@ package struct Resolution: Sendable {
     package let isAuthentic: Bool
     /// AA: it's from a zone that resolverd serves itself (RFC 1035 §4.1.1).
     package let isFromOurZone: Bool
+    /// How long the answer may be kept. Seconds.
+    package let lifetime: UInt32
 
     package init(
         responseCode: ResponseCode,
         answers: [ResourceRecord],
         isAuthentic: Bool = false,
-        isFromOurZone: Bool = false
+        isFromOurZone: Bool = false,
+        lifetime: UInt32 = 0
     ) {
         self.responseCode = responseCode
         self.answers = answers
         self.isAuthentic = isAuthentic
         self.isFromOurZone = isFromOurZone
+        self.lifetime = lifetime
     }
 }
 
@@ -38,6 +42,10 @@ package enum ResolutionError: Error, Equatable {
 /// connection, which is made again when it broke. Belongs to one event loop; every call must come from its thread.
 package final class StubResolver: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread, which debug builds check.
+
+    /// Asks for the records of a name and type.
+    package typealias Query = @Sendable (DomainName, RecordType) async throws(ResolutionError) -> Resolution
+
     private let path: String
     private let loop: any EventLoop
     private let timeout: TimeAmount
@@ -126,7 +134,8 @@ package final class StubResolver: @unchecked Sendable {
                     responseCode: message.responseCode,
                     answers: message.answers,
                     isAuthentic: message.flags.isAuthenticData,
-                    isFromOurZone: message.flags.isAuthoritative
+                    isFromOurZone: message.flags.isAuthoritative,
+                    lifetime: message.lifetime
                 )
             )
         )

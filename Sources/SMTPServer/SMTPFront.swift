@@ -21,7 +21,7 @@ struct LoopResources: Sendable {
     /// Asks next hops about recipients.
     let recipientCheck: RecipientForwardCheck
     /// Asks resolverd.
-    let query: ResolverLookup.Query
+    let query: StubResolver.Query
     /// Counts results of DMARC; nil where nobody does.
     let reports: ReportClient?
     /// Connections to milters that wait for the next client.
@@ -46,7 +46,10 @@ struct LoopResources: Sendable {
             timeout: settings.front.authorityTimeout
         )
         let resolver = StubResolver(path: settings.resolverSocket, on: loop, timeout: settings.resolverTimeout)
-        query = { (name, type) throws(ResolutionError) in try await resolver.query(name, type) }
+        let answers = RecentAnswers(on: loop) { (name, type) throws(ResolutionError) in
+            try await resolver.query(name, type)
+        }
+        query = { (name, type) throws(ResolutionError) in try await answers.query(name, type) }
         reports = settings.reportSocket.map { ReportClient(path: $0, on: loop) }
         submissions = SubmissionClient(path: settings.queueSocket, on: loop, timeout: settings.queueTimeout)
         let recipients = RecipientDirectory(accounts: accounts, on: loop, lifetime: settings.recipientCache)

@@ -21,7 +21,7 @@ final class PretendedDNS: Sendable {
     /// What was asked, in its order.
     var asked: [String] { questions.withLockedValue { $0 } }
 
-    var query: ResolverLookup.Query {
+    var query: StubResolver.Query {
         { [self] (name, type) throws(ResolutionError) in
             questions.withLockedValue { $0.append("\(name) \(type)") }
             if failing.contains(name) { throw .timedOut }

@@ -107,8 +107,9 @@ struct HTTPSRequestTests {
 
     @Test func howLongAnswersStayFresh() throws {
         let query = DNSMessage.query(id: 0, question: Question(name: try DomainName("a.test"), type: .a))
-        func freshness(_ message: DNSMessage) -> UInt32 {
-            HTTPSResponse.freshness(of: ByteBuffer(bytes: message.encode()))
+        func freshness(_ message: DNSMessage) -> UInt32? {
+            let response = HTTPSResponse(answer: ByteBuffer(bytes: message.encode()))
+            return response.headers.first(name: "cache-control").flatMap { UInt32($0.dropFirst("max-age=".count)) }
         }
         let start = "test. 100 SOA a.test. b.test. 1 2 3 4 60"
         let answers = ["a.test. 300 CNAME b.test.", "b.test. 70 A 192.0.2.1"]
@@ -118,7 +119,9 @@ struct HTTPSRequestTests {
         #expect(freshness(query.answered(.nameError, answers: [answers[0]], authorities: [start])) == 60)
         #expect(freshness(query.answered()) == 0)
         #expect(freshness(query.answered(.serverFailure, answers: answers)) == 0)
-        #expect(HTTPSResponse.freshness(of: ByteBuffer(bytes: [1, 2, 3])) == 0)
+        #expect(
+            HTTPSResponse(answer: ByteBuffer(bytes: [1, 2, 3])).headers.first(name: "cache-control") == "max-age=0"
+        )
     }
 
     @Test func datesOfHTTP() {

@@ -67,7 +67,7 @@ package struct DateTime: Sendable, Equatable, CustomStringConvertible {
     package var dayNumber: Int { Self.days(year, month, day) }
 
     /// A month's number by its English name; nil for anything else.
-    package static func month(named name: some Sequence<UInt8>) -> Int? {
+    package static func month(named name: some Collection<UInt8>) -> Int? {
         months.firstIndex { ASCII.equal(name, $0) }.map { $0 + 1 }
     }
 

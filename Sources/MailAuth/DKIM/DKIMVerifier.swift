@@ -4,11 +4,6 @@ import MIME
 
 /// Verifies a message's DKIM signatures (RFC 6376 §6, with RFC 8301, 8463 and 8616).
 package enum DKIMVerifier {
-    /// The signatures' fields, from the top.
-    static func fields(in header: HeaderBlock) -> [HeaderField] {
-        header.fields.filter { ASCII.equal(header.octets[$0.name], "dkim-signature") }
-    }
-
     /// What every signature says, from the top; empty where there's none. Those beyond the limit have one outcome together.
     ///
     /// - Parameter now: seconds since 1970.
@@ -22,39 +17,27 @@ package enum DKIMVerifier {
             let reason = "the header has more than \(limits.headerOctets) octets"
             return [DKIMOutcome(result: .permerror, reason: reason, field: 0)]
         }
-        let header = message.header
-        let places = header.fields.indices.filter {
-            ASCII.equal(header.octets[header.fields[$0].name], "dkim-signature")
-        }
-        if let first = places.first, !header.hasOnlyFields {
+        let signatures = message.signatures
+        if let first = signatures.entries.first, !message.header.hasOnlyFields {
             let reason = "the header has a line that is no field, which some take for the body"
-            return [DKIMOutcome(result: .permerror, reason: reason, field: first)]
+            return [DKIMOutcome(result: .permerror, reason: reason, field: first.place)]
         }
-        let signatures = places.prefix(limits.signatures).map { place in
-            (
-                place,
-                Result { () throws(SignatureFault) in
-                    try DKIMSignature(field: header.octets[header.fields[place].value], kind: .message)
-                }
-            )
-        }
-        let names = Set(signatures.compactMap { try? $0.1.get().keyName })
-        let keys = await KeyRecords(names, lookup: lookup)
+        let keys = await KeyRecords(Set(signatures.read.map(\.keyName)), lookup: lookup)
         var outcomes: [DKIMOutcome] = []
-        for (place, signature) in signatures {
-            switch signature {
+        for entry in signatures.entries {
+            switch entry.signature {
             case .failure(let fault):
-                outcomes.append(DKIMOutcome(result: fault.result, reason: fault.reason, field: place))
+                outcomes.append(DKIMOutcome(result: fault.result, reason: fault.reason, field: entry.place))
             case .success(let signature):
-                let check = SignatureCheck(message: message, place: place, now: now, limits: limits)
+                let check = SignatureCheck(message: message, place: entry.place, now: now, limits: limits)
                 outcomes.append(check.outcome(signature, keys))
             }
         }
         // One outcome for all of them, so that what is reported stays short.
-        if let place = places.dropFirst(limits.signatures).first {
-            let rest = places.count - limits.signatures
-            let reason = "only the first \(limits.signatures) signatures are looked at, not the \(rest) below them"
-            outcomes.append(DKIMOutcome(result: .neutral, reason: reason, field: place))
+        if let rest = signatures.rest {
+            let reason =
+                "only the first \(signatures.entries.count) signatures are looked at, not the \(rest.count) below them"
+            outcomes.append(DKIMOutcome(result: .neutral, reason: reason, field: rest.place))
         }
         return outcomes
     }

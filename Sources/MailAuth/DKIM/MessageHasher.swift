@@ -7,10 +7,17 @@ package struct HashedMessage: Sendable {
     /// The header was longer than the limit: what is here is its start, and nothing can be said of its signatures.
     package let isHeaderCut: Bool
     package let bodyHashes: [BodyHashMethod: BodyHash]
+    let signatures: HeaderSignatures
     let fieldIndex: FieldIndex
 
-    init(header: HeaderBlock, isHeaderCut: Bool, bodyHashes: [BodyHashMethod: BodyHash]) {
+    init(
+        header: HeaderBlock,
+        isHeaderCut: Bool,
+        signatures: HeaderSignatures,
+        bodyHashes: [BodyHashMethod: BodyHash]
+    ) {
         self.header = header
+        self.signatures = signatures
         self.isHeaderCut = isHeaderCut
         self.bodyHashes = bodyHashes
         fieldIndex = FieldIndex(header)
@@ -53,6 +60,8 @@ package final class MessageHasher {
     private var lineOctets = 0
     private var lastOctet: UInt8 = 0
     private var block: HeaderBlock?
+    /// The signatures of the header, as soon as it has ended; none where it's longer than the limit.
+    private(set) var signatures = HeaderSignatures(HeaderBlock([]), limit: 0)
 
     /// The header, as soon as it has ended: as it came, without the empty line. Its start where it's longer than the limit.
     package var endedHeader: HeaderBlock? { block }
@@ -92,7 +101,12 @@ package final class MessageHasher {
         if block == nil { beginBody() }
         var hashes: [BodyHashMethod: BodyHash] = [:]
         for (method, hasher) in hashers { hashes[method] = hasher.finish() }
-        return HashedMessage(header: block ?? HeaderBlock([]), isHeaderCut: isHeaderCut, bodyHashes: hashes)
+        return HashedMessage(
+            header: block ?? HeaderBlock([]),
+            isHeaderCut: isHeaderCut,
+            signatures: signatures,
+            bodyHashes: hashes
+        )
     }
 
     /// Where the body begins: behind the first empty line; nil where it isn't in these octets.
@@ -120,20 +134,17 @@ package final class MessageHasher {
         header = []
         self.block = block
         guard !isHeaderCut else { return }
-        for method in methods + Self.methods(in: block, limits: limits) {
+        signatures = HeaderSignatures(block, limit: limits.signatures)
+        for method in methods + signatures.read.map(\.bodyHashMethod) + Self.sealedMethods(in: block) {
             guard hashers.count < limits.bodyHashes + methods.count else { break }
             if !hashers.contains(where: { $0.0 == method }) { hashers.append((method, BodyHasher(method))) }
         }
     }
 
-    /// What the signatures of a header ask for, in their order.
-    private static func methods(in block: HeaderBlock, limits: SignatureLimits) -> [BodyHashMethod] {
-        let signatures = DKIMVerifier.fields(in: block).prefix(limits.signatures).compactMap { field in
-            try? DKIMSignature(field: block.octets[field.value], kind: .message).bodyHashMethod
-        }
-        let sets = ARCChain.messageSignatures(in: block).compactMap { field in
+    /// What the message signatures of ARC sets ask for, in their order.
+    private static func sealedMethods(in block: HeaderBlock) -> [BodyHashMethod] {
+        ARCChain.messageSignatures(in: block).compactMap { field in
             try? DKIMSignature(field: block.octets[field.value], kind: .arcMessage).bodyHashMethod
         }
-        return signatures + sets
     }
 }

@@ -4,7 +4,7 @@ import TLS
 
 /// Looks up the TLSA records of a host (RFC 7672 §2.2.3).
 struct AssociationLookup: Sendable {
-    let query: HostLookup.Query
+    let query: StubResolver.Query
 
     /// - Parameters:
     ///   - addresses: what was answered for the host's addresses.

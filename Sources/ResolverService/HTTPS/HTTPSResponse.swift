@@ -13,7 +13,7 @@ struct HTTPSResponse {
         status = .ok
         body = answer
         headers.add(name: "content-type", value: HTTPSRequest.mediaType)
-        headers.add(name: "cache-control", value: "max-age=\(Self.freshness(of: answer))")
+        headers.add(name: "cache-control", value: "max-age=\((try? DNSMessage(decoding: answer))?.lifetime ?? 0)")
     }
 
     /// That a request isn't served.
@@ -32,21 +32,4 @@ struct HTTPSResponse {
         if closes { headers.add(name: "connection", value: "close") }
         return HTTPResponseHead(version: version, status: status, headers: headers)
     }
-
-    /// Seconds: the smallest time to live of the answer section, or for a denial what its SOA record allows (RFC 2308
-    /// §5); 0 for failures.
-    static func freshness(of answer: ByteBuffer) -> UInt32 {
-        guard let message = try? DNSMessage(decoding: answer),
-            message.responseCode == .noError || message.responseCode == .nameError
-        else { return 0 }
-        let start = message.authorities.first { $0.type == .soa }
-        let denial = start.map { min($0.timeToLive, $0.negativeLifetime) }
-        guard let shortest = message.answers.shortestLife() else { return denial ?? 0 }
-        return min(shortest, denial ?? shortest)
-    }
-}
-
-extension ResourceRecord {
-    /// How long an SOA record lets it be kept that there is nothing: its last field.
-    fileprivate var negativeLifetime: UInt32 { data.suffix(4).reduce(0) { $0 << 8 | UInt32($1) } }
 }
