@@ -324,9 +324,13 @@ package final class Queue: @unchecked Sendable {
         schedulePump()
     }
 
-    /// Whether a message that was read for a delivery is in `queue/`.
+    /// Whether a message that was read for a delivery is in `queue/`, and is not paused by now.
     private func isWhereItShouldBe(_ job: DeliveryJob, _ content: Spool.Content) -> Bool {
-        guard content.isHeld else { return true }
+        guard content.isHeld else {
+            if schedule.pauses.pause(of: job) == nil { return true }
+            putBack(job)
+            return false
+        }
         let message = job.message
         log.moved(message.id, isHeld: true)
         schedule.ended(job, [], at: clock.now(), chance: 0)
@@ -337,6 +341,14 @@ package final class Queue: @unchecked Sendable {
         proceed(with: message)
         schedulePump()
         return false
+    }
+
+    /// Puts a job that counts as going on and was not tried where it belongs now.
+    func putBack(_ job: DeliveryJob) {
+        schedule.ended(job, [], at: clock.now(), chance: 0)
+        store.move(job.message, .deliveryEnded)
+        proceed(with: job.message)
+        schedulePump()
     }
 
     private func unreadable(_ job: DeliveryJob, _ error: SpoolError) {

@@ -34,6 +34,7 @@ import Testing
             lifetime = "3d"
             retry-minimum = "2m"
             bulk-recipients = 50
+            disabled-accounts = "return"
             [queue-manager.classes.bounce]
             retry-maximum = "8h"
             [queue-manager.classes.bulk]
@@ -49,6 +50,7 @@ import Testing
         #expect(queue.bulk.lifetime == .hours(24))
         #expect(queue.bulk.delayWarning == .zero)
         #expect(queue.bulkRecipients == 50)
+        #expect(queue.disabledAccounts == .return)
         let own = try #require(queue.destinations["example.net"])
         #expect(own.concurrency == 3)
         #expect(own.interval == .seconds(2))

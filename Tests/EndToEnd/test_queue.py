@@ -292,7 +292,27 @@ def test_trace_of_every_ending(system, tmp_path, form):
 def instance(module_factory):
     """One whose queue-manager goes down and comes up."""
     # Nobody listens there.
-    return module_factory({"remote-relay": {"routes": {"example.net": "127.0.0.1:1"}}})
+    return module_factory(
+        {"remote-relay": {"routes": {"example.net": "127.0.0.1:1"}}, "queue-manager": {"disabled-accounts": "wait"}}
+    )
+
+
+def test_mail_of_a_disabled_account_waits(instance):
+    name = token()
+    submit(instance, BOB, f"{name}@example.net")
+    message = wait_until(lambda: [m for m in mine(instance, name) if m["state"] == "deferred"])[0]
+    instance.martlet("user", "disable", BOB)
+
+    def waits():
+        instance.martlet("queue", "flush", message["id"])
+        return [m for m in mine(instance, name) if m.get("paused") == "paused: the account is disabled"]
+
+    waiting = wait_until(waits)[0]
+    assert [m["id"] for m in martlet(instance, "list", "--state", "paused")] == [message["id"]]
+    instance.martlet("user", "enable", BOB)
+    # It goes on by itself.
+    wait_until(lambda: [m for m in mine(instance, name) if m["attempts"] > waiting["attempts"]])
+    instance.martlet("queue", "remove", message["id"])
 
 
 def test_fsck_of_a_spool_that_is_in_use_and_of_one_that_is_not(instance):

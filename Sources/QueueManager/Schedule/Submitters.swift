@@ -68,6 +68,8 @@ extension Queue {
         guard let submitters, message.isOfUser else { return runner.begin(job) }
         submitters.ask(message.sender) { [self] isDisabled in
             if isClosed { return }
+            // It may have been paused meanwhile.
+            if schedule.pauses.pause(of: job) != nil { return putBack(job) }
             switch (isDisabled, settings.disabledAccounts) {
             case (false?, _), (_, .deliver): runner.begin(job)
             case (true?, .return): giveUp(job, .accountDisabled)
@@ -81,14 +83,6 @@ extension Queue {
                 putBack(job)
             }
         }
-    }
-
-    /// A job that counts as going on was not tried.
-    private func putBack(_ job: DeliveryJob) {
-        schedule.ended(job, [], at: clock.now(), chance: 0)
-        store.move(job.message, .deliveryEnded)
-        proceed(with: job.message)
-        schedulePump()
     }
 
     private func setDisabled(_ account: String, _ isDisabled: Bool) {
