@@ -7,8 +7,18 @@ import Glibc
 /// The system calls that a daemon may make once it serves.
 package struct SystemCalls: Sendable {
     let groups: [SystemCallGroup]
+    /// Whether it runs programs of others, which have the same filter, and which nobody knows: all is allowed but what is
+    /// deadly elsewhere.
+    let runsPrograms: Bool
+
+    /// Where programs are run.
+    private init(runsPrograms: Bool) {
+        groups = []
+        self.runsPrograms = runsPrograms
+    }
 
     private init(_ groups: SystemCallGroup...) {
+        runsPrograms = false
         let common: [SystemCallGroup] = [
             .memory, .threads, .signals, .time, .random, .identity, .eventLoop, .descriptors, .localSockets,
         ]
@@ -23,6 +33,7 @@ package struct SystemCalls: Sendable {
         // Milters may be reached by TCP.
         case .smtpd: self.init(.streamClient)
         case .keyd: self.init(.filesRead)
+        case .pipeDeliver: self.init(runsPrograms: true)
         case .authd, .queueManager, .reportd: self.init(.filesRead, .filesWritten)
         case .localDeliver, .pop3dMailbox: self.init(.filesRead, .filesWritten, .liveness)
         case .imapdMailbox: self.init(.filesRead, .filesWritten, .liveness, .directoryWatches)
@@ -41,6 +52,9 @@ package struct SystemCalls: Sendable {
         "request_key", "open_by_handle_at", "reboot", "swapon", "swapoff", "acct", "iopl", "ioperm", "personality",
     ]
 
+    /// Those of the deadly ones by which programs begin.
+    private static let beginnings: Set = ["execve", "execveat"]
+
     /// Calls whose arguments lie in memory, where no filter sees them: as if the kernel were older, so that the C library
     /// takes the older ones.
     static let absent = ["clone3", "openat2"]
@@ -54,10 +68,23 @@ package struct SystemCalls: Sendable {
     /// - Returns: why the kernel takes no filters; nil where it has taken this one.
     /// - Throws: `SetupError` when there is no room for a filter.
     package func apply(onlyLogging: Bool = false) throws(SetupError) -> String? {
+        let refusal = onlyLogging ? CSeccomp_log : CSeccomp_refuse(UInt16(EPERM))
         let filter = try SystemCallFilter(
-            other: onlyLogging ? CSeccomp_log : CSeccomp_refuse(UInt16(EPERM)),
+            other: runsPrograms ? CSeccomp_allow : refusal,
             foreign: onlyLogging ? CSeccomp_log : CSeccomp_kill
         )
+        if runsPrograms {
+            for name in Self.deadly where !Self.beginnings.contains(name) {
+                try filter.add(SystemCallRule(name), refusal)
+            }
+        } else {
+            try addRules(to: filter, onlyLogging: onlyLogging)
+        }
+        let failure = filter.load()
+        return failure == 0 ? nil : String(cString: strerror(failure))
+    }
+
+    private func addRules(to filter: borrowing SystemCallFilter, onlyLogging: Bool) throws(SetupError) {
         let rules = Set(groups.flatMap(\.rules))
         let unconditional = Set(rules.filter { $0.conditions.isEmpty }.map(\.name))
         for rule in rules where rule.conditions.isEmpty || !unconditional.contains(rule.name) {
@@ -66,7 +93,5 @@ package struct SystemCalls: Sendable {
         for name in Self.absent { try filter.add(SystemCallRule(name), CSeccomp_refuse(UInt16(ENOSYS))) }
         for number in Self.newer { try filter.add(number, CSeccomp_refuse(UInt16(ENOSYS))) }
         if !onlyLogging { for name in Self.deadly { try filter.add(SystemCallRule(name), CSeccomp_kill) } }
-        let failure = filter.load()
-        return failure == 0 ? nil : String(cString: strerror(failure))
     }
 }
