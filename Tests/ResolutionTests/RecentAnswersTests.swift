@@ -18,7 +18,9 @@ import Testing
                 name: DomainName("a.test"),
                 type: .txt,
                 timeToLive: lifetime,
-                wireData: Array(repeatElement([200] + Array(repeating: 0x61, count: 200), count: octets / 201 + 1).joined())
+                wireData: Array(
+                    repeatElement([200] + Array(repeating: 0x61, count: 200), count: octets / 201 + 1).joined()
+                )
             )
             let resolution = Resolution(
                 responseCode: .noError,
