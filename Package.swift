@@ -111,6 +111,7 @@ let package = Package(
         .systemLibrary(name: "CUnistring", providers: [.apt(["libunistring-dev"])]),
         .systemLibrary(name: "CExpat", pkgConfig: "expat", providers: [.apt(["libexpat1-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
 
         // Hashes, signatures, keys: what OpenSSL does for the protocols below.
@@ -144,9 +145,8 @@ let package = Package(
         library(
             "Daemon",
             [
-                "CLinux", "CTOML", "Bus", "Network", "MailRules", "SASL", "SMTP", "TLS", "DNS", nioCore, nioPosix,
-                nioConcurrency, logging,
-                coreMetrics, arguments,
+                "CLinux", "CSeccomp", "CTOML", "Bus", "Network", "MailRules", "SASL", "SMTP", "TLS", "DNS", nioCore,
+                nioPosix, nioConcurrency, logging, coreMetrics, arguments,
             ]
         ),
 
@@ -306,7 +306,7 @@ let package = Package(
         tests("TLS", ["COpenSSL", "CertificateMaker", "Cryptography", nioCore, nioEmbedded]),
         tests("Network", ["TLS", "CLinux", "COpenSSL", nioCore, nioPosix, nioConcurrency]),
         tests("Bus", ["Network", nioCore, nioPosix, logging]),
-        tests("Daemon", ["CLinux", "DNS", "Network", "SASL", "SMTP", logging, nioCore, nioPosix]),
+        tests("Daemon", ["CLinux", "CSeccomp", "DNS", "Network", "SASL", "SMTP", logging, nioCore, nioPosix]),
         .target(
             name: "SimulatedDisk",
             dependencies: ["Files", nioCore, nioConcurrency],
@@ -342,6 +342,13 @@ let package = Package(
             name: "simulate",
             dependencies: ["MailboxSimulation", "QueueSimulation", "SpoolSimulation"],
             path: "Tests/Simulate",
+            swiftSettings: settings
+        ),
+        .target(name: "CSystemCallTrial", path: "Tests/CSystemCallTrial"),
+        .executableTarget(
+            name: "system-call-trial",
+            dependencies: ["CSeccomp", "CSystemCallTrial", "Daemon"],
+            path: "Tests/SystemCallTrial",
             swiftSettings: settings
         ),
         tests("Spool", ["Files", "SimulatedDisk", "SpoolSimulation", "SMTP", nioCore, nioPosix, nioConcurrency]),

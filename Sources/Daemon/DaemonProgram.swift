@@ -93,7 +93,12 @@ extension DaemonProgram {
         let wanted = threads(configuration)
         let threads = wanted == 0 ? System.coreCount : wanted
         let isRooted = setup.rights.root != nil && getuid() == 0
-        try setup.rights.apply(user: configuration.systemUsers[name], logger: logger)
+        try setup.rights.apply(
+            user: configuration.systemUsers[name],
+            calls: SystemCalls(name),
+            mode: configuration.seccomp[name],
+            logger: logger
+        )
         if isProbe { probe(options.probeRights) }
 
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)

@@ -23,8 +23,16 @@ package struct Rights: Sendable {
     /// Gives up everything else, for good. Must be called before a second thread exists: most of this counts for the
     /// calling thread and those that it starts.
     ///
+    /// - Parameters:
+    ///   - calls: the system calls that it makes from now on.
+    ///   - mode: what becomes of others.
     /// - Throws: `SetupError` when a right could not be dropped: the daemon must not start.
-    func apply(user: String, logger: Logger) throws(SetupError) {
+    func apply(
+        user: String,
+        calls: SystemCalls,
+        mode: SeccompConfiguration.Mode,
+        logger: Logger
+    ) throws(SetupError) {
         guard CLinux_set_no_new_privs() == 0 else { throw SetupError("set no_new_privs") }
         if getuid() == 0 {
             try become(user)
@@ -33,6 +41,7 @@ package struct Rights: Sendable {
         }
         guard CLinux_drop_capabilities() == 0, !CLinux_has_capabilities() else { throw SetupError("drop capabilities") }
         try restrictFiles(logger: logger)
+        try restrict(to: calls, mode, logger: logger)
     }
 
     private func become(_ user: String) throws(SetupError) {
@@ -67,6 +76,26 @@ package struct Rights: Sendable {
             guard CLinux_landlock_allow_execute(rules, directory) == 0 else { throw SetupError("allow executing") }
         }
         guard CLinux_landlock_restrict(rules) == 0 else { throw SetupError("apply Landlock rules") }
+    }
+
+    private func restrict(
+        to calls: SystemCalls,
+        _ mode: SeccompConfiguration.Mode,
+        logger: Logger
+    ) throws(SetupError) {
+        switch mode {
+        case .enforce: break
+        case .log: logger.warning("system calls that have no use here are done, and logged by the kernel (seccomp)")
+        case .off:
+            logger.warning("system calls are limited by the user's rights only (seccomp)")
+            return
+        }
+        if let reason = try calls.apply(onlyLogging: mode == .log) {
+            logger.warning(
+                "the kernel takes no filter of system calls: they are limited by the user's rights only",
+                metadata: ["reason": "\(reason)"]
+            )
+        }
     }
 }
 

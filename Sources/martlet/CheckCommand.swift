@@ -36,7 +36,7 @@ struct CheckCommand: AsyncParsableCommand {
         findings += await AccountsCheck(configuration, file: file).findings()
         var reports: [DaemonName: StatusCommand.Report] = [:]
         for daemon in DaemonName.allCases { reports[daemon] = await StatusCommand.report(daemon) }
-        findings += DaemonCheck(reports: reports).findings()
+        findings += DaemonCheck(seccomp: configuration.seccomp, reports: reports).findings()
         findings += await PortCheck(configuration, reports).findings()
         findings += await RelayCheck(configuration).findings()
         findings += await DNSCheck(configuration).findings()

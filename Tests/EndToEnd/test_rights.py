@@ -1,5 +1,6 @@
 """What a running daemon may still do: nothing but its job. Under root."""
 
+import json
 import os
 import pwd
 import re
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ALICE
+from instance import PROGRAMS
 from layout import READERS, SERVICES
 from mail import queue, submit, wait_until
 
@@ -36,6 +38,9 @@ def test_rights_of_every_thread(system, name):
         for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
             assert int(fields[kind], 16) == 0, kind
         assert fields["NoNewPrivs"].strip() == "1"
+        # At least one of our own: the tests may run beneath another.
+        assert fields["Seccomp"].strip() == "2"
+        assert int(fields["Seccomp_filters"]) > int(status(Path("/proc/self/status"))["Seccomp_filters"])
 
 
 def test_every_daemon_has_a_user_of_its_own(system):
@@ -124,6 +129,93 @@ def make_probe(instance, service) -> list[str]:
     if service.name.endswith("-mailbox"):
         command.append("--mailbox")
     return [*command, "--instance", str(instance.directory), "--config", "etc/probe.toml", "--probe-rights"]
+
+
+AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_ALG, AF_VSOCK = 1, 2, 10, 16, 17, 38, 40
+STREAM, DATAGRAM, RAW, NONBLOCK = 1, 2, 3, 0o4000
+AT_FDCWD = -100
+ANONYMOUS = 0x22
+# What becomes of calls in every daemon; addresses are null, so that what is allowed comes to nothing.
+EVERYWHERE = {
+    # It ends a process that it's tried in.
+    **dict.fromkeys(
+        (
+            "execve execveat ptrace process_vm_readv process_vm_writev bpf perf_event_open userfaultfd kexec_load init_module "
+            "finit_module mount umount2 pivot_root chroot unshare:65536 setns keyctl add_key personality:4194304"
+        ).split(),
+        "killed",
+    ),
+    # They fail. A new process and namespaces first: 17 is SIGCHLD, 0x10000000 CLONE_NEWUSER.
+    **dict.fromkeys(
+        (
+            f"fork vfork clone:17 clone:{0x10000000 | 17} clone:{0x10010000} io_uring_setup io_uring_enter setuid setgid setgroups capset seccomp "
+            f"landlock_create_ruleset pidfd_open:1 kill:1,15 tgkill:1,1,15 tkill:1,15 rt_sigqueueinfo:1,15 "
+            f"socket:{AF_NETLINK},{RAW} socket:{AF_PACKET},{RAW} socket:{AF_ALG},{STREAM} socket:{AF_VSOCK},{STREAM} "
+            f"socket:{AF_INET},{RAW},1 socketpair:{AF_INET},{STREAM} mmap:0,4096,7,{ANONYMOUS},-1,0 mprotect:0,4096,4 "
+            # TIOCSTI, SIOCGIFCONF; PR_SET_DUMPABLE 1, PR_SET_SECCOMP, PR_SET_MM
+            f"ioctl:0,{0x5412} ioctl:0,{0x8912} prctl:4,1 prctl:22,1 prctl:35 prlimit64:0,7,1 memfd_create shmget msgget mq_open "
+            f"symlink mknod chown setxattr truncate chdir quotactl sethostname syslog settimeofday clock_settime setsid"
+        ).split(),
+        "refused",
+    ),
+    # Those behind what we know, and two whose arguments can't be looked at: the C library takes others.
+    **dict.fromkeys(["clone3", "openat2", "451", "467", "511"], "absent"),
+    **dict.fromkeys(
+        (
+            f"socket:{AF_UNIX},{STREAM} socket:{AF_UNIX},{DATAGRAM | NONBLOCK} socketpair:{AF_UNIX},{STREAM} clone:65536 kill:self,0 "
+            f"tgkill:self,self,0 mmap:0,4096,3,{ANONYMOUS},-1,0 mmap:0,4096,5,{ANONYMOUS},-1,0 mprotect:0,4096,1 ioctl:0,{0x541B} prctl:4,0 "
+            "prlimit64:0,7,0 read write epoll_ctl accept4 connect recvmsg futex_waitv getrandom:0,0 statx madvise"
+        ).split(),
+        "allowed",
+    ),
+}
+SOCKETS = [f"socket:{family},{kind | NONBLOCK}" for kind in (STREAM, DATAGRAM) for family in (AF_INET, AF_INET6)]
+READING = [f"openat:{AT_FDCWD},0,0", "getdents64", "readlinkat"]
+# Writing, O_CREAT, O_TRUNC.
+WRITING = [f"openat:{AT_FDCWD},0,{flags}" for flags in (1, 2, 0o100, 0o1000)]
+WRITING += ["mkdirat", "unlinkat", "renameat2", "linkat", "ftruncate:-1", "fallocate:-1", "fdatasync:-1", "syncfs:-1", "fchmod:-1"]
+READS = {"keyd", "authd", "queue-manager", "reportd", "local-deliver", "pop3d-mailbox", "imapd-mailbox", "remote-relay", "resolverd"}
+WATCHES = ["inotify_init1", "inotify_add_watch"]
+# What only some may, and who.
+SOME = {
+    **dict.fromkeys(SOCKETS[:2], {"smtpd", "remote-relay", "resolverd"}),
+    **dict.fromkeys(SOCKETS[2:], {"resolverd"}),
+    "bind": {"remote-relay", "resolverd"},
+    **dict.fromkeys(READING, READS),
+    **dict.fromkeys(WRITING, READS - {"keyd"}),
+    **dict.fromkeys(WATCHES, {"imapd-mailbox"}),
+    "kill:1,0": {"local-deliver", "pop3d-mailbox", "imapd-mailbox"},
+}
+
+
+def trial(name: str, *calls: str) -> dict[str, str]:
+    """What becomes of calls, each in a process that is limited as the daemon is."""
+    command = [str(PROGRAMS / "system-call-trial"), name, *calls]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return dict(line.rsplit(": ", 1) for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_system_calls(name):
+    expected = EVERYWHERE | {call: "allowed" if name in daemons else "refused" for call, daemons in SOME.items()}
+    found = trial(name, *expected)
+    # Without those that this architecture never had.
+    assert found == {call: end for call, end in expected.items() if call in found}
+    assert {"execve", "clone:17", "bind"} <= set(found)
+
+
+def test_system_calls_that_are_only_logged(make_instance):
+    """Nothing is refused, and the kernel's log is for the administrator."""
+    assert set(trial("imapd", "--log", "bind", "unshare:0", "personality:-1").values()) == {"allowed"}
+    assert trial("imapd", "--log", "clone3") == {"clone3": "absent"}
+    instance = make_instance({"seccomp": {"imapd": "log", "pop3d": "off"}})
+    modes = {name: status(Path(f"/proc/{instance.supervisor.pid(name)}/status"))["Seccomp"].strip() for name in BY_NAME}
+    assert modes == {name: "0" if name == "pop3d" else "2" for name in BY_NAME}
+    assert "logged by the kernel" in instance.supervisor.log_text("imapd")
+    assert "limited by the user's rights only" in instance.supervisor.log_text("pop3d")
+    doubts = [finding for finding in json.loads(instance.martlet("check", "--json", check=False).stdout) if finding["grade"] == "doubtful"]
+    assert {"imapd", "pop3d"} <= {finding["subject"] for finding in doubts}
 
 
 def test_files_of_the_instance(system):

@@ -14,6 +14,7 @@ package struct Configuration: Sendable {
     package var logLevel: Logger.Level
     package var tls: TLSConfiguration
     package var systemUsers: SystemUsers
+    package var seccomp: SeccompConfiguration
     package var login: LoginConfiguration
 
     package var smtpd: SMTPDConfiguration
@@ -54,6 +55,7 @@ package struct Configuration: Sendable {
         logLevel = try log.choice("level", default: Logger.Level.info)
         tls = try TLSConfiguration(try root.table("tls"))
         systemUsers = try SystemUsers(try root.table("system-users"))
+        seccomp = try SeccompConfiguration(try root.table("seccomp"))
         login = try LoginConfiguration(try root.table("login"))
         smtpd = try SMTPDConfiguration(try root.table("smtpd"))
         queueManager = try QueueManagerConfiguration(try root.table("queue-manager"))
