@@ -92,8 +92,9 @@ package struct AccountDirectory: Sendable {
         }
     }
 
-    /// Whether mail to an address comes to an account, because it's its own or by aliases.
-    func leads(_ address: MailAddress, to account: Account) -> Bool {
+    /// Whether mail to an address comes to an account, because it's its own or by aliases; nil where a list on the way can't be
+    /// read now.
+    func leads(_ address: MailAddress, to account: Account) -> Bool? {
         guard domains.contains(address.lowercasedDomain) || accounts[address] != nil else { return false }
         if let (own, _) = mailbox(of: address), own.address == account.address { return true }
         switch step(address) {
@@ -101,7 +102,7 @@ package struct AccountDirectory: Sendable {
         case .none: return false
         case .alias(let use):
             var expansion = AliasExpansion(self)
-            guard expansion.follow(use) else { return false }
+            guard expansion.follow(use) else { return expansion.isUnknown ? nil : false }
             return expansion.targets.contains { target in
                 if case .mailbox(let found, _) = target { found.address == account.address } else { false }
             }

@@ -26,6 +26,10 @@ final class AccountFiles: @unchecked Sendable {
         var isKnown = false
         /// Whether it need not be there: then it says nothing.
         var isOptional = false
+        /// It seems that somebody writes it just now: as it was then, and until when it's left alone.
+        var unfinished: (stamp: Stamp, until: NIODeadline)?
+        /// Whether what is in use has lines.
+        var isFilled = false
         /// What has to wait while nothing is known of it.
         var use = "what needs it is"
     }
@@ -110,11 +114,11 @@ final class AccountFiles: @unchecked Sendable {
     func refresh() {
         loop.assertInEventLoop()
         var isChanged = false
-        if let table = read(&users, AccountTable.init(text:file:)) {
+        if let table = read(&users, AccountTable.init(text:file:), isTable: true) {
             accountTable = table
             isChanged = true
         }
-        if let table = read(&aliases, AliasTable.init(text:file:)) {
+        if let table = read(&aliases, AliasTable.init(text:file:), isTable: true) {
             aliasTable = table
             isChanged = true
             watchLists()
@@ -126,7 +130,7 @@ final class AccountFiles: @unchecked Sendable {
             isChanged = true
         }
         if refreshCredentials() { isChanged = true }
-        if let table = read(&senderTable, SenderTable.init(text:file:)) {
+        if let table = read(&senderTable, SenderTable.init(text:file:), isTable: true) {
             senders = table
             isChanged = true
         }
@@ -165,7 +169,8 @@ final class AccountFiles: @unchecked Sendable {
                 &file,
                 MailingList.init(text:file:),
                 maximum: MailingList.maximumOctets,
-                isGuarded: true
+                isGuarded: true,
+                isTable: true
             )
             if let list {
                 listTable[path] = list
@@ -179,11 +184,13 @@ final class AccountFiles: @unchecked Sendable {
     /// - Returns: whether app passwords came or went.
     private func refreshCredentials() -> Bool {
         var isChanged = false
-        if let table = read(&appPasswords, AppPasswordTable.init(text:file:)) {
+        if let table = read(&appPasswords, AppPasswordTable.init(text:file:), isTable: true) {
             credentials.appPasswords = table
             isChanged = true
         }
-        if let table = read(&certificates, CertificateTable.init(text:file:)) { credentials.certificates = table }
+        if let table = read(&certificates, CertificateTable.init(text:file:), isTable: true) {
+            credentials.certificates = table
+        }
         if var file = authorities {
             if let fresh = read(&file, { (text, _) throws(TLSError) in try ClientAuthorities(pem: Array(text.utf8)) }) {
                 credentials.authorities = fresh
@@ -212,10 +219,12 @@ final class AccountFiles: @unchecked Sendable {
         _ file: inout WatchedFile,
         _ parse: (String, String) throws(Fault) -> Value,
         maximum: Int = AccountFiles.maximumOctets,
-        isGuarded: Bool = false
+        isGuarded: Bool = false,
+        isTable: Bool = false
     ) -> Value? {
         let stamp = Self.stamp(of: file.path)
         guard file.stamp != stamp else { return nil }
+        if let unfinished = file.unfinished, unfinished.stamp == stamp, unfinished.until > loop.now { return nil }
         file.stamp = stamp
         let content = WholeFile.read(file.path, maximum: maximum, isGuarded: isGuarded)
         let code = errno
@@ -236,9 +245,18 @@ final class AccountFiles: @unchecked Sendable {
             return nil
         }
         file.failure = nil
+        if isTable, let content, let trouble = unfinished(content, file, stamp) {
+            // What it says is heard once nobody has written for a while.
+            file.unfinished = (stamp, loop.now + Self.quiet)
+            file.stamp = nil
+            file.trouble = "\(file.path): \(trouble)"
+            return nil
+        }
+        file.unfinished = nil
         do {
             let value = try parse(text, file.path)
             file.isKnown = true
+            file.isFilled = content?.isEmpty == false
             file.trouble = nil
             if content != nil { logger.info("file read", metadata: ["file": "\(file.path)"]) }
             return value
@@ -251,6 +269,21 @@ final class AccountFiles: @unchecked Sendable {
             )
             return nil
         }
+    }
+
+    /// How long a table that seems to be half written is left alone, since its last change.
+    private static let quiet = TimeAmount.seconds(5)
+
+    /// Why a table may not be all there yet; nil where it's taken as it is. A part of it would say of some that there is no such
+    /// address.
+    private func unfinished(_ text: String, _ file: WatchedFile, _ stamp: Stamp) -> String? {
+        // A time to come is somebody else's clock.
+        let age = Int(time(nil)) - stamp.seconds
+        guard (0..<Int(Self.quiet.nanoseconds / 1_000_000_000)).contains(age) else { return nil }
+        if text.isEmpty {
+            return file.isFilled ? "it is empty, and was not before: it seems to be written just now" : nil
+        }
+        return text.utf8.last == UInt8(ascii: "\n") ? nil : "its last line has no end: it seems to be written just now"
     }
 
     /// What goes on until the file is as it should be.

@@ -139,19 +139,6 @@ extension SendingLimits {
     }
 }
 
-extension GreylistSettings {
-    init(_ configuration: GreylistConfiguration) {
-        func seconds(_ time: TimeAmount) -> Int { Int(time.nanoseconds / 1_000_000_000) }
-        self.init()
-        wait = seconds(configuration.wait)
-        retryWithin = seconds(configuration.retryWithin)
-        remember = seconds(configuration.remember)
-        networkPasses = configuration.networkPasses
-        identityPasses = configuration.identityPasses
-        capacity = configuration.capacity
-    }
-}
-
 extension TokenRequirements {
     init(_ configuration: OAuthConfiguration) {
         self.init(

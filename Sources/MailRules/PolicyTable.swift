@@ -43,9 +43,21 @@ package struct PolicyTable: Sendable, Equatable {
 
     /// Goes through the rules. One whose conditions aren't all known ends it, unless one of the others fails already.
     package func evaluate(_ facts: PolicyFacts) -> Outcome {
+        var seen: [ContentPlace: Bool] = [:]
+        return evaluate(facts, &seen)
+    }
+
+    /// A condition that looks at a message's content, which is the same for all recipients: looking takes a while.
+    private struct ContentPlace: Hashable {
+        let rule: Int
+        let condition: Int
+    }
+
+    /// - Parameter seen: what is known of the content already.
+    private func evaluate(_ facts: PolicyFacts, _ seen: inout [ContentPlace: Bool]) -> Outcome {
         var outcome = Outcome()
-        for rule in rules {
-            switch holds(rule, facts, score: outcome.score) {
+        for (place, rule) in rules.enumerated() {
+            switch holds(rule, place, facts, score: outcome.score, &seen) {
             case false: continue
             case nil:
                 outcome.isOpen = true
@@ -109,10 +121,11 @@ package struct PolicyTable: Sendable, Equatable {
     /// Fields are added that all recipients' rules add.
     package func evaluateAtEnd(_ facts: PolicyFacts) -> Outcome {
         guard facts.recipients.count > 1, rules.contains(where: \.asksForRecipient) else { return evaluate(facts) }
+        var seen: [ContentPlace: Bool] = [:]
         let outcomes = facts.recipients.map { recipient in
             var own = facts
             own.recipients = [recipient]
-            return evaluate(own)
+            return evaluate(own, &seen)
         }
         guard var outcome = outcomes.first else { return Outcome() }
         outcome.fields = outcome.fields.filter { field in outcomes.allSatisfy { $0.fields.contains(field) } }
@@ -146,13 +159,22 @@ package struct PolicyTable: Sendable, Equatable {
         "recipients need different handling, send to each of them separately"
     )
 
-    private func holds(_ rule: PolicyRule, _ facts: PolicyFacts, score: Int) -> Bool? {
+    private func holds(
+        _ rule: PolicyRule,
+        _ place: Int,
+        _ facts: PolicyFacts,
+        score: Int,
+        _ seen: inout [ContentPlace: Bool]
+    ) -> Bool? {
         var isKnown = true
-        for condition in rule.conditions {
-            guard let holds = condition.test.holds(facts, score: score) else {
+        for (number, condition) in rule.conditions.enumerated() {
+            let isOfContent = condition.test.needsContent
+            let known = isOfContent ? seen[ContentPlace(rule: place, condition: number)] : nil
+            guard let holds = known ?? condition.test.holds(facts, score: score) else {
                 isKnown = false
                 continue
             }
+            if isOfContent { seen[ContentPlace(rule: place, condition: number)] = holds }
             if holds == condition.isNegated { return false }
         }
         return isKnown ? true : nil

@@ -33,8 +33,10 @@ package final class ReportCollector: @unchecked Sendable {
     private var isWriting = false
     /// The day of the file whose length is known.
     private var written: ReportDay?
-    /// Whether the log says that a day has no room left.
-    private var isFull = false
+    /// What the log says already of room that is used up.
+    private var excesses: Set<ReportTotals.Excess> = []
+    /// Lines of a day about that.
+    private static let maximumExcesses = 100
     private let results = Counter(label: "results")
     private let dropped = Counter(label: "results-dropped")
 
@@ -90,8 +92,8 @@ package final class ReportCollector: @unchecked Sendable {
         let today = ReportDay(of: now())
         // A clock that goes back a little doesn't open what was closed; one that was far ahead is followed.
         if today > day || day.number - today.number > 1 { begin(today) }
-        guard totals.add(result) else {
-            drop()
+        if let excess = totals.add(result) {
+            drop(excess)
             connection.write(Frame.ok(tag: frame["tag"]))
             return
         }
@@ -106,14 +108,20 @@ package final class ReportCollector: @unchecked Sendable {
     private func begin(_ today: ReportDay) {
         day = today
         totals = ReportTotals(maximum: maximum)
-        isFull = false
+        excesses = []
     }
 
-    private func drop() {
+    private func drop(_ excess: ReportTotals.Excess) {
         dropped.increment()
-        guard !isFull else { return }
-        isFull = true
-        logger.warning("no room for more results today", metadata: ["day": "\(day.name)"])
+        guard excesses.count < Self.maximumExcesses, excesses.insert(excess).inserted else { return }
+        switch excess {
+        case .all: logger.warning("no room for more results today", metadata: ["day": "\(day.name)"])
+        case .share(let origin):
+            logger.warning(
+                "no room for more results of one origin today",
+                metadata: ["day": "\(day.name)", "origin": "\(origin)"]
+            )
+        }
     }
 
     private func write() {

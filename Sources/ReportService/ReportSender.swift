@@ -28,6 +28,8 @@ final class ReportSender: @unchecked Sendable {
     private let failures = Counter(label: "reports-failed")
     /// When each day that isn't done was tried first. Seconds since 1970.
     private var begun: [ReportDay: Int] = [:]
+    /// Reports about the day in work that have gone to addresses in each domain.
+    private var sentTo: [String: Int] = [:]
 
     /// Addresses that one report goes to; the others of a record are passed over (RFC 9990 §3.5).
     private static let maximumDestinations = 4
@@ -116,6 +118,7 @@ final class ReportSender: @unchecked Sendable {
                 try store.sent(about: day)
             )
         }
+        sentTo = Self.counts(sent)
         let (totals, due) = (results.totals, results.totals.all.filter { !sent.contains(Self.key($0)) })
         // Side by side: a domain whose servers don't answer holds up a few others, not all.
         var next = due[...]
@@ -177,6 +180,17 @@ final class ReportSender: @unchecked Sendable {
             ? "\(subject.kind.rawValue) \(subject.domain)" : "\(subject.kind.rawValue) \(subject.domain) \(address)"
     }
 
+    /// Reports that have gone to addresses in each domain, by what is noted of a day.
+    private static func counts(_ sent: Set<String>) -> [String: Int] {
+        var counts: [String: Int] = [:]
+        for key in sent {
+            let words = key.split(separator: " ")
+            guard words.count == 3, let at = words[2].lastIndex(of: "@") else { continue }
+            counts[words[2][words[2].index(after: at)...].lowercased(), default: 0] += 1
+        }
+        return counts
+    }
+
     private func note(_ key: String, about day: ReportDay) async throws(Trouble) {
         let store = store
         do throws(FileError) {
@@ -202,6 +216,19 @@ final class ReportSender: @unchecked Sendable {
             guard let mailbox = destination.mailbox, let address = try? MailAddress(parsing: mailbox) else { continue }
             let key = Self.key(writer.subject, address.description)
             guard known.insert(key).inserted else { continue }
+            let place = address.lowercasedDomain
+            if settings.maximumPerDestination > 0, sentTo[place, default: 0] >= settings.maximumPerDestination {
+                // Whoever has many domains may name somebody else's address in all of them.
+                let reason = "\(settings.maximumPerDestination) reports about the day have gone to its domain"
+                logger.info(
+                    "a report isn't sent",
+                    metadata: describe(writer, ["recipient": "\(address)", "reason": "\(reason)"])
+                )
+                continue
+            }
+            sentTo[place, default: 0] += 1
+            var isSent = false
+            defer { if !isSent { sentTo[place, default: 1] -= 1 } }
             let (record, date) = (wanted.record, now())
             let mail = await pool.run { writer.mail(to: address.description, rows, record: record, date: date) }
             guard let mail else {
@@ -217,6 +244,7 @@ final class ReportSender: @unchecked Sendable {
             } else {
                 try await submit(mail, to: address, writer, messages: rows.reduce(0) { $0 &+ $1.count })
             }
+            isSent = true
             try await note(key, about: writer.day)
         }
     }

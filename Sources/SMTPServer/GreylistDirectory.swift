@@ -5,7 +5,9 @@ import NIOCore
 import Network
 
 /// Asks authd who has come back after a while, for the sessions of one event loop. Belongs to it.
-final class GreylistDirectory: Sendable {
+final class GreylistDirectory: @unchecked Sendable {
+    // Unchecked: all state belongs to the event loop's thread, which debug builds check.
+
     /// What becomes of mail while authd has no answer.
     enum Fallback: Sendable {
         case pass
@@ -16,8 +18,12 @@ final class GreylistDirectory: Sendable {
     private let loop: any EventLoop
     private let fallback: Fallback
 
+    /// Until when it isn't asked again after it gave no answer: who sends to a thousand recipients waits once.
+    private var silentUntil: NIODeadline?
+
     /// Nobody waits long for it.
     private static let timeout = TimeAmount.seconds(3)
+    private static let silence = TimeAmount.seconds(5)
 
     init(path: String, on loop: any EventLoop, fallback: Fallback) {
         accounts = AccountsClient(path: path, on: loop, timeout: Self.timeout)
@@ -33,6 +39,8 @@ final class GreylistDirectory: Sendable {
         identities: [String],
         logger: Logger
     ) async -> (state: PolicyFacts.Greylisting, isReturn: Bool) {
+        loop.assertInEventLoop()
+        if let silentUntil, silentUntil > .now() { return withoutAnswer }
         do throws(AccountsError) {
             let answer = try await accounts.greylist(
                 client: client,
@@ -49,8 +57,13 @@ final class GreylistDirectory: Sendable {
                 "greylisting has no answer",
                 metadata: ["reason": "\(error)", "mail": fallback == .pass ? "passes" : "waits"]
             )
-            return (fallback == .pass ? .passes : .waits(Self.fallbackWait), false)
+            silentUntil = .now() + Self.silence
+            return withoutAnswer
         }
+    }
+
+    private var withoutAnswer: (state: PolicyFacts.Greylisting, isReturn: Bool) {
+        (fallback == .pass ? .passes : .waits(Self.fallbackWait), false)
     }
 
     /// Seconds.

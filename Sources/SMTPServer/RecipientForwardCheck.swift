@@ -87,6 +87,8 @@ final class KnownRecipients: Sendable {
         known.withLockedValue { known in
             if known.count >= Self.maximum {
                 known = known.filter { $0.value.until > now }
+                // Anybody can ask for addresses that aren't there.
+                if known.count >= Self.maximum { known = known.filter { $0.value.kind == .foreign } }
                 if known.count >= Self.maximum { known.removeAll() }
             }
             known[address] = Known(kind: kind, until: now + time)

@@ -66,30 +66,17 @@ extension Session {
             try await discard(octets)
             return try await refuseMessage()
         }
-        if user != nil, let refusal = await refuseAmount(transaction) {
-            try await discard(octets)
-            return refusal
-        }
-        if let verdict = await milters?.data(macros()), let next = try await refuse(by: verdict) {
+        let (begun, next) = try await beginMessage(transaction)
+        guard let submission = begun else {
             try await discard(octets)
             resetTransaction()
             return next
         }
-        do throws(SubmissionError) {
-            let submission = try await resources.submissions.begin(envelope(of: transaction))
-            let isBinary = transaction.sender.parameters.body == .binaryMIME
-            let date = DateTime.now()
-            let intake = intake(of: transaction, submission, date, isBinary: isBinary)
-            chunked = ChunkedMessage(submission: submission, date: date, intake: intake)
-            return nil
-        } catch {
-            logger.error("queue-manager is not available", metadata: ["reason": "\(error)"])
-            counters.messagesDeferred.increment()
-        }
-        try await discard(octets)
-        resetTransaction()
-        reply(.localError, .systemTrouble, "queue not available, try again later")
-        return .command
+        let isBinary = transaction.sender.parameters.body == .binaryMIME
+        let date = DateTime.now()
+        let intake = intake(of: transaction, submission, date, isBinary: isBinary)
+        chunked = ChunkedMessage(submission: submission, date: date, intake: intake)
+        return nil
     }
 
     private func discard(_ octets: Int) async throws(ConnectionError) {

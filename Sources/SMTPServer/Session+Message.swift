@@ -21,18 +21,9 @@ extension Session {
         }
         // The message must not come before 354.
         if let refusal = try await refuseEarlyPipelining() { return refusal }
-        if let refusal = await refuseAmount(transaction) { return refusal }
         self.transaction = nil
-        if let verdict = await milters?.data(macros()), let next = try await refuse(by: verdict) { return next }
-        let submission: MessageSubmission
-        do throws(SubmissionError) {
-            submission = try await resources.submissions.begin(envelope(of: transaction))
-        } catch {
-            logger.error("queue-manager is not available", metadata: ["reason": "\(error)"])
-            counters.messagesDeferred.increment()
-            reply(.localError, .systemTrouble, "queue not available, try again later")
-            return .command
-        }
+        let (begun, next) = try await beginMessage(transaction)
+        guard let submission = begun else { return next }
         reply(.startMailInput, nil, "end with a dot on a line of its own")
         if user == nil { connection.note(.atWork) }
         defer { if user == nil { connection.note(.stranger) } }
@@ -273,14 +264,11 @@ extension Session {
             (verdict.code.isTransient ? counters.messagesDeferred : counters.messagesRefused).increment()
             logger.notice(verdict.code.isTransient ? "message deferred" : "message refused", metadata: metadata)
         }
-        guard kind == .lmtp, isLast else { return reply(verdict.code, verdict.status, verdict.text) }
+        guard kind == .lmtp, isLast else { return write(verdict.reply) }
         // One for each RCPT that was accepted (RFC 2033 §4.2).
         for address in transaction.accepted {
-            reply(
-                verdict.code,
-                verdict.status,
-                "<\(address.needsUTF8 ? "recipient" : address.description)> \(verdict.text)"
-            )
+            let name = address.needsUTF8 ? "recipient" : address.description
+            write(Reply(verdict.code, verdict.status, lines: verdict.reply.lines.map { "<\(name)> \($0)" }))
         }
     }
 }

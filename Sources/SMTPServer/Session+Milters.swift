@@ -68,10 +68,12 @@ extension Session {
         case .refuse(let answer), .disconnect(let answer):
             log(verdict, "client refused by a milter")
             // Both end the connection (RFC 5321 §3.1, §3.8).
-            reply(
-                answer.code.isTransient ? .serviceNotAvailable : .transactionFailed,
-                answer.status ?? (answer.code.isTransient ? .refusedForNow : .notAuthorized),
-                answer.lines.joined(separator: " ")
+            write(
+                Reply(
+                    answer.code.isTransient ? .serviceNotAvailable : .transactionFailed,
+                    answer.status ?? (answer.code.isTransient ? .refusedForNow : .notAuthorized),
+                    lines: answer.lines
+                )
             )
             return .close
         }
@@ -102,12 +104,6 @@ extension Session {
         }
     }
 
-    private func write(_ answer: Reply) {
-        for (place, line) in answer.lines.enumerated() {
-            reply(answer.code, answer.status, line, isLast: place == answer.lines.count - 1)
-        }
-    }
-
     private func log(_ verdict: MilterVerdict, _ what: Logger.Message) {
         logger.info(
             what,
@@ -119,6 +115,37 @@ extension Session {
     }
 
     // MARK: The message
+
+    /// Begins a message and tells the milters so; nil where there can't be one, and the client has its answer.
+    func beginMessage(_ transaction: Transaction) async throws(ConnectionError) -> (MessageSubmission?, Next) {
+        let submission: MessageSubmission
+        do throws(SubmissionError) {
+            submission = try await resources.submissions.begin(envelope(of: transaction))
+        } catch {
+            logger.error("queue-manager is not available", metadata: ["reason": "\(error)"])
+            counters.messagesDeferred.increment()
+            reply(.localError, .systemTrouble, "queue not available, try again later")
+            return (nil, .command)
+        }
+        if let milters {
+            submission.isIDKnown = true
+            do throws(ConnectionError) {
+                if let verdict = await milters.data(macros(of: submission)), let next = try await refuse(by: verdict) {
+                    submission.abort()
+                    return (nil, next)
+                }
+            } catch {
+                submission.abort()
+                throw error
+            }
+        }
+        // Last: what doesn't begin doesn't count.
+        if let refusal = await refuseAmount(transaction) {
+            submission.abort()
+            return (nil, refusal)
+        }
+        return (submission, .command)
+    }
 
     /// How long a client that has ended its side may be waiting for the answer.
     private static let patience = TimeAmount.seconds(30)
@@ -158,8 +185,7 @@ extension Session {
             isBinary: transaction.sender.parameters.body == .binaryMIME,
             limits: limits
         )
-        var macros = macros()
-        macros.set("i", submission.id)
+        var macros = macros(of: submission)
         macros.set(
             "msg_id",
             message.header.first("message-id").map { String(decoding: $0.prefix(1000), as: UTF8.self) }
@@ -215,6 +241,10 @@ extension Session {
         macros.set("client_resolve", connectionFacts?.milterWord)
         macros.set("tls_version", connection.tls?.version)
         macros.set("cipher", connection.tls?.cipher)
+        macros.set("cipher_bits", connection.tls.map { Self.keyBits($0.cipher) })
+        let names = certificateNames()
+        macros.set("cert_subject", names.subject)
+        macros.set("cert_issuer", names.issuer)
         macros.set("auth_type", mechanism)
         macros.set("auth_authen", user)
         return macros
@@ -222,11 +252,32 @@ extension Session {
 
     func macros() -> MilterMacros { macros(name: front.remoteAddress == nil ? "localhost" : clientName) }
 
+    /// At DATA: the message has its ID now.
+    func macros(of submission: MessageSubmission) -> MilterMacros {
+        var macros = macros()
+        macros.set("i", submission.id)
+        return macros
+    }
+
+    /// Bits of a cipher suite's key. Servers have AEAD suites alone, of 128 and of 256 bits, as the names say but for ChaCha20's.
+    private static func keyBits(_ cipher: String) -> String { cipher.contains("128") ? "128" : "256" }
+
+    /// Whose certificate the client has shown, where it leads to one of our authorities, and who has made it.
+    private func certificateNames() -> (subject: String?, issuer: String?) {
+        guard let certificate = connection.tls?.clientCertificates.first else { return (nil, nil) }
+        if let known = knownCertificate, known.certificate == certificate { return known.names }
+        let names = ClientCertificate.commonNames(of: certificate)
+        knownCertificate = (certificate, names)
+        return names
+    }
+
     func macros(of sender: EnvelopeSender) -> MilterMacros {
         var macros = macros()
         macros.set("mail_addr", sender.path.address.map { "\($0)" } ?? "")
         macros.set("mail_host", sender.path.address?.domain)
-        macros.set("auth_author", sender.parameters.auth)
+        macros.set("mail_mailer", "martlet")
+        // Whoever has not logged in may say anything (RFC 4954 §5).
+        if user != nil { macros.set("auth_author", sender.parameters.auth) }
         return macros
     }
 

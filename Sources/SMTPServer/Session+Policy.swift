@@ -130,18 +130,26 @@ extension Session {
             )
         }
         let answer = await ask(identities ?? [])
-        guard identities == nil, answer.state != .passes, settings.authentication != nil,
-            let address = front.remoteAddress?.addressOctets,
-            let domain = await SenderLookup.domain(
-                client: address,
-                helo: helo ?? "",
-                sender: sender,
-                timeout: settings.clientTimeout,
-                on: connection.eventLoop,
-                query: resources.query
-            )
-        else { return answer }
-        return await ask([domain])
+        guard identities == nil, answer.state != .passes else { return answer }
+        let shown = await shownSender(sender)
+        return shown.isEmpty ? answer : await ask(shown)
+    }
+
+    /// The sender's domain where SPF shows it, asked once for all recipients: each time may be some hundred questions.
+    private func shownSender(_ sender: String) async -> [String] {
+        if let known = transaction?.shownSender { return known }
+        guard settings.authentication != nil, let address = front.remoteAddress?.addressOctets else { return [] }
+        let domain = await SenderLookup.domain(
+            client: address,
+            helo: helo ?? "",
+            sender: sender,
+            timeout: settings.clientTimeout,
+            on: connection.eventLoop,
+            query: resources.query
+        )
+        let shown = domain.map { [$0] } ?? []
+        transaction?.shownSender = shown
+        return shown
     }
 }
 

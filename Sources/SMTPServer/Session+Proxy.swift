@@ -48,6 +48,10 @@ extension Session {
             return .close
         }
         if let verdict = await introduceClient(), await refuseClient(verdict) == .close { return .close }
+        if let helo, let verdict = await milters?.helo(helo, macros()), let next = try await refuse(by: verdict) {
+            self.helo = nil
+            return next
+        }
         reply(.ready, nil, "\(settings.hostname) \(kind == .lmtp ? "LMTP" : "ESMTP")")
         return .command
     }

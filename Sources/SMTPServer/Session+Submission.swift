@@ -48,31 +48,37 @@ extension Session {
         return .command
     }
 
-    /// Refuses a message whose author is somebody else; nil where all in From are the user.
+    /// Fields that say who has written or sent a message (RFC 5322 §3.6.2, §3.6.6): readers show them all.
+    private static let authorFields = ["From", "Sender", "Resent-From", "Resent-Sender"]
+
+    /// Refuses a message whose author is somebody else; nil where all who are named are the user. Where From is missing, it's
+    /// added.
     func refusalOfAuthor(_ header: HeaderBlock?) async -> Verdict? {
         guard settings.enforcesSender, let user, let header else { return nil }
-        let fields = header.all("from".utf8)
-        // It's added.
-        guard !fields.isEmpty else { return nil }
-        var authors: [MailAddress] = []
-        for field in fields {
-            let (listed, hasMore) = AddressListParser.read(field, maximum: Self.maximumAuthors)
-            // Names of groups have no host, and who names no address has an empty one.
-            let addressed = listed.filter { $0.host != nil }
-            let addresses = addressed.compactMap(Self.address)
-            guard !hasMore, !addresses.isEmpty, addresses.count == addressed.count else { return .unreadableAuthor }
-            authors += addresses
-        }
-        for author in Set(authors) {
-            switch await resources.senders.mayUse(author, user: user) {
-            case .allowed: continue
-            case .refused: return .foreignAuthor(author)
-            case .unknown(let reason): return .unknownAuthor(reason)
+        var known: Set<MailAddress> = []
+        var count = 0
+        for name in Self.authorFields {
+            for field in header.all(name.lowercased().utf8) {
+                count += 1
+                let (listed, hasMore) = AddressListParser.read(field, maximum: Self.maximumAuthors)
+                // Names of groups have no host, and who names no address has an empty one.
+                let addressed = listed.filter { $0.host != nil }
+                let addresses = addressed.compactMap(Self.address)
+                guard !hasMore, count <= Self.maximumAuthors, !addresses.isEmpty, addresses.count == addressed.count
+                else { return .unreadableAuthor(name) }
+                for author in addresses where known.insert(author).inserted {
+                    switch await resources.senders.mayUse(author, user: user) {
+                    case .allowed: continue
+                    case .refused: return .foreignAuthor(author, name)
+                    case .unknown(let reason): return .unknownAuthor(reason)
+                    }
+                }
             }
         }
         return nil
     }
 
+    /// Of a field, and fields.
     private static let maximumAuthors = 50
 
     private static func address(_ listed: ListedAddress) -> MailAddress? {

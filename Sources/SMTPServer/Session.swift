@@ -47,6 +47,8 @@ final class Session {
     var connectionFacts: ConnectionFacts?
     /// The programs that look at this client's mail; nil where there are none.
     let milters: MilterChain?
+    /// What stands in the certificate that the client has shown.
+    var knownCertificate: (certificate: [UInt8], names: (subject: String?, issuer: String?))?
     /// How the client has logged in.
     var mechanism: String?
     private var unflushed = 0
@@ -237,6 +239,13 @@ final class Session {
         unflushed += text.utf8.count + 16
         let status = showsStatuses ? status : nil
         connection.write { Reply.write(code, status, text, isLast: isLast, to: &$0) }
+    }
+
+    /// Adds a reply of any number of lines.
+    func write(_ answer: Reply) {
+        for (place, line) in answer.lines.enumerated() {
+            reply(answer.code, answer.status, line, isLast: place == answer.lines.count - 1)
+        }
     }
 
     func flush() async throws(ConnectionError) {

@@ -11,6 +11,8 @@ struct Transaction {
     private var octets = 0
     /// What greylisting said, by recipient.
     var greylist: [String: PolicyFacts.Greylisting] = [:]
+    /// The sender's domain, where SPF shows it: none or one; nil where it wasn't asked.
+    var shownSender: [String]?
     /// Whether it said of somebody that the mail has come back.
     var hasComeBack = false
     /// RCPTs that were accepted: LMTP gives as many replies (RFC 2033 §4.2).

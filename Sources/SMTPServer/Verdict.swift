@@ -8,7 +8,8 @@ import Submission
 struct Verdict {
     let code: ReplyCode
     let status: EnhancedStatusCode
-    let text: String
+    /// At least one.
+    private let lines: [String]
     /// For the log.
     let reason: String
     /// The queue's ID of an accepted message; nil for any other.
@@ -24,9 +25,23 @@ struct Verdict {
         self.id = id
         self.code = code
         self.status = status
-        self.text = text
+        lines = [text]
         self.reason = reason ?? text
     }
+
+    private init(_ reply: Reply, _ status: EnhancedStatusCode, reason: String) {
+        id = nil
+        code = reply.code
+        self.status = status
+        lines = reply.lines
+        self.reason = reason
+    }
+
+    /// In one line.
+    var text: String { lines.joined(separator: " ") }
+
+    /// As the client gets it.
+    var reply: Reply { Reply(code, status, lines: lines) }
 
     /// From what queue-manager says.
     init(_ result: SubmissionResult) {
@@ -71,18 +86,20 @@ struct Verdict {
     )
 
     /// To a user's message that names somebody else as its author.
-    static func foreignAuthor(_ author: MailAddress) -> Verdict {
+    static func foreignAuthor(_ author: MailAddress, _ field: String) -> Verdict {
         let text = author.needsUTF8 ? "its address" : "<\(author)>"
         return Verdict(
             .mailboxUnavailable,
             .notAuthorized,
-            "From: \(text) is not one of your addresses",
-            reason: "From: <\(author)> is not the user's"
+            "\(field): \(text) is not one of your addresses",
+            reason: "\(field): <\(author)> is not the user's"
         )
     }
 
-    /// To a user's message whose From has no address, or one that can't be read.
-    static let unreadableAuthor = Verdict(.transactionFailed, .badMessage, "From has an address that can't be read")
+    /// To a user's message in which such a field has no address, or one that can't be read.
+    static func unreadableAuthor(_ field: String) -> Verdict {
+        Verdict(.transactionFailed, .badMessage, "\(field) has an address that can't be read")
+    }
 
     /// To a user's message of whose author nobody knows now who it is.
     static func unknownAuthor(_ reason: String) -> Verdict {
@@ -108,11 +125,10 @@ struct Verdict {
         switch verdict.action {
         case .discard: self.init(.ok, .success, "ok", reason: "discarded by milter \(verdict.milter)")
         case .refuse(let reply), .disconnect(let reply):
-            // Of several lines LMTP could make nothing, which has one reply for each recipient.
-            let text = reply.lines.joined(separator: " ")
             let cause = verdict.fault.map { "milter \(verdict.milter): \($0.text)" }
             let status = reply.status ?? EnhancedStatusCode(reply.code.isTransient ? 4 : 5, 7, 1)
-            self.init(reply.code, status, text, reason: cause ?? "milter \(verdict.milter): \(text)")
+            let text = reply.lines.joined(separator: " ")
+            self.init(reply, status, reason: cause ?? "milter \(verdict.milter): \(text)")
         }
     }
 

@@ -7,6 +7,8 @@ import SMTP
 package final class MessageSubmission {
     /// The ID that the message will have.
     package let id: String
+    /// Others were told the ID: whatever becomes of this message, no other one gets it.
+    package var isIDKnown = false
 
     private let client: SubmissionClient
     private let connection: QueueConnection
@@ -118,6 +120,6 @@ package final class MessageSubmission {
         guard !isOver else { return }
         isOver = true
         held = ByteBuffer()
-        if isBegun { connection.abort() } else { client.release(connection) }
+        if isBegun || isIDKnown { connection.abort() } else { client.release(connection) }
     }
 }

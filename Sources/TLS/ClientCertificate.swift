@@ -56,6 +56,31 @@ package struct ClientCertificate: Equatable, Sendable {
     }
 }
 
+extension ClientCertificate {
+    /// Common names (CN) of a certificate's subject and issuer: the first of each; nil for none, or one that isn't text.
+    ///
+    /// - Parameter certificate: in DER.
+    package static func commonNames(of certificate: [UInt8]) -> (subject: String?, issuer: String?) {
+        defer { ERR_clear_error() }
+        guard certificate.count <= maximumOctets, let decoded = ClientAuthorities.decoded(certificate) else {
+            return (nil, nil)
+        }
+        defer { X509_free(decoded) }
+        return (commonName(X509_get_subject_name(decoded)), commonName(X509_get_issuer_name(decoded)))
+    }
+
+    private static func commonName(_ name: OpaquePointer?) -> String? {
+        let place = X509_NAME_get_index_by_NID(name, NID_commonName, -1)
+        guard place >= 0, let value = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, place)) else { return nil }
+        var start: UnsafeMutablePointer<UInt8>?
+        let count = ASN1_STRING_to_UTF8(&start, value)
+        defer { COpenSSL_free(start) }
+        guard let start, count > 0 else { return nil }
+        let text = String(validating: UnsafeBufferPointer(start: start, count: Int(count)), as: UTF8.self)
+        return text.flatMap { text in text.utf8.contains { $0 < 0x20 || $0 == 0x7F } ? nil : text }
+    }
+}
+
 /// The authorities whose certificates people log in by.
 package final class ClientAuthorities: @unchecked Sendable {
     // Unchecked: OpenSSL counts the store's references atomically, and it is not changed after init.
@@ -108,7 +133,7 @@ package final class ClientAuthorities: @unchecked Sendable {
         return ClientCertificate(certificate)
     }
 
-    private static func decoded(_ octets: [UInt8]) -> OpaquePointer? {
+    fileprivate static func decoded(_ octets: [UInt8]) -> OpaquePointer? {
         octets.withUnsafeBufferPointer { buffer in
             var position = buffer.baseAddress
             guard let certificate = d2i_X509(nil, &position, buffer.count) else { return nil }

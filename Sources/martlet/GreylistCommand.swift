@@ -27,8 +27,11 @@ struct GreylistCommand: AsyncParsableCommand {
 
         func run() throws {
             try instance.enter()
+            // With authd's own limits: it shows what authd has.
+            let settings = GreylistSettings(try Configuration.load("etc/martlet.toml").authd.greylist)
             let directory = AuthdConfiguration.stateDirectory
-            guard let list = Greylist(reading: directory) ?? (errno == ENOENT ? Greylist.empty : nil) else {
+            guard let list = Greylist(reading: directory, settings) ?? (errno == ENOENT ? Greylist(settings) : nil)
+            else {
                 throw ValidationError("cannot read the greylist in \(directory)/: \(String(cString: strerror(errno)))")
             }
             let entries = list.entries.map(GreylistEntry.init).filter { entry in

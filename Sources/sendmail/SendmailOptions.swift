@@ -46,7 +46,7 @@ struct SendmailOptions {
     var recipients: [String] = []
 
     /// Options that take a value.
-    private static let valued = Set("fFrNRVBCDdhLOopqXA")
+    private static let valued = Set("fFrNRVBCDhLOopqXA")
 
     init(_ arguments: [String]) throws {
         var rest = arguments.dropFirst()[...]
@@ -78,9 +78,9 @@ struct SendmailOptions {
             case "i": ignoresDots = true
             case "v": isVerbose = true
             case "I": mode = .aliases
-            case "m", "e", "n", "s", "G", "U", "E", "c", "x":
-                // -e takes a value of one letter that is written together with it.
-                if letter == "e" { letters = "" }
+            case "m", "e", "n", "s", "G", "U", "E", "c", "x", "a", "d":
+                // -e takes a value of one letter that is written together with it, -d a list of what is to be debugged.
+                if letter == "e" || letter == "d" { letters = "" }
             case "q":
                 mode = .flush(try Self.selection(letters))
                 letters = ""

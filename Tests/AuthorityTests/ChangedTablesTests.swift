@@ -188,4 +188,37 @@ import Glibc
             #expect(team == "forward=alice@example.test forward=bob@example.test")
         }
     }
+
+    /// Somebody writes a table in its place: what isn't there yet isn't gone.
+    @Test(arguments: ["team: alice", ""])
+    func halfWrittenTables(_ part: String) async throws {
+        try await TestAuthority.run { authority in
+            #expect(try await authority.ask("RECIPIENT", "boss@example.test") == "kind=local")
+            authority.directory.write("aliases", part.utf8)
+            #expect(try await authority.ask("RECIPIENT", "boss@example.test") == "kind=local")
+            let state = try await DirectoryWatch.ask(authority.directory.file("auth.sock"))
+            #expect(state?.troubles.count == 1 && state?.troubles.first?.contains("written just now") == true)
+            #expect(try await authority.ask("RECIPIENT", "boss@example.test") == "kind=local")
+            // Nobody writes any more.
+            authority.directory.age("aliases", seconds: 10)
+            #expect(try await authority.ask("RECIPIENT", "boss@example.test") == "REJECT 5.1.1")
+            #expect(try await DirectoryWatch.ask(authority.directory.file("auth.sock"))?.troubles == [])
+            // The rest has come.
+            authority.directory.write("aliases", "team: ali".utf8)
+            authority.directory.write("aliases", "team: alice\nboss: alice\n".utf8)
+            #expect(try await authority.ask("RECIPIENT", "boss@example.test") == "kind=local")
+        }
+    }
+
+    /// A table that was never there whole is none.
+    @Test func aHalfWrittenTableAtTheStart() async throws {
+        try await TestAuthority.run(users: TestAuthority.users + "dave@example.test:\(TestAuthority.hash.dropLast(9))")
+        {
+            authority in
+            let before = try await authority.ask("RECIPIENT", "alice@example.test")
+            authority.directory.write("users", TestAuthority.users.utf8)
+            let after = try await authority.ask("RECIPIENT", "alice@example.test")
+            #expect(before == "DEFER 4.3.0" && after == "kind=local")
+        }
+    }
 }

@@ -120,7 +120,7 @@ import Testing
 
     @Test func memoryIsBounded() {
         var list = list {
-            $0.capacity = 100
+            $0.capacity = 200
             $0.capacityPerNetwork = 60
         }
         _ = ask(&list, client: [203, 0, 113, 1])
@@ -128,16 +128,93 @@ import Testing
         for number in 0..<200 {
             let letter = String(repeating: "x", count: number + 1)
             _ = ask(&list, sender: "\(letter)@example.net", after: 300)
-            #expect(list.records.count <= 100)
+            #expect(list.records.count <= 200)
         }
         // One network doesn't take all of it.
         #expect(list.records.count == 62)
         for number in 0..<200 {
             _ = ask(&list, client: [198, 51, UInt8(number), 1], after: 301 + number)
-            #expect(list.records.count <= 100)
+            #expect(list.records.count <= 200)
         }
         // Those who came back outlive those who didn't.
         #expect(ask(&list, client: [203, 0, 113, 1], after: 600) == .pass(.triplet))
+        // What waits no longer makes room for the network again.
+        #expect(ask(&list, sender: "new@example.net", after: 4 * 86_400) == .wait(300))
+        #expect(ask(&list, sender: "new@example.net", after: 4 * 86_400 + 300) == .pass(.triplet))
+    }
+
+    /// Somebody's /48 has 65,536 networks of /64.
+    @Test func aCustomersIPv6IsOneNetwork() {
+        var list = list { $0.capacityPerNetwork = 60 }
+        for number in 0..<200 {
+            let address: [UInt8] = [0x20, 0x01, 0x0D, 0xB8, 0, 5, 0, UInt8(number)] + [UInt8](repeating: 1, count: 8)
+            _ = ask(&list, client: address)
+        }
+        #expect(list.records.count == 60)
+        #expect(ask(&list, client: [0x20, 0x01, 0x0D, 0xB8, 0, 6] + [UInt8](repeating: 1, count: 10)) == .wait(300))
+        #expect(list.records.count == 61)
+    }
+
+    /// Who sends by a domain of his own for each message doesn't push out those who wait.
+    @Test func madeUpDomainsHaveTheirOwnRoom() {
+        var list = list { $0.capacity = 100 }
+        for _ in 0..<2 { list.accepted(identities: ["known.example"], now: Self.now) }
+        _ = ask(&list)
+        for number in 0..<500 { list.accepted(identities: ["d\(number).example"], now: Self.now + number) }
+        #expect(list.records.count <= 22)
+        #expect(ask(&list, after: 500) == .pass(.triplet))
+        #expect(ask(&list, client: [203, 0, 113, 9], identities: ["known.example"], after: 500) == .pass(.identity))
+        // Nor do many networks.
+        for number in 0..<300 {
+            let client: [UInt8] = [198, 51, UInt8(number % 250), 1]
+            _ = ask(&list, client: client, sender: "s@d\(number).example", after: 600)
+            _ = ask(&list, client: client, sender: "s@d\(number).example", after: 900)
+            #expect(list.records.count <= 100)
+        }
+        #expect(ask(&list, client: [203, 0, 113, 9], identities: ["known.example"], after: 901) == .pass(.identity))
+    }
+
+    /// A clock that was ahead leaves nobody waiting until it's that time again.
+    @Test func theClockIsPutBack() {
+        let year = 365 * 86_400
+        var list = list()
+        #expect(ask(&list, after: year) == .wait(300))
+        #expect(ask(&list, after: 0) == .wait(300))
+        #expect(ask(&list, after: 299) == .wait(1))
+        #expect(ask(&list, after: 300) == .pass(.triplet))
+        // Nor does it outlive what is known of others.
+        #expect(ask(&list, sender: "eve@example.net", after: year) == .wait(300))
+        list.expire(now: Self.now + 301)
+        #expect(list.records.values.allSatisfy { $0.last <= Self.now + 301 })
+        list.expire(now: Self.now + 301 + 2 * 86_400 + 1)
+        #expect(ask(&list, sender: "eve@example.net", after: 5 * 86_400) == .wait(300))
+    }
+
+    /// A file with more than there is room for: what the administrator lets pass stays.
+    @Test func aSmallerCapacity() {
+        var list = list { $0.capacity = 100 }
+        var lines = (0..<500).map { "triplet\t192.0.\($0 % 250).0/24\ta\t\($0)\t\(Self.now)\t\(Self.now + $0)\t0" }
+        lines += ["domain\texample.org\t1\t1\t-1", "network\t203.0.113.0/24\t1\t1\t-9000000000000000000"]
+        lines.append("domain\tgreedy.example\t1\t\(Self.now + 500)\t\(Int.max)")
+        #expect(list.read(Array(lines.joined(separator: "\n").utf8)) == 503)
+        #expect(list.records.count <= 63)
+        #expect(list.records[.identity("example.org")]?.isPermanent == true)
+        #expect(ask(&list, client: [203, 0, 113, 1]) == .pass(.administrator))
+        list.accepted(identities: ["greedy.example"], now: Self.now + 501)
+        #expect(ask(&list, identities: ["greedy.example"], after: 501) == .pass(.identity))
+    }
+
+    /// What can't be written is not remembered a second time without end.
+    @Test func changesAreBounded() {
+        var list = list { $0.capacity = 1000 }
+        for number in 0..<3000 {
+            _ = ask(&list, client: [198, UInt8(number / 250), UInt8(number % 250), 1], after: number)
+            #expect(list.changed.count <= 1000)
+        }
+        #expect(list.isAllChanged)
+        list.forgetChanges()
+        #expect(allow(&list, "example.org"))
+        #expect(list.changed.count == 1 && !list.isAllChanged)
     }
 
     @Test func linesBringItBack() {
@@ -173,12 +250,12 @@ import Testing
                 try await authority.client.request(Frame("GREYLIST-PASS", ["name": "example.org"])).replyKind == .ok
             )
             #expect(try await authority.client.request(Frame("GREYLIST-PASS", ["name": "?"])).replyKind == .reject)
-            while Greylist(reading: authority.directory.path)?.entries.count != 4 {
+            while Greylist(reading: authority.directory.path, GreylistSettings())?.entries.count != 4 {
                 try await authority.loop.scheduleTask(in: .milliseconds(5)) {}.futureResult.get()
             }
             let removed = try await authority.client.request(Frame("GREYLIST-REMOVE", ["name": "example.org"]))
             #expect(removed["count"] == "1")
-            while Greylist(reading: authority.directory.path)?.entries.count != 3 {
+            while Greylist(reading: authority.directory.path, GreylistSettings())?.entries.count != 3 {
                 try await authority.loop.scheduleTask(in: .milliseconds(5)) {}.futureResult.get()
             }
             #expect(try await authority.client.request(Frame("GREYLIST", ["client": "x"])).replyKind == .reject)

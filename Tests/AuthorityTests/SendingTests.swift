@@ -109,6 +109,41 @@ import Testing
         }
     }
 
+    /// As long as nobody knows who is on a list, nobody knows who may send as it; what the table says is known.
+    @Test func listsThatCannotBeRead() async throws {
+        try await TestAuthority.run(
+            aliases: "news: :include:nowhere/list\n",
+            files: ["senders": "bob@example.test: news@example.test\n"],
+            more: "senders = \"@/senders\"\n"
+        ) { authority in
+            func ask(_ user: String) async throws -> Frame {
+                try await authority.client.request(Frame("SENDER", ["user": user, "sender": "news@example.test"]))
+            }
+            let (alice, bob) = (try await ask("alice"), try await ask("bob"))
+            #expect(alice.replyKind == .defer && bob["allowed"] == "yes")
+        }
+    }
+
+    /// What an administrator does about a stolen password holds for sessions that are under way.
+    @Test func whoIsDisabledSendsNoMore() async throws {
+        try await TestAuthority.run { authority in
+            func send(_ user: String) async throws -> String {
+                let reply = try await authority.client.request(Frame("SEND", ["user": user, "recipients": "1"]))
+                return "\(reply.verb) \(reply["status"] ?? "")"
+            }
+            for (user, answer) in [
+                ("bob@example.test", "OK 2.0.0"), ("locked@example.test", "REJECT 5.2.1"),
+                ("gone@example.test", "REJECT 5.2.1"), ("elsewhere@example.net", "OK 2.0.0"),
+            ] {
+                let said = try await send(user)
+                #expect(said == answer)
+            }
+            authority.directory.write("users", "bob@example.test:!\(TestAuthority.hash)\n".utf8)
+            let said = try await send("bob@example.test")
+            #expect(said == "REJECT 5.2.1")
+        }
+    }
+
     @Test func faultySendersAreNamed() async throws {
         try await TestAuthority.run(files: ["senders": "alice: x\n"], more: "senders = \"@/senders\"\n") { authority in
             let reply = try await authority.client.request(Frame("SENDER", ["user": "alice", "sender": "x@y.example"]))

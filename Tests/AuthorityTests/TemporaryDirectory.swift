@@ -27,6 +27,14 @@ struct TemporaryDirectory: Sendable {
         #expect(rename(fresh, file(name)) == 0)
     }
 
+    /// The file was changed so long ago.
+    func age(_ name: String, seconds: Int) {
+        var times = [timespec(), timespec()]
+        times[0].tv_sec = time(nil) - seconds
+        times[1].tv_sec = time(nil) - seconds
+        #expect(utimensat(AT_FDCWD, file(name), times, 0) == 0)
+    }
+
     func read(_ name: String) -> [UInt8] {
         let descriptor = open(file(name), O_RDONLY)
         defer { close(descriptor) }

@@ -76,7 +76,7 @@ CALLS = {
     "mutt": ("-oem", "-oi", "-f", ALICE, "-N", "failure,delay", "-R", "hdrs", "-V", "id 1", "--", BOB),
     "s-nail": ("-i", "-r", ALICE, "--", BOB),
     "git": ("-i", BOB),
-    "scripts": ("-v", "-odb", "-o", "i", "-O", "DeliveryMode=b", "-h", "5", "-U", "-G", "-n", "-m", "-bm", BOB),
+    "scripts": ("-v", "-odb", "-o", "i", "-O", "DeliveryMode=b", "-h", "5", "-U", "-G", "-n", "-m", "-d0.1", "-d", "-a", "-bm", BOB),
     "a name in -f": ("-i", "-f", f"Alice <{ALICE}>", BOB),
 }
 
@@ -136,6 +136,9 @@ def test_sendmail_while_the_queue_manager_is_down(make_instance):
     instance.supervisor.down("queue-manager")
     done = sendmail(instance, BOB, input="Subject: x\n\nhi\n")
     assert done.returncode == os.EX_TEMPFAIL and done.stderr
+    instance.supervisor.down("authd")
+    for done in (sendmail(instance, name="newaliases"), sendmail(instance, "-bi")):
+        assert done.returncode == os.EX_TEMPFAIL and "authd cannot be asked" in done.stderr
 
 
 def entry(instance, text):

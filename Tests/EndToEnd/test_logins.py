@@ -7,9 +7,15 @@ import imaplib
 import json
 import os
 import ssl
+import re
 import subprocess
 import time
+import urllib.parse
+from contextlib import contextmanager
+from pathlib import Path
 
+import configuration
+import httpx
 import jwt
 import layout
 import pytest
@@ -371,6 +377,100 @@ def test_keys_are_followed(office, issuer):
         assert "oauth-keys.json" in office.martlet("check", check=False).stdout
     finally:
         file.write_text(json.dumps(document))
+
+
+
+class Provider:
+    """An OpenID provider that nobody here wrote (oidc-provider-mock): discovery, codes, tokens and keys by HTTP."""
+
+    PROGRAM = Path("/var/lib/martlet-tests/openid/bin/python")
+
+    def __init__(self):
+        self.port = configuration.free_port()
+        self.url = f"http://localhost:{self.port}"
+
+    @contextmanager
+    def running(self):
+        """Each start has another key."""
+        command = [self.PROGRAM, "-m", "oidc_provider_mock", "--port", str(self.port)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait_until(self.discovery, what="the provider")
+            for address in (ALICE, BOB):
+                claims = {"email": address, "email_verified": address == ALICE}
+                httpx.put(f"{self.url}/users/{address}", json=claims).raise_for_status()
+            yield
+        finally:
+            process.kill()
+            process.wait()
+
+    def discovery(self) -> dict | None:
+        try:
+            return httpx.get(f"{self.url}/.well-known/openid-configuration", timeout=30).raise_for_status().json()
+        except httpx.TransportError:
+            return None
+
+    def token(self, account: str, client: str = AUDIENCE) -> str:
+        """What the account's mail program gets (RFC 6749 section 4.1): the owner agrees, and a code becomes a token."""
+        places, back = self.discovery(), "http://localhost/back"
+        query = {"client_id": client, "redirect_uri": back, "response_type": "code", "scope": "openid email"}
+        agreed = httpx.post(places["authorization_endpoint"], params=query, data={"sub": account}, timeout=30)
+        code = urllib.parse.parse_qs(urllib.parse.urlparse(agreed.headers["location"]).query)["code"][0]
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": back}
+        return httpx.post(places["token_endpoint"], data=form, auth=(client, "secret"), timeout=30).json()["id_token"]
+
+    def fetch_keys(self, instance) -> None:
+        """By the command that docs/accounts.md has for a timer."""
+        page = (layout.REPOSITORY / "docs" / "accounts.md").read_text()
+        command = re.search(r"```\n(cd /var/lib/martlet/etc && curl.*?)```", page, re.DOTALL)[1]
+        command = command.replace("/var/lib/martlet", str(instance.directory))
+        command, count = re.subn(r"https://\S+/certs", self.discovery()["jwks_uri"], command)
+        assert count == 1
+        run("bash", "-e", "-c", command)
+
+
+def test_an_openid_provider(module_factory, tmp_path):
+    """Tokens of a real provider, and its keys by the timer's command, also when it has made another."""
+    provider = Provider()
+    oauth = {"issuer": provider.url, "audiences": [AUDIENCE]}
+    authd = {"failure-delay": "0s", "oauth": oauth}
+    instance = module_factory({"authd": authd}, users=(ALICE, BOB), start=False)
+    words = (
+        "msmtp", "--host=localhost", f"--port={instance.ports['submission']}", "--tls=on", "--tls-starttls=on",
+        f"--tls-trust-file={instance.certificate}", "--auth=oauthbearer", f"--from={ALICE}",
+    )  # fmt: skip
+
+    def submit(user: str, token: str, fails: bool = False) -> str:
+        message = compose(ALICE, BOB)
+        password = f"--passwordeval=echo {token}"
+        run(*words, f"--user={user}", password, BOB, input=message.as_string(), home=tmp_path, fails=fails)
+        return message["Subject"]
+
+    def read(token: str) -> str:
+        with imaplib.IMAP4_SSL("localhost", instance.ports["imaps"], ssl_context=trust(instance)) as client:
+            try:
+                client.authenticate("XOAUTH2", lambda challenge: f"user={ALICE}\1auth=Bearer {token}\1\1".encode())
+                return client.select()[0]
+            except imaplib.IMAP4.error as error:
+                return str(error)
+
+    with provider.running():
+        provider.fetch_keys(instance)
+        instance.start()
+        old = provider.token(ALICE)
+        wait_for(instance, BOB, submit(ALICE, old))
+        assert read(old) == "OK"
+        # Of somebody whose address the provider has not verified, for another program, and for somebody else.
+        submit(BOB, provider.token(BOB), fails=True)
+        submit(ALICE, provider.token(ALICE, client="web"), fails=True)
+        submit(BOB, old, fails=True)
+    with provider.running():
+        new = provider.token(ALICE)
+        # Somebody has to fetch the key first.
+        assert "AUTHENTICATIONFAILED" in read(new) or "UNAVAILABLE" in read(new)
+        provider.fetch_keys(instance)
+        wait_until(lambda: read(new) == "OK", what="a login by the new key")
+        assert read(old) != "OK"
 
 
 # Certificates

@@ -5,10 +5,14 @@ import os
 import re
 import shutil
 import signal
+import smtplib
 import socket
+import socketserver
 import ssl
 import subprocess
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import configuration
@@ -17,7 +21,7 @@ import pytest
 from conftest import ALICE
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
-from mail import wait_for_log, wait_until
+from mail import find, receive, trust, wait_for_log, wait_until
 
 # Where TLS begins with the first octet.
 IMPLICIT = ("submissions", "imaps", "pop3s")
@@ -299,3 +303,72 @@ def test_keyd_is_away(instance, ports):
     for port in all_ports(instance, ports):
         wait_until(lambda port=port: shown(port) == der(instance.certificate), seconds=5)
     session.logout()
+
+
+@contextmanager
+def hanging(instance):
+    """keyd takes connections, and says nothing."""
+    pid = instance.supervisor.pid("keyd")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def replaced(instance, said: bytes):
+    """In keyd's place is one that says this to whatever it's asked, and hangs up after nothing."""
+
+    class Talk(socketserver.BaseRequestHandler):
+        def handle(self):
+            try:
+                while self.request.recv(4096) and said:
+                    self.request.sendall(said)
+            except OSError:
+                pass
+
+    class Server(socketserver.ThreadingUnixStreamServer):
+        daemon_threads = True
+
+    path = instance.directory / "run" / "key.sock"
+    instance.supervisor.down("keyd")
+    path.unlink(missing_ok=True)
+    server = Server(str(path), Talk)
+    path.chmod(0o666)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        path.unlink()
+        instance.supervisor.up("keyd")
+        instance.supervisor.wait_ready(["keyd"])
+
+
+TROUBLES = {
+    "hangs": hanging,
+    "hangs up": lambda instance: replaced(instance, b""),
+    "says what is no frame": lambda instance: replaced(instance, b"\xff\x00 : \r\n" * 100),
+    "says yes to everything": lambda instance: replaced(instance, b"OK\ntag: 0\n\nOK\ntag: 1\nsize: 3\n\nabc"),
+    "never ends": lambda instance: replaced(instance, b"OK\nsize: 99999999999999999999\n\n" + bytes(4096)),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_keyd_in_trouble(instance, trouble):
+    """Handshakes fail, with a line in the log; all else goes on, nothing is lost, and nobody has to help afterwards."""
+    complaint = "a TLS handshake fails for want of a signature"
+    former = instance.supervisor.log_text("smtpd").count(complaint)
+    with TROUBLES[trouble](instance):
+        with pytest.raises((ssl.SSLError, smtplib.SMTPServerDisconnected, OSError)):
+            with smtplib.SMTP("localhost", instance.ports["submission"], timeout=20) as client:
+                client.starttls(context=trust(instance))
+        wait_until(lambda: instance.supervisor.log_text("smtpd").count(complaint) == former + 1, what="one line in the log")
+        subject = receive(instance, ALICE)
+        wait_until(lambda: find(instance, ALICE, subject), what="mail in the clear")
+    wait_until(lambda: shown(instance.ports["submissions"]) == der(instance.certificate), seconds=10)
+    with smtplib.SMTP("localhost", instance.ports["submission"], timeout=20) as client:
+        client.starttls(context=trust(instance))
+        client.login(ALICE, instance.passwords[ALICE])

@@ -14,6 +14,26 @@ import Testing
         return facts
     }
 
+    /// The content is looked at once, however many recipients there are.
+    @Test func contentIsTheSameForAllRecipients() throws {
+        let words = (0..<20).map { "reject if body \"word\($0)\"" }.joined(separator: "\n")
+        let text = "junk if recipient nobody@example.test\n\(words)\nhold if recipient u7@*"
+        let table = try PolicyParser.table(text, lists: [])
+        var facts = facts
+        facts.message = MessageFacts(size: 1)
+        facts.message?.body = [UInt8](repeating: UInt8(ascii: "w"), count: 16 * 1024)
+        func time(_ count: Int) -> Duration {
+            facts.recipients = (0..<count).map { "u\($0)@example.test" }
+            return ContinuousClock().measure { _ = table.evaluateAtEnd(facts) }
+        }
+        _ = time(2)
+        let few = time(2)
+        #expect(time(1000) < few * 100)
+        #expect(table.evaluateAtEnd(facts).action == .hold)
+        facts.message?.body = Array("a WORD7".utf8)
+        #expect(table.evaluateAtEnd(facts).rule?.line == 9)
+    }
+
     /// The number of the rule that decides, with `?` where one is open, `-` where none decides.
     private func decision(_ text: String, _ facts: PolicyFacts, lists: Set<String> = ["bl"]) throws -> String {
         let outcome = try PolicyParser.table(text, lists: lists).evaluate(facts)

@@ -105,12 +105,18 @@ private final class Queue: Sendable {
     }
 
     /// - Parameter later: when the same reportd looks again what is due.
-    private func send(now: Int?, later: [Int] = [], lookup: any MailAuthLookup) async throws -> Bool {
+    private func send(
+        now: Int?,
+        later: [Int] = [],
+        most: Int? = nil,
+        lookup: any MailAuthLookup
+    ) async throws -> Bool {
         var settings = ReportSettings(
             from: try MailAddress(parsing: "dmarc@receiver.example".utf8),
             hostname: "mx.receiver.example"
         )
         settings.organization = "Receiver"
+        if let most { settings.maximumPerDestination = most }
         let (store, loop, queue) = (try store(), loop, queue)
         let moment = NIOLockedValueBox(now ?? yesterday.end + 7200)
         let made = settings
@@ -163,6 +169,25 @@ private final class Queue: Sendable {
         #expect(try store().days().isEmpty)
         #expect(try await send())
         #expect(queue.attempts.withLockedValue { $0 } == 3)
+    }
+
+    /// One address in the records of many domains gets some of the reports, and those who want theirs elsewhere lose nothing.
+    @Test func reportsToOneDestination() async throws {
+        let many = (0..<9).map { "d\($0).example" }
+        let records = many.map { "_dmarc.\($0). TXT \"v=DMARC1; p=none; rua=mailto:x@victim.test\"" }
+        let texts = many.map { "_smtp._tls.\($0). TXT \"v=TLSRPTv1; rua=mailto:y@victim.test\"" }
+        let zone = ([Self.zone] + records + texts + ["*._report._dmarc.victim.test. TXT \"v=DMARC1\""])
+            .joined(separator: "\n")
+        try write(many + ["example.org"], tls: many)
+        let lookup = try ZoneLookup(masterFile: Array("$TTL 300\n\(zone)\n".utf8), file: "zone")
+        // What isn't queued doesn't count.
+        queue.isDown.withLockedValue { $0 = true }
+        #expect(try await send(now: nil, most: 4, lookup: lookup) == false)
+        queue.isDown.withLockedValue { $0 = false }
+        #expect(try await send(now: nil, most: 4, lookup: lookup))
+        #expect(recipients.filter { $0.contains("victim.test") }.count == 4)
+        #expect(recipients.contains("<dmarc@example.org> NOTIFY=NEVER"))
+        #expect(try store().days().isEmpty)
     }
 
     /// Not before the day is over and the delay as well.

@@ -111,19 +111,58 @@ import Testing
         try again.remove(day)
     }
 
-    /// What a stranger can make up has a bound, in all and for each domain.
+    /// What a stranger can make up has a bound, in all, for each domain and for each network.
     @Test func room() throws {
         var totals = ReportTotals(maximum: 64 << 10)
         var taken = 0
-        for number in 0..<2000 where totals.add(Self.row(number)) { taken += 1 }
+        for number in 0..<2000 where totals.add(Self.row(number)) == nil { taken += 1 }
         #expect(taken > 10 && totals.octets <= 8 << 10)
+        #expect(totals.add(Self.row(2001, domain: "a.b.example.net")) == .share(.site("example.net")))
         // Others have theirs, and rows that are there count on.
         let others = [Self.row(1, domain: "example.org"), Self.row(0)].map { totals.add($0) }
-        #expect(others == [true, true])
+        #expect(others == [nil, nil])
         for domain in 0..<100 {
             for number in 0..<100 { _ = totals.add(Self.row(number, domain: "d\(domain).example")) }
         }
         #expect(totals.octets <= 64 << 10)
         #expect(totals.encoded.readableBytes <= 65 << 10)
+    }
+
+    /// One network in the name of many domains leaves room for the others.
+    @Test func roomOfOneNetwork() {
+        for source in ["192.0.2.", "2001:db8:5::"] {
+            var totals = ReportTotals(maximum: 64 << 10)
+            var excess: ReportTotals.Excess?
+            for number in 0..<2000 {
+                let evaluation = DMARCEvaluation(
+                    policyDomain: "d\(number).example",
+                    source: "\(source)\(number % 200)",
+                    headerFrom: "example.com"
+                )
+                excess = totals.add(.dmarc(evaluation))
+            }
+            let network = RowOrigin.network(of: "\(source)1")
+            #expect(excess == network.map(ReportTotals.Excess.share))
+            #expect(network?.description == (source == "192.0.2." ? "192.0.2.0/24" : "2001:db8:5::/48"))
+            #expect(totals.octets <= 8 << 10)
+            let other = DMARCEvaluation(policyDomain: "d.example", source: "198.51.100.1", headerFrom: "d.example")
+            #expect(totals.add(.dmarc(other)) == nil)
+            // So do hosts that mail is sent to.
+            var session = TLSSessionResult(domain: "e.example")
+            session.failure = .notSupported
+            session.receivingAddress = "\(source)77"
+            #expect(totals.add(.tls(session)) != nil)
+            session.receivingAddress = "198.51.100.2"
+            #expect(totals.add(.tls(session)) == nil)
+        }
+    }
+
+    @Test func sites() {
+        for (domain, site) in [
+            ("example.com", "example.com"), ("a.b.example.com", "example.com"), ("example.co.uk", "example.co.uk"),
+            ("a.example.co.uk", "example.co.uk"), ("a.example.de", "example.de"), ("com", "com"), ("", ""),
+        ] {
+            #expect(RowOrigin.site(of: domain) == .site(site))
+        }
     }
 }

@@ -79,10 +79,102 @@ import Testing
             #expect(macros["{client_port}"].flatMap { Int($0) } ?? 0 > 0)
             #expect(macros["{daemon_name}"] == "smtp")
             #expect(macros["_"] == "[127.0.0.1] [127.0.0.1]")
+            #expect(macros["{cipher_bits}"] == nil)
+            #expect(milters[0].macros("T")["i"] == server.queue.messages[0].id)
             #expect(milters[0].macros("M")["{mail_addr}"] == "carol@example.net")
+            #expect(milters[0].macros("M")["{mail_mailer}"] == "martlet")
+            #expect(milters[0].macros("M")["i"] == nil)
             #expect(milters[0].macros("R")["{rcpt_addr}"] == "bob@example.test")
             #expect(server.queue.messages[0].text.hasSuffix(Self.message))
             #expect(server.queue.messages[0].text.hasPrefix("Received: from client.example"))
+        }
+    }
+
+    /// Who a stranger says has submitted the message is no login's.
+    @Test func macrosOfUsers() async throws {
+        try await run([{ _, _ in nil }]) { server, milters in
+            let stranger = try await server.greetedClient()
+            #expect(try await stranger.say("MAIL FROM:<carol@example.net> AUTH=ceo@example.test").hasPrefix("250"))
+            #expect(milters[0].macros("M")["{auth_author}"] == nil)
+            let user = try await server.submittingClient()
+            #expect(try await user.say("MAIL FROM:<alice@example.test> AUTH=alice@example.test").hasPrefix("250"))
+            let macros = milters[0].macros("M")
+            #expect(macros["{auth_author}"] == "alice@example.test")
+            #expect(macros["{auth_authen}"] == "alice@example.test")
+            #expect(macros["{auth_type}"] == "PLAIN")
+            #expect(macros["{tls_version}"] == "TLSv1.3")
+            #expect(macros["{cipher_bits}"].flatMap { Int($0) } ?? 0 >= 128)
+            #expect(macros["{cert_subject}"] == nil)
+        }
+    }
+
+    /// A message that was refused, wherever, leaves its ID to no other one.
+    @Test func eachMessageHasItsID() async throws {
+        let script: Script = { letter, text in
+            letter == "L" && text.contains("nasty") ? [.say("r")] : nil
+        }
+        try await run([script]) { server, milters in
+            let client = try await server.greetedClient()
+            var ids: [String] = []
+            for subject in ["nasty", "fine", "nasty", "two\nbare", "fine"] {
+                let answer = try await deliver(client, "Subject: \(subject)\r\n\r\nx\r\n")
+                #expect(answer.hasPrefix(subject == "fine" ? "250" : "55"))
+                ids.append(try #require(milters[0].macros("T")["i"]))
+            }
+            #expect(Set(ids).count == ids.count)
+            #expect(server.queue.messages.map(\.id) == [ids[1], ids[4]])
+        }
+    }
+
+    /// Also the ID of one that was refused before it began.
+    @Test func idsOfWhatDATARefuses() async throws {
+        try await run([{ letter, _ in letter == "T" ? [.say("t")] : nil }]) { server, milters in
+            let client = try await server.greetedClient()
+            var ids: [String] = []
+            for _ in 0..<3 {
+                #expect(try await client.say("MAIL FROM:<carol@example.net>").hasPrefix("250"))
+                #expect(try await client.say("RCPT TO:<bob@example.test>").hasPrefix("250"))
+                #expect(try await client.say("DATA").hasPrefix("451"))
+                ids.append(try #require(milters[0].macros("T")["i"]))
+            }
+            #expect(Set(ids).count == 3)
+        }
+    }
+
+    /// A proxy's client is another client: the milter hears of the connection anew, and of the name that the proxy gives.
+    @Test func clientsOfProxies() async throws {
+        let script: Script = { letter, text in letter == "H" && text.hasPrefix("bad") ? [.say("r")] : nil }
+        try await run([script], settings: { $0.xclientFrom = [AddressRange("127.0.0.0/8")].compactMap { $0 } }) {
+            server,
+            milters in
+            let client = try await server.greetedClient()
+            milters[0].forget()
+            #expect(try await client.say("XCLIENT ADDR=192.0.2.7 PORT=5 HELO=c.example").hasPrefix("220"))
+            let heard = milters[0].heard.filter { !$0.hasPrefix("O") && !$0.hasPrefix("Q") }
+            #expect(heard.first?.utf8.starts(with: "C[192.0.2.7]|4".utf8) == true)
+            #expect(heard.dropFirst() == ["Hc.example|"])
+            #expect(milters[0].macros("H")["{client_addr}"] == "192.0.2.7")
+            #expect(try await client.say("XCLIENT ADDR=192.0.2.8 HELO=bad.example").hasPrefix("550 5.7.1"))
+            #expect(try await client.say("MAIL FROM:<carol@example.net>").hasPrefix("503"))
+            #expect(try await client.command("EHLO good.example").code == .ok)
+            #expect(try await deliver(client).hasPrefix("250"))
+        }
+    }
+
+    /// What a milter says in several lines stays several lines.
+    @Test func longReplies() async throws {
+        let long = "550-5.7.1 first\r\n550-5.7.1 second\r\n550 5.7.1 100%% third|"
+        for stage: Character in ["C", "M", "R", "E"] {
+            try await run([{ letter, _ in letter == stage ? [.say("y", long)] : nil }]) { server, _ in
+                let client = try await server.connect()
+                var reply = try await client.reply()
+                let commands = [
+                    "EHLO c.example", "MAIL FROM:<carol@example.net>", "RCPT TO:<bob@example.test>", "DATA", "x\r\n.",
+                ]
+                for command in commands where !reply.code.isPermanent { reply = try await client.command(command) }
+                #expect(reply.lines == ["first", "second", "100% third"], "\(stage)")
+                #expect(reply.code == (stage == "C" ? .transactionFailed : .mailboxUnavailable))
+            }
         }
     }
 
@@ -561,7 +653,8 @@ import Testing
 
     /// LMTP has a reply for each recipient.
     @Test func lmtp() async throws {
-        try await run([{ letter, _ in letter == "E" ? [.say("y", "550 5.7.1 no|")] : nil }]) { server, _ in
+        let answer = "550-5.7.1 no\r\n550 5.7.1 never|"
+        try await run([{ letter, _ in letter == "E" ? [.say("y", answer)] : nil }]) { server, _ in
             let client = try await server.connect(.lmtp)
             #expect(try await client.reply().code == .ready)
             #expect(try await client.command("LHLO client.example").code == .ok)
@@ -570,8 +663,8 @@ import Testing
                 #expect(try await client.say("RCPT TO:<\(name)@example.test>").hasPrefix("250"))
             }
             #expect(try await client.command("DATA").code == .startMailInput)
-            #expect(try await client.say("x\r\n.") == "550 5.7.1 <bob@example.test> no")
-            #expect(try await client.reply().description == "550 5.7.1 <alice@example.test> no")
+            #expect(try await client.command("x\r\n.").lines == ["<bob@example.test> no", "<bob@example.test> never"])
+            #expect(try await client.reply().lines == ["<alice@example.test> no", "<alice@example.test> never"])
         }
     }
 }

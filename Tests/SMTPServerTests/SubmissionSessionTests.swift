@@ -114,6 +114,21 @@ import Testing
             ("From: undisclosed:;", "554 5.6.0 From has an address that can't be read"),
             ("From: nobody", "554 5.6.0 From has an address that can't be read"),
             ("Subject: none", "250 2.0.0"),
+            ("From: alice@example.test\r\nSender: <boss@example.test>", "550 5.7.1 Sender: <boss@example.test> is not"),
+            ("From: alice@example.test\r\nsender: sales@example.test", "250 2.0.0"),
+            ("Resent-From: boss@example.test\r\nFrom: alice@example.test", "550 5.7.1 Resent-From: <boss@"),
+            ("From: alice@example.test\r\nResent-Sender : Boss <BOSS@example.test>", "550 5.7.1 Resent-Sender: <BOSS@"),
+            ("Resent-From: alice@example.test\r\nFrom: carol@example.net", "550 5.7.1 From: <carol@example.net>"),
+            ("From: list: alice@example.test, boss@example.test;", "550 5.7.1 From: <boss@example.test>"),
+            ("From: =?utf-8?q?boss=40example.test?=", "554 5.6.0 From"),
+            ("From: boss@example.test, <alice@example.test>", "550 5.7.1 From: <boss@example.test>"),
+            ("From: <@alice.example.test:boss@example.test>", "550 5.7.1 From: <boss@example.test>"),
+            ("From: \"boss\"@example.test", "550 5.7.1 From: <boss@example.test>"),
+            ("From: alice@example.test (boss@example.test)", "250 2.0.0"),
+            ("Subject: x\r\nno field\r\nFrom: boss@example.test", "550 5.7.1 From: <boss@example.test>"),
+            (" folded\r\nFrom: boss@example.test", "250 2.0.0"),
+            ("From boss Mon Nov 30\r\nFrom: boss@example.test", "550 5.7.1 From: <boss@example.test>"),
+            ("From:\r\n boss@example.test", "550 5.7.1 From: <boss@example.test>"),
         ]
     )
     func authorMustBeTheUser(field: String, reply: String) async throws {

@@ -1,3 +1,4 @@
+import CertificateMaker
 import Foundation
 import TLS
 import Testing
@@ -72,5 +73,16 @@ import Testing
     @Test func clientContextNeedsNothing() throws {
         _ = try TLSContext(clientVerifying: false)
         _ = try TLSContext(clientVerifying: true, minimum: .v13)
+    }
+
+    @Test func namesInAClientsCertificate() throws {
+        let chain = try CertificateChain(pem: TestPair(["Al\u{ED}ce", "other"]).certificate)
+        let names = ClientCertificate.commonNames(of: chain.certificates[0])
+        #expect(names.subject == "Al\u{ED}ce" && names.issuer == "Al\u{ED}ce")
+        // What isn't text is no name.
+        let odd = try CertificateChain(pem: TestPair(["a\r\nb"]).certificate)
+        #expect(ClientCertificate.commonNames(of: odd.certificates[0]).subject == nil)
+        let rubbish = ClientCertificate.commonNames(of: [0x30, 0x03, 0x02, 0x01, 0x00])
+        #expect(rubbish.subject == nil && rubbish.issuer == nil)
     }
 }

@@ -1,24 +1,48 @@
+import Daemon
 import NIOCore
 import Network
 
 /// What greylisting is told to do.
-struct GreylistSettings: Sendable, Equatable {
+package struct GreylistSettings: Sendable, Equatable {
     /// How long who is new has to wait. Seconds, as all times here.
-    var wait = 300
+    var wait: Int
     /// Within what time it must have come back.
-    var retryWithin = 2 * 86400
+    var retryWithin: Int
     /// How long who has come back is remembered since the last mail.
-    var remember = 36 * 86400
+    var remember: Int
     /// So many triplets of a network that passed let all of it pass; 0 for never.
-    var networkPasses = 5
+    var networkPasses: Int
     /// So many messages of a domain let all of its mail pass; 0 for never.
-    var identityPasses = 2
-    /// What is remembered at most.
-    var capacity = 100_000
-    /// New triplets of one network that are remembered at most: nobody fills the memory alone.
+    var identityPasses: Int
+    /// What is remembered at most, beside what the administrator lets pass.
+    var capacity: Int
+    /// New triplets of one network, of IPv6 a /48, that are remembered at most: nobody fills the memory alone.
     var capacityPerNetwork = 1000
 
-    init() {}
+    package init(_ configuration: GreylistConfiguration = GreylistConfiguration()) {
+        func seconds(_ time: TimeAmount) -> Int { Int(time.nanoseconds / 1_000_000_000) }
+        wait = seconds(configuration.wait)
+        retryWithin = seconds(configuration.retryWithin)
+        remember = seconds(configuration.remember)
+        networkPasses = configuration.networkPasses
+        identityPasses = configuration.identityPasses
+        capacity = configuration.capacity
+    }
+
+    /// Of what is remembered, the most that is of one kind: who can make up domains doesn't take the triplets' room.
+    fileprivate func share(of kind: Greylist.Key.Kind) -> Int {
+        let fifth = capacity / 5
+        return kind == .triplet ? capacity - 2 * fifth : fifth
+    }
+
+    /// Passes from which on a record is worth something.
+    fileprivate func worth(of kind: Greylist.Key.Kind) -> Int {
+        switch kind {
+        case .triplet: 1
+        case .network: max(1, networkPasses)
+        case .identity: max(1, identityPasses)
+        }
+    }
 }
 
 /// Who has come back after a while (RFC 6647): triplets of client network, sender and recipient, and the networks and domains
@@ -31,6 +55,16 @@ package struct Greylist: Sendable {
         case network(String)
         /// A domain that SPF or DKIM has shown.
         case identity(String)
+
+        enum Kind: Sendable { case triplet, network, identity }
+
+        var kind: Kind {
+            switch self {
+            case .triplet: .triplet
+            case .network: .network
+            case .identity: .identity
+            }
+        }
     }
 
     package struct Record: Equatable, Sendable {
@@ -61,15 +95,20 @@ package struct Greylist: Sendable {
     private(set) var records: [Key: Record] = [:]
     /// Records that are not on disk yet as they are; gone ones among them.
     private(set) var changed: Set<Key> = []
+    /// So much has changed that a file has to be written anew.
+    private(set) var isAllChanged = false
     private let settings: GreylistSettings
+    /// Triplets that have not come back, by site.
     private var waiting: [String: Int] = [:]
+    /// Records of each kind, but for the administrator's.
+    private var counts: [Key.Kind: Int] = [:]
+    /// When the expired went last.
+    private var cleaned = 0
     /// Networks that the administrator lets pass.
     private var allowed: [String: AddressRange] = [:]
 
-    init(_ settings: GreylistSettings) { self.settings = settings }
-
     /// Nothing is remembered.
-    package static let empty = Greylist(GreylistSettings())
+    package init(_ settings: GreylistSettings) { self.settings = settings }
 
     /// All that is remembered, in order.
     package var entries: [(key: Key, record: Record)] {
@@ -117,7 +156,10 @@ package struct Greylist: Sendable {
             return .wait(settings.wait)
         }
         if record.passes == 0 {
-            guard now - record.first >= settings.wait else { return .wait(settings.wait - (now - record.first)) }
+            guard now - record.first >= settings.wait else {
+                if record != records[key] { store(key, record) }
+                return .wait(settings.wait - (now - record.first))
+            }
             count(.network(network), now)
         }
         record.passes = min(record.passes + 1, Self.maximumPasses)
@@ -149,13 +191,18 @@ package struct Greylist: Sendable {
 
     /// To the hour is enough: a busy network must not be written each second.
     private mutating func touch(_ key: Key, _ now: Int) {
-        guard var record = records[key], now - record.last > 3600 else { return }
+        guard var record = records[key], now - record.last > 3600 || record.last > now else { return }
         record.last = now
         store(key, record)
     }
 
     private func known(_ key: Key, _ now: Int) -> Record? {
-        records[key].flatMap { isExpired($0, now) ? nil : $0 }
+        records[key].flatMap { isExpired($0, now) ? nil : Self.settled($0, now) }
+    }
+
+    /// Where the clock was put back, its time counts from now on: or it would have to wait until the clock is there again.
+    private static func settled(_ record: Record, _ now: Int) -> Record {
+        Record(first: min(record.first, now), last: min(record.last, now), passes: record.passes)
     }
 
     private func isExpired(_ record: Record, _ now: Int) -> Bool {
@@ -200,56 +247,75 @@ package struct Greylist: Sendable {
     // MARK: Memory
 
     private mutating func remember(_ key: Key, _ record: Record, _ now: Int) {
-        if case .triplet(let network, _, _) = key, waiting[network, default: 0] >= settings.capacityPerNetwork {
+        if case .triplet(let network, _, _) = key {
+            let site = Self.site(of: network)
             // Only those that don't wait any more make room.
-            for (other, known) in records where other.network == network && isExpired(known, now) { forget(other) }
-            guard waiting[network, default: 0] < settings.capacityPerNetwork else { return }
+            if waiting[site, default: 0] >= settings.capacityPerNetwork { clean(now) }
+            guard waiting[site, default: 0] < settings.capacityPerNetwork else { return }
         }
-        if records[key] == nil, records.count >= settings.capacity { makeRoom(now) }
+        if records[key] == nil { makeRoom(for: key.kind, now) }
         store(key, record)
     }
 
-    /// The expired go, and where that's not enough the older half of those that have not come back.
-    private mutating func makeRoom(_ now: Int) {
-        for (key, record) in records where isExpired(record, now) { forget(key) }
-        guard records.count >= settings.capacity else { return }
-        var times = records.values.filter { $0.passes == 0 }.map(\.last).sorted()
-        if times.isEmpty { times = records.values.filter { !$0.isPermanent }.map(\.last).sorted() }
-        guard !times.isEmpty else { return }
-        let middle = times[times.count / 2]
-        let isWaiting = records.values.contains { $0.passes == 0 }
-        for (key, record) in records where !record.isPermanent && record.last <= middle {
-            if record.passes == 0 || !isWaiting { forget(key) }
-        }
+    /// The expired go, and where that's not enough the older half of those of a kind that have proved nothing. Where these are
+    /// few, the older half of all.
+    private mutating func makeRoom(for kind: Key.Kind, _ now: Int) {
+        guard counts[kind, default: 0] >= settings.share(of: kind) else { return }
+        clean(now)
+        guard counts[kind, default: 0] >= settings.share(of: kind) else { return }
+        let all = records.filter { $0.key.kind == kind && !$0.value.isPermanent }
+        let unproven = all.filter { $0.value.passes < settings.worth(of: kind) }
+        let chosen = (unproven.count > all.count / 4 ? unproven : all).sorted { $0.value.last < $1.value.last }
+        for (key, _) in chosen.prefix((chosen.count + 1) / 2) { forget(key) }
     }
 
     private mutating func store(_ key: Key, _ record: Record) {
         note(key, from: records[key], to: record)
         records[key] = record
-        changed.insert(key)
     }
 
     private mutating func forget(_ key: Key) {
         note(key, from: records[key], to: nil)
         records[key] = nil
-        changed.insert(key)
     }
 
     private mutating func note(_ key: Key, from old: Record?, to new: Record?) {
+        let change = (new?.isPermanent == false ? 1 : 0) - (old?.isPermanent == false ? 1 : 0)
+        counts[key.kind, default: 0] += change
         switch key {
         case .identity: break
         case .network(let text):
             allowed[text] = new?.isPermanent == true ? AddressRange(text) : nil
         case .triplet(let network, _, _):
             let change = (new?.passes == 0 ? 1 : 0) - (old?.passes == 0 ? 1 : 0)
-            let count = waiting[network, default: 0] + change
-            waiting[network] = count > 0 ? count : nil
+            let site = Self.site(of: network)
+            let count = waiting[site, default: 0] + change
+            waiting[site] = count > 0 ? count : nil
         }
+        guard !isAllChanged else { return }
+        changed.insert(key)
+        // The disk may be away for long.
+        if changed.count > max(settings.capacity, 1000) { changeAll() }
+    }
+
+    /// Looking through all for the expired takes a while; who asks often doesn't make it happen often.
+    private static let cleaningInterval = 60
+
+    private mutating func clean(_ now: Int) {
+        guard abs(now - cleaned) >= Self.cleaningInterval else { return }
+        expire(now: now)
     }
 
     /// Forgets what has expired.
     mutating func expire(now: Int) {
-        for (key, record) in records where isExpired(record, now) { forget(key) }
+        cleaned = now
+        for (key, record) in records {
+            if isExpired(record, now) {
+                forget(key)
+            } else if record.last > now {
+                store(key, Self.settled(record, now))
+            }
+        }
     }
 
     // MARK: Names
@@ -260,6 +326,12 @@ package struct Greylist: Sendable {
         guard client.count == 16 else { return "local" }
         let groups = stride(from: 0, to: 8, by: 2).map { String(Int(client[$0]) << 8 | Int(client[$0 + 1]), radix: 16) }
         return groups.joined(separator: ":") + "::/64"
+    }
+
+    /// What one customer has of a network's kind: of IPv6 the /48 that it's in.
+    private static func site(of network: String) -> String {
+        guard network.utf8.contains(UInt8(ascii: ":")) else { return network }
+        return network.split(separator: ":", maxSplits: 3).prefix(3).joined(separator: ":")
     }
 
     /// In lower case, and without what would end a field in the file.
@@ -295,8 +367,6 @@ package struct Greylist: Sendable {
 }
 
 extension Greylist.Key {
-    fileprivate var network: String? { if case .triplet(let network, _, _) = self { network } else { nil } }
-
     /// As in the file.
     package var text: String {
         switch self {
@@ -327,10 +397,16 @@ extension Greylist {
     var lines: [String] { records.keys.map(line) }
 
     /// What has changed is on its way to the disk.
-    mutating func forgetChanges() { changed = [] }
+    mutating func forgetChanges() {
+        changed = []
+        isAllChanged = false
+    }
 
-    /// It was not written after all.
-    mutating func restoreChanges(_ keys: Set<Key>) { changed.formUnion(keys) }
+    /// What is on disk is of no use.
+    mutating func changeAll() {
+        changed = []
+        isAllChanged = true
+    }
 
     /// `-1` for the time of what is gone.
     private func line(_ key: Key) -> String {
@@ -345,11 +421,23 @@ extension Greylist {
             let last = Int(fields[fields.count - 2]), let passes = Int(fields[fields.count - 1]),
             first <= Self.longestTime, last <= Self.longestTime
         else { return }
-        if first < 0 {
-            forget(key)
-        } else if records[key] != nil || records.count < settings.capacity {
-            store(key, Record(first: first, last: max(first, last), passes: passes))
+        guard first >= 0 else { return forget(key) }
+        let known = min(max(passes, -1), Self.maximumPasses)
+        store(key, Record(first: first, last: max(first, last), passes: known))
+    }
+
+    /// All lines of a file. What is more than there is room for goes.
+    mutating func read(_ octets: [UInt8]) -> Int {
+        var count = 0
+        for line in String(decoding: octets, as: UTF8.self).split(separator: "\n") {
+            read(line)
+            count += 1
         }
+        let latest = records.values.lazy.map(\.last).max() ?? 0
+        for kind in [Key.Kind.triplet, .network, .identity] {
+            while counts[kind, default: 0] > settings.share(of: kind) { makeRoom(for: kind, latest) }
+        }
+        return count
     }
 
     private static let longestTime = 1 << 40
@@ -360,9 +448,9 @@ extension Greylist {
     static let maximumOctets = 256 << 20
 
     /// What stands in the file of an instance; nil where it can't be read, `errno` says why.
-    package init?(reading directory: String) {
-        self.init(GreylistSettings())
+    package init?(reading directory: String, _ settings: GreylistSettings) {
+        self.init(settings)
         guard let octets = StateFile.octets(Self.file(in: directory), maximum: Self.maximumOctets) else { return nil }
-        for line in String(decoding: octets, as: UTF8.self).split(separator: "\n") { read(line) }
+        _ = read(octets)
     }
 }

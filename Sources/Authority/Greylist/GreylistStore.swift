@@ -58,13 +58,10 @@ final class GreylistStore: @unchecked Sendable {
             return
         }
         file = path
-        for line in String(decoding: octets, as: UTF8.self).split(separator: "\n") {
-            list.read(line)
-            linesInFile += 1
-        }
+        linesInFile = list.read(octets)
         list.forgetChanges()
         // Its end may be a line that was torn.
-        if octets.last != UInt8(ascii: "\n"), !octets.isEmpty { linesInFile = .max / 2 }
+        if octets.last != UInt8(ascii: "\n"), !octets.isEmpty { list.changeAll() }
     }
 
     /// How many records there are.
@@ -123,9 +120,9 @@ final class GreylistStore: @unchecked Sendable {
 
     private func write() {
         loop.assertInEventLoop()
-        guard let file, let directory, !list.changed.isEmpty else { return }
-        let keys = list.changed
-        let isAnew = linesInFile / 2 > list.records.count + 1000
+        guard let file, let directory else { return list.forgetChanges() }
+        guard list.isAllChanged || !list.changed.isEmpty else { return }
+        let isAnew = list.isAllChanged || linesInFile / 2 > list.records.count + 1000
         let lines = isAnew ? list.lines : list.changedLines
         list.forgetChanges()
         let octets = Array(lines.map { "\($0)\n" }.joined().utf8)
@@ -140,9 +137,8 @@ final class GreylistStore: @unchecked Sendable {
             linesInFile = count
         }.recover { [self] error in
             saving = nil
-            list.restoreChanges(keys)
             // A part of it may be there, and its end be torn.
-            linesInFile = .max / 2
+            list.changeAll()
             if !hasFailed { logger.error("cannot keep the greylist", metadata: ["reason": "\(error)"]) }
             hasFailed = true
         }

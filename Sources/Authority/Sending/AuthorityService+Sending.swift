@@ -18,8 +18,10 @@ extension AuthorityService {
         guard let senders = files.senders else {
             return Self.deferral(frame, .systemTrouble, "who may send as whom cannot be read now")
         }
-        let isAllowed =
-            directory.leads(address, to: account) || senders[account.address].contains { $0.allows(address) }
+        let isNamed = senders[account.address].contains { $0.allows(address) }
+        guard let isAllowed = isNamed ? true : directory.leads(address, to: account) else {
+            return Self.deferral(frame, .systemTrouble, "the list cannot be read now")
+        }
         return .ok(tag: frame["tag"], [.init("allowed", isAllowed ? "yes" : "no")])
     }
 
@@ -28,8 +30,18 @@ extension AuthorityService {
         guard let user = frame["user"], let recipients = frame.integer("recipients"),
             (0...1_000_000).contains(recipients)
         else { return Self.rejection(frame, .invalidArguments, "user and recipients are needed") }
-        // A user of somebody else's has no limits here.
-        guard let account = directory.account(user: user) else { return .ok(tag: frame["tag"], []) }
+        guard let account = directory.account(user: user) else {
+            // A user of somebody else's has no limits here; one of ours was removed since the login.
+            let address = try? MailAddress(parsing: user.utf8, options: .envelope)
+            guard let address, !directory.domains.contains(address.lowercasedDomain) else {
+                return Self.rejection(frame, .mailboxDisabled, "there is no such account any more")
+            }
+            return .ok(tag: frame["tag"], [])
+        }
+        // A session may outlive what an administrator does about a stolen password.
+        guard !account.isLocked else {
+            return Self.rejection(frame, .mailboxDisabled, "the account is disabled")
+        }
         let limits = settings.sendingLimits(account.address)
         guard let refusal = state.send(account.address, recipients: recipients, limits: limits, now: settings.clock())
         else { return .ok(tag: frame["tag"], []) }

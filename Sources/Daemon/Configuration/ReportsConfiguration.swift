@@ -13,12 +13,17 @@ package struct ReportsConfiguration: Sendable {
     /// Whom one may ask about reports; nil for `from`.
     package var contact: String?
     package var extraContact: String?
-    private var sendsDMARC: Bool
-    private var sendsTLS: Bool
+    private var sendsDMARC = true
+    private var sendsTLS = false
     /// After the end of a day in UTC, how long until its reports go out.
-    package var delay: TimeAmount
+    package var delay = TimeAmount.hours(1)
     /// Octets that are kept of a day.
-    package var maximumRows: Int
+    package var maximumRows = 32 << 20
+    /// Reports about a day that go to addresses in one domain; 0 for no limit.
+    package var maximumPerDestination = 1000
+
+    /// The defaults: nothing is reported.
+    package init() {}
 
     /// - Parameter domain: that of `from` where nothing else is said.
     init(_ table: ConfigurationTable, domain: String) throws(ConfigurationError) {
@@ -26,10 +31,15 @@ package struct ReportsConfiguration: Sendable {
         from = try Self.address(table, "from") ?? (try? MailAddress(localPart: "postmaster", domain: domain))
         contact = try Self.address(table, "contact")?.description
         extraContact = try table.string("extra-contact")
-        sendsDMARC = try table.boolean("dmarc", default: true)
-        sendsTLS = try table.boolean("tls", default: false)
-        delay = try table.duration("delay", default: .hours(1), in: .zero ... .hours(23))
-        maximumRows = try table.octets("maximum-results", default: 32 << 20, in: (1 << 20)...(256 << 20))
+        sendsDMARC = try table.boolean("dmarc", default: sendsDMARC)
+        sendsTLS = try table.boolean("tls", default: sendsTLS)
+        delay = try table.duration("delay", default: delay, in: .zero ... .hours(23))
+        maximumRows = try table.octets("maximum-results", default: maximumRows, in: (1 << 20)...(256 << 20))
+        maximumPerDestination = try table.integer(
+            "maximum-per-destination",
+            default: maximumPerDestination,
+            in: 0...1_000_000
+        )
     }
 
     /// Whether anything is reported.
