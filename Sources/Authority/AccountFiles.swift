@@ -74,6 +74,8 @@ final class AccountFiles: @unchecked Sendable {
     private var listsSeen: NIODeadline?
     /// How often. There may be many, and each is a file.
     private static let listInterval = TimeAmount.seconds(1)
+    /// How long a table that seems to be half written is left alone, since its last change.
+    var quiet = TimeAmount.seconds(5)
     /// Told when an address may lead elsewhere than before.
     var onChange: () -> Void = {}
 
@@ -247,7 +249,7 @@ final class AccountFiles: @unchecked Sendable {
         file.failure = nil
         if isTable, let content, let trouble = unfinished(content, file, stamp) {
             // What it says is heard once nobody has written for a while.
-            file.unfinished = (stamp, loop.now + Self.quiet)
+            file.unfinished = (stamp, loop.now + quiet)
             file.stamp = nil
             file.trouble = "\(file.path): \(trouble)"
             return nil
@@ -271,15 +273,12 @@ final class AccountFiles: @unchecked Sendable {
         }
     }
 
-    /// How long a table that seems to be half written is left alone, since its last change.
-    private static let quiet = TimeAmount.seconds(5)
-
     /// Why a table may not be all there yet; nil where it's taken as it is. A part of it would say of some that there is no such
     /// address.
     private func unfinished(_ text: String, _ file: WatchedFile, _ stamp: Stamp) -> String? {
         // A time to come is somebody else's clock.
         let age = Int(time(nil)) - stamp.seconds
-        guard (0..<Int(Self.quiet.nanoseconds / 1_000_000_000)).contains(age) else { return nil }
+        guard (0..<Int(quiet.nanoseconds / 1_000_000_000)).contains(age) else { return nil }
         if text.isEmpty {
             return file.isFilled ? "it is empty, and was not before: it seems to be written just now" : nil
         }

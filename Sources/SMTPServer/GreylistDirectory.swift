@@ -17,18 +17,19 @@ final class GreylistDirectory: @unchecked Sendable {
     private let accounts: AccountsClient
     private let loop: any EventLoop
     private let fallback: Fallback
+    private let silence: TimeAmount
 
     /// Until when it isn't asked again after it gave no answer: who sends to a thousand recipients waits once.
     private var silentUntil: NIODeadline?
 
     /// Nobody waits long for it.
     private static let timeout = TimeAmount.seconds(3)
-    private static let silence = TimeAmount.seconds(5)
 
-    init(path: String, on loop: any EventLoop, fallback: Fallback) {
+    init(path: String, on loop: any EventLoop, fallback: Fallback, silence: TimeAmount) {
         accounts = AccountsClient(path: path, on: loop, timeout: Self.timeout)
         self.loop = loop
         self.fallback = fallback
+        self.silence = silence
     }
 
     /// What is said of mail, and whether it passes because it has come back, not because of who sends it.
@@ -57,7 +58,7 @@ final class GreylistDirectory: @unchecked Sendable {
                 "greylisting has no answer",
                 metadata: ["reason": "\(error)", "mail": fallback == .pass ? "passes" : "waits"]
             )
-            silentUntil = .now() + Self.silence
+            silentUntil = .now() + silence
             return withoutAnswer
         }
     }

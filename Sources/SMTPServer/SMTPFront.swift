@@ -57,7 +57,8 @@ struct LoopResources: Sendable {
         greylist = GreylistDirectory(
             path: settings.front.authoritySocket,
             on: loop,
-            fallback: settings.greylistFallback
+            fallback: settings.greylistFallback,
+            silence: settings.greylistSilence
         )
         watch = DirectoryWatch(path: settings.front.authoritySocket, on: loop) { _ in
             recipients.forget()

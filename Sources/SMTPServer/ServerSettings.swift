@@ -28,6 +28,8 @@ package struct ServerSettings: Sendable {
     package var policy = PolicyTable()
     /// What becomes of mail while nobody knows whether it has come back.
     var greylistFallback = GreylistDirectory.Fallback.pass
+    /// How long authd isn't asked again for that after it gave no answer.
+    var greylistSilence = TimeAmount.seconds(5)
     /// Domains that aren't ours, in lower case, for which mail is taken from anybody.
     package var relayDomains: Set<String> = []
     /// Whether the next hop is asked for their recipients.

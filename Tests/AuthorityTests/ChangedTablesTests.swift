@@ -200,7 +200,7 @@ import Glibc
             #expect(state?.troubles.count == 1 && state?.troubles.first?.contains("written just now") == true)
             #expect(try await authority.ask("RECIPIENT", "boss@example.test") == "kind=local")
             // Nobody writes any more.
-            authority.directory.age("aliases", seconds: 10)
+            authority.directory.age("aliases", seconds: 7200)
             #expect(try await authority.ask("RECIPIENT", "boss@example.test") == "REJECT 5.1.1")
             #expect(try await DirectoryWatch.ask(authority.directory.file("auth.sock"))?.troubles == [])
             // The rest has come.

@@ -65,9 +65,12 @@ struct TestAuthority: Sendable {
             let logger = Logger(label: "test") { _ in log }
             let file = directory.file("martlet.toml")
             let configuration = try Configuration.load(file)
+            let accountFiles = AccountFiles(configuration, file: file, on: loop, logger: logger)
+            // However slow the machine is.
+            accountFiles.quiet = .hours(1)
             let service = AuthorityService(
                 on: loop,
-                files: AccountFiles(configuration, file: file, on: loop, logger: logger),
+                files: accountFiles,
                 verifier: PasswordVerifier(
                     pool: pool,
                     loop: loop,

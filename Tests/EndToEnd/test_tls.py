@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import configuration
@@ -320,8 +320,11 @@ def hanging(instance):
 def replaced(instance, said: bytes):
     """In keyd's place is one that says this to whatever it's asked, and hangs up after nothing."""
 
+    connections = []
+
     class Talk(socketserver.BaseRequestHandler):
         def handle(self):
+            connections.append(self.request)
             try:
                 while self.request.recv(4096) and said:
                     self.request.sendall(said)
@@ -342,6 +345,9 @@ def replaced(instance, said: bytes):
     finally:
         server.shutdown()
         server.server_close()
+        for connection in connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         path.unlink()
         instance.supervisor.up("keyd")
         instance.supervisor.wait_ready(["keyd"])

@@ -65,6 +65,7 @@ import Testing
         try await TestServer.run({
             $0.settings.policy = table
             $0.settings.greylistFallback = fallback
+            $0.settings.greylistSilence = .hours(1)
         }) { server in
             greylist(server, [nil])
             let client = try await server.greetedClient()
