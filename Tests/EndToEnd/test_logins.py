@@ -406,7 +406,7 @@ class Provider:
 
     def discovery(self) -> dict | None:
         try:
-            return httpx.get(f"{self.url}/.well-known/openid-configuration", timeout=30).raise_for_status().json()
+            return httpx.get(f"{self.url}/.well-known/openid-configuration", timeout=30).json()
         except httpx.TransportError:
             return None
 
