@@ -28,8 +28,8 @@ final class AccountFiles: @unchecked Sendable {
         var isOptional = false
         /// It seems that somebody writes it just now: as it was then, and until when it's left alone.
         var unfinished: (stamp: Stamp, until: NIODeadline)?
-        /// Whether what is in use has lines.
-        var isFilled = false
+        /// The inode of what is in use; nil where that was empty.
+        var filled: UInt64?
         /// What has to wait while nothing is known of it.
         var use = "what needs it is"
     }
@@ -258,7 +258,7 @@ final class AccountFiles: @unchecked Sendable {
         do {
             let value = try parse(text, file.path)
             file.isKnown = true
-            file.isFilled = content?.isEmpty == false
+            file.filled = content?.isEmpty == false ? stamp.inode : nil
             file.trouble = nil
             if content != nil { logger.info("file read", metadata: ["file": "\(file.path)"]) }
             return value
@@ -280,7 +280,8 @@ final class AccountFiles: @unchecked Sendable {
         let age = Int(time(nil)) - stamp.seconds
         guard (0..<Int(quiet.nanoseconds / 1_000_000_000)).contains(age) else { return nil }
         if text.isEmpty {
-            return file.isFilled ? "it is empty, and was not before: it seems to be written just now" : nil
+            // A file that was put in its place is whole.
+            return file.filled == stamp.inode ? "it was emptied: it seems to be written just now" : nil
         }
         return text.utf8.last == UInt8(ascii: "\n") ? nil : "its last line has no end: it seems to be written just now"
     }

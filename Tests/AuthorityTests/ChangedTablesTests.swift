@@ -194,7 +194,7 @@ import Glibc
     func halfWrittenTables(_ part: String) async throws {
         try await TestAuthority.run { authority in
             #expect(try await authority.ask("RECIPIENT", "boss@example.test") == "kind=local")
-            authority.directory.write("aliases", part.utf8)
+            authority.directory.overwrite("aliases", part.utf8)
             #expect(try await authority.ask("RECIPIENT", "boss@example.test") == "kind=local")
             let state = try await DirectoryWatch.ask(authority.directory.file("auth.sock"))
             #expect(state?.troubles.count == 1 && state?.troubles.first?.contains("written just now") == true)
@@ -207,6 +207,9 @@ import Glibc
             authority.directory.write("aliases", "team: ali".utf8)
             authority.directory.write("aliases", "team: alice\nboss: alice\n".utf8)
             #expect(try await authority.ask("RECIPIENT", "boss@example.test") == "kind=local")
+            // An empty one that is put in its place is meant.
+            authority.directory.write("aliases", "".utf8)
+            #expect(try await authority.ask("RECIPIENT", "boss@example.test") == "REJECT 5.1.1")
         }
     }
 

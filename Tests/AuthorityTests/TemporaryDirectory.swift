@@ -27,6 +27,13 @@ struct TemporaryDirectory: Sendable {
         #expect(rename(fresh, file(name)) == 0)
     }
 
+    /// Writes over what is there.
+    func overwrite(_ name: String, _ octets: some Collection<UInt8>) {
+        let descriptor = open(file(name), O_WRONLY | O_TRUNC)
+        #expect(Glibc.write(descriptor, Array(octets), octets.count) == octets.count)
+        close(descriptor)
+    }
+
     /// The file was changed so long ago.
     func age(_ name: String, seconds: Int) {
         var times = [timespec(), timespec()]
