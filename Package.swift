@@ -305,7 +305,7 @@ let package = Package(
         tests("JWT", ["Cryptography", "Encodings", "LoginClients"]),
         tests("TLS", ["COpenSSL", "CertificateMaker", "Cryptography", nioCore, nioEmbedded]),
         tests("Network", ["TLS", "CLinux", "COpenSSL", nioCore, nioPosix, nioConcurrency]),
-        tests("Bus", ["Network", nioCore, nioPosix, logging]),
+        tests("Bus", ["Network", nioCore, nioPosix, nioConcurrency, logging]),
         tests("Daemon", ["CLinux", "CSeccomp", "DNS", "Network", "SASL", "SMTP", logging, nioCore, nioPosix]),
         .target(
             name: "SimulatedDisk",

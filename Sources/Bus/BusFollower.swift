@@ -14,8 +14,11 @@ package final class BusFollower: @unchecked Sendable {
     private let logger: Logger?
     private let onAnswer: (Frame) -> Void
     private var isClosed = false
+    /// Since when the daemon is away; nil while it's there.
+    private var awaySince: NIODeadline?
     /// Whether the log says that the daemon is away.
     private var isAway = false
+    private let patience: TimeAmount
 
     /// Milliseconds.
     private static let firstWait: Int64 = 20
@@ -24,6 +27,7 @@ package final class BusFollower: @unchecked Sendable {
     /// - Parameters:
     ///   - daemon: its name, for the log.
     ///   - path: of its socket, as this process sees it.
+    ///   - patience: how long it may be away before the log says so: at a start of all daemons it's a moment.
     ///   - logger: for one who waits for the daemon's word; nil where others hear of its absence when they ask it.
     ///   - onAnswer: is told of every answer that is OK: the first one after each return of the daemon, and every change.
     package init(
@@ -31,6 +35,7 @@ package final class BusFollower: @unchecked Sendable {
         of daemon: String,
         path: String,
         on loop: any EventLoop,
+        patience: TimeAmount = .seconds(3),
         logger: Logger? = nil,
         onAnswer: @escaping (Frame) -> Void
     ) {
@@ -38,6 +43,7 @@ package final class BusFollower: @unchecked Sendable {
         self.daemon = daemon
         self.path = path
         self.loop = loop
+        self.patience = patience
         self.logger = logger
         self.onAnswer = onAnswer
         client = BusClient(path: path, on: loop)
@@ -108,13 +114,17 @@ package final class BusFollower: @unchecked Sendable {
         guard !isClosed else { return }
         if isAway { logger?.info("\(daemon) is back", metadata: ["socket": "\(path)"]) }
         isAway = false
+        awaySince = nil
         onAnswer(frame)
     }
 
     /// Whether to try again.
     private func lost(_ end: End) -> Bool {
         loop.assertInEventLoop()
-        if !isAway, !isClosed {
+        let now = NIODeadline.now()
+        let since = awaySince ?? now
+        awaySince = since
+        if !isAway, !isClosed, now - since >= patience {
             logger?.warning("\(daemon) is away", metadata: ["reason": "\(end.reason)"])
             isAway = true
         }

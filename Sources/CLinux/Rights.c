@@ -8,7 +8,9 @@
 #include <linux/capability.h>
 #include <string.h>
 #include <sys/fsuid.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -97,4 +99,12 @@ bool CLinux_has_capabilities(void) {
     struct __user_cap_data_struct data[2];
     if (syscall(SYS_capget, &header, data) != 0) return true;
     return (data[0].effective | data[1].effective | data[0].permitted | data[1].permitted) != 0;
+}
+
+void CLinux_hide_memory(void) { prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
+
+void CLinux_lock_memory(void) {
+    // Without the limit's end, memory could not be had at some time.
+    struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
+    if (setrlimit(RLIMIT_MEMLOCK, &all) == 0) mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
 }

@@ -4,12 +4,15 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/ocsp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
+#include <stdbool.h>
+#include <time.h>
 
 static inline int COpenSSL_set_min_proto_version(SSL_CTX *context, int version) {
     return (int)SSL_CTX_set_min_proto_version(context, version);
@@ -126,3 +129,73 @@ static inline void *COpenSSL_app_data(SSL *ssl) { return SSL_get_app_data(ssl); 
 // For DANE-EE, names don't count (RFC 7672 §3.1.1).
 static inline unsigned long COpenSSL_no_end_entity_names(void) { return DANE_FLAG_NO_DANE_EE_NAMECHECKS; }
 static inline void COpenSSL_observe_certificate(SSL *ssl) { SSL_set_verify(ssl, SSL_VERIFY_PEER, COpenSSL_accept_any); }
+
+// What a response of an OCSP server (RFC 6960) says of a certificate.
+enum COpenSSL_ocsp {
+    COpenSSL_ocsp_good,
+    COpenSSL_ocsp_malformed,
+    // The server had no answer (section 4.2.1): its reason is in `detail`.
+    COpenSSL_ocsp_refused,
+    // It's about other certificates.
+    COpenSSL_ocsp_other,
+    // Neither the issuer nor somebody whom the issuer lets sign has signed it.
+    COpenSSL_ocsp_unsigned,
+    COpenSSL_ocsp_revoked,
+    COpenSSL_ocsp_unknown,
+};
+static inline bool COpenSSL_ocsp_time(const ASN1_GENERALIZEDTIME *time, struct tm *found) {
+    return time && ASN1_TIME_to_tm(time, found) == 1;
+}
+// `begins` and `ends` are set where it's good; `has_end` says whether there is an end.
+static inline enum COpenSSL_ocsp COpenSSL_ocsp_read(const unsigned char *octets, long count, X509 *certificate, X509 *issuer,
+                                                    int *detail, struct tm *begins, struct tm *ends, bool *has_end) {
+    const unsigned char *position = octets;
+    OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &position, count);
+    OCSP_BASICRESP *basic = NULL;
+    X509_STORE *store = NULL;
+    STACK_OF(X509) *signers = NULL;
+    enum COpenSSL_ocsp result = COpenSSL_ocsp_malformed;
+    if (!response || position != octets + count) goto end;
+    if ((*detail = OCSP_response_status(response)) != OCSP_RESPONSE_STATUS_SUCCESSFUL) {
+        result = COpenSSL_ocsp_refused;
+        goto end;
+    }
+    if (!(basic = OCSP_response_get1_basic(response))) goto end;
+    // The server says by which hash it names certificates.
+    OCSP_SINGLERESP *single = NULL;
+    for (int index = 0; index < OCSP_resp_count(basic) && !single; index++) {
+        OCSP_SINGLERESP *candidate = OCSP_resp_get0(basic, index);
+        const OCSP_CERTID *name = OCSP_SINGLERESP_get0_id(candidate);
+        ASN1_OBJECT *algorithm = NULL;
+        if (OCSP_id_get0_info(NULL, &algorithm, NULL, NULL, (OCSP_CERTID *)name) != 1) continue;
+        const EVP_MD *digest = EVP_get_digestbyobj(algorithm);
+        OCSP_CERTID *own = digest ? OCSP_cert_to_id(digest, certificate, issuer) : NULL;
+        if (own && OCSP_id_cmp(own, name) == 0) single = candidate;
+        OCSP_CERTID_free(own);
+    }
+    result = COpenSSL_ocsp_other;
+    if (!single) goto end;
+    result = COpenSSL_ocsp_unsigned;
+    if (!(store = X509_STORE_new()) || !(signers = sk_X509_new_null()) || X509_STORE_add_cert(store, issuer) != 1 ||
+        sk_X509_push(signers, issuer) <= 0)
+        goto end;
+    // The issuer is trusted here, whoever has issued it.
+    X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
+    if (OCSP_basic_verify(basic, signers, store, 0) <= 0) goto end;
+    ASN1_GENERALIZEDTIME *first = NULL, *last = NULL;
+    int status = OCSP_single_get0_status(single, detail, NULL, &first, &last);
+    result = COpenSSL_ocsp_malformed;
+    if (!COpenSSL_ocsp_time(first, begins)) goto end;
+    *has_end = last != NULL;
+    if (last && !COpenSSL_ocsp_time(last, ends)) goto end;
+    result = status == V_OCSP_CERTSTATUS_GOOD      ? COpenSSL_ocsp_good
+             : status == V_OCSP_CERTSTATUS_REVOKED ? COpenSSL_ocsp_revoked
+                                                   : COpenSSL_ocsp_unknown;
+end:
+    sk_X509_free(signers);
+    X509_STORE_free(store);
+    OCSP_BASICRESP_free(basic);
+    OCSP_RESPONSE_free(response);
+    ERR_clear_error();
+    return result;
+}

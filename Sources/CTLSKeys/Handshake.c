@@ -75,6 +75,11 @@ void CTLSKeys_use(SSL_CTX *context) {
     SSL_CTX_set_tlsext_status_cb(context, give_response);
 }
 
+int CTLSKeys_use_as_client(SSL *ssl, const char *signatures) {
+    SSL_set_mode(ssl, SSL_MODE_ASYNC);
+    return SSL_set1_client_sigalgs_list(ssl, signatures) == 1;
+}
+
 // From now on records are made and read without the cost of a job.
 void CTLSKeys_end(SSL *ssl) { SSL_clear_mode(ssl, SSL_MODE_ASYNC); }
 

@@ -234,15 +234,8 @@ static int signing_sign(void *data, unsigned char *signature, size_t *count, siz
     struct CTLSKeys_handshake *handshake = CTLSKeys_current;
     if (!handshake || !ASYNC_get_current_job()) return 0;
     if (!(handshake->scheme = scheme(signing))) return 0;
-    if (signing->digest) {
-        unsigned int length = 0;
-        if (EVP_Digest(octets, octet_count, handshake->octets, &length, signing->digest, NULL) != 1) return 0;
-        handshake->count = length;
-    } else {
-        if (octet_count > sizeof handshake->octets) return 0;
-        memcpy(handshake->octets, octets, octet_count);
-        handshake->count = octet_count;
-    }
+    handshake->octets = octets;
+    handshake->count = octet_count;
     memcpy(handshake->key, signing->key->name, sizeof handshake->key);
     handshake->signature_count = 0;
     handshake->is_answered = false;
@@ -252,6 +245,8 @@ static int signing_sign(void *data, unsigned char *signature, size_t *count, siz
         if (!ASYNC_pause_job()) return 0;
     }
     handshake->is_asked = false;
+    handshake->octets = NULL;
+    handshake->count = 0;
     if (handshake->signature_count == 0 || handshake->signature_count > space) return 0;
     memcpy(signature, handshake->signature, handshake->signature_count);
     *count = handshake->signature_count;

@@ -34,9 +34,14 @@ struct DKIMKeys: Sendable {
         var list: File<SelectorList>?
         /// Those that are to sign, by selector.
         var keys: [String: File<PrivateKey>] = [:]
+        /// The first of them that is a key of TLS as well; nil for none.
+        var refused: String?
 
         /// What the log says of it.
-        var trouble: String? { list?.fault ?? keys.sorted { $0.key < $1.key }.compactMap(\.value.fault).first }
+        var trouble: String? {
+            list?.fault ?? keys.sorted { $0.key < $1.key }.compactMap(\.value.fault).first
+                ?? refused.map { "\($0).pem is a key of TLS as well: it signs no mail" }
+        }
     }
 
     private let directory: FileHandle?
@@ -44,6 +49,8 @@ struct DKIMKeys: Sendable {
     private var domains: [String: Domain] = [:]
     /// Why the directory as a whole can't be read.
     private(set) var trouble: String?
+    /// Keys that lie among those of TLS: who may have handshakes signed could have mail signed by them, and the other way round.
+    private var refused: Set<KeyName> = []
 
     /// RFC 8301 §3.2: what verifiers take.
     private static let smallestModulus = 1024
@@ -63,7 +70,8 @@ struct DKIMKeys: Sendable {
             guard let list = file.value else { return .trouble(file.fault ?? "the list can't be read") }
             var keys: [DKIMKey] = []
             for entry in list.entries where entry.state == .active {
-                guard let key = domain.keys[entry.selector]?.value, let name = Self.name(key) else {
+                guard let key = domain.keys[entry.selector]?.value, let name = Self.name(key), !refused.contains(name)
+                else {
                     return .trouble("the key \(entry.selector) can't be used")
                 }
                 let algorithm: SigningAlgorithm = key.kind == .rsa ? .dkimRSA : .dkimEd25519
@@ -76,13 +84,18 @@ struct DKIMKeys: Sendable {
     var keys: [KeyName: PrivateKey] {
         var keys: [KeyName: PrivateKey] = [:]
         for file in domains.values.flatMap(\.keys.values) {
-            if let key = file.value, let name = Self.name(key) { keys[name] = key }
+            if let key = file.value, let name = Self.name(key), !refused.contains(name) { keys[name] = key }
         }
         return keys
     }
 
+    /// Whether a key signs no mail because it's one of TLS.
+    func isRefused(_ name: KeyName) -> Bool { refused.contains(name) }
+
     /// Reads what has changed.
-    mutating func look(_ files: any FileSystem) -> [KeyEvent] {
+    ///
+    /// - Parameter keysOfTLS: those that must sign no mail.
+    mutating func look(_ files: any FileSystem, keysOfTLS: some Sequence<KeyName> = []) -> [KeyEvent] {
         guard let directory else { return [] }
         let names: [[UInt8]]
         do throws(FileError) {
@@ -94,6 +107,7 @@ struct DKIMKeys: Sendable {
         trouble = nil
         var events: [KeyEvent] = []
         var found: [String: Domain] = [:]
+        refused = Set(keysOfTLS.map { $0.with(.dkim) })
         for octets in names {
             let name = String(decoding: octets, as: UTF8.self)
             guard SelectorList.isDomain(name) else { continue }
@@ -104,7 +118,11 @@ struct DKIMKeys: Sendable {
                 if error.code == ENOENT { continue }
                 // What is in there says so itself.
             }
-            let domain = Self.read(name, before, in: directory, files)
+            var domain = Self.read(name, before, in: directory, files)
+            domain.refused =
+                domain.keys.sorted { $0.key < $1.key }.first { selector, file in
+                    file.value.flatMap(Self.name).map(refused.contains) ?? false
+                }?.key
             found[name] = domain
             if domain.trouble != before.trouble, let trouble = domain.trouble {
                 events.append(KeyEvent(isTrouble: true, text: trouble, path: "\(path)/\(name)"))

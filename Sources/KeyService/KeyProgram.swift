@@ -1,6 +1,8 @@
 import Bus
+import CLinux
 import Daemon
 import Files
+import Keys
 import Logging
 import NIOCore
 import NIOPosix
@@ -35,6 +37,8 @@ package struct KeyProgram: DaemonProgram {
     package func prepare(_ setup: Setup) throws -> Prepared {
         let pairs = setup.configuration.tls.pairs
         Self.keepOutOfCores()
+        // Where it may: neither on a disk that memory is swapped to.
+        CLinux_lock_memory()
         var directories: [String: FileHandle] = [:]
         let paths = pairs.flatMap { [$0.certificate, $0.privateKey] }
         for path in Set(paths.map(KeyFile.directory)) {
@@ -52,7 +56,8 @@ package struct KeyProgram: DaemonProgram {
             KernelFileSystem(),
             pairs: TLSPairs(pairs) { KeyFile(path: $0, directory: directories[KeyFile.directory(of: $0)]) },
             dkim: DKIMKeys(dkim, path: TLSConfiguration.dkimDirectory),
-            hostname: setup.configuration.hostname
+            hostname: setup.configuration.hostname,
+            clientPairs: setup.configuration.remoteRelay.clientCertificates
         )
         let users = setup.configuration.systemUsers
         var servers: [UInt32: Set<String>] = [:]
@@ -95,10 +100,13 @@ package struct KeyProgram: DaemonProgram {
     }
 
     package func serve(_ prepared: Prepared, _ context: DaemonContext) async throws {
+        // Once the user is who it stays: nobody but root looks into its memory, and no core leaves by a pipe.
+        CLinux_hide_memory()
         let service = KeyService(
             prepared.folder,
             access: prepared.access,
             ticketLifetime: Int(context.configuration.tls.ticketLifetime.nanoseconds / 1_000_000_000),
+            threads: System.coreCount,
             logger: context.logger
         ) { Int(NIODeadline.now().uptimeNanoseconds / 1_000_000_000) }
         service.log(prepared.events)
@@ -108,6 +116,7 @@ package struct KeyProgram: DaemonProgram {
             allowed: allowed,
             limits: Self.limits,
             connections: Self.maximumConnections,
+            perUser: Self.maximumPerUser,
             logger: context.logger
         )
         try await server.answer(on: prepared.socket) { try await service.answer($0, $1) }
@@ -126,14 +135,16 @@ package struct KeyProgram: DaemonProgram {
         await server.shutDown(grace: .seconds(1))
     }
 
-    private static let maximumConnections = 1000
+    private static let maximumConnections = 2000
+    /// A few for each of a daemon's loops.
+    private static let maximumPerUser = 400
 
-    /// Requests are small.
+    /// Requests are small, but for what a client signs under TLS 1.2.
     private static var limits: FrameLimits {
         var limits = FrameLimits()
         limits.head = 16 * 1024
         limits.fields = 100
-        limits.body = 4096
+        limits.body = KeyRequest.maximumOctets
         return limits
     }
 }

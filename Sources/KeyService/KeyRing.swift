@@ -1,3 +1,4 @@
+import Bus
 import Cryptography
 import Keys
 
@@ -5,12 +6,24 @@ import Keys
 struct KeyRing: Sendable {
     /// Our own name, for clients that name no server.
     var hostname: String
-    var certificates: [ServedCertificate] = []
+    private(set) var certificates: [ServedCertificate] = []
+    /// As they are told, without a tag: made once.
+    private(set) var frames: [Frame] = []
     /// What signs for mail, by domain.
     var dkim: [String: DKIMKeys.Signers] = [:]
     /// Why the keys for mail can't be read; nil where they can.
     var dkimTrouble: String?
     var keys: [KeyName: PrivateKey] = [:]
+    /// Keys of TLS that remote-relay may have sign.
+    var clientKeys: Set<KeyName> = []
+
+    init(hostname: String) { self.hostname = hostname }
+
+    mutating func use(_ certificates: [ServedCertificate]) {
+        guard certificates != self.certificates else { return }
+        self.certificates = certificates
+        frames = certificates.map { $0.frame(tag: nil) }
+    }
 
     /// The certificate for a client: the first one that it may use.
     ///
@@ -23,13 +36,15 @@ struct KeyRing: Sendable {
         }
     }
 
-    /// nil for a key that isn't there.
+    /// - Parameter octets: under TLS, what is to be signed; under DKIM, its digest.
+    /// - Returns: nil for a key that isn't there, or doesn't sign so.
     func sign(_ octets: [UInt8], with name: KeyName, _ algorithm: SigningAlgorithm) -> [UInt8]? {
         guard let key = keys[name], algorithm.suits(key.kind) else { return nil }
         guard let digest = algorithm.digest else {
             let signature = key.signature(of: octets, using: nil)
             return signature.isEmpty ? nil : signature
         }
-        return key.signature(ofDigest: octets, by: digest, padding: algorithm.padding)
+        let digested = algorithm.purpose == .tls ? digest.digest(of: octets) : octets
+        return key.signature(ofDigest: digested, by: digest, padding: algorithm.padding)
     }
 }

@@ -13,20 +13,28 @@ final class KeyService: Sendable {
     struct Access: Sendable {
         /// Uids of those that serve TLS, with the services that are theirs.
         var servers: [UInt32: Set<String>]
-        /// Uids of those that sign mail.
+        /// Uids of those that sign mail, and show certificates to other hosts.
         var signers: Set<UInt32>
         var own: UInt32
 
-        private func isTrusted(_ uid: UInt32) -> Bool { uid == 0 || uid == own }
+        func isTrusted(_ uid: UInt32) -> Bool { uid == 0 || uid == own }
 
-        func allows(_ request: KeyRequest, _ uid: UInt32) -> Bool {
+        /// - Parameter clientKeys: the keys of TLS with which clients sign.
+        func allows(_ request: KeyRequest, _ uid: UInt32, clientKeys: Set<KeyName> = []) -> Bool {
             if isTrusted(uid) { return true }
             return switch request {
-            case .certificate, .certificates: servers[uid] != nil
+            case .certificate: servers[uid] != nil
+            case .certificates: servers[uid] != nil || signers.contains(uid)
             case .tickets(let service): servers[uid]?.contains(service) ?? false
             case .dkim: signers.contains(uid)
             case .watch: servers[uid] != nil || signers.contains(uid)
-            case .sign(let key, _, _): key.purpose == .tls ? servers[uid] != nil : signers.contains(uid)
+            case .sign(let key, _, _) where key.purpose == .dkim: signers.contains(uid)
+            case .sign(let key, let algorithm, let octets):
+                switch HandshakeRole(signing: octets, by: algorithm) {
+                case .server: servers[uid] != nil
+                case .client: signers.contains(uid) && clientKeys.contains(key)
+                case nil: false
+                }
             }
         }
     }
@@ -49,6 +57,8 @@ final class KeyService: Sendable {
     private let lastRefusal = NIOLockedValueBox<(time: Int?, unlogged: Int)>((nil, 0))
     private let now: @Sendable () -> Int
     private let logger: Logger
+    /// RSA takes milliseconds.
+    private let pool: BlockingPool
     private let signatures = Counter(label: "signatures")
     private let refusals = Counter(label: "requests-refused")
 
@@ -57,11 +67,13 @@ final class KeyService: Sendable {
 
     /// - Parameters:
     ///   - ticketLifetime: seconds; 0 for no tickets.
+    ///   - threads: how many signatures of RSA are made at a time.
     ///   - now: seconds, from anywhere on.
     init(
         _ folder: KeyFolder,
         access: Access,
         ticketLifetime: Int,
+        threads: Int = 1,
         logger: Logger,
         now: @escaping @Sendable () -> Int
     ) {
@@ -69,6 +81,7 @@ final class KeyService: Sendable {
         self.access = access
         self.now = now
         self.logger = logger
+        pool = BlockingPool(threads: threads, share: threads)
         tickets = NIOLockedValueBox(TicketKeyring(lifetime: ticketLifetime))
     }
 
@@ -111,26 +124,37 @@ final class KeyService: Sendable {
             return
         }
         let uid = connection.peerUser ?? .max
-        guard access.allows(request, uid) else {
+        guard access.allows(request, uid, clientKeys: ring.clientKeys) else {
             refusals.increment()
             logRefusal(frame.verb, uid)
             connection.write(.reply(.reject, status: .notAuthorized, text: "not allowed for this user", tag: tag))
             return
         }
-        if request == .watch { return watch(connection, tag) }
-        for reply in replies(to: request, tag) { connection.write(reply) }
         switch request {
-        case .certificate, .certificates:
-            // Much for few octets: who doesn't take it gets no more.
-            let timer = connection.eventLoop.scheduleTask(in: Self.patience) { connection.abort() }
-            defer { timer.cancel() }
+        case .watch: watch(connection, tag)
+        case .sign(let key, let algorithm, let octets):
+            connection.write(await signature(octets, key, algorithm, uid, tag))
             try await connection.flush()
-        case .sign:
             // The loop's other clients go first.
-            try await connection.flush()
             await connection.eventLoop.letOthersGo()
-        default: break
+        case .certificates:
+            // remote-relay shows those that are for it.
+            let isServer = access.isTrusted(uid) || access.servers[uid] != nil
+            try await tell(certificates(ofClients: !isServer, tag), connection)
+        case .certificate(let name, let schemes): try await tell([certificate(name, schemes, tag)], connection)
+        case .dkim(let domain): connection.write(selectors(of: domain, tag))
+        case .tickets(let service):
+            let keys = tickets.withLockedValue { $0.keys(of: service, now: now()) }
+            connection.write(.ok(tag: tag, keys.fields))
         }
+    }
+
+    /// Much for few octets: who doesn't take it gets no more.
+    private func tell(_ replies: [Frame], _ connection: Connection) async throws(ConnectionError) {
+        for reply in replies { connection.write(reply) }
+        let timer = connection.eventLoop.scheduleTask(in: Self.patience) { connection.abort() }
+        defer { timer.cancel() }
+        try await connection.flush()
     }
 
     /// Of many refusals, one in a second.
@@ -150,38 +174,60 @@ final class KeyService: Sendable {
         logger.warning("request refused", metadata: metadata)
     }
 
-    private func replies(to request: KeyRequest, _ tag: String?) -> [Frame] {
-        let ring = folder.ring
-        switch request {
-        case .certificate(let name, let schemes):
-            guard let certificate = ring.certificate(for: name, schemes: schemes) else {
-                return [Self.deferral("there is no certificate for that", tag)]
+    /// A signature, of RSA on a thread of its own: each user's requests have their turn there.
+    private func signature(
+        _ octets: [UInt8],
+        _ key: KeyName,
+        _ algorithm: SigningAlgorithm,
+        _ uid: UInt32,
+        _ tag: String?
+    ) async -> Frame {
+        let ring = ring
+        let signature =
+            if algorithm.isRSA {
+                await pool.line(String(uid)).run { ring.sign(octets, with: key, algorithm) }
+            } else {
+                ring.sign(octets, with: key, algorithm)
             }
-            var reply = certificate.frame(verb: ReplyKind.ok.rawValue, tag: tag)
-            reply["status"] = EnhancedStatusCode.success.description
-            return [reply]
-        case .certificates:
-            return ring.certificates.map { $0.frame(tag: tag) }
-                + [.ok(tag: tag, [.init("count", String(ring.certificates.count))])]
-        case .sign(let key, let algorithm, let octets):
-            guard let signature = ring.sign(octets, with: key, algorithm) else {
-                return [Self.deferral("there is no such key that signs so", tag)]
-            }
-            signatures.increment()
-            var reply = Frame.ok(tag: tag)
-            reply.body = ByteBuffer(bytes: signature)
-            return [reply]
-        case .dkim(let domain):
-            if let trouble = ring.dkimTrouble { return [Self.deferral(trouble, tag)] }
-            switch ring.dkim[domain] {
-            case .trouble(let text): return [Self.deferral("\(domain): \(text)", tag)]
-            case .keys(let keys): return [.ok(tag: tag, keys.flatMap(\.fields))]
-            case nil: return [.ok(tag: tag)]
-            }
-        case .tickets(let service):
-            let keys = tickets.withLockedValue { $0.keys(of: service, now: now()) }
-            return [.ok(tag: tag, keys.fields)]
-        case .watch: return []
+        guard let signature else {
+            let text = "there is no such key that signs so"
+            return .reply(.reject, status: .notFound, text: text, tag: tag)
+        }
+        signatures.increment()
+        var reply = Frame.ok(tag: tag)
+        reply.body = ByteBuffer(bytes: signature)
+        return reply
+    }
+
+    /// - Parameter ofClients: those alone that are shown to other hosts.
+    func certificates(ofClients: Bool, _ tag: String?) -> [Frame] {
+        let ring = ring
+        var frames: [Frame] = []
+        for (certificate, frame) in zip(ring.certificates, ring.frames)
+        where !ofClients || ring.clientKeys.contains(certificate.key) {
+            var frame = frame
+            frame["tag"] = tag
+            frames.append(frame)
+        }
+        return frames + [.ok(tag: tag, [.init("count", String(frames.count))])]
+    }
+
+    private func certificate(_ name: String?, _ schemes: [SigningAlgorithm], _ tag: String?) -> Frame {
+        guard let certificate = ring.certificate(for: name, schemes: schemes) else {
+            return Self.deferral("there is no certificate for that", tag)
+        }
+        var reply = certificate.frame(verb: ReplyKind.ok.rawValue, tag: tag)
+        reply["status"] = EnhancedStatusCode.success.description
+        return reply
+    }
+
+    private func selectors(of domain: String, _ tag: String?) -> Frame {
+        let ring = ring
+        if let trouble = ring.dkimTrouble { return Self.deferral(trouble, tag) }
+        switch ring.dkim[domain] {
+        case .trouble(let text): return Self.deferral("\(domain): \(text)", tag)
+        case .keys(let keys): return .ok(tag: tag, keys.flatMap(\.fields))
+        case nil: return .ok(tag: tag)
         }
     }
 

@@ -4,6 +4,10 @@ import Files
 import Keys
 import TLS
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// Certificates with their keys, as the configuration names them. A pair that is half written, or wrong, isn't taken: the one before
 /// it stays.
 struct TLSPairs: Sendable {
@@ -22,6 +26,10 @@ struct TLSPairs: Sendable {
         var taken: (served: ServedCertificate, key: PrivateKey)?
         /// What the log says of it.
         var trouble: String?
+        /// What is to be stapled while it holds.
+        var response: OCSPResponse?
+        /// What the log says of that.
+        var responseTrouble: String?
     }
 
     private var pairs: [Pair]
@@ -47,44 +55,110 @@ struct TLSPairs: Sendable {
 
     /// Reads what has changed.
     ///
-    /// - Parameter all: also what hasn't.
-    mutating func look(_ files: any FileSystem, all: Bool = false) -> [KeyEvent] {
+    /// - Parameters:
+    ///   - all: also what hasn't.
+    ///   - moment: now, in seconds since 1970.
+    mutating func look(_ files: any FileSystem, all: Bool = false, at moment: Int = time(nil)) -> [KeyEvent] {
         var events: [KeyEvent] = []
         for index in pairs.indices {
-            if let event = look(&pairs[index], files, again: all) { events.append(event) }
+            events += look(&pairs[index], files, again: all, moment)
+            if let event = staple(&pairs[index], moment) { events.append(event) }
         }
         return events
     }
 
-    private func look(_ pair: inout Pair, _ files: any FileSystem, again: Bool) -> KeyEvent? {
+    private func look(_ pair: inout Pair, _ files: any FileSystem, again: Bool, _ moment: Int) -> [KeyEvent] {
         // Looked at before they are read: what changes in between is seen the next time.
         let stamps = Stamps(
             certificate: pair.certificate.stamp(files),
             privateKey: pair.privateKey.stamp(files),
             ocsp: pair.ocsp.stamp(files)
         )
-        guard again || stamps != pair.stamps else { return nil }
+        guard again || stamps != pair.stamps else { return [] }
         pair.stamps = stamps
+        var events: [KeyEvent] = []
         do throws(TLSError) {
-            let (served, key) = try Self.read(pair, hasOCSP: stamps.ocsp != nil, files)
-            let isNew = served != pair.taken?.served
+            var (served, key) = try Self.read(pair, files)
+            served.pair = pair.name
+            let wait = served.chain.begins - moment
+            // The one before serves until then; without one, it's more likely that the clock is wrong.
+            if wait > 0, let taken = pair.taken, taken.served.chain != served.chain {
+                throw .configuration("certificate \(pair.certificate.path): \(Self.beginning(in: wait))")
+            }
+            let isNew = served.chain != pair.taken?.served.chain
             pair.taken = (served, key)
-            guard isNew || pair.trouble != nil else { return nil }
-            pair.trouble = nil
-            return KeyEvent(isTrouble: false, text: "certificate for \(pair.name) read", path: pair.certificate.path)
+            if isNew || pair.trouble != nil {
+                pair.trouble = nil
+                events.append(
+                    KeyEvent(isTrouble: false, text: "certificate for \(pair.name) read", path: pair.certificate.path)
+                )
+                if wait > 0 {
+                    events.append(
+                        KeyEvent(isTrouble: true, text: Self.beginning(in: wait), path: pair.certificate.path)
+                    )
+                }
+            }
         } catch {
             // What couldn't be read just now can be the next time.
             pair.stamps = nil
-            guard pair.trouble != error.description else { return nil }
+            guard pair.trouble != error.description else { return [] }
             pair.trouble = error.description
             let rest = pair.taken == nil ? "there is none for \(pair.name)" : "the one before stays"
-            return KeyEvent(isTrouble: true, text: "\(error); \(rest)", path: pair.certificate.path)
+            return [KeyEvent(isTrouble: true, text: "\(error); \(rest)", path: pair.certificate.path)]
         }
+        if let event = readResponse(&pair, hasOCSP: stamps.ocsp != nil, files) { events.append(event) }
+        return events
+    }
+
+    private static func beginning(in seconds: Int) -> String {
+        "its time begins in \((seconds + 3599) / 3600) hours only: is the clock right?"
+    }
+
+    /// Clients without a response ask the authority themselves, and those with a wrong one go: it's no reason to keep the certificate
+    /// back.
+    private func readResponse(_ pair: inout Pair, hasOCSP: Bool, _ files: any FileSystem) -> KeyEvent? {
+        guard hasOCSP, let chain = pair.taken?.served.chain else {
+            (pair.response, pair.responseTrouble) = (nil, nil)
+            return nil
+        }
+        do throws(TLSError) {
+            let octets = try Self.contents(pair.ocsp, files, maximum: ServedCertificate.maximumOCSP)
+            do throws(OCSPResponse.Fault) {
+                pair.response = try OCSPResponse(octets, for: chain)
+                return nil
+            } catch {
+                throw .configuration(error.description)
+            }
+        } catch {
+            pair.response = nil
+            return Self.refusal(error.description, of: &pair)
+        }
+    }
+
+    /// Staples a response that holds now, and takes one away whose time is over.
+    private func staple(_ pair: inout Pair, _ moment: Int) -> KeyEvent? {
+        guard pair.taken != nil else { return nil }
+        guard let response = pair.response else {
+            pair.taken?.served.ocsp = nil
+            return nil
+        }
+        if let fault = response.fault(at: moment) {
+            pair.taken?.served.ocsp = nil
+            return Self.refusal(fault.description, of: &pair)
+        }
+        pair.taken?.served.ocsp = response.octets
+        pair.responseTrouble = nil
+        return nil
+    }
+
+    private static func refusal(_ reason: String, of pair: inout Pair) -> KeyEvent? {
+        guard pair.responseTrouble != reason else { return nil }
+        pair.responseTrouble = reason
+        return KeyEvent(isTrouble: true, text: "OCSP response isn't stapled: \(reason)", path: pair.ocsp.path)
     }
 
     private static func read(
         _ pair: Pair,
-        hasOCSP: Bool,
         _ files: any FileSystem
     ) throws(TLSError) -> (ServedCertificate, PrivateKey) {
         let octets: (certificate: [UInt8], keys: [UInt8])
@@ -98,14 +172,8 @@ struct TLSPairs: Sendable {
         } catch {
             throw .configuration("private key \(pair.privateKey.path): \(error)")
         }
-        // Without the response clients ask the authority themselves: no reason to keep the certificate back.
-        let ocsp = hasOCSP ? try? contents(pair.ocsp, files, maximum: ServedCertificate.maximumOCSP) : nil
         do throws(CertificatePair.Fault) {
-            let read = try CertificatePair(
-                certificate: octets.certificate,
-                keys: octets.keys,
-                ocsp: ocsp.flatMap { $0.isEmpty ? nil : $0 }
-            )
+            let read = try CertificatePair(certificate: octets.certificate, keys: octets.keys)
             return (read.certificate, read.key)
         } catch {
             switch error {

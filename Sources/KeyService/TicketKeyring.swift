@@ -10,6 +10,8 @@ struct TicketKeyring: Sendable {
     }
 
     private var services: [String: [Entry]] = [:]
+    /// Whether there are keys that nobody has been told of.
+    private var hasNews = false
     /// Of a ticket, in seconds; 0 for none.
     private let lifetime: Int
 
@@ -23,21 +25,24 @@ struct TicketKeyring: Sendable {
     mutating func keys(of service: String, now: Int) -> TicketKeys {
         guard lifetime > 0 else { return TicketKeys(keys: [], lifetime: 0) }
         if services[service] == nil { services[service] = [Entry(key: TicketKey(), since: now)] }
-        rotate(now: now)
+        makeDue(now)
         return TicketKeys(keys: services[service]?.map(\.key) ?? [], lifetime: lifetime)
     }
 
     /// Makes the keys that are due.
     ///
-    /// - Returns: whether there are any.
-    @discardableResult
+    /// - Returns: whether there are any since it was last asked, also by one service that others of it have to hear of.
     mutating func rotate(now: Int) -> Bool {
-        var isChanged = false
+        makeDue(now)
+        defer { hasNews = false }
+        return hasNews
+    }
+
+    private mutating func makeDue(_ now: Int) {
         for (service, entries) in services where now - (entries.first?.since ?? 0) >= period {
-            isChanged = true
+            hasNews = true
             let kept = entries.filter { now - $0.since < period + lifetime }
             services[service] = [Entry(key: TicketKey(), since: now)] + kept
         }
-        return isChanged
     }
 }

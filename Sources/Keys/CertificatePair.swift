@@ -9,6 +9,9 @@ package struct CertificatePair: Sendable {
     /// Octets of a file with keys.
     package static let maximumKeyOctets = 64 * 1024
 
+    /// Of RSA keys, in bits (RFC 9325 §4.5).
+    private static let smallestModulus = 2048
+
     /// What is wrong with files that should be a pair.
     package enum Fault: Error, Equatable {
         /// Of the certificate's file.
@@ -22,8 +25,7 @@ package struct CertificatePair: Sendable {
     /// - Parameters:
     ///   - pem: the server's certificate and the chain behind it.
     ///   - keys: PEM, of which one counts: while a pair is replaced, a file has the old key and the new one.
-    ///   - ocsp: a response of the authority's OCSP server, DER; nil for none.
-    package init(certificate pem: [UInt8], keys: [UInt8], ocsp: [UInt8]? = nil) throws(Fault) {
+    package init(certificate pem: [UInt8], keys: [UInt8]) throws(Fault) {
         let chain: CertificateChain
         do throws(TLSError) {
             chain = try CertificateChain(pem: pem)
@@ -35,8 +37,11 @@ package struct CertificatePair: Sendable {
         guard let key = keys.first(where: { $0.publicKey?.subjectPublicKeyInfo == chain.subjectPublicKeyInfo }) else {
             throw .strangers
         }
-        guard let certificate = ServedCertificate(chain: chain, ocsp: ocsp) else {
+        guard let certificate = ServedCertificate(chain: chain) else {
             throw .certificate("nothing signs with such a key")
+        }
+        if let bits = key.publicKey?.bits, key.kind == .rsa, bits < Self.smallestModulus {
+            throw .certificate("its RSA key has \(bits) bits, and clients want \(Self.smallestModulus) at least")
         }
         self.certificate = certificate
         self.key = key

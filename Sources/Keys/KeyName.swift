@@ -27,6 +27,14 @@ package struct KeyName: Hashable, Sendable, CustomStringConvertible {
         digest = String(parts[1])
     }
 
+    /// The name that the same key has where it's for something else.
+    package func with(_ purpose: Purpose) -> KeyName { KeyName(purpose: purpose, digest: digest) }
+
+    private init(purpose: Purpose, digest: String) {
+        self.purpose = purpose
+        self.digest = digest
+    }
+
     package var description: String { "\(purpose.rawValue)-\(digest)" }
 
     /// Of the digest that are kept: enough that no two keys meet.

@@ -8,7 +8,7 @@ package enum KeyRequest: Equatable, Sendable {
     case certificate(serverName: String?, schemes: [SigningAlgorithm])
     /// All certificates.
     case certificates
-    /// A signature of a digest or of octets.
+    /// A signature: with a key of TLS of what a handshake signs, with one of DKIM of a digest.
     case sign(key: KeyName, algorithm: SigningAlgorithm, octets: [UInt8])
     /// The keys that mail of a domain is signed with now.
     case dkim(domain: String)
@@ -26,8 +26,8 @@ package enum KeyRequest: Equatable, Sendable {
         case watch = "WATCH"
     }
 
-    /// Of what is signed as it is: more than any message of a handshake has.
-    package static let maximumOctets = 1024
+    /// Of what is signed: the messages of a handshake of TLS 1.2 up to a client's signature are the longest.
+    package static let maximumOctets = 32 * 1024
 
     /// What is wrong with a frame.
     package enum Fault: Error, Equatable {
@@ -56,9 +56,13 @@ package enum KeyRequest: Equatable, Sendable {
                 throw .malformed("algorithm")
             }
             let octets = frame.body.map { Array($0.readableBytesView) } ?? []
-            guard algorithm.digest.map({ octets.count == $0.digestLength }) ?? (octets.count <= Self.maximumOctets)
-            else {
-                throw .malformed("size")
+            switch algorithm.purpose {
+            case .tls:
+                guard octets.count <= Self.maximumOctets, HandshakeRole(signing: octets, by: algorithm) != nil else {
+                    throw .malformed("octets")
+                }
+            // RFC 8463 §3 has Ed25519 sign a digest, too.
+            case .dkim: guard octets.count == HashFunction.sha256.digestLength else { throw .malformed("size") }
             }
             self = .sign(key: key, algorithm: algorithm, octets: octets)
         case .dkim:

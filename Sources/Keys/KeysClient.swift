@@ -31,7 +31,7 @@ package final class KeysClient: Sendable {
         self.timeout = timeout
     }
 
-    /// The signature of a digest, or of the octets themselves where the algorithm has none: as TLS and DKIM have it, ECDSA in DER.
+    /// The signature of what a handshake signs, or of a digest of DKIM, in the form that they have; ECDSA in DER.
     package func sign(
         _ octets: [UInt8],
         with key: KeyName,
@@ -59,7 +59,7 @@ package final class KeysClient: Sendable {
         return keys
     }
 
-    /// All certificates that servers show, in the order of the configuration.
+    /// All certificates that the caller may show, in the order of the configuration.
     package func certificates() async throws(KeysError) -> [ServedCertificate] {
         do throws(BusError) {
             try await client.connect()

@@ -4,13 +4,15 @@ import Encodings
 import NIOCore
 import TLS
 
-/// A certificate that servers show, and the name of the key that signs for it.
+/// A certificate that servers show, or remote-relay to other hosts, and the name of the key that signs for it.
 package struct ServedCertificate: Equatable, Sendable {
     package let chain: CertificateChain
     package let kind: KeyKind
     package let key: KeyName
     /// What the authority's OCSP server said of it (RFC 6960), DER; nil where there is nothing.
-    package let ocsp: [UInt8]?
+    package var ocsp: [UInt8]?
+    /// The NAME of its `[tls.pairs.NAME]`; nil where nobody has said it.
+    package var pair: String?
 
     /// Octets of a response.
     package static let maximumOCSP = 32 * 1024
@@ -31,9 +33,10 @@ package struct ServedCertificate: Equatable, Sendable {
     package init?(_ frame: Frame) {
         guard frame.verb == Self.verb || frame.replyKind == .ok, let body = frame.body,
             let chain = try? CertificateChain(pem: Array(body.readableBytesView)),
-            let own = Self(chain: chain, ocsp: frame["ocsp"].flatMap { Base64.decode($0.utf8) }),
+            var own = Self(chain: chain, ocsp: frame["ocsp"].flatMap { Base64.decode($0.utf8) }),
             frame["key"] == own.key.description
         else { return nil }
+        own.pair = frame["pair"]
         self = own
     }
 
@@ -47,6 +50,7 @@ package struct ServedCertificate: Equatable, Sendable {
         }
         frame.fields += chain.names.map { .init("server-name", $0) }
         frame["expires"] = String(chain.expires)
+        if let pair { frame["pair"] = pair }
         if let ocsp { frame["ocsp"] = Base64.text(ocsp) }
         frame.body = ByteBuffer(bytes: chain.pem)
         return frame

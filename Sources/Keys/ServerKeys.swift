@@ -5,13 +5,15 @@ import NIOCore
 import Network
 import TLS
 
-/// keyd as those see it that serve TLS: knows the certificates, follows their changes, and has handshakes signed. While keyd is away,
-/// handshakes wait a moment and then fail, each with a line in the log.
+/// keyd as those see it that show certificates: knows them, follows their changes, and has handshakes signed. While keyd is away,
+/// handshakes wait a moment and then fail, each with a line in the log; and so do those that are too many.
 package final class ServerKeys: TLSKeys {
     private struct State {
         var certificates: [(served: ServedCertificate, shown: ShownCertificate)] = []
         var waiting: [(id: Int, promise: EventLoopPromise<Void>)] = []
         var lastWaiting = 0
+        /// Handshakes that wait for a signature.
+        var paused = 0
         var clients: PerLoop<KeysClient>?
         var logger: Logger?
         var follower: BusFollower?
@@ -26,6 +28,7 @@ package final class ServerKeys: TLSKeys {
     private let hostname: String
     private let state = NIOLockedValueBox(State())
     private let patience: TimeAmount
+    private let maximumPaused: Int
 
     /// Milliseconds between two attempts.
     private static let pause: Int64 = 50
@@ -35,8 +38,11 @@ package final class ServerKeys: TLSKeys {
     /// - Parameters:
     ///   - hostname: the server's own name.
     ///   - patience: how long a handshake waits for keyd.
-    package init(hostname: String, patience: TimeAmount = .seconds(3)) {
+    ///   - maximumPaused: how many handshakes wait for certificates, and how many for signatures. Each of the latter has a stack of
+    ///     OpenSSL's of its own, which is kept for those that come later.
+    package init(hostname: String, patience: TimeAmount = .seconds(3), maximumPaused: Int = 1000) {
         self.hostname = hostname
+        self.maximumPaused = maximumPaused
         self.patience = patience
     }
 
@@ -44,8 +50,8 @@ package final class ServerKeys: TLSKeys {
     ///
     /// - Parameters:
     ///   - path: of keyd's socket, as this process sees it.
-    ///   - service: whose tickets these are.
-    package func start(path: String, service: String, on loop: any EventLoop, logger: Logger) {
+    ///   - service: whose tickets these are; nil for one that makes none.
+    package func start(path: String, service: String?, on loop: any EventLoop, logger: Logger) {
         let patience = patience
         let clients = PerLoop { KeysClient(path: path, on: $0, timeout: patience) }
         let follower = BusFollower(
@@ -80,9 +86,10 @@ package final class ServerKeys: TLSKeys {
     package var known: [ServedCertificate] { state.withLockedValue { $0.certificates.map(\.served) } }
 
     /// - Returns: whether all is there.
-    private func fetch(_ client: KeysClient, _ service: String) async -> Bool {
+    private func fetch(_ client: KeysClient, _ service: String?) async -> Bool {
         do throws(KeysError) {
             take(try await client.certificates())
+            guard let service else { return true }
             tickets.use(try await client.ticketKeys(of: service).keys.map { $0.name + $0.secret })
             return true
         } catch {
@@ -124,10 +131,15 @@ package final class ServerKeys: TLSKeys {
         let now = shown(to: serverName)
         if !now.isEmpty { return loop.makeSucceededFuture(now) }
         let promise = loop.makePromise(of: Void.self)
-        let id = state.withLockedValue { state in
+        let place: Int? = state.withLockedValue { state in
+            guard state.waiting.count < maximumPaused else { return nil }
             state.lastWaiting += 1
             state.waiting.append((state.lastWaiting, promise))
             return state.lastWaiting
+        }
+        guard let id = place else {
+            promise.fail(failure("\(maximumPaused) handshakes wait for certificates already"))
+            return promise.futureResult.map { [] }
         }
         let timer = loop.scheduleTask(in: patience) { [self] in
             let isWaiting = state.withLockedValue { state in
@@ -144,6 +156,11 @@ package final class ServerKeys: TLSKeys {
         }
     }
 
+    /// The certificate of a pair, where keyd has named one.
+    package func certificate(ofPair name: String) -> ShownCertificate? {
+        state.withLockedValue { state in state.certificates.first { $0.served.pair == name }?.shown }
+    }
+
     private func shown(to client: String?) -> [ShownCertificate] {
         let certificates = state.withLockedValue { $0.certificates }
         let chosen = ServedCertificate.shown(to: client, of: certificates.map(\.served), hostname: hostname)
@@ -158,13 +175,23 @@ package final class ServerKeys: TLSKeys {
             promise.fail(failure("nothing signs by scheme \(request.scheme)"))
             return promise.futureResult
         }
+        let hasPlace = state.withLockedValue { state in
+            guard state.paused < maximumPaused else { return false }
+            state.paused += 1
+            return true
+        }
+        guard hasPlace else {
+            promise.fail(failure("\(maximumPaused) handshakes wait for keyd already"))
+            return promise.futureResult
+        }
         Task(executorPreference: LoopExecutor.of(loop)) { [self] in
+            defer { state.withLockedValue { $0.paused -= 1 } }
             let end = NIODeadline.now() + patience
             while true {
                 do throws(KeysError) {
                     return promise.succeed(try await client.sign(request.octets, with: key, algorithm))
                 } catch {
-                    // A keyd that was killed is back in a moment.
+                    // A keyd that was killed is back in a moment; one that has no such key won't have it then.
                     guard case .unavailable = error, .now() + .milliseconds(Self.pause) < end else {
                         return promise.fail(failure("\(error)"))
                     }

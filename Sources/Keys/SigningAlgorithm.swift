@@ -39,7 +39,7 @@ package enum SigningAlgorithm: String, CaseIterable, Sendable {
     /// Whose keys sign so.
     package var purpose: KeyName.Purpose { scheme == nil ? .dkim : .tls }
 
-    /// What made the digest that is signed; nil where the octets themselves are.
+    /// What makes the digest that is signed; nil where the octets themselves are.
     package var digest: HashFunction? {
         switch self {
         case .rsaPSSWithSHA256, .rsaWithSHA256, .ecdsaWithSHA256, .dkimRSA: .sha256
@@ -48,6 +48,8 @@ package enum SigningAlgorithm: String, CaseIterable, Sendable {
         case .ed25519, .dkimEd25519: nil
         }
     }
+
+    package var isRSA: Bool { suits(.rsa) }
 
     package var padding: PrivateKey.Padding {
         switch self {

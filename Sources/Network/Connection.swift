@@ -23,6 +23,8 @@ package final class Connection: @unchecked Sendable {
     package internal(set) var tls: TLSInfo?
     /// What was wrong with the server's certificate, where a handshake failed for that.
     package private(set) var certificateFault: CertificateFault?
+    /// Whether TLS has failed for want of a signature of ours.
+    package private(set) var hasNoSignature = false
 
     /// Octets that have arrived and were not consumed: parse here and move the reader index.
     package var input = ByteBuffer()
@@ -258,11 +260,13 @@ package final class Connection: @unchecked Sendable {
     ///
     /// - Parameters:
     ///   - verification: what the server must show.
+    ///   - identity: what it's shown where it asks for a certificate.
     ///   - resumption: where there may be a session to resume with a destination of that name.
     package func startTLS(
         client context: TLSContext,
         serverName: String?,
         verification: ServerVerification = .asContext,
+        identity: TLSIdentity? = nil,
         resumption: (store: TLSResumption, destination: String)? = nil
     ) async throws(ConnectionError) {
         eventLoop.assertInEventLoop()
@@ -273,6 +277,7 @@ package final class Connection: @unchecked Sendable {
                 context,
                 serverName: serverName,
                 verification: verification,
+                identity: identity,
                 resumption: resumption,
                 handshake: promise
             )
@@ -309,7 +314,11 @@ package final class Connection: @unchecked Sendable {
         do {
             tls = try await promise.futureResult.get()
         } catch {
-            if case .certificate(let fault, _)? = error as? TLSError { certificateFault = fault }
+            switch error as? TLSError {
+            case .certificate(let fault, _): certificateFault = fault
+            case .keys: hasNoSignature = true
+            default: break
+            }
             let reason =
                 failure == .timedOut || failure == .dismissed ? failure ?? .timedOut : .tls(String(describing: error))
             failure = reason

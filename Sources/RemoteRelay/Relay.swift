@@ -178,7 +178,12 @@ final class Relay: @unchecked Sendable {
             reports?.note(error, target, way)
             throw Fault(failure: error, wasReached: true)
         }
-        let terms = SessionTerms(policy, target, way.source)
+        let terms = SessionTerms(
+            policy,
+            target,
+            way.source,
+            clientCertificate: settings.clientCertificate(for: target, of: way.domain)
+        )
         while let client = idle.acquire(target.address, terms) {
             // It was made for mail that may go to hosts without it.
             guard !way.requiresTLS || client.extensions.has("REQUIRETLS") else {
@@ -311,12 +316,14 @@ final class Relay: @unchecked Sendable {
         inClearText: Bool = false,
         within time: TimeAmount? = nil
     ) async throws(SMTPClient.Failure) -> SMTPClient {
+        let isClear = inClearText || policy.demand == .clearText
+        let tls =
+            isClear ? nil : try security.use(serverName: policy.serverName, clientCertificate: terms.clientCertificate)
         connections.increment()
         let (connection, reached) = try await open(target, terms, within: time)
         let client = SMTPClient(reached, connection, terms: terms, settings: settings)
         do throws(SMTPClient.Failure) {
-            let isClear = inClearText || policy.demand == .clearText
-            try await client.greet(tls: isClear ? nil : security.use(serverName: policy.serverName), within: time)
+            try await client.greet(tls: tls, within: time)
             if let name = terms.credentials {
                 guard let credentials = security.credentials[name] else {
                     throw SMTPClient.Failure.login("there are no credentials of the name \(name)", nil)
@@ -389,7 +396,12 @@ final class Relay: @unchecked Sendable {
         within time: TimeAmount
     ) async throws(SMTPClient.Failure) -> SMTPClient {
         let policy = try policy(for: target, of: domain, sts)
-        let terms = SessionTerms(policy, target, settings.source(of: nil))
+        let terms = SessionTerms(
+            policy,
+            target,
+            settings.source(of: nil),
+            clientCertificate: settings.clientCertificate(for: target, of: domain)
+        )
         if let client = idle.acquire(target.address, terms) { return client }
         guard !turns.isTaken(target.address) else { throw .connection("all sessions that it may have are in use") }
         do throws(SMTPClient.Failure) {

@@ -126,6 +126,7 @@ package struct RelayProgram: DaemonProgram {
         await Task(executorPreference: LoopExecutor.of(loop)) { await policies?.load() }.value
         let renewal = Task(executorPreference: LoopExecutor.of(loop)) { await policies?.renewAll() }
         defer { renewal.cancel() }
+        let certificates = certificates(context, on: loop)
         let relay = Relay(
             settings: settings,
             lookup: lookup,
@@ -134,6 +135,7 @@ package struct RelayProgram: DaemonProgram {
                 hasAuthorities: prepared.hasAuthorities,
                 credentials: prepared.credentials,
                 policies: policies,
+                certificates: certificates,
                 on: loop
             ),
             reports: reports.flatMap { client in TLSReports(settings) { client.report($0) } },
@@ -161,6 +163,14 @@ package struct RelayProgram: DaemonProgram {
         await server.shutDown(grace: .seconds(5))
         await questions.shutDown(grace: .zero)
         loop.execute { relay.close() }
+    }
+
+    /// What other hosts are shown that ask for a certificate; nil where nothing is.
+    private func certificates(_ context: DaemonContext, on loop: any EventLoop) -> ServerKeys? {
+        guard !context.configuration.remoteRelay.clientCertificates.isEmpty else { return nil }
+        let keys = ServerKeys(hostname: context.configuration.hostname)
+        keys.start(path: context.socket("key.sock"), service: nil, on: loop, logger: context.logger)
+        return keys
     }
 
     /// The MTA-STS policies of other domains; nil where they aren't looked at.

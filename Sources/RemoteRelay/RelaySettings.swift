@@ -17,6 +17,7 @@ struct RelaySettings: Sendable {
     /// What is wanted of TLS where no line says something else.
     private let standardRule: RelayTLSRule
     private let rules: DomainTable<RelayTLSRule>
+    private let standardClientCertificate: String?
     /// Whether TLS is used where nobody says something else.
     var usesTLS: Bool { standardRule.level != .none }
     let usesDANE: Bool
@@ -53,6 +54,7 @@ struct RelaySettings: Sendable {
             }
         standardRule = RelayTLSRule(level)
         rules = DomainTable(relay.tlsRules)
+        standardClientCertificate = relay.clientCertificate
         usesDANE = relay.usesDANE && relay.tls != .off
         usesMTASTS = relay.usesMTASTS && relay.tls != .off
         self.runDirectory = runDirectory
@@ -98,6 +100,15 @@ struct RelaySettings: Sendable {
             ipv6: own.ipv6 ?? standardSource.ipv6,
             hostname: own.hostname
         )
+    }
+
+    /// The pair of `[tls.pairs.NAME]` that a host is shown where it asks for a certificate: by the route, the line of the domain, or that of
+    /// the host; nil for none.
+    func clientCertificate(for target: Target, of domain: String?) -> String? {
+        let name =
+            target.route?.clientCertificate ?? domain.flatMap { rules[$0]?.clientCertificate }
+            ?? target.name.flatMap { rules[$0]?.clientCertificate } ?? standardClientCertificate
+        return name?.isEmpty == true ? nil : name
     }
 
     /// What the administrator wants of TLS with a host: the strictest line of those for the route, the domain and the host.

@@ -43,9 +43,8 @@ struct TLSReports {
         case .policy(.unknownRecords, let reason): note(.dnssecInvalid, reason, target, way)
         case .policy(.noRecords, let reason): note(.daneRequired, reason, target, way)
         case .policy(.notInPolicy, let reason): note(.validation, reason, target, way)
-        case .policy(.noAuthorities, _), .policy(.unknownPolicy, _), .login, .connection, .refused, .unreadable,
-            .longLine, .notAssured,
-            .interrupted:
+        case .policy(.noAuthorities, _), .policy(.unknownPolicy, _), .policy(.noClientCertificate, _), .login,
+            .connection, .refused, .unreadable, .longLine, .notAssured, .interrupted:
             break
         }
     }

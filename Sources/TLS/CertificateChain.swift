@@ -10,7 +10,8 @@ package struct CertificateChain: Equatable, Sendable {
     package let subjectPublicKeyInfo: [UInt8]
     /// SHA-256 of the first one.
     package let fingerprint: [UInt8]
-    /// When the first one ends. Seconds since 1970.
+    /// When the first one begins and ends. Seconds since 1970.
+    package let begins: Int
     package let expires: Int
 
     /// Octets of a file, and certificates in it.
@@ -49,10 +50,11 @@ package struct CertificateChain: Equatable, Sendable {
         subjectPublicKeyInfo = Self.der { i2d_PUBKEY($0, $1) }(key) ?? []
         fingerprint = Self.fingerprint(of: first)
         names = Self.names(of: first)
-        var ends = tm()
-        guard ASN1_TIME_to_tm(X509_get0_notAfter(first), &ends) == 1 else {
-            throw .configuration("the certificate has no end")
-        }
+        var (start, ends) = (tm(), tm())
+        guard ASN1_TIME_to_tm(X509_get0_notBefore(first), &start) == 1,
+            ASN1_TIME_to_tm(X509_get0_notAfter(first), &ends) == 1
+        else { throw .configuration("the certificate has no beginning or no end") }
+        begins = timegm(&start)
         expires = timegm(&ends)
     }
 

@@ -125,7 +125,7 @@ package final class TLSContext: @unchecked Sendable {
     }
 
     /// What keys elsewhere sign by, the preferred first.
-    private static let signatures =
+    static let signatures =
         "ECDSA+SHA256:ECDSA+SHA384:ed25519:rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512"
         + ":RSA+SHA256:RSA+SHA384:RSA+SHA512"
     /// What clients with certificates of their own may sign by.

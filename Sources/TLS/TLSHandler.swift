@@ -31,7 +31,9 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     /// Plain octets that were written before the handshake ended.
     private var waiting: CircularBuffer<(ByteBuffer, EventLoopPromise<Void>?)> = []
     private var closing = false
-    /// Of a server whose keys are elsewhere, until the handshake is over. OpenSSL works on it while a handshake is paused.
+    /// Who signs; nil where the keys are here, or none are needed.
+    private let keys: (any TLSKeys)?
+    /// Where keys are elsewhere, until the handshake is over. OpenSSL works on it while a handshake is paused.
     private var paused: UnsafeMutablePointer<CTLSKeys_handshake>?
     /// Whether the handshake waits for certificates or for a signature.
     private var isWaitingForKeys = false
@@ -52,12 +54,14 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     ///   - serverName: a client's SNI and, where the context verifies, the name that the certificate must have; or the
     ///     address that it must have.
     ///   - verification: what a client wants to be shown.
+    ///   - identity: what a client shows where the server asks for it; nil for nothing.
     ///   - resumption: where a client finds sessions to resume and keeps its own, and a name of its destination in there.
     ///   - handshake: succeeds when the handshake is complete, fails with `TLSError`.
     package init(
         _ context: TLSContext,
         serverName: String? = nil,
         verification: ServerVerification = .asContext,
+        identity: TLSIdentity? = nil,
         resumption: (store: TLSResumption, destination: String)? = nil,
         handshake: EventLoopPromise<TLSInfo>
     ) throws(TLSError) {
@@ -69,20 +73,26 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
         toNetwork = output
         handshakeDone = handshake
         self.verification = verification
+        keys = context.isServer ? context.keys : identity?.keys
         self.resumption = resumption.map { ($0.store, .init(destination: $0.destination, verification: verification)) }
         _ = COpenSSL_mem_eof_return(input, -1)
         _ = COpenSSL_mem_eof_return(output, -1)
         SSL_set_bio(ssl, input, output)
+        if keys != nil {
+            let handshake = UnsafeMutablePointer<CTLSKeys_handshake>.allocate(capacity: 1)
+            handshake.initialize(to: CTLSKeys_handshake())
+            paused = handshake
+        }
         if context.isServer {
             SSL_set_accept_state(ssl)
-            if context.keys != nil {
-                let handshake = UnsafeMutablePointer<CTLSKeys_handshake>.allocate(capacity: 1)
-                handshake.initialize(to: CTLSKeys_handshake())
-                paused = handshake
-            }
         } else {
             SSL_set_connect_state(ssl)
             try verification.prepare(ssl, serverName: serverName)
+            if let identity {
+                guard identity.certificate.show(in: ssl), CTLSKeys_use_as_client(ssl, TLSContext.signatures) == 1 else {
+                    throw .configuration("OpenSSL can't show the certificate: \(TLSError.lastReason())")
+                }
+            }
             if let resumption = self.resumption {
                 COpenSSL_set_app_data(ssl, Unmanaged.passUnretained(self).toOpaque())
                 if let session = resumption.store.take(resumption.key) {
@@ -195,7 +205,7 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
             context.flush()
             return
         }
-        switch (reason, paused, self.context.keys) {
+        switch (reason, paused, keys) {
         case (SSL_ERROR_WANT_READ, _, _): return
         case (SSL_ERROR_WANT_X509_LOOKUP, .some(let handshake), .some(let keys)):
             waitForCertificates(handshake, keys, context: context)
@@ -263,7 +273,7 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
                 String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
             },
             scheme: handshake.pointee.scheme,
-            octets: withUnsafeBytes(of: &handshake.pointee.octets) { Array($0.prefix(handshake.pointee.count)) }
+            octets: Array(UnsafeBufferPointer(start: handshake.pointee.octets, count: handshake.pointee.count))
         )
     }
 
@@ -272,7 +282,7 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
             guard signature.count <= space.count else { return }
             space.copyBytes(from: signature)
         }
-        handshake.pointee.signature_count = signature.count <= Int(CTLSKEYS_MAXIMUM_OCTETS) ? signature.count : 0
+        handshake.pointee.signature_count = signature.count <= Int(CTLSKEYS_MAXIMUM_SIGNATURE) ? signature.count : 0
         handshake.pointee.is_answered = true
     }
 

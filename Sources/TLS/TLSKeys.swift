@@ -2,7 +2,7 @@ import COpenSSL
 import CTLSKeys
 import NIOCore
 
-/// Who has a server's private keys and the certificates for them: another process, so this one's handshakes wait for it.
+/// Who has private keys and the certificates for them: another process, so this one's handshakes wait for it.
 package protocol TLSKeys: Sendable {
     /// What session tickets are encrypted with.
     var tickets: TLSTickets { get }
@@ -26,7 +26,7 @@ package struct TLSSignatureRequest: Equatable, Sendable {
     package let key: String
     /// RFC 8446 §4.2.3.
     package let scheme: UInt16
-    /// A digest by the scheme's hash function; for Ed25519 what is signed itself.
+    /// What is signed: RFC 8446 §4.4.3, RFC 8422 §5.4, RFC 5246 §7.4.8.
     package let octets: [UInt8]
 }
 
@@ -83,6 +83,17 @@ package final class ShownCertificate: @unchecked Sendable {
             var position = buffer.baseAddress
             return d2i_X509(nil, &position, buffer.count)
         }
+    }
+}
+
+/// What a client shows to a server that asks for a certificate (RFC 8446 §4.4.2), and who signs for it.
+package struct TLSIdentity: Sendable {
+    package let certificate: ShownCertificate
+    package let keys: any TLSKeys
+
+    package init(_ certificate: ShownCertificate, keys: any TLSKeys) {
+        self.certificate = certificate
+        self.keys = keys
     }
 }
 

@@ -1,11 +1,22 @@
 import Daemon
 import MailAuth
+import TLS
 
 /// Whether mail of our domains is signed, and the DNS has the keys.
 struct DKIMCheck {
     private let configuration: Configuration
+    /// Those of `[tls]`, SubjectPublicKeyInfo in DER.
+    private let keysOfTLS: Set<[UInt8]>
 
-    init(_ configuration: Configuration) { self.configuration = configuration }
+    init(_ configuration: Configuration) {
+        self.configuration = configuration
+        keysOfTLS = Set(
+            configuration.tls.pairs.compactMap { pair in
+                WholeFile.octets(pair.certificate, maximum: CertificateChain.maximumOctets)
+                    .flatMap { try? CertificateChain(pem: $0) }?.subjectPublicKeyInfo
+            }
+        )
+    }
 
     func findings() async -> [Finding] {
         guard configuration.remoteRelay.signs else { return [] }
@@ -34,7 +45,16 @@ struct DKIMCheck {
             }
             for entry in list.entries where entry.state != .retired {
                 do {
-                    keys.append((entry, try keyring.key(entry)))
+                    let key = try keyring.key(entry)
+                    keys.append((entry, key))
+                    guard keysOfTLS.contains(key.subjectPublicKeyInfo) else { continue }
+                    findings.append(
+                        .wrong(
+                            "dkim",
+                            "\(entry.keyFile) of \(domain) is a key of TLS as well: keyd signs no mail with it",
+                            mend: "martlet dkim keygen --domain \(domain), and rotate"
+                        )
+                    )
                 } catch {
                     // A key that doesn't sign may be missing.
                     guard entry.state == .active else { continue }

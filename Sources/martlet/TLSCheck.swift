@@ -25,6 +25,7 @@ struct TLSCheck {
                 let certificate = try read(pair)
                 certificates.append(certificate)
                 findings.append(age(certificate, pair))
+                if let finding = response(certificate, pair) { findings.append(finding) }
                 if pair.name == TLSConfiguration.Pair.standardName { findings.append(name(certificate)) }
             } catch {
                 let mend = "put a certificate chain and its key there (PEM): martlet tls deploy --name \(pair.name)"
@@ -60,6 +61,13 @@ struct TLSCheck {
     private func age(_ certificate: ServedCertificate, _ pair: TLSConfiguration.Pair) -> Finding {
         let days = TLSDeployCommand.days(certificate.chain)
         let mend = "renew \(pair.certificate)"
+        if certificate.chain.begins > time(nil) {
+            return .wrong(
+                "tls",
+                "the time of \(pair.certificate) has not begun",
+                mend: "is the clock right? Else \(mend)"
+            )
+        }
         if certificate.chain.expires <= time(nil) {
             return .wrong("tls", "\(pair.certificate) has expired", mend: mend)
         }
@@ -67,6 +75,23 @@ struct TLSCheck {
             return .doubtful("tls", "\(pair.certificate) expires in \(days) days", mend: mend)
         }
         return .fine("tls", "\(pair.certificate) is good for \(days) days")
+    }
+
+    /// What becomes of the authority's OCSP response; nil where there is none.
+    private func response(_ certificate: ServedCertificate, _ pair: TLSConfiguration.Pair) -> Finding? {
+        guard access(pair.ocsp, F_OK) == 0 else { return nil }
+        let fault: String
+        do throws(OCSPResponse.Fault) {
+            guard let octets = WholeFile.octets(pair.ocsp, maximum: ServedCertificate.maximumOCSP) else {
+                throw OCSPResponse.Fault(description: String(cString: strerror(errno)))
+            }
+            let response = try OCSPResponse(octets, for: certificate.chain)
+            if let fault = response.fault(at: time(nil)) { throw fault }
+            return .fine("tls", "\(pair.ocsp) is stapled for \((response.ends - time(nil)) / 3600) hours")
+        } catch {
+            fault = error.description
+        }
+        return .wrong("tls", "\(pair.ocsp) isn't stapled: \(fault)", mend: "fetch another response, or remove the file")
     }
 
     private func name(_ certificate: ServedCertificate) -> Finding {

@@ -65,6 +65,12 @@ struct TLSDeployCommand: AsyncParsableCommand {
         }
         let (chain, key) = (read.certificate.chain, read.key)
         guard chain.expires > time(nil) else { throw ValidationError("\(files.certificate): it has expired") }
+        guard chain.begins <= time(nil) else { throw ValidationError("\(files.certificate): its time has not begun") }
+        if let response, let ocsp {
+            let fault: OCSPResponse.Fault?
+            do { fault = try OCSPResponse(response, for: chain).fault(at: time(nil)) } catch { fault = error }
+            if let fault { throw ValidationError("\(ocsp): \(fault)") }
+        }
         try instance.enter()
         let configuration = try Configuration.load("etc/martlet.toml")
         guard let pair = configuration.tls.pairs.first(where: { $0.name == name }) else {

@@ -61,6 +61,12 @@ import Testing
             "remote-relay.tls-policy.a.fingerprints"
         ),
         ("[remote-relay.tls-policy]\n\"a\" = { level = \"may\", names = [\"b\"] }", "remote-relay.tls-policy.a.names"),
+        ("[remote-relay]\nclient-certificate = \"a\"", "remote-relay"),
+        ("[remote-relay.routes]\n\"a\" = { hosts = [\"b\"], client-certificate = \"c\" }", "remote-relay"),
+        (
+            "[tls.pairs.c]\n[remote-relay.tls-policy]\n\"a\" = { level = \"none\", client-certificate = \"c\" }",
+            "remote-relay.tls-policy.a.client-certificate"
+        ),
         ("[remote-relay.sources]\n\"a\" = { ipv4 = \"::1\" }", "remote-relay.sources.a.ipv4"),
         ("[remote-relay.sources]\n\"a\" = { hostname = \"a b\" }", "remote-relay.sources.a.hostname"),
     ])
@@ -71,6 +77,32 @@ import Testing
         } catch {
             #expect((error as? ConfigurationError)?.key == key)
         }
+    }
+
+    @Test func hostsMayBeShownCertificates() throws {
+        let relay = try load(
+            """
+            [tls.pairs.own]
+            [tls.pairs.partner]
+            [remote-relay]
+            client-certificate = "own"
+            [remote-relay.tls-policy]
+            "a.net" = { level = "encrypt", client-certificate = "partner" }
+            "b.net" = { level = "may", client-certificate = "" }
+            [remote-relay.routes]
+            "c.net" = { hosts = ["mx.c.net"], client-certificate = "default" }
+            "d.net" = { hosts = ["mx.d.net"], tls = { level = "verify", client-certificate = "partner" } }
+            """
+        )
+        #expect(relay.clientCertificates == ["own", "partner", "default"])
+        #expect(relay.tlsRules["a.net"]?.clientCertificate == "partner")
+        #expect(relay.tlsRules["b.net"]?.clientCertificate == "")
+        guard case .hosts(let hosts) = relay.routes["d.net"] else {
+            Issue.record("not hosts")
+            return
+        }
+        #expect(hosts.clientCertificate == "partner")
+        #expect(try load("").clientCertificates.isEmpty)
     }
 
     @Test func fingerprintsAreReadWithColonsAndWithout() throws {

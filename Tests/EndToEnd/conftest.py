@@ -44,6 +44,7 @@ def pytest_collection_modifyitems(items):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "root: needs root")
+    config.addinivalue_line("markers", "slow: takes most of a minute")
     config.addinivalue_line("markers", "alone: measures, or needs the machine's whole speed: nothing runs beside it")
 
 

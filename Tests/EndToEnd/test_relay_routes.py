@@ -3,17 +3,20 @@
 import base64
 import re
 import shutil
+import smtplib
 import ssl
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
+import layout
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 from configuration import free_port
 from conftest import ALICE, BOB, temporary_directory
+from cryptography.hazmat.primitives import hashes
 from internet.certificates import Certificate
 from mail import submit, wait_until
 
@@ -35,7 +38,9 @@ ROUTES = (
     ("exim-implicit.example", "exim-465", {"implicit-tls": True}, "login", "LOGIN"),
     ("token.example", "token", {}, "token", "XOAUTH2"),
 )
-PORTS = ("postfix-587", "postfix-465", "exim-587", "exim-465", "token")
+# Where Postfix takes mail from those alone who show a certificate that it knows, by version of TLS.
+CERTIFICATE_PORTS = {"TLSv1.2": "postfix-certificate-12", "TLSv1.3": "postfix-certificate-13"}
+PORTS = ("postfix-587", "postfix-465", "exim-587", "exim-465", "token", *CERTIFICATE_PORTS.values())
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +63,19 @@ def certificate(base):
 
 
 @pytest.fixture(scope="module")
-def through_postfix(base, ports, certificate):
-    """Postfix, for whom Dovecot checks passwords."""
+def own_certificate(base):
+    """What remote-relay shows to other hosts."""
+    return Certificate(base, "relay", ["relay.example.test"])
+
+
+def fingerprint(certificate: Certificate) -> str:
+    digits = certificate.certificate.fingerprint(hashes.SHA256()).hex().upper()
+    return ":".join(digits[place : place + 2] for place in range(0, 64, 2))
+
+
+@pytest.fixture(scope="module")
+def through_postfix(base, ports, certificate, own_certificate):
+    """Postfix, for whom Dovecot checks passwords, and which asks for certificates on ports of their own."""
     place = base / "dovecot"
     place.mkdir()
     (place / "conf").write_text(
@@ -92,6 +108,14 @@ def through_postfix(base, ports, certificate):
     wait_until((place / "auth").exists, what="Dovecot's socket")
     options = "smtpd_sasl_auth_enable=yes smtpd_recipient_restrictions=permit_sasl_authenticated,reject content_filter=discard:"
     options = "".join(f"\n  -o {option}" for option in options.split())
+    (base / "certificates").write_text(f"{fingerprint(own_certificate)} relay\n")
+    by_certificate = ""
+    for version, port in CERTIFICATE_PORTS.items():
+        choice = "smtpd_recipient_restrictions=permit_tls_clientcerts,reject content_filter=discard: smtpd_tls_ask_ccert=yes "
+        choice += f"relay_clientcerts=texthash:{base}/certificates smtpd_tls_fingerprint_digest=sha256 smtpd_tls_loglevel=2 "
+        choice += f"smtpd_tls_mandatory_protocols={version} smtpd_tls_protocols={version}"
+        by_certificate += f"127.0.0.1:{ports[port]} inet n - n - - smtpd"
+        by_certificate += "".join(f"\n  -o {option}" for option in choice.split()) + "\n"
     server = postfix.Postfix(
         base / "postfix",
         free_port(),
@@ -106,7 +130,7 @@ def through_postfix(base, ports, certificate):
         },
         "discard unix - - n - - discard\n"
         f"127.0.0.1:{ports['postfix-587']} inet n - n - - smtpd{options}\n"
-        f"127.0.0.1:{ports['postfix-465']} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes{options}\n",
+        f"127.0.0.1:{ports['postfix-465']} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes{options}\n" + by_certificate,
     )
     server.start()
     yield base / "postfix" / "maillog"
@@ -212,8 +236,13 @@ def tokens(ports, certificate):
 
 
 @pytest.fixture(scope="module")
-def instance(module_factory, ports, certificate):
+def instance(module_factory, ports, certificate, own_certificate):
     routes = {}
+    for version, port in CERTIFICATE_PORTS.items():
+        host, name = f"localhost:{ports[port]}", version.lower()
+        routes[f"{name}.certificate.example"] = {"hosts": [host], "client-certificate": "relay"}
+        routes[f"{name}.nothing.example"] = {"hosts": [host]}
+    routes["away.certificate.example"] = {"hosts": [f"127.0.0.1:{ports[CERTIFICATE_PORTS['TLSv1.3']]}"]}
     for domain, port, more, credentials, _ in ROUTES:
         routes[domain] = {"hosts": [f"localhost:{ports[port]}"], "credentials": credentials} | more
     routes["wrong.example"] = {"hosts": [f"localhost:{ports['postfix-587']}"], "credentials": "wrong"}
@@ -223,9 +252,18 @@ def instance(module_factory, ports, certificate):
     changes = {
         "remote-relay": {"routes": routes, "authorities": "etc/authority.pem", "account-routes": {BOB: {"action": "discard"}}},
         "queue-manager": {"retry-minimum": "60s"},
+        "tls": {"pairs": {"relay": {}}},
+        "smtpd": {"relay-from": ["127.0.0.0/8"]},
     }
+    # Another certificate, so that no session of another domain's mail is used again.
+    rule = {"level": "may", "client-certificate": "default"}
+    changes["remote-relay"]["tls-policy"] = {"away.certificate.example": rule}
     made = module_factory(changes, start=False)
     shutil.copy(certificate[1].file, made.directory / "etc/authority.pem")
+    for ending, file in (("pem", own_certificate.file), ("key", own_certificate.key_file)):
+        place = made.certificate.with_name(f"relay.{ending}")
+        shutil.copy(file, place)
+        layout.own(place, "root", 0o640, "mlt-key")
     lines = []
     for name, mechanism in (("password", ""), ("scram-sha-1", "SCRAM-SHA-1"), ("plain", "PLAIN"), ("login", "LOGIN"), ("wrong", "")):
         password = "other" if name == "wrong" else PASSWORD
@@ -239,10 +277,14 @@ def instance(module_factory, ports, certificate):
     return made
 
 
-def result(instance, recipient: str, sender: str = ALICE) -> str:
+def result(instance, recipient: str, sender: str = ALICE, has_tls: bool = True) -> str:
     """What the log says of a message from Alice."""
     before = instance.supervisor.log_text("remote-relay").count(f"recipient=<{recipient}>")
-    submit(instance, sender, recipient, sender)
+    if has_tls:
+        submit(instance, sender, recipient, sender)
+    else:
+        with smtplib.SMTP("127.0.0.1", instance.ports["smtp"], "client.example.test", timeout=60) as client:
+            client.sendmail(sender, [recipient], f"From: {sender}\r\n\r\nhello\r\n")
 
     def found():
         lines = [line for line in instance.supervisor.log_text("remote-relay").splitlines() if f"<{recipient}>" in line]
@@ -261,6 +303,29 @@ def test_login(instance, through_postfix, through_exim, tokens, domain, port, mo
         assert re.search(rf"<= {ALICE} .* A={mechanism.lower()}:{re.escape(USER)} ", through_exim.read_text())
     else:
         assert len(tokens.messages) == 1 and len(tokens.seen) == 1
+
+
+@pytest.mark.parametrize("version", CERTIFICATE_PORTS)
+def test_a_host_is_shown_a_certificate(instance, through_postfix, own_certificate, version):
+    line = result(instance, f"bob@{version.lower()}.certificate.example")
+    assert "result=relayed" in line, line
+    log = through_postfix.read_text()
+    assert re.search(rf"connection established from \S+ {re.escape(version)} with cipher", log), log[-2000:]
+    assert f"fingerprint={fingerprint(own_certificate)}" in log
+    # Who shows none has nothing taken.
+    line = result(instance, f"bob@{version.lower()}.nothing.example")
+    assert "result=failed" in line and "status=5.7.1" in line, line
+
+
+def test_without_a_signature_mail_waits(instance, through_postfix):
+    """It goes neither without the certificate nor in clear text, although that would be allowed."""
+    instance.supervisor.down("keyd")
+    try:
+        line = result(instance, "bob@away.certificate.example", has_tls=False)
+        assert "result=delayed" in line and "status=4.7.5" in line, line
+    finally:
+        instance.supervisor.up("keyd")
+    instance.supervisor.wait_ready()
 
 
 def test_wrong_password_waits(instance, through_postfix):

@@ -1,6 +1,7 @@
 """TLS of the servers, whose private keys are keyd's: renewal, several certificates, keyd away, and where the keys are not."""
 
 import imaplib
+import json
 import os
 import re
 import shutil
@@ -13,14 +14,18 @@ import subprocess
 import threading
 import time
 from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import configuration
 import layout
 import pytest
 from conftest import ALICE
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.x509 import ocsp
 from mail import find, receive, trust, wait_for_log, wait_until
 
 # Where TLS begins with the first octet.
@@ -46,6 +51,34 @@ def make_pair(directory: Path, name: str, kind: str, *hosts: str, days: int = 30
     return pem, key
 
 
+def write_response(directory: Path, name: str, **times) -> bytes:
+    """What the authority of a self-signed certificate, itself, says of it, as NAME.ocsp."""
+    certificate = x509.load_pem_x509_certificate((directory / f"{name}.pem").read_bytes())
+    key = load_pem_private_key((directory / f"{name}.key").read_bytes(), None)
+    now = datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
+    response = (
+        ocsp.OCSPResponseBuilder()
+        .add_response(
+            cert=certificate,
+            issuer=certificate,
+            algorithm=hashes.SHA1(),
+            cert_status=ocsp.OCSPCertStatus.GOOD,
+            this_update=now - timedelta(hours=1),
+            next_update=now + timedelta(**times),
+            revocation_time=None,
+            revocation_reason=None,
+        )
+        .responder_id(ocsp.OCSPResponderEncoding.HASH, certificate)
+        .sign(key, None if isinstance(key, Ed25519PrivateKey) else hashes.SHA256())
+    )
+    octets = response.public_bytes(Encoding.DER)
+    place = directory / f"{name}.new"
+    place.write_bytes(octets)
+    place.chmod(0o644)
+    place.rename(directory / f"{name}.ocsp")
+    return octets
+
+
 @pytest.fixture(scope="module")
 def ports():
     return {"dot": configuration.free_port()}
@@ -59,7 +92,7 @@ def instance(module_factory, ports):
     directory = one.certificate.parent
     make_pair(directory, "rsa", "rsa", "mail.example.test")
     make_pair(directory, "other", "ed25519", "*.other.test")
-    (directory / "rsa.ocsp").write_bytes(b"\x30\x03\x0a\x01\x00")
+    write_response(directory, "rsa", hours=1)
     for name in ("rsa", "other"):
         layout.own(directory / f"{name}.key", "root", 0o640, "mlt-key")
     one.start()
@@ -148,8 +181,37 @@ def test_certificates_by_name_and_kind(instance, ports):
         assert shown(port, "elsewhere.test") == der(instance.certificate)
         rsa = handshake(port, "mail.example.test", "-sigalgs", "rsa_pss_rsae_sha256", "-status")
         assert "Server public key is 2048 bit" in rsa and "Peer signature type: RSA-PSS" in rsa
-        # What isn't an OCSP response to OpenSSL's eyes is one that was sent.
-        assert "OCSP response: no response sent" not in rsa
+
+
+def stapled(port: int, name: str) -> str:
+    """What a client that asks for the authority's word is sent: a certificate's state, or that there is none."""
+    said = handshake(port, name, "-sigalgs", "ed25519:rsa_pss_rsae_sha256", "-status")
+    found = re.search(r"OCSP response: no response sent|Cert Status: \w+", said)
+    return found.group() if found else said
+
+
+def test_the_authoritys_word_is_stapled_while_it_holds(instance, ports):
+    directory = instance.certificate.parent
+    (directory / "other.ocsp").write_bytes(b"\x30\x03\x0a\x01\x00")
+    wait_for_log(instance, "keyd", "OCSP response isn't stapled: it is no response of an OCSP server")
+    for port in all_ports(instance, ports):
+        assert stapled(port, "mail.example.test") == "Cert Status: good"
+        # It's no response, and so not sent.
+        assert stapled(port, "x.other.test") == "OCSP response: no response sent"
+    port = instance.ports["imaps"]
+    said = instance.martlet("check", "tls", check=False).stdout
+    assert "etc/tls/rsa.ocsp is stapled for 0 hours" in said
+    assert "etc/tls/other.ocsp isn't stapled: it is no response of an OCSP server" in said
+    write_response(directory, "other", seconds=8)
+    wait_until(lambda: stapled(port, "x.other.test") == "Cert Status: good", seconds=7)
+    # The file stands where it stood, but what it says is over.
+    wait_until(lambda: stapled(port, "x.other.test") == "OCSP response: no response sent")
+    wait_for_log(instance, "keyd", "OCSP response isn't stapled: its time is over")
+    # A certificate says nothing of another.
+    shutil.copy(directory / "rsa.ocsp", directory / "other.ocsp")
+    wait_for_log(instance, "keyd", "OCSP response isn't stapled: it is about another certificate")
+    (directory / "other.ocsp").unlink()
+    assert "WRONG" not in instance.martlet("check", "tls", check=False).stdout
 
 
 def test_versions_and_suites(instance):
@@ -244,6 +306,10 @@ def test_what_is_not_deployed(instance, tmp_path):
     ):
         done = deploy(instance, "lego", first, second)
         assert done.returncode != 0 and words in done.stderr, done.stderr
+    nonsense = tmp_path / "nonsense.ocsp"
+    nonsense.write_bytes(b"nonsense")
+    done = instance.martlet("tls", "deploy", "--ocsp", nonsense, pem, key, check=False)
+    assert done.returncode != 0 and "it is no response of an OCSP server" in done.stderr
     if "notAfter" in openssl("x509", "-in", expired, "-noout", "-enddate"):
         assert "expired" in deploy(instance, "lego", expired, expired_key).stderr
     assert "no [tls.pairs.nobody]" in deploy(instance, "lego", pem, key, "nobody").stderr
@@ -378,3 +444,29 @@ def test_keyd_in_trouble(instance, trouble):
     with smtplib.SMTP("localhost", instance.ports["submission"], timeout=20) as client:
         client.starttls(context=trust(instance))
         client.login(ALICE, instance.passwords[ALICE])
+
+
+# Of testssl's findings, those that a certificate has which nobody but itself has signed, and none of whose names are looked up.
+SELF_SIGNED = ("cert_", "cert<", "OCSP", "DNS_CAArecord", "certificate_transparency", "certs_")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_testssl_finds_nothing(instance, tmp_path):
+    """Protocols, and what is shown, of each server that people use; kinds of suites and known weaknesses, which all have in common,
+    of one."""
+    weaknesses = ["-s", "-H", "-I", "-D"]
+    checks = {"smtp": ["-t", "smtp"], "imaps": weaknesses, "pop3s": []}
+    running = {}
+    for name, words in checks.items():
+        command = ["testssl", "--quiet", "--color", "0", "--warnings", "off", "--nodns", "none", "--jsonfile", tmp_path / name]
+        command += ["-p", "-S", *words, f"127.0.0.1:{instance.ports[name]}"]
+        running[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    for name, process in running.items():
+        said = process.communicate(timeout=500)[0].decode(errors="replace")
+        found = {one["id"]: one["severity"] for one in json.loads((tmp_path / name).read_text())}
+        # It has looked at all of that.
+        looked = {"TLS1_3", "TLS_session_ticket"} | ({"cipherlist_NULL", "heartbleed", "DROWN"} if name == "imaps" else set())
+        assert looked <= found.keys() and found["TLS1_3"] == "OK", said
+        grave = {place for place, severity in found.items() if severity in ("MEDIUM", "HIGH", "CRITICAL", "FATAL")}
+        assert {place for place in grave if not place.startswith(SELF_SIGNED)} == set(), said

@@ -92,6 +92,27 @@ import Glibc
         }
     }
 
+    /// It could be had from keyd by those who serve TLS.
+    @Test func aKeyOfTLSSignsNoMail() throws {
+        var keys = DKIMKeys(directory.handle, path: "etc/dkim")
+        let key = try #require(PrivateKey.generate(.rsa))
+        directory.write(key.pem, to: "example.test/s.pem")
+        list("example.test", "s rsa-sha256 active")
+        generate(.ed25519, to: "other.test/s.pem")
+        list("other.test", "s ed25519-sha256 active")
+        let name = KeyName(.tls, subjectPublicKeyInfo: try #require(key.publicKey).subjectPublicKeyInfo)
+        func look(_ names: [KeyName]) -> [KeyEvent] { keys.look(files, keysOfTLS: names) }
+        #expect(look([name]).map(\.text) == ["s.pem is a key of TLS as well: it signs no mail"])
+        #expect(look([name]).isEmpty)
+        #expect(keys.active["example.test"] == .trouble("the key s can't be used"))
+        #expect(selectors(keys, "other.test") == ["s"])
+        #expect(keys.keys.count == 1)
+        #expect(keys.isRefused(name.with(.dkim)))
+        // Once it's gone from there, it signs.
+        #expect(look([]).isEmpty)
+        #expect(selectors(keys) == ["s"])
+    }
+
     @Test func whatIsHalfWrittenLeavesWhatWasThere() {
         var keys = DKIMKeys(directory.handle, path: "etc/dkim")
         func look() -> [KeyEvent] { keys.look(files) }

@@ -24,9 +24,18 @@ import Glibc
     private let path = "/tmp/martlet-keyd-\(UInt64.random(in: 0 ... .max)).sock"
     private let clock = NIOLockedValueBox(1000)
 
+    /// What somebody signs under TLS 1.3.
+    private static func content(of who: String = "server") -> [UInt8] {
+        [UInt8](repeating: 0x20, count: 64) + Array("TLS 1.3, \(who) CertificateVerify\0".utf8)
+            + [UInt8](repeating: 7, count: 32)
+    }
+    /// What a server signs under TLS 1.2.
+    private static let keyExchange =
+        [UInt8](repeating: 7, count: 64) + [3, 0, 29, 32] + [UInt8](repeating: 1, count: 32)
+
     private static func logger() -> Logger { Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }) }
 
-    private func service(_ names: String...) -> KeyService {
+    private func service(_ names: String..., clientPairs: Set<String> = []) -> KeyService {
         let settings = names.map {
             TLSConfiguration.Pair(name: $0, certificate: "\($0).pem", privateKey: "\($0).key")
         }
@@ -34,7 +43,8 @@ import Glibc
             KernelFileSystem(),
             pairs: TLSPairs(settings) { directory.file($0) },
             dkim: DKIMKeys(directory.handle, path: directory.path),
-            hostname: "a.example"
+            hostname: "a.example",
+            clientPairs: clientPairs
         )
         let clock = clock
         let access = KeyService.Access(servers: [:], signers: [], own: getuid())
@@ -72,9 +82,8 @@ import Glibc
             let client = KeysClient(path: path, on: loop)
             let certificate = try #require(try await client.certificates().first)
             #expect(certificate.kind == kind)
-            let message = Array("what is signed".utf8)
-            let octets = algorithm.digest?.digest(of: message) ?? message
-            var signature = try await client.sign(octets, with: certificate.key, algorithm)
+            let message = Self.keyExchange
+            var signature = try await client.sign(message, with: certificate.key, algorithm)
             let key = try #require(PublicKey(subjectPublicKeyInfo: certificate.chain.subjectPublicKeyInfo))
             if kind == .ecdsaP256 { signature = Self.numbers(signature) }
             #expect(
@@ -88,10 +97,13 @@ import Glibc
             // Another kind of key doesn't sign so, nor does one that isn't there.
             let other: SigningAlgorithm = kind == .ed25519 ? .rsaWithSHA256 : .ed25519
             await #expect(throws: KeysError.self) {
-                try await client.sign([UInt8](repeating: 0, count: 32), with: certificate.key, other)
+                try await client.sign(message, with: certificate.key, other)
             }
+            // Nobody need ask again for a key that isn't there.
             let stranger = KeyName(.tls, subjectPublicKeyInfo: [9])
-            await #expect(throws: KeysError.self) { try await client.sign(octets, with: stranger, algorithm) }
+            await #expect(throws: KeysError.refused("there is no such key that signs so")) {
+                try await client.sign(message, with: stranger, algorithm)
+            }
             client.close()
         }
     }
@@ -182,7 +194,7 @@ import Glibc
             let connection = try await Connection.connect(unix: path, on: loop)
             let count = 200
             for number in 0..<count {
-                let octets = [UInt8](repeating: 1, count: 32)
+                let octets = Self.keyExchange
                 let isSigned = number % 2 == 0
                 var frame =
                     isSigned
@@ -225,7 +237,7 @@ import Glibc
             #expect(versions.withLockedValue { $0[1] > $0[0] })
             let after = try #require(try await client.certificates().first)
             #expect(after.chain.fingerprint != before.chain.fingerprint)
-            let digest = [UInt8](repeating: 1, count: 32)
+            let digest = Self.content()
             #expect(try await !client.sign(digest, with: before.key, .ecdsaWithSHA256).isEmpty)
             #expect(try await !client.sign(digest, with: after.key, .ecdsaWithSHA256).isEmpty)
             clock.withLockedValue { $0 += 61 }
@@ -244,30 +256,50 @@ import Glibc
         }
     }
 
-    /// A captured front signs no mail, remote-relay no handshake, and nobody gets another service's ticket keys.
+    /// A captured front signs no mail, remote-relay no server's handshake, and nobody gets another service's ticket keys.
     @Test func eachMayAskForItsOwn() {
         let access = KeyService.Access(servers: [10: ["imapd"], 11: ["smtpd"]], signers: [20], own: 99)
-        let tls = KeyRequest.sign(
-            key: KeyName(.tls, subjectPublicKeyInfo: [1]),
-            algorithm: .ed25519,
-            octets: []
-        )
+        let (own, other) = (KeyName(.tls, subjectPublicKeyInfo: [1]), KeyName(.tls, subjectPublicKeyInfo: [2]))
+        func sign(_ key: KeyName, _ who: String) -> KeyRequest {
+            .sign(key: key, algorithm: .ed25519, octets: Self.content(of: who))
+        }
         let dkim = KeyRequest.sign(
             key: KeyName(.dkim, subjectPublicKeyInfo: [1]),
             algorithm: .dkimEd25519,
             octets: []
         )
         let requests = [
-            tls, dkim, .dkim(domain: "a"), .tickets(service: "imapd"), .tickets(service: "smtpd"), .certificates,
-            .watch,
+            sign(own, "server"), sign(own, "client"), sign(other, "client"), dkim, .dkim(domain: "a"),
+            .tickets(service: "imapd"), .tickets(service: "smtpd"), .certificates,
+            .certificate(serverName: nil, schemes: []), .watch,
         ]
-        func allowed(_ uid: UInt32) -> [Bool] { requests.map { access.allows($0, uid) } }
-        #expect(allowed(10) == [true, false, false, true, false, true, true])
-        #expect(allowed(11) == [true, false, false, false, true, true, true])
-        #expect(allowed(20) == [false, true, true, false, false, false, true])
-        #expect(allowed(30) == [false, false, false, false, false, false, false])
+        func allowed(_ uid: UInt32) -> [Bool] { requests.map { access.allows($0, uid, clientKeys: [own]) } }
+        #expect(allowed(10) == [true, false, false, false, false, true, false, true, true, true])
+        #expect(allowed(11) == [true, false, false, false, false, false, true, true, true, true])
+        #expect(allowed(20) == [false, true, false, true, true, false, false, true, false, true])
+        #expect(allowed(30).allSatisfy { !$0 })
         #expect(allowed(99).allSatisfy { $0 })
         #expect(allowed(0).allSatisfy { $0 })
+    }
+
+    /// Of all certificates, remote-relay is told those that it shows to other hosts.
+    @Test func clientsHearOfTheirOwnCertificates() {
+        for name in ["a", "b", "c"] { write(TestPair(["\(name).example"]), name) }
+        let service = service("a", "b", "c", clientPairs: ["b"])
+        service.look()
+        #expect(service.ring.clientKeys == [service.ring.certificates[1].key])
+        #expect(service.certificates(ofClients: true, "7").map { $0["pair"] } == ["b", nil])
+        #expect(service.certificates(ofClients: true, "7").map { $0["tag"] } == ["7", "7"])
+        #expect(service.certificates(ofClients: false, nil).map { $0["pair"] } == ["a", "b", "c", nil])
+        #expect(service.certificates(ofClients: false, nil).last?.integer("count") == 3)
+        // A key that was replaced signs for another minute, for clients as well.
+        let before = service.ring.clientKeys
+        write(TestPair(["b.example"]), "b")
+        service.look()
+        #expect(service.ring.clientKeys.count == 2 && service.ring.clientKeys.isSuperset(of: before))
+        clock.withLockedValue { $0 += 61 }
+        service.look()
+        #expect(service.ring.clientKeys.isDisjoint(with: before) && service.ring.clientKeys.count == 1)
     }
 }
 

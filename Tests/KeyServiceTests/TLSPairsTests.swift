@@ -12,6 +12,10 @@ import Testing
 import Glibc
 #endif
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 @Suite struct TLSPairsTests {
     private let directory = KeyDirectory()
     private let files = KernelFileSystem()
@@ -130,17 +134,70 @@ import Glibc
         #expect(look().map(\.isTrouble) == [false])
     }
 
-    @Test func theResponseOfTheAuthorityIsReadWithTheCertificate() {
+    @Test func aResponseOfTheAuthorityIsStapledWhileItHolds() {
         var pairs = pairs("a")
-        func look() -> [KeyEvent] { pairs.look(files) }
-        write(TestPair(["a.example"]), "a")
-        _ = look()
-        #expect(pairs.certificates.first?.ocsp == nil)
-        directory.write([1, 2, 3], to: "a.ocsp")
-        #expect(look().count == 1)
-        #expect(pairs.certificates.first?.ocsp == [1, 2, 3])
+        func look(after seconds: Int = 0) -> [KeyEvent] { pairs.look(files, at: time(nil) + seconds) }
+        func stapled() -> [UInt8]? { pairs.certificates.first?.ocsp }
+        let authority = TestPair(["authority.example"], role: .authority)
+        let pair = TestPair(["a.example"], issuer: authority)
+        write(pair, "a")
+        #expect(look().map(\.isTrouble) == [false])
+        #expect(stapled() == nil)
+        directory.write([0x30, 0x03, 0x0a, 0x01, 0x00], to: "a.ocsp")
+        let events = look()
+        #expect(events.map(\.text) == ["OCSP response isn't stapled: it is no response of an OCSP server"])
+        #expect(events.map(\.path) == ["\(directory.path)/a.ocsp"])
+        #expect(look().isEmpty)
+        #expect(stapled() == nil)
+        let good = pair.response(issuer: authority, signer: authority, ends: 600)
+        directory.write(good, to: "a.ocsp")
+        #expect(look().isEmpty)
+        #expect(stapled() == good)
+        // While it stands there.
+        #expect(look(after: 590).isEmpty)
+        #expect(stapled() == good)
+        #expect(look(after: 601).map(\.text) == ["OCSP response isn't stapled: its time is over"])
+        #expect(look(after: 602).isEmpty)
+        #expect(stapled() == nil)
+        let next = pair.response(issuer: authority, signer: authority, begins: 500, ends: 1200)
+        directory.write(next, to: "a.ocsp")
+        #expect(look().map(\.text) == ["OCSP response isn't stapled: its time has not begun"])
+        #expect(look(after: 602).isEmpty)
+        #expect(stapled() == next)
+        // It says nothing of another certificate.
+        write(TestPair(["a.example"], issuer: authority), "a")
+        #expect(look(after: 602).map(\.isTrouble) == [false, true])
+        #expect(stapled() == nil)
         directory.remove(file: "a.ocsp")
-        _ = look()
-        #expect(pairs.certificates.first?.ocsp == nil)
+        #expect(look(after: 602).isEmpty)
+    }
+
+    /// Clients refuse shorter ones, and OpenSSL doesn't serve them.
+    @Test func aShortRSAKeyIsNotTaken() {
+        var pairs = pairs("a")
+        write(TestPair(["a.example"], .rsa, bits: 1024), "a")
+        let events = pairs.look(files)
+        #expect(events.map(\.isTrouble) == [true])
+        #expect(events.first?.text.contains("its RSA key has 1024 bits, and clients want 2048 at least") == true)
+        #expect(pairs.certificates.isEmpty)
+    }
+
+    /// The one before serves meanwhile. Without one, it's the clock that is doubted.
+    @Test func aCertificateWhoseTimeHasNotBegun() {
+        var pairs = pairs("a", "b")
+        func look(after seconds: Int = 0) -> [KeyEvent] { pairs.look(files, at: time(nil) + seconds) }
+        write(TestPair(["a.example"]), "a")
+        write(TestPair(["b.example"], begins: 1), "b")
+        let events = look()
+        #expect(events.map(\.isTrouble) == [false, false, true])
+        #expect(events.last?.text == "its time begins in 24 hours only: is the clock right?")
+        #expect(pairs.certificates.count == 2)
+        let before = pairs.certificates
+        write(TestPair(["a.example"], begins: 1), "a")
+        #expect(look().map(\.isTrouble) == [true])
+        #expect(look().isEmpty)
+        #expect(pairs.certificates == before)
+        #expect(look(after: 86_401).map(\.isTrouble) == [false])
+        #expect(pairs.certificates[0] != before[0])
     }
 }

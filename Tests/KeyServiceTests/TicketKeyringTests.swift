@@ -23,6 +23,19 @@ import Testing
         #expect(keys("imapd", 9000).keys.count == 1)
     }
 
+    /// Whoever comes first gets the new key; the others still hear of it.
+    @Test func aKeyThatSomebodyAskedForIsNewsToOthers() {
+        var ring = TicketKeyring(lifetime: 100)
+        func keys(_ service: String, _ now: Int) -> TicketKeys { ring.keys(of: service, now: now) }
+        func rotate(_ now: Int) -> Bool { ring.rotate(now: now) }
+        _ = keys("imapd", 0)
+        _ = keys("smtpd", 0)
+        #expect(!rotate(10))
+        #expect(keys("imapd", 50).keys.count == 2)
+        #expect(rotate(50))
+        #expect(!rotate(51))
+    }
+
     @Test func servicesDoNotShare() {
         var ring = TicketKeyring(lifetime: 100)
         func keys(_ service: String, _ now: Int) -> TicketKeys { ring.keys(of: service, now: now) }

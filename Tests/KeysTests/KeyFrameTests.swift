@@ -7,6 +7,10 @@ import Testing
 @testable import Keys
 
 @Suite struct KeyFrameTests {
+    /// What a server of TLS 1.3 signs.
+    private static let content =
+        [UInt8](repeating: 0x20, count: 64) + Array("TLS 1.3, server CertificateVerify\0".utf8)
+        + [UInt8](repeating: 7, count: 48)
     private let name = KeyName(.tls, subjectPublicKeyInfo: [1, 2, 3])
 
     @Test func requestsComeBackAsTheyWere() throws {
@@ -14,8 +18,8 @@ import Testing
             .certificate(serverName: "mail.example", schemes: [.ecdsaWithSHA256, .rsaPSSWithSHA256]),
             .certificate(serverName: nil, schemes: SigningAlgorithm.allCases.filter { $0.purpose == .tls }),
             .certificates,
-            .sign(key: name, algorithm: .ecdsaWithSHA384, octets: [UInt8](repeating: 7, count: 48)),
-            .sign(key: name, algorithm: .ed25519, octets: Array("anything".utf8)),
+            .sign(key: name, algorithm: .ecdsaWithSHA384, octets: Self.content),
+            .sign(key: name, algorithm: .ed25519, octets: Self.content),
             .sign(
                 key: KeyName(.dkim, subjectPublicKeyInfo: [4]),
                 algorithm: .dkimRSA,
@@ -45,8 +49,14 @@ import Testing
             )
         }
         #expect(fault(Frame("EXPORT")) == .unknownVerb)
-        #expect(fault(sign("rsa_pss_rsae_sha256", 31)) == .malformed("size"))
-        #expect(fault(sign("ed25519", KeyRequest.maximumOctets + 1)) == .malformed("size"))
+        // Digests could be anything's.
+        for count in [0, 32, KeyRequest.maximumOctets + 1] {
+            #expect(fault(sign("rsa_pss_rsae_sha256", count)) == .malformed("octets"))
+            #expect(fault(sign("ed25519", count)) == .malformed("octets"))
+        }
+        let mail = KeyName(.dkim, subjectPublicKeyInfo: [4]).description
+        #expect(fault(sign("rsa-sha256", 31, key: mail)) == .malformed("size"))
+        #expect(fault(sign("ed25519-sha256", 130, key: mail)) == .malformed("size"))
         #expect(fault(sign("rsa_pss_rsae_sha1", 20)) == .malformed("algorithm"))
         // A key for TLS signs no mail.
         #expect(fault(sign("rsa-sha256", 32)) == .malformed("algorithm"))

@@ -8,9 +8,15 @@ import Testing
 
 /// Which line says what is wanted of TLS.
 @Suite struct TLSRuleTests {
-    private func settings(_ rules: String, route: String = "") throws -> RelaySettings {
+    private func settings(_ rules: String, route: String = "", general: String = "") throws -> RelaySettings {
         let text = """
             hostname = "mail.example.test"
+            [tls.pairs]
+            a = {}
+            b = {}
+            c = {}
+            [remote-relay]
+            \(general)
             [remote-relay.routes]
             "routed.example" = { hosts = ["mx.a.net:25"], credentials = "isp"\(route) }
             [remote-relay.tls-policy]
@@ -68,6 +74,27 @@ import Testing
                 #expect(settings.rule(for: target, of: "a.\(domain)").rule.level == .encrypt, "\(line), \(domain)")
             }
         }
+    }
+
+    /// Of what stands in several places, the nearest counts.
+    @Test func aHostIsShownOneCertificate() throws {
+        let rules =
+            "\"routed.example\" = { level = \"may\", client-certificate = \"b\" }\n\"mx.a.net\" = "
+            + "{ level = \"may\", client-certificate = \"c\" }\n\"no.example\" = { level = \"may\", client-certificate = \"\" }"
+        func shown(_ domain: String, route: String = "", rules: String = rules) throws -> String? {
+            let settings = try settings(rules, route: route, general: "client-certificate = \"a\"")
+            let target = try target(settings, isAssured: false, isRouted: !route.isEmpty)
+            return settings.clientCertificate(for: target, of: domain)
+        }
+        #expect(try shown("x.example", rules: "") == "a")
+        #expect(try shown("x.example") == "c")
+        #expect(try shown("routed.example") == "b")
+        #expect(try shown("routed.example", route: ", client-certificate = \"a\"") == "a")
+        #expect(try shown("routed.example", route: ", client-certificate = \"\"") == nil)
+        #expect(try shown("no.example") == nil)
+        let none = try settings("")
+        let anybody = try target(none, isAssured: true)
+        #expect(none.clientCertificate(for: anybody, of: "x.example") == nil)
     }
 
     /// What can't be looked up now is no reason to send mail back.

@@ -7,6 +7,10 @@ import Testing
 
 @testable import TLS
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// Somebody who has keys, and answers when the test says.
 private final class Signer: TLSKeys, @unchecked Sendable {
     // Unchecked: a test has one thread.
@@ -54,7 +58,7 @@ private final class Signer: TLSKeys, @unchecked Sendable {
             }
         guard let hash else { return key.signature(of: request.octets, using: nil) }
         let isPSS = request.scheme >> 8 == 8
-        return key.signature(ofDigest: request.octets, by: hash, padding: isPSS ? .pss : .pkcs1) ?? []
+        return key.signature(ofDigest: hash.digest(of: request.octets), by: hash, padding: isPSS ? .pss : .pkcs1) ?? []
     }
 }
 
@@ -376,5 +380,99 @@ private final class Client {
         #expect(try handshake.wait().cipher == "ECDHE-RSA-AES128-GCM-SHA256")
         settings.ciphers = "no such thing"
         #expect(throws: TLSError.self) { try TLSContext(server: signer, settings) }
+    }
+
+    /// A client whose key is elsewhere: it's asked for a certificate, or isn't.
+    @Test(arguments: [KeyKind.rsa, .ecdsaP256, .ecdsaP384, .ed25519], [TLS1_2_VERSION, TLS1_3_VERSION])
+    func aClientShowsItsCertificate(_ kind: KeyKind, _ version: Int32) throws {
+        for asks in [true, false] {
+            let (signer, own) = (Signer(), Signer())
+            try signer.add(.ecdsaP256)
+            let pair = TestPair(["client.example"], kind)
+            let chain = try CertificateChain(pem: pair.certificate)
+            own.pairs = [
+                (try #require(PrivateKey(pem: pair.privateKey)), try ShownCertificate(chain, key: "key-0", ocsp: nil))
+            ]
+            own.answer = .later
+            var settings = TLSServerSettings()
+            let file = "/tmp/martlet-client-\(UInt64.random(in: 0 ... .max)).pem"
+            defer { unlink(file) }
+            if asks {
+                let stream = try #require(fopen(file, "w"))
+                fwrite(pair.certificate, 1, pair.certificate.count, stream)
+                fclose(stream)
+                settings.clientAuthorities = file
+            }
+            let context = try TLSContext(clientVerifying: false)
+            SSL_CTX_ctrl(context.context, SSL_CTRL_SET_MAX_PROTO_VERSION, Int(version), nil)
+            let (server, seen) = try server(signer, settings)
+            let client = EmbeddedChannel()
+            defer {
+                end(client)
+                end(server)
+            }
+            let promise = client.eventLoop.makePromise(of: TLSInfo.self)
+            let identity = TLSIdentity(own.pairs[0].shown, keys: own)
+            let handler = try TLSHandler(context, serverName: "a.example", identity: identity, handshake: promise)
+            try client.pipeline.syncOperations.addHandler(handler)
+            try client.connect(to: try SocketAddress(unixDomainSocketPath: "/nowhere")).wait()
+            try pump(client, server)
+            #expect(own.asked.count == (asks ? 1 : 0))
+            if asks {
+                let request = try #require(own.asked.first)
+                if version == TLS1_3_VERSION {
+                    #expect(
+                        request.octets.starts(with: [UInt8](repeating: 0x20, count: 64) + Array("TLS 1.3, client".utf8))
+                    )
+                } else {
+                    #expect(request.octets.first == 1)
+                }
+                own.waiting?.succeed(own.signature(request))
+                try pump(client, server)
+            }
+            #expect(try promise.futureResult.wait().version == (version == TLS1_3_VERSION ? "TLSv1.3" : "TLSv1.2"))
+            #expect(try seen.wait().clientCertificates == (asks ? chain.certificates : []))
+        }
+    }
+
+    @Test func aClientWithoutItsSignatureFails() throws {
+        let (signer, own) = (Signer(), Signer())
+        try signer.add(.ecdsaP256)
+        try own.add(.ecdsaP256)
+        own.answer = .never
+        let file = "/tmp/martlet-client-\(UInt64.random(in: 0 ... .max)).pem"
+        defer { unlink(file) }
+        let stream = try #require(fopen(file, "w"))
+        let pem = TestPair(["authority.example"], role: .authority).certificate
+        fwrite(pem, 1, pem.count, stream)
+        fclose(stream)
+        var settings = TLSServerSettings()
+        settings.clientAuthorities = file
+        let (server, _) = try server(signer, settings)
+        let client = EmbeddedChannel()
+        let promise = client.eventLoop.makePromise(of: TLSInfo.self)
+        let identity = TLSIdentity(own.pairs[0].shown, keys: own)
+        let context = try TLSContext(clientVerifying: false)
+        try client.pipeline.syncOperations.addHandler(try TLSHandler(context, identity: identity, handshake: promise))
+        try client.connect(to: try SocketAddress(unixDomainSocketPath: "/nowhere")).wait()
+        try pump(client, server)
+        #expect(throws: TLSError.keys("away")) { try promise.futureResult.wait() }
+        end(client)
+        end(server)
+    }
+
+    /// Carries octets from one side to the other until none are left.
+    private func pump(_ client: EmbeddedChannel, _ server: EmbeddedChannel) throws {
+        var moved = true
+        while moved {
+            moved = false
+            for (from, to) in [(client, server), (server, client)] {
+                while let sent = try from.readOutbound(as: ByteBuffer.self) {
+                    guard sent.readableBytes > 0 else { continue }
+                    moved = true
+                    _ = try? to.writeInbound(sent)
+                }
+            }
+        }
     }
 }

@@ -32,6 +32,11 @@ int CLinux_drop_capabilities(void);
 /// Whether any effective or permitted capability is left.
 bool CLinux_has_capabilities(void);
 
+/// Has nobody but root look into this process, or have a core of it (PR_SET_DUMPABLE).
+void CLinux_hide_memory(void);
+/// Keeps this process's memory, and what it gets later, from being swapped, where root lets it.
+void CLinux_lock_memory(void);
+
 /// The Landlock ABI of the kernel, 0 where there is none.
 int CLinux_landlock_abi(void);
 /// A ruleset that handles every file-system right that this kernel knows: all that no rule allows is refused. A descriptor, or -1.

@@ -1,5 +1,5 @@
 #pragma once
-// TLS servers without private keys: OpenSSL's handshake is paused (ASYNC_pause_job) until somebody else has signed, or has found the
+// TLS without private keys: OpenSSL's handshake is paused (ASYNC_pause_job) until somebody else has signed, or has found the
 // certificate. All of it is called on the thread that the handshake runs on.
 #include <openssl/ssl.h>
 #include <stdbool.h>
@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #define CTLSKEYS_MAXIMUM_NAME 64
-#define CTLSKEYS_MAXIMUM_OCTETS 1024
+#define CTLSKEYS_MAXIMUM_SIGNATURE 1024
 
 // What one handshake asks for, and what it is told. It must stay where it is until the handshake is over.
 struct CTLSKeys_handshake {
@@ -16,16 +16,19 @@ struct CTLSKeys_handshake {
     bool is_asked, is_answered;
     char key[CTLSKEYS_MAXIMUM_NAME];
     uint16_t scheme;  // RFC 8446 section 4.2.3
+    // What is signed, as a whole. OpenSSL's, while `is_asked`.
     size_t count;
-    unsigned char octets[CTLSKEYS_MAXIMUM_OCTETS];  // a digest; for Ed25519 what is signed
+    const unsigned char *octets;
     size_t signature_count;
-    unsigned char signature[CTLSKEYS_MAXIMUM_OCTETS];
+    unsigned char signature[CTLSKEYS_MAXIMUM_SIGNATURE];
 };
 
-// SSL_do_handshake for a server whose keys are elsewhere.
+// SSL_do_handshake for one whose keys are elsewhere.
 int CTLSKeys_advance(SSL *ssl, struct CTLSKeys_handshake *handshake);
 // Makes a context's handshakes wait for certificates and signatures.
 void CTLSKeys_use(SSL_CTX *context);
+// Makes a client's handshake wait for the signature that its certificate needs, by one of those schemes.
+int CTLSKeys_use_as_client(SSL *ssl, const char *signatures);
 void CTLSKeys_end(SSL *ssl);
 
 // A key that is elsewhere, by its name and its public half (SubjectPublicKeyInfo in DER). NULL where OpenSSL refuses.

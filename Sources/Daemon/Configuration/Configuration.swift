@@ -60,6 +60,9 @@ package struct Configuration: Sendable {
         smtpd = try SMTPDConfiguration(try root.table("smtpd"))
         queueManager = try QueueManagerConfiguration(try root.table("queue-manager"))
         remoteRelay = try RemoteRelayConfiguration(try root.table("remote-relay"))
+        for name in remoteRelay.clientCertificates.sorted() where !tls.pairs.contains(where: { $0.name == name }) {
+            throw root.error("remote-relay", "client-certificate \"\(name)\" is not one of [tls.pairs.NAME]")
+        }
         localDeliver = try LocalDeliverConfiguration(try root.table("local-deliver"))
         authd = try AuthdConfiguration(try root.table("authd"))
         pop3d = try POP3DConfiguration(try root.table("pop3d"))

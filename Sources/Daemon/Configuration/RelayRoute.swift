@@ -63,6 +63,8 @@ package struct RelayHosts: Sendable, Hashable {
     package var tls: RelayTLSRule?
     /// The name of what to log in with, in the file of credentials.
     package var credentials: String?
+    /// Which of `[tls.pairs.NAME]` hosts are shown that ask for a certificate; empty for none, nil where the route says nothing of it.
+    package var clientCertificate: String?
 
     package init(_ hosts: [RelayHost]) { self.hosts = hosts }
 
@@ -83,6 +85,7 @@ package struct RelayHosts: Sendable, Hashable {
         }
         if table.keys.contains("tls") { tls = try RelayTLSRule("tls", in: table) }
         credentials = try table.string("credentials")
+        clientCertificate = try table.string("client-certificate") ?? tls?.clientCertificate
         if credentials != nil, let level = tls?.level, [.none, .may].contains(level) {
             throw table.error("tls", "secrets go over TLS alone: at least \"encrypt\"")
         }

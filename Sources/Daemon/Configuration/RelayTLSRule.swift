@@ -24,6 +24,8 @@ package struct RelayTLSRule: Sendable, Hashable {
     package var fingerprints: [[UInt8]] = []
     /// Whether DANE and MTA-STS are looked at, too.
     package var usesPublished = true
+    /// Which of `[tls.pairs.NAME]` hosts are shown that ask for a certificate; empty for none, nil where the rule says nothing of it.
+    package var clientCertificate: String?
 
     package init(_ level: Level) {
         self.level = level
@@ -50,6 +52,10 @@ package struct RelayTLSRule: Sendable, Hashable {
             fingerprints.append(fingerprint)
         }
         usesPublished = try rule.boolean("published", default: level != .none)
+        clientCertificate = try rule.string("client-certificate")
+        if level == .none, clientCertificate?.isEmpty == false {
+            throw rule.error("client-certificate", "without TLS there are none")
+        }
         if level == .none, usesPublished { throw rule.error("published", "without TLS there is nothing to look at") }
         if level == .daneOnly, !usesPublished { throw rule.error("published", "dane-only looks at what is published") }
         if level == .fingerprint, fingerprints.isEmpty { throw rule.error("fingerprints", "is missing") }

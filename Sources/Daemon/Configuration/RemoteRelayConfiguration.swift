@@ -55,6 +55,8 @@ package struct RemoteRelayConfiguration: Sendable {
     package var usesMTASTS: Bool
     /// A PEM file with those whose certificates are trusted where TLS must be verified; the system's where nil.
     package var authorities: String?
+    /// Which of `[tls.pairs.NAME]` hosts are shown that ask for a certificate, where no line says something else; nil for none.
+    package var clientCertificate: String?
     package var timeouts: Timeouts
     /// The local addresses that connections come from; nil for the system's choice.
     package var sourceV4: SocketAddress?
@@ -82,6 +84,7 @@ package struct RemoteRelayConfiguration: Sendable {
         usesDANE = try table.boolean("dane", default: true)
         usesMTASTS = try table.boolean("mta-sts", default: true)
         authorities = try table.string("authorities")
+        clientCertificate = try table.string("client-certificate")
         credentials = try table.string("credentials", default: "etc/relay-credentials.toml")
         timeouts = Timeouts(
             connect: try table.duration("connect-timeout", default: .seconds(30)),
@@ -118,6 +121,16 @@ package struct RemoteRelayConfiguration: Sendable {
     package var namedCredentials: Set<String> {
         let all = [routes, senderRoutes, accountRoutes].flatMap(\.values)
         return Set(all.compactMap { if case .hosts(let hosts) = $0 { hosts.credentials } else { nil } })
+    }
+
+    /// The pairs of `[tls.pairs.NAME]` that other hosts may be shown.
+    package var clientCertificates: Set<String> {
+        var names: Set<String?> = [clientCertificate]
+        names.formUnion(tlsRules.values.map(\.clientCertificate))
+        for case .hosts(let hosts) in [routes, senderRoutes, accountRoutes].flatMap(\.values) {
+            names.insert(hosts.clientCertificate)
+        }
+        return Set(names.compactMap(\.self)).subtracting([""])
     }
 
     /// Where MTA-STS policies are kept, relative to the instance directory.

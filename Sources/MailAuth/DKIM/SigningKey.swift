@@ -33,6 +33,9 @@ package struct SigningKey: Sendable {
     package let name: SigningName
     private let key: PrivateKey
 
+    /// SubjectPublicKeyInfo in DER.
+    package var subjectPublicKeyInfo: [UInt8] { key.publicKey?.subjectPublicKeyInfo ?? [] }
+
     /// - Throws: when the name or the key can't be used.
     package init(domain: [UInt8], selector: [UInt8], key: PrivateKey) throws(DKIMSigningError) {
         let algorithm: SignatureAlgorithm? =

@@ -1,5 +1,6 @@
 import DNS
 import Daemon
+import Keys
 import NIOCore
 import TLS
 
@@ -11,26 +12,49 @@ struct RelaySecurity {
     /// By their names.
     let credentials: [String: RelayCredentials]
     private let policies: MTASTSPolicies?
+    private let certificates: ServerKeys?
     private let resumption: TLSResumption
 
-    /// - Parameter policies: nil where MTA-STS isn't looked at.
+    /// - Parameters:
+    ///   - policies: nil where MTA-STS isn't looked at.
+    ///   - certificates: what hosts may be shown that ask for it; nil for nothing.
     init(
         _ context: TLSContext,
         hasAuthorities: Bool,
         credentials: [String: RelayCredentials] = [:],
         policies: MTASTSPolicies? = nil,
+        certificates: ServerKeys? = nil,
         on loop: any EventLoop
     ) {
         self.context = context
         self.hasAuthorities = hasAuthorities
         self.credentials = credentials
         self.policies = policies
+        self.certificates = certificates
         resumption = TLSResumption(on: loop)
     }
 
     /// TLS for one session.
-    func use(serverName: String?) -> SMTPClient.TLSUse {
-        SMTPClient.TLSUse(context: context, serverName: serverName, resumption: resumption)
+    ///
+    /// - Parameter clientCertificate: the pair that the host is to be shown; nil for none.
+    /// - Throws: where keyd hasn't named it: the host may have mail only from who shows it.
+    func use(serverName: String?, clientCertificate: String? = nil) throws(SMTPClient.Failure) -> SMTPClient.TLSUse {
+        guard let clientCertificate else {
+            return SMTPClient.TLSUse(context: context, serverName: serverName, resumption: resumption)
+        }
+        guard let certificates, let shown = certificates.certificate(ofPair: clientCertificate) else {
+            throw .policy(
+                .noClientCertificate,
+                "the client certificate \(clientCertificate) can't be had from keyd now"
+            )
+        }
+        return SMTPClient.TLSUse(
+            context: context,
+            serverName: serverName,
+            resumption: resumption,
+            identity: TLSIdentity(shown, keys: certificates),
+            identityName: clientCertificate
+        )
     }
 
     /// What a domain asks for; nothing where it isn't one.

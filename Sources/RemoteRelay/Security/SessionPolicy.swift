@@ -77,6 +77,8 @@ enum PolicyFault: Hashable, Sendable {
     case notInPolicy
     /// There are no authorities here to verify certificates by.
     case noAuthorities
+    /// The certificate that it's to be shown can't be had, or nobody signs with its key.
+    case noClientCertificate
 }
 
 /// One of those who have a say in how mail goes to a host.

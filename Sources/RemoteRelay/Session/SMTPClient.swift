@@ -119,6 +119,9 @@ final class SMTPClient {
         /// The name to ask for.
         let serverName: String?
         let resumption: TLSResumption
+        /// What the host is shown where it asks for a certificate, and its name here.
+        var identity: TLSIdentity?
+        var identityName: String?
     }
 
     /// Greeting, EHLO (or HELO, or LHLO), TLS as the terms say, and EHLO again.
@@ -158,17 +161,19 @@ final class SMTPClient {
             case .clearText, .encrypted: .nothing
             case .opportunistic(let verification), .verified(let verification): verification
             }
-        // A session is resumed with the same host alone.
-        let destination = "\(target.host) \(target.address)"
+        // A session is resumed with the same host alone, and as the same client.
+        let destination = "\(target.host) \(target.address) \(tls.identityName ?? "")"
         do {
             try await connection.startTLS(
                 client: tls.context,
                 serverName: tls.serverName,
                 verification: verification,
+                identity: tls.identity,
                 resumption: (tls.resumption, destination)
             )
         } catch {
             let reason = if case .tls(let reason) = error { reason } else { "\(error)" }
+            if connection.hasNoSignature { throw .policy(.noClientCertificate, reason) }
             // It's said that it's TLS that failed.
             let prefix = "TLS: "
             throw .tls(

@@ -8,8 +8,16 @@ struct SessionTerms: Hashable, Sendable {
     /// What to log in with, by its name.
     var credentials: String?
     var source = RemoteRelayConfiguration.Source()
+    /// The pair of `[tls.pairs.NAME]` that the host is shown where it asks for a certificate.
+    var clientCertificate: String?
 
-    init(_ policy: SessionPolicy, _ target: Target, _ source: RemoteRelayConfiguration.Source) {
+    init(
+        _ policy: SessionPolicy,
+        _ target: Target,
+        _ source: RemoteRelayConfiguration.Source,
+        clientCertificate: String? = nil
+    ) {
+        self.clientCertificate = clientCertificate
         demand = policy.demand
         language = target.route?.language ?? .smtp
         isImplicitTLS = target.route?.isImplicitTLS ?? false
