@@ -39,7 +39,7 @@ package final class ServerKeys: TLSKeys {
     ///   - hostname: the server's own name.
     ///   - patience: how long a handshake waits for keyd.
     ///   - maximumPaused: how many handshakes wait for certificates, and how many for signatures. Each of the latter has a stack of
-    ///     OpenSSL's of its own, which stays for those that come later: some 50 KB with its connection.
+    ///     OpenSSL's of its own, which is kept for those that come later.
     package init(hostname: String, patience: TimeAmount = .seconds(3), maximumPaused: Int = 1000) {
         self.hostname = hostname
         self.maximumPaused = maximumPaused

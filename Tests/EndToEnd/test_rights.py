@@ -321,13 +321,27 @@ def test_the_group_that_may_look_at_the_queue(system, waiting):
     assert [entry["state"] for entry in queue(system) if entry["id"] == waiting] == ["deferred"]
 
 
+SIGN = "SIGN\nkey: {key}\nalgorithm: ed25519\nsize: "
+
+
+def handshake(role: str) -> str:
+    """To sign what a server or a client signs under TLS 1.3; as printf's %b has it."""
+    return SIGN + "130\n\n" + " " * 64 + f"TLS 1.3, {role} CertificateVerify\\0000" + "x" * 32
+
+
 @pytest.mark.parametrize(
     "user, request_, words",
     [
         ("nobody", "WATCH", "not allowed for this user"),
         ("mlt-mail", "CERTIFICATES", "not allowed for this user"),
-        ("mlt-relay", "CERTIFICATES", "not allowed for this user"),
-        ("mlt-relay", "SIGN\nkey: {key}\nalgorithm: ed25519\nsize: 1\n\nx", "not allowed for this user"),
+        # It's told those that it shows to other hosts.
+        ("mlt-relay", "CERTIFICATES", "count: 0"),
+        ("mlt-relay", handshake("server"), "not allowed for this user"),
+        ("mlt-relay", handshake("client"), "not allowed for this user"),
+        ("mlt-imap", handshake("client"), "not allowed for this user"),
+        ("mlt-imap", handshake("server"), "there is no such key"),
+        # A digest could be anything's.
+        ("mlt-imap", SIGN + "32\n\n" + "x" * 32, "malformed octets"),
         ("mlt-relay", "DKIM\ndomain: example.test", "status: 2.0.0"),
         ("mlt-imap", "DKIM\ndomain: example.test", "not allowed for this user"),
         ("mlt-imap", "TICKETS\nservice: smtpd", "not allowed for this user"),
@@ -339,6 +353,6 @@ def test_who_may_ask_keyd_what(system, user, request_, words):
     frame = request_.format(key="tls-" + "0" * 32)
     if "size:" not in frame:
         frame += "\n\n"
-    done = Person(system, user).run("sh", "-c", 'printf %s "$1" | socat -t 2 - UNIX-CONNECT:run/key.sock', "sh", frame)
+    done = Person(system, user).run("sh", "-c", 'printf %b "$1" | socat -t 2 - UNIX-CONNECT:run/key.sock', "sh", frame)
     assert words in done.stdout, done.stdout + done.stderr
     assert "PRIVATE KEY" not in done.stdout
