@@ -98,6 +98,7 @@ let package = Package(
     targets: [
         // C
         .target(name: "CLinux"),
+        .target(name: "CSpawn"),
         .target(name: "CTOML"),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(
@@ -145,7 +146,7 @@ let package = Package(
         library(
             "Daemon",
             [
-                "CLinux", "CSeccomp", "CTOML", "Bus", "Network", "MailRules", "SASL", "SMTP", "TLS", "DNS", nioCore,
+                "CLinux", "CSeccomp", "CTOML", "Bus", "Network", "MailRules", "MIME", "SASL", "SMTP", "TLS", "DNS", nioCore,
                 nioPosix, nioConcurrency, logging, coreMetrics, arguments,
             ]
         ),
@@ -162,7 +163,7 @@ let package = Package(
         library("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
 
         // Clients of other daemons that more than one daemon needs.
-        library("Accounts", ["Bus", "Encodings", "Network", "SASL", "SMTP", nioCore, logging]),
+        library("Accounts", ["Bus", "Daemon", "Encodings", "Network", "SASL", "SMTP", nioCore, logging]),
         // Messages that can't go on as they are.
         library("Rewriting", ["Encodings", "MIME", "MailAuth", "SMTP", nioCore]),
 
@@ -172,7 +173,7 @@ let package = Package(
         ),
         library("Submission", ["Bus", "Network", "SMTP", nioCore]),
         library("Reporting", ["Bus", "Network", nioCore, coreMetrics, collections]),
-        library("Deliverer", ["Bus", "Network", "SMTP", nioCore, logging, coreMetrics]),
+        library("Deliverer", ["Bus", "Daemon", "Network", "SMTP", nioCore, logging, coreMetrics]),
         library("MilterClient", ["Daemon", "Milter", "Network", "SMTP", nioCore, nioConcurrency, logging]),
         library("Resolution", ["DNS", "Network", nioCore, nioPosix, nioConcurrency]),
 
@@ -224,6 +225,7 @@ let package = Package(
             "LocalDelivery",
             daemonBase + ["Mailbox", "SMTP", "MIME", "Rewriting", "Accounts", "Deliverer", "Submission"]
         ),
+        library("PipeDelivery", daemonBase + ["CSpawn", "Deliverer", "SMTP"]),
         library(
             "Authority",
             daemonBase + ["Encodings", "JWT", "Rewriting", "SASL", "SMTP", "TLS", "Cryptography", "CPasswordHash"]
@@ -257,6 +259,7 @@ let package = Package(
         executable("queue-manager", ["QueueManager", "Daemon"]),
         executable("remote-relay", ["RemoteRelay", "Daemon"]),
         executable("local-deliver", ["LocalDelivery", "Daemon"]),
+        executable("pipe-deliver", ["PipeDelivery", "Daemon"]),
         executable("authd", ["Authority", "Daemon"]),
         executable("pop3d", ["POP3Server", "Daemon"]),
         executable("imapd", ["IMAPServer", "Daemon"]),
@@ -306,7 +309,7 @@ let package = Package(
         tests("TLS", ["COpenSSL", "CertificateMaker", "Cryptography", nioCore, nioEmbedded]),
         tests("Network", ["TLS", "CLinux", "COpenSSL", nioCore, nioPosix, nioConcurrency]),
         tests("Bus", ["Network", nioCore, nioPosix, logging]),
-        tests("Daemon", ["CLinux", "CSeccomp", "DNS", "Network", "SASL", "SMTP", logging, nioCore, nioPosix]),
+        tests("Daemon", ["Bus", "CLinux", "CSeccomp", "DNS", "Network", "SASL", "SMTP", logging, nioCore, nioPosix]),
         .target(
             name: "SimulatedDisk",
             dependencies: ["Files", nioCore, nioConcurrency],
@@ -357,7 +360,7 @@ let package = Package(
             ["Files", "MailboxSimulation", "SimulatedDisk", "SpoolSimulation", nioCore, nioPosix, nioConcurrency]
         ),
         tests("ZoneKeys", ["DNS", "DNSSEC", "Cryptography"]),
-        tests("Accounts", ["SMTP", "Bus", "Network", nioCore, nioPosix, nioConcurrency, logging]),
+        tests("Accounts", ["SMTP", "Bus", "Daemon", "Network", nioCore, nioPosix, nioConcurrency, logging]),
         tests(
             "Front",
             ["Accounts", "Bus", "Daemon", "Encodings", "Network", "SASL", "SMTP", "TLS", nioCore, nioPosix, logging]
@@ -365,7 +368,7 @@ let package = Package(
         tests("Resolution", ["DNS", "Network", nioCore, nioPosix]),
         tests("Rewriting", ["SMTP"]),
         tests("Submission", ["Bus", "Network", "SMTP", nioCore, nioPosix, nioConcurrency]),
-        tests("Deliverer", ["Bus", "Network", "SMTP", nioCore, nioPosix, nioConcurrency, logging]),
+        tests("Deliverer", ["Bus", "Daemon", "Network", "SMTP", nioCore, nioPosix, nioConcurrency, logging]),
         tests("MailRules", ["Network", "SMTP"]),
         tests("MilterClient", ["Milter", "SMTP", nioCore]),
         tests(
@@ -400,6 +403,7 @@ let package = Package(
             ]
         ),
         tests("LocalDelivery", daemonBase + ["Accounts", "Deliverer", "Mailbox", "Rewriting", "SMTP", "Submission"]),
+        tests("PipeDelivery", daemonBase + ["Deliverer", "SMTP"]),
         tests(
             "Authority",
             daemonBase + [

@@ -39,6 +39,8 @@ package struct AccountMailbox: Equatable, Sendable {
 package enum RecipientOwner: Equatable, Sendable {
     /// A local mailbox or alias.
     case local
+    /// An address that a sender was given when its mail was forwarded: only reports come back to it.
+    case returnPath
     /// A domain that is not ours.
     case foreign
 }

@@ -133,7 +133,7 @@ package final class AccountsClient: Sendable {
     package func recipient(_ address: String) async throws(AccountsError) -> RecipientOwner {
         let reply = try await request(Frame("RECIPIENT", ["address": address]))
         switch reply["kind"] {
-        case "local": return .local
+        case "local": return reply["reports-only"] == "yes" ? .returnPath : .local
         case "foreign": return .foreign
         default: throw .unavailable("authd: kind: \(reply["kind"] ?? "missing")")
         }

@@ -1,4 +1,5 @@
 import Bus
+import Daemon
 import Logging
 import NIOCore
 
@@ -13,12 +14,15 @@ package final class DirectoryWatch: Sendable {
         package var troubles: [String]
         /// Whether everybody who can log in by a password can by SCRAM.
         package var canAllUseScram: Bool
+        /// What routes can be found by; empty where there are none.
+        package var routes: Set<RouteTable.Kind>
 
         init?(_ frame: Frame) {
             guard frame.replyKind == .ok else { return nil }
             domains = frame.body.map { String(buffer: $0).split(separator: "\n").map(String.init) } ?? []
             troubles = frame.all("trouble")
             canAllUseScram = frame["scram"] == "yes"
+            routes = Set(frame.all("routes-by").compactMap { RouteTable.Kind(rawValue: $0) })
         }
     }
 

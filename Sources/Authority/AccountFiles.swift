@@ -8,7 +8,7 @@ import TLS
 import Glibc
 #endif
 
-/// Keeps the directory in step with `etc/users`, `etc/aliases` and the domains in `etc/martlet.toml`: a changed file is read
+/// Keeps the directory in step with `etc/users`, `etc/aliases` and the domains and routes in `etc/martlet.toml`: a changed file is read
 /// again. A file that can't be read or understood is reported, and what was read before stays in use; where there is
 /// nothing, nobody knows what the file would say. Belongs to one event loop.
 final class AccountFiles: @unchecked Sendable {
@@ -67,6 +67,8 @@ final class AccountFiles: @unchecked Sendable {
     private(set) var directory: AccountDirectory?
     /// Whose mailboxes are here, in lower case.
     private(set) var domains: [String]
+    /// Where mail for other hosts goes.
+    private(set) var routes: RouteTable
     /// The lists that aliases name.
     private var lists: [String: WatchedFile] = [:]
     private var listTable: [String: MailingList] = [:]
@@ -96,6 +98,7 @@ final class AccountFiles: @unchecked Sendable {
         authorities = configuration.tls.clientAuthorities.map { WatchedFile(path: $0) }
         tokenKeys = configuration.authd.oauth.map { WatchedFile(path: $0.keys) }
         domains = configuration.domains
+        routes = RouteTable(configuration.remoteRelay)
     }
 
     /// Why what files say now is not in use, a line each.
@@ -126,11 +129,7 @@ final class AccountFiles: @unchecked Sendable {
             watchLists()
         }
         if refreshLists() { isChanged = true }
-        if let fresh = readDomains(), fresh != domains {
-            logger.info("local domains changed", metadata: ["domains": "\(fresh.joined(separator: " "))"])
-            domains = fresh
-            isChanged = true
-        }
+        if readConfiguration() { isChanged = true }
         if refreshCredentials() { isChanged = true }
         if let table = read(&senderTable, SenderTable.init(text:file:), isTable: true) {
             senders = table
@@ -208,12 +207,25 @@ final class AccountFiles: @unchecked Sendable {
         return isChanged
     }
 
-    private func readDomains() -> [String]? {
-        guard var file = configuration else { return nil }
-        defer { configuration = file }
-        return read(&file) { (text, path) throws(ConfigurationError) in
-            try Configuration(text: text, file: path).domains
+    /// - Returns: whether what is followed in the configuration has changed: domains and routes.
+    private func readConfiguration() -> Bool {
+        guard var file = configuration else { return false }
+        let fresh = read(&file) { (text, path) throws(ConfigurationError) in try Configuration(text: text, file: path) }
+        configuration = file
+        guard let fresh else { return false }
+        var isChanged = false
+        if fresh.domains != domains {
+            logger.info("local domains changed", metadata: ["domains": "\(fresh.domains.joined(separator: " "))"])
+            domains = fresh.domains
+            isChanged = true
         }
+        let table = RouteTable(fresh.remoteRelay)
+        if table != routes {
+            logger.info("routes changed")
+            routes = table
+            isChanged = true
+        }
+        return isChanged
     }
 
     /// What a file says, if it has changed and can be understood.

@@ -47,7 +47,8 @@ package struct AuthorityProgram: DaemonProgram {
                 mailboxes: setup.uids(of: [.pop3dMailbox, .imapdMailbox]),
                 recipients: setup.uids(of: [.smtpd, .imapdMailbox]),
                 deliveries: setup.uids(of: [.localDeliver]),
-                watchers: setup.uids(of: [.smtpd, .pop3d, .imapd, .queueManager, .localDeliver])
+                watchers: setup.uids(of: [.smtpd, .pop3d, .imapd, .queueManager, .localDeliver]),
+                routes: setup.uids(of: [.queueManager, .smtpd])
             ),
             forwarded: try srs.domain.map {
                 try ForwardedSender(domain: $0, secrets: try setup.secret(srs.secrets, key: "srs.secrets"))
@@ -96,6 +97,7 @@ package struct AuthorityProgram: DaemonProgram {
                 scramIterations: configuration.login.scram == .never ? nil : settings.scramIterations,
                 refusesDisabled: settings.refuseDisabled,
                 forwarded: prepared.forwarded,
+                forwardedTakeAnySender: configuration.srs.takesAnySender,
                 sendingLimits: {
                     SendingLimits(settings.sending.accounts[$0.description.lowercased()] ?? settings.sending)
                 }

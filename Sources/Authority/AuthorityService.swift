@@ -1,5 +1,6 @@
 import Bus
 import CoreMetrics
+import Daemon
 import JWT
 import Logging
 import NIOCore
@@ -24,6 +25,7 @@ final class AuthorityService: @unchecked Sendable {
         var recipients: Set<UInt32>
         var deliveries: Set<UInt32>
         var watchers: Set<UInt32>
+        var routes: Set<UInt32>
 
         func allows(_ verb: Verb, _ uid: UInt32) -> Bool {
             switch verb {
@@ -33,6 +35,7 @@ final class AuthorityService: @unchecked Sendable {
             // smtpd's for EXPN.
             case .expand: deliveries.contains(uid) || recipients.contains(uid)
             case .full: deliveries.contains(uid)
+            case .route: routes.contains(uid)
             case .watch, .account: watchers.contains(uid)
             // The administrator's.
             case .usage, .greylistPass, .greylistRemove: false
@@ -52,6 +55,7 @@ final class AuthorityService: @unchecked Sendable {
         case full = "FULL"
         case watch = "WATCH"
         case account = "ACCOUNT"
+        case route = "ROUTE"
         case sender = "SENDER"
         case send = "SEND"
         case usage = "USAGE"
@@ -70,6 +74,8 @@ final class AuthorityService: @unchecked Sendable {
         var refusesDisabled = false
         /// Senders of what was forwarded; nil where they stay as they are.
         var forwarded: ForwardedSender?
+        /// Whether addresses that were made for them take mail from any sender, and not reports alone.
+        var forwardedTakeAnySender = false
         /// What an account may send.
         var sendingLimits: @Sendable (MailAddress) -> SendingLimits = { _ in SendingLimits() }
         /// Seconds since 1970.
@@ -140,6 +146,7 @@ final class AuthorityService: @unchecked Sendable {
         }
         switch verb {
         case .watch: return watch(frame, connection)
+        case .route: return connection.write(route(frame))
         case .greylist: return connection.write(askGreylist(frame))
         case .greylistPass, .greylistRemove: return connection.write(editGreylist(frame, verb))
         case .verify, .token, .certificate, .scram, .redeem, .recipient, .expand, .full, .sender, .send, .account,
@@ -163,7 +170,7 @@ final class AuthorityService: @unchecked Sendable {
         case .sender: connection.write(sender(frame, directory))
         case .send: connection.write(send(frame, directory))
         case .usage: connection.write(usage(frame, directory))
-        case .watch, .greylist, .greylistPass, .greylistRemove: return
+        case .watch, .route, .greylist, .greylistPass, .greylistRemove: return
         }
     }
 
@@ -237,8 +244,24 @@ final class AuthorityService: @unchecked Sendable {
     private func domains(_ watcher: Watcher) -> Frame {
         var frame = Frame.ok(tag: watcher.tag, files.troubles.map { .init("trouble", $0) })
         if canAllUseScram { frame["scram"] = "yes" }
+        frame.fields += RouteTable.Kind.allCases.filter(files.routes.kinds.contains).map {
+            .init("routes-by", $0.rawValue)
+        }
         frame.body = ByteBuffer(string: files.domains.map { "\($0)\n" }.joined())
         return frame
+    }
+
+    // MARK: Routes
+
+    /// Needs no tables of users.
+    private func route(_ frame: Frame) -> Frame {
+        files.refresh()
+        let question = RouteTable.Question(frame)
+        guard let route = files.routes.route(for: question) else {
+            guard let name = question.name else { return Frame.ok(tag: frame["tag"]) }
+            return Self.deferral(frame, EnhancedStatusCode(4, 4, 4), "there is no route named \(name) now")
+        }
+        return Frame.ok(tag: frame["tag"], route.fields)
     }
 
     // MARK: Logins
@@ -407,6 +430,12 @@ final class AuthorityService: @unchecked Sendable {
             return Self.rejection(frame, .mailboxDisabled, "the mailbox is disabled")
         case .mailbox, .forward:
             var fields = [Frame.Field("kind", "local")]
+            // Who knows such an address could otherwise write to the sender before through us, as long as it's good.
+            if !settings.forwardedTakeAnySender,
+                case .sender? = settings.forwarded?.origin(of: address, at: settings.clock())
+            {
+                fields.append(.init("reports-only", "yes"))
+            }
             if Self.isPostmaster(frame["address"]) { fields.append(.init("address", address.description)) }
             return .ok(tag: frame["tag"], fields)
         case .foreign: return .ok(tag: frame["tag"], [.init("kind", "foreign")])

@@ -4,6 +4,7 @@ package enum DaemonName: String, CaseIterable, Sendable {
     case queueManager = "queue-manager"
     case remoteRelay = "remote-relay"
     case localDeliver = "local-deliver"
+    case pipeDeliver = "pipe-deliver"
     case authd
     case pop3d
     case pop3dMailbox = "pop3d-mailbox"

@@ -1,4 +1,5 @@
 import Bus
+import Daemon
 import NIOCore
 import SMTP
 
@@ -34,6 +35,8 @@ package struct DeliverRequest: Sendable, Equatable {
     package var account: String?
     /// When the message should be delivered.
     package var terms: DeliveryTerms
+    /// Where it goes instead of to the hosts of its domain.
+    package var route: RelayRoute?
 
     /// Messages up to this size come with the request. Octets.
     package static let inlineLimit = 64 * 1024
@@ -57,7 +60,8 @@ package struct DeliverRequest: Sendable, Equatable {
         isQuarantined: Bool = false,
         submitter: Submitter? = nil,
         account: String? = nil,
-        terms: DeliveryTerms = DeliveryTerms()
+        terms: DeliveryTerms = DeliveryTerms(),
+        route: RelayRoute? = nil
     ) {
         self.id = id
         self.attempt = attempt
@@ -74,6 +78,7 @@ package struct DeliverRequest: Sendable, Equatable {
         self.submitter = submitter
         self.account = account
         self.terms = terms
+        self.route = route
     }
 
     /// Why a frame is no request. The message is not to blame: it is answered with `DEFER`.
@@ -104,6 +109,12 @@ package struct DeliverRequest: Sendable, Equatable {
         guard body.readableBytes == octets || octets > Self.inlineLimit && body.readableBytes == 0 else {
             throw Malformed(text: "the body is not the message")
         }
+        let route: RelayRoute?
+        do throws(RelayRoute.Malformed) {
+            route = try RelayRoute.read(frame)
+        } catch {
+            throw Malformed(text: "malformed \(error.field)")
+        }
         self.init(
             id: id,
             attempt: frame.integer("attempt") ?? 1,
@@ -123,7 +134,8 @@ package struct DeliverRequest: Sendable, Equatable {
                 deliverBy: frame["deliver-by"],
                 holdUntil: frame["hold-until"],
                 priority: frame["priority"]
-            )
+            ),
+            route: route
         )
     }
 
@@ -149,6 +161,7 @@ package struct DeliverRequest: Sendable, Equatable {
         if let account { fields.append(.init("account", account)) }
         for field in terms.fields { fields.append(.init("\(field.name)", field.value)) }
         if let destination { fields.append(.init("destination", destination)) }
+        if let route { fields += route.fields }
         fields.append(.init("added", String(added.readableBytes)))
         fields.append(.init("octets", String(octets)))
         var body = added

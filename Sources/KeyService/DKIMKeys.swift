@@ -49,14 +49,14 @@ struct DKIMKeys: Sendable {
     private static let smallestModulus = 1024
 
     /// - Parameters:
-    ///   - directory: nil where there is none.
+    ///   - directory: nil where it can't be opened: nobody knows who has keys then.
     ///   - path: of it, for the log.
     init(_ directory: FileHandle?, path: String) {
         self.directory = directory
         self.path = path
     }
 
-    /// What signs for each domain now. A domain without a list, or whose list names no active key, signs nothing.
+    /// What signs for each domain now. A domain without list and keys, or whose list names no active key, signs nothing.
     var active: [String: Signers] {
         domains.mapValues { domain in
             guard let file = domain.list else { return .keys([]) }
@@ -83,14 +83,17 @@ struct DKIMKeys: Sendable {
 
     /// Reads what has changed.
     mutating func look(_ files: any FileSystem) -> [KeyEvent] {
-        guard let directory else { return [] }
         let names: [[UInt8]]
         do throws(FileError) {
+            // Who has no keys has it empty: that it isn't there says nothing of who has.
+            guard let directory, try files.status(".", in: directory).links > 0 else {
+                return fail("the directory is missing: make it, and start keyd anew")
+            }
             names = try files.names(".", in: directory)
         } catch {
-            defer { trouble = error.description }
-            return trouble == nil ? [KeyEvent(isTrouble: true, text: error.description, path: path)] : []
+            return fail(error.description)
         }
+        guard let directory else { return [] }
         trouble = nil
         var events: [KeyEvent] = []
         var found: [String: Domain] = [:]
@@ -112,6 +115,21 @@ struct DKIMKeys: Sendable {
         }
         domains = found
         return events
+    }
+
+    /// Nothing is known of any domain.
+    private mutating func fail(_ reason: String) -> [KeyEvent] {
+        defer { trouble = reason }
+        return trouble == reason ? [] : [KeyEvent(isTrouble: true, text: reason, path: path)]
+    }
+
+    /// Whether a domain without a list should have one: it had, or there are keys.
+    private static func misses(_ name: String, _ before: Domain, in directory: FileHandle, _ files: any FileSystem)
+        -> Bool
+    {
+        guard before.list == nil else { return true }
+        let names = (try? files.names(name, in: directory)) ?? []
+        return names.contains { $0.suffix(4).elementsEqual(".pem".utf8) }
     }
 
     private static func read(
@@ -149,6 +167,10 @@ struct DKIMKeys: Sendable {
             } catch {
                 throw Malformed(reason: error.description)
             }
+        }
+        // Mail that should be signed doesn't go unsigned because a file is gone.
+        if domain.list == nil, misses(name, before, in: directory, files) {
+            domain.list = File(fault: "\(SelectorList.fileName) is missing")
         }
         for entry in domain.list?.value?.entries ?? [] where entry.state == .active {
             let key = read(entry.keyFile, before.keys[entry.selector], maximum: CertificatePair.maximumKeyOctets) {

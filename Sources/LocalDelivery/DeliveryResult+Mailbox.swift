@@ -30,6 +30,4 @@ extension DeliveryResult {
 extension EnhancedStatusCode {
     /// 4.2.0: another program has the mailbox for itself.
     static let mailboxBusy = EnhancedStatusCode(4, 2, 0)
-    /// 4.3.5: the system is configured so that it can't work.
-    static let misconfigured = EnhancedStatusCode(4, 3, 5)
 }

@@ -139,6 +139,9 @@ package struct PolicyParser {
                 throw fault("add wants a header field such as \"X-Checked: yes\"")
             }
             return .addField(field.text)
+        case "route":
+            guard let name = words.popFirst()?.text, !name.isEmpty else { throw fault("route wants a name") }
+            return .route(name.lowercased())
         case "score":
             guard let points = words.popFirst().flatMap({ Int($0.text) }), (-10_000...10_000).contains(points) else {
                 throw fault("score wants a number")
@@ -146,7 +149,7 @@ package struct PolicyParser {
             return .score(points)
         default:
             throw fault(
-                "\"\(word.text)\" is not an action: accept, reject, defer, greylist, tarpit, junk, hold, discard, add or score"
+                "\"\(word.text)\" is not an action: accept, reject, defer, greylist, tarpit, junk, hold, discard, add, route or score"
             )
         }
     }

@@ -34,6 +34,8 @@ package enum PolicyAction: Sendable, Equatable {
     case hold
     /// Added in front of the message, and the table goes on: a whole field without its line end.
     case addField(String)
+    /// Goes by the route of that name to all recipients elsewhere, and the table goes on. The first one counts.
+    case route(String)
     /// Added to the message's score, and the table goes on.
     case score(Int)
 
@@ -41,7 +43,7 @@ package enum PolicyAction: Sendable, Equatable {
     var isRefusal: Bool {
         switch self {
         case .reject, .defer: true
-        case .accept, .junk, .discard, .hold, .addField, .score, .greylist, .tarpit: false
+        case .accept, .junk, .discard, .hold, .addField, .route, .score, .greylist, .tarpit: false
         }
     }
 

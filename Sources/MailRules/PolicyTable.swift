@@ -12,6 +12,10 @@ package struct PolicyTable: Sendable, Equatable {
         /// Fields that rules add, in their order, without line ends.
         package var fields: [String] = []
         package var score = 0
+        /// The name of the route that it goes by.
+        package var route: String?
+        /// The rule that says so.
+        package var routeRule: PolicyRule?
         /// By how many seconds the reply is to come later.
         package var delay = 0
         /// For whom greylisting has to be asked before the table goes on.
@@ -33,6 +37,13 @@ package struct PolicyTable: Sendable, Equatable {
     /// Whether what stands in messages has to be kept for rules.
     package var needsContent: Bool {
         rules.contains { $0.conditions.contains { $0.test.needsContent } }
+    }
+
+    /// The routes that rules name, and the line of each.
+    package var routes: [(name: String, line: Int)] {
+        rules.compactMap { rule in
+            if case .route(let name) = rule.action { (name, rule.line) } else { nil }
+        }
     }
 
     /// Whether greylisting may be asked.
@@ -66,6 +77,10 @@ package struct PolicyTable: Sendable, Equatable {
             }
             switch rule.action {
             case .addField(let field): outcome.fields.append(field)
+            case .route(let name) where outcome.route == nil:
+                outcome.route = name
+                outcome.routeRule = rule
+            case .route: continue
             case .score(let points):
                 let (sum, isTooLarge) = outcome.score.addingReportingOverflow(points)
                 outcome.score = isTooLarge ? outcome.score : sum
@@ -118,7 +133,8 @@ package struct PolicyTable: Sendable, Equatable {
     /// - where all are to go to Junk or to be thrown away, it goes to Junk;
     /// - else no rule decides, as for the recipient who has none: nothing is lost, and the author's domain is asked.
     ///
-    /// Fields are added that all recipients' rules add.
+    /// Where they give different routes to what would be taken, the client has to send them apart, too. Fields are added that
+    /// all recipients' rules add.
     package func evaluateAtEnd(_ facts: PolicyFacts) -> Outcome {
         guard facts.recipients.count > 1, rules.contains(where: \.asksForRecipient) else { return evaluate(facts) }
         var seen: [ContentPlace: Bool] = [:]
@@ -132,9 +148,14 @@ package struct PolicyTable: Sendable, Equatable {
         outcome.delay = outcomes.map(\.delay).max() ?? 0
         outcome.asksGreylist = outcomes.flatMap(\.asksGreylist)
         guard outcome.asksGreylist.isEmpty else { return outcome }
-        if outcomes.allSatisfy({ $0.action == outcome.action }) { return outcome }
         let refusing = outcomes.filter { $0.action?.isRefusal == true }
-        if let first = refusing.first {
+        if refusing.isEmpty, !outcomes.allSatisfy({ $0.route == outcome.route }) {
+            outcome.routeRule = outcomes.lazy.compactMap(\.routeRule).first
+            outcome.rule = outcome.routeRule
+            outcome.action = Self.apart
+        } else if outcomes.allSatisfy({ $0.action == outcome.action }) {
+            return outcome
+        } else if let first = refusing.first {
             let isForAll = refusing.count == outcomes.count
             let chosen = isForAll ? refusing.first(where: { $0.action?.isDeferral == true }) ?? first : first
             outcome.rule = chosen.rule

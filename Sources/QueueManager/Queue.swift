@@ -61,8 +61,15 @@ package final class Queue: @unchecked Sendable {
 
     /// Begins to deliver. What is added before waits.
     ///
-    /// - Parameter link: makes the way to a deliverer, which tells the closure when it's there again.
-    package func start(link: (_ isLocal: Bool, _ onReturn: @escaping () -> Void) -> any DelivererLink) {
+    /// - Parameters:
+    ///   - routes: who knows where mail for other hosts goes; nil where all of it goes to the hosts of its domain.
+    ///   - pipe: makes the way to who gives mail to programs; nil where no route leads to one.
+    ///   - link: makes the way to a deliverer, which tells the closure when it's there again.
+    package func start(
+        routes: RouteDirectory? = nil,
+        pipe: ((_ onReturn: @escaping () -> Void) -> any DelivererLink)? = nil,
+        link: (_ isLocal: Bool, _ onReturn: @escaping () -> Void) -> any DelivererLink
+    ) {
         loop.assertInEventLoop()
         let onReturn: () -> Void = { [weak self] in
             guard let self else { return }
@@ -75,6 +82,8 @@ package final class Queue: @unchecked Sendable {
             loop: loop,
             local: link(true, onReturn),
             remote: link(false, onReturn),
+            pipe: pipe?(onReturn),
+            routes: routes,
             listener: Runner.Listener(
                 unreadable: { [unowned self] in unreadable($0, $1) },
                 read: { [unowned self] in isWhereItShouldBe($0, $1) },

@@ -16,6 +16,7 @@ package final class QueueManager: Sendable {
     private let spool: Spool
     /// nil where the settings say which domains are ours.
     private let watch: DirectoryWatch?
+    private let routes: RouteDirectory?
     private let loop: any EventLoop
     private let logger: Logger
 
@@ -45,13 +46,16 @@ package final class QueueManager: Sendable {
             queue.submitters = Submitters(path: settings.authoritySocket, on: loop)
         }
         let queue = queue
-        watch =
-            settings.domains != nil
-            ? nil
-            : DirectoryWatch(path: settings.authoritySocket, on: loop, logger: logger) {
+        let path = settings.authoritySocket
+        let routes = settings.domains == nil ? RouteDirectory(path: path, on: loop, logger: logger) : nil
+        self.routes = routes
+        watch = routes.map { routes in
+            DirectoryWatch(path: path, on: loop, logger: logger) {
+                routes.learn($0.routes)
                 queue.learn(domains: $0.domains)
                 queue.lookAtAccounts()
             }
+        }
         submissions = BusServer(
             group: loop,
             connections: 2000,
@@ -80,9 +84,12 @@ package final class QueueManager: Sendable {
     /// - Parameters:
     ///   - queueSocket: a listening descriptor for run/queue.sock; likewise `controlSocket`.
     package func start(queueSocket: CInt, controlSocket: CInt) async throws {
-        let (queue, loop, logger) = (queue, loop, logger)
+        let (queue, routes, loop, logger) = (queue, routes, loop, logger)
         try await loop.submit {
-            queue.start { isLocal, onReturn in
+            queue.start(
+                routes: routes,
+                pipe: { SocketLink(path: queue.settings.pipeSocket, on: loop, logger: logger, onReturn: $0) }
+            ) { isLocal, onReturn in
                 let path = isLocal ? queue.settings.deliverSocket : queue.settings.relaySocket
                 return SocketLink(path: path, on: loop, logger: logger, onReturn: onReturn)
             }

@@ -61,6 +61,8 @@ package struct QueueSettings: Sendable {
     package var deliverSocket = "run/deliver.sock"
     /// remote-relay's socket.
     package var relaySocket = "run/relay.sock"
+    /// pipe-deliver's socket.
+    package var pipeSocket = "run/pipe.sock"
     /// authd's socket.
     package var authoritySocket = "run/auth.sock"
 

@@ -1,4 +1,5 @@
 import DNS
+import Deliverer
 import Logging
 import MIME
 import NIOCore
@@ -355,7 +356,6 @@ extension EnhancedStatusCode {
     static let noMailDomain = EnhancedStatusCode(5, 1, 10)
     static let badDestination = EnhancedStatusCode(5, 1, 3)
     static let directoryFailure = EnhancedStatusCode(4, 4, 3)
-    static let noRoute = EnhancedStatusCode(4, 4, 4)
     /// 4.4.6: mail would come back to us, which the administrator can mend.
     static let routeLoop = EnhancedStatusCode(4, 4, 6)
     /// 4.4.5: the host has all the sessions that it may have (RFC 3463 §3.5).

@@ -1,4 +1,5 @@
 import Bus
+import Daemon
 import Logging
 import NIOCore
 import Network
@@ -31,6 +32,14 @@ final class RecipientCheckService: @unchecked Sendable {
                 Frame.reply(.reject, status: .syntaxError, text: "CHECK wants a recipient", tag: frame["tag"])
             )
         }
+        let route: RelayRoute?
+        do throws(RelayRoute.Malformed) {
+            route = try RelayRoute.read(frame)
+        } catch {
+            return connection.write(
+                Frame.reply(.defer, status: .systemTrouble, text: "malformed \(error.field)", tag: frame["tag"])
+            )
+        }
         guard running < Self.maximum else {
             return connection.write(
                 Frame.reply(.defer, status: .busy, text: "too many checks at once", tag: frame["tag"])
@@ -38,7 +47,7 @@ final class RecipientCheckService: @unchecked Sendable {
         }
         running += 1
         Task(executorPreference: LoopExecutor.of(loop)) { [self] in
-            let result = await relay.check(recipient)
+            let result = await relay.check(recipient, by: route)
             running -= 1
             let text = result.diagnostic ?? result.text
             logger.info(

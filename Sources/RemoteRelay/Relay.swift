@@ -52,7 +52,9 @@ final class Relay: @unchecked Sendable {
             return job.report(DeliveryResult(.delayed, .systemTrouble, "no destination"))
         }
         var hosts: RelayHosts?
-        switch settings.routes.route(for: job.request) {
+        switch job.request.route {
+        case .pipe:
+            return job.report(DeliveryResult(.delayed, .systemTrouble, "a route to a program is pipe-deliver's"))
         case .discard: return job.report(DeliveryResult(.delivered, .success, "discarded by a route"))
         case .error(let status, let text):
             return job.report(DeliveryResult(status.statusClass == 5 ? .failed : .delayed, status, text))
@@ -61,7 +63,8 @@ final class Relay: @unchecked Sendable {
         }
         switch await lookup.targets(of: destination, route: hosts) {
         case .success(let targets):
-            let finding = hosts == nil ? await security.mtaSTS(of: destination) : .init()
+            let finding =
+                hosts == nil ? await security.mtaSTS(of: destination, cause: Self.cause(job.request)) : .init()
             await deliver(job, to: unreachable.order(targets), finding)
         case .failure(let failure): job.report(failure.result)
         }
@@ -131,6 +134,11 @@ final class Relay: @unchecked Sendable {
             }
         }
         job.report(otherFailure ?? last)
+    }
+
+    private static func cause(_ request: DeliverRequest) -> KeptPolicy.Cause {
+        if let account = request.account { return .account(account.lowercased()) }
+        return request.sender.path.address == nil ? .report : .other
     }
 
     /// Whether a message may only go over verified TLS. A report never comes to nothing for it (RFC 8689 §5).
@@ -401,10 +409,7 @@ final class Relay: @unchecked Sendable {
     }
 
     /// What a domain asks for by MTA-STS.
-    func mtaSTS(of domain: String) async -> MTASTSPolicies.Finding { await security.mtaSTS(of: domain) }
-
-    /// The route of mail for a domain, whoever sends it.
-    func route(for domain: String) -> RelayRoute? { settings.routes.route(for: domain) }
+    func mtaSTS(of domain: String) async -> MTASTSPolicies.Finding { await security.mtaSTS(of: domain, cause: .other) }
 
     /// Takes a session back for the next message or question.
     func release(_ client: SMTPClient) { idle.release(client) }

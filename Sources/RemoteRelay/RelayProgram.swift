@@ -61,7 +61,7 @@ package struct RelayProgram: DaemonProgram {
 
     /// Whether there is something in the directory of the domains' keys, or nobody can tell.
     private static func mayHaveKeys(in path: String) -> Bool {
-        guard let directory = opendir(path) else { return errno != ENOENT }
+        guard let directory = opendir(path) else { return true }
         defer { closedir(directory) }
         while let entry = readdir(directory) {
             if entry.pointee.d_name.0 != CChar(UInt8(ascii: ".")) { return true }
@@ -72,7 +72,8 @@ package struct RelayProgram: DaemonProgram {
     /// What routes log in with, from the file that nobody reads after start.
     private func credentials(_ setup: Setup) throws -> [String: RelayCredentials] {
         let relay = setup.configuration.remoteRelay
-        guard !relay.namedCredentials.isEmpty else { return [:] }
+        // Routes may come to name some later.
+        guard !relay.namedCredentials.isEmpty || access(relay.credentials, F_OK) == 0 else { return [:] }
         let text = try setup.secret(relay.credentials, key: "remote-relay.credentials", maximum: 1 << 20)
         let all: [String: RelayCredentials]
         do {

@@ -13,7 +13,6 @@ struct RelaySettings: Sendable {
     /// This machine's addresses.
     private let interfaces: [SocketAddress]
     let port: Int
-    let routes: RouteTable
     /// What is wanted of TLS where no line says something else.
     private let standardRule: RelayTLSRule
     private let rules: DomainTable<RelayTLSRule>
@@ -44,7 +43,6 @@ struct RelaySettings: Sendable {
         ownAddresses = configuration.smtpd.smtp.map(\.unmapped)
         self.interfaces = interfaces.map(\.unmapped)
         port = relay.port
-        routes = RouteTable(relay)
         let level: RelayTLSRule.Level =
             switch relay.tls {
             case .opportunistic: .may

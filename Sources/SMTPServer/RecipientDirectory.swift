@@ -6,6 +6,8 @@ import SMTP
 enum RecipientKind: Equatable {
     /// A local mailbox or alias.
     case local
+    /// An address of ours that takes reports alone (`<>`).
+    case returnPath
     /// A domain that is not ours.
     case foreign
     /// One of our domains has no such mailbox.
@@ -46,7 +48,7 @@ final class RecipientDirectory: @unchecked Sendable {
         let asked = cache.generation
         let kind = await ask(address)
         loop.assertInEventLoop()
-        if kind == .local || kind == .foreign { cache.keep(kind, to: address, askedIn: asked) }
+        if [.local, .returnPath, .foreign].contains(kind) { cache.keep(kind, to: address, askedIn: asked) }
         return kind
     }
 
@@ -88,6 +90,7 @@ final class RecipientDirectory: @unchecked Sendable {
         do throws(AccountsError) {
             switch try await accounts.recipient(address.description) {
             case .local: return .local
+            case .returnPath: return .returnPath
             case .foreign: return .foreign
             }
         } catch {

@@ -1,4 +1,6 @@
+import Accounts
 import Bus
+import Daemon
 import NIOConcurrencyHelpers
 import NIOCore
 import SMTP
@@ -7,6 +9,7 @@ import SMTP
 final class RecipientForwardCheck: @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread, which debug builds check.
     private let client: BusClient
+    private let accounts: AccountsClient
     private let loop: any EventLoop
     private let known: KnownRecipients
     /// Questions under way, and who waits for their answers.
@@ -15,8 +18,11 @@ final class RecipientForwardCheck: @unchecked Sendable {
     /// remote-relay gives each of two hosts ten seconds for its greeting, and ten more.
     private static let timeout = TimeAmount.seconds(45)
 
-    /// - Parameter known: what was said to any loop.
-    init(path: String, _ known: KnownRecipients, on loop: any EventLoop) {
+    /// - Parameters:
+    ///   - accounts: who knows where mail for a domain goes.
+    ///   - known: what was said to any loop.
+    init(path: String, accounts: AccountsClient, _ known: KnownRecipients, on loop: any EventLoop) {
+        self.accounts = accounts
         self.known = known
         client = BusClient(path: path, on: loop, timeout: Self.timeout)
         self.loop = loop
@@ -38,8 +44,14 @@ final class RecipientForwardCheck: @unchecked Sendable {
     }
 
     private func ask(_ address: MailAddress) async -> RecipientKind {
+        var question = Frame("CHECK", ["recipient": address.description])
+        do throws(AccountsError) {
+            question.fields += try await accounts.route(for: .init(destination: address.domain))?.fields ?? []
+        } catch {
+            return .deferred("authd: \(error)")
+        }
         do throws(BusError) {
-            let reply = try await client.request(Frame("CHECK", ["recipient": address.description]))
+            let reply = try await client.request(question)
             let text = reply["text"] ?? ""
             switch reply.replyKind {
             case .ok: return .foreign
@@ -81,7 +93,7 @@ final class KnownRecipients: Sendable {
         switch kind {
         case .foreign: time = Self.positiveTime
         case .unknown: time = Self.negativeTime
-        case .local, .full, .deferred: return
+        case .local, .returnPath, .full, .deferred: return
         }
         let now = NIODeadline.now()
         known.withLockedValue { known in

@@ -53,7 +53,12 @@ struct LoopResources: Sendable {
         self.recipients = recipients
         let senders = SenderDirectory(accounts: accounts, on: loop, lifetime: settings.recipientCache)
         self.senders = senders
-        recipientCheck = RecipientForwardCheck(path: settings.recipientSocket, knownRecipients, on: loop)
+        recipientCheck = RecipientForwardCheck(
+            path: settings.recipientSocket,
+            accounts: accounts,
+            knownRecipients,
+            on: loop
+        )
         greylist = GreylistDirectory(
             path: settings.front.authoritySocket,
             on: loop,

@@ -126,6 +126,11 @@ extension Session {
         switch owner {
         case .local:
             return try await accept(address, parameters)
+        case .returnPath where transaction.sender.path.address == nil:
+            return try await accept(address, parameters)
+        case .returnPath:
+            let text = "this address takes delivery reports alone"
+            return try await refuseRecipient(path, .mailboxUnavailable, .notAuthorized, text)
         case .foreign where kind != .lmtp && (user != nil || mayRelayByAddress):
             return try await accept(address, parameters)
         case .foreign where address.map(isRelayed) ?? false:
@@ -152,7 +157,7 @@ extension Session {
         try await flush()
         let owner = await resources.recipientCheck.kind(of: address)
         switch owner {
-        case .local, .foreign: return try await accept(address, parameters)
+        case .local, .returnPath, .foreign: return try await accept(address, parameters)
         case .unknown, .full, .deferred: return try await turnAway(path, owner)
         }
     }
@@ -160,7 +165,7 @@ extension Session {
     /// Answers for a recipient that isn't taken, now or ever.
     private func turnAway(_ path: ForwardPath, _ owner: RecipientKind) async throws(ConnectionError) -> Next {
         switch owner {
-        case .local, .foreign: return .command
+        case .local, .returnPath, .foreign: return .command
         case .unknown(let status, let text):
             return try await refuseRecipient(path, .mailboxUnavailable, status, text)
         case .full:

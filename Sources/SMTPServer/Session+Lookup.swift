@@ -17,7 +17,7 @@ extension Session {
             return try await fault(.mailboxNameNotAllowed, .noUTF8Addresses, "say SMTPUTF8 to hear of it")
         }
         switch kind {
-        case .local, .full: reply(.ok, .recipientValid, "<\(address.map(\.description) ?? "postmaster")>")
+        case .local, .returnPath, .full: reply(.ok, .recipientValid, "<\(address.map(\.description) ?? "postmaster")>")
         case .foreign: reply(.cannotVerify, .success, "not here: send mail and see")
         case .unknown(let status, let text): return try await fault(.mailboxUnavailable, status, text)
         case .deferred(let reason):

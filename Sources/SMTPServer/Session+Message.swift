@@ -115,10 +115,26 @@ extension Session {
         let isHeld = outcome.action == .hold
         let (end, next) =
             if let held = intake.held {
-                await judge(held, transaction, intake, submission, added: added, isJunk: isJunk, isHeld: isHeld)
+                await judge(
+                    held,
+                    transaction,
+                    intake,
+                    submission,
+                    added: added,
+                    isJunk: isJunk,
+                    isHeld: isHeld,
+                    outcome.route
+                )
             } else {
                 (
-                    Verdict(await submission.finish(added: added, isQuarantined: isJunk, isHeld: isHeld)),
+                    Verdict(
+                        await submission.finish(
+                            added: added,
+                            isQuarantined: isJunk,
+                            isHeld: isHeld,
+                            route: outcome.route
+                        )
+                    ),
                     Next.command
                 )
             }

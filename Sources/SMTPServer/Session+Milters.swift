@@ -161,6 +161,7 @@ extension Session {
     /// - Parameters:
     ///   - added: what goes in front of it.
     ///   - isJunk: whether it belongs into the recipients' Junk.
+    ///   - route: the name of the route that rules give it.
     func judge(
         _ held: HeldMessage,
         _ transaction: Transaction,
@@ -168,7 +169,8 @@ extension Session {
         _ submission: MessageSubmission,
         added: ByteBuffer,
         isJunk: Bool,
-        isHeld: Bool
+        isHeld: Bool,
+        _ route: String?
     ) async -> (verdict: Verdict, next: Next) {
         var limits = MilteredMessage.Limits()
         limits.body = settings.limits.message
@@ -217,7 +219,8 @@ extension Session {
         let result = await submission.finish(
             added: parts.added,
             isQuarantined: isJunk,
-            isHeld: isHeld || message.quarantine != nil
+            isHeld: isHeld || message.quarantine != nil,
+            route: route
         )
         return (Verdict(result), .command)
     }

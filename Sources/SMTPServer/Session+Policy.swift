@@ -58,16 +58,28 @@ extension Session {
         self.transaction?.greylist.merge(trial.facts.greylist) { $1 }
         if trial.hasComeBack { self.transaction?.hasComeBack = true }
         await tarpit(outcome.delay)
-        guard let rule = outcome.rule, let verdict = outcome.action.flatMap({ Verdict($0) }) else { return nil }
+        guard let verdict = refusal(by: outcome, in: transaction) else { return nil }
+        let rule = (outcome.rule ?? outcome.routeRule)?.line
         logger.info(
             "recipient refused by a rule",
             metadata: [
                 "client": "\(client)", "helo": "\(helo ?? "")", "sender": "\(transaction.sender.path)",
                 "recipient": "\(recipient)", "status": "\(verdict.status)", "reason": "\(verdict.reason)",
-                "rule": "\(rule.line)",
+                "rule": "\(rule.map { "\($0)" } ?? "none")",
             ]
         )
         return verdict
+    }
+
+    /// What is answered to a recipient. All of a message's go by one route: one of another comes in a transaction of its own, as
+    /// recipients do that are one too many (RFC 5321 §4.5.3.1.10).
+    private func refusal(by outcome: PolicyTable.Outcome, in transaction: Transaction) -> Verdict? {
+        if let verdict = outcome.action.flatMap({ Verdict($0) }) { return verdict }
+        guard !transaction.recipients.isEmpty else {
+            self.transaction?.route = outcome.route
+            return nil
+        }
+        return transaction.route == outcome.route ? nil : .sendApart
     }
 
     /// What the rules say of a message at its end, and whether it has come back after greylisting made it wait.

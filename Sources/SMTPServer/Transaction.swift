@@ -9,6 +9,8 @@ struct Transaction {
     private(set) var recipients: [EnvelopeRecipient] = []
     private var known: Set<MailAddress> = []
     private var octets = 0
+    /// The route that rules gave its recipients so far.
+    var route: String?
     /// What greylisting said, by recipient.
     var greylist: [String: PolicyFacts.Greylisting] = [:]
     /// The sender's domain, where SPF shows it: none or one; nil where it wasn't asked.

@@ -77,6 +77,14 @@ struct Verdict {
         }
     }
 
+    /// To a recipient for which rules have another route than for those before.
+    static let sendApart = Verdict(
+        .insufficientStorage,
+        .tooManyRecipients,
+        "send to this recipient separately",
+        reason: "it has another route than the recipients before"
+    )
+
     /// To a client that isn't there any more.
     static let clientLeft = Verdict(
         .localError,
@@ -114,7 +122,7 @@ struct Verdict {
     /// From a rule; nil where the message is taken.
     init?(_ action: PolicyAction) {
         switch action {
-        case .accept, .junk, .discard, .hold, .addField, .score, .greylist, .tarpit: return nil
+        case .accept, .junk, .discard, .hold, .addField, .route, .score, .greylist, .tarpit: return nil
         case .reject(let status, let text): self.init(.mailboxUnavailable, status, text)
         case .defer(let status, let text): self.init(.mailboxBusy, status, text)
         }

@@ -24,7 +24,7 @@ package final class IncomingMessage: @unchecked Sendable {
         self.journal = journal
         head = envelope.head()
         sizesStart = head.readableBytes
-        head.writeString(MessageEnvelope.endLines(added: 0, octets: 0, isQuarantined: false))
+        head.writeString(MessageEnvelope.endLines(added: 0, octets: 0, isQuarantined: false, route: nil))
         var start = head
         start.writeString(MessageEnvelope.checksumLine(checksum))
         offset = start.readableBytes
@@ -62,17 +62,24 @@ package final class IncomingMessage: @unchecked Sendable {
     /// - Parameters:
     ///   - added: the block that goes in front of it.
     ///   - isQuarantined: whether it belongs into its recipients' Junk.
+    ///   - route: the name of its route, of `MessageEnvelope.routeLength` octets at most.
     /// - Returns: what the file says.
-    package func finish(added: ByteBuffer, isQuarantined: Bool = false) throws(SpoolError) -> QueueFileHead {
+    package func finish(
+        added: ByteBuffer,
+        isQuarantined: Bool = false,
+        route: String? = nil
+    ) throws(SpoolError) -> QueueFileHead {
         guard !isOver else { throw .missing }
         try write(added)
         checksum.add(added)
         head.moveWriterIndex(to: sizesStart)
         envelope.isQuarantined = isQuarantined
+        envelope.route = route
         let end = MessageEnvelope.endLines(
             added: added.readableBytes,
             octets: octets,
-            isQuarantined: isQuarantined
+            isQuarantined: isQuarantined,
+            route: route
         )
         head.writeString(end)
         checksum.add(head)

@@ -29,6 +29,8 @@ package struct MessageEnvelope: Equatable, Sendable {
     package var isExpanded = false
     /// Whether it belongs into its recipients' Junk. Known at its end.
     package var isQuarantined = false
+    /// The name of a route that it has, whatever its sender and recipients. Known at its end; letters and digits.
+    package var route: String?
     /// When it should be delivered. Older files say nothing about it.
     package var terms = DeliveryTerms()
 
@@ -72,9 +74,15 @@ package struct MessageEnvelope: Equatable, Sendable {
     }
 
     /// The lines that tell what is known at a message's end; always of the same length, so that they can be filled in later.
-    static func endLines(added: Int, octets: Int, isQuarantined: Bool) -> String {
-        "quarantined: \(isQuarantined ? "yes" : " no")\nadded: \(padded(added, 7))\noctets: \(padded(octets, 12))\n"
+    static func endLines(added: Int, octets: Int, isQuarantined: Bool, route: String?) -> String {
+        let name = route ?? ""
+        let padding = String(repeating: " ", count: max(0, routeLength - name.utf8.count))
+        return "quarantined: \(isQuarantined ? "yes" : " no")\nroute: \(name)\(padding)\n"
+            + "added: \(padded(added, 7))\noctets: \(padded(octets, 12))\n"
     }
+
+    /// What there is room for. Octets.
+    package static let routeLength = 32
 
     private static func padded(_ number: Int, _ width: Int) -> String {
         let digits = String(number)

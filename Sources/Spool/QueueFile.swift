@@ -41,7 +41,8 @@ package enum QueueFile {
             MessageEnvelope.endLines(
                 added: added.readableBytes,
                 octets: message.readableBytes,
-                isQuarantined: envelope.isQuarantined
+                isQuarantined: envelope.isQuarantined,
+                route: envelope.route
             )
         )
         var checksum = Checksum()
@@ -134,6 +135,10 @@ package enum QueueFile {
             envelope.origin = extra["origin"]
             envelope.isExpanded = extra["expanded"] == "yes"
             envelope.isQuarantined = extra["quarantined"] == "yes"
+            envelope.route = extra["route"].flatMap { text in
+                let name = text.prefix { $0 != " " }
+                return name.isEmpty ? nil : String(name)
+            }
             envelope.terms = DeliveryTerms(
                 deliverBy: extra["deliver-by"],
                 holdUntil: extra["hold-until"],

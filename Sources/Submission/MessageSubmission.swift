@@ -86,15 +86,19 @@ package final class MessageSubmission {
     ///     `SubmissionProtocol.addedLimit` octets at most.
     ///   - isQuarantined: whether it belongs into its recipients' Junk.
     ///   - isHeld: whether it's kept until an administrator releases it.
+    ///   - route: the name of a route that it has, whatever its sender and recipients.
     package func finish(
         added: ByteBuffer,
         isQuarantined: Bool = false,
-        isHeld: Bool = false
+        isHeld: Bool = false,
+        route: String? = nil
     ) async -> SubmissionResult {
         if let earlyResult { return earlyResult }
         guard !isOver else { return .deferred(.systemTrouble, "the message was thrown away") }
         send()
-        connection.write(SubmissionProtocol.end(added: added, isQuarantined: isQuarantined, isHeld: isHeld))
+        connection.write(
+            SubmissionProtocol.end(added: added, isQuarantined: isQuarantined, isHeld: isHeld, route: route)
+        )
         do throws(SubmissionError) {
             try await connection.flush()
             let reply = try await connection.reply()

@@ -16,9 +16,15 @@ package enum SubmissionProtocol {
 
     static func part(_ octets: ByteBuffer) -> Frame { Frame("DATA", [Frame.Field](), body: octets) }
 
-    static func end(added: ByteBuffer, isQuarantined: Bool = false, isHeld: Bool = false) -> Frame {
+    static func end(
+        added: ByteBuffer,
+        isQuarantined: Bool = false,
+        isHeld: Bool = false,
+        route: String? = nil
+    ) -> Frame {
         var fields = isQuarantined ? [Frame.Field("quarantine", "yes")] : []
         if isHeld { fields.append(Frame.Field("hold", "yes")) }
+        if let route { fields.append(Frame.Field("route", route)) }
         return Frame("END", fields, body: added.readableBytes > 0 ? added : nil)
     }
 
@@ -27,6 +33,9 @@ package enum SubmissionProtocol {
 
     /// Whether an `END` says that the message is to be kept until an administrator releases it.
     package static func isHeld(_ end: Frame) -> Bool { end["hold"] == "yes" }
+
+    /// The name of the route that an `END` gives the message.
+    package static func route(_ end: Frame) -> String? { end["route"] }
 
     /// The ID that the greeting, or a reply, offers for the next message.
     static func nextID(_ reply: Frame) -> String? {

@@ -210,7 +210,7 @@ struct PolicyTrial {
         case .junk: .junk
         case .hold: .held
         case .discard: .discarded
-        case .addField, .score, .greylist, .tarpit: nil
+        case .addField, .route, .score, .greylist, .tarpit: nil
         }
     }
 
@@ -221,14 +221,16 @@ struct PolicyTrial {
         for (method, result) in results.sorted(by: { $0.key < $1.key }) { Swift.print("\(method): \(result)") }
         Swift.print("the message: \(Self.text(atEnd))")
         for field in atEnd.fields { Swift.print("added: \(field)") }
+        if let rule = atEnd.routeRule, let name = atEnd.route { Swift.print("route: \(name), by line \(rule.line)") }
         if atEnd.action == nil, let authentication { Swift.print("DMARC and SPF: \(Self.text(authentication))") }
         Swift.print("it is \(end.rawValue)")
     }
 
     private static func text(_ outcome: PolicyTable.Outcome) -> String {
         let delay = outcome.delay > 0 ? ", \(outcome.delay) s later" : ""
-        if let rule = outcome.rule { return "line \(rule.line) decides: \(rule.text)\(delay)" }
-        return delay.isEmpty ? undecided(outcome) : undecided(outcome) + delay
+        let route = outcome.route.map { ", by the route \($0)" } ?? ""
+        if let rule = outcome.rule { return "line \(rule.line) decides: \(rule.text)\(delay)\(route)" }
+        return undecided(outcome) + delay + route
     }
 
     private static func undecided(_ outcome: PolicyTable.Outcome) -> String {
@@ -262,6 +264,7 @@ private struct TrialDocument: Encodable {
         let decidedBy: RuleDocument?
         let isOpen: Bool
         let fields: [String]
+        let route: String?
         /// Seconds.
         let delay: Int
 
@@ -270,11 +273,12 @@ private struct TrialDocument: Encodable {
             decidedBy = outcome.rule.map(RuleDocument.init)
             isOpen = outcome.isOpen
             fields = outcome.fields
+            route = outcome.route
             delay = outcome.delay
         }
 
         enum CodingKeys: String, CodingKey {
-            case recipient, fields, delay
+            case recipient, fields, route, delay
             case decidedBy = "decided-by"
             case isOpen = "open"
         }

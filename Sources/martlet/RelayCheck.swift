@@ -14,7 +14,8 @@ struct RelayCheck {
     func findings() async -> [Finding] {
         var findings = configuration.smtpd.relayFrom.compactMap(openRelay)
         let relay = configuration.remoteRelay
-        let routes = [relay.routes, relay.senderRoutes, relay.accountRoutes].flatMap { $0.sorted { $0.key < $1.key } }
+        let tables = [relay.routes, relay.senderRoutes, relay.accountRoutes, relay.namedRoutes]
+        let routes = tables.flatMap { $0.sorted { $0.key < $1.key } }
         for (name, route) in routes.prefix(Self.maximumRoutes) {
             guard case .hosts(let hosts) = route else { continue }
             for host in hosts.hosts where host.socket == nil {

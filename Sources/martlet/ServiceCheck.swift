@@ -90,7 +90,7 @@ struct ServiceCheck {
         case .authd: ["run", AuthdConfiguration.stateDirectory]
         case .reportd: ["run", ReportsConfiguration.directory]
         case .remoteRelay: ["run", RemoteRelayConfiguration.directory]
-        case .smtpd, .pop3d, .imapd, .keyd: ["run"]
+        case .smtpd, .pop3d, .imapd, .keyd, .pipeDeliver: ["run"]
         }
     }
 

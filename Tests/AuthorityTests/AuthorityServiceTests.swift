@@ -1,4 +1,5 @@
 import Bus
+import Daemon
 import NIOConcurrencyHelpers
 import NIOCore
 import Network
@@ -181,7 +182,7 @@ import Testing
         let sender = try MailAddress(parsing: "a@example.net".utf8)
         try await TestAuthority.run(more: "[srs]\ndomain = \"example.test\"\n") { (authority) async throws in
             let own = try #require(scheme.rewritten(sender, local: [], at: TestAuthority.now))
-            #expect(try await authority.ask("RECIPIENT", "\(own)") == "kind=local")
+            #expect(try await authority.ask("RECIPIENT", "\(own)") == "kind=local reports-only=yes")
             #expect(try await authority.ask("EXPAND", "\(own)") == "forward=a@example.net")
             let forged = "\(own)".replacing("=a@", with: "=b@")
             for verb in ["RECIPIENT", "EXPAND"] { #expect(try await authority.ask(verb, forged) == "REJECT 5.1.1") }
@@ -189,6 +190,48 @@ import Testing
         try await TestAuthority.run { (authority) async throws in
             let own = try #require(scheme.rewritten(sender, local: [], at: TestAuthority.now))
             #expect(try await authority.ask("RECIPIENT", "\(own)") == "REJECT 5.1.1")
+        }
+    }
+
+    /// Routes are followed in the configuration: what is mended there holds for the next question, and watchers hear of it.
+    @Test func routesFollowTheConfiguration() async throws {
+        let more = """
+
+            [remote-relay.routes]
+            "*" = "wrong.test:2525"
+            [remote-relay.named-routes]
+            "Archive" = { hosts = ["[2001:db8::1]", "b.test"], protocol = "lmtp", tls = "verify", credentials = "isp" }
+            """
+        try await TestAuthority.run(more: more) { (authority) async throws in
+            func ask(_ question: RouteTable.Question) async throws -> RelayRoute? {
+                try RelayRoute.read(try await authority.client.request(question.frame))
+            }
+            #expect(
+                try await ask(.init(account: "a@example.test", destination: "example.net"))
+                    == .hosts(RelayHosts([RelayHost(host: "wrong.test", port: 2525)]))
+            )
+            var archive = RelayHosts([RelayHost(host: "2001:db8::1", port: 25), RelayHost(host: "b.test", port: 25)])
+            archive.language = .lmtp
+            archive.tls = RelayTLSRule(.verify)
+            archive.credentials = "isp"
+            #expect(try await ask(.init(name: "archive", destination: "example.net")) == .hosts(archive))
+            let missing = try await authority.client.request(RouteTable.Question(name: "other").frame)
+            #expect(missing.replyKind == .defer && missing["status"] == "4.4.4")
+            let watched = try await authority.client.request(Frame("WATCH"))
+            #expect(watched.all("routes-by") == ["name", "destination"])
+            let file = authority.directory.file("martlet.toml")
+            let text = try #require(WholeFile.read(file, maximum: 1 << 20)).replacing(
+                "wrong.test:2525",
+                with: "right.test"
+            )
+            authority.directory.write("martlet.toml", text.utf8)
+            #expect(
+                try await ask(.init(destination: "example.net"))
+                    == .hosts(RelayHosts([RelayHost(host: "right.test", port: 25)]))
+            )
+            // What can't be read changes nothing.
+            authority.directory.write("martlet.toml", "[remote-relay.routes".utf8)
+            #expect(try await ask(.init(destination: "example.net")) != nil)
         }
     }
 
@@ -268,11 +311,12 @@ import Testing
             mailboxes: [2],
             recipients: [3],
             deliveries: [4],
-            watchers: [5]
+            watchers: [5],
+            routes: [7]
         )
         let users: [(UInt32, AuthorityService.Verb)] = [
             (1, .verify), (1, .token), (1, .certificate), (1, .scram), (2, .redeem), (3, .recipient), (4, .expand),
-            (4, .full), (5, .watch), (5, .account), (3, .sender), (3, .send), (0, .usage), (3, .greylist),
+            (4, .full), (5, .watch), (5, .account), (7, .route), (3, .sender), (3, .send), (0, .usage), (3, .greylist),
             (0, .greylistPass),
             (0, .greylistRemove),
         ]
@@ -280,7 +324,7 @@ import Testing
         for (uid, verb) in users {
             // smtpd's EXPN asks what local-deliver asks.
             let isShared = verb == .expand
-            for other in UInt32(1)...6 {
+            for other in UInt32(1)...7 {
                 #expect(access.allows(verb, other) == (other == uid || isShared && other == 3))
             }
         }

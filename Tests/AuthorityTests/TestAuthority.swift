@@ -100,7 +100,7 @@ struct TestAuthority: Sendable {
                     },
                     clock: { now }
                 ),
-                access: .init(logins: [], mailboxes: [], recipients: [], deliveries: [], watchers: []),
+                access: .init(logins: [], mailboxes: [], recipients: [], deliveries: [], watchers: [], routes: []),
                 ownUser: getuid(),
                 logger: logger
             )

@@ -1,3 +1,4 @@
+import Bus
 import Daemon
 import SASL
 import SMTP
@@ -38,7 +39,87 @@ import Testing
         #expect(relay.namedCredentials == ["isp"])
     }
 
+    /// A route passes between daemons as it was read.
+    @Test func routesComeBackFromFrames() throws {
+        let print = String(repeating: "0a", count: 32)
+        let relay = try load(
+            """
+            [remote-relay.named-routes]
+            a = "[2001:db8::1]:2525"
+            b = { hosts = ["smtp.b.net", "192.0.2.1:26"], implicit-tls = true, credentials = "isp" }
+            c = { hosts = ["run/other.sock"], protocol = "lmtp" }
+            d = { action = "error", status = "5.7.1", text = "no: % \\u00e4" }
+            e = { action = "discard" }
+            f = { hosts = ["mx.f.net"], tls = { level = "verify", names = ["f.net", ".g.net"], published = false } }
+            g = { hosts = ["mx.g.net"], tls = { level = "fingerprint", fingerprints = ["\(print)"] } }
+            """
+        )
+        #expect(relay.namedRoutes.count == 7)
+        for (name, route) in relay.namedRoutes {
+            #expect(try RelayRoute.read(Frame("OK", route.fields)) == route, "\(name)")
+        }
+        #expect(try RelayRoute.read(Frame("OK")) == nil)
+    }
+
     @Test(arguments: [
+        [("route", "elsewhere")], [("route", "relay")], [("route", "relay"), ("route-host", "a/b")],
+        [("route", "relay"), ("route-host", "a:25"), ("route-tls", "strict")],
+        [("route", "relay"), ("route-host", "a:25"), ("route-tls", "fingerprint")],
+        [("route", "relay"), ("route-host", "a:25"), ("route-protocol", "uucp")],
+        [("route", "error"), ("route-status", "2.0.0")], [("route", "error")],
+    ])
+    func routesThatAreNotUnderstood(_ fields: [(String, String)]) {
+        #expect(throws: RelayRoute.Malformed.self) {
+            try RelayRoute.read(Frame("OK", fields.map { Frame.Field($0.0, $0.1) }))
+        }
+    }
+
+    @Test func nameThenAccountThenSenderThenDestination() throws {
+        let table = RouteTable(
+            try load(
+                """
+                [remote-relay.routes]
+                "*" = "a"
+                "bücher.example" = "b"
+                [remote-relay.sender-routes]
+                "Boss@example.test" = "c"
+                ".firm.test" = "d"
+                [remote-relay.account-routes]
+                "alice@example.test" = "e"
+                [remote-relay.named-routes]
+                Spare = "f"
+                """
+            )
+        )
+        func host(_ question: RouteTable.Question) -> String? {
+            guard case .hosts(let hosts) = table.route(for: question) else { return nil }
+            return hosts.hosts.first?.host
+        }
+        #expect(table.kinds == Set(RouteTable.Kind.allCases))
+        #expect(host(.init(destination: "x.example")) == "a")
+        #expect(host(.init(destination: "xn--bcher-kva.example")) == "b")
+        #expect(host(.init(sender: "boss@Example.test", destination: "x.example")) == "c")
+        #expect(host(.init(sender: "x@y.firm.test", destination: "x.example")) == "d")
+        let full = RouteTable.Question(account: "Alice@Example.Test", sender: "boss@example.test", destination: "x")
+        #expect(host(full) == "e")
+        #expect(host(.init(name: "SPARE", account: "alice@example.test")) == "f")
+        #expect(host(.init(name: "none", destination: "x.example")) == nil)
+        #expect(full.narrowed(to: [.destination]) == RouteTable.Question(destination: "x"))
+        #expect(full.narrowed(to: []) == RouteTable.Question())
+    }
+
+    /// A rule can only name a route that there is.
+    @Test func rulesNameRoutesThatThereAre() throws {
+        let text = "[smtpd]\npolicy = \"route spare if account\"\n"
+        #expect(throws: ConfigurationError.self) { try load(text) }
+        #expect(throws: ConfigurationError.self) {
+            try load("[smtpd.listener.submission]\npolicy = \"route spare if account\"\n")
+        }
+        #expect(try load(text + "[remote-relay.named-routes]\nSpare = \"a\"").namedRoutes.count == 1)
+    }
+
+    @Test(arguments: [
+        ("[remote-relay.named-routes]\n\"a b\" = \"b\"", "remote-relay.named-routes.a b"),
         ("[remote-relay.routes]\n\"a\" = \"b:0\"", "remote-relay.routes.a"),
         ("[remote-relay.routes]\n\"a\" = {}", "remote-relay.routes.a.hosts"),
         ("[remote-relay.routes]\n\"a\" = { hosts = [\"run/a\"] }", "remote-relay.routes.a.hosts"),
@@ -46,7 +127,7 @@ import Testing
             "[remote-relay.routes]\n\"a\" = { hosts = [\"run/../a\"], protocol = \"lmtp\" }",
             "remote-relay.routes.a.hosts"
         ),
-        ("[remote-relay.routes]\n\"a\" = { action = \"pipe\" }", "remote-relay.routes.a.action"),
+        ("[remote-relay.routes]\n\"a\" = { action = \"pipe\" }", "remote-relay.routes.a.command"),
         ("[remote-relay.routes]\n\"a\" = { action = \"discard\", hosts = [\"b\"] }", "remote-relay.routes.a.hosts"),
         ("[remote-relay.routes]\n\"a\" = { action = \"error\", status = \"2.0.0\" }", "remote-relay.routes.a.status"),
         (

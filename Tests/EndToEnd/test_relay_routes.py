@@ -15,7 +15,7 @@ from aiosmtpd.smtp import AuthResult
 from configuration import free_port
 from conftest import ALICE, BOB, temporary_directory
 from internet.certificates import Certificate
-from mail import submit, wait_until
+from mail import queue, submit, wait_for, wait_until
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "Benchmarks"))
 
@@ -212,7 +212,16 @@ def tokens(ports, certificate):
 
 
 @pytest.fixture(scope="module")
-def instance(module_factory, ports, certificate):
+def piped(base):
+    """Where a program puts what it's given."""
+    place = base / "piped"
+    place.mkdir()
+    place.chmod(0o777)
+    return place
+
+
+@pytest.fixture(scope="module")
+def instance(module_factory, ports, certificate, piped):
     routes = {}
     for domain, port, more, credentials, _ in ROUTES:
         routes[domain] = {"hosts": [f"localhost:{ports[port]}"], "credentials": credentials} | more
@@ -220,8 +229,14 @@ def instance(module_factory, ports, certificate):
     routes["nobody.example"] = {"action": "error", "status": "5.1.6", "text": "it has moved"}
     # A name that the certificate doesn't have.
     routes["address.example"] = {"hosts": [f"127.0.0.1:{ports['postfix-587']}"], "credentials": "password"}
+    # Nobody is there, as yet.
+    routes["mended.example"] = f"127.0.0.1:{free_port()}"
+    routes["lists.example"] = {"action": "pipe", "command": "keep"}
+    keep = {"command": ["/bin/sh", "-c", 'cat > "$0"; echo "ended with $1"; exit $1', f"{piped}/${{user}}", "${extension}"]}
     changes = {
-        "remote-relay": {"routes": routes, "authorities": "etc/authority.pem", "account-routes": {BOB: {"action": "discard"}}},
+        "pipe-deliver": {"writable": [str(piped)], "commands": {"keep": keep}},
+        "smtpd": {"policy": "route spare if recipient policy.example\n"},
+        "remote-relay": {"named-routes": {"spare": routes["mended.example"]}, "routes": routes, "authorities": "etc/authority.pem", "account-routes": {BOB: {"action": "discard"}}},
         "queue-manager": {"retry-minimum": "60s"},
     }
     made = module_factory(changes, start=False)
@@ -290,3 +305,47 @@ def test_secrets_that_everybody_may_read_are_refused(instance):
             assert words in done.stderr and (done.returncode == 0) == (mode == 0o600), done.stderr
     finally:
         instance.supervisor.up("remote-relay")
+
+
+@pytest.mark.parametrize("domain", ["mended.example", "policy.example"])
+def test_mended_route_mends_queued_mail(instance, sink, domain):
+    """By the recipients' domain, and by the name that a rule has given."""
+    token = submit(instance, ALICE, f"ann@{domain}")
+    wait_until(lambda: [entry for entry in queue(instance) if domain in str(entry) and entry["state"] == "deferred"], what="mail that waits")
+    key = {"mended.example": {"routes": {domain: f"127.0.0.1:{sink.port}"}}, "policy.example": {"named-routes": {"spare": f"127.0.0.1:{sink.port}"}}}
+    instance.configure({"remote-relay": key[domain]})
+
+    def arrived():
+        # authd looks for changes once a second.
+        instance.martlet("queue", "flush", "--domain", domain)
+        return sink.find(token)
+
+    wait_until(arrived, what="the mail at the other host")
+    assert sink.find(token)[0].recipients == [f"ann@{domain}"]
+
+
+def test_trial_shows_the_route(instance):
+    command = ["policy", "test", "--client", "192.0.2.1", "--helo", "x", "--sender", ALICE, "--recipient"]
+    assert "by the route spare" in instance.martlet(*command, "ann@policy.example").stdout
+    assert "route" not in instance.martlet(*command, "ann@other.example").stdout
+
+
+def test_mail_goes_to_a_program(instance, piped):
+    token = submit(instance, ALICE, "kept+0@lists.example", body="Line one\nLine two\n")
+    kept = piped / "kept"
+    wait_until(lambda: kept.exists() and token in kept.read_text() and not queue_of(instance, "kept"), what="a message in a file")
+    text = kept.read_bytes()
+    assert text.startswith(f"Return-Path: <{ALICE}>\nReceived: ".encode()) and text.endswith(b"\n\nLine one\nLine two\n")
+    assert b"\r" not in text and kept.owner() == "mlt-pipe"
+
+
+def test_what_a_program_says_is_reported(instance):
+    submit(instance, ALICE, "gone+67@lists.example")
+    report = wait_for(instance, ALICE, "ended with 67").as_string()
+    assert "Status: 5.1.1" in report and "gone+67@lists.example" in report
+    submit(instance, ALICE, "busy+75@lists.example")
+    wait_until(lambda: "ended with 75" in queue_of(instance, "busy"), what="mail that waits")
+
+
+def queue_of(instance, name: str) -> str:
+    return " ".join(str(entry) for entry in queue(instance) if f"{name}+" in str(entry))

@@ -35,14 +35,12 @@ import Glibc
         list("example.test", "b rsa-sha256 active", "a ed25519-sha256 active", "next ed25519-sha256 published")
         generate(.ed25519, to: "other.test/2026.pem")
         list("other.test", "2026 ed25519-sha256 active", "2025 rsa-sha256 retired")
-        generate(.ed25519, to: "unlisted.test/x.pem")
         directory.write([1], to: "README")
         #expect(look().isEmpty)
         #expect(selectors(keys) == ["b", "a"])
         guard case .keys(let found) = keys.active["example.test"] else { return }
         #expect(found.map(\.algorithm) == [.dkimRSA, .dkimEd25519])
         #expect(selectors(keys, "other.test") == ["2026"])
-        #expect(selectors(keys, "unlisted.test") == [])
         #expect(keys.keys.count == 3)
         list("example.test", "b rsa-sha256 retiring", "a ed25519-sha256 retiring", "next ed25519-sha256 active")
         #expect(look().isEmpty)
@@ -90,6 +88,39 @@ import Glibc
             Issue.record("a list that can't be read counts for one without keys")
             return
         }
+    }
+
+    /// Keys without their list say that mail is to be signed, and not how. A list that was there and is gone likewise, until the
+    /// domain as a whole is.
+    @Test func withoutItsListADomainIsInTrouble() {
+        var keys = DKIMKeys(directory.handle, path: "etc/dkim")
+        func look() -> [String] { keys.look(files).map(\.text) }
+        func trouble() -> Bool { if case .trouble = keys.active["example.test"] { true } else { false } }
+        generate(.ed25519, to: "example.test/a.pem")
+        #expect(look() == ["selectors is missing"] && trouble())
+        #expect(look().isEmpty && trouble())
+        list("example.test", "a ed25519-sha256 active")
+        #expect(look().isEmpty && selectors(keys) == ["a"])
+        unlink("\(directory.path)/example.test/selectors")
+        unlink("\(directory.path)/example.test/a.pem")
+        #expect(look() == ["selectors is missing"] && trouble())
+        directory.write([], to: "example.test/selectors")
+        #expect(look().isEmpty && selectors(keys) == [])
+        unlink("\(directory.path)/example.test/selectors")
+        rmdir("\(directory.path)/example.test")
+        #expect(look().isEmpty && keys.active.isEmpty)
+    }
+
+    /// Nobody knows who has keys without the directory.
+    @Test func withoutTheDirectoryAllAreInTrouble() {
+        var none = DKIMKeys(nil, path: "etc/dkim")
+        #expect(none.look(files).map(\.isTrouble) == [true])
+        #expect(none.look(files).isEmpty && none.trouble != nil)
+        var keys = DKIMKeys(directory.handle, path: "etc/dkim")
+        #expect(keys.look(files).isEmpty && keys.trouble == nil)
+        rmdir(directory.path)
+        #expect(keys.look(files).map(\.isTrouble) == [true])
+        #expect(keys.trouble != nil)
     }
 
     @Test func whatIsHalfWrittenLeavesWhatWasThere() {

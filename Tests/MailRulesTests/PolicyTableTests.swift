@@ -179,6 +179,28 @@ import Testing
         #expect(table.evaluate(facts).action == nil)
     }
 
+    /// The first route counts, and the table goes on.
+    @Test func rulesGiveRoutes() throws {
+        let table = try PolicyParser.table("route A if sender lists.example.org\nroute \"b\"\njunk if time 23:00-24:00")
+        let outcome = table.evaluate(facts)
+        #expect(outcome.route == "a" && outcome.routeRule?.line == 1 && outcome.rule?.line == 3)
+        #expect(table.routes.map(\.name) == ["a", "b"])
+        #expect(try PolicyParser.table("route a if tls").evaluate(facts).route == nil)
+    }
+
+    /// All of a message's recipients go by one route.
+    @Test func recipientsWithOtherRoutesAreSentApart() throws {
+        var facts = facts
+        facts.recipients = ["bob@example.test", "ann@example.net"]
+        facts.message = MessageFacts(size: 1, results: [:], signedBy: [])
+        func end(_ text: String) throws -> PolicyTable.Outcome { try PolicyParser.table(text).evaluateAtEnd(facts) }
+        let apart = try end("route a if recipient example.net")
+        #expect(apart.action?.isDeferral == true && apart.routeRule?.line == 1)
+        let together = try end("route a if recipient example.net example.test\nhold if recipient example.net")
+        #expect(together.route == "a" && together.action == .hold)
+        #expect(try end("route a if recipient example.net\nreject").action?.isDeferral == false)
+    }
+
     @Test func heldForOneIsHeld() throws {
         var facts = facts
         facts.recipients = ["bob@example.test", "carol@example.test"]
@@ -265,7 +287,8 @@ import Testing
         ("reject \"no end", "quotation mark"),
         ("reject \"gr\u{fc}\u{df}e\"", "the text of a reply is ASCII"), ("reject \"\"", "the text of a reply"),
         ("add X", "add wants a header field"), ("add \"X y: z\"", "add wants a header field"),
-        ("score lots", "score wants a number"), ("tarpit", "tarpit wants seconds"), ("tarpit 61", "60 at most"),
+        ("route", "route wants a name"), ("score lots", "score wants a number"), ("tarpit", "tarpit wants seconds"),
+        ("tarpit 61", "60 at most"),
         ("tarpit 0", "tarpit wants seconds"), ("accept if header", "header is written as"),
         ("accept if header Subject", "header wants a value"), ("accept if header \"a b\" x", "header is written as"),
         ("accept if body", "body wants a value"),

@@ -15,6 +15,10 @@ import Glibc
     /// An authd that tells whoever watches it what the test says.
     private final class TestAuthority: Sendable {
         private let domains = NIOLockedValueBox<String>("")
+        /// What is answered to `ROUTE`; with nil, the connection ends.
+        private let route = NIOLockedValueBox<Frame?>(nil)
+        private let kinds = NIOLockedValueBox<[String]>([])
+        let questions = NIOLockedValueBox<[Frame]>([])
         private let watchers = NIOLockedValueBox<[(connection: Connection, tag: String?)]>([])
         private let server: BusServer
 
@@ -23,6 +27,12 @@ import Glibc
             self.domains.withLockedValue { $0 = domains.map { "\($0)\n" }.joined() }
             unlink(queue.path("auth.sock"))
             try await server.answer(on: try UnixSocket.listen(queue.path("auth.sock"))) { [self] frame, connection in
+                if frame.verb == "ROUTE" {
+                    questions.withLockedValue { $0.append(frame) }
+                    guard var answer = route.withLockedValue({ $0 }) else { return connection.close() }
+                    answer["tag"] = frame["tag"]
+                    return connection.write(answer)
+                }
                 #expect(frame.verb == "WATCH")
                 watchers.withLockedValue { $0.append((connection, frame["tag"])) }
                 connection.write(state(frame["tag"]))
@@ -31,6 +41,7 @@ import Glibc
 
         private func state(_ tag: String?) -> Frame {
             var frame = Frame.ok(tag: tag)
+            frame.fields += kinds.withLockedValue { $0 }.map { .init("routes-by", $0) }
             frame.body = ByteBuffer(string: domains.withLockedValue { $0 })
             return frame
         }
@@ -43,6 +54,13 @@ import Glibc
                     connection.flushSoon()
                 }
             }.get()
+        }
+
+        /// Says so to watchers, too.
+        func route(by kinds: [String], _ answer: Frame?, on queue: TestQueue) async throws {
+            self.kinds.withLockedValue { $0 = kinds }
+            route.withLockedValue { $0 = answer }
+            try await change("example.test", on: queue)
         }
 
         func stop() async { await server.shutDown(grace: .zero) }
@@ -114,6 +132,75 @@ import Glibc
         // What is with a deliverer is worked out anew when it comes back.
         busy.answer(.defer, "4.3.0", [.init("text", "example.test is no domain of ours now")])
         #expect(try await relay.next().frame.all("recipient") == ["<bob@example.test>"])
+        await queue.stop()
+        await authority.stop()
+    }
+
+    /// A route that is mended counts at the next attempt, without a restart of anything.
+    @Test func mailFollowsItsRoute() async throws {
+        let queue = try TestQueue()
+        let relay = try await queue.relay()
+        let authority = try await TestAuthority(queue, "example.test")
+        try await start(queue)
+        #expect(try await queue.submit(to: ["<bob@example.net>"]).replyKind == .ok)
+        // Where there are no routes, nobody is asked.
+        try await relay.next().answer(.ok, "2.0.0")
+        #expect(authority.questions.withLockedValue { $0.isEmpty })
+        func answer(_ host: String) -> Frame { .ok([.init("route", "relay"), .init("route-host", host)]) }
+        try await authority.route(by: ["sender", "destination"], answer("wrong.test:25"), on: queue)
+        #expect(try await queue.submit(to: ["<bob@example.net>"]).replyKind == .ok)
+        let first = try await relay.next()
+        #expect(first.frame.all("route-host") == ["wrong.test:25"])
+        first.answer(.defer, "4.4.1")
+        _ = try await queue.list { $0.first?["state"] == "deferred" }
+        // The answer is kept for others of this sender there.
+        #expect(try await queue.submit(to: ["<carol@example.net>"]).replyKind == .ok)
+        try await relay.next().answer(.ok, "2.0.0")
+        let asked = authority.questions.withLockedValue { $0 }
+        #expect(asked.map { $0["sender"] } == ["alice@example.test"] && asked[0]["destination"] == "example.net")
+        try await authority.route(by: ["destination"], answer("right.test:26"), on: queue)
+        _ = try await queue.control("FLUSH")
+        let second = try await relay.next()
+        #expect(second.frame.all("route-host") == ["right.test:26"] && second.frame["attempt"] == "2")
+        #expect(authority.questions.withLockedValue { $0.last?["sender"] } == nil)
+        second.answer(.ok, "2.0.0")
+        _ = try await queue.list { $0.isEmpty }
+        await queue.stop()
+        await authority.stop()
+    }
+
+    /// What isn't known is tried again within seconds, and no attempt is counted; a name that means nothing now is tried again, too.
+    @Test func mailWaitsForItsRoute() async throws {
+        let queue = try TestQueue()
+        let relay = try await queue.relay()
+        let authority = try await TestAuthority(queue, "example.test")
+        try await start(queue)
+        // The queue has heard of routes when it knows the domain that came with them.
+        let nothing = Frame.reply(.defer, status: "4.4.4", text: "there is no route named spare now")
+        let end = Frame("END", [.init("route", "spare")])
+        func submit() async throws {
+            var frame = Frame(
+                "SUBMIT",
+                ["sender": "<a@example.test>", "recipient": "<bob@example.net>", "protocol": "ESMTP"]
+            )
+            frame.body = ByteBuffer(string: "Subject: x\r\n\r\nx\r\n")
+            #expect(try await queue.exchange([frame, end]).replyKind == .ok)
+        }
+        try await submit()
+        while authority.questions.withLockedValue({ $0.isEmpty }) { await Task.yield() }
+        let waiting = try await queue.list()
+        #expect(waiting.map { $0["attempts"] ?? "0" } == ["0"])
+        try await authority.route(by: [], nothing, on: queue)
+        await queue.advance(10_000)
+        let deferred = try await queue.list { $0.first?["state"] == "deferred" }
+        #expect(deferred.first?["attempts"] == "1")
+        try await authority.route(by: [], .ok([.init("route", "discard")]), on: queue)
+        _ = try await queue.control("FLUSH")
+        let request = try await relay.next()
+        #expect(request.frame["route"] == "discard")
+        #expect(authority.questions.withLockedValue { $0.allSatisfy { $0["name"] == "spare" } })
+        request.answer(.ok, "2.0.0")
+        _ = try await queue.list { $0.isEmpty }
         await queue.stop()
         await authority.stop()
     }

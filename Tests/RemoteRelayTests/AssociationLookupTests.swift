@@ -70,12 +70,7 @@ import Testing
         let lookup = HostLookup(settings: try testSettings(settings, routes: routes), logger: logger) {
             (name, type) async throws(ResolutionError) in try fixed.resolve(name, type)
         }
-        let hosts: RelayHosts? =
-            switch lookup.settings.routes.route(for: "a.net") {
-            case .hosts(let hosts): hosts
-            default: nil
-            }
-        let found = await lookup.targets(of: "a.net", route: hosts)
+        let found = await lookup.targets(of: "a.net", route: try testRoute(to: "a.net", routes))
         return try #require(try found.get().first).associations
     }
 

@@ -176,6 +176,36 @@ import Glibc
         #expect(third.count == 0)
     }
 
+    /// A stranger with very many domains pushes out his own, and policies that are used stay.
+    @Test func nobodyPushesOutOthers() throws {
+        func policy(_ name: String, _ cause: KeptPolicy.Cause) throws -> KeptPolicy {
+            let policy = try MTASTSPolicy(reading: Array(Self.policy(age: 31_536_000).utf8))
+            return KeptPolicy(domain: try DomainName(name), id: [49], fetched: 1, policy: policy, cause: cause)
+        }
+        var kept = KeptPolicies(capacity: 20, maximumOctets: 1 << 20)
+        for index in 0..<8 { kept.keep(try policy("a\(index).test", .account("ann@example.test"))) }
+        kept.keep(try policy("taken.test", .report))
+        kept.use(try DomainName("taken.test"), by: .account("bob@example.test"))
+        // Strangers take nothing over.
+        kept.use(try DomainName("a0.test"), by: .report)
+        for index in 0..<200 {
+            kept.keep(try policy("s\(index).test", .report))
+            kept.use(try DomainName("s0.test"), by: .report)
+        }
+        #expect(kept.count == 20)
+        for name in (0..<8).map({ "a\($0).test" }) + ["taken.test", "s0.test", "s199.test"] {
+            #expect(kept[try DomainName(name)] != nil, "\(name)")
+        }
+        #expect(kept[try DomainName("s100.test")] == nil)
+        let octets = kept.all.map(\.encoded.readableBytes).reduce(0, +)
+        #expect(kept.octets == octets)
+        var small = KeptPolicies(capacity: 20, maximumOctets: octets / 4)
+        for policy in kept.all { small.keep(policy) }
+        #expect(small.count < 20 && small.octets <= octets / 4)
+        for policy in small.all { small.remove(policy.domain) }
+        #expect(small.octets == 0)
+    }
+
     /// What can't be read is not nothing: it stays for a start that can read it.
     @Test func unreadableFileIsNotWrittenOver() async throws {
         let directory = "/tmp/martlet-mta-sts-\(UInt64.random(in: 0 ... .max))"

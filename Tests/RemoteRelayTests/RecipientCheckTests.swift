@@ -1,4 +1,5 @@
 import Bus
+import Daemon
 import Logging
 import NIOCore
 import NIOPosix
@@ -38,7 +39,8 @@ import Glibc
             }
             var answers: [String] = []
             for recipient in recipients {
-                let reply = try await client.request(Frame("CHECK", ["recipient": recipient]))
+                let route = recipient.hasSuffix("@example.net") ? stage.route.fields : []
+                let reply = try await client.request(Frame("CHECK", [.init("recipient", recipient)] + route))
                 answers.append("\(reply.verb) \(reply["status"] ?? "")")
             }
             return answers

@@ -1,3 +1,4 @@
+import Daemon
 import Logging
 import NIOCore
 import Network
@@ -7,10 +8,12 @@ import Testing
 
 @testable import RemoteRelay
 
-/// A relay whose route for example.net leads to a scripted server; it has no DNS.
+/// A relay, and a route that leads to a scripted server; it has no DNS.
 struct RelayStage {
     let relay: Relay
     let host: ScriptedServer
+    /// Of mail for example.net.
+    let route: RelayRoute
     let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
     private let listener: Listener
 
@@ -20,7 +23,8 @@ struct RelayStage {
         let port = try #require(InternetSocket.port(of: socket))
         listener = Listener(group: loop)
         try await listener.accept(on: socket) { await host.serve($0) }
-        let settings = try testSettings(routes: "\"example.net\" = \"127.0.0.1:\(port)\"")
+        route = .hosts(RelayHosts([RelayHost(host: "127.0.0.1", port: port)]))
+        let settings = try testSettings()
         let lookup = HostLookup(settings: settings, logger: logger) { (_, _) async throws(ResolutionError) in
             throw .unavailable("no DNS here")
         }

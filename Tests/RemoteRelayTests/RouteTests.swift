@@ -43,18 +43,25 @@ import Testing
         }
         let configuration = try Configuration(text: "hostname = \"mail.example.test\"\n\(text)", file: "test")
         let relaySettings = RelaySettings(configuration, interfaces: [])
+        let parsed = try EnvelopeSender(parsing: sender.utf8)
+        let question = RouteTable.Question(
+            account: account,
+            sender: parsed.path.address?.description,
+            destination: "example.net"
+        )
         let request = DeliverRequest(
             id: "1",
             attempt: 1,
             arrived: 0,
             mayBeKnown: false,
-            sender: try EnvelopeSender(parsing: sender.utf8),
+            sender: parsed,
             recipients: try recipients.map { try EnvelopeRecipient(parsing: $0.utf8) },
             destination: "example.net",
             added: ByteBuffer(),
             octets: 0,
             message: nil,
-            account: account
+            account: account,
+            route: RouteTable(configuration.remoteRelay).route(for: question)
         )
         let context = try authority.client()
         let results = NIOLockedValueBox<[Int: DeliveryResult]>([:])

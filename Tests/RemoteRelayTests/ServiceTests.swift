@@ -22,6 +22,7 @@ import Glibc
         let path: String
         let loop: any EventLoop
         let host: ScriptedServer
+        let route: [Frame.Field]
 
         func connect() async throws -> Connection { try await Connection.connect(unix: path, on: loop) }
 
@@ -32,7 +33,7 @@ import Glibc
             ]
             return Frame(
                 "DELIVER",
-                fields + recipients.map { .init("recipient", $0) },
+                fields + route + recipients.map { .init("recipient", $0) },
                 body: ByteBuffer(string: message)
             )
         }
@@ -54,7 +55,7 @@ import Glibc
         defer { unlink(path) }
         try await server.accept(on: try UnixSocket.listen(path))
         try await Task(executorPreference: LoopExecutor.of(loop)) {
-            try await body(Stage(path: path, loop: loop, host: host))
+            try await body(Stage(path: path, loop: loop, host: host, route: stage.route.fields))
             relay.close()
         }.value
         await server.shutDown(grace: .seconds(5))

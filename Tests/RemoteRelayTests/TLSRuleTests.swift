@@ -8,21 +8,25 @@ import Testing
 
 /// Which line says what is wanted of TLS.
 @Suite struct TLSRuleTests {
-    private func settings(_ rules: String, route: String = "") throws -> RelaySettings {
+    private func settings(_ rules: String) throws -> RelaySettings {
         let text = """
             hostname = "mail.example.test"
-            [remote-relay.routes]
-            "routed.example" = { hosts = ["mx.a.net:25"], credentials = "isp"\(route) }
             [remote-relay.tls-policy]
             \(rules)
             """
         return RelaySettings(try Configuration(text: text, file: "test"), interfaces: [])
     }
 
-    private func target(_ settings: RelaySettings, isAssured: Bool, isRouted: Bool = false) throws -> Target {
+    /// - Parameter route: what its route has beside hosts and credentials; nil where it has none.
+    private func target(isAssured: Bool, route: String? = nil) throws -> Target {
         var target = Target(host: "mx.a.net", address: try SocketAddress(ipAddress: "192.0.2.1", port: 25))
         target.isAssured = isAssured
-        if isRouted, case .hosts(let route) = settings.routes.route(for: "routed.example") { target.route = route }
+        target.route = try route.flatMap {
+            try testRoute(
+                to: "routed.example",
+                "\"routed.example\" = { hosts = [\"mx.a.net:25\"], credentials = \"isp\"\($0) }"
+            )
+        }
         return target
     }
 
@@ -30,27 +34,26 @@ import Testing
     @Test(arguments: ["", "\"*\" = \"encrypt\"", "\"routed.example\" = \"may\"", "\"mx.a.net\" = \"none\""])
     func secretsGoToVerifiedHosts(_ rules: String) throws {
         let settings = try settings(rules)
-        let target = try target(settings, isAssured: true, isRouted: true)
+        let target = try target(isAssured: true, route: "")
         #expect(settings.rule(for: target, of: "routed.example").rule.level == .verify)
-        let own = try self.settings(rules, route: ", tls = \"encrypt\"")
-        let other = try self.target(own, isAssured: true, isRouted: true)
-        #expect(own.rule(for: other, of: "routed.example").rule.level == .encrypt)
+        let other = try self.target(isAssured: true, route: ", tls = \"encrypt\"")
+        #expect(settings.rule(for: other, of: "routed.example").rule.level == .encrypt)
     }
 
     /// A name that somebody may have made up asks for no less.
     @Test func aForgedHostNameLoosensNothing() throws {
         let settings = try settings("\"mx.a.net\" = \"none\"")
-        #expect(settings.rule(for: try target(settings, isAssured: true), of: "x.example").rule.level == .none)
-        let (rule, isStandard) = settings.rule(for: try target(settings, isAssured: false), of: "x.example")
+        #expect(settings.rule(for: try target(isAssured: true), of: "x.example").rule.level == .none)
+        let (rule, isStandard) = settings.rule(for: try target(isAssured: false), of: "x.example")
         #expect(rule.level == .may && rule.usesPublished && isStandard)
         let strict = try self.settings("\"mx.a.net\" = \"encrypt\"")
-        #expect(strict.rule(for: try target(strict, isAssured: false), of: "x.example").rule.level == .encrypt)
+        #expect(strict.rule(for: try target(isAssured: false), of: "x.example").rule.level == .encrypt)
     }
 
     /// One line doesn't take from another what makes it strict.
     @Test func looseLinesLeaveStrictOnesAlone() throws {
         let settings = try settings("\"a.example\" = \"dane-only\"\n\"*\" = \"none\"\n\"b.example\" = \"encrypt\"")
-        let target = try target(settings, isAssured: true)
+        let target = try target(isAssured: true)
         #expect(settings.rule(for: target, of: "a.example").rule.level == .daneOnly)
         #expect(settings.rule(for: target, of: "a.example").rule.usesPublished)
         #expect(settings.rule(for: target, of: "b.example").rule.usesPublished)
@@ -62,7 +65,7 @@ import Testing
     @Test func internationalDomainsHaveOneForm() throws {
         for line in ["bücher.example", "xn--bcher-kva.example"] {
             let settings = try settings("\"\(line)\" = \"verify\"\n\".\(line)\" = \"encrypt\"")
-            let target = try target(settings, isAssured: false)
+            let target = try target(isAssured: false)
             for domain in ["bücher.example", "xn--bcher-kva.example", "XN--BCHER-KVA.example"] {
                 #expect(settings.rule(for: target, of: domain).rule.level == .verify, "\(line), \(domain)")
                 #expect(settings.rule(for: target, of: "a.\(domain)").rule.level == .encrypt, "\(line), \(domain)")
@@ -72,7 +75,7 @@ import Testing
 
     /// What can't be looked up now is no reason to send mail back.
     @Test func requiredTLSWaitsForThePolicy() throws {
-        let target = try target(try settings(""), isAssured: false)
+        let target = try target(isAssured: false)
         func fault(isKnown: Bool) throws -> DeliveryResult.Action? {
             var decision = PolicyDecision(rule: RelayTLSRule(.may))
             (decision.isSTSKnown, decision.requiresTLS) = (isKnown, true)

@@ -292,6 +292,18 @@ import Testing
         }
     }
 
+    /// A sender that was made for what is forwarded is for what comes back alone.
+    @Test func returnPathsTakeReportsAlone() async throws {
+        try await TestServer.run { server in
+            for (sender, expected) in [("<>", "250 2.1.5 ok"), ("<carol@example.net>", "550 5.7.1 this address takes")]
+            {
+                let client = try await server.greetedClient()
+                #expect(try await client.say("MAIL FROM:\(sender)").hasPrefix("250"))
+                #expect(try await client.say("RCPT TO:<SRS0=return@example.test>").hasPrefix(expected))
+            }
+        }
+    }
+
     @Test func theSessionAsAWholeHasItsTime() async throws {
         try await TestServer.run({ $0.settings.front.sessionTimeout = .milliseconds(100) }) { server in
             let client = try await server.connect()

@@ -13,6 +13,8 @@ final class FakeQueue: Sendable {
         var added = ByteBuffer()
         /// Whether `END` says that it's to be held.
         var isHeld = false
+        /// The route that `END` names.
+        var route: String?
         /// Frames that carried octets.
         var parts = 0
         var id = ""
@@ -71,7 +73,10 @@ final class FakeQueue: Sendable {
             while let frame = try await connection.readFrame(&parser) {
                 let behaviour = state.withLockedValue { $0.behaviour }
                 if frame.verb == "SUBMIT" { current = Message(envelope: frame, id: id) }
-                if frame.verb == "END" { current?.isHeld = frame["hold"] == "yes" }
+                if frame.verb == "END" {
+                    current?.isHeld = frame["hold"] == "yes"
+                    current?.route = frame["route"]
+                }
                 if frame.verb == "END", let body = frame.body { current?.added = body }
                 if frame.verb != "END", let body = frame.body {
                     if case .closeAtData = behaviour { return }

@@ -92,6 +92,21 @@ import Testing
         }
     }
 
+    /// Rules may give a message a route. Recipients of another one come apart from the first.
+    @Test func recipientsOfAnotherRouteComeApart() async throws {
+        let policy = try PolicyParser.table("route spare if recipient bob@example.test\nroute late if size > 0")
+        try await TestServer.run({ $0.settings.policy = policy }) { server in
+            let client = try await server.greetedClient()
+            #expect(try await client.say("MAIL FROM:<carol@example.net>").hasPrefix("250"))
+            #expect(try await client.say("RCPT TO:<bob@example.test>").hasPrefix("250"))
+            #expect(try await client.say("RCPT TO:<alice@example.test>").hasPrefix("452 4.5.3 send to this"))
+            #expect(try await client.say("RCPT TO:<bob@example.test>").hasPrefix("250"))
+            #expect(try await client.say("DATA").hasPrefix("354"))
+            #expect(try await client.say("Subject: x\r\n\r\nx\r\n.").hasPrefix("250"))
+            #expect(server.queue.messages.map(\.route) == ["spare"])
+        }
+    }
+
     @Test(
         arguments: [
             ("Subject: =?utf-8?b?TG90dGVyeQ==?=\r\n\r\nx", "550"), ("Subject: a\r\n lottery\r\n\r\nx", "550"),

@@ -164,6 +164,8 @@ final class TestServer: Sendable {
     static func answer(_ frame: Frame) -> Frame {
         let tag = frame["tag"]
         switch (frame.verb, frame["address"]?.lowercased()) {
+        case ("RECIPIENT", "srs0=return@example.test"):
+            return .ok(tag: tag, [.init("kind", "local"), .init("reports-only", "yes")])
         case ("RECIPIENT", "later@example.test"):
             return .reply(.defer, status: "4.3.0", text: "not now", tag: tag)
         case ("RECIPIENT", "full@example.test"):
@@ -184,6 +186,8 @@ final class TestServer: Sendable {
             let own = ["alice@example.test", "alice+list@example.test", "sales@example.test"]
             let isOwn = frame["user"] == "alice@example.test" && own.contains(frame["sender"]?.lowercased() ?? "")
             return .ok(tag: tag, [.init("allowed", isOwn ? "yes" : "no")])
+        case ("ROUTE", _):
+            return .ok(tag: tag)
         case ("SEND", _):
             return .ok(tag: tag)
         case ("VERIFY", _) where frame["user"] == "alice" && frame["password"] == "secret":

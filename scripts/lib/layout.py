@@ -25,6 +25,7 @@ SERVICES = (
     Service("resolverd", "resolverd", "mlt-dns"),
     Service("queue-manager", "queue-manager", "mlt-queue"),
     Service("local-deliver", "local-deliver", "mlt-mail"),
+    Service("pipe-deliver", "pipe-deliver", "mlt-pipe"),
     Service("remote-relay", "remote-relay", "mlt-relay"),
     Service("reportd", "reportd", "mlt-report"),
     Service("smtpd", "smtpd", "mlt-smtp"),

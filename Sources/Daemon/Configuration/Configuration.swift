@@ -1,4 +1,5 @@
 import Logging
+import MailRules
 import TLS
 
 #if canImport(Glibc)
@@ -21,6 +22,7 @@ package struct Configuration: Sendable {
     package var queueManager: QueueManagerConfiguration
     package var remoteRelay: RemoteRelayConfiguration
     package var localDeliver: LocalDeliverConfiguration
+    package var pipeDeliver: PipeDeliverConfiguration
     package var authd: AuthdConfiguration
     package var pop3d: POP3DConfiguration
     package var imapd: IMAPDConfiguration
@@ -61,12 +63,23 @@ package struct Configuration: Sendable {
         queueManager = try QueueManagerConfiguration(try root.table("queue-manager"))
         remoteRelay = try RemoteRelayConfiguration(try root.table("remote-relay"))
         localDeliver = try LocalDeliverConfiguration(try root.table("local-deliver"))
+        pipeDeliver = try PipeDeliverConfiguration(try root.table("pipe-deliver"))
         authd = try AuthdConfiguration(try root.table("authd"))
         pop3d = try POP3DConfiguration(try root.table("pop3d"))
         imapd = try IMAPDConfiguration(try root.table("imapd"))
         resolverd = try ResolverdConfiguration(try root.table("resolverd"))
         srs = try SRSConfiguration(try root.table("srs"), domains: domains)
         reports = try ReportsConfiguration(try root.table("reports"), domain: domains.first ?? hostname)
+        for table in [smtpd] + smtpd.listeners.values.compactMap(\.settings) {
+            for (name, line) in table.policy.routes where remoteRelay.namedRoutes[name] == nil {
+                let reason = "line \(line): there is no route \"\(name)\" in [remote-relay.named-routes]"
+                throw root.error("smtpd", reason)
+            }
+        }
+        for name in remoteRelay.namedCommands.sorted() where pipeDeliver.commands[name] == nil {
+            let reason = "a route pipes to \"\(name)\", which is not in [pipe-deliver.commands]"
+            throw root.error("remote-relay", reason)
+        }
         let askers = [
             ("smtpd", smtpd.clientCertificates), ("pop3d", pop3d.clientCertificates),
             ("imapd", imapd.clientCertificates),
@@ -107,6 +120,7 @@ package struct SystemUsers: Sendable {
         ("queue-manager", "mlt-queue", [.queueManager]),
         ("remote-relay", "mlt-relay", [.remoteRelay]),
         ("mail", "mlt-mail", [.localDeliver, .pop3dMailbox, .imapdMailbox]),
+        ("pipe-deliver", "mlt-pipe", [.pipeDeliver]),
         ("pop3d", "mlt-pop3", [.pop3d]),
         ("imapd", "mlt-imap", [.imapd]),
         ("resolverd", "mlt-dns", [.resolverd]),

@@ -7,6 +7,8 @@ package enum RelayRoute: Sendable, Hashable {
     case hosts(RelayHosts)
     /// Nowhere: it counts as delivered.
     case discard
+    /// To a program, by its name in `[pipe-deliver.commands]`.
+    case pipe(String)
     /// Back to its sender, or into the queue again where the status is one of 4.
     case error(EnhancedStatusCode, String)
 
@@ -26,6 +28,9 @@ package enum RelayRoute: Sendable, Hashable {
         switch try route.choice("action", default: Action.relay) {
         case .relay: self = .hosts(try RelayHosts(route, port: port))
         case .discard: self = .discard
+        case .pipe:
+            guard let name = try route.string("command") else { throw route.error("command", "is missing") }
+            self = .pipe(name)
         case .error:
             let text = try route.string("text", default: "mail is not taken for this address")
             guard !text.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7f }) else {
@@ -42,6 +47,7 @@ package enum RelayRoute: Sendable, Hashable {
     private enum Action: String, CaseIterable {
         case relay
         case discard
+        case pipe
         case error
     }
 }

@@ -64,7 +64,7 @@ package struct RelayTLSRule: Sendable, Hashable {
     }
 
     /// 64 hexadecimal digits, with colons between pairs or without.
-    private static func fingerprint(_ text: String) -> [UInt8]? {
+    static func fingerprint(_ text: String) -> [UInt8]? {
         let digits = text.utf8.filter { $0 != UInt8(ascii: ":") }
         guard digits.count == 64 else { return nil }
         var octets: [UInt8] = []

@@ -44,6 +44,8 @@ package struct RemoteRelayConfiguration: Sendable {
     package var senderRoutes: [String: RelayRoute] = [:]
     /// Routes by the account that handed the mail in. They go before all others.
     package var accountRoutes: [String: RelayRoute] = [:]
+    /// Routes that rules of smtpd's policy give messages, by name. They go before all others.
+    package var namedRoutes: [String: RelayRoute] = [:]
     /// A file with what to log in with at hosts of routes; need not be there where no route names any.
     package var credentials: String
     package var tls: TLSPolicy
@@ -99,6 +101,11 @@ package struct RemoteRelayConfiguration: Sendable {
         routes = try Self.routes(try table.table("routes"), port: port)
         senderRoutes = try Self.routes(try table.table("sender-routes"), port: port)
         accountRoutes = try Self.routes(try table.table("account-routes"), port: port)
+        let named = try table.table("named-routes")
+        namedRoutes = try Self.routes(named, port: port)
+        for name in named.keys where !Self.isRouteName(name) {
+            throw named.error(name, "the name of a route is letters, digits, \"-\", \"_\" and \".\", 32 at most")
+        }
         let sources = try table.table("sources")
         for domain in sources.keys {
             let table = try sources.table(domain)
@@ -114,11 +121,35 @@ package struct RemoteRelayConfiguration: Sendable {
         }
     }
 
+    private var allRoutes: [RelayRoute] {
+        [namedRoutes, routes, senderRoutes, accountRoutes].flatMap(\.values)
+    }
+
+    /// The programs that routes give mail to.
+    package var namedCommands: Set<String> {
+        Set(allRoutes.compactMap { if case .pipe(let name) = $0 { name } else { nil } })
+    }
+
     /// Whether somebody may have to be logged in for.
     package var namedCredentials: Set<String> {
-        let all = [routes, senderRoutes, accountRoutes].flatMap(\.values)
-        return Set(all.compactMap { if case .hosts(let hosts) = $0 { hosts.credentials } else { nil } })
+        Set(allRoutes.compactMap { if case .hosts(let hosts) = $0 { hosts.credentials } else { nil } })
     }
+
+    /// Whether a route may be called so: queue files keep room for the name.
+    package static func isRouteName(_ text: String) -> Bool {
+        (1...maximumRouteName).contains(text.utf8.count)
+            && text.utf8.allSatisfy { octet in
+                switch octet {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"): true
+                case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
+                    true
+                default: false
+                }
+            }
+    }
+
+    /// Octets.
+    package static let maximumRouteName = 32
 
     /// Where MTA-STS policies are kept, relative to the instance directory.
     package static let directory = "relay"

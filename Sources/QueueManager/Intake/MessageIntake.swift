@@ -1,4 +1,5 @@
 import Bus
+import Daemon
 import NIOCore
 import SMTP
 import Spool
@@ -89,12 +90,18 @@ final class MessageIntake {
     ///   - added: the block that goes in front of it.
     ///   - isQuarantined: whether it belongs into its recipients' Junk.
     ///   - isHeld: whether it's kept until an administrator releases it.
+    ///   - route: the name of its route.
     /// - Returns: the reply for the peer.
-    func commit(added: ByteBuffer, isQuarantined: Bool, isHeld: Bool) async -> Frame {
+    func commit(added: ByteBuffer, isQuarantined: Bool, isHeld: Bool, route: String? = nil) async -> Frame {
         do {
             guard var envelope else { throw SubmissionRefusal(.defer, .systemTrouble, "nothing was kept") }
             if let refusal { throw refusal }
             envelope.isQuarantined = isQuarantined
+            if let route {
+                guard RemoteRelayConfiguration.isRouteName(route), route.utf8.count <= MessageEnvelope.routeLength
+                else { throw SubmissionRefusal(.defer, .systemTrouble, "malformed name of a route") }
+                envelope.route = route
+            }
             guard added.readableBytes <= SubmissionProtocol.addedLimit else {
                 throw SubmissionRefusal(.reject, .messageTooBig, "the added block is too large")
             }
@@ -103,7 +110,7 @@ final class MessageIntake {
             let passed = large == nil ? SubmissionPolicy.hops(in: held) : hops
             try checkHops(passed + SubmissionPolicy.hops(in: block))
             if let large {
-                try await commit(large, block, isQuarantined, isHeld)
+                try await commit(large, block, envelope, isHeld)
             } else {
                 try await commitSmall(envelope, block, isHeld)
             }
@@ -139,14 +146,19 @@ final class MessageIntake {
     private func commit(
         _ message: IncomingMessage,
         _ added: ByteBuffer,
-        _ isQuarantined: Bool,
+        _ envelope: MessageEnvelope,
         _ isHeld: Bool
     ) async throws {
         let (queue, name) = (queue, name)
         let error: SpoolError? = await withCheckedContinuation { continuation in
-            queue.accept(message, added: added, isQuarantined: isQuarantined, isHeld: isHeld, name: name) {
-                continuation.resume(returning: $0)
-            }
+            queue.accept(
+                message,
+                added: added,
+                isQuarantined: envelope.isQuarantined,
+                isHeld: isHeld,
+                name: name,
+                route: envelope.route
+            ) { continuation.resume(returning: $0) }
         }
         if let error { throw error }
         large = nil

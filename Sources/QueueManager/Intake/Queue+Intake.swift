@@ -40,12 +40,13 @@ extension Queue {
         isQuarantined: Bool,
         isHeld: Bool = false,
         name: String? = nil,
+        route: String? = nil,
         done: @escaping @Sendable (SpoolError?) -> Void
     ) {
         loop.assertInEventLoop()
         arrivals.announce(message.id)
         spool.perform { (_) throws(SpoolError) in
-            try message.finish(added: added, isQuarantined: isQuarantined)
+            try message.finish(added: added, isQuarantined: isQuarantined, route: route)
         } done: { [self] result in
             switch result {
             case .success(let head):

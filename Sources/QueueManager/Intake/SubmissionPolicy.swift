@@ -69,6 +69,9 @@ struct SubmissionPolicy {
         return envelope
     }
 
+    /// The name of the route that an `END` gives the message: our own daemons alone may.
+    func route(_ end: Frame) -> String? { isTrusted ? SubmissionProtocol.route(end) : nil }
+
     /// Whether nobody writes a trace field of its own.
     private func isLocalProgram(_ envelope: MessageEnvelope) -> Bool {
         envelope.protocolName == nil && envelope.origin == nil

@@ -54,11 +54,11 @@ struct SubmissionSession {
     /// Receives a message to its end and commits it; nil where the peer aborted it.
     private mutating func receive(_ submit: Frame) async throws -> Frame? {
         let now = queue.clock.now() / 1000
+        let policy = SubmissionPolicy(settings: queue.settings, peer: connection.peerUser)
         var envelope: MessageEnvelope?
         var refusal: Frame?
         do {
-            envelope = try SubmissionPolicy(settings: queue.settings, peer: connection.peerUser)
-                .envelope(submit, id: nextID, now: now)
+            envelope = try policy.envelope(submit, id: nextID, now: now)
             try queue.spool.requireSpace()
         } catch let error as SubmissionRefusal {
             refusal = error.reply
@@ -92,7 +92,8 @@ struct SubmissionSession {
         return await intake.commit(
             added: end.body ?? ByteBuffer(),
             isQuarantined: SubmissionProtocol.isQuarantined(end),
-            isHeld: SubmissionProtocol.isHeld(end)
+            isHeld: SubmissionProtocol.isHeld(end),
+            route: policy.route(end)
         )
     }
 

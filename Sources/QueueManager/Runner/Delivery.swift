@@ -1,4 +1,5 @@
 import Bus
+import Daemon
 import Deliverer
 import DequeModule
 import NIOCore
@@ -61,6 +62,38 @@ final class Delivery: @unchecked Sendable {
             account: envelope.user,
             terms: envelope.terms
         )
+    }
+
+    /// What a route is looked for by; nil for our own mailboxes.
+    var routeQuestion: RouteTable.Question? {
+        guard !job.destination.isEmpty else { return nil }
+        let envelope = content.head.envelope
+        let sender = job.recipients.isEmpty ? envelope.sender : envelope.sender(for: recipient(0).address)
+        return RouteTable.Question(
+            name: envelope.route,
+            account: envelope.user,
+            sender: sender.path.address?.description,
+            destination: job.destination
+        )
+    }
+
+    /// Nobody knows where it goes.
+    ///
+    /// - Returns: whose result is known now.
+    func fail(_ failure: RouteDirectory.Failure) -> [Int] {
+        var result: DeliveryResult
+        switch failure {
+        case .unknown:
+            // No attempt was made: it comes again within seconds.
+            result = DeliveryResult(.delayed, .systemTrouble, "where it goes is not known now")
+            result.scope = .turn
+        case .away:
+            result = DeliveryResult(.delayed, .systemTrouble, "pipe-deliver is away")
+            result.scope = .turn
+        case .missing(let text): result = DeliveryResult(.delayed, .noRoute, text)
+        }
+        answers.append(result)
+        return answerAll(result)
     }
 
     /// Takes an answer: for the recipient that it names, or for all that have none yet.

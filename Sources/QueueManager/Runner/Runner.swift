@@ -1,4 +1,5 @@
 import Bus
+import Daemon
 import Deliverer
 import DequeModule
 import NIOCore
@@ -32,6 +33,10 @@ final class Runner: @unchecked Sendable {
     private let loop: any EventLoop
     private let local: any DelivererLink
     private let remote: any DelivererLink
+    /// nil where no route leads to a program.
+    private let pipe: (any DelivererLink)?
+    /// nil where there are no routes.
+    private let routes: RouteDirectory?
     private let listener: Listener
     /// Of messages that are with deliverers. Octets.
     private var octets = 0
@@ -47,12 +52,16 @@ final class Runner: @unchecked Sendable {
         loop: any EventLoop,
         local: any DelivererLink,
         remote: any DelivererLink,
+        pipe: (any DelivererLink)? = nil,
+        routes: RouteDirectory? = nil,
         listener: Listener
     ) {
         self.spool = spool
         self.loop = loop
         self.local = local
         self.remote = remote
+        self.pipe = pipe
+        self.routes = routes
         self.listener = listener
     }
 
@@ -73,6 +82,8 @@ final class Runner: @unchecked Sendable {
         isClosed = true
         local.close()
         remote.close()
+        pipe?.close()
+        routes?.close()
     }
 
     // MARK: A delivery
@@ -97,10 +108,34 @@ final class Runner: @unchecked Sendable {
         }
     }
 
+    /// Sends it where it goes now.
     private func send(_ delivery: Delivery) {
-        let link = link(isLocal: delivery.job.destination.isEmpty)
         octets += delivery.octets
-        link.send(delivery.request.frame) { [self] result in
+        guard let routes, let question = delivery.routeQuestion else { return send(delivery, by: nil) }
+        routes.route(for: question) { [self] result in
+            if isClosed { return }
+            switch result {
+            case .success(let route): send(delivery, by: route)
+            case .failure(let failure):
+                listener.answered(delivery, delivery.fail(failure))
+                end(delivery, .answered)
+            }
+        }
+    }
+
+    private func send(_ delivery: Delivery, by route: RelayRoute?) {
+        var link = link(isLocal: delivery.job.destination.isEmpty)
+        if case .pipe = route, let pipe {
+            guard pipe.isConnected else {
+                pipe.connect()
+                listener.answered(delivery, delivery.fail(.away))
+                return end(delivery, .answered)
+            }
+            link = pipe
+        }
+        var request = delivery.request
+        request.route = route
+        link.send(request.frame) { [self] result in
             if isClosed { return true }
             switch result {
             case .failure(let error):

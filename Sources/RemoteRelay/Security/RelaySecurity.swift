@@ -34,10 +34,12 @@ struct RelaySecurity {
     }
 
     /// What a domain asks for; nothing where it isn't one.
-    func mtaSTS(of domain: String) async -> MTASTSPolicies.Finding {
+    ///
+    /// - Parameter cause: whose mail goes there.
+    func mtaSTS(of domain: String, cause: KeptPolicy.Cause) async -> MTASTSPolicies.Finding {
         guard let policies, domain.utf8.first != UInt8(ascii: "["), let name = HostLookup.domainName(domain) else {
             return .init()
         }
-        return await policies.finding(for: name.lowercased)
+        return await policies.finding(for: name.lowercased, cause: cause)
     }
 }

@@ -40,7 +40,7 @@ final class MTASTSPolicies: @unchecked Sendable {
     private var file: StateFile?
     private let loop: any EventLoop
     private let logger: Logger
-    private var kept: [DomainName: KeptPolicy] = [:]
+    private var kept = KeptPolicies(capacity: MTASTSPolicies.capacity, maximumOctets: MTASTSPolicies.maximumKept)
     /// Until when a domain isn't asked again whose policy couldn't be fetched, and why.
     private var failed: [DomainName: (until: Int64, fault: MTASTSFault)] = [:]
     private var underWay: [DomainName: EventLoopFuture<Finding>] = [:]
@@ -50,8 +50,12 @@ final class MTASTSPolicies: @unchecked Sendable {
 
     /// Policies that are kept.
     private static let capacity = 5000
-    /// Octets of the file.
+    /// What they may take on disk, and about as much in memory. Octets.
+    private static let maximumKept = 16 * 1024 * 1024
+    /// What is read. Octets.
     private static let maximumFile = 64 * 1024 * 1024
+    /// What is written of them, on average. Octets a second.
+    private static let writingRate = 256 * 1024
     /// Seconds.
     private static let pauseAfterFailure: Int64 = 300
     /// Between looks for what has to be renewed.
@@ -92,7 +96,7 @@ final class MTASTSPolicies: @unchecked Sendable {
         while rest.readableBytes > 0, kept.count < Self.capacity, let frame = try? parser.next(from: &rest) {
             // A clock that was ahead must not keep a policy for ever.
             guard let policy = KeptPolicy(frame), policy.fetched <= now, policy.end > now else { continue }
-            kept[policy.domain] = policy
+            kept.keep(policy)
         }
         if rest.readableBytes > 0, kept.count < Self.capacity {
             logger.warning(
@@ -103,20 +107,23 @@ final class MTASTSPolicies: @unchecked Sendable {
     }
 
     /// What a domain asks for. Waits for its policy where it has a new one.
-    func finding(for domain: DomainName) async -> Finding {
+    ///
+    /// - Parameter cause: whose mail goes there.
+    func finding(for domain: DomainName, cause: KeptPolicy.Cause = .other) async -> Finding {
         loop.assertInEventLoop()
         if let other = underWay[domain] { return (try? await other.get()) ?? Finding() }
         let promise = loop.makePromise(of: Finding.self)
         underWay[domain] = promise.futureResult
-        let finding = await lookUp(domain)
+        let finding = await lookUp(domain, cause)
         underWay[domain] = nil
         promise.succeed(finding)
         return finding
     }
 
-    private func lookUp(_ domain: DomainName) async -> Finding {
+    private func lookUp(_ domain: DomainName, _ cause: KeptPolicy.Cause) async -> Finding {
         let now = world.now()
         if let policy = kept[domain], policy.end <= now { forget(domain) }
+        kept.use(domain, by: cause)
         let known = kept[domain]
         // Without a record, what was fetched counts until its time is over (RFC 8461 §3.3).
         guard let name = try? domain.prepending(label: "_mta-sts".utf8) else { return Finding(policy: known?.policy) }
@@ -127,11 +134,11 @@ final class MTASTSPolicies: @unchecked Sendable {
         if let failure = failed[domain], failure.until > now {
             return Finding(policy: known?.policy, fault: failure.fault)
         }
-        return await renew(domain, record.id)
+        return await renew(domain, record.id, known?.cause ?? cause)
     }
 
     /// Fetches a policy; the old one stays where that fails.
-    private func renew(_ domain: DomainName, _ id: [UInt8]) async -> Finding {
+    private func renew(_ domain: DomainName, _ id: [UInt8], _ cause: KeptPolicy.Cause) async -> Finding {
         fetches.increment()
         do throws(MTASTSFault) {
             let octets = try await world.fetch(domain)
@@ -142,7 +149,7 @@ final class MTASTSPolicies: @unchecked Sendable {
                 throw .invalid("\(error)")
             }
             failed[domain] = nil
-            keep(KeptPolicy(domain: domain, id: id, fetched: world.now(), policy: policy))
+            keep(KeptPolicy(domain: domain, id: id, fetched: world.now(), policy: policy, cause: cause))
             return Finding(policy: policy)
         } catch {
             let known = kept[domain]?.policy
@@ -160,10 +167,6 @@ final class MTASTSPolicies: @unchecked Sendable {
     }
 
     private func keep(_ policy: KeptPolicy) {
-        if kept[policy.domain] == nil, kept.count >= Self.capacity {
-            // The one whose time is over first is the least loss.
-            if let least = kept.values.min(by: { $0.end < $1.end }) { kept[least.domain] = nil }
-        }
         if kept[policy.domain]?.policy != policy.policy {
             logger.info(
                 "MTA-STS policy",
@@ -173,12 +176,12 @@ final class MTASTSPolicies: @unchecked Sendable {
                 ]
             )
         }
-        kept[policy.domain] = policy
+        kept.keep(policy)
         write()
     }
 
     private func forget(_ domain: DomainName) {
-        kept[domain] = nil
+        kept.remove(domain)
         write()
     }
 
@@ -194,8 +197,8 @@ final class MTASTSPolicies: @unchecked Sendable {
     func renewDue() async {
         loop.assertInEventLoop()
         let now = world.now()
-        for policy in kept.values where policy.end <= now { forget(policy.domain) }
-        let due = kept.values.filter { $0.renewal <= now }.sorted { $0.end < $1.end }
+        for policy in kept.all where policy.end <= now { forget(policy.domain) }
+        let due = kept.all.filter { $0.renewal <= now }.sorted { $0.end < $1.end }
         for policy in due.prefix(Self.maximumRenewals) where underWay[policy.domain] == nil {
             if let failure = failed[policy.domain], failure.until > now { continue }
             var id = policy.id
@@ -204,13 +207,14 @@ final class MTASTSPolicies: @unchecked Sendable {
             {
                 id = record.id
             }
-            _ = await renew(policy.domain, id)
+            _ = await renew(policy.domain, id, policy.cause)
         }
     }
 
     // MARK: On disk
 
-    /// Writes all policies down, soon, and once for all changes meanwhile.
+    /// Writes all policies down, soon, and once for all changes meanwhile: the more there are, the later. What a kill takes is fetched
+    /// again.
     private func write() {
         hasChanged = true
         guard let file, !isWriting else { return }
@@ -218,8 +222,8 @@ final class MTASTSPolicies: @unchecked Sendable {
         Task(executorPreference: LoopExecutor.of(loop)) { [self] in
             while hasChanged {
                 hasChanged = false
-                await loop.pause(.seconds(1))
-                let all = Array(kept.values)
+                await loop.pause(.milliseconds(1000 + Int64(kept.octets) * 1000 / Int64(Self.writingRate)))
+                let all = kept.all
                 let error = await BlockingPool.shared.run { () -> StateFileError? in
                     var rest = all[...]
                     do throws(StateFileError) {

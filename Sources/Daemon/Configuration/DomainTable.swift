@@ -1,13 +1,13 @@
-import DNS
+import MIME
 
 /// Settings by domain: `example.net` for a domain, `.example.net` for what is below it, `*` for all the rest.
-struct DomainTable<Value: Sendable>: Sendable {
+package struct DomainTable<Value: Sendable>: Sendable {
     private var exact: [String: Value] = [:]
     private var below: [String: Value] = [:]
     private var everything: Value?
 
     /// - Parameter values: by names in lower case.
-    init(_ values: [String: Value]) {
+    package init(_ values: [String: Value]) {
         for (name, value) in values {
             if name == "*" {
                 everything = value
@@ -21,12 +21,14 @@ struct DomainTable<Value: Sendable>: Sendable {
 
     /// An international domain is the same in both of its forms.
     private static func key(_ domain: String) -> String {
-        guard !domain.utf8.allSatisfy({ $0 < 0x80 }) else { return domain.lowercased() }
-        return HostLookup.domainName(domain).map { HostLookup.text($0.lowercased) } ?? domain.lowercased()
+        guard !domain.utf8.allSatisfy({ $0 < 0x80 }), let ascii = InternationalDomain.ascii(Array(domain.utf8)) else {
+            return domain.lowercased()
+        }
+        return String(decoding: ascii, as: UTF8.self).lowercased()
     }
 
     /// What stands for a domain: its own, else that of the nearest domain above, else the one for everything.
-    subscript(_ domain: String) -> Value? {
+    package subscript(_ domain: String) -> Value? {
         let domain = Self.key(domain)
         if let value = exact[domain] { return value }
         var rest = domain[...]
@@ -37,3 +39,5 @@ struct DomainTable<Value: Sendable>: Sendable {
         return everything
     }
 }
+
+extension DomainTable: Equatable where Value: Equatable {}
