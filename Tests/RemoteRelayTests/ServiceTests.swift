@@ -1,4 +1,5 @@
 import Bus
+import Daemon
 import Deliverer
 import Logging
 import NIOCore
