@@ -38,6 +38,9 @@ def test_rights_of_every_thread(system, name):
         for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
             assert int(fields[kind], 16) == 0, kind
         assert fields["NoNewPrivs"].strip() == "1"
+        # Its programs may need any call.
+        if name == "pipe-deliver":
+            continue
         # At least one of our own: the tests may run beneath another.
         assert fields["Seccomp"].strip() == "2"
         assert int(fields["Seccomp_filters"]) > int(status(Path("/proc/self/status"))["Seccomp_filters"])
@@ -196,7 +199,7 @@ def trial(name: str, *calls: str) -> dict[str, str]:
     return dict(line.rsplit(": ", 1) for line in done.stdout.splitlines())
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("name", [name for name in BY_NAME if name != "pipe-deliver"])
 def test_system_calls(name):
     expected = EVERYWHERE | {call: "allowed" if name in daemons else "refused" for call, daemons in SOME.items()}
     found = trial(name, *expected)
@@ -211,7 +214,7 @@ def test_system_calls_that_are_only_logged(make_instance):
     assert trial("imapd", "--log", "clone3") == {"clone3": "absent"}
     instance = make_instance({"seccomp": {"imapd": "log", "pop3d": "off"}})
     modes = {name: status(Path(f"/proc/{instance.supervisor.pid(name)}/status"))["Seccomp"].strip() for name in BY_NAME}
-    assert modes == {name: "0" if name == "pop3d" else "2" for name in BY_NAME}
+    assert modes == {name: "0" if name in ("pop3d", "pipe-deliver") else "2" for name in BY_NAME}
     assert "logged by the kernel" in instance.supervisor.log_text("imapd")
     assert "limited by the user's rights only" in instance.supervisor.log_text("pop3d")
     doubts = [finding for finding in json.loads(instance.martlet("check", "--json", check=False).stdout) if finding["grade"] == "doubtful"]

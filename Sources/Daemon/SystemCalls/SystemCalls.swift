@@ -7,12 +7,16 @@ import Glibc
 /// The system calls that a daemon may make once it serves.
 package struct SystemCalls: Sendable {
     let groups: [SystemCallGroup]
+    /// Whether there is no filter: the programs that pipe-deliver starts would have it, too, and may need any call.
+    package var isUnlimited: Bool { groups.isEmpty }
+
+    private init(all groups: [SystemCallGroup]) { self.groups = groups }
 
     private init(_ groups: SystemCallGroup...) {
         let common: [SystemCallGroup] = [
             .memory, .threads, .signals, .time, .random, .identity, .eventLoop, .descriptors, .localSockets,
         ]
-        self.groups = common + groups
+        self.init(all: common + groups)
     }
 
     /// Those of each daemon.
@@ -24,6 +28,7 @@ package struct SystemCalls: Sendable {
         case .smtpd: self.init(.streamClient)
         case .keyd: self.init(.filesRead)
         case .authd, .queueManager, .reportd: self.init(.filesRead, .filesWritten)
+        case .pipeDeliver: self.init(all: [])
         case .localDeliver, .pop3dMailbox: self.init(.filesRead, .filesWritten, .liveness)
         case .imapdMailbox: self.init(.filesRead, .filesWritten, .liveness, .directoryWatches)
         case .remoteRelay: self.init(.filesRead, .filesWritten, .streamClient, .binding)
