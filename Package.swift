@@ -146,7 +146,8 @@ let package = Package(
         library(
             "Daemon",
             [
-                "CLinux", "CSeccomp", "CTOML", "Bus", "Network", "MailRules", "MIME", "SASL", "SMTP", "TLS", "DNS", nioCore,
+                "CLinux", "CSeccomp", "CTOML", "Bus", "Network", "MailRules", "MIME", "SASL", "SMTP", "TLS", "DNS",
+                nioCore,
                 nioPosix, nioConcurrency, logging, coreMetrics, arguments,
             ]
         ),
