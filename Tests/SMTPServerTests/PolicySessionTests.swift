@@ -141,14 +141,13 @@ import Testing
             $0.settings.policy = table
         }) { server in
             let client = try await server.greetedClient()
+            // From before it's sent: the first replies may be read late.
+            let start = ContinuousClock.now
             try await client.send(
                 "MAIL FROM:<carol@example.net>\r\nRCPT TO:<dave@example.test>\r\nRCPT TO:<bob@example.test>\r\n"
             )
-            for _ in 1...2 { #expect(try await client.reply().code == .ok) }
-            let clock = ContinuousClock()
-            let start = clock.now
-            #expect(try await client.reply().code == .ok)
-            #expect(clock.now - start > .milliseconds(900))
+            for _ in 1...3 { #expect(try await client.reply().code == .ok) }
+            #expect(ContinuousClock.now - start > .milliseconds(900))
         }
     }
 }
