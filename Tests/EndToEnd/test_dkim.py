@@ -166,9 +166,14 @@ def test_one_signature_is_for_all_destinations(instance, host, keys):
     assert len(arrived) == 10
     for message in arrived:
         assert verify(message.octets, keys)
-    relayed = [line for line in instance.supervisor.log_text("remote-relay").splitlines() if "user39@" in line]
+
+    def lines(*words: str) -> list[str]:
+        log = instance.supervisor.log_text("remote-relay").splitlines()
+        return [line for line in log if all(word in line for word in words)]
+
+    relayed = wait_until(lambda: lines("user39@"), what="a line of the log")
     queue_id = re.search(r"\bid=(\w+)", relayed[-1])[1]
-    signed = [line for line in instance.supervisor.log_text("remote-relay").splitlines() if f"id={queue_id}" in line and "message signed" in line]
+    signed = wait_until(lambda: lines(f"id={queue_id}", "message signed"), what="a line of the log")
     assert len(signed) == 1 and f"domain={DOMAIN}" in signed[0] and len(re.findall(r"[er]\d{8}", signed[0])) == 2
 
 

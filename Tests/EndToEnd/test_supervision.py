@@ -39,7 +39,7 @@ def test_stopping_is_graceful(make_instance):
     instance = make_instance(users=())
     instance.stop()
     for name in SERVICE_NAMES:
-        assert "msg=stopped" in instance.supervisor.log_text(name)
+        wait_for_log(instance, name, "msg=stopped")
 
 
 def answering_process(path) -> int:
