@@ -103,16 +103,12 @@ struct CommandProcess: ~Copyable {
 
     private static func withCStrings<Value>(
         _ texts: [String],
-        _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Value
+        _ body: ([UnsafeMutablePointer<CChar>?]) -> Value
     ) -> Value {
         var pointers = texts.map { strdup($0) }
         pointers.append(nil)
         defer { for pointer in pointers { free(pointer) } }
-        return pointers.withUnsafeMutableBufferPointer { buffer in
-            // Never empty: there is the nil at the end.
-            guard let base = buffer.baseAddress else { fatalError("an empty array") }
-            return body(base)
-        }
+        return body(pointers)
     }
 
     /// Gives it octets, and takes what it says meanwhile.

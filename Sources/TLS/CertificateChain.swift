@@ -58,17 +58,27 @@ package struct CertificateChain: Equatable, Sendable {
         expires = timegm(&ends)
     }
 
+    /// OpenSSL's form of a certificate in DER, which the caller frees; nil for anything else.
+    static func decoded(_ octets: [UInt8]) -> OpaquePointer? {
+        octets.withUnsafeBufferPointer { buffer in
+            var position = buffer.baseAddress
+            guard let certificate = d2i_X509(nil, &position, buffer.count) else { return nil }
+            guard position == buffer.baseAddress.map({ $0 + buffer.count }) else {
+                X509_free(certificate)
+                return nil
+            }
+            return certificate
+        }
+    }
+
     /// As a file holds it.
     package var pem: [UInt8] {
         guard let file = BIO_new(BIO_s_mem()) else { return [] }
         defer { BIO_free(file) }
         for octets in certificates {
-            octets.withUnsafeBufferPointer { buffer in
-                var position = buffer.baseAddress
-                guard let certificate = d2i_X509(nil, &position, buffer.count) else { return }
-                defer { X509_free(certificate) }
-                _ = PEM_write_bio_X509(file, certificate)
-            }
+            guard let certificate = Self.decoded(octets) else { continue }
+            defer { X509_free(certificate) }
+            _ = PEM_write_bio_X509(file, certificate)
         }
         var start: UnsafeMutablePointer<CChar>?
         let count = COpenSSL_mem_data(file, &start)

@@ -62,7 +62,7 @@ extension ClientCertificate {
     /// - Parameter certificate: in DER.
     package static func commonNames(of certificate: [UInt8]) -> (subject: String?, issuer: String?) {
         defer { ERR_clear_error() }
-        guard certificate.count <= maximumOctets, let decoded = ClientAuthorities.decoded(certificate) else {
+        guard certificate.count <= maximumOctets, let decoded = CertificateChain.decoded(certificate) else {
             return (nil, nil)
         }
         defer { X509_free(decoded) }
@@ -115,14 +115,14 @@ package final class ClientAuthorities: @unchecked Sendable {
         defer { ERR_clear_error() }
         guard let first = chain.first, (1...ClientCertificate.maximumChain).contains(chain.count),
             chain.allSatisfy({ $0.count <= ClientCertificate.maximumOctets }),
-            let certificate = Self.decoded(first), let others = COpenSSL_new_chain()
+            let certificate = CertificateChain.decoded(first), let others = COpenSSL_new_chain()
         else { return nil }
         defer {
             X509_free(certificate)
             COpenSSL_free_chain(others)
         }
         for octets in chain.dropFirst() {
-            guard let other = Self.decoded(octets) else { return nil }
+            guard let other = CertificateChain.decoded(octets) else { return nil }
             if COpenSSL_chain_push(others, other) <= 0 { X509_free(other) }
         }
         guard let context = X509_STORE_CTX_new() else { return nil }
@@ -131,17 +131,5 @@ package final class ClientAuthorities: @unchecked Sendable {
             X509_STORE_CTX_set_purpose(context, X509_PURPOSE_SSL_CLIENT) == 1, X509_verify_cert(context) == 1
         else { return nil }
         return ClientCertificate(certificate)
-    }
-
-    fileprivate static func decoded(_ octets: [UInt8]) -> OpaquePointer? {
-        octets.withUnsafeBufferPointer { buffer in
-            var position = buffer.baseAddress
-            guard let certificate = d2i_X509(nil, &position, buffer.count) else { return nil }
-            guard position == buffer.baseAddress.map({ $0 + buffer.count }) else {
-                X509_free(certificate)
-                return nil
-            }
-            return certificate
-        }
     }
 }

@@ -23,12 +23,14 @@ package struct OCSPResponse: Equatable, Sendable {
     ///   - chain: it must be about the first certificate, and the second one's owner, or whom that lets sign responses, must have
     ///     signed it.
     package init(_ octets: [UInt8], for chain: CertificateChain) throws(Fault) {
-        guard let certificate = chain.certificates.first.flatMap(Self.decoded) else {
+        guard let certificate = chain.certificates.first.flatMap(CertificateChain.decoded) else {
             throw Fault(description: "the certificate can't be read")
         }
         defer { X509_free(certificate) }
         // One that has signed itself is its own issuer.
-        let issuer = chain.certificates.dropFirst().first.flatMap(Self.decoded) ?? Self.decoded(chain.certificates[0])
+        let issuer =
+            chain.certificates.dropFirst().first.flatMap(CertificateChain.decoded)
+            ?? CertificateChain.decoded(chain.certificates[0])
         guard let issuer, X509_check_issued(issuer, certificate) == X509_V_OK else {
             X509_free(issuer)
             ERR_clear_error()
@@ -59,12 +61,5 @@ package struct OCSPResponse: Equatable, Sendable {
         if time >= ends { return Fault(description: "its time is over") }
         if time + Self.tolerance < begins { return Fault(description: "its time has not begun") }
         return nil
-    }
-
-    private static func decoded(_ octets: [UInt8]) -> OpaquePointer? {
-        octets.withUnsafeBufferPointer { buffer in
-            var position = buffer.baseAddress
-            return d2i_X509(nil, &position, buffer.count)
-        }
     }
 }

@@ -43,7 +43,8 @@ package final class ShownCertificate: @unchecked Sendable {
     /// - Throws: `TLSError.configuration` where OpenSSL can't use them.
     package init(_ chain: CertificateChain, key name: String, ocsp: [UInt8]?) throws(TLSError) {
         ERR_clear_error()
-        guard let first = chain.certificates.first.flatMap(Self.decoded), let others = COpenSSL_new_chain() else {
+        guard let first = chain.certificates.first.flatMap(CertificateChain.decoded), let others = COpenSSL_new_chain()
+        else {
             throw .configuration(TLSError.lastReason())
         }
         certificate = first
@@ -58,7 +59,7 @@ package final class ShownCertificate: @unchecked Sendable {
         }
         self.key = key
         for octets in chain.certificates.dropFirst() {
-            guard let other = Self.decoded(octets) else { continue }
+            guard let other = CertificateChain.decoded(octets) else { continue }
             if COpenSSL_chain_push(others, other) <= 0 { X509_free(other) }
         }
         if let ocsp { _ = CTLSKeys_staple(certificate, ocsp, ocsp.count) }
@@ -77,13 +78,6 @@ package final class ShownCertificate: @unchecked Sendable {
 
     /// `tls-server-end-point` of a connection with it.
     package var endPoint: [UInt8]? { TLSChannelBindings.endPoint(of: certificate) }
-
-    private static func decoded(_ octets: [UInt8]) -> OpaquePointer? {
-        octets.withUnsafeBufferPointer { buffer in
-            var position = buffer.baseAddress
-            return d2i_X509(nil, &position, buffer.count)
-        }
-    }
 }
 
 /// What a client shows to a server that asks for a certificate (RFC 8446 §4.4.2), and who signs for it.

@@ -103,17 +103,22 @@ def files(directory: Path) -> list[Path]:
     return found
 
 
+def holding(paths: list[Path], words: str | bytes) -> list[tuple[Path, bytes]]:
+    """Those of the files that hold these words, with all that they hold."""
+    wanted = words.encode() if isinstance(words, str) else words
+    found = []
+    for path in paths:
+        try:
+            if path.is_file() and wanted in (octets := path.read_bytes()):
+                found.append((path, octets))
+        except FileNotFoundError:  # moved or removed meanwhile
+            continue
+    return found
+
+
 def files_with(directory: Path, words: str | bytes) -> list[Path]:
     """The files below a directory, as `files` finds them, that hold these words."""
-    octets = words.encode() if isinstance(words, str) else words
-
-    def holds(path: Path) -> bool:
-        try:
-            return path.is_file() and octets in path.read_bytes()
-        except FileNotFoundError:  # moved or removed meanwhile
-            return False
-
-    return [path for path in files(directory) if holds(path)]
+    return [path for path, _ in holding(files(directory), words)]
 
 
 def messages_on_disk(instance: Instance, address: str) -> list[Path]:
@@ -128,15 +133,7 @@ def read(octets: bytes) -> EmailMessage:
 
 def find(instance: Instance, address: str, text: str) -> list[bytes]:
     """The messages in the INBOX of an address that contain a text."""
-    found = []
-    for path in messages_on_disk(instance, address):
-        try:
-            octets = path.read_bytes()
-        except FileNotFoundError:
-            continue
-        if text.encode() in octets:
-            found.append(octets)
-    return found
+    return [octets for _, octets in holding(messages_on_disk(instance, address), text)]
 
 
 def wait_for(instance: Instance, address: str, text: str, seconds: float = PATIENCE) -> EmailMessage:

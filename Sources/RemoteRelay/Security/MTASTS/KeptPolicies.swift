@@ -38,10 +38,14 @@ struct KeptPolicies: Sendable {
         guard var entry = entries[domain] else { return }
         uses += 1
         entry.use = uses
-        add(-entry.octets, to: entry.policy.cause)
+        let before = entry.policy.cause
         entry.policy.use(by: cause)
-        entry.octets = entry.policy.encoded.readableBytes
-        add(entry.octets, to: entry.policy.cause)
+        // It's as long as it was, unless it has another cause now.
+        if entry.policy.cause != before {
+            add(-entry.octets, to: before)
+            entry.octets = entry.policy.encoded.readableBytes
+            add(entry.octets, to: entry.policy.cause)
+        }
         entries[domain] = entry
     }
 
