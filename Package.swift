@@ -55,7 +55,7 @@ let fuzzing: [Target] =
                 "MIME", "MailAuth", "MailRules", "AuthReports", "DNS", "DNSSEC", "TSIG", "ZoneTransfer", "LocalZones",
                 "ResolverService", "Daemon", "Bus", "Keys", "Milter", "QueueManager",
                 "Cryptography", "Encodings", "JWT", "Network", "Rewriting", "SMTP", "IMAP", "POP3", "SASL", "TLS",
-                nioCore,
+                "Spool", nioCore,
                 nioEmbedded,
             ],
             path: "Tests/Fuzz",

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts" / "lib"))
 import configuration  # noqa: E402
 import layout  # noqa: E402
 from instance import Instance  # noqa: E402
+from postfix_deferred import PostfixQueue  # noqa: E402
 
 BOB = "bob@example.test"
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -31,6 +32,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--destinations", type=int, default=10_000)
     parser.add_argument("--senders", type=int, default=20_000)
+    parser.add_argument("--postfix", type=int, default=0, help="messages in the queue of a Postfix that does the same afterwards")
     parser.add_argument("--idle", type=float, default=20, help="seconds")
     parser.add_argument("--directory", type=Path, default=Path("/var/tmp"))
     return parser.parse_args()
@@ -264,6 +266,8 @@ def measure(queue: Queue, options: argparse.Namespace) -> None:
     ):
         with Waits(queue.control) as waits:
             timed(what, waits, lambda verb=verb, fields=fields: ask(verb, *fields))
+    with Waits(queue.control) as waits:
+        timed("martlet queue list", waits, lambda: f"{queue.instance.martlet('queue', 'list').stdout.count(chr(10))} lines")
     time.sleep(2)
     before = queue.processor()
     time.sleep(options.idle)
@@ -277,6 +281,9 @@ def main() -> None:
     queue = Queue(directory / "instance", options)
     try:
         measure(queue, options)
+        queue.instance.stop()
+        if options.postfix:
+            PostfixQueue(directory / "postfix", options).measure(options.postfix)
     finally:
         queue.instance.stop()
         shutil.rmtree(directory, ignore_errors=True)

@@ -19,19 +19,19 @@ package enum SpoolOperation: Sendable {
 }
 
 /// The form of the journal's records (docs/queue.md): a header, then the operations.
-enum JournalRecord {
+package enum JournalRecord {
     /// How records are written, by the number in the segment's first block.
-    enum Format: Int, CaseIterable {
+    package enum Format: Int, CaseIterable, Sendable {
         /// length u32, checksum u32, generation u64; numbers in network order.
         case first = 1
         /// Behind those: where the batch begins that the record was written with, and where the former generation's
         /// records end, u32 each. All before both had been synced.
         case second = 2
 
-        static let current = Format.second
+        package static let current = Format.second
 
         /// Octets.
-        var header: Int { self == .first ? 16 : 24 }
+        package var header: Int { self == .first ? 16 : 24 }
     }
 
     /// Of the records that are written now. Octets.
@@ -40,8 +40,8 @@ enum JournalRecord {
     private static let operationHeader = 21
 
     /// A record as it was found.
-    struct Found {
-        var operations: [SpoolOperation]
+    package struct Found {
+        package var operations: [SpoolOperation]
         /// Where it begins in its segment.
         var offset = 0
         /// Where its batch begins in its segment; 0 where that isn't known.
@@ -49,7 +49,7 @@ enum JournalRecord {
         /// Where the records of the former generation end in its segment; 0 where that isn't known.
         var formerEnd: Int
         /// Octets with the header.
-        var length: Int
+        package var length: Int
     }
 
     private enum Kind {
@@ -72,7 +72,7 @@ enum JournalRecord {
     }
 
     /// Appends a record whose place and checksum are not known yet; false where nothing has to be journaled.
-    static func append(_ operations: [SpoolOperation], to batch: inout ByteBuffer) -> Bool {
+    package static func append(_ operations: [SpoolOperation], to batch: inout ByteBuffer) -> Bool {
         let start = batch.writerIndex
         batch.writeRepeatingByte(0, count: header)
         for operation in operations {
@@ -101,7 +101,7 @@ enum JournalRecord {
     }
 
     /// Fills in generation, places and checksum of every record of a batch.
-    static func seal(
+    package static func seal(
         _ batch: inout ByteBuffer,
         generation: UInt64,
         salt: UInt64,
@@ -132,7 +132,7 @@ enum JournalRecord {
     }
 
     /// Reads the next record of a generation; nil where there is none here, or it is torn.
-    static func next(from journal: inout ByteBuffer, of header: JournalSegment.Header) -> Found? {
+    package static func next(from journal: inout ByteBuffer, of header: JournalSegment.Header) -> Found? {
         let (generation, format) = (header.generation, header.format)
         let start = journal.readerIndex
         guard let length = journal.getInteger(at: start, as: UInt32.self).map({ Int($0) }), length > 0,

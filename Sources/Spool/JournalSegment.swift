@@ -3,9 +3,9 @@ import NIOCore
 
 /// One file of the journal: written from its beginning to its end, over and over again. Its blocks are allocated and
 /// written once, so that a sync later has nothing but the records to write.
-struct JournalSegment: Sendable {
+package struct JournalSegment: Sendable {
     /// The first block: what the rest of the file is.
-    struct Header: Equatable {
+    package struct Header: Equatable, Sendable {
         /// Counts up with each use of any segment; 0 for a segment that was never used.
         var generation: UInt64
         /// Generations before this one are not needed any more.
@@ -13,6 +13,18 @@ struct JournalSegment: Sendable {
         /// Part of every record's checksum: who sends mail can't write something that looks like a record.
         var salt: UInt64 = 0
         var format = JournalRecord.Format.current
+
+        package init(
+            generation: UInt64,
+            oldest: UInt64,
+            salt: UInt64 = 0,
+            format: JournalRecord.Format = .current
+        ) {
+            self.generation = generation
+            self.oldest = oldest
+            self.salt = salt
+            self.format = format
+        }
     }
 
     /// Octets before the first record.

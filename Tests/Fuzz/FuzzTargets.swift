@@ -42,4 +42,6 @@ let fuzzTargets: [FuzzTarget] = [
     policyTableTarget,
     keyFrameTarget,
     queueControlTarget,
+    spoolFilesTarget,
+    journalTarget,
 ]

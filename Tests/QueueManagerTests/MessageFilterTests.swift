@@ -15,12 +15,22 @@ import Testing
             [.init("recipient", "bob@example.net"), .init("domain", "EXAMPLE.net"), .init("destination", "local")],
             [.init("older", "3600"), .init("newer", "86400"), .init("larger", "1024"), .init("smaller", "1048576")],
             [.init("state", "paused"), .init("reason", "Mailbox FULL")],
+            // Keys that look like a domain, or like another address.
+            [.init("sender", #""@x"@Example.net"#)], [.init("recipient", #""\"a\""@example.net"#)],
+            [.init("account", #""\"a\""@example.net"#)], [.init("sender", #""a b"@Example.net"#)],
         ] as [[Frame.Field]]
     ) func fieldsSayTheSame(fields: [Frame.Field]) throws {
         let filter = try MessageFilter(Frame("LIST", fields))
         #expect(try MessageFilter(Frame("LIST", filter.fields)) == filter)
         #expect(filter.isEmpty == fields.isEmpty)
         #expect(filter.fields.map(\.name) == fields.map(\.name))
+    }
+
+    /// What is kept of a pause is about the same mail.
+    @Test(arguments: [#""@x"@Example.net"#, #""\"a\""@example.net"#, "alice@example.net", "@example.net"])
+    func pausesSayTheSame(sender: String) throws {
+        let pause = try #require(Pause(Frame("PAUSE", [.init("sender", sender)]), since: 5))
+        #expect(Pause(pause.frame, since: 6) == pause)
     }
 
     @Test(arguments: [

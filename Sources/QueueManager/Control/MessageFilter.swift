@@ -23,7 +23,7 @@ package struct MessageFilter: Equatable, Sendable {
 
         var text: String {
             switch self {
-            case .address(let address): address
+            case .address(let key): MessageFilter.text(key: key)
             case .domain(let domain): "@\(domain)"
             }
         }
@@ -148,12 +148,25 @@ package struct MessageFilter: Equatable, Sendable {
         (try? MailAddress(parsing: text.utf8, options: .envelope)).map { MessageStore.key($0) } ?? text
     }
 
+    /// What is read as this key again: an address whose key looks like something else, such as `@x@example.net`, is written
+    /// with its quotes.
+    static func text(key: String) -> String {
+        if addresses(key) == .address(key) { return key }
+        guard let at = key.utf8.lastIndex(of: UInt8(ascii: "@")),
+            let address = try? MailAddress(
+                localPart: String(key[..<at]),
+                domain: String(key[key.index(after: at)...])
+            )
+        else { return key }
+        return address.description
+    }
+
     /// The fields of a request that say the same.
     package var fields: [Frame.Field] {
         var fields = ids.map { Frame.Field("id", $0.description) }
         func add(_ name: String, _ value: String?) { if let value { fields.append(.init(name, value)) } }
         add("sender", sender?.text)
-        add("account", account)
+        add("account", account.map(Self.text(key:)))
         add("recipient", recipient?.text)
         add("domain", domain)
         add("destination", destination.map { $0.isEmpty ? "local" : $0 })

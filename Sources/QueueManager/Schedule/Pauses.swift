@@ -62,9 +62,9 @@ extension Pause.Subject {
     /// The field that names it.
     var field: Frame.Field {
         switch self {
-        case .sender(let address): Frame.Field("sender", address)
+        case .sender(let key): Frame.Field("sender", MessageFilter.text(key: key))
         case .senderDomain(let domain): Frame.Field("sender", "@\(domain)")
-        case .account(let name): Frame.Field("account", name)
+        case .account(let key): Frame.Field("account", MessageFilter.text(key: key))
         case .destination(let name): Frame.Field("destination", name.isEmpty ? "local" : name)
         }
     }
