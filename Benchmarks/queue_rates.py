@@ -68,8 +68,8 @@ class Martlet:
 class Sink:
     """Postfix's smtp-sink, which says how many messages it has taken."""
 
-    def __init__(self, port: int):
-        command = ["smtp-sink", "-u", "nobody", "-c", f"127.0.0.1:{port}", "1000"]
+    def __init__(self, port: int, address: str = "127.0.0.1"):
+        command = ["smtp-sink", "-u", "nobody", "-m", "5000", "-c", f"{address}:{port}", "1000"]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         self.messages = 0
         threading.Thread(target=self.read, daemon=True).start()

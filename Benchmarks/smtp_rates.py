@@ -2,13 +2,10 @@
 
 import argparse
 import base64
-import multiprocessing
 import os
 import shutil
 import smtplib
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,8 +21,10 @@ sys.path[:0] = [str(REPOSITORY / "scripts" / "lib"), str(REPOSITORY / "Tests" / 
 import configuration  # noqa: E402
 from instance import Instance  # noqa: E402
 from milters import OpenDKIM, Rspamd  # noqa: E402
+from namespace import Names, enter_namespace  # noqa: E402
 from postfix import Postfix  # noqa: E402
 from queue_rates import BOB, Bench, Martlet, disk, wait_for  # noqa: E402
+from smtp_client import Load, send  # noqa: E402
 
 SENDER, HELO = "someone@partner.net", "out.partner.net"
 ROWS = {
@@ -50,30 +49,14 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Names:
-    """nsd on port 53 of this network namespace: the sender's records, and nothing else."""
-
-    def __init__(self, directory: Path, record: str):
-        directory.mkdir()
-        text = " ".join(f'"{record[at : at + 200]}"' for at in range(0, len(record), 200))
-        (directory / "root").write_text(
-            "$ORIGIN .\n$TTL 3600\n@ SOA ns.net. root.net. 1 3600 600 86400 60\n@ NS ns.net.\nns.net. A 127.0.0.1\n"
-            'partner.net. TXT "v=spf1 ip4:127.0.0.1 -all"\nout.partner.net. A 127.0.0.1\n'
-            'out.partner.net. TXT "v=spf1 ip4:127.0.0.1 -all"\n_dmarc.partner.net. TXT "v=DMARC1; p=reject"\n'
-            f"key._domainkey.partner.net. TXT {text}\n1.0.0.127.in-addr.arpa. PTR out.partner.net.\n"
-        )
-        (directory / "nsd.conf").write_text(
-            f'server:\n  ip-address: 127.0.0.1\n  port: 53\n  username: ""\n  chroot: ""\n  zonesdir: "{directory}"\n'
-            f'  database: ""\n  pidfile: ""\n  xfrdfile: "{directory}/xfrd"\n  zonelistfile: "{directory}/zones"\n'
-            'remote-control:\n  control-enable: no\nzone:\n  name: "."\n  zonefile: root\n'
-        )
-        self.process = subprocess.Popen(
-            ["nsd", "-d", "-c", str(directory / "nsd.conf")], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait()
+def records(key: str) -> str:
+    """The sender's."""
+    text = " ".join(f'"{key[at : at + 200]}"' for at in range(0, len(key), 200))
+    return (
+        'partner.net. TXT "v=spf1 ip4:127.0.0.1 -all"\nout.partner.net. A 127.0.0.1\n'
+        'out.partner.net. TXT "v=spf1 ip4:127.0.0.1 -all"\n_dmarc.partner.net. TXT "v=DMARC1; p=reject"\n'
+        f"key._domainkey.partner.net. TXT {text}\n1.0.0.127.in-addr.arpa. PTR out.partner.net.\n"
+    )
 
 
 class CheckingMartlet(Martlet):
@@ -113,65 +96,6 @@ class CheckingPostfix(Postfix):
         )
 
 
-class Client:
-    """One of the hosts that send: a process of its own, one message a connection unless said otherwise. What gets 4xx is
-    sent again, and counted: smtp-source would give up."""
-
-    def __init__(self, port: int, recipient: str, text: bytes, keeps: bool):
-        self.port = port
-        self.envelope = [b"MAIL FROM:<%s>\r\n" % SENDER.encode(), b"RCPT TO:<%s>\r\n" % recipient.encode(), b"DATA\r\n"]
-        self.text = text + b".\r\n"
-        self.keeps = keeps
-        self.socket = None
-
-    def say(self, octets: bytes, expected: bytes) -> bool:
-        self.socket.sendall(octets)
-        return self.hear(expected)
-
-    def hear(self, expected: bytes) -> bool:
-        reply = b""
-        while not (reply.endswith(b"\n") and reply.splitlines()[-1][3:4] == b" "):
-            octets = self.socket.recv(4096)
-            if not octets:
-                raise ConnectionError("closed")
-            reply += octets
-        if not reply.startswith((expected, b"4")):
-            raise RuntimeError(reply.decode("latin-1"))
-        return reply.startswith(expected)
-
-    def open(self) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", self.port), timeout=60)
-        self.hear(b"220")
-        self.say(f"EHLO {HELO}\r\n".encode(), b"250")
-
-    def close(self) -> None:
-        self.say(b"QUIT\r\n", b"221")
-        self.socket.close()
-        self.socket = None
-
-    def send(self) -> bool:
-        if self.socket is None:
-            self.open()
-        taken = all(self.say(line, expected) for line, expected in zip(self.envelope, (b"250", b"250", b"354")))
-        taken = taken and self.say(self.text, b"250")
-        if not self.keeps:
-            self.close()
-        return taken
-
-    def run(self, messages: int, barrier, deferred) -> None:
-        barrier.wait()
-        while messages:
-            if self.send():
-                messages -= 1
-                continue
-            with deferred.get_lock():
-                deferred.value += 1
-            if deferred.value > 1000:
-                raise RuntimeError("1,000 messages were deferred")
-        if self.socket:
-            self.close()
-
-
 class SignedMail(Bench):
     """Sends one signed message again and again."""
 
@@ -180,22 +104,10 @@ class SignedMail(Bench):
         self.message = message
 
     def send(self, system, recipient: str, messages: int) -> None:
-        sessions = self.options.sessions
         text = self.message.read_bytes().replace(b"\n", b"\r\n")
-        fork = multiprocessing.get_context("fork")
-        barrier, deferred = fork.Barrier(sessions), fork.Value("i", 0)
-        clients = []
-        for number in range(sessions):
-            client = Client(system.port, recipient, text, self.options.keep_sessions)
-            share = messages // sessions + (number < messages % sessions)
-            clients.append(fork.Process(target=client.run, args=(share, barrier, deferred)))
-            clients[-1].start()
-        for client in clients:
-            client.join()
-        if any(client.exitcode for client in clients):
-            raise RuntimeError(f"{system.name} did not take all messages")
-        if deferred.value:
-            print(f"{system.name}: {deferred.value} messages deferred and sent again", flush=True)
+        load = Load(SENDER, lambda number: recipient, text, HELO, keeps=self.options.keep_sessions)
+        if deferred := send(system.port, load, messages, self.options.sessions):
+            print(f"{system.name}: {deferred} messages deferred and sent again", flush=True)
 
     def times(self, system, messages: int) -> float:
         """Milliseconds from MAIL to the last reply, the median of messages over one connection."""
@@ -309,16 +221,6 @@ def report(results: dict[str, dict[str, tuple[float, float]]]) -> None:
         print(f"\nMartlet with its checks takes {ours:.0%} of the rate without")
 
 
-def enter_namespace() -> None:
-    """Goes on in a network and a mount namespace of its own, where port 53 is free and the system's resolver is ours."""
-    if os.environ.get("MARTLET_BENCH_NAMESPACE"):
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        return
-    os.environ["MARTLET_BENCH_NAMESPACE"] = "yes"
-    command = ["unshare", "--net", "--mount", "--propagation", "private", sys.executable, *sys.argv]
-    os.execvp(command[0], command)
-
-
 def main() -> None:
     options = arguments()
     if os.geteuid() != 0:
@@ -329,10 +231,7 @@ def main() -> None:
     message, record = signed_message(options.octets)
     path = base / "message"
     path.write_bytes(message)
-    resolver = base / "resolv.conf"
-    resolver.write_text("nameserver 127.0.0.1\n")
-    subprocess.run(["mount", "--bind", str(resolver), "/etc/resolv.conf"], check=True)
-    names = Names(base / "names", record)
+    names = Names(base / "names", records(record))
     bench = SignedMail(options, path)
     files, appends = disk(base)
     print(f"disk: {files:.0f} files/s with fsync, {appends:.0f} appends/s with fdatasync; {os.cpu_count()} cores")

@@ -225,9 +225,19 @@ class OpenDKIM(Program):
     """Signs what this host hands in for a domain, verifies the rest.
 
     - nameserver: its port on this machine. One that isn't 53 needs a file for libunbound, over which it breaks under load.
+    - socket: of this machine, in place of the port.
     """
 
-    def __init__(self, directory: Path, port: int, nameserver: int, domain: str = "", key: bytes | None = None):
+    def __init__(
+        self,
+        directory: Path,
+        port: int,
+        nameserver: int,
+        domain: str = "",
+        key: bytes | None = None,
+        canonicalization: str = "simple/simple",
+        socket: Path | None = None,
+    ):
         super().__init__(directory, port)
         resolver = self.write(
             "unbound.conf",
@@ -235,7 +245,7 @@ class OpenDKIM(Program):
             f'forward-zone:\n  name: "."\n  forward-addr: 127.0.0.1@{nameserver}\n',
         )
         settings = [
-            f"Socket inet:{port}@127.0.0.1", "Syslog no", "Background no",
+            f"Socket local:{socket}" if socket else f"Socket inet:{port}@127.0.0.1", "Syslog no", "Background no",
             "AuthservID opendkim.test", "AlwaysAddARHeader yes", "RequireSafeKeys no", "UserID opendkim", "UMask 007",
             f"TemporaryDirectory {directory}",
         ]
@@ -245,7 +255,7 @@ class OpenDKIM(Program):
             private.write_bytes(key)
             private.chmod(0o600)
             shutil.chown(private, "opendkim")
-            settings += ["Mode sv", f"Domain {domain}", "Selector test", f"KeyFile {private}", "Canonicalization simple/simple",
+            settings += ["Mode sv", f"Domain {domain}", "Selector test", f"KeyFile {private}", f"Canonicalization {canonicalization}",
                          "InternalHosts 127.0.0.1"]
         else:
             settings += ["Mode v"]
