@@ -36,7 +36,8 @@ import Testing
     @Test(arguments: [
         ("id", "x"), ("id", ""), ("state", "lost"), ("older", "-1"), ("older", "1h"), ("newer", "99999999999999999999"),
         ("larger", "many"), ("smaller", ""), ("reason", ""),
-        ("account", ""), ("recipient", ""), ("recipient", "@"), ("sender", "@"), ("domain", ""), ("destination", ""),
+        ("account", ""), ("account", "@example.test"), ("recipient", ""), ("recipient", "@"), ("sender", "@"),
+        ("domain", ""), ("destination", ""),
         ("older", "0"), ("larger", "0"),
     ]) func nonsenseIsNamed(field: String, value: String) throws {
         let fault = #expect(throws: MessageFilter.Fault.self) {

@@ -97,7 +97,12 @@ package struct MessageFilter: Equatable, Sendable {
             throw Fault(field: name, reason: "there is no domain")
         }
         sender = request["sender"].map { Self.addresses($0) }
-        account = request["account"].map { Self.key($0) }
+        if let name = request["account"] {
+            guard case .address(let key) = Self.addresses(name) else {
+                throw Fault(field: "account", reason: "\(name) is no user's name")
+            }
+            account = key
+        }
         recipient = request["recipient"].map { Self.addresses($0) }
         domain = request["domain"].map(MailAddress.lowercased(domain:))
         destination = request["destination"].map(Self.destination)

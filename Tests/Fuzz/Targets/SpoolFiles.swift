@@ -51,7 +51,6 @@ let journalTarget = FuzzTarget("journal") { input in
         JournalRecord.seal(&again, generation: 7, salt: 11, batchStart: 4096, formerEnd: 0)
         let found = JournalRecord.next(from: &again, of: header)
         demand(found?.operations.count == record.operations.count, "operations that don't come back")
-        demand(found?.length == record.length, "a record that comes back with another length")
         for case .put(_, let file) in record.operations { _ = try? QueueFile.parseHead(file) }
     }
 }
