@@ -156,6 +156,7 @@ final class OutgoingMessage {
     private func signatures(_ form: Form, _ signer: MessageSigner) async throws(MessageSourceError)
         -> MessageSigner.Outcome
     {
+        var hasAskedAgain = false
         while true {
             if form == .lines, let refusal = try await prepare() { return .refused(refusal) }
             switch try await hash(form, signer) {
@@ -170,6 +171,11 @@ final class OutgoingMessage {
                     let sent = octets + fields.readableBytes
                     return .signed(SignedMessage(fields: fields, isRewritten: isRewritten, octets: sent))
                 } catch {
+                    // A key may have gone since it was named.
+                    if error.isRefusal, !hasAskedAgain {
+                        hasAskedAgain = true
+                        continue
+                    }
                     return .refused(signer.refusal(error, id: id))
                 }
             }
@@ -183,8 +189,8 @@ final class OutgoingMessage {
         case failed(SigningKeysError)
     }
 
-    /// Hashes it as the other host will have it. What is to be done with it is asked when the header is known: a message that goes
-    /// as it is isn't read to its end.
+    /// Hashes it as the other host will have it. What is to be done with it is asked when the header is known: of a message that goes
+    /// as it is, the body is neither hashed nor read to its end.
     private func hash(_ form: Form, _ signer: MessageSigner) async throws(MessageSourceError) -> Hashed {
         var limits = SignatureLimits()
         // Signatures that it has already are not looked at.
@@ -202,14 +208,18 @@ final class OutgoingMessage {
                 piece = encoded
             }
             octets += piece.readableBytes
-            piece.withUnsafeReadableBytes { hasher.feed($0) }
-            guard work == nil, let header = hasher.endedHeader else { continue }
-            do throws(SigningKeysError) {
-                work = try await signer.work(for: header, of: submitter, id: id)
-            } catch {
-                return .failed(error)
+            if hasher.endedHeader == nil {
+                let end = piece.withUnsafeReadableBytes { hasher.feedHeader($0) }
+                guard let end, let header = hasher.endedHeader else { continue }
+                piece.moveReaderIndex(forwardBy: end)
+                do throws(SigningKeysError) {
+                    work = try await signer.work(for: header, of: submitter, id: id)
+                } catch {
+                    return .failed(error)
+                }
+                if work == nil { return .unsigned }
             }
-            if work == nil { return .unsigned }
+            piece.withUnsafeReadableBytes { hasher.feed($0) }
         }
         if form == .lines {
             var rest = ByteBuffer()

@@ -113,8 +113,11 @@ package struct RelayProgram: DaemonProgram {
         )
         let loop = context.group.next()
         let resolver = StubResolver(path: context.socket("dns.sock"), on: loop)
+        let answers = RecentAnswers(on: loop) { (name, type) throws(ResolutionError) in
+            try await resolver.query(name, type)
+        }
         let lookup = HostLookup(settings: settings, logger: context.logger) {
-            (name, type) async throws(ResolutionError) in try await resolver.query(name, type)
+            (name, type) async throws(ResolutionError) in try await answers.query(name, type)
         }
         let reports =
             context.configuration.reports.isOnForTLS

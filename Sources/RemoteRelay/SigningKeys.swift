@@ -12,6 +12,8 @@ struct ActiveKey: Sendable, Hashable {
 /// Why a key can't be used now: the mail waits. For people.
 struct SigningKeysError: Error, Equatable {
     let reason: String
+    /// Whoever holds the keys was asked, and says no.
+    var isRefusal = false
 }
 
 /// The keys of our domains, as whoever holds them gives them to be used.

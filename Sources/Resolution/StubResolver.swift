@@ -79,7 +79,8 @@ package final class StubResolver: @unchecked Sendable {
         })
         let result = await withCheckedContinuation { continuation in
             inFlight[id] = (question, continuation)
-            Task(executorPreference: LoopExecutor.of(loop)) { try? await connection.flush() }
+            // Questions of one turn of the loop leave together.
+            connection.flushSoon()
         }
         timer.cancel()
         return try result.get()

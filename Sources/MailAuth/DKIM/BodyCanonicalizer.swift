@@ -22,7 +22,8 @@ struct BodyCanonicalizer {
 
     /// Takes the next octets and gives those of the canonical form that are certain by now.
     mutating func update(_ octets: UnsafeRawBufferPointer, sink: (UnsafeRawBufferPointer) -> Void) {
-        for octet in octets {
+        var rest = octets
+        while let octet = rest.first {
             if octet == ASCII.lineFeed {
                 hasCarriageReturn = false
                 endLine()
@@ -33,9 +34,25 @@ struct BodyCanonicalizer {
                 }
                 if octet == ASCII.carriageReturn { hasCarriageReturn = true } else { take(octet, sink) }
             }
+            rest = UnsafeRawBufferPointer(rebasing: rest[1...])
+            // What follows on the same line goes as it is, up to what means something.
+            if !hasSpace, !isAtLineStart, !hasCarriageReturn {
+                let count = plainOctets(rest.prefix(Self.piece))
+                if count > 0 {
+                    output.append(contentsOf: UnsafeRawBufferPointer(rebasing: rest[..<count]))
+                    rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+                }
+            }
             if output.count >= Self.piece { drain(sink) }
         }
         drain(sink)
+    }
+
+    /// How many of the octets are neither line ends nor, in the relaxed form, blanks.
+    private func plainOctets(_ octets: Slice<UnsafeRawBufferPointer>) -> Int {
+        // Blanks are what stands below the exclamation mark, with what never does in texts.
+        let bound: UInt8 = form == .relaxed ? ASCII.space + 1 : ASCII.carriageReturn + 1
+        return octets.firstIndex { $0 < bound }.map { $0 - octets.startIndex } ?? octets.count
     }
 
     /// The end of the body.

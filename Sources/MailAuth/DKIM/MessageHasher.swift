@@ -84,16 +84,24 @@ package final class MessageHasher {
     package func feed(_ octets: UnsafeRawBufferPointer) {
         var rest = octets
         if block == nil {
-            guard let end = endOfHeader(octets) else {
-                keep(octets)
-                return
-            }
-            keep(UnsafeRawBufferPointer(rebasing: octets[..<end]))
-            beginBody()
+            guard let end = feedHeader(octets) else { return }
             rest = UnsafeRawBufferPointer(rebasing: octets[end...])
         }
         guard !rest.isEmpty else { return }
         for (_, hasher) in hashers { hasher.update(rest) }
+    }
+
+    /// The next octets of the message, as far as they belong to its header, which has not ended before.
+    ///
+    /// - Returns: where the body begins in them; nil where it doesn't.
+    package func feedHeader(_ octets: UnsafeRawBufferPointer) -> Int? {
+        guard let end = endOfHeader(octets) else {
+            keep(octets)
+            return nil
+        }
+        keep(UnsafeRawBufferPointer(rebasing: octets[..<end]))
+        beginBody()
+        return end
     }
 
     /// The end of the message.
@@ -111,15 +119,18 @@ package final class MessageHasher {
 
     /// Where the body begins: behind the first empty line; nil where it isn't in these octets.
     private func endOfHeader(_ octets: UnsafeRawBufferPointer) -> Int? {
-        for (index, octet) in octets.enumerated() {
+        var (line, last) = (lineOctets, lastOctet)
+        for index in octets.indices {
+            let octet = octets[index]
             if octet == ASCII.lineFeed {
-                if lineOctets == 0 || (lineOctets == 1 && lastOctet == ASCII.carriageReturn) { return index + 1 }
-                lineOctets = 0
+                if line == 0 || (line == 1 && last == ASCII.carriageReturn) { return index + 1 }
+                line = 0
             } else {
-                lineOctets = min(lineOctets + 1, 2)
+                line = min(line + 1, 2)
             }
-            lastOctet = octet
+            last = octet
         }
+        (lineOctets, lastOctet) = (line, last)
         return nil
     }
 
