@@ -374,7 +374,7 @@ let package = Package(
         tests(
             "Policy",
             [
-                "MailAuth", "MIME", "DNS", "Reporting", "SMTP", "Resolution", "Network", nioCore, nioPosix,
+                "MailAuth", "MailRules", "MIME", "DNS", "Reporting", "SMTP", "Resolution", "Network", nioCore, nioPosix,
                 nioConcurrency,
             ]
         ),

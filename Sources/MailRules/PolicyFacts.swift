@@ -65,19 +65,31 @@ package struct PolicyFacts: Sendable {
 package struct ConnectionFacts: Sendable {
     /// If it and the address lead to each other.
     package var name: String?
-    /// The result of `iprev` (RFC 8601 §2.7.3).
+    /// The result of `iprev` (RFC 8601 §2.7.3); `none` where there is no address.
     package var iprev: String
     /// The names of DNS lists that have it, as the configuration calls them.
     package var lists: Set<String>
+    /// The names of those that gave no answer.
+    package var unknownLists: Set<String>
     /// The sum of their weights.
     package var score: Int
 
-    package init(name: String?, iprev: String, lists: Set<String> = [], score: Int = 0) {
+    package init(
+        name: String?,
+        iprev: String,
+        lists: Set<String> = [],
+        unknownLists: Set<String> = [],
+        score: Int = 0
+    ) {
         self.name = name
         self.iprev = iprev
         self.lists = lists
+        self.unknownLists = unknownLists
         self.score = score
     }
+
+    /// Of a client without an address, as at a Unix socket: nobody is asked about it.
+    package static let local = ConnectionFacts(name: nil, iprev: "none")
 }
 
 /// What is known at a message's end.
@@ -88,28 +100,91 @@ package struct MessageFacts: Sendable {
     package var results: [String: String]
     /// Domains whose DKIM signatures hold.
     package var signedBy: [String]
+    /// Domains of DKIM signatures that can't be judged now.
+    package var maybeSignedBy: [String]
     /// Fields of its header: names in lower case, values unfolded and decoded. Empty where no rule asks for them.
     package var fields: [(name: String, value: [UInt8])] = []
     /// The body's beginning, as it came.
     package var body: [UInt8] = []
 
-    package init(size: Int, results: [String: String] = [:], signedBy: [String] = []) {
+    package init(
+        size: Int,
+        results: [String: String] = [:],
+        signedBy: [String] = [],
+        maybeSignedBy: [String] = []
+    ) {
         self.size = size
         self.results = results
         self.signedBy = signedBy
+        self.maybeSignedBy = maybeSignedBy
+    }
+}
+
+/// What is known of a condition.
+enum PolicyAnswer: Equatable {
+    case yes
+    case no
+    /// It could not be looked up.
+    case unknown
+    /// It will be known later.
+    case open
+
+    init(_ holds: Bool) { self = holds ? .yes : .no }
+
+    /// nil for what will be known later.
+    init(_ holds: Bool?) { self = holds.map { PolicyAnswer($0) } ?? .open }
+
+    var negated: PolicyAnswer {
+        switch self {
+        case .yes: .no
+        case .no: .yes
+        case .unknown: .unknown
+        case .open: .open
+        }
     }
 }
 
 extension PolicyTest {
-    /// Whether it holds; nil where that isn't known yet.
-    func holds(_ facts: PolicyFacts, score: Int) -> Bool? {
+    /// Whether it holds.
+    func answer(_ facts: PolicyFacts, score: Int) -> PolicyAnswer {
+        switch self {
+        case .clientName(let patterns):
+            guard let connection = facts.connection else { return .open }
+            guard let name = connection.name else { return connection.iprev == "temperror" ? .unknown : .no }
+            return PolicyAnswer(patterns.contains { $0.matches(name) })
+        case .result("iprev", let wanted):
+            guard let connection = facts.connection else { return .open }
+            return Self.answer(connection.iprev, wanted)
+        case .result(let method, let wanted):
+            guard let message = facts.message else { return .open }
+            return Self.answer(message.results[method] ?? "none", wanted)
+        case .signedBy(let patterns):
+            guard let message = facts.message else { return .open }
+            func has(_ domains: [String]) -> Bool {
+                domains.contains { domain in patterns.contains { $0.matches(domain) } }
+            }
+            return has(message.signedBy) ? .yes : has(message.maybeSignedBy) ? .unknown : .no
+        case .listed(let names):
+            guard let connection = facts.connection else { return .open }
+            if names.contains(where: connection.lists.contains) { return .yes }
+            return names.contains(where: connection.unknownLists.contains) ? .unknown : .no
+        case .listener, .client, .helo, .ownHelo, .tls, .account, .sender, .recipient, .size, .score, .header, .body,
+            .time:
+            return PolicyAnswer(holds(facts, score: score))
+        }
+    }
+
+    /// `temperror` is any of the others, so that only who asks for it has a clear answer.
+    private static func answer(_ result: String, _ wanted: [String]) -> PolicyAnswer {
+        wanted.contains(result) ? .yes : result == "temperror" ? .unknown : .no
+    }
+
+    /// Whether it holds; nil where that isn't known yet. Of what is looked up in the DNS, `answer` says more.
+    private func holds(_ facts: PolicyFacts, score: Int) -> Bool? {
         switch self {
         case .listener(let names): names.contains(facts.listener)
         case .client(let ranges): ranges.contains { $0.contains(facts.client) }
-        case .clientName(let patterns):
-            facts.connection.map { connection in
-                connection.name.map { name in patterns.contains { $0.matches(name) } } ?? false
-            }
+        case .clientName, .result, .signedBy, .listed: nil
         case .helo(let patterns): patterns.contains { $0.matches(facts.helo) }
         case .ownHelo: facts.isHeloOurs
         case .tls: facts.isEncrypted
@@ -119,13 +194,6 @@ extension PolicyTest {
         case .recipient(let patterns):
             facts.recipients.contains { recipient in patterns.contains { $0.matches(recipient) } }
         case .size(let limit): facts.message.map { $0.size > limit }
-        case .result("iprev", let wanted): facts.connection.map { wanted.contains($0.iprev) }
-        case .result(let method, let wanted): facts.message.map { wanted.contains($0.results[method] ?? "none") }
-        case .signedBy(let patterns):
-            facts.message.map { message in
-                message.signedBy.contains { domain in patterns.contains { $0.matches(domain) } }
-            }
-        case .listed(let names): facts.connection.map { connection in names.contains { connection.lists.contains($0) } }
         case .score(let limit): facts.connection.map { score + $0.score >= limit }
         case .header(let name, let patterns):
             facts.message.map { message in
@@ -137,6 +205,16 @@ extension PolicyTest {
             facts.message.map { message in patterns.contains { $0.matches(message.body) } }
         case .time(let from, let to):
             from <= to ? (from..<to).contains(facts.time) : facts.time >= from || facts.time < to
+        }
+    }
+
+    /// Whether a rule that refuses puts mail off while it can't be looked up that this doesn't hold. Lists never stop mail.
+    var defersInTrouble: Bool {
+        switch self {
+        case .clientName, .result, .signedBy: true
+        case .listed, .listener, .client, .helo, .ownHelo, .tls, .account, .sender, .recipient, .size, .score, .header,
+            .body, .time:
+            false
         }
     }
 

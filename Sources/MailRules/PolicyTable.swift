@@ -25,6 +25,11 @@ package struct PolicyTable: Sendable, Equatable {
 
         /// Nothing is said.
         package init() {}
+
+        fileprivate mutating func add(_ points: Int) {
+            let (sum, isTooLarge) = score.addingReportingOverflow(points)
+            if !isTooLarge { score = sum }
+        }
     }
 
     package init(_ rules: [PolicyRule] = []) { self.rules = rules }
@@ -52,9 +57,12 @@ package struct PolicyTable: Sendable, Equatable {
     /// The longest delay of one reply. Seconds.
     package static let maximumDelay = 60
 
-    /// Goes through the rules. One whose conditions aren't all known ends it, unless one of the others fails already.
+    /// Goes through the rules. One whose conditions aren't all known yet ends it, unless one of the others fails already.
+    ///
+    /// What can't be looked up now neither holds nor fails to: such a rule is passed over. But nobody is refused for good by it:
+    /// a rule that refuses unless something is known puts the mail off, and so does one below a rule that might have taken it.
     package func evaluate(_ facts: PolicyFacts) -> Outcome {
-        var seen: [ContentPlace: Bool] = [:]
+        var seen: [ContentPlace: PolicyAnswer] = [:]
         return evaluate(facts, &seen)
     }
 
@@ -65,15 +73,30 @@ package struct PolicyTable: Sendable, Equatable {
     }
 
     /// - Parameter seen: what is known of the content already.
-    private func evaluate(_ facts: PolicyFacts, _ seen: inout [ContentPlace: Bool]) -> Outcome {
+    private func evaluate(_ facts: PolicyFacts, _ seen: inout [ContentPlace: PolicyAnswer]) -> Outcome {
         var outcome = Outcome()
+        var mayBeTaken = false
         for (place, rule) in rules.enumerated() {
-            switch holds(rule, place, facts, score: outcome.score, &seen) {
-            case false: continue
-            case nil:
+            let (answer, defers) = answer(rule, place, facts, score: outcome.score, &seen)
+            switch answer {
+            case .no: continue
+            case .open:
                 outcome.isOpen = true
                 return outcome
-            default: break
+            case .unknown:
+                switch rule.action {
+                case .reject, .defer:
+                    guard defers else { continue }
+                    outcome.rule = rule
+                    outcome.action = Self.trouble
+                    return outcome
+                case .accept, .junk, .discard, .hold: mayBeTaken = true
+                // Good points count, or who has them would be refused for want of an answer.
+                case .score(let points) where points < 0: outcome.add(points)
+                case .score, .addField, .route, .greylist, .tarpit: break
+                }
+                continue
+            case .yes: break
             }
             switch rule.action {
             case .addField(let field): outcome.fields.append(field)
@@ -81,9 +104,7 @@ package struct PolicyTable: Sendable, Equatable {
                 outcome.route = name
                 outcome.routeRule = rule
             case .route: continue
-            case .score(let points):
-                let (sum, isTooLarge) = outcome.score.addingReportingOverflow(points)
-                outcome.score = isTooLarge ? outcome.score : sum
+            case .score(let points): outcome.add(points)
             case .tarpit(let seconds): outcome.delay = min(outcome.delay + seconds, Self.maximumDelay)
             case .greylist:
                 switch Self.greylisting(facts) {
@@ -99,12 +120,18 @@ package struct PolicyTable: Sendable, Equatable {
                 }
             case .accept, .reject, .defer, .junk, .discard, .hold:
                 outcome.rule = rule
-                outcome.action = rule.action
+                outcome.action = mayBeTaken && rule.action.isRefusal ? Self.trouble : rule.action
                 return outcome
             }
         }
         return outcome
     }
+
+    /// What decides can't be looked up now.
+    private static let trouble = PolicyAction.defer(
+        EnhancedStatusCode(4, 7, 0),
+        "what decides about this mail cannot be looked up now, try again later"
+    )
 
     /// The longest wait of all recipients; nil where it isn't known of all.
     private static func greylisting(_ facts: PolicyFacts) -> PolicyFacts.Greylisting? {
@@ -137,7 +164,7 @@ package struct PolicyTable: Sendable, Equatable {
     /// all recipients' rules add.
     package func evaluateAtEnd(_ facts: PolicyFacts) -> Outcome {
         guard facts.recipients.count > 1, rules.contains(where: \.asksForRecipient) else { return evaluate(facts) }
-        var seen: [ContentPlace: Bool] = [:]
+        var seen: [ContentPlace: PolicyAnswer] = [:]
         let outcomes = facts.recipients.map { recipient in
             var own = facts
             own.recipients = [recipient]
@@ -180,24 +207,31 @@ package struct PolicyTable: Sendable, Equatable {
         "recipients need different handling, send to each of them separately"
     )
 
-    private func holds(
+    /// Whether a rule's conditions hold; and where that can't be looked up, whether one that refuses is to put mail off.
+    private func answer(
         _ rule: PolicyRule,
         _ place: Int,
         _ facts: PolicyFacts,
         score: Int,
-        _ seen: inout [ContentPlace: Bool]
-    ) -> Bool? {
-        var isKnown = true
+        _ seen: inout [ContentPlace: PolicyAnswer]
+    ) -> (answer: PolicyAnswer, defers: Bool) {
+        var isOpen = false
+        var isUnknown = false
+        var defers = true
         for (number, condition) in rule.conditions.enumerated() {
-            let isOfContent = condition.test.needsContent
-            let known = isOfContent ? seen[ContentPlace(rule: place, condition: number)] : nil
-            guard let holds = known ?? condition.test.holds(facts, score: score) else {
-                isKnown = false
-                continue
+            let content = condition.test.needsContent ? ContentPlace(rule: place, condition: number) : nil
+            let answer = content.flatMap { seen[$0] } ?? condition.test.answer(facts, score: score)
+            if let content, answer != .open { seen[content] = answer }
+            switch condition.isNegated ? answer.negated : answer {
+            case .yes: continue
+            case .no: return (.no, false)
+            case .open: isOpen = true
+            case .unknown:
+                isUnknown = true
+                if !condition.isNegated || !condition.test.defersInTrouble { defers = false }
             }
-            if isOfContent { seen[ContentPlace(rule: place, condition: number)] = holds }
-            if holds == condition.isNegated { return false }
         }
-        return isKnown ? true : nil
+        if isOpen { return (.open, false) }
+        return isUnknown ? (.unknown, defers) : (.yes, false)
     }
 }

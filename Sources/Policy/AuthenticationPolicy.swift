@@ -48,7 +48,8 @@ package struct AuthenticationPolicy: Sendable {
             if mayStillPass(check) {
                 return .defer(.authenticationTrouble, "what would vouch for \(domain) cannot be looked up now")
             }
-            let text = "\(domain) asks to refuse mail that fails DMARC: \(outcome.reason)"
+            let reasons = check.reasons.map { " (\($0.method.uppercased()): \($0.reason))" }.joined()
+            let text = "\(domain) asks to refuse mail that fails DMARC: \(outcome.reason)\(reasons)"
             return .reject(.authenticationFailed, text)
         }
     }
@@ -68,11 +69,11 @@ package struct AuthenticationPolicy: Sendable {
     }
 
     /// What becomes of a message that no one domain answers for (RFC 7489 §6.6.1). Several authors are a forger's trick;
-    /// what names none may be a poor program's.
+    /// what names none may be a poor program's. An address whose domain can't be looked up is shown to people all the same.
     private func action(on author: DMARCAuthor, _ outcome: DMARCOutcome) -> AuthenticationVerdict.Action {
         switch author {
         case .severalFields, .severalDomains: .reject(.authenticationFailed, outcome.reason)
-        case .tooLong: .quarantine
+        case .tooLong, .noDomain: .quarantine
         case .noField, .noAddress, .domain: .accept
         }
     }

@@ -24,6 +24,10 @@ package struct AuthenticationVerdict: Sendable {
     package let results: [(method: String, result: String)]
     /// Domains of DKIM signatures that hold.
     package let signedBy: [String]
+    /// Domains of those that can't be judged now.
+    package let maybeSignedBy: [String]
+    /// Why the first DKIM signature that isn't good is not, and why SPF doesn't pass, for the log; by method.
+    package let reasons: [(method: String, reason: String)]
     /// What the author's domain may be told of it; nil for nothing.
     package let evaluation: DMARCEvaluation?
 }

@@ -31,6 +31,12 @@ extension ConnectionFacts {
         async let reverse = ReverseNameCheck.run(address, lookup: lookup)
         let listed = await DNSListCheck.run(address, lists: lists, lookup: lookup)
         let name = await reverse
-        self.init(name: name.name, iprev: name.keyword, lists: listed.names, score: listed.score)
+        self.init(
+            name: name.name,
+            iprev: name.keyword,
+            lists: listed.listed,
+            unknownLists: listed.unknown,
+            score: listed.score
+        )
     }
 }

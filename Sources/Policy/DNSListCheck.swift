@@ -1,5 +1,6 @@
 import DNS
 import MailAuth
+import MailRules
 
 /// A list of addresses in the DNS (RFC 5782), and what it counts.
 package struct DNSList: Sendable, Equatable {
@@ -8,53 +9,70 @@ package struct DNSList: Sendable, Equatable {
     package let zone: DomainName
     /// Added to a client's score where the list has it; below zero for a list of good hosts.
     package let weight: Int
-    /// The last octets of answers that count; empty for all of 127.0.0.0/8.
-    package let codes: [ClosedRange<UInt8>]
+    /// Answers that count; empty for all of 127.0.0.0/8.
+    package let codes: [DNSListCode]
 
-    package init(name: String, zone: DomainName, weight: Int, codes: [ClosedRange<UInt8>] = []) {
+    package init(name: String, zone: DomainName, weight: Int, codes: [DNSListCode] = []) {
         self.name = name
         self.zone = zone
         self.weight = weight
         self.codes = codes
     }
 
-    /// Whether one of a list's answers is a listing. What isn't in 127.0.0.0/8 is none (RFC 5782 §2.1), nor is
-    /// 127.255.255.0/24, by which lists say that they don't answer the one who asks.
-    func counts(_ answers: [[UInt8]]) -> Bool {
-        answers.contains { answer in
-            guard answer.count == 4, answer[0] == 127, !answer.starts(with: [127, 255, 255]) else { return false }
-            return codes.isEmpty || codes.contains { $0.contains(answer[3]) }
-        }
+    /// Whether one of a list's answers is a listing; nil where they are no answer: 127.255.255.0/24, by which lists say that
+    /// they don't answer the one who asks, and what isn't in 127.0.0.0/8 (RFC 5782 §2.1), as of a domain that was sold.
+    func isListing(_ answers: [[UInt8]]) -> Bool? {
+        guard
+            answers.allSatisfy({ $0.count == 4 && $0[0] == 127 && !$0.starts(with: [127, 255, 255]) })
+        else { return nil }
+        return codes.isEmpty || answers.contains { answer in codes.contains { $0.matches(answer) } }
     }
 }
 
-/// Asks lists about a client. One that doesn't answer in time has nobody listed.
+/// Asks lists about a client.
 package enum DNSListCheck {
+    /// What the lists say of a client.
+    package struct Outcome: Sendable, Equatable {
+        /// The names of those that have it.
+        package var listed: Set<String> = []
+        /// The names of those that gave no answer.
+        package var unknown: Set<String> = []
+        /// The weights of those that have it. A list of good hosts counts without an answer, too: that it's away must not have
+        /// anybody refused.
+        package var score = 0
+    }
+
     /// - Parameter address: of 4 or 16 octets.
-    package static func run(
-        _ address: [UInt8],
-        lists: [DNSList],
-        lookup: any MailAuthLookup
-    ) async -> (names: Set<String>, score: Int) {
-        guard let labels = ReverseNameCheck.labels(of: address) else { return ([], 0) }
-        let found = await withTaskGroup(of: (Int, Bool).self) { group in
+    package static func run(_ address: [UInt8], lists: [DNSList], lookup: any MailAuthLookup) async -> Outcome {
+        guard let labels = ReverseNameCheck.labels(of: address) else { return Outcome() }
+        let found = await withTaskGroup(of: (Int, Bool?).self) { group in
             for (place, list) in lists.enumerated() {
                 group.addTask { (place, await isListed(labels, list, lookup)) }
             }
-            var found = [Bool](repeating: false, count: lists.count)
+            var found = [Bool?](repeating: nil, count: lists.count)
             for await (place, isListed) in group { found[place] = isListed }
             return found
         }
-        let listed = zip(lists, found).filter(\.1).map(\.0)
-        return (Set(listed.map(\.name)), listed.reduce(0) { $0 + $1.weight })
+        var outcome = Outcome()
+        for (list, isListed) in zip(lists, found) {
+            switch isListed {
+            case true: outcome.listed.insert(list.name)
+            case nil: outcome.unknown.insert(list.name)
+            default: continue
+            }
+            if isListed == true || list.weight < 0 { outcome.score += list.weight }
+        }
+        return outcome
     }
 
-    private static func isListed(_ labels: [[UInt8]], _ list: DNSList, _ lookup: any MailAuthLookup) async -> Bool {
+    /// nil where that isn't known.
+    private static func isListed(_ labels: [[UInt8]], _ list: DNSList, _ lookup: any MailAuthLookup) async -> Bool? {
+        // An address of IPv6 may be too long below a long zone: the list can't have it.
         guard let name = try? DomainName(labels: labels + list.zone.labels.map(Array.init)) else { return false }
         do throws(MailAuthLookupError) {
-            return list.counts(try await lookup.ip4Addresses(name))
+            return list.isListing(try await lookup.ip4Addresses(name))
         } catch {
-            return false
+            return error.isVoid ? false : nil
         }
     }
 }

@@ -153,6 +153,8 @@ package final class MessageAuthentication: @unchecked Sendable {
             clientName: name.name,
             results: check.results,
             signedBy: check.signedBy,
+            maybeSignedBy: check.maybeSignedBy,
+            reasons: check.reasons,
             evaluation: evaluation
         )
     }

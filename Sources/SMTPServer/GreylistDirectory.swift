@@ -58,7 +58,8 @@ final class GreylistDirectory: @unchecked Sendable {
                 "greylisting has no answer",
                 metadata: ["reason": "\(error)", "mail": fallback == .pass ? "passes" : "waits"]
             )
-            silentUntil = .now() + silence
+            // One question that authd doesn't take says nothing of the next.
+            if case .refused = error {} else { silentUntil = .now() + silence }
             return withoutAnswer
         }
     }

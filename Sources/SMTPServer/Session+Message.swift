@@ -263,6 +263,7 @@ extension Session {
         if let name = intake.header.messageID { metadata["message-id"] = .string(name) }
         if let name = authentication?.clientName { metadata["client-name"] = .string(name) }
         for (method, result) in authentication?.results ?? [] { metadata[method] = .string(result) }
+        for (method, reason) in authentication?.reasons ?? [] { metadata[method + "-reason"] = .string(reason) }
         if let authentication { report(authentication, verdict, rule: rule) }
         if let rule { metadata["rule"] = .stringConvertible(rule.line) }
         if let id = verdict.id {

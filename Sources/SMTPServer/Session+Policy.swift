@@ -38,8 +38,11 @@ extension Session {
 
     /// Asks the DNS about the client, once, where rules want to know.
     func lookUpClient() async {
-        guard settings.policy.needsConnection, connectionFacts == nil, let address = front.remoteAddress?.addressOctets
-        else { return }
+        guard settings.policy.needsConnection, connectionFacts == nil else { return }
+        guard let address = front.remoteAddress?.addressOctets else {
+            connectionFacts = .local
+            return
+        }
         connectionFacts = await ClientLookup.run(
             address,
             lists: settings.dnsLists,
@@ -91,11 +94,7 @@ extension Session {
         guard !settings.policy.rules.isEmpty else { return (PolicyTable.Outcome(), false) }
         var facts = facts(transaction, recipients: transaction.recipients.map(\.address.description))
         facts.greylist = transaction.greylist
-        var message = MessageFacts(
-            authentication?.results ?? [],
-            signedBy: authentication?.signedBy ?? [],
-            size: intake.octets
-        )
+        var message = MessageFacts(authentication, size: intake.octets)
         if let excerpt = intake.excerpt { message.add(excerpt) }
         facts.message = message
         var trial = PolicyTrial(facts)
@@ -131,6 +130,8 @@ extension Session {
         in transaction: Transaction,
         identities: [String]? = nil
     ) async -> (state: PolicyFacts.Greylisting, isReturn: Bool) {
+        // Whom no network leads to us: nobody could tell whether it has come back.
+        guard front.remoteAddress?.addressOctets != nil else { return (.passes, false) }
         let sender = transaction.sender.path.address?.description ?? ""
         func ask(_ identities: [String]) async -> (state: PolicyFacts.Greylisting, isReturn: Bool) {
             await resources.greylist.ask(

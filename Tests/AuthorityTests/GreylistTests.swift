@@ -143,6 +143,30 @@ import Testing
         #expect(ask(&list, sender: "new@example.net", after: 4 * 86_400 + 300) == .pass(.triplet))
     }
 
+    /// A host that sends with a new sender each time keeps no neighbour out.
+    @Test func aNeighbourKeepsNobodyOut() {
+        var list = list { $0.capacityPerNetwork = 60 }
+        #expect(ask(&list, client: [192, 0, 2, 8], sender: "first@example.net") == .wait(300))
+        func flood(after seconds: Int) {
+            for number in 0..<200 {
+                let letter = String(repeating: "x", count: number % 90 + 1)
+                _ = ask(&list, sender: "\(letter)@\(seconds)-\(number / 90).example", after: seconds)
+            }
+        }
+        flood(after: 1)
+        #expect(list.records.count == 60)
+        #expect(ask(&list, client: [192, 0, 2, 9], sender: "late@example.org", after: 2) == .wait(300))
+        flood(after: 3)
+        #expect(list.records.count == 60)
+        #expect(ask(&list, client: [192, 0, 2, 8], sender: "first@example.net", after: 310) == .pass(.triplet))
+        #expect(ask(&list, client: [192, 0, 2, 9], sender: "late@example.org", after: 310) == .pass(.triplet))
+        // Those that wait are counted right after some have passed and some have expired.
+        list.expire(now: Self.now + 3 * 86_400)
+        #expect(list.records.count == 3)
+        flood(after: 3 * 86_400)
+        #expect(list.records.count == 63)
+    }
+
     /// Somebody's /48 has 65,536 networks of /64.
     @Test func aCustomersIPv6IsOneNetwork() {
         var list = list { $0.capacityPerNetwork = 60 }

@@ -85,6 +85,49 @@ import Testing
         }
     }
 
+    /// What can't be looked up now neither holds nor doesn't, and nobody is refused for good by it.
+    @Test func whatCanNotBeLookedUpIsNeither() throws {
+        var facts = facts
+        facts.connection = ConnectionFacts(name: nil, iprev: "temperror", unknownLists: ["bl"], score: 5)
+        facts.message = MessageFacts(
+            size: 10,
+            results: ["spf": "temperror", "dkim": "temperror", "dmarc": "pass"],
+            signedBy: ["example.net"],
+            maybeSignedBy: ["example.org"]
+        )
+        let later = PolicyAction.defer(
+            EnhancedStatusCode(4, 7, 0),
+            "what decides about this mail cannot be looked up now, try again later"
+        )
+        for test in ["client-name *", "iprev pass", "spf pass", "dkim pass fail", "signed-by example.org", "listed bl"]
+        {
+            for text in ["junk if \(test)", "junk if not \(test)", "reject if \(test)", "tarpit 1 if \(test)"] {
+                let outcome = try PolicyParser.table(text, lists: ["bl"]).evaluate(facts)
+                #expect(outcome.action == nil && outcome.delay == 0 && !outcome.isOpen, "\(text)")
+            }
+            // A list never stops mail.
+            let expected = test == "listed bl" ? nil : later
+            let refusing = try PolicyParser.table("reject if not \(test)", lists: ["bl"]).evaluate(facts)
+            #expect(refusing.action == expected, "\(test)")
+            // Where it might have been taken by a rule above, it has to wait.
+            let passed = try PolicyParser.table("accept if \(test)\nreject if score >= 5", lists: ["bl"]).evaluate(
+                facts
+            )
+            #expect(passed.action == later, "\(test)")
+            #expect(try decision("reject if \(test)\nreject if helo elsewhere\nhold", facts) == "3", "\(test)")
+            #expect(try decision("reject if not \(test) and helo elsewhere\nhold", facts) == "2", "\(test)")
+            // Good points count, bad ones don't.
+            #expect(try decision("score -1 if \(test)\nreject if score >= 5", facts) == "-", "\(test)")
+            #expect(try decision("score 1 if \(test)\nreject if score >= 6", facts) == "-", "\(test)")
+        }
+        // Who asks for it has an answer.
+        #expect(try decision("junk if iprev temperror", facts) == "1")
+        #expect(try decision("junk if not spf pass temperror", facts) == "-")
+        #expect(try decision("junk if signed-by example.net", facts) == "1")
+        #expect(try decision("reject if not signed-by example.com", facts) == "1")
+        #expect(try decision("reject if not dmarc fail", facts) == "1")
+    }
+
     @Test func firstRuleThatDecidesDoes() throws {
         let table = try PolicyParser.table(
             """

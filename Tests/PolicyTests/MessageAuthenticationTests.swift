@@ -78,8 +78,12 @@ import Testing
     @Test func policyOfTheAuthorsDomainIsFollowed() async throws {
         let stranger: [UInt8] = [192, 0, 2, 9]
         var verdict = try await outcome("From: a@example.org\n\n", address: stranger).verdict
-        let text = "example.org asks to refuse mail that fails DMARC: neither SPF nor DKIM passes for example.org"
+        let text = """
+            example.org asks to refuse mail that fails DMARC: neither SPF nor DKIM passes for example.org \
+            (SPF: example.org does not permit 192.0.2.9 to send its mail)
+            """
         #expect(verdict.action == .reject(.authenticationFailed, text))
+        #expect(verdict.reasons.map(\.method) == ["spf"])
         #expect(verdict.clientName == nil)
         #expect(fields(verdict).contains("iprev=fail"))
         verdict = try await outcome("From: a@quarantine.example\n\n", address: stranger).verdict
@@ -122,6 +126,20 @@ import Testing
         let verdict = try await outcome("From: a@example.org\nFrom: b@elsewhere.example\n\n").verdict
         #expect(verdict.action == .reject(.authenticationFailed, "the message has more than one From field"))
         #expect(try await outcome("Subject: x\n\n").verdict.action == .accept)
+        // One that can't be read doesn't switch the other's policy off.
+        let beside = try await outcome("From: CEO <a@example.org>, x@[192.0.2.1]\n\n").verdict
+        #expect(
+            beside.action
+                == .reject(.authenticationFailed, "the From field has addresses of several domains")
+        )
+        let stranger: [UInt8] = [192, 0, 2, 9]
+        let rooted = try await outcome("From: a@example.org.\n\n", from: "b@elsewhere.example", address: stranger)
+        guard case .reject = rooted.verdict.action else {
+            Issue.record("\(rooted.verdict.action)")
+            return
+        }
+        #expect(try await outcome("From: CEO <ceo@[192.0.2.1]>\n\n").verdict.action == .quarantine)
+        #expect(try await outcome("From: Mail Delivery System\n\n").verdict.action == .accept)
         let written = try await outcome("Subject: x\n\n") { $0.followsDMARC = false }.verdict
         #expect(written.action == .accept)
     }

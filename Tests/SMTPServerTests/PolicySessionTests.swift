@@ -78,6 +78,51 @@ import Testing
         }
     }
 
+    /// authd refuses a question that it doesn't take; that says nothing of the next.
+    @Test func aRefusedQuestionSilencesNobody() async throws {
+        let table = try PolicyParser.table("greylist")
+        try await TestServer.run({
+            $0.settings.policy = table
+            $0.settings.greylistSilence = .hours(1)
+        }) { server in
+            server.answers.withLockedValue { known in
+                known[""] = { frame in
+                    guard frame.verb == "GREYLIST" else { return TestServer.answer(frame) }
+                    guard frame["recipient"] == "dave@example.test" else { return .ok(tag: frame["tag"], Self.wait) }
+                    return .reply(.reject, status: "5.1.7", text: "not so", tag: frame["tag"])
+                }
+            }
+            let client = try await server.greetedClient()
+            #expect(try await client.say("MAIL FROM:<carol@example.net>").hasPrefix("250"))
+            #expect(try await client.say("RCPT TO:<dave@example.test>").hasPrefix("250"))
+            #expect(try await client.say("RCPT TO:<bob@example.test>").hasPrefix("450 4.7.1 greylisted"))
+        }
+    }
+
+    /// Without an address there is nobody to ask about, and the table goes on.
+    @Test func rulesAboutClientsGoOnAtUnixSockets() async throws {
+        let table = try PolicyParser.table(
+            """
+            greylist
+            junk if score >= 3
+            reject if client-name *
+            accept if not iprev fail temperror and sender carol@example.net
+            reject 5.7.9 "the end of the table"
+            """
+        )
+        try await TestServer.run({ $0.settings.policy = table }) { server in
+            let client = try await server.connectLocally()
+            #expect(try await client.reply().code == .ready)
+            #expect(try await client.command("LHLO client.example").code == .ok)
+            for (sender, reply) in [("carol", "250"), ("dave", "550 5.7.9 the end of the table")] {
+                #expect(try await client.say("MAIL FROM:<\(sender)@example.net>").hasPrefix("250"))
+                #expect(try await client.say("RCPT TO:<bob@example.test>").hasPrefix(reply))
+                #expect(try await client.say("RSET").hasPrefix("250"))
+            }
+            #expect(server.questions.withLockedValue { !$0.contains { $0.verb == "GREYLIST" } })
+        }
+    }
+
     @Test func heldMailIsHandedOverAsHeld() async throws {
         let table = try PolicyParser.table("hold if header Subject *odd*")
         try await TestServer.run({

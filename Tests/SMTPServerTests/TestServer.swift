@@ -29,6 +29,8 @@ final class TestServer: Sendable {
     let queue = FakeQueue()
     let service: FrontServer<SMTPFront>
     let ports: [ListenerKind: Int]
+    /// A Unix-domain socket for LMTP.
+    private let localPath: String
     /// What authd was asked.
     let questions = NIOLockedValueBox<[Frame]>([])
     /// What authd says about an address, where that is not what it says of itself.
@@ -51,7 +53,7 @@ final class TestServer: Sendable {
         let directory = "/tmp/martlet-smtp-\(UInt64.random(in: 0 ... .max))"
         #expect(mkdir(directory, 0o700) == 0)
         defer {
-            for name in ["queue.sock", "auth.sock", "recipient.sock", "certificate.pem", "key.pem"] {
+            for name in ["queue.sock", "auth.sock", "recipient.sock", "lmtp.sock", "certificate.pem", "key.pem"] {
                 unlink("\(directory)/\(name)")
             }
             rmdir(directory)
@@ -97,6 +99,8 @@ final class TestServer: Sendable {
             endpoints.append(FrontEndpoint(kind, socket: socket))
         }
         self.ports = ports
+        localPath = "\(directory)/lmtp.sock"
+        endpoints.append(FrontEndpoint(.lmtp, socket: try UnixSocket.listen(localPath)))
         try await service.start(endpoints)
         if options.hasQueue { try await startQueue() }
         let asked = questions
@@ -203,6 +207,11 @@ final class TestServer: Sendable {
     func connect(_ kind: ListenerKind = .smtp) async throws -> TestClient {
         let address = try SocketAddress(ipAddress: "127.0.0.1", port: try #require(ports[kind]))
         return TestClient(try await Connection.connect(to: address, on: loop, timeout: .seconds(5)))
+    }
+
+    /// A client of LMTP's Unix-domain socket, its greeting not yet read.
+    func connectLocally() async throws -> TestClient {
+        TestClient(try await Connection.connect(unix: localPath, on: loop))
     }
 
     /// A client that was greeted and has said EHLO.

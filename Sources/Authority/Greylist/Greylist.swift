@@ -16,7 +16,8 @@ package struct GreylistSettings: Sendable, Equatable {
     var identityPasses: Int
     /// What is remembered at most, beside what the administrator lets pass.
     var capacity: Int
-    /// New triplets of one network, of IPv6 a /48, that are remembered at most: nobody fills the memory alone.
+    /// New triplets of one network, of IPv6 a /48, that are remembered at most: nobody fills the memory alone. Beyond it the
+    /// oldest goes of the client that has most of them.
     var capacityPerNetwork = 1000
 
     package init(_ configuration: GreylistConfiguration = GreylistConfiguration()) {
@@ -99,7 +100,7 @@ package struct Greylist: Sendable {
     private(set) var isAllChanged = false
     private let settings: GreylistSettings
     /// Triplets that have not come back, by site.
-    private var waiting: [String: Int] = [:]
+    private var waiting: [String: WaitingTriplets] = [:]
     /// Records of each kind, but for the administrator's.
     private var counts: [Key.Kind: Int] = [:]
     /// When the expired went last.
@@ -152,7 +153,7 @@ package struct Greylist: Sendable {
             recipient: Self.normalized(recipient)
         )
         guard var record = known(key, now) else {
-            remember(key, Record(first: now, last: now, passes: 0), now)
+            remember(key, Record(first: now, last: now, passes: 0), now, from: Self.host(client))
             return .wait(settings.wait)
         }
         if record.passes == 0 {
@@ -246,16 +247,18 @@ package struct Greylist: Sendable {
 
     // MARK: Memory
 
-    private mutating func remember(_ key: Key, _ record: Record, _ now: Int) {
+    private mutating func remember(_ key: Key, _ record: Record, _ now: Int, from host: [UInt8] = []) {
         if case .triplet(let network, _, _) = key {
             let site = Self.site(of: network)
-            // Only those that don't wait any more make room.
-            if waiting[site, default: 0] >= settings.capacityPerNetwork { clean(now) }
-            guard waiting[site, default: 0] < settings.capacityPerNetwork else { return }
+            if isFull(site) { clean(now) }
+            // Who sends most makes room, and so keeps none of its neighbours out.
+            while isFull(site), let oldest = waiting[site]?.oldestOfBusiest { forget(oldest) }
         }
         if records[key] == nil { makeRoom(for: key.kind, now) }
-        store(key, record)
+        store(key, record, from: host)
     }
+
+    private func isFull(_ site: String) -> Bool { (waiting[site]?.count ?? 0) >= max(1, settings.capacityPerNetwork) }
 
     /// The expired go, and where that's not enough the older half of those of a kind that have proved nothing. Where these are
     /// few, the older half of all.
@@ -269,8 +272,8 @@ package struct Greylist: Sendable {
         for (key, _) in chosen.prefix((chosen.count + 1) / 2) { forget(key) }
     }
 
-    private mutating func store(_ key: Key, _ record: Record) {
-        note(key, from: records[key], to: record)
+    private mutating func store(_ key: Key, _ record: Record, from host: [UInt8] = []) {
+        note(key, from: records[key], to: record, host)
         records[key] = record
     }
 
@@ -279,7 +282,7 @@ package struct Greylist: Sendable {
         records[key] = nil
     }
 
-    private mutating func note(_ key: Key, from old: Record?, to new: Record?) {
+    private mutating func note(_ key: Key, from old: Record?, to new: Record?, _ host: [UInt8] = []) {
         let change = (new?.isPermanent == false ? 1 : 0) - (old?.isPermanent == false ? 1 : 0)
         counts[key.kind, default: 0] += change
         switch key {
@@ -287,10 +290,14 @@ package struct Greylist: Sendable {
         case .network(let text):
             allowed[text] = new?.isPermanent == true ? AddressRange(text) : nil
         case .triplet(let network, _, _):
-            let change = (new?.passes == 0 ? 1 : 0) - (old?.passes == 0 ? 1 : 0)
             let site = Self.site(of: network)
-            let count = waiting[site, default: 0] + change
-            waiting[site] = count > 0 ? count : nil
+            switch (old?.passes == 0, new?.passes == 0) {
+            case (false, true): waiting[site, default: WaitingTriplets()].add(key, from: host)
+            case (true, false):
+                waiting[site]?.remove(key)
+                if waiting[site]?.count == 0 { waiting[site] = nil }
+            case (true, true), (false, false): break
+            }
         }
         guard !isAllChanged else { return }
         changed.insert(key)
@@ -327,6 +334,9 @@ package struct Greylist: Sendable {
         let groups = stride(from: 0, to: 8, by: 2).map { String(Int(client[$0]) << 8 | Int(client[$0 + 1]), radix: 16) }
         return groups.joined(separator: ":") + "::/64"
     }
+
+    /// Who counts as one client among its neighbours: an address, of IPv6 its /64.
+    private static func host(_ client: [UInt8]) -> [UInt8] { client.count == 16 ? Array(client.prefix(8)) : client }
 
     /// What one customer has of a network's kind: of IPv6 the /48 that it's in.
     private static func site(of network: String) -> String {

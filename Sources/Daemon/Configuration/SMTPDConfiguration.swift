@@ -209,7 +209,7 @@ package struct SMTPDConfiguration: Sendable {
         for name in relayDomains where (try? DomainName(name))?.isRoot != false {
             throw table.error("relay-domains", "\"\(name)\" is not a domain")
         }
-        checkRecipients = try table.boolean("check-recipients", default: false)
+        checkRecipients = try table.boolean("check-recipients", default: !relayDomains.isEmpty)
         clients = try ClientLimitsConfiguration(try table.table("clients"))
         greylistFallback = try table.choice("greylist-fallback", default: .pass)
         policyBody = try table.octets("policy-body", default: 64 << 10, in: 0...(1 << 20))
@@ -266,8 +266,8 @@ package struct DNSListConfiguration: Sendable {
     package var zone: DomainName
     /// Added to a client's score where the list has it; below zero for a list of good hosts.
     package var weight: Int
-    /// Last octets of answers that count; empty for all.
-    package var codes: [ClosedRange<UInt8>]
+    /// Answers that count; empty for all.
+    package var codes: [DNSListCode]
 
     init(_ table: ConfigurationTable) throws(ConfigurationError) {
         let text = try table.string("zone") ?? ""
@@ -278,11 +278,10 @@ package struct DNSListConfiguration: Sendable {
         weight = try table.integer("weight", default: 1, in: -1000...1000)
         codes = []
         for text in try table.strings("codes") {
-            let parts = text.split(separator: "-", omittingEmptySubsequences: false).map { UInt8($0) }
-            guard parts.count <= 2, let first = parts[0], let last = parts[parts.count - 1], first <= last else {
-                throw table.error("codes", "\"\(text)\" is not a last octet such as 2, or a range such as 4-7")
+            guard let code = DNSListCode(text) else {
+                throw table.error("codes", "\"\(text)\" is not a last octet such as 2 or 4-7, nor as 127.0.*.1-3")
             }
-            codes.append(first...last)
+            codes.append(code)
         }
     }
 }

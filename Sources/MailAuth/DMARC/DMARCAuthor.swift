@@ -6,6 +6,8 @@ package enum DMARCAuthor: Sendable, Hashable, CustomStringConvertible {
     case noField
     case severalFields
     case noAddress
+    /// What stands behind the @ of its addresses is no domain.
+    case noDomain
     case severalDomains
     /// What is beyond a limit isn't looked at, and could name another author.
     case tooLong
@@ -38,12 +40,25 @@ package enum DMARCAuthor: Sendable, Hashable, CustomStringConvertible {
         }
         // Entries without an address name nobody.
         let written = addresses.compactMap(\.host).filter { !$0.isEmpty }
-        let hosts = written.map { SPFLookups.ascii($0) ?? [] }
-        guard let first = hosts.first, hosts.allSatisfy(Self.isDomain) else {
+        guard !written.isEmpty else {
             self = .noAddress
             return
         }
-        self = hosts.allSatisfy { ASCII.equal($0, first) } ? .domain(first.map(ASCII.lower)) : .severalDomains
+        let domains = written.compactMap(Self.domain)
+        guard let first = domains.first else {
+            self = .noDomain
+            return
+        }
+        // A host that can't be read beside one that can is another author: it must not switch the domain's policy off.
+        let isOne = domains.count == written.count && domains.allSatisfy { $0 == first }
+        self = isOne ? .domain(first) : .severalDomains
+    }
+
+    /// In ASCII and lower case, without the dot of a rooted name; nil for what is no domain.
+    private static func domain(_ host: [UInt8]) -> [UInt8]? {
+        guard var name = SPFLookups.ascii(host) else { return nil }
+        if name.last == UInt8(ascii: ".") { name.removeLast() }
+        return isDomain(name) ? name.map(ASCII.lower) : nil
     }
 
     private static func isDomain(_ host: [UInt8]) -> Bool {
@@ -56,6 +71,7 @@ package enum DMARCAuthor: Sendable, Hashable, CustomStringConvertible {
         case .noField: "the message has no From field"
         case .severalFields: "the message has more than one From field"
         case .noAddress: "the From field has no address with a domain"
+        case .noDomain: "what stands behind the @ in the From field is no domain"
         case .severalDomains: "the From field has addresses of several domains"
         case .tooLong: "the header or its From field is longer than what is looked at"
         }
