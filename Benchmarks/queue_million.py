@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import multiprocessing
 import os
 import pwd
 import random
@@ -11,7 +12,6 @@ import socket
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -108,35 +108,50 @@ class Frames:
 
 
 class Waits:
-    """Asks for a message that isn't there, again and again: the longest wait tells how long others held the loop."""
+    """Asks for a message that isn't there, again and again, from a process of its own: the longest wait tells how long others held the loop."""
 
     def __init__(self, path: Path):
         self.path = path
         self.waits: list[float] = []
-        self.stopping = threading.Event()
 
     def __enter__(self):
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
+        context = multiprocessing.get_context("fork")
+        self.results, ours = context.Pipe(duplex=False)
+        self.stopping = context.Event()
+        self.process = context.Process(target=self.run, args=(ours,), daemon=True)
+        self.process.start()
+        ours.close()
         return self
 
     def __exit__(self, *_):
-        self.stopping.set()
-        self.thread.join(60)
+        self.stop()
 
-    def run(self) -> None:
+    def stop(self) -> None:
+        if self.process.is_alive():
+            self.stopping.set()
+            self.waits = self.results.recv()
+            self.process.join(60)
+
+    def run(self, results) -> None:
+        waits = []
         with contextlib.suppress(OSError), Frames(self.path) as frames:
             while not self.stopping.is_set():
                 begin = time.perf_counter()
                 frames.ask("SHOW", ("id", "0" * 24))
-                self.waits.append(time.perf_counter() - begin)
+                waits.append(time.perf_counter() - begin)
                 time.sleep(0.002)
+        results.send(waits)
 
     def __str__(self) -> str:
+        self.stop()
         if not self.waits:
             return "no waits"
         waits = sorted(self.waits)
-        return f"others wait {1000 * statistics.median(waits):.1f} ms, 99 % {1000 * waits[len(waits) * 99 // 100]:.1f} ms, at most {1000 * waits[-1]:.1f} ms"
+        late = sum(wait > 0.005 for wait in waits)
+        return (
+            f"others wait {1000 * statistics.median(waits):.1f} ms, 99 % {1000 * waits[len(waits) * 99 // 100]:.1f} ms, "
+            f"at most {1000 * waits[-1]:.1f} ms, {late} of {len(waits)} longer than 5 ms"
+        )
 
 
 class Queue:
@@ -182,6 +197,8 @@ class Queue:
         if user:
             os.seteuid(0)
             os.setegid(0)
+        # What is measured is a start, and not how long the disk takes to write all of this.
+        os.sync()
 
     def pid(self) -> int:
         end = time.monotonic() + 60

@@ -392,7 +392,7 @@ extension Queue {
         func make(_ positions: [Int], attempts: Int, due: Int64, mayBeKnown: Bool) {
             guard !positions.isEmpty else { return }
             let recipients = positions.map { job.recipients[$0] }
-            let rest = DeliveryJob(job.message, to: job.destination, recipients: recipients, mayBeKnown: mayBeKnown)
+            let rest = DeliveryJob(job.message, to: job.group, recipients: Few(recipients), mayBeKnown: mayBeKnown)
             rest.attempts = attempts
             rest.due = due
             rest.reason = job.reason

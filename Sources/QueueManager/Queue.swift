@@ -130,7 +130,7 @@ package final class Queue: @unchecked Sendable {
         let progress = MessageProgress(state)
         message.isWarned = progress.isWarned
         let jobs = makeJobs(of: message, head.envelope, progress, mayBeKnown: content == nil)
-        message.owed = owedReport(progress, head.envelope)
+        if let owed = owedReport(progress, head.envelope) { message.owed = owed }
         if jobs.isEmpty, message.owed == nil {
             // Everything had its result, and a power failure took the note that it may go.
             spool.commit([.done(id)])
@@ -185,8 +185,8 @@ package final class Queue: @unchecked Sendable {
             }
             let job = DeliveryJob(
                 message,
-                to: store.shared(destination: key.destination),
-                recipients: [Int32(clamping: index)],
+                to: store.group(destination: key.destination),
+                recipients: .one(Int32(clamping: index)),
                 mayBeKnown: mayBeKnown
             )
             job.attempts = attempts

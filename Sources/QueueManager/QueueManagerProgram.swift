@@ -64,5 +64,7 @@ package struct QueueManagerProgram: DaemonProgram {
         context.announceReadiness()
         await context.untilShutdown()
         await manager.shutDown(grace: Self.grace)
+        // The process ends: to free a million messages one by one would only keep its successor waiting.
+        _ = Unmanaged.passRetained(manager)
     }
 }

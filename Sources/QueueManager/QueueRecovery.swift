@@ -1,4 +1,5 @@
 import DequeModule
+import NIOConcurrencyHelpers
 import NIOCore
 import Spool
 
@@ -32,9 +33,12 @@ package final class QueueRecovery: @unchecked Sendable {
     private var pause = QueueRecovery.firstPause
     private var count = 0
     private let done: (Int) -> Void
+    /// What was read last and is not needed any more. It's freed by who allocated it: the loop would wait for the allocator, and
+    /// so for a thread that may not be running.
+    private var spent = NIOLockedValueBox<[Result<Found, SpoolError>]>([])
 
-    /// How many messages are read at a time.
-    private static let read = 32
+    /// How many messages are read at a time, and added in one turn of the loop.
+    private static let read = 16
     private static let firstPause = TimeAmount.milliseconds(500)
     private static let longestPause = TimeAmount.minutes(1)
 
@@ -93,8 +97,10 @@ package final class QueueRecovery: @unchecked Sendable {
             }
             return goOn()
         }
+        let spent = spent
         queue.spool.perform { (spool) throws(SpoolError) in
-            batch.map { id -> Result<Found, SpoolError> in
+            spent.withLockedValue { $0 = [] }
+            return batch.map { id -> Result<Found, SpoolError> in
                 do throws(SpoolError) {
                     let content = try spool.content(of: id, isHeld: place == .held, verified: false)
                     return .success(Found(content: content, state: try spool.state(of: id)))
@@ -104,6 +110,7 @@ package final class QueueRecovery: @unchecked Sendable {
             }
         } done: { [self] result in
             let found = (try? result.get()) ?? []
+            self.spent = NIOLockedValueBox(found)
             register(Array(zip(batch, found))[...], isComplete: isComplete) { isComplete in
                 self.add(rest, of: place, isComplete: isComplete)
             }

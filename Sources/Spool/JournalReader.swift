@@ -13,8 +13,8 @@ struct JournalReader {
     let number: Int
     let header: JournalSegment.Header
 
-    /// What is read at once. Octets.
-    private static let window = 1 << 20
+    /// What is read at once. Octets; larger buffers are given back to the kernel, and faulted in again, each time.
+    private static let window = 1 << 18
 
     /// Gives every record to the closure, up to the first that is torn.
     ///

@@ -149,8 +149,6 @@ import Testing
         for number in 0..<10_000 where number % 3 != 0 { dictionary["key\(number)"] = nil }
         #expect(dictionary["key3"] == 3)
         #expect(dictionary["key4"] == nil)
-        #expect(dictionary.known("key9") == "key9")
-        #expect(dictionary.known("key10") == nil)
         for part in 0..<dictionary.partCount { dictionary.filter(part: part) { $1 < 300 } }
         #expect(dictionary.count == 100)
         var left: Set<Int> = []

@@ -83,11 +83,11 @@ import Testing
     @Test func reasonsThatDifferInNamesAreOne() {
         var reasons = FailureReasons()
         let first = reasons.shared("4.2.1 451 try later, mx1.example.net [192.0.2.1]:25 id=4f9a1c7e")
-        #expect(first == "4.2.1 451 try later, * id=4f9a1c7e".replacing(" id=4f9a1c7e", with: ""))
-        #expect(reasons.shared("4.2.1 451 try later, mx22.example.net [192.0.2.77]:25 id=77aa01bc") == first)
-        #expect(reasons.shared("4.2.2 mailbox full") == "4.2.2 mailbox full")
+        #expect(first.text == "4.2.1 451 try later, * id=4f9a1c7e".replacing(" id=4f9a1c7e", with: ""))
+        #expect(reasons.shared("4.2.1 451 try later, mx22.example.net [192.0.2.77]:25 id=77aa01bc") === first)
+        #expect(reasons.shared("4.2.2 mailbox full").text == "4.2.2 mailbox full")
         #expect(FailureReasons.shortened(String(repeating: "word ", count: 1000)).utf8.count <= 120)
         // However many there are.
-        for number in 0..<20_000 { #expect(reasons.shared("4.0.0 n\(number % 10_000)").hasPrefix("4.0.0")) }
+        for number in 0..<20_000 { #expect(reasons.shared("4.0.0 n\(number % 10_000)").text.hasPrefix("4.0.0")) }
     }
 }

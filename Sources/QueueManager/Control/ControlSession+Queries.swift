@@ -296,7 +296,7 @@ extension ControlSession {
         } else if let pause = queue.schedule.pauses.pause(of: job) {
             reason = pause.summary
         } else if let known = job.reason {
-            reason = known
+            reason = known.text
         } else if let failure {
             reason = FailureReasons.shortened("\(failure.status) \(failure.summary)")
         } else {

@@ -249,7 +249,7 @@ extension Queue {
             case .success(let content):
                 var progress = MessageProgress(open: message.jobs.flatMap(\.recipients), of: content.head.envelope)
                 for job in message.jobs {
-                    for recipient in job.recipients { progress.tried(Int(recipient), job.attempts, job.reason) }
+                    for recipient in job.recipients { progress.tried(Int(recipient), job.attempts, job.reason?.text) }
                 }
                 let jobs = makeJobs(of: message, content.head.envelope, progress, mayBeKnown: true)
                 if !jobs.isEmpty { store.setJobs(of: message, jobs) }

@@ -1,13 +1,15 @@
+import Files
 import HeapModule
 
-/// What waits for a time, in many heaps: none grows so large that to give it more room takes long.
+/// What waits for a time, in many heaps: none grows so large that to give it more room takes long, and they don't grow in the
+/// same turn.
 struct Alarms<Alarm: Comparable> {
     private var heaps = [Heap<Alarm>](repeating: Heap(), count: 64)
-    private var next = 0
+    private var chance = SplitMix64(seed: 0)
 
     mutating func insert(_ alarm: Alarm) {
-        heaps[next].insert(alarm)
-        next = (next + 1) % heaps.count
+        // By chance, so that they don't come to the same size together.
+        heaps[Int(truncatingIfNeeded: chance.next() % UInt64(heaps.count))].insert(alarm)
     }
 
     private var first: Int? {

@@ -17,14 +17,16 @@ final class DeliveryJob: @unchecked Sendable {
     }
 
     let message: QueuedMessage
-    /// The domain in lower case; empty for our mailboxes.
-    let destination: String
-    /// Which of the envelope's recipients, from 0.
-    var recipients: [Int32]
-    /// Attempts that failed.
-    var attempts = 0
+    /// Its destination's; changed by the store alone, so that all jobs there share it.
+    var group: MessageGroup
     /// When it's due. Milliseconds since 1970.
     var due: Int64 = 0
+    /// Attempts that failed.
+    var attempts = 0
+    /// Why the last attempt failed.
+    var reason: FailureReason?
+    /// Which of the envelope's recipients, from 0.
+    var recipients: Few<Int32>
     /// An earlier attempt may have got through unnoticed.
     var mayBeKnown: Bool
     var phase = Phase.idle
@@ -34,15 +36,21 @@ final class DeliveryJob: @unchecked Sendable {
     var isSlow = false
     /// Its delivery tries whether the destination can be reached. Changed by the schedule alone.
     var isUnproven = false
-    /// Why the last attempt failed, as `FailureReasons` has it.
-    var reason: String?
 
-    init(_ message: QueuedMessage, to destination: String, recipients: [Int32], mayBeKnown: Bool) {
+    init(_ message: QueuedMessage, to group: MessageGroup, recipients: Few<Int32>, mayBeKnown: Bool) {
         self.message = message
-        self.destination = destination
+        self.group = group
         self.recipients = recipients
         self.mayBeKnown = mayBeKnown
     }
+
+    /// - Parameter destination: the domain in lower case; empty for our mailboxes.
+    convenience init(_ message: QueuedMessage, to destination: String, recipients: Few<Int32>, mayBeKnown: Bool) {
+        self.init(message, to: MessageGroup(destination), recipients: recipients, mayBeKnown: mayBeKnown)
+    }
+
+    /// The domain in lower case; empty for our mailboxes.
+    var destination: String { group.name }
 }
 
 extension DeliveryJob: Hashable {

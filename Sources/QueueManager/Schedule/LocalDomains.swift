@@ -96,7 +96,12 @@ extension Queue {
                     known.recipients.append(recipient)
                     continue
                 }
-                let fresh = DeliveryJob(message, to: destination, recipients: [recipient], mayBeKnown: job.mayBeKnown)
+                let fresh = DeliveryJob(
+                    message,
+                    to: store.group(destination: destination),
+                    recipients: .one(recipient),
+                    mayBeKnown: job.mayBeKnown
+                )
                 fresh.attempts = job.attempts
                 fresh.due = job.due
                 fresh.reason = job.reason

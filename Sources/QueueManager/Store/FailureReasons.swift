@@ -1,20 +1,27 @@
+/// Why a job waits; all that wait for the same have the same one.
+final class FailureReason: Sendable {
+    let text: String
+
+    init(_ text: String) { self.text = text }
+}
+
 /// Why mail waits, as it's counted: what differs from message to message is left out, and who says the same shares it.
 struct FailureReasons {
-    private var known: Set<String> = []
+    private var known: [String: FailureReason] = [:]
     /// Those of before, which may still be needed.
-    private var former: Set<String> = []
+    private var former: [String: FailureReason] = [:]
 
     /// Reasons of each of the two.
     private static let maximum = 5000
     private static let maximumLength = 120
 
     /// A reason of these words, which begin with a status.
-    mutating func shared(_ text: String) -> String {
+    mutating func shared(_ text: String) -> FailureReason {
         let short = Self.shortened(text)
-        if let index = known.firstIndex(of: short) { return known[index] }
-        if known.count >= Self.maximum { (known, former) = ([], known) }
-        let reason = former.firstIndex(of: short).map { former[$0] } ?? short
-        known.insert(reason)
+        if let reason = known[short] { return reason }
+        if known.count >= Self.maximum { (known, former) = ([:], known) }
+        let reason = former[short] ?? FailureReason(short)
+        known[short] = reason
         return reason
     }
 

@@ -24,9 +24,9 @@ enum MessageState: Equatable {
     /// The administrator put it aside: nothing of it is in the schedule.
     case held
     /// So many of its deliveries go on, or their results are being worked on.
-    case delivering(Int)
+    case delivering(UInt32)
     /// A change is being made durable; nothing else begins meanwhile.
-    case changing(MessageChange, wasHeld: Bool)
+    indirect case changing(MessageChange, wasHeld: Bool)
     /// It has left the queue.
     case gone
 

@@ -5,81 +5,123 @@ import Spool
 
 /// What the queue knows of a message: only what scheduling needs, for there may be millions.
 final class QueuedMessage: @unchecked Sendable {
-    // Unchecked: it belongs to the queue, which asserts its loop.
+    // Unchecked: it belongs to the queue, which asserts its loop. The order is one that leaves little room between small parts.
     let id: MessageID
     /// Seconds since 1970.
     let arrived: Int64
-    /// Where the message begins in its file, and its size without what is added. Octets.
-    let offset: Int
+    /// The message's size without what is added. Octets.
     let octets: Int
+    /// Of those who are found by it; shared with their other messages once the store has it.
+    fileprivate var senderGroup: MessageGroup
+    fileprivate var returnGroup: MessageGroup?
+    /// What few messages have.
+    private var rest: Rest?
+    /// Counts messages that came since the start; 0 for those that were there.
+    fileprivate(set) var number = 0
+    /// Changed by the store alone, which counts.
+    fileprivate(set) var state = MessageState.waiting
+    /// Recipients without a final result, by destination. Changed by the store alone, which counts.
+    fileprivate(set) var jobs: Few<DeliveryJob> = []
     /// Whether it has the null reverse-path: it is never answered with a report.
     let isReport: Bool
     /// Whether its sender is never told anything of it.
     let isSenderDoubted: Bool
-    /// When it should be delivered.
-    let terms: DeliveryTerms
-    /// What made its submission idempotent.
-    let origin: String?
-    /// Whose turn it is where senders take turns: the user who handed it in, or the reverse-path. The store has all messages
-    /// of a sender share it.
-    fileprivate(set) var sender: String
     /// Whether a user handed it in, who is its sender then.
     let isOfUser: Bool
-    /// The reverse-path where that is somebody else; it's found by both.
-    let returnPath: String?
+    private let shortOffset: UInt32
     /// Of its recipients' addresses, for the store's index.
-    let recipientKeys: [Int]
-
-    /// Changed by the store alone, which counts.
-    fileprivate(set) var state = MessageState.waiting
-    /// Recipients without a final result, by destination.
-    fileprivate(set) var jobs: [DeliveryJob] = []
-    /// What the administrator wants done, in order.
-    var changes: Deque<RequestedChange> = []
-    /// Kept from the arrival to the end of the first attempt; afterwards it's read again when it's needed.
-    var content: Spool.Content? {
-        get { kept?.content }
-        set { kept = newValue.map { KeptContent($0) } }
-    }
-
-    /// Apart, since most messages have none, and it would be the largest part of them.
-    private var kept: KeptContent?
-
-    private final class KeptContent {
-        let content: Spool.Content
-
-        init(_ content: Spool.Content) { self.content = content }
-    }
-
+    let recipientKeys: Few<UInt32>
     /// A move of its file failed, perhaps after the rename.
     var isPlaceUncertain = false
     /// The sender knows that it's late.
     var isWarned = false
-    /// Failures that the sender is still to be told of; nil where there are none.
-    var owed: OwedReport?
-    /// Counts messages that came since the start; 0 for those that were there.
-    fileprivate(set) var number = 0
+
+    private final class Rest {
+        var terms = DeliveryTerms()
+        var origin: String?
+        var changes: Deque<RequestedChange> = []
+        var content: Spool.Content?
+        var owed: OwedReport?
+
+        var isEmpty: Bool {
+            terms == DeliveryTerms() && origin == nil && changes.isEmpty && content == nil && owed == nil
+        }
+    }
 
     init(_ head: QueueFileHead, state: MessageState = .waiting) {
         let envelope = head.envelope
         id = envelope.id
         arrived = envelope.arrived
-        offset = head.offset
+        shortOffset = UInt32(clamping: head.offset)
         octets = head.octets
         isReport = envelope.sender.path.address == nil
         isSenderDoubted = envelope.isSenderDoubted
-        terms = envelope.terms
-        origin = envelope.origin
         let path = MessageStore.key(envelope.sender.path.address)
-        sender = envelope.user ?? path
+        let sender = envelope.user ?? path
+        senderGroup = MessageGroup(sender)
         isOfUser = envelope.user != nil
-        returnPath = path == sender || path.isEmpty ? nil : path
-        recipientKeys = envelope.recipients.map { MessageStore.key($0.address).hashValue }
+        returnGroup = path == sender || path.isEmpty ? nil : MessageGroup(path)
+        recipientKeys = Few(envelope.recipients.map { MessageStore.hash(MessageStore.key($0.address)) })
         self.state = state
+        if envelope.terms != DeliveryTerms() || envelope.origin != nil {
+            let rest = Rest()
+            (rest.terms, rest.origin) = (envelope.terms, envelope.origin)
+            self.rest = rest
+        }
     }
 
-    /// What it's found by as its sender's.
-    var senderKeys: [String] { returnPath.map { [sender, $0] } ?? [sender] }
+    /// Where the message begins in its file. Octets; no envelope is as long as 4 GiB.
+    var offset: Int { Int(shortOffset) }
+
+    /// Whose turn it is where senders take turns: the user who handed it in, or the reverse-path.
+    var sender: String { senderGroup.name }
+
+    /// What it's found by as its sender's: also the reverse-path where that is somebody else.
+    var senderKeys: Few<String> { returnGroup.map { [sender, $0.name] } ?? .one(sender) }
+
+    /// When it should be delivered.
+    var terms: DeliveryTerms { rest?.terms ?? DeliveryTerms() }
+
+    /// What made its submission idempotent.
+    var origin: String? { rest?.origin }
+
+    /// What the administrator wants done, in order.
+    var changes: Deque<RequestedChange> {
+        get { rest?.changes ?? [] }
+        _modify {
+            let rest = needRest()
+            defer { keep(rest) }
+            yield &rest.changes
+        }
+    }
+
+    /// Kept from the arrival to the end of the first attempt; afterwards it's read again when it's needed.
+    var content: Spool.Content? {
+        get { rest?.content }
+        _modify {
+            let rest = needRest()
+            defer { keep(rest) }
+            yield &rest.content
+        }
+    }
+
+    /// Failures that the sender is still to be told of; nil where there are none.
+    var owed: OwedReport? {
+        get { rest?.owed }
+        _modify {
+            let rest = needRest()
+            defer { keep(rest) }
+            yield &rest.owed
+        }
+    }
+
+    private func needRest() -> Rest {
+        let rest = rest ?? Rest()
+        self.rest = rest
+        return rest
+    }
+
+    private func keep(_ rest: Rest) { if rest.isEmpty { self.rest = nil } }
 
     /// When its delivery may begin, at the earliest. Milliseconds since 1970.
     var start: Int64 { terms.start(arrived: arrived).multipliedReportingOverflow(by: 1000).partialValue }
@@ -125,68 +167,35 @@ package enum ChangeResult: Sendable {
 /// All messages in the queue: by ID, in as many parts as the spool has directories, so that a walk can go part by part
 /// while messages come and go; by sender, recipient and destination; and counted.
 struct MessageStore {
-    private var shards = [[MessageID: QueuedMessage]](repeating: [:], count: MessageID.shards)
+    private var shards = [MessageTable](repeating: MessageTable(), count: MessageID.shards)
     private(set) var count = 0
     /// How many messages ever came.
     private(set) var arrivals = 0
     /// How many of them are new.
     private(set) var arrivalCount = 0
     private var counts: [QueuedMessage.Category: Int] = [:]
-    private var senders = PartedDictionary<String, Messages>()
+    private var senders = PartedDictionary<String, MessageGroup>()
     /// By a hash of the address, which takes less room; who looks one up compares the envelope.
-    private var recipients = PartedDictionary<Int, Messages>()
-    private var destinations = PartedDictionary<String, Messages>()
-
-    /// What an index leads to: mostly to one message, for which a set would take too much room.
-    private enum Messages {
-        case one(MessageID)
-        case many(PartedDictionary<MessageID, Void>)
-
-        var count: Int {
-            switch self {
-            case .one: 1
-            case .many(let ids): ids.count
-            }
-        }
-
-        mutating func insert(_ id: MessageID) {
-            switch self {
-            case .one(let other):
-                guard other != id else { return }
-                var ids = PartedDictionary<MessageID, Void>()
-                ids[other] = ()
-                ids[id] = ()
-                self = .many(ids)
-            case .many(var ids):
-                // So that it isn't copied.
-                self = .one(id)
-                ids[id] = ()
-                self = .many(ids)
-            }
-        }
-
-        /// - Returns: whether none is left.
-        mutating func remove(_ id: MessageID) -> Bool {
-            switch self {
-            case .one(let other): return other == id
-            case .many(var ids):
-                self = .one(id)
-                ids[id] = nil
-                self = .many(ids)
-                return ids.isEmpty
-            }
-        }
-    }
+    private var recipients = PartedDictionary<UInt32, MessageSet>()
+    private var destinations = PartedDictionary<String, MessageGroup>()
 
     /// What an address is looked up by: as it is, the domain in lower case; empty for the null reverse-path.
     static func key(_ address: MailAddress?) -> String {
         address.map { "\($0.localPart)@\($0.lowercasedDomain)" } ?? ""
     }
 
-    /// Lets go of all messages when the queue ends: they and their jobs know each other.
+    /// What the index of recipients has of such a key.
+    static func hash(_ key: String) -> UInt32 { UInt32(truncatingIfNeeded: key.hashValue) }
+
+    /// Lets go of all messages when the queue ends: they, their jobs and their groups know each other.
     func release() {
         for shard in shards {
-            for message in shard.values { message.jobs = [] }
+            for message in shard.messages { message.jobs = [] }
+        }
+        for index in [senders, destinations] {
+            for part in 0..<index.partCount {
+                for group in index[part: part].values { group.messages = .none }
+            }
         }
     }
 
@@ -207,64 +216,54 @@ struct MessageStore {
         case destination(String)
     }
 
-    private func messages(_ index: Index) -> Messages? {
+    private func messages(_ index: Index) -> MessageSet {
         switch index {
-        case .all, .these: nil
-        case .sender(let sender): senders[sender]
-        case .recipient(let recipient): recipients[recipient.hashValue]
-        case .destination(let destination): destinations[destination]
+        case .all, .these: .none
+        case .sender(let sender): senders[sender]?.messages ?? .none
+        case .recipient(let recipient): recipients[Self.hash(recipient)] ?? .none
+        case .destination(let destination): destinations[destination]?.messages ?? .none
         }
     }
 
     /// In how many parts a walk goes through what an index leads to, if it begins now.
     func partCount(_ index: Index) -> Int {
         switch index {
-        case .all: return shards.count
-        case .these: return 1
-        case .sender, .recipient, .destination: break
-        }
-        return switch messages(index) {
-        case .one: 1
-        case .many(let ids): ids.partCount
-        case nil: 0
+        case .all: shards.count
+        case .these: 1
+        case .sender, .recipient, .destination: messages(index).partCount
         }
     }
 
     /// One part of what an index leads to, in no order: some thousands at most, however many messages there are.
     func ids(_ index: Index, part: Int) -> [MessageID] {
         switch index {
-        case .all: return Array(shards[part].keys)
-        case .these(let ids): return ids
-        case .sender, .recipient, .destination: break
-        }
-        return switch messages(index) {
-        case .one(let id): part == 0 ? [id] : []
-        case .many(let ids): Array(ids[part: part].keys)
-        case nil: []
+        case .all: shards[part].ids
+        case .these(let ids): ids
+        case .sender, .recipient, .destination: messages(index).ids(part: part)
         }
     }
 
-    /// The name of a destination that all of its jobs share.
-    func shared(destination: String) -> String { destinations.known(destination) ?? destination }
+    /// What all jobs for a destination share.
+    func group(destination: String) -> MessageGroup { destinations[destination] ?? MessageGroup(destination) }
 
     func count(_ category: QueuedMessage.Category) -> Int { counts[category] ?? 0 }
-    func count(sender: String) -> Int { senders[sender]?.count ?? 0 }
-    func count(recipient: String) -> Int { recipients[recipient.hashValue]?.count ?? 0 }
-    func count(destination: String) -> Int { destinations[destination]?.count ?? 0 }
+    func count(sender: String) -> Int { senders[sender]?.messages.count ?? 0 }
+    func count(recipient: String) -> Int { recipients[Self.hash(recipient)]?.count ?? 0 }
+    func count(destination: String) -> Int { destinations[destination]?.messages.count ?? 0 }
 
     // MARK: Changing
 
     /// Adds a message, which must not be there yet.
     mutating func insert(_ message: QueuedMessage, jobs: [DeliveryJob]) {
-        message.jobs = jobs
-        message.sender = senders.known(message.sender) ?? message.sender
-        shards[message.id.shard][message.id] = message
+        message.jobs = Few(jobs)
+        shards[message.id.shard].insert(message)
         count += 1
         arrivals += 1
         counts[message.category, default: 0] += 1
-        for key in message.senderKeys { Self.insert(message.id, into: &senders, key) }
-        for key in message.recipientKeys { Self.insert(message.id, into: &recipients, key) }
-        for job in jobs { Self.insert(message.id, into: &destinations, job.destination) }
+        message.senderGroup = Self.insert(message, into: &senders, message.senderGroup)
+        message.returnGroup = message.returnGroup.map { Self.insert(message, into: &senders, $0) }
+        for key in message.recipientKeys { recipients[key, default: .none].insert(message) }
+        for job in jobs { job.group = Self.insert(message, into: &destinations, job.group) }
     }
 
     /// Says that a message is new, and not one that was there at the start.
@@ -291,9 +290,9 @@ struct MessageStore {
     /// Replaces what is open of a message.
     mutating func setJobs(of message: QueuedMessage, _ jobs: [DeliveryJob]) {
         guard message.state != .gone else { return }
-        for job in message.jobs { Self.remove(message.id, from: &destinations, job.destination) }
-        for job in jobs { Self.insert(message.id, into: &destinations, job.destination) }
-        counting(message) { $0.jobs = jobs }
+        for job in message.jobs { Self.remove(message, from: &destinations, job.group) }
+        for job in jobs { job.group = Self.insert(message, into: &destinations, job.group) }
+        counting(message) { $0.jobs = Few(jobs) }
     }
 
     private mutating func counting(_ message: QueuedMessage, _ change: (QueuedMessage) -> Void) {
@@ -303,21 +302,38 @@ struct MessageStore {
     }
 
     private mutating func remove(_ message: QueuedMessage) {
-        guard shards[message.id.shard].removeValue(forKey: message.id) != nil else { return }
+        guard shards[message.id.shard].remove(message.id) else { return }
         count -= 1
         counts[message.category, default: 0] -= 1
-        for key in message.senderKeys { Self.remove(message.id, from: &senders, key) }
-        for key in message.recipientKeys { Self.remove(message.id, from: &recipients, key) }
-        for job in message.jobs { Self.remove(message.id, from: &destinations, job.destination) }
+        Self.remove(message, from: &senders, message.senderGroup)
+        if let group = message.returnGroup { Self.remove(message, from: &senders, group) }
+        for key in message.recipientKeys {
+            recipients[key]?.remove(message)
+            if recipients[key]?.isEmpty ?? false { recipients[key] = nil }
+        }
+        for job in message.jobs { Self.remove(message, from: &destinations, job.group) }
         message.jobs = []
         message.content = nil
     }
 
-    private static func insert<Key>(_ id: MessageID, into index: inout PartedDictionary<Key, Messages>, _ key: Key) {
-        if index[key] == nil { index[key] = .one(id) } else { index[key]?.insert(id) }
+    /// - Returns: the group of that name that is in the index.
+    private static func insert(
+        _ message: QueuedMessage,
+        into index: inout PartedDictionary<String, MessageGroup>,
+        _ group: MessageGroup
+    ) -> MessageGroup {
+        let known = index[group.name] ?? group
+        if known.messages.isEmpty { index[group.name] = known }
+        known.messages.insert(message)
+        return known
     }
 
-    private static func remove<Key>(_ id: MessageID, from index: inout PartedDictionary<Key, Messages>, _ key: Key) {
-        if index[key]?.remove(id) == true { index[key] = nil }
+    private static func remove(
+        _ message: QueuedMessage,
+        from index: inout PartedDictionary<String, MessageGroup>,
+        _ group: MessageGroup
+    ) {
+        group.messages.remove(message)
+        if group.messages.isEmpty { index[group.name] = nil }
     }
 }

@@ -24,6 +24,15 @@ struct PartedDictionary<Key: Hashable, Value> {
         }
     }
 
+    subscript(key: Key, default value: Value) -> Value {
+        get { self[key] ?? value }
+        _modify {
+            if parts.isEmpty { parts = [[:]] }
+            yield &parts[place(of: key)][key, default: value]
+            if parts.count == 1, parts[0].count > Self.undivided { divide() }
+        }
+    }
+
     private mutating func divide() {
         let all = parts[0]
         parts = Array(repeating: [:], count: Self.maximum)
@@ -33,13 +42,6 @@ struct PartedDictionary<Key: Hashable, Value> {
     var count: Int { parts.reduce(0) { $0 + $1.count } }
 
     var isEmpty: Bool { parts.allSatisfy(\.isEmpty) }
-
-    /// The key as it's kept there, which shares its memory.
-    func known(_ key: Key) -> Key? {
-        guard !parts.isEmpty else { return nil }
-        let part = parts[place(of: key)]
-        return part.index(forKey: key).map { part.keys[$0] }
-    }
 
     // MARK: Walks
 
