@@ -58,7 +58,7 @@ final class KeyService: Sendable {
     private let now: @Sendable () -> Int
     private let logger: Logger
     /// RSA takes milliseconds.
-    private let pool: BlockingPool
+    let pool: BlockingPool
     private let signatures = Counter(label: "signatures")
     private let refusals = Counter(label: "requests-refused")
 
@@ -175,7 +175,7 @@ final class KeyService: Sendable {
     }
 
     /// A signature, of RSA on a thread of its own: each user's requests have their turn there.
-    private func signature(
+    func signature(
         _ octets: [UInt8],
         _ key: KeyName,
         _ algorithm: SigningAlgorithm,

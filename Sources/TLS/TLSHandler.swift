@@ -48,6 +48,7 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// One record's plain octets at most (RFC 8446 §5.1), and so the size of one read.
     private static let recordOctets = 16 * 1024
+    private static let leastRead = 256
 
     /// - Parameters:
     ///   - context: a server's or a client's.
@@ -335,11 +336,15 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     private func readRecords(context: ChannelHandlerContext) {
         while state == .active {
-            var plain = context.channel.allocator.buffer(capacity: Self.recordOctets)
+            // Octets are never more in plain than they were on their way.
+            let available = COpenSSL_pending(fromNetwork) + Int(SSL_pending(ssl))
+            guard available > 0 else { break }
+            let room = min(max(available, Self.leastRead), Self.recordOctets)
+            var plain = context.channel.allocator.buffer(capacity: room)
             ERR_clear_error()
             var result: Int32 = 0
-            plain.writeWithUnsafeMutableBytes(minimumWritableBytes: Self.recordOctets) { space in
-                result = SSL_read(ssl, space.baseAddress, Int32(clamping: Self.recordOctets))
+            plain.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { space in
+                result = SSL_read(ssl, space.baseAddress, Int32(clamping: room))
                 return max(0, Int(result))
             }
             guard result > 0 else {
@@ -357,6 +362,10 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
             }
             context.fireChannelRead(wrapInboundOut(plain))
         }
+        // Reading may have made something to send: an update of keys is answered.
+        guard COpenSSL_pending(toNetwork) > 0 else { return }
+        sendRecords(context: context)
+        context.flush()
     }
 
     private func encrypt(_ buffer: ByteBuffer, context: ChannelHandlerContext, promise: EventLoopPromise<Void>?) {

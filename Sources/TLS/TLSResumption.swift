@@ -10,11 +10,19 @@ package final class TLSResumption: @unchecked Sendable {
         let verification: ServerVerification
     }
 
+    private struct Kept {
+        let session: OpaquePointer
+        /// Of its place in the order.
+        let number: Int
+    }
+
     private let loop: any EventLoop
     private let capacity: Int
-    private var sessions: [Key: OpaquePointer] = [:]
-    /// The keys in the order in which they came, oldest first; those of sessions that were taken stay until it's their turn.
-    private var order: CircularBuffer<Key> = []
+    private var sessions: [Key: Kept] = [:]
+    /// The keys in the order in which they came, oldest first. Those of sessions that were taken or replaced stay until it's their
+    /// turn, or until there are too many.
+    private var order: CircularBuffer<(key: Key, number: Int)> = []
+    private var lastNumber = 0
 
     /// - Parameter capacity: how many sessions are kept.
     package init(capacity: Int = 1000, on loop: any EventLoop) {
@@ -22,26 +30,28 @@ package final class TLSResumption: @unchecked Sendable {
         self.loop = loop
     }
 
-    deinit { for session in sessions.values { SSL_SESSION_free(session) } }
+    deinit { for kept in sessions.values { SSL_SESSION_free(kept.session) } }
 
     /// Takes a session over, with its reference.
     func keep(_ session: OpaquePointer, _ key: Key) {
         loop.assertInEventLoop()
-        if let old = sessions.updateValue(session, forKey: key) {
-            SSL_SESSION_free(old)
-            return
+        lastNumber += 1
+        if let old = sessions.updateValue(Kept(session: session, number: lastNumber), forKey: key) {
+            SSL_SESSION_free(old.session)
         }
-        order.append(key)
-        while order.count > capacity, let oldest = order.popFirst() {
-            if let old = sessions.removeValue(forKey: oldest) { SSL_SESSION_free(old) }
+        order.append((key, lastNumber))
+        while sessions.count > capacity, let oldest = order.popFirst() {
+            guard isKept(oldest), let old = sessions.removeValue(forKey: oldest.key) else { continue }
+            SSL_SESSION_free(old.session)
         }
+        if order.count > 2 * capacity { order = CircularBuffer(order.filter(isKept)) }
     }
+
+    private func isKept(_ place: (key: Key, number: Int)) -> Bool { sessions[place.key]?.number == place.number }
 
     /// A session to resume, once: tickets are for one use (RFC 8446 §C.4). The reference is the caller's.
     func take(_ key: Key) -> OpaquePointer? {
         loop.assertInEventLoop()
-        guard let session = sessions.removeValue(forKey: key) else { return nil }
-        if let place = order.firstIndex(of: key) { order.remove(at: place) }
-        return session
+        return sessions.removeValue(forKey: key)?.session
     }
 }

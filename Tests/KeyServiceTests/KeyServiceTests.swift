@@ -183,6 +183,41 @@ import Glibc
         #expect(shown.map(\.kind) == [.ecdsaP256, .rsa])
     }
 
+    /// Who asks for very many signatures has one turn, like others.
+    @Test func oneUserHoldsUpNobody() async throws {
+        write(TestPair(["a.example"], .rsa), "a")
+        let service = service("a")
+        service.look()
+        let key = try #require(service.ring.certificates.first?.key)
+        let loop = loop
+        let served = await Task(executorPreference: LoopExecutor.of(loop)) {
+            let served = NIOLockedValueBox<[UInt32]>([])
+            let gate = ConditionLock(value: false)
+            let first = Task(executorPreference: LoopExecutor.of(loop)) {
+                await service.pool.line("first").run {
+                    gate.lock(whenValue: true)
+                    gate.unlock()
+                }
+            }
+            let users: [UInt32] = Array(repeating: 1001, count: 100) + [1002]
+            let all = users.map { user in
+                Task(executorPreference: LoopExecutor.of(loop)) {
+                    _ = await service.signature(Self.keyExchange, key, .rsaWithSHA256, user, nil)
+                    served.withLockedValue { $0.append(user) }
+                }
+            }
+            // By then all of them wait.
+            await loop.letOthersGo()
+            gate.lock()
+            gate.unlock(withValue: true)
+            await first.value
+            for task in all { await task.value }
+            return served.withLockedValue { $0 }
+        }.value
+        #expect(served.count == 101)
+        #expect(served.firstIndex(of: 1002) == 1)
+    }
+
     /// Many requests that come together are all answered, in their order.
     @Test func answersABurst() async throws {
         write(TestPair(["a.example"], .rsa), "a")

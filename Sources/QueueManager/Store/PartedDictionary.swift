@@ -41,7 +41,8 @@ struct PartedDictionary<Key: Hashable, Value> {
 
     var count: Int { parts.reduce(0) { $0 + $1.count } }
 
-    var isEmpty: Bool { parts.allSatisfy(\.isEmpty) }
+    // Not by a key path: of a generic type it's put together anew each time.
+    var isEmpty: Bool { parts.allSatisfy { $0.isEmpty } }
 
     // MARK: Walks
 
