@@ -132,7 +132,7 @@ let package = Package(
         library("Caching", [algorithms]),
         library("TSIG", ["DNS", "Encodings", "Cryptography", nioCore]),
         library("ZoneTransfer", ["DNS"]),
-        library("MailAuth", ["MIME", "DNS", "Encodings", "Cryptography", "CIDN2", nioCore]),
+        library("MailAuth", ["Caching", "MIME", "DNS", "Encodings", "Cryptography", "CIDN2", nioCore, nioConcurrency]),
         library("AuthReports", ["MailAuth", "MIME", "CExpat", "CZlib"]),
         library("SASL", ["Cryptography", "Encodings", "CIDN"]),
         library("JWT", ["Cryptography", "Encodings"]),

@@ -17,6 +17,7 @@ class Load:
     - keeps: all of a client's messages over one connection, else one for each.
     - pipelines: MAIL, RCPT and DATA together (RFC 2920).
     - login: a name and a password, given by AUTH PLAIN.
+    - source: the address that connections come from.
     """
 
     sender: str
@@ -27,6 +28,7 @@ class Load:
     pipelines: bool = False
     tls: bool = False
     login: tuple[str, str] | None = None
+    source: str = "127.0.0.1"
 
 
 class Client:
@@ -57,7 +59,7 @@ class Client:
 
     def open(self) -> None:
         load = self.load
-        self.socket = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        self.socket = socket.create_connection(("127.0.0.1", self.port), timeout=60, source_address=(load.source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.hear(b"220")
         self.say(f"EHLO {load.helo}\r\n".encode(), b"250")

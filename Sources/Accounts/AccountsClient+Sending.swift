@@ -31,6 +31,13 @@ extension AccountsClient {
         _ = try await request(Frame("SEND", ["user": user, "recipients": String(recipients)]))
     }
 
+    /// Says that a message that was counted was not taken.
+    package func takeBack(user: String, recipients: Int) async throws(AccountsError) {
+        _ = try await request(
+            Frame("SEND", ["user": user, "recipients": String(recipients), "taken-back": "yes"])
+        )
+    }
+
     /// Whether an account is disabled.
     ///
     /// - Parameter user: the account's address.

@@ -97,6 +97,13 @@ final class AuthorityState: @unchecked Sendable {
         return refusal
     }
 
+    /// A message that was counted was not taken.
+    func takeBack(_ account: MailAddress, recipients: Int) {
+        loop.assertInEventLoop()
+        records.sending.takeBack(account, recipients: recipients)
+        changed.insert(.sending)
+    }
+
     func liftSendingLimit(of account: MailAddress) {
         loop.assertInEventLoop()
         records.sending.lift(account)

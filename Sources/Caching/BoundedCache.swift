@@ -1,6 +1,6 @@
 /// Values by key within a limit of octets; what was unused longest goes first.
 package struct BoundedCache<Key: Hashable, Value> {
-    private struct Slot {
+    fileprivate struct Slot {
         var key: Key
         var value: Value?
         var cost: Int
@@ -93,6 +93,9 @@ package struct BoundedCache<Key: Hashable, Value> {
         if oldest < 0 { oldest = slot }
     }
 }
+
+extension BoundedCache: Sendable where Key: Sendable, Value: Sendable {}
+extension BoundedCache.Slot: Sendable where Key: Sendable, Value: Sendable {}
 
 /// What an array of octets takes in memory: its header, and malloc's rounding.
 package func memoryCost(ofOctets count: Int) -> Int {

@@ -1,4 +1,5 @@
 import COpenSSL
+import Synchronization
 
 /// The kinds of key that DNSSEC (RFC 8624) and DKIM (RFC 8301, 8463) sign with.
 package enum KeyKind: Sendable, Hashable {
@@ -40,6 +41,8 @@ package final class PublicKey: @unchecked Sendable {
     // Unchecked: OpenSSL's key is not changed after init.
     package let kind: KeyKind
     let key: OpaquePointer
+    /// By their hash functions.
+    private let verifiers = Mutex<[HashFunction: Verifier]>([:])
 
     init?(kind: KeyKind, adopting key: OpaquePointer?) {
         guard let key else { return nil }
@@ -47,7 +50,10 @@ package final class PublicKey: @unchecked Sendable {
         self.key = key
     }
 
-    deinit { EVP_PKEY_free(key) }
+    deinit {
+        verifiers.withLock { $0.values.forEach { EVP_PKEY_CTX_free($0.context) } }
+        EVP_PKEY_free(key)
+    }
 
     /// An RSA key from its modulus and exponent, most significant octet first. Nil if it is no usable key: a modulus of
     /// more than 4096 bits or an exponent of more than 8 octets costs too much time to verify with.
@@ -175,6 +181,7 @@ package final class PublicKey: @unchecked Sendable {
         using function: HashFunction?,
         isPSS: Bool = false
     ) -> Bool {
+        if kind == .rsa, !isPSS, let function { return isValidRSA(signature, function.digest(of: message), function) }
         var signature = signature
         if let width = kind.coordinateWidth {
             guard signature.count == 2 * width else { return false }
@@ -192,6 +199,47 @@ package final class PublicKey: @unchecked Sendable {
             return false
         }
         let result = EVP_DigestVerify(context, signature, signature.count, message, message.count)
+        if result != 1 { ERR_clear_error() }
+        return result == 1
+    }
+}
+
+extension PublicKey {
+    /// What verifies signatures by RSA over hashes of one function.
+    struct Verifier: @unchecked Sendable {
+        // Unchecked: what is kept is only ever copied.
+        let context: OpaquePointer
+
+        init?(_ key: OpaquePointer, _ function: HashFunction) {
+            guard let context = EVP_PKEY_CTX_new(key, nil) else { return nil }
+            guard EVP_PKEY_verify_init(context) == 1, EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PADDING) == 1,
+                EVP_PKEY_CTX_set_signature_md(context, function.algorithm) == 1
+            else {
+                EVP_PKEY_CTX_free(context)
+                return nil
+            }
+            self.context = context
+        }
+
+        private init(copy context: OpaquePointer) { self.context = context }
+
+        /// To be freed.
+        var copy: Verifier? { EVP_PKEY_CTX_dup(context).map { Verifier(copy: $0) } }
+    }
+
+    /// RFC 8017 section 8.2. To make a verifier takes OpenSSL 3 a third of the time that a signature takes, and a copy of one
+    /// next to nothing.
+    private func isValidRSA(_ signature: [UInt8], _ digest: [UInt8], _ function: HashFunction) -> Bool {
+        let verifier = verifiers.withLock { verifiers in
+            if verifiers[function] == nil { verifiers[function] = Verifier(key, function) }
+            return verifiers[function]?.copy
+        }
+        guard let verifier else {
+            ERR_clear_error()
+            return false
+        }
+        defer { EVP_PKEY_CTX_free(verifier.context) }
+        let result = EVP_PKEY_verify(verifier.context, signature, signature.count, digest, digest.count)
         if result != 1 { ERR_clear_error() }
         return result == 1
     }

@@ -19,7 +19,6 @@ package struct DomainName: Sendable {
     /// The most octets that a label may have (RFC 1035 §2.3.4).
     package static let maximumLabelOctets = 63
 
-    @usableFromInline
     init(checked wire: [UInt8]) {
         octets = wire
         start = 0
@@ -68,7 +67,6 @@ package struct DomainName: Sendable {
     /// A name from its labels, leftmost first, without the root's.
     ///
     /// - Throws: when a label is empty or too long, or all of them together are.
-    @inlinable
     package init(labels: some Sequence<some Collection<UInt8>>) throws(NameError) {
         var wire: [UInt8] = []
         for label in labels {
@@ -77,6 +75,33 @@ package struct DomainName: Sendable {
             wire.append(UInt8(label.count))
             wire.append(contentsOf: label)
         }
+        wire.append(0)
+        guard wire.count <= Self.maximumOctets else { throw .nameTooLong }
+        self.init(checked: wire)
+    }
+}
+
+extension DomainName {
+    /// A name from its labels with a dot between each two, none at the end; all other octets stand for themselves.
+    ///
+    /// - Throws: when a label is empty or too long, or all of them together are.
+    package init(dotted text: ArraySlice<UInt8>) throws(NameError) {
+        var wire: [UInt8] = [0]
+        wire.reserveCapacity(text.count + 2)
+        // Where the length of the present label is.
+        var start = 0
+        for octet in text {
+            guard octet == UInt8(ascii: ".") else {
+                guard wire[start] < Self.maximumLabelOctets else { throw .labelTooLong }
+                wire[start] += 1
+                wire.append(octet)
+                continue
+            }
+            guard wire[start] > 0 else { throw .emptyLabel }
+            start = wire.count
+            wire.append(0)
+        }
+        guard wire[start] > 0 else { throw .emptyLabel }
         wire.append(0)
         guard wire.count <= Self.maximumOctets else { throw .nameTooLong }
         self.init(checked: wire)

@@ -1,59 +1,60 @@
 /// Octets of US-ASCII and comparisons that know no locale.
-package enum ASCII {
-    @inlinable package static var nul: UInt8 { 0 }
-    @inlinable package static var tab: UInt8 { 9 }
-    @inlinable package static var lineFeed: UInt8 { 10 }
-    @inlinable package static var carriageReturn: UInt8 { 13 }
-    @inlinable package static var space: UInt8 { 32 }
-    @inlinable package static var quote: UInt8 { UInt8(ascii: "\"") }
-    @inlinable package static var backslash: UInt8 { UInt8(ascii: "\\") }
+// Public: what is of the package alone is not inlined into other modules by Swift 6.3, and these are asked for each octet.
+public enum ASCII {
+    @inlinable public static var nul: UInt8 { 0 }
+    @inlinable public static var tab: UInt8 { 9 }
+    @inlinable public static var lineFeed: UInt8 { 10 }
+    @inlinable public static var carriageReturn: UInt8 { 13 }
+    @inlinable public static var space: UInt8 { 32 }
+    @inlinable public static var quote: UInt8 { UInt8(ascii: "\"") }
+    @inlinable public static var backslash: UInt8 { UInt8(ascii: "\\") }
 
     /// The octet in lower case, if it's a letter of ASCII.
     @inline(__always)
     @inlinable
-    package static func lower(_ octet: UInt8) -> UInt8 {
+    public static func lower(_ octet: UInt8) -> UInt8 {
         octet >= 0x41 && octet <= 0x5A ? octet | 0x20 : octet
     }
 
     /// The octet in upper case, if it's a letter of ASCII.
     @inline(__always)
     @inlinable
-    package static func upper(_ octet: UInt8) -> UInt8 {
+    public static func upper(_ octet: UInt8) -> UInt8 {
         octet >= 0x61 && octet <= 0x7A ? octet & 0xDF : octet
     }
 
     @inlinable
-    package static func isDigit(_ octet: UInt8) -> Bool { octet >= 0x30 && octet <= 0x39 }
+    public static func isDigit(_ octet: UInt8) -> Bool { octet >= 0x30 && octet <= 0x39 }
 
     @inlinable
-    package static func isLetter(_ octet: UInt8) -> Bool { (0x61...0x7A).contains(octet | 0x20) }
+    public static func isLetter(_ octet: UInt8) -> Bool { (0x61...0x7A).contains(octet | 0x20) }
 
     /// Space or tab.
     @inlinable
-    package static func isBlank(_ octet: UInt8) -> Bool { octet == space || octet == tab }
+    public static func isBlank(_ octet: UInt8) -> Bool { octet == space || octet == tab }
 
     /// Space, tab, CR or LF.
     @inlinable
-    package static func isWhitespace(_ octet: UInt8) -> Bool {
+    public static func isWhitespace(_ octet: UInt8) -> Bool {
         octet == space || octet == tab || octet == lineFeed || octet == carriageReturn
     }
 
     /// Whether the octets are that word, in any case.
     @inlinable
-    package static func equal(_ octets: some Collection<UInt8>, _ word: StaticString) -> Bool {
+    public static func equal(_ octets: some Collection<UInt8>, _ word: StaticString) -> Bool {
         octets.count == word.utf8CodeUnitCount
             && word.withUTF8Buffer { word in octets.elementsEqual(word) { lower($0) == lower($1) } }
     }
 
     /// Whether both are the same word, in any case.
     @inlinable
-    package static func equal(_ one: some Sequence<UInt8>, _ other: some Sequence<UInt8>) -> Bool {
+    public static func equal(_ one: some Sequence<UInt8>, _ other: some Sequence<UInt8>) -> Bool {
         one.elementsEqual(other) { lower($0) == lower($1) }
     }
 
     /// Without white space at both ends.
     @inlinable
-    package static func trim(_ octets: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+    public static func trim(_ octets: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
         var (start, end) = (octets.startIndex, octets.endIndex)
         while start < end, isWhitespace(octets[start]) { start += 1 }
         while start < end, isWhitespace(octets[end - 1]) { end -= 1 }
@@ -62,7 +63,7 @@ package enum ASCII {
 
     /// The value of a hexadecimal digit.
     @inlinable
-    package static func hexadecimal(_ octet: UInt8) -> UInt8? {
+    public static func hexadecimal(_ octet: UInt8) -> UInt8? {
         switch octet {
         case 0x30...0x39: octet - 0x30
         case 0x41...0x46: octet - 0x41 + 10
@@ -91,7 +92,7 @@ package enum ASCII {
 
     /// A decimal number of only digits; nil when it's empty or doesn't fit.
     @inlinable
-    package static func number(_ octets: some Collection<UInt8>) -> Int? {
+    public static func number(_ octets: some Collection<UInt8>) -> Int? {
         guard !octets.isEmpty else { return nil }
         var value = 0
         for octet in octets {

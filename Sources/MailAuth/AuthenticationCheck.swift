@@ -24,13 +24,14 @@ package struct AuthenticationCheck: Sendable {
     /// - Parameters:
     ///   - spf: the last one is about the sender, for DMARC; empty where the client isn't known.
     ///   - now: seconds since 1970.
-    ///   - sample: 0 to 99, at random: decides whether a percentage of a domain's mail includes this message.
+    ///   - sample: 0 to 99, at random: decides whether a percentage of a domain's mail includes this message. It's asked for
+    ///     where that matters.
     package static func run(
         _ message: HashedMessage,
         spf: [SPF],
         lookup: any MailAuthLookup,
         now: Int,
-        sample: Int
+        sample: @autoclosure () -> Int
     ) async -> AuthenticationCheck {
         let dkim = await DKIMVerifier.verify(message, lookup: lookup, now: now)
         let arc = await ARCValidator.validate(message, lookup: lookup, now: now)
@@ -46,7 +47,7 @@ package struct AuthenticationCheck: Sendable {
         let dmarc = await DMARCCheck.run(
             author: DMARCAuthor(message),
             identifiers: sender + signed,
-            sample: sample,
+            sample: sample(),
             lookup: lookup
         )
         return AuthenticationCheck(spf: spf, dkim: dkim, arc: arc, dmarc: dmarc)

@@ -98,6 +98,11 @@ struct AdmittedConnections {
         clients[client] = count > 1 ? count - 1 : nil
     }
 
+    /// How many connections the client of one has; 0 for whom no limit holds.
+    func count(ofClientOf connection: Connection) -> Int {
+        entries[ObjectIdentifier(connection)]?.client.flatMap { clients[$0] } ?? 0
+    }
+
     mutating func note(_ standing: ConnectionStanding, of connection: Connection) {
         entries[ObjectIdentifier(connection)]?.standing = standing
     }

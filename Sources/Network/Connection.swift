@@ -473,6 +473,9 @@ package final class Connection: @unchecked Sendable {
     /// Says how much the connection has to lose, for when its listener has no place left.
     package func note(_ standing: ConnectionStanding) { listener?.note(standing, of: self) }
 
+    /// How many connections the client has to the listener, this one included; 0 where no limit holds for it.
+    package var clientConnections: Int { listener?.count(ofClientOf: self) ?? 0 }
+
     /// Says who the client behind a proxy is, for the listener's limits.
     ///
     /// - Returns: why it has no place.

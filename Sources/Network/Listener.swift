@@ -187,6 +187,10 @@ package final class Listener: Sendable {
         live.withLockedValue { $0.connections.note(standing, of: connection) }
     }
 
+    func count(ofClientOf connection: Connection) -> Int {
+        live.withLockedValue { $0.connections.count(ofClientOf: connection) }
+    }
+
     func recount(_ connection: Connection, as address: SocketAddress) -> Refusal? {
         guard let client = address.clientKey else { return nil }
         return live.withLockedValue { $0.connections.recount(connection, client: client) }

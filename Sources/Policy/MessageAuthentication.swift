@@ -35,7 +35,9 @@ package final class MessageAuthentication: @unchecked Sendable {
     /// Seconds since 1970.
     private let now: Int
     private let hasher = MessageHasher()
-    private let client: Task<(ReverseNameOutcome, [AuthenticationCheck.SPF]), Never>
+    private let queries: [SPFQuery]
+    /// What is being found out about the client; nil where the answers are there, so that it can be done at the end.
+    private var client: Task<(ReverseNameOutcome, [AuthenticationCheck.SPF]), Never>?
     private var filter: ResultsFilter
     private var isPrefetched = false
     private var message: HashedMessage?
@@ -48,6 +50,7 @@ package final class MessageAuthentication: @unchecked Sendable {
         policy: AuthenticationPolicy,
         now: Int,
         on loop: any EventLoop,
+        shared: SharedAnswers? = nil,
         query: @escaping StubResolver.Query
     ) {
         loop.assertInEventLoop()
@@ -55,18 +58,38 @@ package final class MessageAuthentication: @unchecked Sendable {
         self.policy = policy
         self.now = now
         self.loop = loop
-        let lookup = ResolverLookup(on: loop, query: query)
+        let lookup = ResolverLookup(on: loop, shared: shared, query: query)
         self.lookup = lookup
         let clientLookup = BoundedLookup(lookup, on: loop)
         self.clientLookup = clientLookup
         filter = ResultsFilter(authservID: policy.authservID)
         let queries = Self.queries(origin, receiver: policy.authservID, now: now)
+        self.queries = queries
+        guard !Self.isKnown(queries, lookup) else { return }
         client = Task(executorPreference: LoopExecutor.of(loop)) {
             async let name = ReverseNameCheck.run(origin.address, lookup: clientLookup)
             var checks: [AuthenticationCheck.SPF] = []
             for query in queries { checks.append(await AuthenticationCheck.SPF(query, lookup: clientLookup)) }
             return (await name, checks)
         }
+    }
+
+    /// Whether the first answers about a client are there; those behind them mostly are, too.
+    private static func isKnown(_ queries: [SPFQuery], _ lookup: ResolverLookup) -> Bool {
+        guard let query = queries.first, let reverse = ReverseNameCheck.reverseName(of: query.address) else {
+            return false
+        }
+        return lookup.isKnown(reverse, .ptr)
+            && queries.allSatisfy { query in MailDomain.name(query.domain).map { lookup.isKnown($0, .txt) } ?? true }
+    }
+
+    /// What the client's name and the sender's domain say.
+    private func lookAtClient() async -> (ReverseNameOutcome, [AuthenticationCheck.SPF]) {
+        if let client { return await client.value }
+        let name = await ReverseNameCheck.run(origin.address, lookup: clientLookup)
+        var checks: [AuthenticationCheck.SPF] = []
+        for query in queries { checks.append(await AuthenticationCheck.SPF(query, lookup: clientLookup)) }
+        return (name, checks)
     }
 
     /// The client's name is asked about where it can be one; the sender always (RFC 7208 §2.3, §2.4).
@@ -134,15 +157,15 @@ package final class MessageAuthentication: @unchecked Sendable {
     /// What the message is worth, once `end()` was called.
     ///
     /// - Parameter sample: 0 to 99, at random: decides whether a percentage of a domain's mail includes this message.
-    package func verdict(sample: Int) async -> AuthenticationVerdict {
+    package func verdict(sample: @autoclosure () -> Int) async -> AuthenticationVerdict {
         loop.assertInEventLoop()
         // The sender's records are a stranger's, and may be slow on purpose: DMARC has its own time behind them.
         let share = TimeAmount.nanoseconds(policy.timeout.nanoseconds / 2)
         clientLookup.deadline = .now() + share
         let message = message ?? hasher.finish()
-        let (name, spf) = await client.value
+        let (name, spf) = await lookAtClient()
         lookup.deadline = .now() + share
-        var check = await AuthenticationCheck.run(message, spf: spf, lookup: lookup, now: now, sample: sample)
+        var check = await AuthenticationCheck.run(message, spf: spf, lookup: lookup, now: now, sample: sample())
         let action = policy.action(on: check, of: message, isCutOff: lookup.isCutOff)
         let evaluation = DMARCEvaluation(check, of: origin, action, followsDMARC: policy.followsDMARC)
         if case .acceptAsForwarded = action { check.dmarc.disposition = .none }

@@ -4,6 +4,18 @@ import NIOCore
 import Network
 import Resolution
 
+/// What the checks of all messages on one event loop share: mail comes in bursts, and its senders are few.
+package struct SharedAnswers: Sendable {
+    /// Answers that needn't be waited for; must be called from the event loop's thread.
+    let known: @Sendable (DomainName, RecordType) -> Resolution?
+    let records: KnownRecords
+
+    package init(records: KnownRecords, known: @escaping @Sendable (DomainName, RecordType) -> Resolution?) {
+        self.known = known
+        self.records = records
+    }
+}
+
 /// Lookups through resolverd for the checks of one message: what was asked isn't asked again, and what is being asked is
 /// waited for, so that answers can be asked for ahead of time. Belongs to one event loop.
 package final class ResolverLookup: MailAuthServer, @unchecked Sendable {
@@ -20,16 +32,20 @@ package final class ResolverLookup: MailAuthServer, @unchecked Sendable {
 
     private let loop: any EventLoop
     private let query: StubResolver.Query
+    private let shared: SharedAnswers?
     private var states: [Question: State] = [:]
     /// From then on what isn't known yet stays unknown.
     package var deadline: NIODeadline?
     /// Whether something stayed unknown because of our own limits, in time or in number.
     private(set) var isCutOff = false
 
-    package init(on loop: any EventLoop, query: @escaping StubResolver.Query) {
+    package init(on loop: any EventLoop, shared: SharedAnswers? = nil, query: @escaping StubResolver.Query) {
         self.loop = loop
+        self.shared = shared
         self.query = query
     }
+
+    package var knownRecords: KnownRecords? { shared?.records }
 
     package func answer(
         _ name: DomainName,
@@ -42,16 +58,30 @@ package final class ResolverLookup: MailAuthServer, @unchecked Sendable {
     /// Asks for the TXT records of names, and doesn't wait for the answers. They are asked for however many questions
     /// there were: a header names only a few.
     package func prefetch(texts names: Set<DomainName>) {
-        for name in names {
+        for name in names where !isKnown(name, .txt) {
             Task(executorPreference: LoopExecutor.of(loop)) { [self] in
                 _ = await ask(Question(name: name, type: .txt), isAhead: true)
             }
         }
     }
 
-    private func ask(_ question: Question, isAhead: Bool = false) async -> MailAuthAnswer? {
+    /// Whether there is an answer already.
+    func isKnown(_ name: DomainName, _ type: RecordType) -> Bool {
+        if case .answered = state(of: Question(name: name, type: type)) { return true }
+        return false
+    }
+
+    private func state(of question: Question) -> State? {
         loop.assertInEventLoop()
-        switch states[question] {
+        if let state = states[question] { return state }
+        guard let resolution = shared?.known(question.name, question.type) else { return nil }
+        let state = State.answered(MailAuthAnswer(resolution))
+        states[question] = state
+        return state
+    }
+
+    private func ask(_ question: Question, isAhead: Bool = false) async -> MailAuthAnswer? {
+        switch state(of: question) {
         case .answered(let answer): return answer
         case .asking(var waiting):
             return await withCheckedContinuation { continuation in
@@ -75,15 +105,16 @@ package final class ResolverLookup: MailAuthServer, @unchecked Sendable {
 
     private func resolve(_ question: Question) async -> MailAuthAnswer? {
         do throws(ResolutionError) {
-            let resolution = try await query(question.name, question.type)
-            return MailAuthAnswer(
-                responseCode: resolution.responseCode,
-                records: resolution.answers,
-                isRecursive: false
-            )
+            return MailAuthAnswer(try await query(question.name, question.type))
         } catch {
             return nil
         }
+    }
+}
+
+extension MailAuthAnswer {
+    fileprivate init(_ resolution: Resolution) {
+        self.init(responseCode: resolution.responseCode, records: resolution.answers, isRecursive: false)
     }
 }
 
@@ -101,6 +132,8 @@ final class BoundedLookup: MailAuthServer, @unchecked Sendable {
         self.lookup = lookup
         self.loop = loop
     }
+
+    var knownRecords: KnownRecords? { lookup.knownRecords }
 
     func answer(_ name: DomainName, _ type: RecordType) async throws(MailAuthLookupError) -> MailAuthAnswer {
         loop.assertInEventLoop()

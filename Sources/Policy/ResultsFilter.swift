@@ -63,7 +63,7 @@ struct ResultsFilter {
 
 /// The same for messages whose authors aren't checked. Belongs to one event loop.
 package final class ForgedResultsFilter {
-    private let hasher = MessageHasher()
+    private let hasher = MessageHasher(readsSignatures: false)
     private var filter: ResultsFilter
 
     /// - Parameters:

@@ -35,14 +35,24 @@ package final class RecentAnswers: @unchecked Sendable {
         self.ask = ask
     }
 
+    /// The records of a name and type, where they are kept.
+    package func known(_ name: DomainName, _ type: RecordType) -> Resolution? {
+        loop.assertInEventLoop()
+        return known(Question(name: name, type: type))
+    }
+
+    private func known(_ question: Question) -> Resolution? {
+        guard let known = kept.value(for: question) else { return nil }
+        if now() < known.end { return known.resolution }
+        kept.remove(question)
+        return nil
+    }
+
     /// The records of a name and type: kept ones, or resolverd's answer.
     package func query(_ name: DomainName, _ type: RecordType) async throws(ResolutionError) -> Resolution {
         loop.assertInEventLoop()
         let question = Question(name: name, type: type)
-        if let known = kept.value(for: question) {
-            if now() < known.end { return known.resolution }
-            kept.remove(question)
-        }
+        if let known = known(question) { return known }
         if waiting[question] != nil {
             return try await withCheckedContinuation { waiting[question]?.append($0) }.get()
         }

@@ -2,6 +2,7 @@ import Accounts
 import Daemon
 import Front
 import Logging
+import MailAuth
 import MilterClient
 import NIOCore
 import Network
@@ -22,6 +23,8 @@ struct LoopResources: Sendable {
     let recipientCheck: RecipientForwardCheck
     /// Asks resolverd.
     let query: StubResolver.Query
+    /// What resolverd answered a moment ago, and what was read from it.
+    let shared: SharedAnswers
     /// Counts results of DMARC; nil where nobody does.
     let reports: ReportClient?
     /// Connections to milters that wait for the next client.
@@ -35,6 +38,7 @@ struct LoopResources: Sendable {
         milterMemory: MilterMemory,
         rates: ClientRates,
         knownRecipients: KnownRecipients,
+        records: KnownRecords,
         on loop: any EventLoop
     ) {
         self.rates = rates
@@ -49,6 +53,7 @@ struct LoopResources: Sendable {
         let answers = RecentAnswers(on: loop) { (name, type) throws(ResolutionError) in
             try await resolver.query(name, type)
         }
+        shared = SharedAnswers(records: records) { answers.known($0, $1) }
         query = { (name, type) throws(ResolutionError) in try await answers.query(name, type) }
         reports = settings.reportSocket.map { ReportClient(path: $0, on: loop) }
         submissions = SubmissionClient(path: settings.queueSocket, on: loop, timeout: settings.queueTimeout)
@@ -91,8 +96,16 @@ package struct SMTPFront: FrontService {
         )
         let rates = ClientRates(settings.rates)
         let known = KnownRecipients()
+        let records = KnownRecords()
         resources = PerLoop {
-            LoopResources(settings, milterMemory: memory, rates: rates, knownRecipients: known, on: $0)
+            LoopResources(
+                settings,
+                milterMemory: memory,
+                rates: rates,
+                knownRecipients: known,
+                records: records,
+                on: $0
+            )
         }
     }
 

@@ -1,5 +1,6 @@
 import Accounts
 import NIOCore
+import Network
 import SMTP
 
 /// Asks authd what users may send, for the sessions of one event loop. Belongs to it.
@@ -53,6 +54,13 @@ final class SenderDirectory: @unchecked Sendable {
             return nil
         } catch {
             return error
+        }
+    }
+
+    /// Says that a message that was counted was not taken. Nobody waits for the answer: without one it stays counted.
+    func takeBack(user: String, recipients: Int) {
+        Task(executorPreference: LoopExecutor.of(loop)) { [accounts] in
+            try? await accounts.takeBack(user: user, recipients: recipients)
         }
     }
 

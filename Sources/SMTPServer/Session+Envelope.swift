@@ -42,10 +42,7 @@ extension Session {
             reply(.localError, .systemTrouble, "queue not available, try again later")
             return .command
         }
-        if let verdict = await milters?.mail(sender, macros(of: sender)), let next = try await refuse(by: verdict) {
-            milters?.abort()
-            return next
-        }
+        if let next = try await askMilters(about: sender) { return next }
         transaction = Transaction(sender: kept(sender))
         transaction?.terms = Self.terms(sender.parameters, now)
         reply(.ok, .senderValid, "ok")

@@ -138,6 +138,8 @@ extension Session {
                     Next.command
                 )
             }
+        // It may have it, and the limits are there for what goes out.
+        if submission.isUncertain { counted = nil }
         if end.id != nil, hasComeBack {
             resources.greylist.accepted(identities: identities(of: transaction, verdict))
         }
@@ -155,6 +157,7 @@ extension Session {
             policy: policy,
             now: date.secondsSince1970,
             on: connection.eventLoop,
+            shared: resources.shared,
             query: resources.query
         )
     }
@@ -259,6 +262,8 @@ extension Session {
             "sender": .string(transaction.sender.path.description),
             "recipients": .string(String(transaction.recipients.count)), "octets": .string(String(intake.octets)),
         ]
+        // What a rule throws away was taken.
+        if verdict.id != nil || verdict.isDiscarded { counted = nil } else { takeBackCount() }
         if let user { metadata["user"] = .string(user) }
         if let name = intake.header.messageID { metadata["message-id"] = .string(name) }
         if let name = authentication?.clientName { metadata["client-name"] = .string(name) }

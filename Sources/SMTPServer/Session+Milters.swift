@@ -116,11 +116,35 @@ extension Session {
 
     // MARK: The message
 
+    /// Tells the milters the sender, with the ID that the message will have: they ask for it from now on.
+    func askMilters(about sender: EnvelopeSender) async throws(ConnectionError) -> Next? {
+        guard let milters else { return nil }
+        // Without one now, the message gets its ID when it begins.
+        reserved = try? await resources.submissions.begin(SubmissionEnvelope(sender: sender, recipients: []))
+        reserved?.isIDKnown = true
+        guard let verdict = await milters.mail(sender, macros(of: sender)), let next = try await refuse(by: verdict)
+        else { return nil }
+        resetTransaction()
+        return next
+    }
+
+    /// What carries a message to queue-manager: what milters know the ID of, unless queue-manager went away meanwhile.
+    private func submission(of transaction: Transaction) async throws(SubmissionError) -> MessageSubmission {
+        let envelope = envelope(of: transaction)
+        defer { reserved = nil }
+        guard let reserved, reserved.isUsable else {
+            reserved?.abort()
+            return try await resources.submissions.begin(envelope)
+        }
+        reserved.envelope = envelope
+        return reserved
+    }
+
     /// Begins a message and tells the milters so; nil where there can't be one, and the client has its answer.
     func beginMessage(_ transaction: Transaction) async throws(ConnectionError) -> (MessageSubmission?, Next) {
         let submission: MessageSubmission
         do throws(SubmissionError) {
-            submission = try await resources.submissions.begin(envelope(of: transaction))
+            submission = try await self.submission(of: transaction)
         } catch {
             logger.error("queue-manager is not available", metadata: ["reason": "\(error)"])
             counters.messagesDeferred.increment()
@@ -241,6 +265,7 @@ extension Session {
         macros.set("client_port", front.remoteAddress?.port.map { "\($0)" })
         macros.set("client_name", name)
         macros.set("client_ptr", connectionFacts?.name ?? "unknown")
+        macros.set("client_connections", "\(connection.clientConnections)")
         macros.set("client_resolve", connectionFacts?.milterWord)
         macros.set("tls_version", connection.tls?.version)
         macros.set("cipher", connection.tls?.cipher)
@@ -253,9 +278,13 @@ extension Session {
         return macros
     }
 
-    func macros() -> MilterMacros { macros(name: front.remoteAddress == nil ? "localhost" : clientName) }
+    func macros() -> MilterMacros {
+        var macros = macros(name: front.remoteAddress == nil ? "localhost" : clientName)
+        macros.set("i", reserved?.id)
+        return macros
+    }
 
-    /// At DATA: the message has its ID now.
+    /// From DATA on.
     func macros(of submission: MessageSubmission) -> MilterMacros {
         var macros = macros()
         macros.set("i", submission.id)

@@ -28,7 +28,9 @@ extension Session {
         guard let user else { return nil }
         let refusal: (ReplyCode, EnhancedStatusCode, String)
         switch await resources.senders.send(user: user, recipients: transaction.recipients.count) {
-        case nil: return nil
+        case nil:
+            counted = (user, transaction.recipients.count)
+            return nil
         case .refused(let status, let text): refusal = (.mailboxUnavailable, status, text)
         case .deferred(.limitReached, let text): refusal = (.mailboxBusy, .limitReached, text)
         case .deferred(_, let reason), .unavailable(let reason):
@@ -46,6 +48,12 @@ extension Session {
         resetTransaction()
         reply(refusal.0, refusal.1, refusal.2)
         return .command
+    }
+
+    /// A message that was counted is not taken.
+    func takeBackCount() {
+        if let counted { resources.senders.takeBack(user: counted.user, recipients: counted.recipients) }
+        counted = nil
     }
 
     /// Fields that say who has written or sent a message (RFC 5322 §3.6.2, §3.6.6): readers show them all.

@@ -51,6 +51,10 @@ final class Session {
     var knownCertificate: (certificate: [UInt8], names: (subject: String?, issuer: String?))?
     /// How the client has logged in.
     var mechanism: String?
+    /// What will carry the next message to queue-manager, where milters are told its ID before it begins.
+    var reserved: MessageSubmission?
+    /// What authd has counted of a message that hasn't ended; nil where there is none.
+    var counted: (user: String, recipients: Int)?
     private var unflushed = 0
 
     /// Replies of more octets than this are sent although more commands are waiting.
@@ -91,6 +95,9 @@ final class Session {
     func resetTransaction() {
         transaction = nil
         milters?.abort()
+        reserved?.abort()
+        reserved = nil
+        takeBackCount()
         chunked?.submission.abort()
         chunked = nil
     }

@@ -18,8 +18,15 @@ package final class MessageSubmission {
     private var held = ByteBuffer()
     private var isBegun = false
     private var isOver = false
+    private var isEndSent = false
     /// What queue-manager said, or the loss of its connection, before the end of the message.
     package private(set) var earlyResult: SubmissionResult?
+
+    /// The connection was lost behind the end of the message: queue-manager may have it.
+    package private(set) var isUncertain = false
+
+    /// Whether queue-manager could be handed the message now, as far as is known.
+    package var isUsable: Bool { !isOver && connection.isUsable }
 
     /// Smaller slices are joined, so that many small packets do not become as many frames. Octets.
     private static let worthItsOwnFrame = 16 * 1024
@@ -76,7 +83,9 @@ package final class MessageSubmission {
 
     private func lose(_ error: SubmissionError) {
         // It may have said why before it hung up.
-        end(connection.earlyReply().map { SubmissionResult($0, expected: id) } ?? SubmissionResult(error))
+        let reply = connection.earlyReply()
+        isUncertain = isEndSent && reply == nil
+        end(reply.map { SubmissionResult($0, expected: id) } ?? SubmissionResult(error))
     }
 
     /// Ends the message, with what goes in front of it, and waits for what queue-manager says about it.
@@ -96,6 +105,7 @@ package final class MessageSubmission {
         if let earlyResult { return earlyResult }
         guard !isOver else { return .deferred(.systemTrouble, "the message was thrown away") }
         send()
+        isEndSent = true
         connection.write(
             SubmissionProtocol.end(added: added, isQuarantined: isQuarantined, isHeld: isHeld, route: route)
         )

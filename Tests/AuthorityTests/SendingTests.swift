@@ -64,6 +64,26 @@ import Testing
         #expect(send(&counts, alice, recipients: 100_000, limits: SendingLimits(), now: now) == nil)
     }
 
+    @Test func whatWasNotTakenIsTakenBack() throws {
+        let alice = try address("alice@example.test")
+        var counts = SendingCounts()
+        let now = TestAuthority.now - TestAuthority.now % 600
+        counts.takeBack(alice, recipients: 3)
+        #expect(counts.lines.isEmpty)
+        _ = counts.send(alice, recipients: 4, limits: Self.limits, now: now)
+        _ = counts.send(alice, recipients: 2, limits: Self.limits, now: now + 600)
+        _ = counts.send(alice, recipients: 1, limits: Self.limits, now: now + 600)
+        #expect(send(&counts, alice, recipients: 1, limits: Self.limits, now: now + 600) != nil)
+        counts.takeBack(alice, recipients: 2)
+        #expect(counts.amount(of: alice, within: .hour, now: now + 600) == SendingAmount(messages: 2, recipients: 5))
+        #expect(send(&counts, alice, recipients: 2, limits: Self.limits, now: now + 600) == nil)
+        // More than was counted is nothing, and no debt.
+        for _ in 0..<9 { counts.takeBack(alice, recipients: 1_000_000) }
+        #expect(counts.lines.isEmpty)
+        for _ in 1...3 { #expect(send(&counts, alice, recipients: 1, limits: Self.limits, now: now + 600) == nil) }
+        #expect(send(&counts, alice, recipients: 1, limits: Self.limits, now: now + 600) != nil)
+    }
+
     @Test func countsComeBackFromTheirLines() throws {
         let alice = try address("alice@example.test")
         var counts = SendingCounts()
@@ -223,6 +243,9 @@ import Testing
                 try await authority.client.request(Frame("SEND", ["user": user, "recipients": "3"]))
             }
             #expect(try await send("alice@example.test").replyKind == .ok)
+            #expect(try await send("alice@example.test").replyKind == .ok)
+            let back = Frame("SEND", ["user": "alice@example.test", "recipients": "3", "taken-back": "yes"])
+            #expect(try await authority.client.request(back).replyKind == .ok)
             #expect(try await send("alice@example.test").replyKind == .ok)
             let refused = try await send("alice@example.test")
             #expect(refused.replyKind == .defer && refused["status"] == "4.7.1")

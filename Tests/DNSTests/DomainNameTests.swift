@@ -52,6 +52,25 @@ struct DomainNameTests {
         }
     }
 
+    @Test func labelsWithDotsBetween() throws {
+        let label = String(repeating: "a", count: 63)
+        for text in [
+            "a", "a.B.c", "\\065.\"x\"", label, "\(label).\(label).\(label).\(String(repeating: "b", count: 61))",
+        ] {
+            let octets = Array(text.utf8)
+            let split = octets.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+            #expect(try DomainName(dotted: octets[...]).wire == DomainName(labels: split).wire)
+        }
+        for (text, error) in [
+            ("", NameError.emptyLabel), (".", .emptyLabel), ("a.", .emptyLabel), (".a", .emptyLabel),
+            ("a..b", .emptyLabel),
+            (label + "a", .labelTooLong),
+            ("\(label).\(label).\(label).\(String(repeating: "b", count: 62))", .nameTooLong),
+        ] {
+            #expect(throws: error, "\(text)") { try DomainName(dotted: Array(text.utf8)[...]) }
+        }
+    }
+
     @Test func ancestry() throws {
         let name = try DomainName("a.b.Example.test")
         #expect(try name.isSubdomain(of: DomainName("example.TEST")))

@@ -30,6 +30,7 @@ import Testing
         zone text: String = zone,
         failing: [String] = [],
         pieces: Int = .max,
+        known: [String]? = nil,
         _ change: (inout AuthenticationPolicy) -> Void = { _ in }
     ) async throws -> (verdict: AuthenticationVerdict, passed: String, isHeaderTooLong: Bool) {
         let dns = try PretendedDNS(text, failing: failing)
@@ -37,6 +38,11 @@ import Testing
         change(&policy)
         let sender = try ReversePath(parsing: "<\(sender)>".utf8)
         let chosen = policy
+        let shared = known.map { names in
+            SharedAnswers(records: KnownRecords()) { name, type in
+                names.contains("\(name) \(type)") ? dns.answer(name, type) : nil
+            }
+        }
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let octets = ByteBuffer(
             string: message.split(separator: "\n", omittingEmptySubsequences: false).joined(separator: "\r\n")
@@ -47,6 +53,7 @@ import Testing
                 policy: chosen,
                 now: 1_700_000_000,
                 on: loop,
+                shared: shared,
                 query: dns.query
             )
             var passed = ByteBuffer()
@@ -58,6 +65,25 @@ import Testing
             let verdict = await authentication.verdict(sample: 99)
             return (verdict, String(buffer: passed), authentication.isHeaderTooLong)
         }.value
+    }
+
+    /// What comes of a message must not depend on what was known before.
+    @Test(arguments: [
+        [], ["1.2.0.192.in-addr.arpa. PTR"],
+        ["1.2.0.192.in-addr.arpa. PTR", "mail.example.org. TXT", "example.org. TXT"],
+        [
+            "1.2.0.192.in-addr.arpa. PTR", "mail.example.org. TXT", "example.org. TXT", "out.example.org. A",
+            "_dmarc.example.org. TXT", "_dmarc.org. TXT",
+        ],
+    ])
+    func knownAnswersChangeNothing(_ known: [String]) async throws {
+        let message = "From: A <a@example.org>\n\nHello.\n"
+        let fresh = try await outcome(message)
+        let (verdict, passed, _) = try await outcome(message, known: known)
+        #expect(verdict.action == .accept && verdict.clientName == "out.example.org")
+        #expect(fields(verdict) == fields(fresh.verdict) && passed == fresh.passed)
+        let refused = try await outcome(message, address: [192, 0, 2, 9], known: known).verdict
+        #expect(fields(refused).contains("spf=fail"))
     }
 
     private func fields(_ verdict: AuthenticationVerdict) -> String { String(buffer: verdict.fields) }

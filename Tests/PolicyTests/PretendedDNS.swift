@@ -25,9 +25,14 @@ final class PretendedDNS: Sendable {
         { [self] (name, type) throws(ResolutionError) in
             questions.withLockedValue { $0.append("\(name) \(type)") }
             if failing.contains(name) { throw .timedOut }
-            let answers = records.filter { $0.name == name && $0.type == type }
-            let exists = records.contains { $0.name == name || $0.name.isSubdomain(of: name) }
-            return Resolution(responseCode: exists ? .noError : .nameError, answers: answers)
+            return answer(name, type)
         }
+    }
+
+    /// Without being asked.
+    func answer(_ name: DomainName, _ type: RecordType) -> Resolution {
+        let answers = records.filter { $0.name == name && $0.type == type }
+        let exists = records.contains { $0.name == name || $0.name.isSubdomain(of: name) }
+        return Resolution(responseCode: exists ? .noError : .nameError, answers: answers)
     }
 }

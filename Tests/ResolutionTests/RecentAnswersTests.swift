@@ -58,13 +58,16 @@ import Testing
         try world.answers(lifetime)
         try await world.run { (answers) async throws -> Void in
             let name = try DomainName("a.test")
+            #expect(answers.known(name, .txt) == nil)
             _ = try await answers.query(name, .txt)
             world.wait(end - 1)
+            #expect(answers.known(name, .txt)?.answers.count == 1 && answers.known(name, .a) == nil)
             let again = try await answers.query(try DomainName("A.TEST"), .txt)
             #expect(again.answers.count == 1 && world.count == 1)
             _ = try await answers.query(name, .a)
             #expect(world.count == 2)
             world.wait(1)
+            #expect(answers.known(name, .txt) == nil)
             _ = try await answers.query(name, .txt)
             #expect(world.count == 3)
         }

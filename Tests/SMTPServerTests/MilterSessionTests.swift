@@ -83,8 +83,10 @@ import Testing
             #expect(milters[0].macros("T")["i"] == server.queue.messages[0].id)
             #expect(milters[0].macros("M")["{mail_addr}"] == "carol@example.net")
             #expect(milters[0].macros("M")["{mail_mailer}"] == "martlet")
-            #expect(milters[0].macros("M")["i"] == nil)
-            #expect(milters[0].macros("R")["{rcpt_addr}"] == "bob@example.test")
+            #expect(milters[0].macros("M")["i"] == server.queue.messages[0].id)
+            #expect(milters[0].macros("R")["i"] == server.queue.messages[0].id)
+            #expect(milters[0].macros("H")["i"] == nil)
+            #expect(milters[0].macros("C")["{client_connections}"] == "1")
             #expect(server.queue.messages[0].text.hasSuffix(Self.message))
             #expect(server.queue.messages[0].text.hasPrefix("Received: from client.example"))
         }
@@ -123,6 +125,45 @@ import Testing
             }
             #expect(Set(ids).count == ids.count)
             #expect(server.queue.messages.map(\.id) == [ids[1], ids[4]])
+        }
+    }
+
+    /// Milters have heard the ID of a transaction that came to nothing, too.
+    @Test func idsOfTransactionsWithoutAMessage() async throws {
+        let script: Script = { letter, text in letter == "M" && text.contains("nasty") ? [.say("r")] : nil }
+        try await run([script]) { server, milters in
+            let client = try await server.greetedClient()
+            var ids: [String] = []
+            for (sender, end) in [
+                ("carol", "RSET"), ("nasty", nil), ("carol", "EHLO client.example"), ("carol", nil), ("carol", "RSET"),
+            ] {
+                let answer = try await client.say("MAIL FROM:<\(sender)@example.net>")
+                #expect(answer.hasPrefix(sender == "nasty" ? "550" : "250"))
+                ids.append(try #require(milters[0].macros("M")["i"]))
+                if let end {
+                    #expect(try await client.say(end).hasPrefix("250"))
+                } else if sender != "nasty" {
+                    #expect(try await client.say("RCPT TO:<bob@example.test>").hasPrefix("250"))
+                    #expect(try await client.command("DATA").code == .startMailInput)
+                    #expect(try await client.say(Self.message + ".").hasPrefix("250 2.0.0 queued as \(ids[3])"))
+                }
+            }
+            #expect(Set(ids).count == ids.count)
+            #expect(server.queue.messages.map(\.id) == [ids[3]])
+        }
+    }
+
+    /// A queue-manager that was started anew meanwhile has another ID for the message.
+    @Test func idOfAQueueThatWasAway() async throws {
+        try await run([{ _, _ in nil }]) { server, milters in
+            let client = try await server.greetedClient()
+            #expect(try await client.say("MAIL FROM:<carol@example.net>").hasPrefix("250"))
+            await server.stopQueue()
+            try await server.startQueue()
+            #expect(try await client.say("RCPT TO:<bob@example.test>").hasPrefix("250"))
+            #expect(try await client.command("DATA").code == .startMailInput)
+            #expect(try await client.say(Self.message + ".").hasPrefix("250 2.0.0 queued as"))
+            #expect(milters[0].macros("T")["i"] == server.queue.messages[0].id)
         }
     }
 

@@ -222,4 +222,47 @@ import Testing
             #expect(server.queue.messages.isEmpty)
         }
     }
+
+    /// The limits are there for what goes out.
+    @Test func onlyMessagesThatAreTakenCount() async throws {
+        try await TestServer.run({ $0.settings.enforcesSender = true }) { server in
+            func counts() -> [String] {
+                server.questions.withLockedValue { questions in
+                    questions.filter { $0.verb == "SEND" }.map {
+                        ($0["taken-back"] == "yes" ? "-" : "+") + ($0["recipients"] ?? "") + ($0["user"] ?? "")
+                    }
+                }
+            }
+            let alice = "alice@example.test"
+            let client = try await server.submittingClient()
+            func begin() async throws {
+                #expect(try await client.say("MAIL FROM:<\(alice)>").hasPrefix("250"))
+                for name in ["x", "y"] {
+                    #expect(try await client.say("RCPT TO:<\(name)@example.com>").hasPrefix("250"))
+                }
+            }
+            // Refused at its end, for its lines or its author.
+            for message in ["Subject: x\r\n\r\na\nb\r\n.", "From: eve@example.net\r\n\r\nx\r\n."] {
+                try await begin()
+                #expect(try await client.command("DATA").code == .startMailInput)
+                #expect(try await client.say(message).hasPrefix("55"))
+            }
+            try await server.until {
+                counts() == Array(repeating: ["+2\(alice)", "-2\(alice)"], count: 2).flatMap { $0 }
+            }
+            // Given up in the middle, in either way.
+            try await begin()
+            #expect(try await client.say("BDAT 2\r\nxy").hasPrefix("250"))
+            #expect(try await client.say("RSET").hasPrefix("250"))
+            try await server.until { counts().count == 6 && counts().last == "-2\(alice)" }
+            try await begin()
+            #expect(try await client.command("DATA").code == .startMailInput)
+            #expect(try await client.say("From: \(alice)\r\n\r\nx\r\n.").hasPrefix("250"))
+            try await begin()
+            #expect(try await client.command("DATA").code == .startMailInput)
+            client.connection.close()
+            try await server.until { counts().count == 9 }
+            #expect(counts().suffix(3) == ["+2\(alice)", "+2\(alice)", "-2\(alice)"])
+        }
+    }
 }

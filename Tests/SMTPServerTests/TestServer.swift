@@ -39,6 +39,7 @@ final class TestServer: Sendable {
     private let watchers = NIOLockedValueBox<[(connection: Connection, tag: String?)]>([])
     private let queueListener = NIOLockedValueBox<Listener?>(nil)
     private let queuePath: String
+    let authorityPath: String
     private let authority: BusServer
     /// Stands in for remote-relay.
     private let relay: BusServer
@@ -82,6 +83,7 @@ final class TestServer: Sendable {
         settings.queueSocket = "\(directory)/queue.sock"
         settings.front.authoritySocket = "\(directory)/auth.sock"
         queuePath = settings.queueSocket
+        authorityPath = settings.front.authoritySocket
         authority = BusServer(group: loop, logger: logger)
         settings.recipientSocket = "\(directory)/recipient.sock"
         relay = BusServer(group: loop, logger: logger)
@@ -115,16 +117,18 @@ final class TestServer: Sendable {
                 }
             connection.write(answer)
         }
-        if options.hasAuthority {
-            let (questions, watchers, answers) = (questions, watchers, answers)
-            try await authority.answer(on: try UnixSocket.listen(settings.front.authoritySocket)) { frame, connection in
-                if frame.verb == "WATCH" {
-                    watchers.withLockedValue { $0.append((connection, frame["tag"])) }
-                    return connection.write(Frame.ok(tag: frame["tag"]))
-                }
-                questions.withLockedValue { $0.append(frame) }
-                connection.write(answers.withLockedValue { $0[frame["address"] ?? ""] }?(frame) ?? Self.answer(frame))
+        if options.hasAuthority { try await startAuthority() }
+    }
+
+    func startAuthority() async throws {
+        let (questions, watchers, answers) = (questions, watchers, answers)
+        try await authority.answer(on: try UnixSocket.listen(authorityPath)) { frame, connection in
+            if frame.verb == "WATCH" {
+                watchers.withLockedValue { $0.append((connection, frame["tag"])) }
+                return connection.write(Frame.ok(tag: frame["tag"]))
             }
+            questions.withLockedValue { $0.append(frame) }
+            connection.write(answers.withLockedValue { $0[frame["address"] ?? ""] }?(frame) ?? Self.answer(frame))
         }
     }
 
@@ -200,6 +204,15 @@ final class TestServer: Sendable {
             return .reply(.defer, status: "4.7.0", tag: tag)
         default:
             return .reply(.reject, status: "5.7.8", tag: tag)
+        }
+    }
+
+    /// Waits until something is so, but not for longer than any machine takes.
+    func until(_ condition: () -> Bool) async throws {
+        let deadline = NIODeadline.now() + .seconds(60)
+        while !condition() {
+            try #require(NIODeadline.now() < deadline)
+            try await loop.scheduleTask(in: .milliseconds(5)) {}.futureResult.get()
         }
     }
 

@@ -25,7 +25,7 @@ extension AuthorityService {
         return .ok(tag: frame["tag"], [.init("allowed", isAllowed ? "yes" : "no")])
     }
 
-    /// SEND: counts a message that an account is about to send.
+    /// SEND: counts a message that an account is about to send, or takes that back.
     func send(_ frame: Frame, _ directory: AccountDirectory) -> Frame {
         guard let user = frame["user"], let recipients = frame.integer("recipients"),
             (0...1_000_000).contains(recipients)
@@ -36,6 +36,10 @@ extension AuthorityService {
             guard let address, !directory.domains.contains(address.lowercasedDomain) else {
                 return Self.rejection(frame, .mailboxDisabled, "there is no such account any more")
             }
+            return .ok(tag: frame["tag"], [])
+        }
+        if frame["taken-back"] == "yes" {
+            state.takeBack(account.address, recipients: recipients)
             return .ok(tag: frame["tag"], [])
         }
         // A session may outlive what an administrator does about a stolen password.

@@ -106,6 +106,30 @@ struct SendingCounts: Sendable {
         return nil
     }
 
+    /// A message that was counted was not taken. It was counted not long ago, so that it's sought among the newest.
+    mutating func takeBack(_ account: MailAddress, recipients: Int) {
+        let key = AddressKey(account)
+        guard var slots = accounts[key] else { return }
+        var left = SendingAmount(messages: 1, recipients: max(0, recipients))
+        for index in slots.indices.reversed() where left != SendingAmount() {
+            let amount = slots[index].amount
+            let taken = SendingAmount(
+                messages: min(left.messages, amount.messages),
+                recipients: min(left.recipients, amount.recipients)
+            )
+            slots[index].amount = SendingAmount(
+                messages: amount.messages - taken.messages,
+                recipients: amount.recipients - taken.recipients
+            )
+            left = SendingAmount(
+                messages: left.messages - taken.messages,
+                recipients: left.recipients - taken.recipients
+            )
+        }
+        slots.removeAll { $0.amount == SendingAmount() }
+        accounts[key] = slots.isEmpty ? nil : slots
+    }
+
     private static func refusal(
         _ slots: [Slot],
         _ recipients: Int,

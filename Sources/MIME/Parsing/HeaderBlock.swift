@@ -86,6 +86,11 @@ package struct HeaderBlock: Sendable {
         fields.first { ASCII.equal(octets[$0.name], name) }.map { value(of: $0) }
     }
 
+    /// The unfolded values of all fields of that name, in any case.
+    package func all(_ name: StaticString) -> [[UInt8]] {
+        fields.compactMap { ASCII.equal(octets[$0.name], name) ? value(of: $0) : nil }
+    }
+
     /// The unfolded values of all fields of that name.
     package func all(_ name: some Collection<UInt8>) -> [[UInt8]] {
         fields.compactMap { field in

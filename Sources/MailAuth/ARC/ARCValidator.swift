@@ -208,7 +208,7 @@ package struct ARCValidator {
         var fault: SignatureFault?
         for text in try keys.texts(seal.keyName).prefix(limits.keyRecords) {
             do throws(SignatureFault) {
-                return try DKIMKeyRecord(text).publicKey(for: seal.algorithm, limits: limits)
+                return try keys.key(text, for: seal.algorithm, limits: limits)
             } catch { fault = fault ?? error }
         }
         throw fault ?? SignatureFault(.permerror, "there is no key")

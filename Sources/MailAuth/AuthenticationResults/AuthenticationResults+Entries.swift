@@ -40,10 +40,10 @@ extension AuthenticationResults.Entry {
         var properties: [AuthenticationResults.Property] = []
         switch query.identity {
         case .helo:
-            if MailDomain.hostName(query.helo) != nil { properties = [.init("smtp", "helo", query.helo)] }
+            if MailDomain.isHostName(query.helo) { properties = [.init("smtp", "helo", query.helo)] }
         case .mailFrom:
             let sender = query.localPart == Array("postmaster".utf8) ? query.domain : query.sender
-            if MailDomain.hostName(query.domain) != nil { properties = [.init("smtp", "mailfrom", sender)] }
+            if MailDomain.isHostName(query.domain) { properties = [.init("smtp", "mailfrom", sender)] }
         }
         self.init(
             method: "spf",
@@ -65,7 +65,7 @@ extension AuthenticationResults.Entry {
             method: "dmarc",
             result: outcome.result.rawValue,
             comment: comment,
-            properties: MailDomain.hostName(outcome.domain) == nil ? [] : [.init("header", "from", outcome.domain)]
+            properties: MailDomain.isHostName(outcome.domain) ? [.init("header", "from", outcome.domain)] : []
         )
     }
 }

@@ -7,61 +7,86 @@ extension AuthenticationResults {
 
     /// - Parameter instance: of an ARC set, put before all else (RFC 8617 §4.1.1).
     func field(name: StaticString, instance: Int?) -> [UInt8] {
-        var text = name.withUTF8Buffer { Array($0) } + Array(": ".utf8)
-        if let instance { text += Array("i=\(instance); ".utf8) }
-        text += Self.written(authservID)
-        if let version { text += Array(" \(max(1, version))".utf8) }
-        if entries.isEmpty { text += Array("; none".utf8) }
-        for entry in entries {
-            text += Array(";\r\n\t".utf8) + Self.keyword(entry.method)
-            if entry.version != 1 { text += Array("/\(max(1, entry.version))".utf8) }
-            text += [UInt8(ascii: "=")] + Self.keyword(entry.result)
-            if let comment = entry.comment { text += Array(" (".utf8) + Self.comment(comment) + [UInt8(ascii: ")")] }
-            if let reason = entry.reason { text += Array("\r\n\t reason=".utf8) + Self.quoted(reason) }
-            for property in entry.properties {
-                text += Array("\r\n\t ".utf8) + Self.keyword(property.type) + [UInt8(ascii: ".")]
-                text += Self.keyword(property.name) + [UInt8(ascii: "=")] + Self.written(property.value)
-            }
+        var text: [UInt8] = []
+        text.reserveCapacity(1024)
+        name.withUTF8Buffer { text += $0 }
+        text += ": ".utf8
+        if let instance { text += "i=\(instance); ".utf8 }
+        Self.write(authservID, to: &text)
+        if let version { text += " \(max(1, version))".utf8 }
+        if entries.isEmpty { text += "; none".utf8 }
+        for entry in entries { Self.write(entry, to: &text) }
+        text += "\r\n".utf8
+        return text
+    }
+
+    private static func write(_ entry: Entry, to text: inout [UInt8]) {
+        text += ";\r\n\t".utf8
+        writeKeyword(entry.method, to: &text)
+        if entry.version != 1 { text += "/\(max(1, entry.version))".utf8 }
+        text.append(UInt8(ascii: "="))
+        writeKeyword(entry.result, to: &text)
+        if let comment = entry.comment {
+            text += " (".utf8
+            writePrintable(comment, to: &text) { $0 == UInt8(ascii: "(") || $0 == UInt8(ascii: ")") }
+            text.append(UInt8(ascii: ")"))
         }
-        return text + [ASCII.carriageReturn, ASCII.lineFeed]
+        if let reason = entry.reason {
+            text += "\r\n\t reason=".utf8
+            writeQuoted(reason, to: &text)
+        }
+        for property in entry.properties {
+            text += "\r\n\t ".utf8
+            writeKeyword(property.type, to: &text)
+            text.append(UInt8(ascii: "."))
+            writeKeyword(property.name, to: &text)
+            text.append(UInt8(ascii: "="))
+            write(property.value, to: &text)
+        }
     }
 
     /// The longest value that is written; of longer ones the start. Octets.
     private static let maximumValue = 600
 
     /// What can't be in a keyword is left out; an empty one becomes `x`.
-    private static func keyword(_ word: [UInt8]) -> [UInt8] {
-        let kept = word.prefix(64).filter { ASCII.isLetter($0) || ASCII.isDigit($0) || $0 == UInt8(ascii: "-") }
-        return kept.isEmpty ? [UInt8(ascii: "x")] : kept
+    private static func writeKeyword(_ word: [UInt8], to text: inout [UInt8]) {
+        let start = text.count
+        for octet in word.prefix(64)
+        where ASCII.isLetter(octet) || ASCII.isDigit(octet) || octet == UInt8(ascii: "-") { text.append(octet) }
+        if text.count == start { text.append(UInt8(ascii: "x")) }
     }
 
     /// As it is where it's a token or an address (RFC 8601 §2.2, pvalue), in quotes otherwise.
-    private static func written(_ value: [UInt8]) -> [UInt8] {
-        let isPlain = !value.isEmpty && value.count <= maximumValue && value.allSatisfy(isPlain)
-        return isPlain ? value : quoted(value)
+    private static func write(_ value: [UInt8], to text: inout [UInt8]) {
+        guard !value.isEmpty, value.count <= maximumValue, value.allSatisfy(isPlain) else {
+            return writeQuoted(value, to: &text)
+        }
+        text += value
     }
 
     private static func isPlain(_ octet: UInt8) -> Bool {
         switch octet {
-        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
-        default: Array("!#$%&'*+-.^_`{|}~@".utf8).contains(octet) || octet >= 0x80
+        case UInt8(ascii: "\""), UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: ","), UInt8(ascii: "/"): false
+        case UInt8(ascii: ":")...UInt8(ascii: "?"), UInt8(ascii: "[")...UInt8(ascii: "]"): false
+        default: octet > 0x20 && octet != 0x7F
         }
     }
 
-    /// Control characters are left out.
-    private static func quoted(_ value: [UInt8]) -> [UInt8] {
-        let text = value.filter { $0 >= 0x20 && $0 != 0x7F }.prefix(maximumValue).flatMap { octet in
-            octet == ASCII.quote || octet == ASCII.backslash ? [ASCII.backslash, octet] : [octet]
-        }
-        return [ASCII.quote] + text + [ASCII.quote]
+    private static func writeQuoted(_ value: [UInt8], to text: inout [UInt8]) {
+        text.append(ASCII.quote)
+        writePrintable(value, to: &text) { $0 == ASCII.quote }
+        text.append(ASCII.quote)
     }
 
-    private static func comment(_ value: [UInt8]) -> [UInt8] {
-        value.filter { $0 >= 0x20 && $0 != 0x7F }.prefix(maximumValue).flatMap { octet in
-            switch octet {
-            case UInt8(ascii: "("), UInt8(ascii: ")"), ASCII.backslash: [ASCII.backslash, octet]
-            default: [octet]
-            }
+    /// Control characters are left out; a backslash comes before what needs one, and before a backslash.
+    private static func writePrintable(
+        _ value: [UInt8],
+        to text: inout [UInt8],
+        escaping isEscaped: (UInt8) -> Bool
+    ) {
+        for octet in value.lazy.filter({ $0 >= 0x20 && $0 != 0x7F }).prefix(maximumValue) {
+            if octet == ASCII.backslash || isEscaped(octet) { text.append(ASCII.backslash) }
+            text.append(octet)
         }
     }
 

@@ -55,7 +55,7 @@ struct SignatureCheck {
         var outcome = DKIMOutcome(result: .pass, reason: "", signature: signature, field: place)
         do throws(SignatureFault) {
             let texts = try accept(signature, keys)
-            let key = try key(signature, texts, &outcome)
+            let key = try key(signature, texts, keys, &outcome)
             try compareBody(signature, &outcome)
             try compareHeader(signature, key, &outcome)
             outcome.reason = "the signature of \(String(decoding: signature.domain, as: UTF8.self)) is good"
@@ -88,16 +88,19 @@ struct SignatureCheck {
     private func key(
         _ signature: DKIMSignature,
         _ texts: [[UInt8]],
+        _ keys: KeyRecords,
         _ outcome: inout DKIMOutcome
     ) throws(SignatureFault) -> PublicKey {
         var fault: SignatureFault?
         for text in texts.prefix(limits.keyRecords) {
             do throws(SignatureFault) {
-                let record = try DKIMKeyRecord(text)
-                outcome.isTesting = record.isTesting
-                let key = try record.publicKey(for: signature.algorithm, limits: limits)
+                var forbidsSubdomains = false
+                let key = try keys.key(text, for: signature.algorithm, limits: limits) { record in
+                    outcome.isTesting = record.isTesting
+                    forbidsSubdomains = record.forbidsSubdomains
+                }
                 outcome.keyBits = key.bits
-                if record.forbidsSubdomains, signature.kind == .message, !isOfDomainItself(signature) {
+                if forbidsSubdomains, signature.kind == .message, !isOfDomainItself(signature) {
                     throw SignatureFault(.permerror, "the key is not for domains below its own (t=s), which i= names")
                 }
                 return key

@@ -1,3 +1,4 @@
+import Cryptography
 import DNS
 
 /// Key records looked up once each, many at a time.
@@ -9,9 +10,15 @@ struct KeyRecords: Sendable {
     }
 
     private var answers: [DomainName: Answer] = [:]
+    private let known: KnownRecords?
 
     /// Asks for all names at once; there must be no more of them than limits allow signatures.
     init(_ names: Set<DomainName>, lookup: any MailAuthLookup) async {
+        known = lookup.knownRecords
+        if names.count < 2 {
+            for name in names { answers[name] = await Self.ask(name, lookup) }
+            return
+        }
         let names = Array(names)
         // Answers go by the place of their name: a task's result of a name and a typed error side by side is not passed
         // on whole by optimised builds of Swift 6.3.
@@ -33,6 +40,26 @@ struct KeyRecords: Sendable {
         } catch {
             return error.isVoid ? .nothing : .unknown
         }
+    }
+
+    /// The key that a record holds.
+    ///
+    /// - Parameter read: is told of the record once it has been read, whether or not its key can be used.
+    func key(
+        _ text: [UInt8],
+        for algorithm: SignatureAlgorithm,
+        limits: SignatureLimits,
+        read: (DKIMKeyRecord) -> Void = { _ in }
+    ) throws(SignatureFault) -> PublicKey {
+        if let known = known?.key(of: text, for: algorithm, limits) {
+            read(known.record)
+            return known.key
+        }
+        let record = try DKIMKeyRecord(text)
+        read(record)
+        let key = try record.publicKey(for: algorithm, limits: limits)
+        known?.keep(KnownRecords.Key(record: record, key: key), of: text, for: algorithm, limits)
+        return key
     }
 
     /// The texts at a name.

@@ -54,6 +54,7 @@ package struct SignatureLimits: Sendable {
 package final class MessageHasher {
     private let limits: SignatureLimits
     private var methods: [BodyHashMethod]
+    private let readsSignatures: Bool
     private var header: [UInt8] = []
     private var isHeaderCut = false
     /// Octets of the present header line; carriage returns count until the line feed shows that they end it.
@@ -68,10 +69,17 @@ package final class MessageHasher {
 
     private var hashers: [(BodyHashMethod, BodyHasher)] = []
 
-    /// - Parameter methods: body hashes that are wanted besides those that signatures in the message ask for.
-    package init(methods: [BodyHashMethod] = [], limits: SignatureLimits = SignatureLimits()) {
+    /// - Parameters:
+    ///   - methods: body hashes that are wanted besides those that signatures in the message ask for.
+    ///   - readsSignatures: false for who wants the header alone.
+    package init(
+        methods: [BodyHashMethod] = [],
+        limits: SignatureLimits = SignatureLimits(),
+        readsSignatures: Bool = true
+    ) {
         self.methods = methods
         self.limits = limits
+        self.readsSignatures = readsSignatures
     }
 
     /// The next octets of the message.
@@ -137,14 +145,14 @@ package final class MessageHasher {
     private func keep(_ octets: UnsafeRawBufferPointer) {
         let room = limits.headerOctets - header.count
         isHeaderCut = isHeaderCut || octets.count > room
-        header.append(contentsOf: octets.prefix(max(0, room)))
+        header.append(contentsOf: UnsafeRawBufferPointer(rebasing: octets.prefix(max(0, room))))
     }
 
     private func beginBody() {
         let block = HeaderBlock(header)
         header = []
         self.block = block
-        guard !isHeaderCut else { return }
+        guard !isHeaderCut, readsSignatures else { return }
         signatures = HeaderSignatures(block, limit: limits.signatures)
         for method in methods + signatures.read.map(\.bodyHashMethod) + Self.sealedMethods(in: block) {
             guard hashers.count < limits.bodyHashes + methods.count else { break }

@@ -21,7 +21,7 @@ package enum DMARCAuthor: Sendable, Hashable, CustomStringConvertible {
     }
 
     /// The author of a message with that header.
-    package init(_ header: HeaderBlock) { self.init(fields: header.all(Array("from".utf8))) }
+    package init(_ header: HeaderBlock) { self.init(fields: header.all("from")) }
 
     /// - Parameter fields: the unfolded values of all From fields.
     package init(fields: [[UInt8]]) {
@@ -62,7 +62,7 @@ package enum DMARCAuthor: Sendable, Hashable, CustomStringConvertible {
     }
 
     private static func isDomain(_ host: [UInt8]) -> Bool {
-        host.allSatisfy { $0 < 0x80 } && MailDomain.hostName(host) != nil
+        host.allSatisfy { $0 < 0x80 } && MailDomain.isHostName(host)
     }
 
     package var description: String {

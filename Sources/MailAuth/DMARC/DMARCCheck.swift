@@ -64,7 +64,7 @@ package struct DMARCCheck {
     package static func run(
         author: DMARCAuthor,
         identifiers: [DMARCIdentifier],
-        sample: Int,
+        sample: @autoclosure () -> Int,
         lookup: any MailAuthLookup
     ) async -> DMARCOutcome {
         guard case .domain(let octets) = author, let domain = SPFLookups.name(octets) else {
@@ -88,7 +88,7 @@ package struct DMARCCheck {
     private mutating func run(
         _ domain: DomainName,
         _ identifiers: [DMARCIdentifier],
-        sample: Int
+        sample: () -> Int
     ) async throws(MailAuthLookupError) {
         let found = try await walk.walk(from: domain)
         let organization = DMARCTreeWalk.organizationalDomain(of: domain, found: found)
@@ -142,10 +142,10 @@ package struct DMARCCheck {
         }
     }
 
-    private func disposition(_ record: DMARCRecord, sample: Int) -> DMARCPolicy {
+    private func disposition(_ record: DMARCRecord, sample: () -> Int) -> DMARCPolicy {
         var disposition = outcome.policy
         if record.isTesting { disposition = disposition.lessened }
-        if sample >= record.percentage { disposition = disposition.lessened }
+        if record.percentage < 100, sample() >= record.percentage { disposition = disposition.lessened }
         return disposition
     }
 

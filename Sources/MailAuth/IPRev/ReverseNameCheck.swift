@@ -26,7 +26,7 @@ package enum ReverseNameOutcome: Sendable, Equatable {
     package var name: String? {
         guard case .pass(let name) = self else { return nil }
         let text = Array(SPFLookups.text(name).utf8).map(ASCII.lower)
-        return MailDomain.hostName(text) == nil ? nil : String(decoding: text, as: UTF8.self)
+        return MailDomain.isHostName(text) ? String(decoding: text, as: UTF8.self) : nil
     }
 }
 
@@ -40,6 +40,11 @@ package enum ReverseNameCheck {
         let query = SPFQuery(address: address, helo: [])
         guard query.address.count == 4 || query.address.count == 16 else { return nil }
         return query.reverseName.map { Array($0.labels.map { Array($0) }.dropLast(2)) }
+    }
+
+    /// The name below `in-addr.arpa` or `ip6.arpa` where an address's names are; nil for what is no address.
+    package static func reverseName(of address: [UInt8]) -> DomainName? {
+        SPFQuery(address: address, helo: []).reverseName
     }
 
     /// - Parameter address: of 4 or 16 octets; IPv4 mapped into IPv6 is IPv4 here.

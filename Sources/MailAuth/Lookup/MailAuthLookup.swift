@@ -25,6 +25,12 @@ package protocol MailAuthLookup: Sendable {
     func mailExchanges(_ name: DomainName) async throws(MailAuthLookupError) -> [MailExchange]
     /// The targets of the PTR records of a name below in-addr.arpa or ip6.arpa.
     func pointers(_ name: DomainName) async throws(MailAuthLookupError) -> [DomainName]
+    /// What was read from records before; nil where nothing is kept.
+    var knownRecords: KnownRecords? { get }
+}
+
+extension MailAuthLookup {
+    package var knownRecords: KnownRecords? { nil }
 }
 
 /// What a server answered to one question.

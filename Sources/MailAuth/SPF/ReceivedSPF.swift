@@ -16,13 +16,23 @@ package enum ReceivedSPF {
         if outcome.result == .permerror || outcome.result == .temperror {
             pairs.append(("problem", Array(outcome.reason.utf8)))
         }
-        var field = Array("Received-SPF: \(outcome.result.rawValue)\r\n (".utf8)
-        field += query.receiver.filter(isCommentText) + Array(": ".utf8)
-        field += Array(outcome.reason.utf8).filter(isCommentText) + Array(")".utf8)
-        for (index, (name, value)) in pairs.enumerated() where !value.isEmpty {
-            field += Array("\(index == 0 ? "" : ";")\r\n \(name)=".utf8) + written(value)
+        var field: [UInt8] = []
+        field.reserveCapacity(512)
+        field += "Received-SPF: \(outcome.result.rawValue)\r\n (".utf8
+        field += query.receiver.lazy.filter(isCommentText)
+        field += ": ".utf8
+        field += outcome.reason.utf8.lazy.filter(isCommentText)
+        field += ")".utf8
+        var isFirst = true
+        for (name, value) in pairs where !value.isEmpty {
+            field += isFirst ? "\r\n ".utf8 : ";\r\n ".utf8
+            isFirst = false
+            name.withUTF8Buffer { field += $0 }
+            field.append(UInt8(ascii: "="))
+            write(value, to: &field)
         }
-        return field + [0x0D, 0x0A]
+        field += "\r\n".utf8
+        return field
     }
 
     /// Printable, and nothing that ends or escapes a comment.
@@ -34,15 +44,21 @@ package enum ReceivedSPF {
     }
 
     /// A dot-atom where it can be one, a quoted string otherwise. Control characters are left out.
-    private static func written(_ value: [UInt8]) -> [UInt8] {
+    private static func write(_ value: [UInt8], to field: inout [UInt8]) {
         let text = value.filter { $0 >= 0x20 && $0 != 0x7F }.prefix(512)
         let isAtom =
             !text.isEmpty && text.first != 0x2E && text.last != 0x2E
             && text.allSatisfy { $0 == 0x2E || $0 < 0x80 && ListedAddress.isAtomCharacter($0) }
             && !zip(text, text.dropFirst()).contains { $0 == 0x2E && $1 == 0x2E }
-        if isAtom { return Array(text) }
-        return [UInt8(ascii: "\"")]
-            + text.flatMap { $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") ? [UInt8(ascii: "\\"), $0] : [$0] }
-            + [UInt8(ascii: "\"")]
+        if isAtom {
+            field += text
+            return
+        }
+        field.append(ASCII.quote)
+        for octet in text {
+            if octet == ASCII.quote || octet == ASCII.backslash { field.append(ASCII.backslash) }
+            field.append(octet)
+        }
+        field.append(ASCII.quote)
     }
 }

@@ -91,7 +91,7 @@ package struct SPFCheck {
         }
         note(.record, depth, domain, first, "")
         do throws(SPFSyntaxError) {
-            return try SPFRecord(parsing: first)
+            return try source.record(first)
         } catch {
             note(.record, depth, domain, first, error.description)
             let reason = "the SPF record of \(text(domain)) has \(error)"

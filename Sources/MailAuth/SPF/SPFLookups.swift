@@ -99,13 +99,18 @@ struct SPFLookups {
         return validated
     }
 
+    /// The record that a text is.
+    func record(_ text: [UInt8]) throws(SPFSyntaxError) -> SPFRecord {
+        guard let known = lookup.knownRecords else { return try SPFRecord(parsing: text) }
+        return try known.policy(text)
+    }
+
     // MARK: Names
 
     /// The name that the text is, a dot at its end or not; nil for empty labels and what is too long.
     static func name(_ text: [UInt8]) -> DomainName? {
         let text = text.last == UInt8(ascii: ".") ? text.dropLast() : text[...]
-        guard !text.isEmpty else { return nil }
-        return try? DomainName(labels: text.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false))
+        return try? DomainName(dotted: text)
     }
 
     /// The domain with its labels in ASCII, as RFC 8616 asks before anything is checked; nil for what can't be one.
