@@ -28,7 +28,7 @@ final class QueuedMessage: @unchecked Sendable {
     /// The reverse-path where that is somebody else; it's found by both.
     let returnPath: String?
     /// Of its recipients' addresses, for the store's index.
-    let recipientKeys: [Int]
+    fileprivate(set) var recipientKeys: [Int]
 
     /// Changed by the store alone, which counts.
     fileprivate(set) var state = MessageState.waiting
@@ -53,8 +53,6 @@ final class QueuedMessage: @unchecked Sendable {
 
     /// A move of its file failed, perhaps after the rename.
     var isPlaceUncertain = false
-    /// The sender knows that it's late.
-    var isWarned = false
     /// Failures that the sender is still to be told of; nil where there are none.
     var owed: OwedReport?
     /// Counts messages that came since the start; 0 for those that were there.
@@ -111,11 +109,17 @@ struct RequestedChange {
     /// What the message has to meet when its turn comes; nil where it was named.
     var condition: MessageFilter?
     let done: @Sendable (ChangeResult) -> Void
+    /// Which of the envelope's recipients it's about, from 0; nil for the message as a whole. Known when its turn comes.
+    var recipients: Set<Int32>?
 }
 
 /// What came of a change.
 package enum ChangeResult: Sendable {
     case done
+    /// For some of its recipients; the message stays for the others.
+    case doneInPart
+    /// It was so before.
+    case unchanged
     /// There is no such message, or it has left meanwhile.
     case missing
     /// Nothing was changed.
@@ -294,6 +298,16 @@ struct MessageStore {
         for job in message.jobs { Self.remove(message.id, from: &destinations, job.destination) }
         for job in jobs { Self.insert(message.id, into: &destinations, job.destination) }
         counting(message) { $0.jobs = jobs }
+    }
+
+    /// Has a message found by recipients that it has got, too.
+    mutating func addRecipients(_ recipients: [EnvelopeRecipient], to message: QueuedMessage) {
+        guard message.state != .gone else { return }
+        for recipient in recipients {
+            let key = MessageStore.key(recipient.address).hashValue
+            message.recipientKeys.append(key)
+            Self.insert(message.id, into: &self.recipients, key)
+        }
     }
 
     private mutating func counting(_ message: QueuedMessage, _ change: (QueuedMessage) -> Void) {
