@@ -272,7 +272,7 @@ let package = Package(
             "martlet",
             [
                 "Accounts", "Daemon", "Bus", "Network", "TLS", "Authority", "DNS", "DNSSEC", "Resolution", "SMTP",
-                "MIME", "Files", "MailAuth", "MailRules", "Policy", "SMTPServer", "AuthReports",
+                "MIME", "Files", "MailAuth", "MailRules", "Policy", "QueueManager", "SMTPServer", "AuthReports",
                 "Encodings", "JWT", "Keys", "Mailbox", "SASL", "Spool", "ZoneKeys", "Cryptography", "CLinux", nioCore,
                 nioPosix,
                 nioHTTP1, nioHTTP2,

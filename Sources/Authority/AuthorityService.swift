@@ -32,8 +32,8 @@ final class AuthorityService: @unchecked Sendable {
             case .verify, .token, .certificate, .scram: logins.contains(uid)
             case .redeem: mailboxes.contains(uid)
             case .recipient, .sender, .send, .greylist: recipients.contains(uid)
-            // smtpd's for EXPN.
-            case .expand: deliveries.contains(uid) || recipients.contains(uid)
+            // smtpd's for EXPN, queue-manager's for mail whose alias was mended.
+            case .expand: deliveries.contains(uid) || recipients.contains(uid) || routes.contains(uid)
             case .full: deliveries.contains(uid)
             case .route: routes.contains(uid)
             case .watch, .account: watchers.contains(uid)

@@ -109,6 +109,7 @@ final class Forwarder: Sendable {
         envelope.origin = job.request.key(of: recipient)
         // Among them may be the address itself, whose mailbox keeps a copy.
         envelope.isExpanded = true
+        envelope.expandedFrom = recipient.address
         let submission: MessageSubmission
         do throws(SubmissionError) {
             submission = try await submissions.begin(envelope)

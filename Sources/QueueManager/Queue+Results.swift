@@ -90,6 +90,7 @@ extension Queue {
         let outcome = RecipientOutcomes(delivery)
         let message = delivery.job.message
         let isWarning = wantsWarning(delivery.job, outcome)
+        let late = isWarning ? lateJobs(of: message) : []
         // What fails while others are on their way is reported with them.
         let isFailing = !outcome.failed.isEmpty && !mustWait(message, for: delivery.job)
         let succeeded = outcome.delivered.filter(delivery.isSuccessToReport)
@@ -97,7 +98,7 @@ extension Queue {
             return record(delivery, outcome, results, reports: [], .owed)
         }
         // At once: other deliveries of the message may come to their end meanwhile.
-        if isWarning { message.isWarned = true }
+        for job in late { job.isWarned = true }
         if isFailing { beginReport(of: message) }
         let isWhole = isFailing && wantsAll(delivery.content.head)
         withHeader(of: delivery.content, isWhole: isWhole) { [self] header in
@@ -114,19 +115,20 @@ extension Queue {
                     reports += try report(.failed, all, about: envelope, header)
                 }
                 if isWarning {
+                    let own = recipients(outcome.deferred + outcome.turnedAway, delivery)
                     reports += try report(
                         .delayed,
-                        recipients(outcome.deferred + outcome.turnedAway, delivery),
+                        own + lateRecipients(late, envelope),
                         about: envelope,
                         header,
-                        expiry: expiry(of: delivery.job)
+                        expiry: (late + [delivery.job]).map { expiry(of: $0) }.max()
                     )
                 }
-                record(delivery, outcome, results, reports: reports, isFailing ? .reported : .owed)
+                record(delivery, outcome, results, reports: reports, isFailing ? .reported : .owed, late: late)
             } catch {
                 // The sender must hear of it: what failed stays in the queue until a report can be made.
                 log.unreportable(message.id, "\(error)")
-                if isWarning { message.isWarned = false }
+                for job in late { job.isWarned = false }
                 if isFailing { postponeReport(of: message) }
                 record(delivery, outcome, results, reports: [], .owed)
             }
@@ -142,12 +144,7 @@ extension Queue {
     }
 
     private func wantsWarning(_ job: DeliveryJob, _ outcome: RecipientOutcomes) -> Bool {
-        let message = job.message
-        let warning = settings.delayWarning(settings.deliveryClass(of: message), to: job.destination)
-        guard warning > 0, !message.isReport, !message.isSenderDoubted, !message.isWarned,
-            !outcome.deferred.isEmpty || !outcome.turnedAway.isEmpty
-        else { return false }
-        return clock.now() >= message.start + warning
+        isLate(job) && (!outcome.deferred.isEmpty || !outcome.turnedAway.isEmpty)
     }
 
     /// The report about recipients, if there is somebody to tell.
@@ -170,6 +167,10 @@ extension Queue {
         }
         guard let address = reportAddress(envelope) else {
             log.dropped(envelope.id)
+            return []
+        }
+        if envelope.sender.path.address == nil, !mayReportToPostmaster() {
+            log.droppedBeyondLimit(envelope.id)
             return []
         }
         // What comes back for a recipient goes to the sender that its mail had.
@@ -285,12 +286,14 @@ extension Queue {
         _ outcome: RecipientOutcomes,
         _ results: [DeliveryResult],
         reports: [QueueReport],
-        _ failures: FailureHandling
+        _ failures: FailureHandling,
+        late: [DeliveryJob] = []
     ) {
         let job = delivery.job
         let message = job.message
         let now = clock.now()
-        let next = remainingJobs(delivery, outcome, at: now)
+        let isWarned = reports.contains { $0.kind == .delayed }
+        let next = remainingJobs(delivery, outcome, at: now, isWarned: isWarned)
         let jobs = message.jobs.filter { $0 !== job } + next
         var lines = ""
         switch failures {
@@ -301,9 +304,12 @@ extension Queue {
         if jobs.isEmpty, message.owed == nil {
             operations.append(.done(message.id))
         } else {
-            let isWarned = reports.contains { $0.kind == .delayed }
             let final = failures == .reported ? outcome.delivered + outcome.failed : outcome.delivered
-            operations += notes(delivery, final, outcome.deferred, lines, warned: isWarned, next)
+            if isWarned {
+                let own = (outcome.deferred + outcome.turnedAway).map { job.recipients[$0] }
+                lines += warnedLines(own + late.flatMap(\.recipients), of: jobs)
+            }
+            operations += notes(delivery, final, outcome.deferred, lines, next)
         }
         schedule.ended(job, results, at: now, chance: clock.chance())
         store.setJobs(of: message, jobs)
@@ -386,15 +392,22 @@ extension Queue {
     /// How long a job waits that was turned away because its host is busy. Milliseconds.
     private static let turnWait: ClosedRange<Int64> = 1000...3000
 
-    private func remainingJobs(_ delivery: Delivery, _ outcome: RecipientOutcomes, at now: Int64) -> [DeliveryJob] {
+    /// - Parameter isWarned: the sender is told by now that those are late who are tried again.
+    private func remainingJobs(
+        _ delivery: Delivery,
+        _ outcome: RecipientOutcomes,
+        at now: Int64,
+        isWarned: Bool
+    ) -> [DeliveryJob] {
         let job = delivery.job
         var next: [DeliveryJob] = []
-        func make(_ positions: [Int], attempts: Int, due: Int64, mayBeKnown: Bool) {
+        func make(_ positions: [Int], attempts: Int, due: Int64, mayBeKnown: Bool, isWarned: Bool = isWarned) {
             guard !positions.isEmpty else { return }
             let recipients = positions.map { job.recipients[$0] }
             let rest = DeliveryJob(job.message, to: job.group, recipients: Few(recipients), mayBeKnown: mayBeKnown)
             rest.attempts = attempts
             rest.due = due
+            rest.isWarned = job.isWarned || isWarned
             rest.reason = job.reason
             if let first = positions.first, let result = delivery.results[first], result.nextStep != .waitForTurn {
                 rest.reason = reasons.shared("\(result.status) \(result.summary)")
@@ -412,7 +425,7 @@ extension Queue {
         // A deliverer may put it off without having looked for it.
         make(deferred, attempts: job.attempts + 1, due: due, mayBeKnown: job.mayBeKnown)
         make(uncertain, attempts: job.attempts + 1, due: due, mayBeKnown: true)
-        make(outcome.unanswered, attempts: job.attempts, due: 0, mayBeKnown: true)
+        make(outcome.unanswered, attempts: job.attempts, due: 0, mayBeKnown: true, isWarned: false)
         let turn = now + Self.turnWait.lowerBound + Int64(Double(Self.turnWait.count) * clock.chance())
         make(outcome.turnedAway, attempts: job.attempts, due: turn, mayBeKnown: job.mayBeKnown)
         return next
@@ -423,7 +436,6 @@ extension Queue {
         _ done: [Int],
         _ deferred: [Int],
         _ lines: String,
-        warned: Bool,
         _ next: [DeliveryJob]
     ) -> [SpoolOperation] {
         let job = delivery.job
@@ -439,7 +451,6 @@ extension Queue {
             let event = StateEntry.Event.deferred(attempts: job.attempts + 1, next: due, status: result.status)
             attempts += line(delivery, position, event, result.summary)
         }
-        if warned { final += StateEntry(time: clock.now() / 1000, recipient: 0, event: .warned).line }
         var operations: [SpoolOperation] = []
         if !final.isEmpty { operations.append(.state(job.message.id, lines: ByteBuffer(string: final))) }
         if !attempts.isEmpty { operations.append(.note(job.message.id, lines: ByteBuffer(string: attempts))) }

@@ -71,8 +71,8 @@ extension Queue {
     }
 
     /// Gives up what has waited past its time for a destination that can't be reached: it would fail as the last attempt there
-    /// did.
-    func giveUpExpired(at destination: Destination) {
+    /// did. Tells senders of what is late and has no turn.
+    func lookForLate(at destination: Destination) {
         let name = destination.name
         guard sweptDestinations.insert(name).inserted else { return }
         walk(.destination(name)) { [self] message in
@@ -85,6 +85,7 @@ extension Queue {
                 schedule.withdraw(job, at: now)
                 conclude(job, failure)
             }
+            warnOfDelay(message, at: name)
             return true
         } done: { [self] in
             sweptDestinations.remove(name)

@@ -25,6 +25,7 @@ package final class Queue: @unchecked Sendable {
     var arrivals = Arrivals()
     var localDomains: LocalDomains
     var reasons = FailureReasons()
+    var postmasterReports = PostmasterReports()
     /// What is to be done to pauses, in order; the first is being written.
     var pauseChanges: Deque<PauseChange> = []
     /// What is being gone through; the first is next.
@@ -33,6 +34,8 @@ package final class Queue: @unchecked Sendable {
     var sweptDestinations: Set<String> = []
     /// Whose accounts are disabled; nil where nobody asks.
     var submitters: Submitters?
+    /// Where aliases lead; nil where nobody is asked.
+    var aliases: AliasDirectory?
     private var runner: Runner?
     private(set) var timer: (time: Int64, task: Scheduled<Void>)?
     private var isPumpScheduled = false
@@ -100,6 +103,7 @@ package final class Queue: @unchecked Sendable {
         isClosed = true
         timer?.task.cancel()
         runner?.close()
+        aliases?.close()
     }
 
     /// How many messages are known.
@@ -128,7 +132,6 @@ package final class Queue: @unchecked Sendable {
         guard store[id] == nil else { return }
         let message = QueuedMessage(head, state: isHeld ? .held : .waiting)
         let progress = MessageProgress(state)
-        message.isWarned = progress.isWarned
         let jobs = makeJobs(of: message, head.envelope, progress, mayBeKnown: content == nil)
         if let owed = owedReport(progress, head.envelope) { message.owed = owed }
         if jobs.isEmpty, message.owed == nil {
@@ -170,6 +173,7 @@ package final class Queue: @unchecked Sendable {
             let destination: String
             let attempts: Int
             let due: Int64
+            let isWarned: Bool
         }
         var jobs: [DeliveryJob] = []
         var open: [Key: DeliveryJob] = [:]
@@ -178,7 +182,8 @@ package final class Queue: @unchecked Sendable {
             var (attempts, due) = progress.attempts[index] ?? (0, 0)
             // Not before its time, whatever happens.
             if message.terms.holdUntil != nil { due = max(due, message.start) }
-            let key = Key(destination: destination, attempts: attempts, due: due)
+            let isWarned = progress.isWarned(index)
+            let key = Key(destination: destination, attempts: attempts, due: due, isWarned: isWarned)
             if let job = open[key], job.recipients.count < settings.recipients(ofDelivery: envelope) {
                 job.recipients.append(Int32(clamping: index))
                 continue
@@ -191,6 +196,7 @@ package final class Queue: @unchecked Sendable {
             )
             job.attempts = attempts
             job.due = due
+            job.isWarned = isWarned
             if attempts > 0 { job.reason = progress.texts[index].map { reasons.shared($0) } }
             open[key] = job
             jobs.append(job)
@@ -247,7 +253,8 @@ package final class Queue: @unchecked Sendable {
         if isClosed { return }
         let now = clock.now()
         let due = schedule.dueWork(at: now)
-        for destination in due.failing { giveUpExpired(at: destination) }
+        for destination in due.failing { lookForLate(at: destination) }
+        if due.isSummaryDue { summarizeReports() }
         for message in due.reports {
             reportIfDue(message)
             warnIfDue(message)

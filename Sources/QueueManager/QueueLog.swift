@@ -49,6 +49,11 @@ struct QueueLog: Sendable {
         )
     }
 
+    /// Likewise; postmaster hears how many there were.
+    func droppedBeyondLimit(_ id: MessageID) {
+        logger.warning("\(id) given up without a report: postmaster has had as many in this hour as there may be")
+    }
+
     /// Likewise.
     func droppedQuarantined(_ id: MessageID) {
         logger.notice("\(id) given up without a report: it is quarantined, and its sender may be forged")
@@ -58,6 +63,18 @@ struct QueueLog: Sendable {
         logger.error("\(id) cannot be reported now; it is tried again", metadata: ["reason": "\(reason)"])
     }
 
+    /// - Parameter count: of reports that were not made.
+    func summarized(_ count: Int, by report: MessageID) {
+        logger.warning(
+            "postmaster hears how many reports there were no room for",
+            metadata: ["count": "\(count)", "report": "\(report)"]
+        )
+    }
+
+    func unsummarized(_ reason: String) {
+        logger.error("postmaster cannot be told now how many reports there were", metadata: ["reason": "\(reason)"])
+    }
+
     func left(_ id: MessageID) { logger.info("\(id) left the queue") }
 
     func interrupted(_ id: MessageID, _ reason: String) {
@@ -65,6 +82,21 @@ struct QueueLog: Sendable {
     }
 
     func administered(_ id: MessageID, _ what: String) { logger.notice("\(id) \(what) by the administrator") }
+
+    /// - Parameter recipients: the numbers of those whom it was done for, from 1.
+    func administered(_ id: MessageID, _ what: String, recipients: [Int]) {
+        logger.notice(
+            "\(id) \(what) by the administrator for some recipients",
+            metadata: ["recipients": .array(recipients.map { .stringConvertible($0) })]
+        )
+    }
+
+    func realiased(_ id: MessageID, to fresh: [String], instead gone: [String]) {
+        logger.notice(
+            "\(id) goes where its alias leads now",
+            metadata: ["recipients": .array(fresh.map { .string($0) }), "instead": .array(gone.map { .string($0) })]
+        )
+    }
 
     func account(_ account: String, isDisabled: Bool) {
         logger.notice(

@@ -45,6 +45,7 @@ package final class QueueManager: Sendable {
         if settings.disabledAccounts != .deliver {
             queue.submitters = Submitters(path: settings.authoritySocket, on: loop)
         }
+        if settings.domains == nil { queue.aliases = AliasDirectory(path: settings.authoritySocket, on: loop) }
         let queue = queue
         let path = settings.authoritySocket
         let routes = settings.domains == nil ? RouteDirectory(path: path, on: loop, logger: logger) : nil

@@ -37,8 +37,10 @@ package struct QueueSettings: Sendable {
     package var classes: [DeliveryClass: QueueManagerConfiguration.DeliveryTimes] = [:]
     /// With so many recipients a message is bulk mail; 0 for never.
     package var bulkRecipients = 0
-    /// What is different for mail to some domains, which are in lower case.
-    package var destinations: [String: DestinationSettings] = [:]
+    /// What is different for mail to some domains.
+    package var destinations = DomainTable<DestinationSettings>([:])
+    /// How many reports about reports postmaster gets in an hour.
+    package var postmasterReports: Int
     /// Uids whose word on client, user and origin is taken: root, our own and those of our daemons.
     package var trusted: Set<UInt32> = [0, getuid()]
     /// Uids that may use every verb of the control socket: root, our own and who else may.
@@ -86,9 +88,17 @@ package struct QueueSettings: Sendable {
         classes = [.bounce: queue.bounce, .priority: queue.priority, .bulk: queue.bulk]
         bulkRecipients = queue.bulkRecipients
         disabledAccounts = queue.disabledAccounts
-        destinations = queue.destinations.mapValues {
-            DestinationSettings(times: $0.times, concurrency: $0.concurrency, interval: $0.interval?.milliseconds)
-        }
+        postmasterReports = queue.postmasterReports
+        destinations = DomainTable(
+            queue.destinations.mapValues {
+                DestinationSettings(times: $0.times, concurrency: $0.concurrency, interval: $0.interval?.milliseconds)
+            }
+        )
+    }
+
+    /// What is different for mail to a destination; nothing for the mailboxes here.
+    func own(_ destination: String) -> DestinationSettings? {
+        destination.isEmpty || destinations.isEmpty ? nil : destinations[destination]
     }
 
     /// The values of a configuration.

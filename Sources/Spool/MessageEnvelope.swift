@@ -27,6 +27,8 @@ package struct MessageEnvelope: Equatable, Sendable {
     package var origin: String?
     /// Whether the recipients are what an alias led to: their own mailboxes are meant.
     package var isExpanded = false
+    /// The alias that led to them. Older files say nothing about it.
+    package var expandedFrom: MailAddress?
     /// Whether it belongs into its recipients' Junk. Known at its end.
     package var isQuarantined = false
     /// The name of a route that it has, whatever its sender and recipients. Known at its end; letters and digits.
@@ -69,6 +71,7 @@ package struct MessageEnvelope: Equatable, Sendable {
         if let givenSubmitter { add("submitter", givenSubmitter.rawValue) }
         if let origin { add("origin", origin) }
         if isExpanded { add("expanded", "yes") }
+        if let expandedFrom { add("expanded-from", expandedFrom.description) }
         for field in terms.fields { add(field.name, field.value) }
         return lines
     }

@@ -134,6 +134,9 @@ package enum QueueFile {
             envelope.givenSubmitter = extra["submitter"].flatMap { Submitter(rawValue: $0) }
             envelope.origin = extra["origin"]
             envelope.isExpanded = extra["expanded"] == "yes"
+            envelope.expandedFrom = extra["expanded-from"].flatMap {
+                try? MailAddress(parsing: $0.utf8, options: .envelope)
+            }
             envelope.isQuarantined = extra["quarantined"] == "yes"
             envelope.route = extra["route"].flatMap { text in
                 let name = text.prefix { $0 != " " }

@@ -184,7 +184,7 @@ package final class Spool: Sendable {
         }
     }
 
-    /// Reads a message's envelope, the added block, and the message where it is small.
+    /// Reads a message's envelope with the recipients that it got since, the added block, and the message where it is small.
     ///
     /// - Parameters:
     ///   - isHeld: where it should be. A file that is not there is looked for in the other place.
@@ -196,6 +196,20 @@ package final class Spool: Sendable {
         isHeld: Bool = false,
         verified: Bool,
         messageLimit: Int = 0
+    ) throws(SpoolError) -> Content {
+        var content = try written(id, isHeld: isHeld, verified: verified, messageLimit: messageLimit)
+        guard content.head.envelope.expandedFrom != nil else { return content }
+        let known = content.head.envelope.recipients.count
+        content.head.envelope.recipients += StateEntry.added(try state(of: id), after: known)
+        return content
+    }
+
+    /// What the message came with.
+    private func written(
+        _ id: MessageID,
+        isHeld: Bool,
+        verified: Bool,
+        messageLimit: Int
     ) throws(SpoolError) -> Content {
         if let file = unfiled.file(of: id) { return try Self.content(of: file, messageLimit: messageLimit) }
         let (handle, isHeld) = try open(id, isHeld: isHeld)

@@ -21,7 +21,9 @@ package struct SpoolCheck {
             case orphan
             /// A state file with lines that count as not written.
             case torn
-            /// A file that nothing here has made.
+            /// The list of what is paused is not what was written: queue-manager doesn't start.
+            case pauses
+            /// A file or directory that nothing here has made.
             case unknown
         }
 
@@ -52,9 +54,15 @@ package struct SpoolCheck {
 
     /// Looks through a spool.
     ///
+    /// - Parameter isPauses: whether the content of `pauses` is what was written.
     /// - Throws: `owned` where a process uses it; `newer` where a later version of Martlet had it; `corrupt` where the journal is damaged, `failed` where something can't be read:
     ///   nothing was changed in the journal.
-    package init(path: String, disk: any FileSystem, isMending: Bool) throws(SpoolError) {
+    package init(
+        path: String,
+        disk: any FileSystem,
+        isMending: Bool,
+        isPauses: (ByteBuffer) -> Bool = { _ in true }
+    ) throws(SpoolError) {
         files = try SpoolFiles(path: path, disk: disk, owner: "martlet queue fsck")
         defer { files.close() }
         self.isMending = isMending
@@ -65,6 +73,8 @@ package struct SpoolCheck {
         } else {
             pending = try JournalRecovery.pending(files)
         }
+        try checkPauses(isPauses)
+        try checkNames()
         for id in try files.list(.incoming) {
             let text = "a message that was being received; nobody was told that it's taken"
             try add(.incoming, "incoming/\(id)", text) { files throws(SpoolError) in try files.remove(.incoming, id) }
@@ -87,6 +97,24 @@ package struct SpoolCheck {
     ) throws(SpoolError) {
         if isMending, let mend { try mend(files) }
         findings.append(Finding(kind: kind, path: path, text: text, isMended: isMending && mend != nil))
+    }
+
+    private mutating func checkPauses(_ isPauses: (ByteBuffer) -> Bool) throws(SpoolError) {
+        guard let content = try files.readPauses(), !isPauses(content) else { return }
+        let text =
+            "the list of what is paused is not what was written, and queue-manager doesn't start with it; it belongs into corrupt/. "
+            + "Without it nothing is paused: look into it before the start"
+        try add(.pauses, SpoolFiles.pauses, text) { files throws(SpoolError) in try files.setPausesAside() }
+    }
+
+    private mutating func checkNames() throws(SpoolError) {
+        let text = "nothing that a part of Martlet makes; it's passed over"
+        for name in try files.strangeNames() { try add(.unknown, String(decoding: name, as: UTF8.self), text) }
+        for area in SpoolFiles.Area.allCases where area.isSpread {
+            for name in try files.strangeNames(area) {
+                try add(.unknown, "\(area.rawValue)/\(String(decoding: name, as: UTF8.self))", text)
+            }
+        }
     }
 
     private static func path(_ area: SpoolFiles.Area, _ shard: Int, _ name: String) -> String {

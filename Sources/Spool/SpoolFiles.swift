@@ -277,7 +277,7 @@ struct SpoolFiles: Sendable {
 
     // MARK: Pauses
 
-    private static let pauses = "pauses"
+    static let pauses = "pauses"
     private static let largestPauses = 64 << 20
 
     /// nil where there is no such file.
@@ -287,6 +287,15 @@ struct SpoolFiles: Sendable {
         } catch {
             if error.isMissing { return nil }
             throw SpoolError(error)
+        }
+    }
+
+    /// Puts the file where a person looks at it.
+    func setPausesAside() throws(SpoolError) {
+        try convert { () throws(FileError) in
+            try disk.rename(Self.pauses, in: root, to: Self.pauses, in: directory(.corrupt))
+            try disk.sync(directory(.corrupt))
+            try disk.sync(root)
         }
     }
 
@@ -337,6 +346,23 @@ struct SpoolFiles: Sendable {
             try disk.rename(place, in: directory(area), to: name(area, id), in: directory(area))
         }
     }
+
+    /// What stands in the spool itself and nothing here makes.
+    func strangeNames() throws(SpoolError) -> [[UInt8]] {
+        var known = Set(Area.allCases.map(\.rawValue))
+        known.formUnion(["journal", "lock", Self.pauses, Self.pauses + ".new"])
+        known.formUnion([SpoolVersion.fileName, SpoolVersion.fileName + ".new"])
+        return try convert { () throws(FileError) in try disk.names(".", in: root) }
+            .filter { !known.contains(String(decoding: $0, as: UTF8.self)) }
+    }
+
+    /// Likewise among the directories of an area whose messages are spread.
+    func strangeNames(_ area: Area) throws(SpoolError) -> [[UInt8]] {
+        try convert { () throws(FileError) in try disk.names(".", in: directory(area)) }
+            .filter { !Self.shards.contains(String(decoding: $0, as: UTF8.self)) }
+    }
+
+    private static let shards = Set((0..<MessageID.shards).map { MessageID.directory($0) })
 
     /// All names in one directory.
     func names(_ area: Area, shard: Int = 0) throws(SpoolError) -> [[UInt8]] {

@@ -16,6 +16,8 @@ package struct StateEntry: Equatable, Sendable {
         case warned
         /// The administrator wants it to be tried as if it had just come.
         case requeued
+        /// The message has one recipient more, of this number: its alias leads there now. The text is the recipient.
+        case added
     }
 
     /// Seconds since 1970.
@@ -35,6 +37,25 @@ package struct StateEntry: Equatable, Sendable {
         self.text = text
     }
 
+    /// A recipient that a message gets. What its sender wants to hear is left out where there is no room for it.
+    package init(time: Int64, added recipient: EnvelopeRecipient, number: Int) {
+        var recipient = recipient
+        if recipient.description.utf8.count > Self.textLimit { recipient.parameters.originalRecipient = nil }
+        self.init(time: time, recipient: number, event: .added, text: recipient.description)
+    }
+
+    /// Recipients that a message got after it came, in their order.
+    ///
+    /// - Parameter count: how many it came with.
+    package static func added(_ entries: [StateEntry], after count: Int) -> [EnvelopeRecipient] {
+        var recipients: [EnvelopeRecipient] = []
+        for entry in entries where entry.event == .added && entry.recipient == count + recipients.count + 1 {
+            guard let recipient = try? EnvelopeRecipient(parsing: entry.text.utf8) else { break }
+            recipients.append(recipient)
+        }
+        return recipients
+    }
+
     /// The line with its end: a checksum of the rest, then the rest.
     package var line: String {
         let rest = "\(time) \(recipient) \(words) \(Self.printable(text))"
@@ -51,16 +72,19 @@ package struct StateEntry: Equatable, Sendable {
         case .deferred(let attempts, let next, let status): "deferred \(status) \(attempts) \(next)"
         case .warned: "warned"
         case .requeued: "requeued"
+        case .added: "added"
         }
     }
 
     /// More are a line that nobody wrote.
     private static let attempts = 0...Int(Int32.max)
 
-    /// One line of at most 500 octets without control characters.
+    private static let textLimit = 500
+
+    /// One line of at most so many octets without control characters.
     private static func printable(_ text: String) -> String {
-        guard text.utf8.count > 500 || text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else { return text }
-        let octets = text.utf8.prefix(500).map { $0 < 0x20 || $0 == 0x7F ? UInt8(ascii: " ") : $0 }
+        guard text.utf8.count > textLimit || text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else { return text }
+        let octets = text.utf8.prefix(textLimit).map { $0 < 0x20 || $0 == 0x7F ? UInt8(ascii: " ") : $0 }
         return String(decoding: octets, as: UTF8.self)
     }
 
@@ -87,6 +111,7 @@ package struct StateEntry: Equatable, Sendable {
         switch verb {
         case "warned": self.init(time: time, recipient: recipient, event: .warned, text: String(rest))
         case "requeued": self.init(time: time, recipient: recipient, event: .requeued, text: String(rest))
+        case "added": self.init(time: time, recipient: recipient, event: .added, text: String(rest))
         case "unreported":
             guard let status = status(words.popFirst()) else { return nil }
             let text = String(words.popFirst() ?? "")

@@ -19,6 +19,8 @@ package struct SubmissionEnvelope: Sendable, Equatable {
     package var origin: String?
     /// Whether the recipients are what an alias led to: their own mailboxes are meant.
     package var isExpanded = false
+    /// The alias that led to them.
+    package var expandedFrom: MailAddress?
     /// When the message should be delivered.
     package var terms = DeliveryTerms()
 
@@ -60,6 +62,7 @@ package struct SubmissionEnvelope: Sendable, Equatable {
         submitter = frame["submitter"].flatMap { Submitter(rawValue: $0) }
         origin = frame["origin"]
         isExpanded = frame["expanded"] == "yes"
+        expandedFrom = frame["expanded-from"].flatMap { try? MailAddress(parsing: $0.utf8, options: .envelope) }
         terms = DeliveryTerms(
             deliverBy: frame["deliver-by"],
             holdUntil: frame["hold-until"],
@@ -80,6 +83,7 @@ package struct SubmissionEnvelope: Sendable, Equatable {
         if let submitter { fields.append(.init("submitter", submitter.rawValue)) }
         if let origin { fields.append(.init("origin", origin)) }
         if isExpanded { fields.append(.init("expanded", "yes")) }
+        if let expandedFrom { fields.append(.init("expanded-from", expandedFrom.description)) }
         for field in terms.fields { fields.append(.init("\(field.name)", field.value)) }
         return Frame("SUBMIT", fields)
     }

@@ -9,6 +9,8 @@ struct DaemonControl {
     /// Why there is no answer, for standard error.
     struct Failure: Error, CustomStringConvertible {
         let description: String
+        /// The daemon's answer, where there was one.
+        var answer: Frame?
     }
 
     private let connection: Connection
@@ -43,7 +45,7 @@ struct DaemonControl {
         while let frame = try await connection.readFrame(&parser) {
             switch frame.replyKind {
             case .ok: return frame
-            case .defer, .reject: throw Failure(description: frame["text"] ?? frame.verb)
+            case .defer, .reject: throw Failure(description: frame["text"] ?? frame.verb, answer: frame)
             case nil: try each(frame)
             }
         }

@@ -1,6 +1,10 @@
 import ArgumentParser
 import Bus
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// A command that does one thing to some messages.
 protocol QueueChange: AsyncParsableCommand {
     static var verb: String { get }
@@ -35,17 +39,38 @@ extension QueueChange {
 
 /// The answer to a command that changes something.
 struct QueueReply: Encodable {
+    /// How many have been changed, also where something went wrong with others.
     let count: Int
+    /// How many were so before.
+    let unchanged: Int
     let text: String?
 
+    private init(_ reply: Frame) {
+        count = reply.integer("count") ?? 0
+        unchanged = reply.integer("unchanged") ?? 0
+        text = reply["text"]
+    }
+
     static func show(_ request: Frame, _ options: QueueOptions, _ result: String) async throws {
-        let reply = try await QueueControl.with(options) { try await $0.ask(request) }
-        let answer = QueueReply(count: reply.integer("count") ?? 0, text: reply["text"])
-        if options.json {
-            try JSONOutput.print(answer)
-        } else {
-            print("\(answer.count) \(result)\(answer.text.map { " (\($0))" } ?? "").")
+        do {
+            let reply = try await QueueControl.with(options) { try await $0.ask(request) }
+            try QueueReply(reply).show(options, result, isDone: true)
+        } catch let failure as DaemonControl.Failure {
+            // What was changed before is changed.
+            if let reply = failure.answer, reply["count"] != nil {
+                try QueueReply(reply).show(options, result, isDone: false)
+            }
+            throw failure
         }
+    }
+
+    /// - Parameter isDone: whether the answer's text belongs to what was done; else it stands on standard error.
+    private func show(_ options: QueueOptions, _ result: String, isDone: Bool) throws {
+        if options.json { return try JSONOutput.print(self) }
+        let others = unchanged > 0 ? ", \(unchanged) had it so before" : ""
+        let note = isDone ? text.map { " (\($0))" } ?? "" : ""
+        print("\(count) \(result)\(others)\(note).")
+        fflush(nil)
     }
 }
 

@@ -5,14 +5,24 @@ import NIOCore
 
 /// Which messages a command is about: all that meet every condition (docs/protocols.md, "control.sock").
 struct QueueFilterOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Only messages from this reverse-path or user.", valueName: "address or @domain"))
-    var sender: String?
-    @Option(help: ArgumentHelp("Only messages that this user has handed in.", valueName: "user")) var account: String?
+    @Option(
+        help: ArgumentHelp("Only messages from this reverse-path or user.", valueName: "address or @domain"),
+        completion: QueueCompletion.senders
+    ) var sender: String?
+    @Option(
+        help: ArgumentHelp("Only messages that this user has handed in.", valueName: "user"),
+        completion: QueueCompletion.accounts
+    ) var account: String?
     @Option(help: ArgumentHelp("Only messages for this recipient.", valueName: "address or @domain"))
     var recipient: String?
-    @Option(help: "Only messages for this domain; \"local\" for mailboxes here.") var domain: String?
-    @Option(help: "Only messages that wait for this destination; \"local\" for mailboxes here.")
-    var destination: String?
+    @Option(
+        help: "Only messages for this domain; \"local\" for mailboxes here.",
+        completion: QueueCompletion.destinations
+    ) var domain: String?
+    @Option(
+        help: "Only messages that wait for this destination; \"local\" for mailboxes here.",
+        completion: QueueCompletion.destinations
+    ) var destination: String?
     @Option(
         help: "Only messages in this state: queued, active, deferred, held, paused.",
         completion: .list(["queued", "active", "deferred", "held", "paused"])
@@ -66,7 +76,7 @@ struct QueueFilterOptions: ParsableArguments {
 /// Likewise, where messages may be named as well.
 struct QueueSelectionOptions: ParsableArguments {
     @OptionGroup var filter: QueueFilterOptions
-    @Argument(help: "IDs of messages.") var ids: [String] = []
+    @Argument(help: "IDs of messages.", completion: QueueCompletion.ids) var ids: [String] = []
 
     /// The fields of a request.
     var fields: [Frame.Field] { get throws { ids.map { .init("id", $0) } + (try filter.fields) } }

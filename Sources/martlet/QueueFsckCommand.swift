@@ -1,6 +1,7 @@
 import ArgumentParser
 import Daemon
 import Files
+import QueueManager
 import Spool
 
 #if canImport(Glibc)
@@ -52,7 +53,12 @@ struct QueueFsckCommand: ParsableCommand {
         }
         let check: SpoolCheck
         do throws(SpoolError) {
-            check = try SpoolCheck(path: directory, disk: KernelFileSystem(), isMending: `repair`)
+            check = try SpoolCheck(
+                path: directory,
+                disk: KernelFileSystem(),
+                isMending: `repair`,
+                isPauses: Pause.isFile
+            )
         } catch {
             throw DaemonControl.Failure(description: Self.explanation(error))
         }

@@ -16,10 +16,15 @@ struct QueueListCommand: AsyncParsableCommand {
 
     @OptionGroup var options: QueueOptions
     @OptionGroup var selection: QueueSelectionOptions
-    @Option(help: ArgumentHelp("Lines with these columns, with a tab between them.", valueName: "id,age,…"))
-    var columns: String?
+    @Option(
+        help: ArgumentHelp("Lines with these columns, with a tab between them.", valueName: "id,age,…"),
+        completion: QueueCompletion.columns
+    ) var columns: String?
     @Option(help: "So many messages at most.") var limit: Int?
-    @Option(help: ArgumentHelp("Only messages behind this one.", valueName: "id")) var after: String?
+    @Option(
+        help: ArgumentHelp("Only messages behind this one.", valueName: "id"),
+        completion: QueueCompletion.ids
+    ) var after: String?
 
     /// How many messages are asked for at a time.
     private static let page = 2000
@@ -90,7 +95,7 @@ struct QueueShowCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var options: QueueOptions
-    @Argument(help: "The message's ID.") var id: String
+    @Argument(help: "The message's ID.", completion: QueueCompletion.ids) var id: String
 
     private struct Shown: Encodable {
         let message: QueueEntry

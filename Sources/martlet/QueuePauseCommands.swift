@@ -6,10 +6,13 @@ import NIOCore
 
 /// Whose mail is paused.
 struct QueuePauseSubject: ParsableArguments {
-    @Option(help: ArgumentHelp("Mail of this reverse-path or user.", valueName: "address or @domain"))
-    var sender: String?
-    @Option(help: "Mail that this user hands in.") var account: String?
-    @Option(help: "Mail for this domain; \"local\" for mailboxes here.") var destination: String?
+    @Option(
+        help: ArgumentHelp("Mail of this reverse-path or user.", valueName: "address or @domain"),
+        completion: QueueCompletion.senders
+    ) var sender: String?
+    @Option(help: "Mail that this user hands in.", completion: QueueCompletion.accounts) var account: String?
+    @Option(help: "Mail for this domain; \"local\" for mailboxes here.", completion: QueueCompletion.destinations)
+    var destination: String?
 
     var fields: [Frame.Field] {
         [("sender", sender), ("account", account), ("destination", destination)].compactMap { name, value in

@@ -146,8 +146,15 @@ struct QueueWatchCommand: AsyncParsableCommand {
         while left > 0 {
             left -= 1
             // A connection each time: queue-manager may be restarted meanwhile.
-            let answer = try await QueueControl.with(summary.options) { try await QueueSummary.ask($0, request) }
-            if json { try JSONOutput.print(answer) } else { print(clear + answer.text) }
+            do {
+                let answer = try await QueueControl.with(summary.options) { try await QueueSummary.ask($0, request) }
+                if json { try JSONOutput.print(answer) } else { print(clear + answer.text) }
+            } catch let failure as DaemonControl.Failure where failure.answer == nil {
+                // It may be on its way back. What it has refused it would refuse again.
+                if !json { print(clear, terminator: "") }
+                let line = "Error: \(failure)\n"
+                _ = write(STDERR_FILENO, line, line.utf8.count)
+            }
             fflush(nil)
             if left > 0 { try await Task.sleep(nanoseconds: UInt64(pause)) }
         }

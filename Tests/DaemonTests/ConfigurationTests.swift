@@ -43,8 +43,12 @@ import Testing
             [queue-manager.destinations."Example.NET"]
             concurrency = 3
             rate = "30/m"
+            [queue-manager.destinations.".bücher.example"]
+            concurrency = 2
             """
         ).queueManager
+        #expect(DomainTable(queue.destinations)["shop.xn--bcher-kva.example"]?.concurrency == 2)
+        #expect(queue.postmasterReports == 100)
         #expect(queue.bounce.lifetime == nil)
         #expect(queue.bounce.retryMaximum == .hours(8))
         #expect(queue.bulk.lifetime == .hours(24))
@@ -60,6 +64,7 @@ import Testing
     @Test(arguments: [
         "classes.bulk]\nretry-minimum = \"9h\"", "classes.bulk]\nconcurrency = 3", "classes.slow]\nlifetime = \"1d\"",
         "destinations.\"example.net\"]\nrate = \"0/s\"", "destinations.\"example.net\"]\nrate = \"9000000/s\"",
+        "destinations.local]\nconcurrency = 3",
         "destinations.\"example.net\"]\nretry-maximum = \"1m\"", "destinations.\"example.net\"]\nspeed = 3",
     ]) func faultyClassOfTheQueueIsNamed(_ text: String) throws {
         let error = try #require(failure("hostname = \"mail.example.test\"\n[queue-manager.\(text)\n"))

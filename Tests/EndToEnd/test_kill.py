@@ -24,7 +24,15 @@ KILLS_ALL = 300
 SENDERS = 6
 # The other host puts mail for this one off as long as there is load: so there is always something in the queue.
 BUSY = "busy@example.net"
-CHANGES = ("hold", "release", "requeue", "reroute", "bounce", "expire")
+# What is done to the queue as a whole, or by filters.
+WHOLE = {
+    "flush": [("flush", "--destination", "example.net")],
+    "summary": [("summary", "--json")],
+    "pause": [("pause", "--destination", "example.net", "--for", "1s")],
+    "resume": [("pause", "--sender", ALICE, "--for", "2s"), ("resume", "--sender", ALICE)],
+    "filter": [("reroute", "--domain", "example.net", "--state", "deferred", "--newer", "1h")],
+}
+CHANGES = ("hold", "release", "requeue", "reroute", "bounce", "expire", "remove", *WHOLE)
 # Among what is done while these are killed are changes of the queue.
 CHANGED = ("queue-manager", "local-deliver", "remote-relay")
 MARK = re.compile(rb"^Subject: (t[0-9a-f]{16})\r?$", re.MULTILINE)
@@ -89,10 +97,11 @@ class Load:
 
 
 class Administrator:
-    """Changes messages in the queue at random, in a thread: holds, releases, requeues, reroutes and returns them."""
+    """Changes the queue at random, in a thread: holds, releases, requeues, reroutes, returns and removes messages, flushes and pauses."""
 
-    def __init__(self, instance):
-        self.instance = instance
+    def __init__(self, flow: "Flow"):
+        self.instance = flow.instance
+        self.removed = flow.removed
         self.done = collections.Counter()
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -111,15 +120,31 @@ class Administrator:
             # Half of the time one that wasn't made yet: all are wanted.
             rest = [change for change in CHANGES if not self.done[change]]
             change = random.choice(rest if rest and random.random() < 0.5 else CHANGES)
+            if change in WHOLE:
+                self.done[change] += all(self.martlet(*command) for command in WHOLE[change])
+                continue
             # A report that is returned is gone: nobody would hear of its message.
-            is_return = change in ("bounce", "expire")
+            is_return = change in ("bounce", "expire", "remove")
             entries = [entry for entry in listed(self.instance) if not is_return or entry["sender"] != "<>"]
             if change == "release":
                 entries = [entry for entry in entries if entry["state"] == "held"]
             for entry in random.sample(entries, min(len(entries), random.randrange(1, 4))):
+                if change == "remove" and not self.expect_removal(entry["id"]):
+                    continue
                 # It may have left meanwhile, and queue-manager may be dead.
-                self.done[change] += self.instance.martlet("queue", change, entry["id"], check=False).returncode == 0
+                self.done[change] += self.martlet(change, entry["id"])
             time.sleep(random.uniform(0, 0.1))
+
+
+    def martlet(self, *arguments: str) -> bool:
+        return self.instance.martlet("queue", *arguments, check=False).returncode == 0
+
+    def expect_removal(self, identifier: str) -> bool:
+        """Notes which message may be gone in a moment, by its header."""
+        shown = self.instance.martlet("queue", "show", identifier, check=False).stdout
+        if mark := mark_of(shown.encode()):
+            self.removed.add(mark)
+        return bool(mark)
 
 
 def listed(instance, *options: str) -> list[dict]:
@@ -135,6 +160,8 @@ class Flow:
         self.instance = instance
         self.sink = sink
         self.marks: dict[str, str] = {}
+        # What the administrator has removed, or wanted to.
+        self.removed: set[str] = set()
 
     def count(self, load: Load) -> collections.Counter:
         """How often each message of a load lies in bob's mailbox or at the other host."""
@@ -167,7 +194,7 @@ class Flow:
             # A message that was being delivered when it was to be held is held a little later.
             if held := [entry["id"] for entry in listed(self.instance, "--state", "held")]:
                 self.instance.martlet("queue", "release", *held)
-            return load.acknowledged.keys() <= self.count(load).keys() | self.reports(load).keys()
+            return load.acknowledged.keys() <= self.count(load).keys() | self.reports(load).keys() | self.removed
 
         try:
             wait_until(is_settled, 60, "everything has arrived or was returned")
@@ -208,7 +235,7 @@ def judge(flow: Flow, load: Load, kills: collections.Counter) -> None:
     """
     count = flow.settle(load)
     reports = flow.reports(load)
-    lost = [mark for mark in load.acknowledged if not count[mark] and not reports[mark]]
+    lost = [mark for mark in load.acknowledged if not count[mark] and not reports[mark] and mark not in flow.removed]
     assert not lost
     twice = {mark: number for mark, number in count.items() if number > 1}
     everything = {**load.acknowledged, **load.open}
@@ -231,7 +258,7 @@ def judge(flow: Flow, load: Load, kills: collections.Counter) -> None:
 def changes_meanwhile(flow: Flow):
     """The queue is changed, beside a load, at least once in every way."""
     flow.keep_busy()
-    with Administrator(flow.instance) as administrator:
+    with Administrator(flow) as administrator:
         yield
         # While there is load, there is something to change.
         wait_until(lambda: all(administrator.done[change] for change in CHANGES), what="every kind of change")

@@ -101,13 +101,46 @@ def test_pauses_outlive_a_kill(system, sink):
     assert martlet(system, "pauses") == []
 
 
+BASH = """
+source "$1"
+line=$2
+read -ra COMP_WORDS <<<"$line"
+[[ $line == *" " ]] && COMP_WORDS+=("")
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMP_LINE=$line COMP_POINT=${#line} COMP_TYPE=9 COMP_KEY=9
+cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+$(complete -p martlet | sed -E 's/.*-F ([^ ]+).*/\\1/') martlet "$cur" "$prev"
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completions(system, shell):
-    script = system.martlet("--generate-completion-script", shell).stdout
-    for word in ("queue", "reroute", "pause", "older"):
-        assert word in script
-    if shell == "bash":
-        assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
+def test_completions(system, waiting, tmp_path, shell):
+    script = tmp_path / "script"
+    script.write_text(system.martlet("--generate-completion-script", shell).stdout)
+    assert subprocess.run([shell, "-n", script], check=False).returncode == 0
+    if shell == "zsh":
+        # It completes in a terminal alone.
+        return
+    environment = {
+        "PATH": f"{system.programs}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "MARTLET_INSTANCE": str(system.directory),
+    }
+
+    def offered(line):
+        command = {
+            "bash": ["bash", "--norc", "-c", BASH, "bash", script, line],
+            "fish": ["fish", "--no-config", "-c", "source $argv[1]; complete -C $argv[2]", script, line],
+        }[shell]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return {line.split("\t")[0].strip() for line in done.stdout.splitlines()}
+
+    assert {"reroute", "release", "remove"} <= offered("martlet queue re")
+    assert {message["id"] for message in mine(system, waiting)} <= offered("martlet queue show ")
+    assert BOB in offered("martlet queue list --sender ")
+    assert "example.net" in offered("martlet queue flush --destination ")
+    assert "paused" in offered("martlet queue list --state ")
+    assert {"id", "recipient"} <= offered("martlet queue list --columns ")
 
 
 def traced(system, *arguments, check: bool = True, **environment):
@@ -209,6 +242,23 @@ def test_trace_goes_to_the_reader_that_removed_it(system):
     found = wait_until(lambda: texts(f"<{subject}@program.example>", "messages deleted"))
     assert any("accepted" in text and "uid=" in text for _, text in found)
     assert any("left the queue" in text for _, text in found)
+
+
+def test_trace_of_what_the_administrator_ends(system, waiting):
+    """In the words of the daemons."""
+    ids = {part: next(m["id"] for m in mine(system, waiting) if f"{waiting}.{part}@" in json.dumps(m)) for part in PARTS}
+    ends = {"one": ("expire", "expired"), "large": ("bounce", "returned"), "two": ("remove", "removed")}
+    for part, (verb, word) in ends.items():
+        assert martlet(system, verb, ids[part])["count"] == 1
+
+        def whole():
+            texts = [line["text"] for line in traced(system, ids[part], check=False)]
+            is_told = any(f'"{ids[part]} reported"' in text for text in texts)
+            return texts if any("left the queue" in text for text in texts) and is_told == (part != "two") else None
+
+        texts = wait_until(whole, what=f"the trace of what was {word}")
+        assert any(f"{ids[part]} {word} by the administrator" in text for text in texts)
+        assert any("deferred" in text and f"{waiting} is full" in text for text in texts)
 
 
 # What logs say of messages with every kind of ending: for each its lines, and by what it's found.

@@ -118,6 +118,17 @@ def test_mail_goes_through(machine):
     wait_until_up(machine)
     send(machine, "through systemd")
     wait_for(machine, "through systemd")
+    # Its life stands in the journal.
+    name = "<traced@program.example>"
+    machine.run("sendmail", "alice@example.test", input=f"Subject: traced\nMessage-ID: {name}\n\nx\n")
+    wait_for(machine, "traced")
+    deadline = time.monotonic() + 30
+    while True:
+        said = machine.run("martlet", "trace", "--journal", name, check=False).stdout
+        if all(word in said for word in ("accepted", "local-deliver", "delivered", "left the queue")):
+            break
+        assert time.monotonic() < deadline, said
+        time.sleep(0.2)
     # root and postmaster reach somebody on a fresh machine.
     machine.run("sendmail", "root", input="Subject: to root\n\nx\n")
     deadline = time.monotonic() + 30

@@ -121,7 +121,9 @@ import Testing
 
     /// What is only given up uses nothing of a rate.
     @Test func givingUpIsNoDelivery() throws {
-        var schedule = try schedule { $0.destinations["example.net"] = DestinationSettings(interval: 60_000) }
+        var schedule = try schedule {
+            $0.destinations = DomainTable(["example.net": DestinationSettings(interval: 60_000)])
+        }
         for number in 1...10 {
             let job = try TestMessages.job(UInt64(number))
             schedule.began(job, at: 0)
@@ -174,7 +176,9 @@ import Testing
     private func isNothingDue(_ schedule: inout Schedule) -> Bool { schedule.next(at: 0, where: { _ in true }) == nil }
 
     @Test func ratesAreKept() throws {
-        var schedule = try schedule { $0.destinations["example.net"] = DestinationSettings(interval: 1000) }
+        var schedule = try schedule {
+            $0.destinations = DomainTable(["example.net": DestinationSettings(interval: 1000)])
+        }
         for number in 1...10 { schedule.add(try TestMessages.job(UInt64(number)), at: 0) }
         for number in 11...20 { schedule.add(try TestMessages.job(UInt64(number), to: "other.example"), at: 0) }
         let delivered = run(&schedule, until: 60_000) { _ in (10, true) }
@@ -189,8 +193,12 @@ import Testing
         var settings = QueueSettings(hostname: "mail.example.test", domains: ["example.test"], try .standard)
         settings.classes[.bulk, default: .init()].lifetime = .hours(1)
         settings.classes[.bulk, default: .init()].retryMinimum = .hours(2)
-        settings.destinations["slow.example"] = DestinationSettings()
-        settings.destinations["slow.example"]?.times.retryMinimum = .hours(3)
+        var slow = DestinationSettings()
+        slow.times.retryMinimum = .hours(3)
+        settings.destinations = DomainTable(["slow.example": slow, ".slow.example": slow])
+        #expect(settings.backoff(.bulk, to: "an.example").minimum == 7_200_000)
+        #expect(settings.backoff(.bulk, to: "mx.slow.example").minimum == 10_800_000)
+        #expect(settings.own("") == nil)
         settings.bulkRecipients = 10
         #expect(settings.deliveryClass(isReport: true, priority: 5, recipients: 1) == .bounce)
         #expect(settings.deliveryClass(isReport: false, priority: 5, recipients: 100) == .priority)

@@ -17,6 +17,8 @@ import Glibc
         private let domains = NIOLockedValueBox<String>("")
         /// What is answered to `ROUTE`; with nil, the connection ends.
         private let route = NIOLockedValueBox<Frame?>(nil)
+        /// Likewise to `EXPAND`.
+        let expansion = NIOLockedValueBox<Frame?>(nil)
         private let kinds = NIOLockedValueBox<[String]>([])
         let questions = NIOLockedValueBox<[Frame]>([])
         private let watchers = NIOLockedValueBox<[(connection: Connection, tag: String?)]>([])
@@ -30,6 +32,12 @@ import Glibc
                 if frame.verb == "ROUTE" {
                     questions.withLockedValue { $0.append(frame) }
                     guard var answer = route.withLockedValue({ $0 }) else { return connection.close() }
+                    answer["tag"] = frame["tag"]
+                    return connection.write(answer)
+                }
+                if frame.verb == "EXPAND" {
+                    questions.withLockedValue { $0.append(frame) }
+                    guard var answer = expansion.withLockedValue({ $0 }) else { return connection.close() }
                     answer["tag"] = frame["tag"]
                     return connection.write(answer)
                 }
@@ -167,6 +175,89 @@ import Glibc
         _ = try await queue.list { $0.isEmpty }
         await queue.stop()
         await authority.stop()
+    }
+
+    private func expanded(to recipients: [String], _ queue: TestQueue) async throws -> String {
+        let fields: [Frame.Field] = [
+            .init("expanded", "yes"), .init("expanded-from", "al@example.test"), .init("origin", "1"),
+        ]
+        return try #require(try await queue.submit(to: recipients, fields: fields)["id"])
+    }
+
+    /// An alias that is mended counts once the administrator says so: who has the message doesn't get it again.
+    @Test func mailFollowsItsAlias() async throws {
+        let queue = try TestQueue()
+        let (local, relay) = (try await queue.deliverer(), try await queue.relay())
+        let authority = try await TestAuthority(queue, "example.test")
+        try await start(queue)
+        let id = try await expanded(to: ["<bob@example.test>", "<al@gmial.example> NOTIFY=FAILURE"], queue)
+        try await local.next().answer(.ok, "2.0.0")
+        let dead = [Frame.Field("scope", "destination"), .init("text", "no such host")]
+        try await relay.next().answer(.defer, "4.4.1", dead)
+        _ = try await queue.list { $0.first?["state"] == "deferred" }
+        let named = [Frame.Field("id", id)]
+        // authd has no answer: that changes nothing.
+        #expect(try await queue.control("REROUTE", named).last?.replyKind == .defer)
+        #expect(try await queue.list().first?.all("recipient").joined().contains("gmial.example") == true)
+        // Nor does an alias that is gone, but the old address is tried.
+        authority.expansion.withLockedValue { $0 = .reply(.reject, status: "5.1.1", text: "no such address") }
+        #expect(try await queue.control("REROUTE", named).last?["count"] == "1")
+        let still = try await relay.next()
+        #expect(still.frame.all("recipient") == ["<al@gmial.example> NOTIFY=FAILURE"])
+        still.answer(.defer, "4.4.1", dead)
+        _ = try await queue.list { $0.first?["state"] == "deferred" }
+        let targets = ["bob@example.test", "al@gmail.example", "carol@example.test"]
+        authority.expansion.withLockedValue { $0 = .ok(targets.map { .init("forward", $0) }) }
+        #expect(try await queue.control("REROUTE", named).last?["count"] == "1")
+        #expect(authority.questions.withLockedValue { $0.last?["address"] } == "al@example.test")
+        let mended = try await relay.next()
+        #expect(mended.frame.all("recipient") == ["<al@gmail.example> NOTIFY=FAILURE"])
+        #expect(mended.frame["destination"] == "gmail.example" && mended.frame["attempt"] == "1")
+        let own = try await local.next()
+        #expect(own.frame.all("recipient") == ["<carol@example.test> NOTIFY=FAILURE"])
+        mended.answer(.defer, "4.2.0")
+        own.answer(.ok, "2.0.0")
+        _ = try await queue.list { $0.first?["state"] == "deferred" && $0.first?.all("recipient").count == 1 }
+        #expect(try await queue.control("LIST", [.init("recipient", "al@gmail.example")]).count == 2)
+        // Again, and after a start: it's the same message, whose recipients are known.
+        #expect(try await queue.control("REROUTE", named).last?["count"] == "1")
+        try await relay.next().answer(.defer, "4.2.0")
+        _ = try await queue.list { $0.first?["state"] == "deferred" }
+        await queue.stop()
+        try await start(queue)
+        _ = try await queue.list { $0.count == 1 && $0.first?["state"] == "deferred" }
+        _ = try await queue.control("FLUSH")
+        let last = try await relay.next()
+        #expect(last.frame.all("recipient") == ["<al@gmail.example> NOTIFY=FAILURE"])
+        last.answer(.ok, "2.0.0", [.init("dsn", "yes")])
+        _ = try await queue.list { $0.isEmpty }
+        await queue.stop()
+        await authority.stop()
+    }
+
+    /// All that the alias leads to now have the message: it's done.
+    @Test func aliasThatLostItsDeadAddressEndsTheMessage() async throws {
+        let queue = try TestQueue()
+        let (local, relay) = (try await queue.deliverer(), try await queue.relay())
+        let authority = try await TestAuthority(queue, "example.test")
+        try await start(queue)
+        let id = try await expanded(to: ["<bob@example.test>", "<al@gmial.example>"], queue)
+        try await local.next().answer(.ok, "2.0.0")
+        try await relay.next().answer(.defer, "4.4.1")
+        _ = try await queue.list { $0.first?["state"] == "deferred" && $0.first?.all("recipient").count == 1 }
+        authority.expansion.withLockedValue { $0 = .ok([.init("forward", "bob@example.test")]) }
+        #expect(try await queue.control("REROUTE", [.init("id", id)]).last?["count"] == "1")
+        _ = try await queue.list { $0.isEmpty }
+        await queue.stop()
+        await authority.stop()
+    }
+
+    @Test func internationalDomainIsOneDestination() {
+        let domains = LocalDomains(known: ["m\u{FC}ller.test"])
+        #expect(domains.destination(of: "b\u{FC}cher.example") == "xn--bcher-kva.example")
+        #expect(domains.destination(of: "xn--bcher-kva.example") == "xn--bcher-kva.example")
+        #expect(domains.destination(of: "xn--mller-kva.test") == "")
+        #expect(domains.destination(of: "m\u{FC}ller.test") == "")
     }
 
     /// What isn't known is tried again within seconds, and no attempt is counted; a name that means nothing now is tried again, too.

@@ -34,7 +34,12 @@ import Testing
         #expect(progress.attempts[0]?.count == 2)
         #expect(progress.attempts[0]?.due == 20_000)
         #expect(progress.texts == [0: "4.2.1 still", 1: "2.0.0 mx"])
-        #expect(progress.isWarned)
+        #expect(progress.isWarned(0))
+    }
+
+    @Test func eachRecipientIsLateForItself() {
+        let progress = MessageProgress([StateEntry(time: 1, recipient: 2, event: .warned)])
+        #expect((0...2).map { progress.isWarned($0) } == [false, true, false])
     }
 
     @Test func requeuedMessageHasNoAttemptsBehindIt() {

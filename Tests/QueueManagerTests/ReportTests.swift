@@ -67,6 +67,9 @@ import Testing
         #expect(parts[0].contains("Content-Type: multipart/report; report-type=delivery-status;"))
         #expect(parts[1].contains("<bob@example.net>:\r\n"))
         #expect(!parts[1].contains("carol"))
+        let words =
+            "<bob@example.net>:\r\n    There is no such address at this host.\r\n    The host was mx.example.net"
+        #expect(parts[1].contains(words))
         let status = parts[2].components(separatedBy: "\r\n\r\n")
         #expect(status.count == 3)
         #expect(status[0].contains("Content-Type: message/delivery-status\r\n"))
@@ -320,6 +323,134 @@ import Testing
         await relay.stop()
         await deliverer.stop()
     }
+
+    /// Also of those whose turn never came: the destination could not be reached.
+    @Test func everyLateMessageForADeadHostIsAnnouncedOnce() async throws {
+        let queue = try TestQueue()
+        let (relay, deliverer) = (try await queue.relay(), try await queue.deliverer())
+        try await queue.start { $0.delayWarning = 500_000 }
+        let names = (1...8).map { "user\($0)@example.net" }
+        for name in names { _ = try await queue.submit(to: ["<\(name)>"], original) }
+        let failure = [Frame.Field("scope", "destination"), .init("text", "no route")]
+        for _ in 1...5 { try await relay.next().answer(.defer, "4.4.1", failure) }
+        _ = try await queue.list { $0.count(where: { $0["state"] == "deferred" }) == 5 }
+        await queue.advance(1_200_000)
+        try await relay.next().answer(.defer, "4.4.1", failure)
+        var told: Set<String> = []
+        for _ in names {
+            let notice = try await deliverer.next()
+            #expect(notice.message.contains("Action: delayed\r\nStatus: 4.4.1\r\n"))
+            #expect(notice.message.contains("The other side does not answer."))
+            for name in failed(notice) { #expect(told.insert(name).inserted) }
+            notice.answer(.ok, "2.0.0")
+        }
+        #expect(told == Set(names))
+        _ = try await queue.list { $0.count == names.count }
+        await queue.advance(9_000_000)
+        try await relay.next().answer(.defer, "4.4.1", failure)
+        _ = try await queue.list { $0.count == names.count && $0.allSatisfy { $0["state"] != "active" } }
+        #expect(try await queue.control("STATISTICS").last?["total-reports"] == "\(names.count)")
+        // Nor after a start.
+        await queue.stop()
+        try await queue.start { $0.delayWarning = 500_000 }
+        _ = try await queue.list { $0.count == names.count }
+        _ = try await queue.control("FLUSH")
+        try await relay.next().answer(.defer, "4.4.1", failure)
+        _ = try await queue.list { $0.count == names.count }
+        #expect(try await queue.control("STATISTICS").last?["total-reports"] == "0")
+        await queue.stop()
+        await relay.stop()
+        await deliverer.stop()
+    }
+
+    /// A notice has all who are late by then, each with what was said about it; who was not among them has one later.
+    @Test func everyLateRecipientIsAnnouncedOnce() async throws {
+        let queue = try TestQueue()
+        let (relay, deliverer) = (try await queue.relay(), try await queue.deliverer())
+        try await queue.start {
+            $0.delayWarning = 500_000
+            var patient = DestinationSettings()
+            patient.times.delayWarning = .hours(1)
+            $0.destinations = DomainTable(["patient.example": patient])
+        }
+        _ = try await queue.submit(to: ["one", "two", "patient"].map { "<bob@\($0).example>" }, original)
+        for _ in 1...3 {
+            let request = try await relay.next()
+            request.answer(.defer, "4.2.1", [.init("text", "busy \(request.frame["destination"] ?? "")")])
+        }
+        _ = try await queue.list { $0.first?["state"] == "deferred" }
+        await queue.advance(600_000)
+        #expect(try await queue.control("FLUSH", [.init("destination", "one.example")]).last?["count"] == "1")
+        try await relay.next().answer(.defer, "4.2.2", [.init("text", "full")])
+        let first = try await deliverer.next()
+        #expect(failed(first) == ["bob@one.example", "bob@two.example"])
+        #expect(first.message.contains("Status: 4.2.2\r\n") && first.message.contains("4.2.1 busy two.example"))
+        first.answer(.ok, "2.0.0")
+        _ = try await queue.list { $0.count == 1 && $0.first?["state"] == "deferred" }
+        // What was told is known after a start, for each recipient.
+        await queue.stop()
+        try await queue.start {
+            $0.delayWarning = 500_000
+            $0.destinations = DomainTable([:])
+        }
+        _ = try await queue.list { $0.count == 1 }
+        _ = try await queue.control("FLUSH")
+        for _ in 1...3 { try await relay.next().answer(.defer, "4.2.1") }
+        let second = try await deliverer.next()
+        #expect(failed(second) == ["bob@patient.example"])
+        second.answer(.ok, "2.0.0")
+        _ = try await queue.list { $0.count == 1 && $0.first?["state"] == "deferred" }
+        #expect(try await queue.control("STATISTICS").last?["total-reports"] == "1")
+        await queue.stop()
+        await relay.stop()
+        await deliverer.stop()
+    }
+
+    /// Of more reports about reports than there may be in an hour, postmaster hears the number.
+    @Test func postmasterIsNotFlooded() async throws {
+        let queue = try TestQueue()
+        let (relay, deliverer) = (try await queue.relay(), try await queue.deliverer())
+        try await queue.start { $0.postmasterReports = 2 }
+        for number in 1...5 {
+            _ = try await queue.submit(from: "<>", to: ["<user\(number)@example.net>"], original)
+            try await relay.next().answer(.reject, "5.1.1")
+        }
+        for _ in 1...2 {
+            let report = try await deliverer.next()
+            #expect(report.frame.all("recipient") == ["<postmaster@example.test> NOTIFY=NEVER"])
+            report.answer(.ok, "2.0.0")
+        }
+        _ = try await queue.list { $0.isEmpty }
+        #expect(try await queue.control("STATISTICS").last?["total-reports"] == "2")
+        await queue.advance(PostmasterReports.hour)
+        let summary = try await deliverer.next()
+        #expect(summary.frame["sender"] == "<>")
+        #expect(summary.message.contains("Subject: 3 undeliverable reports\r\n"))
+        #expect(summary.message.contains("postmaster-reports is 2"))
+        // He isn't told of his own mail.
+        summary.answer(.reject, "5.1.1")
+        _ = try await queue.list { $0.isEmpty }
+        // A new hour.
+        _ = try await queue.submit(from: "<>", to: ["<bob@example.net>"], original)
+        try await relay.next().answer(.reject, "5.1.1")
+        let report = try await deliverer.next()
+        #expect(failed(report) == ["bob@example.net"])
+        report.answer(.ok, "2.0.0")
+        _ = try await queue.list { $0.isEmpty }
+        await queue.stop()
+        await relay.stop()
+        await deliverer.stop()
+    }
+
+    @Test(arguments: [
+        ("5.1.1", "There is no such address at this host."), ("5.2.2", "The mailbox is full."),
+        ("4.4.1", "The other side does not answer."), ("5.7.1", "The other side refuses the message."),
+        ("4.7.1", "The other side doesn't take the message yet."),
+    ]) func statusIsSaidInWords(status: String, sentence: String) throws {
+        #expect(EnhancedStatusCode(parsing: status.utf8)?.sentence == sentence)
+    }
+
+    @Test func statusThatSaysNothingHasNoWords() { #expect(EnhancedStatusCode(5, 0, 0).sentence == nil) }
 
     private func report(
         _ kind: QueueReport.Kind,

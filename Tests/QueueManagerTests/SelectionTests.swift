@@ -1,4 +1,5 @@
 import Bus
+import Foundation
 import NIOCore
 import Testing
 
@@ -88,7 +89,8 @@ import Testing
         }
         #expect(try await queue.control("HOLD", [.init("reason", "full")]).last?["count"] == "2")
         #expect(try await queue.list().filter { $0["state"] == "held" }.count == 2)
-        #expect(try await queue.control("HOLD", [.init("all", "yes")]).last?["count"] == "3")
+        let all = try await queue.control("HOLD", [.init("all", "yes")]).last
+        #expect(all?["count"] == "1" && all?["unchanged"] == "2")
         #expect(try await queue.control("REMOVE", [.init("state", "deferred")]).last?["count"] == "0")
         // Of those that are named, all that are there are changed.
         let named = [Frame.Field("id", String(repeating: "0", count: 24)), .init("id", ids["one"] ?? "")]
@@ -99,6 +101,125 @@ import Testing
         #expect(try await queue.list().isEmpty)
         await queue.stop()
         await relay.stop()
+    }
+
+    /// What was so before isn't counted as done, and the first that is missing stops nothing.
+    @Test func whatIsNotChangedIsNotCounted() async throws {
+        let (queue, relay, ids) = try await queue(["one": "full", "two": "full", "three": "busy"])
+        let released = try await queue.control("RELEASE", [.init("sender", "alice@example.test")]).last
+        #expect(released?.replyKind == .ok && released?["count"] == "0" && released?["unchanged"] == "3")
+        _ = try await queue.control("HOLD", [.init("id", ids["two"] ?? "")])
+        let again = try await queue.control("HOLD", [.init("id", ids["two"] ?? "")]).last
+        #expect(again?["count"] == "0" && again?["unchanged"] == "1")
+        let missing = Frame.Field("id", String(repeating: "0", count: 24))
+        let named = ["one", "two", "three"].map { Frame.Field("id", ids[$0] ?? "") }
+        let flushed = try await queue.control("FLUSH", [named[0], missing, named[1], named[2]]).last
+        #expect(flushed?.replyKind == .reject && flushed?["text"]?.contains(missing.value) == true)
+        #expect(flushed?["count"] == "2")
+        var tried: Set<String?> = []
+        for _ in 1...2 {
+            let request = try await relay.next()
+            tried.insert(request.frame["id"])
+            request.answer(.defer, "4.2.2")
+        }
+        #expect(tried == [ids["one"], ids["three"]])
+        let held = try await queue.control("FLUSH", [named[1]]).last
+        #expect(held?.replyKind == .defer && held?["count"] == "0")
+        await queue.stop()
+        await relay.stop()
+    }
+
+    /// A message that is delivered to one recipient and waits for two others.
+    private func partly(_ queue: TestQueue, _ relay: TestDeliverer) async throws -> String {
+        let recipients = ["<ann@one.example>", "<bob@two.example>", "<carol@two.example>", "<dave@three.example>"]
+        let id = try #require(try await queue.submit(to: recipients)["id"])
+        for _ in 1...3 {
+            let request = try await relay.next()
+            if request.frame["destination"] == "one.example" {
+                request.answer(.ok, "2.0.0", [.init("dsn", "yes")])
+            } else {
+                request.answer(.defer, "4.2.2", [.init("text", "full at \(request.frame["destination"] ?? "")")])
+            }
+        }
+        _ = try await queue.list { $0.first?["state"] == "deferred" && $0.first?.all("recipient").count == 3 }
+        return id
+    }
+
+    private func open(_ queue: TestQueue) async throws -> [String] {
+        try await queue.list().first?.all("recipient").sorted() ?? []
+    }
+
+    /// One recipient's copy is thrown away or returned, and the others get theirs.
+    @Test func recipientsAreHandledApart() async throws {
+        let queue = try TestQueue()
+        let (relay, deliverer) = (try await queue.relay(), try await queue.deliverer())
+        try await queue.start()
+        let id = try await partly(queue, relay)
+        // Who has it already is not meant.
+        for verb in ["REMOVE", "BOUNCE", "EXPIRE"] {
+            #expect(try await queue.control(verb, [.init("recipient", "ann@one.example")]).last?["count"] == "0")
+        }
+        #expect(try await open(queue).count == 3)
+        // All of the conditions hold for one recipient, or it isn't meant.
+        let none = [Frame.Field("recipient", "bob@two.example"), .init("reason", "full at three")]
+        #expect(try await queue.control("REMOVE", none).last?["count"] == "0")
+        #expect(try await queue.control("REMOVE", [.init("recipient", "bob@two.example")]).last?["count"] == "1")
+        #expect(try await open(queue).count == 2)
+        // It's held meanwhile, and stays so.
+        let named = [Frame.Field("id", id)]
+        #expect(try await queue.control("HOLD", named).last?["count"] == "1")
+        #expect(try await queue.control("BOUNCE", [.init("destination", "three.example")]).last?["count"] == "1")
+        let report = try await deliverer.next()
+        #expect(report.message.components(separatedBy: "Final-Recipient").count == 2)
+        #expect(report.message.contains("Final-Recipient: rfc822; dave@three.example\r\n"))
+        report.answer(.ok, "2.0.0")
+        // All of that is in the spool.
+        await queue.stop()
+        try await queue.start()
+        #expect(try await queue.list { $0.count == 1 }.first?["state"] == "held")
+        #expect(try await queue.control("RELEASE", named).last?["count"] == "1")
+        let request = try await relay.next()
+        #expect(request.frame.all("recipient") == ["<carol@two.example>"])
+        request.answer(.defer, "4.2.2", [.init("text", "still full")])
+        _ = try await queue.list { $0.first?["state"] == "deferred" }
+        // The last one ends it.
+        #expect(try await queue.control("EXPIRE", [.init("reason", "still full")]).last?["count"] == "1")
+        let last = try await deliverer.next()
+        #expect(last.message.contains("Final-Recipient: rfc822; carol@two.example\r\n"))
+        #expect(last.message.contains("still full"))
+        last.answer(.ok, "2.0.0")
+        _ = try await queue.list { $0.isEmpty }
+        await queue.stop()
+        await relay.stop()
+        await deliverer.stop()
+    }
+
+    /// The sender hears of a recipient that has failed, also where the rest is thrown away.
+    @Test func whatIsOwedIsToldWhenTheOthersAreRemoved() async throws {
+        let queue = try TestQueue()
+        let (relay, deliverer) = (try await queue.relay(), try await queue.deliverer())
+        try await queue.start()
+        _ = try await queue.submit(to: ["<ann@one.example>", "<bob@two.example>"])
+        var busy: DeliveryRequest?
+        for _ in 1...2 {
+            let request = try await relay.next()
+            if request.frame["destination"] == "one.example" {
+                request.answer(.reject, "5.1.1")
+            } else {
+                busy = request
+            }
+        }
+        _ = try await queue.list { $0.first?.all("recipient").count == 1 }
+        #expect(try await queue.control("REMOVE", [.init("domain", "two.example")]).last?.replyKind == .ok)
+        busy?.answer(.defer, "4.2.2")
+        let report = try await deliverer.next()
+        #expect(report.message.contains("Final-Recipient: rfc822; ann@one.example\r\n"))
+        #expect(!report.message.contains("bob@two.example"))
+        report.answer(.ok, "2.0.0")
+        _ = try await queue.list { $0.isEmpty }
+        await queue.stop()
+        await relay.stop()
+        await deliverer.stop()
     }
 
     @Test func expiredMessageIsReturnedWithTheLastAnswer() async throws {

@@ -50,8 +50,10 @@ final class QueueLedger: @unchecked Sendable {
 
     private func note(_ report: MessageID, isFailure: Bool, _ post: QueuedPost, _ index: Int) {
         guard isFailure else {
-            if let other = post.delay, other != report { fail("\(post.id) is late twice: \(other), \(report)") }
-            post.delay = report
+            if let other = post.recipients[index].delay, other != report {
+                fail("\(post.id) is late twice for recipient \(index): \(other), \(report)")
+            }
+            post.recipients[index].delay = report
             return
         }
         let recipient = post.recipients[index]
@@ -109,6 +111,7 @@ final class QueueLedger: @unchecked Sendable {
         if recipient.isInFlight { fail("\(name) is delivered twice at the same time") }
         if recipient.isRecorded { fail("\(name) is delivered again, and that it has the message was recorded") }
         if recipient.isKnown { fail("\(name) is delivered again, and the queue knows that it has the message") }
+        if recipient.isRemoved { fail("\(name) is delivered, and was removed") }
         if let report = recipient.report { fail("\(name) is delivered, and \(report) says that it failed") }
         if recipient.accepted > 0, !mayBeKnown { fail("\(name) is delivered again, and is said to be new") }
         post.recipients[index].isInFlight = true
@@ -188,11 +191,21 @@ final class QueueLedger: @unchecked Sendable {
             let recipient = post.recipients[index]
             final.insert(index)
             if action == .failed {
-                if recipient.report == nil, !post.isReport { fail("\(recipient.recipient.address) failed in secret") }
+                if recipient.isRemovalWanted { post.recipients[index].isRemoved = true }
+                if recipient.report == nil, !post.isReport, !recipient.isRemovalWanted, !recipient.isRemoved {
+                    fail("\(recipient.recipient.address) failed in secret")
+                }
             } else {
                 if recipient.accepted == 0 { fail("\(recipient.recipient.address) has nothing, and is done with") }
                 post.recipients[index].isRecorded = true
             }
+        }
+        for index in post.recipients.indices {
+            post.recipients[index].isRemovalWanted = false
+            post.recipients[index].isBounceWanted = false
+        }
+        for (index, recipient) in post.recipients.enumerated() where recipient.isRemoved && !final.contains(index) {
+            fail("\(post.id): that it's removed for \(recipient.recipient.address) was acknowledged, and is forgotten")
         }
         for (index, recipient) in post.recipients.enumerated() where recipient.isRecorded && !final.contains(index) {
             fail("\(post.id): that \(recipient.recipient.address) has it was recorded, and is forgotten")

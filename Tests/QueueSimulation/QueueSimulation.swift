@@ -401,19 +401,30 @@ package final class QueueSimulation: @unchecked Sendable {
         post.changes += 1
         switch change {
         case .hold, .release: post.isHeld = nil
-        case .remove: post.isRemovalWanted = true
-        case .bounce, .expire: post.isBounceWanted = true
-        case .requeue, .reroute: break
+        case .remove, .bounce, .expire, .requeue, .reroute: break
         }
-        // Some are asked for as long as it still has somebody at a destination.
+        // Some are asked for as long as it still has somebody at a destination; what can be is done to those there alone.
         let domain = random.below(4) == 0 ? Self.domains[1 + random.below(Self.domains.count - 1)] : nil
         let condition = domain.flatMap { try? MessageFilter(Frame("HOLD", [.init("destination", $0)])) }
+        let meant = post.recipients.indices.filter {
+            domain == nil || post.recipients[$0].recipient.address.lowercasedDomain == domain
+        }
+        switch change {
+        case .remove where domain == nil: post.isRemovalWanted = true
+        case .bounce where domain == nil, .expire where domain == nil: post.isBounceWanted = true
+        case .remove: for index in meant { post.recipients[index].isRemovalWanted = true }
+        case .bounce, .expire: for index in meant { post.recipients[index].isBounceWanted = true }
+        case .hold, .release, .requeue, .reroute: break
+        }
         process.queue.request(change, of: post.id, if: condition) { [self] result in
             trace("\(change) of \(post.id): \(result)")
             post.changes -= 1
             switch (change, result) {
-            case (.hold, .done): if post.changes == 0 { post.isHeld = true }
-            case (.release, .done): if post.changes == 0 { post.isHeld = false }
+            case (.hold, .done), (.hold, .unchanged): if post.changes == 0 { post.isHeld = true }
+            case (.release, .done), (.release, .unchanged): if post.changes == 0 { post.isHeld = false }
+            case (.remove, .doneInPart): for index in meant { post.recipients[index].isRemoved = true }
+            case (.bounce, .doneInPart), (.expire, .doneInPart): break
+            case (_, .doneInPart), (_, .unchanged): ledger.fail("\(change) of \(post.id) has no such result")
             case (.remove, .done), (.bounce, .done), (.expire, .done): post.presence = .gone
             case (.requeue, .done), (.reroute, .done), (_, .missing): break
             case (_, .failed(let error)):

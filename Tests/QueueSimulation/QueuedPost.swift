@@ -23,6 +23,14 @@ final class QueuedPost: @unchecked Sendable {
         var isRefused = false
         /// The report that says that it failed.
         var report: MessageID?
+        /// The report that says that it's late.
+        var delay: MessageID?
+        /// The administrator wants it removed for this recipient alone.
+        var isRemovalWanted = false
+        /// It is, and that is on stable storage.
+        var isRemoved = false
+        /// Likewise returned.
+        var isBounceWanted = false
     }
 
     enum Presence {
@@ -46,9 +54,6 @@ final class QueuedPost: @unchecked Sendable {
     var changes = 0
     var isRemovalWanted = false
     var isBounceWanted = false
-    /// The report that says that it's late.
-    var delay: MessageID?
-
     init(_ envelope: MessageEnvelope, message: ByteBuffer?, added: ByteBuffer, presence: Presence) {
         self.envelope = envelope
         self.message = message
@@ -64,7 +69,8 @@ final class QueuedPost: @unchecked Sendable {
     ///
     /// - Parameter isExpired: whether its time is over.
     func isAccountedFor(_ recipient: Recipient, isExpired: Bool) -> Bool {
-        recipient.accepted > 0 || recipient.report != nil || isRemovalWanted
-            || isReport && (recipient.isRefused || isBounceWanted || isExpired)
+        recipient.accepted > 0 || recipient.report != nil || isRemovalWanted || recipient.isRemovalWanted
+            || recipient.isRemoved
+            || isReport && (recipient.isRefused || isBounceWanted || recipient.isBounceWanted || isExpired)
     }
 }

@@ -179,7 +179,24 @@ import Testing
         ),
         StateEntry(time: 4, recipient: 0, event: .warned),
         StateEntry(time: 5, recipient: 0, event: .requeued),
+        StateEntry(time: 6, recipient: 21, event: .added, text: "<al@example.net> NOTIFY=FAILURE"),
     ]
+
+    /// Recipients that came later have the next numbers, whatever else is there; a long wish of the sender leaves room for the address.
+    @Test func addedRecipientsAreInOrder() throws {
+        let long = "<al@example.net> ORCPT=rfc822;" + String(repeating: "x", count: 480)
+        let recipients = try ["<bob@example.net> NOTIFY=NEVER", long].map { try EnvelopeRecipient(parsing: $0.utf8) }
+        var lines = StateEntry(time: 1, recipient: 1, event: .requeued).line
+        for (number, recipient) in recipients.enumerated() {
+            lines += StateEntry(time: 1, added: recipient, number: 3 + number).line
+        }
+        let entries = StateEntry.parse(ByteBuffer(string: lines))
+        let added = StateEntry.added(entries, after: 2).map(\.description)
+        #expect(added == ["<bob@example.net> NOTIFY=NEVER", "<al@example.net>"])
+        // Written again after a failure, they are there once.
+        #expect(StateEntry.added(entries + entries, after: 2).count == 2)
+        #expect(StateEntry.added(entries, after: 1).isEmpty)
+    }
 
     @Test(arguments: entries) func lineComesBackAsItWas(entry: StateEntry) {
         #expect(StateEntry.parse(ByteBuffer(string: entry.line)) == [entry])

@@ -57,6 +57,36 @@ import Testing
         #expect(try directory.queued() == [id])
     }
 
+    /// queue-manager doesn't start with it.
+    @Test func damagedPausesAreSetAside() async throws {
+        let (directory, _) = try await spool(1)
+        try directory.write(ByteBuffer(string: "PAU"), to: "pauses")
+        func check(isMending: Bool, isWhole: Bool = false) throws -> [SpoolCheck.Finding] {
+            let disk = directory.disk
+            return try SpoolCheck(path: directory.path, disk: disk, isMending: isMending) { octets in
+                #expect(String(buffer: octets) == "PAU")
+                return isWhole
+            }.findings
+        }
+        #expect(try check(isMending: true, isWhole: true).isEmpty)
+        #expect(try check(isMending: false).map(\.kind) == [.pauses])
+        #expect(directory.exists("pauses"))
+        #expect(try check(isMending: true).map(\.isMended) == [true])
+        #expect(!directory.exists("pauses") && directory.exists("corrupt/pauses"))
+        #expect(try check(isMending: true).isEmpty)
+    }
+
+    @Test func strangersAreNamed() async throws {
+        let (directory, _) = try await spool(1)
+        try directory.write(ByteBuffer(string: "x"), to: "core")
+        try directory.disk.makeDirectory("\(directory.path)/queue/lost+found", in: nil, mode: 0o700)
+        try directory.disk.makeDirectory("\(directory.path)/state/il", in: nil, mode: 0o700)
+        let findings = try check(directory, isMending: true).findings
+        #expect(findings.map(\.path).sorted() == ["core", "queue/lost+found", "state/il"])
+        #expect(findings.allSatisfy { $0.kind == .unknown && !$0.isMended })
+        #expect(directory.exists("core"))
+    }
+
     @Test func faultsAreFoundAndMended() async throws {
         let (directory, ids) = try await spool(6)
         // Behind the journal's back: it would make good what it still knows.

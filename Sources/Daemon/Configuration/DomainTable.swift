@@ -19,8 +19,11 @@ package struct DomainTable<Value: Sendable>: Sendable {
         }
     }
 
-    /// An international domain is the same in both of its forms.
-    private static func key(_ domain: String) -> String {
+    /// Whether nothing is set.
+    package var isEmpty: Bool { exact.isEmpty && below.isEmpty && everything == nil }
+
+    /// A domain as it's looked up: in lower case, and an international one with A-labels: it's the same in both of its forms.
+    package static func key(_ domain: String) -> String {
         guard !domain.utf8.allSatisfy({ $0 < 0x80 }), let ascii = InternationalDomain.ascii(Array(domain.utf8)) else {
             return domain.lowercased()
         }

@@ -37,7 +37,10 @@ package struct QueueManagerConfiguration: Sendable {
     package var bulk: DeliveryTimes
     /// With so many recipients a message is bulk mail; 0 for never.
     package var bulkRecipients: Int
-    /// `[queue-manager.destinations."example.net"]`, by the domain in lower case.
+    /// How many reports about reports postmaster gets in an hour; of the others he's told how many there were.
+    package var postmasterReports: Int
+    /// `[queue-manager.destinations."example.net"]`, by the domain in lower case; also `.example.net` and `*`, as `DomainTable` has
+    /// them.
     package var destinations: [String: DestinationConfiguration] = [:]
 
     /// What becomes of mail in the queue whose submitter's account is disabled.
@@ -91,6 +94,7 @@ package struct QueueManagerConfiguration: Sendable {
         maximumMessage = try table.octets("maximum-message", default: 50 << 20)
         maximumRecipients = try table.integer("maximum-recipients", default: 1000, in: 1...20_000)
         disabledAccounts = try table.choice("disabled-accounts", default: .deliver)
+        postmasterReports = try table.integer("postmaster-reports", default: 100, in: 0...1_000_000)
         journalSegment = try table.octets("journal-segment", default: 64 << 20, in: (2 << 20)...(1 << 30))
         reserve = try table.octets("reserve", default: 64 << 20)
         let classes = try table.table("classes")
@@ -103,8 +107,13 @@ package struct QueueManagerConfiguration: Sendable {
         bulk = try times(try classes.table("bulk"))
         let destinations = try table.table("destinations")
         for domain in destinations.keys {
+            // Mailboxes are no domain: it would say nothing to anybody.
+            guard domain.lowercased() != "local", !domain.isEmpty else {
+                throw destinations.error(domain, "is no domain; for mailboxes here there is local-concurrency")
+            }
             let own = try destination(try destinations.table(domain))
-            guard self.destinations.updateValue(own, forKey: domain.lowercased()) == nil else {
+            guard self.destinations.updateValue(own, forKey: DomainTable<DestinationConfiguration>.key(domain)) == nil
+            else {
                 throw destinations.error(domain, "is there already")
             }
         }

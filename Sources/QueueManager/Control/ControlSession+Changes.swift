@@ -11,6 +11,8 @@ extension ControlSession {
     /// What came of a change of many messages.
     private struct Tally {
         var count = 0
+        /// How many were so before.
+        var unchanged = 0
         /// Whether some wait for the end of a delivery.
         var isLater = false
         /// The first that isn't there.
@@ -48,16 +50,7 @@ extension ControlSession {
             }
             return .ok(tag: tag, [.init("count", String(count))])
         }
-        if filter.isByID {
-            for id in filter.ids {
-                guard let message = queue.store[id] else { return missing(id, request) }
-                guard !message.state.isHeld else {
-                    return .reply(.defer, status: .busy, text: "\(id): it is held", tag: tag)
-                }
-                queue.flush(message)
-            }
-            return .ok(tag: tag, [.init("count", String(filter.ids.count))])
-        }
+        if filter.isByID { return flush(filter.ids, request) }
         var count = 0
         let number = queue.schedule.failureCount
         let unread = try await MessageSelection(queue: queue, filter: filter).forEach(Self.changedAtOnce) { messages in
@@ -68,6 +61,29 @@ extension ControlSession {
         }
         let fields: [Frame.Field] = [.init("count", String(count))]
         return unread.map { deferred($0, request, fields) } ?? .ok(tag: tag, fields)
+    }
+
+    /// Has those tried now that are there and not held, and says of the first other one what is wrong with it.
+    private func flush(_ ids: [MessageID], _ request: Frame) -> Frame {
+        var count = 0
+        var held: MessageID?
+        var missing: MessageID?
+        for id in ids {
+            guard let message = queue.store[id] else {
+                missing = missing ?? id
+                continue
+            }
+            guard !message.state.isHeld else {
+                held = held ?? id
+                continue
+            }
+            queue.flush(message)
+            count += 1
+        }
+        let fields: [Frame.Field] = [.init("count", String(count))]
+        if let missing { return self.missing(missing, request, fields) }
+        if let held { return .reply(.defer, status: .busy, text: "\(held): it is held", tag: request["tag"], fields) }
+        return .ok(tag: request["tag"], fields)
     }
 
     /// Has all messages changed that a request is about.
@@ -89,13 +105,15 @@ extension ControlSession {
                 case nil:
                     tally.isLater = true
                     tally.count += 1
-                case .done: tally.count += 1
+                case .done, .doneInPart: tally.count += 1
+                case .unchanged: tally.unchanged += 1
                 case .missing: if filter.isByID { tally.missing = tally.missing ?? id }
                 case .failed(let error): tally.failed = tally.failed ?? (id, error)
                 }
             }
         }
         var fields: [Frame.Field] = [.init("count", String(tally.count))]
+        if tally.unchanged > 0 { fields.append(.init("unchanged", String(tally.unchanged))) }
         if let (id, error) = tally.failed {
             return .reply(
                 .defer,
@@ -126,6 +144,8 @@ extension ControlSession {
     private func make(_ change: MessageChange, of id: MessageID, _ condition: MessageFilter?) async -> ChangeResult? {
         queue.loop.assertInEventLoop()
         if let message = queue.store[id], case .delivering = message.state {
+            // What is being delivered is not held.
+            if change == .release, message.changes.isEmpty { return .unchanged }
             queue.request(change, of: id, if: condition) { _ in }
             return nil
         }

@@ -44,7 +44,7 @@ package struct MessageFilter: Equatable, Sendable {
     var account: String?
     /// Also one that has a final result.
     var recipient: Addresses?
-    /// Of a recipient that is still to be served; in lower case.
+    /// Of a recipient that is still to be served; as `LocalDomains.key` has it.
     var domain: String?
     /// Where a recipient is still to be served; empty for the mailboxes here.
     var destination: String?
@@ -104,7 +104,7 @@ package struct MessageFilter: Equatable, Sendable {
             account = key
         }
         recipient = request["recipient"].map { Self.addresses($0) }
-        domain = request["domain"].map(MailAddress.lowercased(domain:))
+        domain = request["domain"].map(LocalDomains.key)
         destination = request["destination"].map(Self.destination)
         if let name = request["state"] {
             if let category = QueuedMessage.Category(rawValue: name) {
@@ -144,7 +144,7 @@ package struct MessageFilter: Equatable, Sendable {
 
     /// `local` stands for the mailboxes here, however it's written.
     static func destination(_ text: String) -> String {
-        let name = MailAddress.lowercased(domain: text)
+        let name = LocalDomains.key(text)
         return name == "local" ? "" : name
     }
 
@@ -268,10 +268,30 @@ extension MessageFilter {
         {
             return false
         }
-        if let domain, !open.contains(where: { envelope.recipients[$0].address.lowercasedDomain == domain }) {
-            return false
-        }
-        if let reason, !open.contains(where: { reasons[$0]?.lowercased().contains(reason) ?? false }) { return false }
+        if domain != nil, !open.contains(where: { isInDomain(envelope.recipients[$0]) }) { return false }
+        if reason != nil, !open.contains(where: { isReason(reasons[$0]) }) { return false }
         return true
+    }
+
+    /// Whether some of a message's recipients can be meant, and not all.
+    var isAboutRecipients: Bool { recipient != nil || domain != nil || destination != nil || reason != nil }
+
+    /// Whether one recipient of a message that matches is meant.
+    ///
+    /// - Parameters:
+    ///   - destination: where its mail goes.
+    ///   - last: the last words about it.
+    func isMeant(_ recipient: EnvelopeRecipient, at destination: String, _ last: String?) -> Bool {
+        if let asked = self.recipient, !asked.contains(MessageStore.key(recipient.address)) { return false }
+        if let asked = self.destination, destination != asked { return false }
+        return isInDomain(recipient) && isReason(last)
+    }
+
+    private func isInDomain(_ recipient: EnvelopeRecipient) -> Bool {
+        domain.map { LocalDomains.key(recipient.address.domain) == $0 } ?? true
+    }
+
+    private func isReason(_ last: String?) -> Bool {
+        reason.map { last?.lowercased().contains($0) ?? false } ?? true
     }
 }

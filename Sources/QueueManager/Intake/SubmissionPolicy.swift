@@ -61,6 +61,7 @@ struct SubmissionPolicy {
             envelope.givenSubmitter = submission.submitter
             envelope.origin = submission.origin
             envelope.isExpanded = submission.isExpanded
+            envelope.expandedFrom = submission.expandedFrom
             envelope.terms = submission.terms
         } else {
             envelope.client = "local"

@@ -87,6 +87,18 @@ struct QueueReport {
         parameters.body = built.needsEightBit || parameters.isUTF8 ? .eightBitMIME : nil
         // As the message was not to be seen on its way, so its report (RFC 8689 §5).
         parameters.requiresTLS = original.sender.parameters.requiresTLS
+        let envelope = Self.envelope(id, to: address, parameters: parameters, now: now)
+        let (octets, head) = QueueFile.encode(envelope, message: body)
+        file = (head, octets)
+    }
+
+    /// The envelope of what we say ourselves, which nobody is to be told of.
+    static func envelope(
+        _ id: MessageID,
+        to address: MailAddress,
+        parameters: MailParameters,
+        now: Int64
+    ) -> MessageEnvelope {
         var recipient = RecipientParameters()
         recipient.notify = []
         var envelope = MessageEnvelope(
@@ -97,8 +109,25 @@ struct QueueReport {
         )
         envelope.client = "local"
         envelope.givenSubmitter = .system
-        let (octets, head) = QueueFile.encode(envelope, message: body)
-        file = (head, octets)
+        return envelope
+    }
+
+    /// The header of what we say ourselves.
+    static func header(
+        _ id: MessageID,
+        to address: MailAddress,
+        subject: String,
+        settings: QueueSettings,
+        now: Int64
+    ) throws(BuildError) -> HeaderBuilder {
+        var header = HeaderBuilder()
+        try header.add("From", words: words("Mail delivery system <MAILER-DAEMON@\(clean(settings.hostname))>"))
+        try header.add("To", words: [Array("<\(address)>".utf8)])
+        try header.add("Subject", text: subject)
+        try header.add("Date", words: words(DateTime(secondsSince1970: Int(now)).description))
+        try header.add("Message-ID", words: [Array(name(of: id, settings).utf8)])
+        try header.add("Auto-Submitted", text: "auto-replied")
+        return header
     }
 
     // MARK: The message
@@ -113,17 +142,7 @@ struct QueueReport {
         expiry: Int64,
         now: Int64
     ) throws(BuildError) -> BuiltMessage {
-        let host = Self.clean(settings.hostname)
-        var header = HeaderBuilder()
-        try header.add("From", words: Self.words("Mail delivery system <MAILER-DAEMON@\(host)>"))
-        try header.add("To", words: [Array("<\(address)>".utf8)])
-        try header.add(
-            "Subject",
-            text: subject
-        )
-        try header.add("Date", words: Self.words(DateTime(secondsSince1970: Int(now)).description))
-        try header.add("Message-ID", words: [Array(Self.name(of: id, settings).utf8)])
-        try header.add("Auto-Submitted", text: "auto-replied")
+        let header = try Self.header(id, to: address, subject: subject, settings: settings, now: now)
         let isEightBit = original.readableBytesView.contains { $0 > 0x7f }
         let builder = MessageBuilder(allowsEightBit: isEightBit) { .random(in: .min ... .max) }
         let text = explanation(settings, expiry: expiry).map { Self.clean($0) }.joined(separator: "\n") + "\n"
@@ -188,9 +207,12 @@ struct QueueReport {
         }
         for recipient in recipients {
             lines += ["", "<\(recipient.recipient.address)>:"]
-            lines.append("    \(recipient.result.status) \(recipient.result.text)")
-            if let remote = recipient.result.remote { lines.append("    The host was \(remote).") }
-            if let words = recipient.result.diagnostic { lines.append("    It said: \(words)") }
+            let result = recipient.result
+            // Readers first, then those who mend it.
+            if kind != .succeeded, let sentence = result.status.sentence { lines.append("    \(sentence)") }
+            if let remote = result.remote { lines.append("    The host was \(remote).") }
+            if let words = result.diagnostic { lines.append("    It said: \(words)") }
+            lines.append("    \(result.status) \(result.text)")
         }
         return lines
     }

@@ -40,7 +40,7 @@ extension QueueSettings {
     ///
     /// - Parameter kind: of the message; nil for the destination as a whole.
     func backoff(_ kind: DeliveryClass?, to destination: String) -> Backoff {
-        let (own, ofClass) = (destinations[destination]?.times, kind.flatMap { classes[$0] })
+        let (own, ofClass) = (self.own(destination)?.times, kind.flatMap { classes[$0] })
         let minimum = (own?.retryMinimum ?? ofClass?.retryMinimum)?.milliseconds ?? retryMinimum
         let maximum = (own?.retryMaximum ?? ofClass?.retryMaximum)?.milliseconds ?? retryMaximum
         // One may be the destination's, the other the class's.
@@ -51,13 +51,13 @@ extension QueueSettings {
     ///
     /// - Parameter destination: nil for the message as a whole.
     func lifetime(_ kind: DeliveryClass, to destination: String? = nil) -> Int64 {
-        let own = destination.flatMap { destinations[$0]?.times.lifetime } ?? classes[kind]?.lifetime
+        let own = destination.flatMap { self.own($0)?.times.lifetime } ?? classes[kind]?.lifetime
         return own?.milliseconds ?? (kind == .bounce ? bounceLifetime : lifetime)
     }
 
     /// After how long a message's sender is told that it's late. Milliseconds; 0 for never.
     func delayWarning(_ kind: DeliveryClass, to destination: String) -> Int64 {
-        let own = destinations[destination]?.times.delayWarning ?? classes[kind]?.delayWarning
+        let own = self.own(destination)?.times.delayWarning ?? classes[kind]?.delayWarning
         return own?.milliseconds ?? delayWarning
     }
 }

@@ -29,6 +29,8 @@ final class DeliveryJob: @unchecked Sendable {
     var recipients: Few<Int32>
     /// An earlier attempt may have got through unnoticed.
     var mayBeKnown: Bool
+    /// The sender knows that it's late.
+    var isWarned = false
     var phase = Phase.idle
     /// It's deferred because its sender doesn't want it to leave yet (RFC 4865). Changed by the schedule alone.
     var isHeldBack = false

@@ -1,3 +1,4 @@
+import Daemon
 import DequeModule
 import NIOCore
 import SMTP
@@ -5,7 +6,7 @@ import Spool
 
 /// Which domains have their mailboxes here, as authd says.
 struct LocalDomains {
-    /// In lower case; nil as long as authd has never said.
+    /// As `key` has them; nil as long as authd has never said.
     var known: Set<String>?
     /// The first of them in the configuration, which the administrator thinks of first.
     private(set) var first: String?
@@ -16,29 +17,33 @@ struct LocalDomains {
     var underWay: Set<MessageID> = []
 
     init(known: Set<String>?) {
-        self.known = known
+        self.known = known.map { Set($0.map(Self.key)) }
         first = known?.min()
     }
 
     /// Stands for the destination of mail as long as nobody knows whether it's ours. No domain has this name.
     static let unknown = "?"
 
+    /// What a domain is known by: in lower case, and an international one is the same in both of its forms.
+    static func key(_ domain: String) -> String { DomainTable<Void>.key(domain) }
+
     mutating func learn(_ domains: [String]) {
-        known = Set(domains)
+        known = Set(domains.map(Self.key))
         first = domains.first
     }
 
     /// Where postmaster of this host is: in the domain of its name, if that is one of ours.
     func postmaster(hostname: String) -> MailAddress? {
-        let name = hostname.lowercased()
+        let name = Self.key(hostname)
         let home = known?.contains(name) == true ? name : first
         return home.flatMap { try? MailAddress(parsing: "postmaster@\($0)".utf8) }
     }
 
-    /// The destination of mail for a domain in lower case.
+    /// The destination of mail for a domain.
     func destination(of domain: String) -> String {
         guard let known else { return Self.unknown }
-        return known.contains(domain) ? "" : domain
+        let key = Self.key(domain)
+        return known.contains(key) ? "" : key
     }
 }
 
@@ -52,7 +57,7 @@ extension Queue {
     /// Takes in which domains are ours. What goes elsewhere for it is tried anew.
     package func learn(domains: [String]) {
         loop.assertInEventLoop()
-        let fresh = Set(domains)
+        let fresh = Set(domains.map(LocalDomains.key))
         guard let former = localDomains.known else {
             localDomains.learn(domains)
             return decide()
@@ -104,6 +109,7 @@ extension Queue {
                 )
                 fresh.attempts = job.attempts
                 fresh.due = job.due
+                fresh.isWarned = job.isWarned
                 fresh.reason = job.reason
                 open[destination] = fresh
                 jobs.append(fresh)

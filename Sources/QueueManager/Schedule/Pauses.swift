@@ -94,6 +94,11 @@ extension Pause {
     }
 }
 
+extension Pause {
+    /// Whether a file is what the spool keeps of pauses.
+    package static func isFile(_ content: ByteBuffer) -> Bool { Pauses(file: content) != nil }
+}
+
 /// All pauses.
 struct Pauses: Equatable, Sendable {
     private var known: [Pause.Subject: Pause] = [:]

@@ -15,6 +15,9 @@ struct Schedule {
             case destination(Destination)
             case report(QueuedMessage)
             case pauses
+            /// A destination still can't be reached after its failure of this number.
+            case lateness(Destination, failure: Int)
+            case summary
         }
 
         let time: Int64
@@ -71,6 +74,8 @@ struct Schedule {
     private static let turnPause: Int64 = 1000
     /// A delivery that takes longer is a slow one: most wait for hosts that don't answer. Milliseconds.
     private static let patience: Int64 = 2000
+    /// How often it's looked at what waits for a destination that isn't tried for long. Milliseconds.
+    private static let sweepPause: Int64 = 1_800_000
     /// How many times `concurrency` may be slow.
     private static let slowShare = 4
 
@@ -131,7 +136,7 @@ struct Schedule {
 
     private mutating func destination(_ name: String) -> Destination {
         if let destination = destinations[name] { return destination }
-        let own = settings.destinations[name]
+        let own = settings.own(name)
         let limit = name.isEmpty ? settings.localConcurrency : own?.concurrency ?? settings.destinationConcurrency
         let destination = Destination(name: name, maximumWindow: limit, interval: own?.interval ?? 0)
         destinations[name] = destination
@@ -343,7 +348,18 @@ struct Schedule {
         failureCount += 1
         destination.failed(until: until, first, number: failureCount)
         alarms.insert(Alarm(time: until, event: .destination(destination)))
+        remindOfLateness(destination, at: now)
     }
+
+    /// Has what waits for a destination looked through meanwhile: some of it may become late.
+    private mutating func remindOfLateness(_ destination: Destination, at now: Int64) {
+        let time = now + Self.sweepPause
+        guard time < destination.blockedUntil else { return }
+        alarms.insert(Alarm(time: time, event: .lateness(destination, failure: destination.failureNumber)))
+    }
+
+    /// Has `dueWork` say that a summary of reports is due.
+    mutating func remindOfSummary(at time: Int64) { alarms.insert(Alarm(time: time, event: .summary)) }
 
     /// When a job is tried again after one more failed attempt: the last time when its time is over. Milliseconds since 1970.
     func nextAttempt(of job: DeliveryJob, expiry: Int64, at now: Int64, chance: Double) -> Int64 {
@@ -376,10 +392,13 @@ struct Schedule {
 
     /// What is to be done by others because its time has come.
     struct DueWork {
-        /// Destinations that could not be reached and are tried again: what waits there past its time may be given up.
+        /// Destinations that could not be reached: what waits there past its time may be given up, and senders be told of what is
+        /// late.
         var failing: [Destination] = []
         /// Messages whose report should be made.
         var reports: [QueuedMessage] = []
+        /// Postmaster should hear how many reports there were no room for.
+        var isSummaryDue = false
         /// There is more to do now.
         var isMore = false
     }
@@ -408,6 +427,13 @@ struct Schedule {
                 forget(destination, at: now)
             case .report(let message): due.reports.append(message)
             case .pauses: endPauses(at: now)
+            case .summary: due.isSummaryDue = true
+            case .lateness(let destination, let failure):
+                guard destination.failureNumber == failure, destination.blockedUntil > now,
+                    destinations[destination.name] === destination
+                else { continue }
+                due.failing.append(destination)
+                remindOfLateness(destination, at: now)
             }
             if steps >= Self.stepSize {
                 due.isMore = alarms.min.map { $0.time <= now } ?? false

@@ -23,6 +23,11 @@ enum Few<Element> {
             self = .many(elements)
         }
     }
+
+    mutating func removeAll(where isMeant: (Element) -> Bool) {
+        guard contains(where: isMeant) else { return }
+        self = Few(filter { !isMeant($0) })
+    }
 }
 
 extension Few: RandomAccessCollection {

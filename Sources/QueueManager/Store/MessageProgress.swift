@@ -11,12 +11,17 @@ struct MessageProgress {
     private(set) var texts: [Int: String] = [:]
     /// Those of them that failed, and of whom the sender doesn't know yet.
     private(set) var unreported: [Int: DeliveryResult] = [:]
-    /// Whether the sender knows that it's late.
-    private(set) var isWarned = false
+    /// Recipients of whom the sender knows that they're late, or that all are.
+    private var warned: Set<Int> = []
+    private var isWarned = false
 
-    /// Of a message that nobody has tried to deliver to its open recipients, from 0.
-    init(open: [Int32], of envelope: MessageEnvelope) {
-        final = Set(envelope.recipients.indices).subtracting(open.map { Int($0) })
+    /// Whether the sender knows that the message is late for a recipient, from 0.
+    func isWarned(_ recipient: Int) -> Bool { isWarned || warned.contains(recipient) }
+
+    /// Of a message that nobody has tried to deliver to the recipients of these jobs, who are all that are open.
+    init(open jobs: [DeliveryJob], of envelope: MessageEnvelope) {
+        final = Set(envelope.recipients.indices).subtracting(jobs.flatMap(\.recipients).map { Int($0) })
+        for job in jobs where job.isWarned { warned.formUnion(job.recipients.map { Int($0) }) }
     }
 
     /// Notes attempts that failed, the next one of which is due.
@@ -45,8 +50,10 @@ struct MessageProgress {
             case .deferred(let count, let next, let status):
                 attempts[index] = (count, next.multipliedReportingOverflow(by: 1000).partialValue)
                 texts[index] = "\(status) \(entry.text)"
-            case .warned: isWarned = true
+            case .warned:
+                if entry.recipient == 0 { isWarned = true } else { warned.insert(index) }
             case .requeued: attempts = [:]
+            case .added: break
             }
         }
     }

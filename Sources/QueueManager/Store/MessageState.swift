@@ -15,6 +15,14 @@ package enum MessageChange: Equatable, Sendable {
     case reroute(isAsked: Bool)
     /// Treated as if its time were over: returned with the last words about each recipient.
     case expire
+
+    /// Whether it can be made for some recipients of a message and not for others.
+    var isByRecipient: Bool {
+        switch self {
+        case .remove, .bounce, .expire: true
+        case .hold, .release, .requeue, .reroute: false
+        }
+    }
 }
 
 /// Where a message stands. Every way from one state to another is in `after(_:)`.

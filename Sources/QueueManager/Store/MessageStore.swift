@@ -30,11 +30,9 @@ final class QueuedMessage: @unchecked Sendable {
     let isOfUser: Bool
     private let shortOffset: UInt32
     /// Of its recipients' addresses, for the store's index.
-    let recipientKeys: Few<UInt32>
+    fileprivate(set) var recipientKeys: Few<UInt32>
     /// A move of its file failed, perhaps after the rename.
     var isPlaceUncertain = false
-    /// The sender knows that it's late.
-    var isWarned = false
 
     private final class Rest {
         var terms = DeliveryTerms()
@@ -153,11 +151,17 @@ struct RequestedChange {
     /// What the message has to meet when its turn comes; nil where it was named.
     var condition: MessageFilter?
     let done: @Sendable (ChangeResult) -> Void
+    /// Which of the envelope's recipients it's about, from 0; nil for the message as a whole. Known when its turn comes.
+    var recipients: Set<Int32>?
 }
 
 /// What came of a change.
 package enum ChangeResult: Sendable {
     case done
+    /// For some of its recipients; the message stays for the others.
+    case doneInPart
+    /// It was so before.
+    case unchanged
     /// There is no such message, or it has left meanwhile.
     case missing
     /// Nothing was changed.
@@ -293,6 +297,16 @@ struct MessageStore {
         for job in message.jobs { Self.remove(message, from: &destinations, job.group) }
         for job in jobs { job.group = Self.insert(message, into: &destinations, job.group) }
         counting(message) { $0.jobs = Few(jobs) }
+    }
+
+    /// Has a message found by recipients that it has got, too.
+    mutating func addRecipients(_ recipients: [EnvelopeRecipient], to message: QueuedMessage) {
+        guard message.state != .gone else { return }
+        for recipient in recipients {
+            let key = Self.hash(Self.key(recipient.address))
+            message.recipientKeys.append(key)
+            self.recipients[key, default: .none].insert(message)
+        }
     }
 
     private mutating func counting(_ message: QueuedMessage, _ change: (QueuedMessage) -> Void) {
