@@ -60,14 +60,6 @@ package struct StateFile: Sendable {
         }
     }
 
-    /// The file's text; nil where it isn't there, can't be read or is larger than the maximum of octets.
-    package func read(maximum: Int) -> String? {
-        let descriptor = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
-        return WholeFile.octets(of: descriptor, maximum: maximum).map { String(decoding: $0, as: UTF8.self) }
-    }
-
     /// The file's octets; nil where it isn't there.
     ///
     /// - Throws: where it can't be read, or is larger than the maximum of octets.

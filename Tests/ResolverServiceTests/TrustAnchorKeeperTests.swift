@@ -154,6 +154,31 @@ struct TrustAnchorKeeperTests {
         }
     }
 
+    /// What can't be read is neither damaged nor gone: it isn't replaced, and counts once it can be read.
+    @Test func aFileThatCannotBeRead() async throws {
+        try await with { root, settings, directory, path in
+            let file = "\(path)/trust-anchors"
+            let first = keeper(settings, directory)
+            _ = await first.refresh { _ in root.answers }
+            root.change(days: 2) { $0.published = [0, 1] }
+            _ = await first.refresh { _ in root.answers }
+            #expect(rename(file, "\(path)/away") == 0)
+            #expect(mkdir(file, 0o700) == 0)
+            let second = keeper(settings, directory)
+            await second.load()
+            #expect(second.anchors.signers(of: .root).map(\.keyTag) == [root.tag(0)])
+            let changed = await second.refresh { _ in
+                Issue.record("asked without knowing what was known")
+                return nil
+            }
+            #expect(changed == nil)
+            #expect(rmdir(file) == 0)
+            #expect(rename("\(path)/away", file) == 0)
+            _ = await second.refresh { _ in root.answers }
+            #expect(states(second) == [root.tag(0): .valid, root.tag(1): .pending])
+        }
+    }
+
     /// What was seen by a clock that was far ahead doesn't keep the keys from being looked at.
     @Test func aClockThatWasAhead() async throws {
         try await with { root, settings, directory, path in

@@ -23,9 +23,11 @@ struct ZoneCopy: Sendable {
         }
     }
 
-    /// When a primary last had a version; nil where the state is of another one.
+    /// When a primary last had a version; nil where the state is of another one, or can't be read: the copy then counts as
+    /// older than it may be, and a primary is asked the sooner.
     private func confirmed(_ serial: UInt32) -> Int64? {
-        let lines = state.read(maximum: Self.maximumState)?.split(separator: "\n") ?? []
+        guard let octets = try? state.octets(maximum: Self.maximumState) else { return nil }
+        let lines = String(decoding: octets, as: UTF8.self).split(separator: "\n")
         let fields = lines.compactMap { line -> (Substring, Substring)? in
             let parts = line.split(separator: ":", maxSplits: 1)
             return parts.count == 2 ? (parts[0], parts[1].drop { $0 == " " }) : nil

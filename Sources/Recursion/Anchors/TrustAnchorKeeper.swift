@@ -14,6 +14,8 @@ package final class TrustAnchorKeeper: Sendable {
     private let file: StateFile
     private let logger: Logger
     private let state: NIOLockedValueBox<[TrustPoint]>
+    /// The file is there and can't be read: it must not be replaced by what begins anew.
+    private let isUnread = NIOLockedValueBox(false)
 
     /// How large the file may be. Octets.
     private static let maximumFile = 1 << 20
@@ -38,11 +40,20 @@ package final class TrustAnchorKeeper: Sendable {
     }
 
     /// Takes up what was known before the start; without it, or where it's damaged, trust begins with what is configured.
+    /// Where it can't be read, that is trusted for the time being, and the next refresh tries again.
     package func load() async {
         let file = file
-        let text = try? await NIOThreadPool.singleton.runIfActive { file.read(maximum: Self.maximumFile) }
-        guard let text else { return }
-        guard let known = TrustPointText.read(text) else {
+        let octets: [UInt8]?
+        do {
+            octets = try await NIOThreadPool.singleton.runIfActive { try file.octets(maximum: Self.maximumFile) }
+            isUnread.withLockedValue { $0 = false }
+        } catch {
+            isUnread.withLockedValue { $0 = true }
+            logger.error("trust anchors not read", metadata: ["file": "dns/trust-anchors", "reason": "\(error)"])
+            return
+        }
+        guard let octets else { return }
+        guard let known = TrustPointText.read(String(decoding: octets, as: UTF8.self)) else {
             logger.error(
                 "dns/trust-anchors is damaged, trust begins with the configured anchors",
                 metadata: ["file": "dns/trust-anchors"]
@@ -70,8 +81,12 @@ package final class TrustAnchorKeeper: Sendable {
     /// - Returns: what has changed; nil where nothing that is trusted has.
     package func refresh(_ ask: (DomainName) async -> [ResourceRecord]?) async -> TrustAnchors? {
         let before = points
+        if isUnread.withLockedValue({ $0 }) {
+            await load()
+            if isUnread.withLockedValue({ $0 }) { return nil }
+        }
         let now = Int64(clock.secondsSince1970())
-        for (place, old) in before.enumerated() where old.isDue(now) {
+        for (place, old) in points.enumerated() where old.isDue(now) {
             var point = old
             if let answers = await ask(point.zone) {
                 let (changes, failure) = point.observe(answers, now: now, settings.validation)
