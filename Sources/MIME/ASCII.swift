@@ -1,12 +1,20 @@
 /// Octets of US-ASCII and comparisons that know no locale.
-// Public: what is of the package alone is not inlined into other modules by Swift 6.3, and these are asked for each octet.
+///
+/// Public, since Swift 6.3 inlines nothing into other modules that is of the package alone, and these are asked for each octet.
 public enum ASCII {
+    /// NUL.
     @inlinable public static var nul: UInt8 { 0 }
+    /// Horizontal tab.
     @inlinable public static var tab: UInt8 { 9 }
+    /// LF.
     @inlinable public static var lineFeed: UInt8 { 10 }
+    /// CR.
     @inlinable public static var carriageReturn: UInt8 { 13 }
+    /// Space.
     @inlinable public static var space: UInt8 { 32 }
+    /// The double quote.
     @inlinable public static var quote: UInt8 { UInt8(ascii: "\"") }
+    /// The backslash.
     @inlinable public static var backslash: UInt8 { UInt8(ascii: "\\") }
 
     /// The octet in lower case, if it's a letter of ASCII.
@@ -23,9 +31,11 @@ public enum ASCII {
         octet >= 0x61 && octet <= 0x7A ? octet & 0xDF : octet
     }
 
+    /// 0 to 9.
     @inlinable
     public static func isDigit(_ octet: UInt8) -> Bool { octet >= 0x30 && octet <= 0x39 }
 
+    /// A to Z, in either case.
     @inlinable
     public static func isLetter(_ octet: UInt8) -> Bool { (0x61...0x7A).contains(octet | 0x20) }
 

@@ -1,4 +1,5 @@
 import Bus
+import Front
 import NIOCore
 import Network
 import SMTP
