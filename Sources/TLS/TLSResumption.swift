@@ -12,7 +12,7 @@ package final class TLSResumption: @unchecked Sendable {
 
     private let loop: any EventLoop
     private let capacity: Int
-    private var sessions: [Key: OpaquePointer] = [:]
+    private var sessions: [Key: (session: OpaquePointer, proof: ServerProof?)] = [:]
     /// The keys in the order in which they came, oldest first; those of sessions that were taken stay until it's their turn.
     private var order: CircularBuffer<Key> = []
 
@@ -22,26 +22,28 @@ package final class TLSResumption: @unchecked Sendable {
         self.loop = loop
     }
 
-    deinit { for session in sessions.values { SSL_SESSION_free(session) } }
+    deinit { for (session, _) in sessions.values { SSL_SESSION_free(session) } }
 
     /// Takes a session over, with its reference.
-    func keep(_ session: OpaquePointer, _ key: Key) {
+    ///
+    /// - Parameter proof: how the server had shown who it is.
+    func keep(_ session: OpaquePointer, _ proof: ServerProof?, _ key: Key) {
         loop.assertInEventLoop()
-        if let old = sessions.updateValue(session, forKey: key) {
-            SSL_SESSION_free(old)
+        if let old = sessions.updateValue((session, proof), forKey: key) {
+            SSL_SESSION_free(old.session)
             return
         }
         order.append(key)
         while order.count > capacity, let oldest = order.popFirst() {
-            if let old = sessions.removeValue(forKey: oldest) { SSL_SESSION_free(old) }
+            if let old = sessions.removeValue(forKey: oldest) { SSL_SESSION_free(old.session) }
         }
     }
 
     /// A session to resume, once: tickets are for one use (RFC 8446 §C.4). The reference is the caller's.
-    func take(_ key: Key) -> OpaquePointer? {
+    func take(_ key: Key) -> (session: OpaquePointer, proof: ServerProof?)? {
         loop.assertInEventLoop()
-        guard let session = sessions.removeValue(forKey: key) else { return nil }
+        guard let kept = sessions.removeValue(forKey: key) else { return nil }
         if let place = order.firstIndex(of: key) { order.remove(at: place) }
-        return session
+        return kept
     }
 }
