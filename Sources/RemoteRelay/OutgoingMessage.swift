@@ -43,7 +43,7 @@ final class OutgoingMessage {
     private let logger: Logger
     /// In the forms that are lines.
     private var lines: [Form: Lines]
-    /// Whether it has octets above 127; nil as long as nobody has looked.
+    /// Whether it has bodies with octets above 127; nil as long as nobody has looked.
     private var hasEightBit: Bool?
     /// Whether it may hold anything, not only lines (RFC 3030).
     let isBinary: Bool
@@ -93,6 +93,12 @@ final class OutgoingMessage {
         } else if !isFound {
             let reader = source.reader()
             while !isFound, let piece = try await reader.next() { isFound = Self.hasEightBit(piece) }
+        }
+        if isFound {
+            let found = try await survey(.sevenBit)
+            lines[.sevenBit] = found
+            // Eight bits in the header alone stay.
+            if case .short = found { isFound = false }
         }
         hasEightBit = isFound
         return isFound ? .sevenBit : .lines
@@ -147,7 +153,6 @@ final class OutgoingMessage {
             let status: EnhancedStatusCode = isUnsupported ? .conversionNotSupported : .conversionProhibited
             return .refused(DeliveryResult(.failed, status, obstacle.text))
         }
-        // Eight bits in the header alone stay.
         if isSevenBit, survey.edits.isEmpty { return .short }
         let reason =
             isSevenBit
