@@ -14,6 +14,8 @@ package struct DeliverRequest: Sendable, Equatable {
     package var arrived: Int64
     /// An earlier attempt may have got through unnoticed.
     package var mayBeKnown: Bool
+    /// The administrator wants it tried now, whatever is remembered of hosts.
+    package var isFlushed = false
     package var sender: EnvelopeSender
     package var recipients: [EnvelopeRecipient]
     /// The domain, for a deliverer to other hosts.
@@ -61,7 +63,8 @@ package struct DeliverRequest: Sendable, Equatable {
         submitter: Submitter? = nil,
         account: String? = nil,
         terms: DeliveryTerms = DeliveryTerms(),
-        route: RelayRoute? = nil
+        route: RelayRoute? = nil,
+        isFlushed: Bool = false
     ) {
         self.id = id
         self.attempt = attempt
@@ -79,6 +82,7 @@ package struct DeliverRequest: Sendable, Equatable {
         self.account = account
         self.terms = terms
         self.route = route
+        self.isFlushed = isFlushed
     }
 
     /// Why a frame is no request. The message is not to blame: it is answered with `DEFER`.
@@ -135,7 +139,8 @@ package struct DeliverRequest: Sendable, Equatable {
                 holdUntil: frame["hold-until"],
                 priority: frame["priority"]
             ),
-            route: route
+            route: route,
+            isFlushed: frame["flush"] == "yes"
         )
     }
 
@@ -153,6 +158,7 @@ package struct DeliverRequest: Sendable, Equatable {
         fields.append(.init("attempt", String(attempt)))
         fields.append(.init("arrived", String(arrived)))
         if mayBeKnown { fields.append(.init("retry", "yes")) }
+        if isFlushed { fields.append(.init("flush", "yes")) }
         fields.append(.init("sender", sender.description))
         for recipient in recipients { fields.append(.init("recipient", recipient.description)) }
         if isExpanded { fields.append(.init("expanded", "yes")) }

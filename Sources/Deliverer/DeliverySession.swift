@@ -161,7 +161,7 @@ final class DeliverySession: @unchecked Sendable {
         if let security = result.security {
             metadata["policy"] = "\(security.policy)"
             metadata["tls"] = "\(security.version ?? "none")"
-            metadata["verified"] = security.isVerified ? "yes" : "no"
+            metadata["verified"] = "\(security.proof ?? "no")"
         }
         if result.action != .relayed {
             metadata["text"] = .string(result.text)

@@ -65,7 +65,7 @@ final class FrontSession {
             case .timedOut: respond { $0.status(.bye, "too slow") }
             case .shuttingDown: respond { $0.status(.bye, code: .unavailable, "going down, try again later") }
             case .dismissed: respond { $0.status(.bye, code: .unavailable, "too many connections, try again later") }
-            case .closed, .lineTooLong, .failed, .tls: client.logEnd(error)
+            case .closed, .lineTooLong, .failed, .badSource, .tls: client.logEnd(error)
             }
         }
     }

@@ -110,7 +110,7 @@ final class MailboxSession: @unchecked Sendable {
             case .timedOut: respond { $0.status(.bye, "idle for too long") }
             case .shuttingDown: respond { $0.status(.bye, code: .unavailable, "going down, try again later") }
             case .dismissed: respond { $0.status(.bye, code: .unavailable, "too many sessions, try again later") }
-            case .closed, .lineTooLong, .failed, .tls:
+            case .closed, .lineTooLong, .failed, .badSource, .tls:
                 logger.debug("session lost", metadata: ["mailbox": "\(location.path)", "reason": "\(error)"])
             }
             try? await connection.flush()

@@ -10,7 +10,7 @@ extension Connection {
     /// Connects over TCP.
     ///
     /// - Parameter source: the local address to come from, where it matters.
-    /// - Throws: `timedOut`, or `failed` with the system's reason.
+    /// - Throws: `timedOut`, or `failed` with the system's reason; `badSource` where it's the local address that can't be used.
     package static func connect(
         to address: SocketAddress,
         from source: SocketAddress? = nil,
@@ -23,7 +23,9 @@ extension Connection {
             .channelOption(.recvAllocator, value: Self.receiveAllocator)
             .channelOption(.socketOption(.so_rcvbuf), value: InternetSocket.receiveBuffer)
         if let source { bootstrap = bootstrap.bind(to: source) }
-        return try await connect { try await bootstrap.connect(to: address, channelInitializer: Self.make) }
+        return try await connect(from: source) {
+            try await bootstrap.connect(to: address, channelInitializer: Self.make)
+        }
     }
 
     /// Connects to a Unix-domain socket.
@@ -51,6 +53,7 @@ extension Connection {
     }
 
     private static func connect(
+        from source: SocketAddress? = nil,
         _ open: () async throws -> Connection
     ) async throws(ConnectionError) -> Connection {
         do {
@@ -58,9 +61,16 @@ extension Connection {
         } catch let error as ChannelError {
             if case .connectTimeout = error { throw .timedOut }
             throw .failed(String(describing: error))
+        } catch let error as IOError where source != nil && isAboutSource(error) {
+            throw .badSource(Self.reason(error))
         } catch {
             throw .failed(Self.reason(error))
         }
+    }
+
+    /// It's not on this machine (EADDRNOTAVAIL), or nothing leads from there to the other address (EINVAL).
+    private static func isAboutSource(_ error: IOError) -> Bool {
+        error.errnoCode == EADDRNOTAVAIL || error.errnoCode == EINVAL
     }
 
     /// Buffers that a usual message fits in: not to be read in three calls because commands were short before it.

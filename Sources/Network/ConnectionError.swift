@@ -14,13 +14,15 @@ package enum ConnectionError: Error, Equatable {
     case tls(String)
     /// Connecting, reading or writing failed; the system's reason.
     case failed(String)
+    /// The local address that a connection should come from can't be used for it; the system's reason.
+    case badSource(String)
 }
 
 extension ConnectionError {
     /// What happened, in words about the server at the other end.
     package var reason: String {
         switch self {
-        case .tls(let reason), .failed(let reason): reason
+        case .tls(let reason), .failed(let reason), .badSource(let reason): reason
         case .timedOut: "it did not answer in time"
         case .closed, .lineTooLong, .shuttingDown, .dismissed: "it closed the connection"
         }

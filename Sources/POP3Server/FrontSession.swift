@@ -43,7 +43,7 @@ final class FrontSession {
             case .timedOut: connection.write { $0.writeError(.temporary, "timed out") }
             case .shuttingDown: connection.write { $0.writeError(.temporary, "the server is restarting") }
             case .dismissed: connection.write { $0.writeError(.temporary, "too many connections") }
-            case .closed, .lineTooLong, .failed, .tls: return client.logEnd(error)
+            case .closed, .lineTooLong, .failed, .badSource, .tls: return client.logEnd(error)
             }
             try? await connection.flush()
         }

@@ -31,10 +31,11 @@ extension DeliveryResult {
 
     /// What it means for a recipient that the session with the last host failed.
     ///
-    /// - Parameter scope: whether no host of the destination could be reached.
-    init(_ failure: SMTPClient.Failure, with remote: RemoteHost, scope: Scope) {
+    /// - Parameter scope: what it's about, where it's a delay.
+    init(_ failure: SMTPClient.Failure, with remote: RemoteHost, scope: Scope = .recipient) {
         switch failure {
-        case .connection(let reason): self.init(.delayed, .noAnswer, reason, remote: remote, scope: scope)
+        case .connection(let reason): self.init(.delayed, .noAnswer, reason, remote: remote)
+        case .source(let reason): self.init(.delayed, .misconfigured, reason)
         case .tls(let reason, _): self.init(.delayed, .encryptionNeeded, "TLS failed: \(reason)", remote: remote)
         case .policy(_, let reason): self.init(.delayed, .encryptionNeeded, reason, remote: remote)
         case .login(let reason, let reply):
@@ -48,11 +49,23 @@ extension DeliveryResult {
             self.init(.failed, .tlsNotAssured, "TLS is required on the way, and not assured: \(reason)", remote: remote)
         case .interrupted: self.init(.delayed, .notAccepting, "interrupted")
         }
+        if action == .delayed { self.scope = scope }
     }
 
     /// The host has all the sessions that it may have.
     static func busy(_ remote: RemoteHost) -> DeliveryResult {
         DeliveryResult(.delayed, .hostIsBusy, "the host is busy with other mail", remote: remote, scope: .turn)
+    }
+
+    /// The host didn't answer a short while ago, and isn't asked again yet.
+    static func silent(_ remote: RemoteHost) -> DeliveryResult {
+        DeliveryResult(
+            .delayed,
+            .noAnswer,
+            "could not be connected to a short while ago",
+            remote: remote,
+            scope: .destination
+        )
     }
 
     /// No host could be reached.

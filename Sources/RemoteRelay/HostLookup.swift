@@ -356,6 +356,8 @@ extension EnhancedStatusCode {
     static let directoryFailure = EnhancedStatusCode(4, 4, 3)
     /// 4.4.6: mail would come back to us, which the administrator can mend.
     static let routeLoop = EnhancedStatusCode(4, 4, 6)
+    /// 4.3.5: what is wrong is our own configuration, which the administrator can mend (RFC 3463 §3.4).
+    static let misconfigured = EnhancedStatusCode(4, 3, 5)
     /// 4.4.5: the host has all the sessions that it may have (RFC 3463 §3.5).
     static let hostIsBusy = EnhancedStatusCode(4, 4, 5)
     /// 4.7.5: TLS isn't what it has to be (RFC 3463 §3.8).

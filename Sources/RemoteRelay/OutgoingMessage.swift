@@ -19,6 +19,8 @@ final class OutgoingMessage {
     enum Form: Hashable {
         /// With DATA: lines that end in CRLF.
         case lines
+        /// The same, of octets below 128 in all bodies (RFC 6152 §3).
+        case sevenBit
         /// As it came, with BDAT.
         case binary
     }
@@ -39,7 +41,10 @@ final class OutgoingMessage {
     private let signer: MessageSigner?
     private let hostname: String
     private let logger: Logger
-    private var lines: Lines
+    /// In the forms that are lines.
+    private var lines: [Form: Lines]
+    /// Whether it has bodies with octets above 127; nil as long as nobody has looked.
+    private var hasEightBit: Bool?
     /// Whether it may hold anything, not only lines (RFC 3030).
     let isBinary: Bool
     /// Whether its header has UTF-8 (RFC 6532); nil as long as nobody has looked.
@@ -60,33 +65,59 @@ final class OutgoingMessage {
         id = job.request.id
         isBinary = job.request.sender.parameters.body == .binaryMIME
         // A binary message never goes as it is over DATA.
-        lines = isBinary ? .long : .unknown
+        lines = [.lines: isBinary ? .long : .unknown, .sevenBit: .long]
         self.hostname = hostname
         self.logger = logger
     }
 
     /// Whether it goes in other lines than it came in: its size is not known then.
-    var isRewritten: Bool {
-        switch lines {
+    func isRewritten(_ form: Form) -> Bool {
+        switch lines[form] {
         case .rewritten: true
-        case .unknown, .short, .long, .refused: false
+        case .unknown, .short, .long, .refused, nil: false
         }
     }
 
     /// A line turned out to be too long.
-    func noteLongLine() { lines = .long }
+    func noteLongLine(_ form: Form) { lines[form] = .long }
+
+    /// How it goes to a host that takes it in lines.
+    ///
+    /// - Parameter takesEightBit: whether the host takes octets above 127 in bodies (8BITMIME).
+    func form(takesEightBit: Bool) async throws(MessageSourceError) -> Form {
+        if takesEightBit { return .lines }
+        if let hasEightBit { return hasEightBit ? .sevenBit : .lines }
+        var isFound = Self.hasEightBit(source.added)
+        if !isFound, let whole = source.whole {
+            isFound = Self.hasEightBit(whole)
+        } else if !isFound {
+            let reader = source.reader()
+            while !isFound, let piece = try await reader.next() { isFound = Self.hasEightBit(piece) }
+        }
+        if isFound {
+            let found = try await survey(.sevenBit)
+            lines[.sevenBit] = found
+            // Eight bits in the header alone stay.
+            if case .short = found { isFound = false }
+        }
+        hasEightBit = isFound
+        return isFound ? .sevenBit : .lines
+    }
+
+    private static func hasEightBit(_ octets: ByteBuffer) -> Bool { octets.readableBytesView.contains { $0 > 0x7f } }
 
     /// Looks at the message, as far as that must be before it's sent; the result for all recipients where it can't be sent
     /// at all.
-    func prepare() async throws(MessageSourceError) -> DeliveryResult? {
-        switch lines {
-        case .short, .rewritten: return nil
+    func prepare(_ form: Form) async throws(MessageSourceError) -> DeliveryResult? {
+        switch lines[form] {
+        case .short, .rewritten, nil: return nil
         case .refused(let result): return result
         case .unknown: if try await !beginsWithLongLine() { return nil }
         case .long: break
         }
-        lines = try await survey()
-        if case .refused(let result) = lines { return result }
+        let found = try await survey(form)
+        lines[form] = found
+        if case .refused(let result) = found { return result }
         return nil
     }
 
@@ -94,7 +125,7 @@ final class OutgoingMessage {
         if LineLengths.areTooLong(source.added.readableBytesView) { return true }
         if let whole = source.whole {
             if LineLengths.areTooLong(whole.readableBytesView) { return true }
-            lines = .short
+            lines[.lines] = .short
             return false
         }
         guard begun == nil else { return false }
@@ -109,18 +140,24 @@ final class OutgoingMessage {
     }
 
     /// Reads all of it and finds out what is to be changed.
-    private func survey() async throws(MessageSourceError) -> Lines {
+    private func survey(_ form: Form) async throws(MessageSourceError) -> Lines {
         begun = nil
-        var survey = LongLineSurvey(hostname: hostname, encodesBinary: isBinary)
+        let isSevenBit = form == .sevenBit
+        var survey = LongLineSurvey(hostname: hostname, encodesBinary: isBinary, encodesEightBit: isSevenBit)
         let reader = source.reader()
         while let piece = try await reader.next() { survey.feed(piece) }
         survey.finish()
         if let obstacle = survey.obstacle {
-            // RFC 3030 §3 for binary mail.
-            let status: EnhancedStatusCode = isBinary ? .conversionNotSupported : .conversionProhibited
+            // RFC 3030 §3 for binary mail, RFC 6152 §3 for that of eight bits.
+            let isUnsupported = isBinary || obstacle.isAboutEightBit
+            let status: EnhancedStatusCode = isUnsupported ? .conversionNotSupported : .conversionProhibited
             return .refused(DeliveryResult(.failed, status, obstacle.text))
         }
-        let reason = isBinary ? "it is binary" : "it has lines of more than \(DataEncoder.lineLimit) octets"
+        if isSevenBit, survey.edits.isEmpty { return .short }
+        let reason =
+            isSevenBit
+            ? "the host takes seven bits only"
+            : isBinary ? "it is binary" : "it has lines of more than \(DataEncoder.lineLimit) octets"
         logger.notice(
             "message rewritten: \(reason)",
             metadata: [
@@ -143,11 +180,11 @@ final class OutgoingMessage {
         case .unsigned: signatures[form] = .some(nil)
         case .signed(let signed):
             // Perhaps over lines that another delivery of it has seen.
-            if form == .lines, signed.isRewritten {
-                if !isRewritten { lines = .long }
-                if let refusal = try await prepare() { return refusal }
+            if form != .binary, signed.isRewritten {
+                if !isRewritten(form) { lines[form] = .long }
+                if let refusal = try await prepare(form) { return refusal }
             }
-            if form == .lines, !signed.isRewritten { lines = .short }
+            if form != .binary, !signed.isRewritten { lines[form] = .short }
             signatures[form] = signed
         }
         return nil
@@ -158,16 +195,16 @@ final class OutgoingMessage {
     {
         var hasAskedAgain = false
         while true {
-            if form == .lines, let refusal = try await prepare() { return .refused(refusal) }
+            if form != .binary, let refusal = try await prepare(form) { return .refused(refusal) }
             switch try await hash(form, signer) {
-            case .longLine where isRewritten: return .refused(refuseForGood())
-            case .longLine: noteLongLine()
+            case .longLine where isRewritten(form): return .refused(refuseForGood(form))
+            case .longLine: noteLongLine(form)
             case .unsigned: return .unsigned
             case .failed(let error): return .refused(signer.refusal(error, id: id))
             case .hashed(let message, let octets, let work):
                 do throws(SigningKeysError) {
                     guard let fields = try await signer.fields(for: message, work, id: id) else { return .unsigned }
-                    let isRewritten = form == .lines && isRewritten
+                    let isRewritten = isRewritten(form)
                     let sent = octets + fields.readableBytes
                     return .signed(SignedMessage(fields: fields, isRewritten: isRewritten, octets: sent))
                 } catch {
@@ -201,7 +238,7 @@ final class OutgoingMessage {
         var work: MessageSigner.Work?
         var octets = 0
         while var piece = try await pieces.next() {
-            if form == .lines {
+            if form != .binary {
                 var encoded = ByteBuffer()
                 encoder.encode(&piece, into: &encoded)
                 guard encoder.longestLine <= DataEncoder.lineLimit else { return .longLine }
@@ -221,7 +258,7 @@ final class OutgoingMessage {
             }
             piece.withUnsafeReadableBytes { hasher.feed($0) }
         }
-        if form == .lines {
+        if form != .binary {
             var rest = ByteBuffer()
             encoder.finish(into: &rest)
             octets += rest.readableBytes
@@ -256,10 +293,10 @@ final class OutgoingMessage {
     }
 
     /// What is sent has a line that is too long all the same.
-    func refuseForGood() -> DeliveryResult {
+    func refuseForGood(_ form: Form) -> DeliveryResult {
         let text = "the message has a line of more than \(DataEncoder.lineLimit) octets that can't be broken"
         let result = Self.refusal(text)
-        lines = .refused(result)
+        lines[form] = .refused(result)
         return result
     }
 
@@ -270,7 +307,7 @@ final class OutgoingMessage {
     /// The octets that are sent in a form; nil where only sending shows it.
     func octets(_ form: Form) -> Int? {
         if let signed = signatures[form] ?? nil { return signed.octets }
-        return form == .lines && isRewritten ? nil : source.totalOctets
+        return isRewritten(form) ? nil : source.totalOctets
     }
 
     /// Reads it from its beginning, as it's to be sent.
@@ -281,9 +318,9 @@ final class OutgoingMessage {
     }
 
     private func unsignedPieces(_ form: Form) -> Pieces {
-        guard form == .lines else { return Pieces(reader: source.reader(), read: [], rewriter: nil) }
+        guard form != .binary else { return Pieces(reader: source.reader(), read: [], rewriter: nil) }
         defer { begun = nil }
-        let changes: [LongLineSurvey.Edit]? = if case .rewritten(let edits) = lines { edits } else { nil }
+        let changes: [LongLineSurvey.Edit]? = if case .rewritten(let edits) = lines[form] { edits } else { nil }
         return Pieces(
             reader: begun?.reader ?? source.reader(),
             read: begun?.pieces ?? [],

@@ -34,7 +34,7 @@ extension Relay {
             do throws(SMTPClient.Failure) {
                 return try await check(recipient, at: target, sts)
             } catch {
-                last = DeliveryResult(error, with: target.remote, scope: .recipient)
+                last = DeliveryResult(error, with: target.remote)
                 // That a host doesn't want to talk says nothing of the recipient.
                 if last.action.isFinal { last = .unreachable(.noAnswer, last.text) }
             }
@@ -50,11 +50,17 @@ extension Relay {
         let client = try await session(with: target, of: recipient.domain, sts, within: Self.checkTime)
         do throws(SMTPClient.Failure) {
             client.connection.deadline = .now() + Self.checkTime
+            let takesUTF8 = client.extensions.has("SMTPUTF8")
+            let isUTF8 = recipient.needsUTF8 && takesUTF8
+            guard let address = takesUTF8 ? recipient : recipient.inASCII else {
+                release(client)
+                let text = "does not take UTF-8 addresses"
+                return DeliveryResult(.failed, .noUTF8Addresses, text, remote: client.target.remote)
+            }
             client.countTransaction()
-            let isUTF8 = recipient.needsUTF8 && client.extensions.has("SMTPUTF8")
             let mail = try await client.command("MAIL FROM:<>\(isUTF8 ? " SMTPUTF8" : "")")
             var reply = mail
-            if mail.code.isPositive { reply = try await client.command("RCPT TO:<\(recipient)>") }
+            if mail.code.isPositive { reply = try await client.command("RCPT TO:<\(address)>") }
             let isAboutRecipient = mail.code.isPositive
             if try await client.command("RSET").code.isPositive { release(client) } else { client.quit() }
             let result = DeliveryResult(reply, from: target.remote, after: isAboutRecipient ? "RCPT" : "MAIL")

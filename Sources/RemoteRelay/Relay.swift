@@ -14,7 +14,14 @@ final class Relay: @unchecked Sendable {
     let lookup: HostLookup
     private let idle: IdleConnections
     private let turns: HostTurns
-    private var unreachable: UnreachableHosts
+    /// Addresses that could not be connected to within the last minute: they are tried last.
+    private var unreachable = RestTimes<SocketAddress>(first: .minutes(1), longest: .minutes(1))
+    /// Those where that took long: they aren't tried until they have rested.
+    private var silent: RestTimes<SocketAddress>
+    /// Logins that a host didn't take: an account that is tried with each message is soon locked.
+    private var refusedLogins = RestTimes<Login>(first: .minutes(1), longest: .minutes(15))
+    /// Addresses where a session with commands that had gone together ended among their answers: there they go one by one.
+    private var pipelineBreakers = RestTimes<SocketAddress>(first: .hours(24), longest: .hours(24))
     private let security: RelaySecurity
     private let reports: TLSReports?
     /// nil where nothing is signed.
@@ -42,7 +49,7 @@ final class Relay: @unchecked Sendable {
         self.logger = logger
         idle = IdleConnections(time: settings.reuseTime, on: loop)
         turns = HostTurns(limit: settings.hostConcurrency, on: loop)
-        unreachable = UnreachableHosts()
+        silent = RestTimes(first: .minutes(1), longest: .hours(1), probe: settings.times.connect + .seconds(5))
     }
 
     /// Tries the hosts of the destination in their order until every recipient has a result.
@@ -65,9 +72,16 @@ final class Relay: @unchecked Sendable {
         case .success(let targets):
             let finding =
                 hosts == nil ? await security.mtaSTS(of: destination, cause: Self.cause(job.request)) : .init()
-            await deliver(job, to: unreachable.order(targets), finding)
+            await deliver(job, to: order(targets), finding)
         case .failure(let failure): job.report(failure.result)
         }
+    }
+
+    /// The targets in their order, those that could not be connected to a moment ago behind the others.
+    private func order(_ targets: [Target]) -> [Target] {
+        let now = NIODeadline.now()
+        let isBad = { [unreachable] (target: Target) in unreachable.isResting(target.address, at: now) }
+        return targets.filter { !isBad($0) } + targets.filter(isBad)
     }
 
     /// Tries the targets in the order given.
@@ -98,17 +112,24 @@ final class Relay: @unchecked Sendable {
             }
         }
         var last = DeliveryResult.unreachable(.noAnswer, "there is no host to try")
-        var scope = DeliveryResult.Scope.destination
+        // How far the best of them has gone.
+        var stage = Fault.Stage.unreached
         var hasTried = false
         // That one host can't keep to REQUIRETLS says nothing about those that can't be reached now.
         var otherFailure: DeliveryResult?
-        for (index, one) in targets.enumerated() where !job.open.isEmpty {
+        // A race has tried two.
+        var tried: Set<Place> = []
+        for (index, one) in targets.enumerated() where !job.open.isEmpty && !tried.contains(Place(one)) {
             var target = one
-            if targets.indices.contains(index + 1) { target.rival = targets[index + 1].rival(of: one) }
+            if targets.indices.contains(index + 1) { target.rival = rival(of: one, targets[index + 1], tried) }
             // Recipients without a result are told to wait by the server.
             if job.isAbandoned { return }
+            if isSilent(target.address, job) {
+                if !hasTried { last = .silent(target.remote) }
+                continue
+            }
             // Worse hosts are for when a better one is down, not for when it's busy.
-            guard await turns.enter(target.address) else {
+            guard await turns.enter(target.address, every: settings.interval(of: target)) else {
                 // A host that was tried has said more, but for what it can't do and this one may.
                 if hasTried {
                     if otherFailure == nil, last.action.isFinal { otherFailure = .busy(target.remote) }
@@ -116,24 +137,66 @@ final class Relay: @unchecked Sendable {
                 }
                 return job.report(.busy(target.remote))
             }
-            hasTried = true
             defer { turns.leave(target.address) }
             if job.isAbandoned { return }
+            // Others have found out meanwhile; if nobody does, this one.
+            guard silent.admits(target.address) || !isSilent(target.address, job) else {
+                if !hasTried { last = .silent(target.remote) }
+                continue
+            }
+            hasTried = true
+            tried.insert(Place(target))
             do throws(Fault) {
                 try await attempt(way, message, target)
             } catch {
                 if case .interrupted = error.failure { return }
-                let isFirst = scope == .destination
-                if error.wasReached { scope = .recipient }
-                var result = DeliveryResult(error.failure, with: target.remote, scope: scope)
+                tried.formUnion(error.tried)
+                let wasReached = error.stage > .unreached
+                let isFirst = stage == .unreached
+                stage = max(stage, error.stage)
+                var result = DeliveryResult(error.failure, with: error.target.remote)
                 result.security = error.policy?.security(nil)
                 // A host that was reached has said more than one that wasn't, but what it can't do, the other may.
-                if error.wasReached || isFirst { last = result }
-                if !result.action.isFinal, error.wasReached || otherFailure == nil { otherFailure = result }
+                if wasReached || isFirst { last = result }
+                if !result.action.isFinal, wasReached || otherFailure == nil { otherFailure = result }
                 guard error.failure.otherHostMayHelp else { break }
             }
         }
-        job.report(otherFailure ?? last)
+        var result = otherFailure ?? last
+        if !result.action.isFinal, result.scope != .turn { result.scope = stage.scope }
+        job.report(result)
+    }
+
+    /// The next target as one to be connected to beside this one.
+    private func rival(of target: Target, _ next: Target, _ tried: Set<Place>) -> SocketAddress? {
+        guard !tried.contains(Place(next)), !silent.isResting(next.address) else { return nil }
+        return next.rival(of: target)
+    }
+
+    /// Whether an address didn't answer lately, and nobody is to find out how it is now. What the administrator wants tried finds out,
+    /// unless somebody has just done so.
+    private func isSilent(_ address: SocketAddress, _ job: DeliveryJob) -> Bool {
+        silent.isResting(address) && !(job.request.isFlushed && !silent.hasFailed(address, within: Self.flushPause))
+    }
+
+    /// Flushed mail for many domains of one dead host doesn't try it with each message.
+    private static let flushPause = TimeAmount.seconds(5)
+
+    /// An address under the name of one host: as another's it may have to show something else.
+    private struct Place: Hashable {
+        let host: String
+        let address: SocketAddress
+
+        init(_ target: Target) {
+            host = target.host
+            address = target.address
+        }
+    }
+
+    /// What is logged in with, and where.
+    private struct Login: Hashable {
+        let host: String
+        let credentials: String
     }
 
     private static func cause(_ request: DeliverRequest) -> KeptPolicy.Cause {
@@ -148,11 +211,60 @@ final class Relay: @unchecked Sendable {
 
     /// Why a host did not take the message, or not for all.
     private struct Fault: Error {
+        /// How far it went.
+        enum Stage: Int, Comparable {
+            /// The host didn't answer.
+            case unreached
+            /// There is no session with it.
+            case refused
+            /// There was one, or what's wrong isn't the host.
+            case begun
+
+            static func < (left: Stage, right: Stage) -> Bool { left.rawValue < right.rawValue }
+
+            /// What a delay is about when nothing went further than this.
+            var scope: DeliveryResult.Scope {
+                switch self {
+                case .unreached: .destination
+                case .refused: .session
+                case .begun: .recipient
+                }
+            }
+        }
+
         let failure: SMTPClient.Failure
-        /// Whether the host answered; otherwise the destination may be unreachable.
-        let wasReached: Bool
+        var stage: Stage
+        /// The host that failed, with the address that was connected to.
+        let target: Target
         /// What was asked of the session; nil where that's what failed.
         var policy: SessionPolicy?
+        /// The other address, where that was tried in vain beside it.
+        var rival: SocketAddress?
+
+        init(
+            _ failure: SMTPClient.Failure,
+            _ target: Target,
+            _ stage: Stage,
+            policy: SessionPolicy? = nil,
+            rival: SocketAddress? = nil
+        ) {
+            self.failure = failure
+            self.target = target
+            self.policy = policy
+            self.rival = rival
+            self.stage =
+                switch failure {
+                // The administrator's mistake, which others' mail has no part in.
+                case .source: .begun
+                // The host has said so itself, wherever.
+                case .refused: .refused
+                default: stage
+                }
+        }
+
+        var tried: [Place] {
+            [Place(target)] + (rival.map { [Place(target.moved(to: $0))] } ?? [])
+        }
     }
 
     /// Tries one host; once more where the message turned out to need other lines.
@@ -184,7 +296,7 @@ final class Relay: @unchecked Sendable {
             policy = try self.policy(for: target, of: way.domain, way.sts, requiresTLS: way.requiresTLS)
         } catch {
             reports?.note(error, target, way)
-            throw Fault(failure: error, wasReached: true)
+            throw Fault(error, target, way.requiresTLS ? .begun : .refused)
         }
         let terms = SessionTerms(
             policy,
@@ -203,22 +315,25 @@ final class Relay: @unchecked Sendable {
                 return try await transaction(client, policy, job, message, places)
             } catch {
                 guard job.open == places, error.newSessionMayHelp else {
-                    throw Fault(failure: error, wasReached: true, policy: policy)
+                    throw Fault(error, client.target, .begun, policy: policy)
                 }
             }
         }
         let client: SMTPClient
-        do throws(SMTPClient.Failure) {
+        do throws(Fault) {
             client = try await connect(target, policy, terms, for: way)
         } catch {
-            if case .connection = error { throw Fault(failure: error, wasReached: false, policy: policy) }
-            throw Fault(failure: error, wasReached: true, policy: policy)
+            var fault = error
+            fault.policy = policy
+            // Other mail may go without.
+            if way.requiresTLS, fault.stage == .refused, fault.failure.isAboutTLS { fault.stage = .begun }
+            throw fault
         }
         defer { leaveRival(client, of: target) }
         do throws(SMTPClient.Failure) {
             try await transaction(client, policy, job, message, places)
         } catch {
-            throw Fault(failure: error, wasReached: true, policy: policy)
+            throw Fault(error, client.target, .begun, policy: policy)
         }
     }
 
@@ -268,7 +383,8 @@ final class Relay: @unchecked Sendable {
                     job: job,
                     message: message,
                     settings: settings,
-                    security: protection
+                    security: protection,
+                    mayPipeline: !pipelineBreakers.isResting(client.target.address)
                 )
                 try await transaction.run(for: part)
                 // It may have taken all messages that it takes.
@@ -277,6 +393,7 @@ final class Relay: @unchecked Sendable {
         } catch {
             // Never end a message that is not whole.
             client.connection.abort()
+            if case .connection = error, client.isPipelining { pipelineBreakers.note(client.target.address) }
             throw error
         }
         idle.release(client)
@@ -288,30 +405,30 @@ final class Relay: @unchecked Sendable {
         _ policy: SessionPolicy,
         _ terms: SessionTerms,
         for way: Way
-    ) async throws(SMTPClient.Failure) -> SMTPClient {
-        do throws(SMTPClient.Failure) {
+    ) async throws(Fault) -> SMTPClient {
+        do throws(Fault) {
             let client = try await connect(target, policy, terms)
-            reports?.note(client, target, way)
+            reports?.note(client, client.target, way)
             guard !way.requiresTLS || client.extensions.has("REQUIRETLS") else {
                 client.quit()
                 leaveRival(client, of: target)
-                throw SMTPClient.Failure.notAssured("the host does not offer REQUIRETLS")
+                throw Fault(.notAssured("the host does not offer REQUIRETLS"), client.target, .begun)
             }
             return client
         } catch {
-            reports?.note(error, target, way)
+            reports?.note(error.failure, error.target, way)
             if way.requiresTLS {
-                switch error {
+                switch error.failure {
                 // Without a finding about the certificate it may be anything that passes.
-                case .tls(let reason, .some): throw .notAssured(reason)
-                case .notEncrypted: throw .notAssured("TLS is not offered")
+                case .tls(let reason, .some): throw Fault(.notAssured(reason), error.target, .begun)
+                case .notEncrypted: throw Fault(.notAssured("TLS is not offered"), error.target, .begun)
                 default: throw error
                 }
             }
-            guard case .tls(let reason, _) = error, case .opportunistic = policy.demand else { throw error }
+            guard case .tls(let reason, _) = error.failure, case .opportunistic = policy.demand else { throw error }
             logger.notice(
                 "TLS failed, trying without",
-                metadata: ["id": "\(way.job.request.id)", "remote": "\(target.remote)", "reason": "\(reason)"]
+                metadata: ["id": "\(way.job.request.id)", "remote": "\(error.target.remote)", "reason": "\(reason)"]
             )
             return try await connect(target, policy, terms, inClearText: true)
         }
@@ -323,10 +440,20 @@ final class Relay: @unchecked Sendable {
         _ terms: SessionTerms,
         inClearText: Bool = false,
         within time: TimeAmount? = nil
-    ) async throws(SMTPClient.Failure) -> SMTPClient {
+    ) async throws(Fault) -> SMTPClient {
         let isClear = inClearText || policy.demand == .clearText
-        let tls =
-            isClear ? nil : try security.use(serverName: policy.serverName, clientCertificate: terms.clientCertificate)
+        let login = terms.credentials.map { Login(host: target.host, credentials: $0) }
+        let tls: SMTPClient.TLSUse?
+        do throws(SMTPClient.Failure) {
+            if let login, !refusedLogins.admits(login) {
+                throw .login("the host didn't take our credentials a moment ago", nil)
+            }
+            tls =
+                isClear
+                ? nil : try security.use(serverName: policy.serverName, clientCertificate: terms.clientCertificate)
+        } catch {
+            throw Fault(error, target, .refused)
+        }
         connections.increment()
         let (connection, reached) = try await open(target, terms, within: time)
         let client = SMTPClient(reached, connection, terms: terms, settings: settings)
@@ -337,15 +464,20 @@ final class Relay: @unchecked Sendable {
                     throw SMTPClient.Failure.login("there are no credentials of the name \(name)", nil)
                 }
                 try await HostLogin(client: client, credentials: credentials).run()
+                if let login { refusedLogins.forget(login) }
             }
             return client
         } catch {
             switch error {
-            case .refused, .login: client.quit()
+            case .login(_, let reply):
+                if reply != nil, let login { refusedLogins.note(login) }
+                client.quit()
+            case .refused: client.quit()
             default: connection.abort()
             }
             leaveRival(client, of: target)
-            throw error
+            if case .connection = error { throw Fault(error, reached, .unreached) }
+            throw Fault(error, reached, .refused)
         }
     }
 
@@ -356,7 +488,7 @@ final class Relay: @unchecked Sendable {
         _ target: Target,
         _ terms: SessionTerms,
         within time: TimeAmount?
-    ) async throws(SMTPClient.Failure) -> (Connection, Target) {
+    ) async throws(Fault) -> (Connection, Target) {
         let timeout = time.map { min($0, settings.times.connect) } ?? settings.times.connect
         let connect = { [loop] (address: SocketAddress) async throws(ConnectionError) -> Connection in
             if let path = address.pathname { return try await Connection.connect(unix: path, on: loop) }
@@ -367,20 +499,23 @@ final class Relay: @unchecked Sendable {
                 timeout: timeout
             )
         }
-        guard let rival = target.rival, !turns.isTaken(rival), await turns.enter(rival) else {
+        let begun = NIODeadline.now()
+        guard let rival = target.rival, !turns.isTaken(rival),
+            await turns.enter(rival, every: settings.interval(of: target))
+        else {
             do throws(ConnectionError) {
                 let connection = try await connect(target.address)
-                unreachable.forget(target.address)
+                noteAnswer(of: target.address)
                 return (connection, target)
             } catch {
-                unreachable.note(target.address)
-                throw .connection(SMTPClient.connecting(error))
+                note(error, target.address, since: begun)
+                throw Fault(connecting(error, target, terms), target, .unreached)
             }
         }
         let race = ConnectionRace(on: loop, connect)
         do throws(ConnectionError) {
             let winner = try await race.run(target.address, rival)
-            unreachable.forget(winner.address)
+            noteAnswer(of: winner.address)
             guard winner.address == rival else {
                 turns.leave(rival)
                 return (winner.connection, target)
@@ -390,10 +525,33 @@ final class Relay: @unchecked Sendable {
             return (winner.connection, target.moved(to: rival))
         } catch {
             turns.leave(rival)
-            unreachable.note(target.address)
-            if race.hasBegunSecond { unreachable.note(rival) }
-            throw .connection(SMTPClient.connecting(error))
+            note(error, target.address, since: begun)
+            if race.hasBegunSecond { note(error, rival, since: begun) }
+            throw Fault(
+                connecting(error, target, terms),
+                target,
+                .unreached,
+                rival: race.hasBegunSecond ? rival : nil
+            )
         }
+    }
+
+    private func connecting(_ error: ConnectionError, _ target: Target, _ terms: SessionTerms) -> SMTPClient.Failure {
+        SMTPClient.connecting(error, from: terms.source.address(for: target.address))
+    }
+
+    /// A refused connection costs nothing; one that takes this long isn't tried with each message.
+    private static let silence = TimeAmount.seconds(2)
+
+    private func note(_ error: ConnectionError, _ address: SocketAddress, since begun: NIODeadline) {
+        if case .badSource = error { return }
+        unreachable.note(address)
+        if error == .timedOut || .now() - begun >= Self.silence { silent.note(address) } else { silent.forget(address) }
+    }
+
+    private func noteAnswer(of address: SocketAddress) {
+        unreachable.forget(address)
+        silent.forget(address)
     }
 
     /// A session for a short question: an idle one, or a new one that has its turn and is greeted within the time.
@@ -412,11 +570,16 @@ final class Relay: @unchecked Sendable {
         )
         if let client = idle.acquire(target.address, terms) { return client }
         guard !turns.isTaken(target.address) else { throw .connection("all sessions that it may have are in use") }
-        do throws(SMTPClient.Failure) {
-            return try await connect(target, policy, terms, within: time)
+        if silent.isResting(target.address) { throw .connection("it didn't answer a moment ago") }
+        do throws(Fault) {
+            do throws(Fault) {
+                return try await connect(target, policy, terms, within: time)
+            } catch {
+                guard case .tls = error.failure, case .opportunistic = policy.demand else { throw error }
+                return try await connect(target, policy, terms, inClearText: true, within: time)
+            }
         } catch {
-            guard case .tls = error, case .opportunistic = policy.demand else { throw error }
-            return try await connect(target, policy, terms, inClearText: true, within: time)
+            throw error.failure
         }
     }
 

@@ -29,6 +29,8 @@ struct RelaySettings: Sendable {
     let reuseTime: TimeAmount
     let reuseCount: Int
     let hostConcurrency: Int
+    private let standardHostInterval: TimeAmount?
+    private let hostIntervals: DomainTable<TimeAmount>
     let signs: Bool
     let seals: Bool
     /// Our name in Authentication-Results.
@@ -57,11 +59,13 @@ struct RelaySettings: Sendable {
         usesMTASTS = relay.usesMTASTS && relay.tls != .off
         self.runDirectory = runDirectory
         times = relay.timeouts
-        standardSource = .init(ipv4: relay.sourceV4, ipv6: relay.sourceV6, hostname: nil)
+        standardSource = relay.source
         sources = DomainTable(relay.sources)
         reuseTime = relay.reuseTime
         reuseCount = relay.reuseCount
         hostConcurrency = relay.hostConcurrency
+        standardHostInterval = relay.hostInterval
+        hostIntervals = DomainTable(relay.hostIntervals)
         signs = relay.signs
         seals = relay.seals
         authservID = configuration.smtpd.authentication.authservID ?? hostname
@@ -96,8 +100,15 @@ struct RelaySettings: Sendable {
         return .init(
             ipv4: own.ipv4 ?? standardSource.ipv4,
             ipv6: own.ipv6 ?? standardSource.ipv6,
-            hostname: own.hostname
+            hostname: own.hostname,
+            ipv4Hostname: own.ipv4Hostname ?? own.hostname ?? standardSource.ipv4Hostname,
+            ipv6Hostname: own.ipv6Hostname ?? own.hostname ?? standardSource.ipv6Hostname
         )
+    }
+
+    /// The shortest time between the beginnings of two deliveries to an address of the host.
+    func interval(of target: Target) -> TimeAmount? {
+        target.name.flatMap { hostIntervals[$0] } ?? standardHostInterval
     }
 
     /// The pair of `[tls.pairs.NAME]` that a host is shown where it asks for a certificate: by the route, the line of the domain, or that of
@@ -145,6 +156,15 @@ extension RemoteRelayConfiguration.Source {
         case .inet6: ipv6
         case .inet: ipv4
         default: nil
+        }
+    }
+
+    /// Our name on a connection to an address; nil for the general one.
+    func hostname(for target: SocketAddress) -> String? {
+        switch target.protocol {
+        case .inet6: ipv6Hostname ?? hostname
+        case .inet: ipv4Hostname ?? hostname
+        default: hostname
         }
     }
 }

@@ -44,7 +44,7 @@ struct TLSReports {
         case .policy(.noRecords, let reason): note(.daneRequired, reason, target, way)
         case .policy(.notInPolicy, let reason): note(.validation, reason, target, way)
         case .policy(.noAuthorities, _), .policy(.unknownPolicy, _), .policy(.noClientCertificate, _), .login,
-            .connection, .refused, .unreadable, .longLine, .notAssured, .interrupted:
+            .connection, .source, .refused, .unreadable, .longLine, .notAssured, .interrupted:
             break
         }
     }

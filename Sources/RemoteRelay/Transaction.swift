@@ -17,6 +17,8 @@ struct Transaction {
     let settings: RelaySettings
     /// How the session is protected, for the log.
     let security: SessionSecurity
+    /// Whether commands may go together where the host offers that.
+    var mayPipeline = true
 
     /// The most that a transaction may take, however slowly the host talks.
     private static let maximumTime = TimeAmount.hours(1)
@@ -40,14 +42,15 @@ struct Transaction {
         guard let envelope = try await envelope(of: places) else { return }
         // A binary message goes as it is where the host takes it, else it's made lines.
         let isBinary = message.isBinary && client.extensions.has("BINARYMIME") && client.extensions.has("CHUNKING")
-        if let refusal = try await prepare(isBinary ? .binary : .lines) {
+        let form = isBinary ? .binary : try await lineForm()
+        if let refusal = try await prepare(form) {
             report(refusal, envelope.recipients.map(\.place))
             return
         }
         client.connection.idleTimeout = settings.times.command
         // By LMTP, what is said to a message without recipients differs between hosts.
-        let isPipelined = client.extensions.has("PIPELINING") && !isLMTP
-        let mail = "MAIL FROM:\(senderText(envelope, isBinary: isBinary))"
+        let isPipelined = mayPipeline && client.extensions.has("PIPELINING") && !isLMTP
+        let mail = "MAIL FROM:\(senderText(envelope, form))"
         let recipients = envelope.recipients.map {
             (place: $0.place, command: "RCPT TO:\(recipientText($0.recipient))")
         }
@@ -56,9 +59,12 @@ struct Transaction {
             client.write(mail)
             for recipient in recipients { client.write(recipient.command) }
             if !isBinary { client.write("DATA") }
+            // A session that was used before may have ended unnoticed.
+            client.isPipelining = client.transactions == 1
             try await client.flush()
         }
         let mailReply = isPipelined ? try await client.reply() : try await client.command(mail)
+        client.isPipelining = isPipelined
         let isOpen = mailReply.code.isPositive
         if !isOpen { report(DeliveryResult(mailReply, from: remote, after: "MAIL"), recipients.map(\.place)) }
         var accepted: [Int] = []
@@ -73,7 +79,8 @@ struct Transaction {
                 }
             }
         }
-        if isBinary { try await chunk(accepted) } else { try await data(isPipelined: isPipelined, accepted) }
+        if isBinary { client.isPipelining = false }
+        if isBinary { try await chunk(accepted) } else { try await data(form, isPipelined: isPipelined, accepted) }
     }
 
     /// Sends the message as one chunk of all its octets (RFC 3030 §2): whoever stops within it has sent no message.
@@ -103,7 +110,9 @@ struct Transaction {
         for place in places { job.report(result, at: place) }
     }
 
-    private func data(isPipelined: Bool, _ accepted: [Int]) async throws(SMTPClient.Failure) {
+    private func data(_ form: OutgoingMessage.Form, isPipelined: Bool, _ accepted: [Int]) async throws(SMTPClient
+        .Failure)
+    {
         client.connection.idleTimeout = settings.times.data
         guard !accepted.isEmpty || isPipelined else {
             // No recipient was accepted: the transaction is reset (RFC 5321 §4.1.1.5).
@@ -111,6 +120,7 @@ struct Transaction {
             return
         }
         let ready = isPipelined ? try await client.reply() : try await client.command("DATA")
+        client.isPipelining = false
         guard ready.code.isIntermediate else {
             // Only 354 asks for the message: a host that says 2xx has not got it.
             if ready.code.isPositive { throw .connection("unexpected reply to DATA: \(ready.code)") }
@@ -123,7 +133,7 @@ struct Transaction {
             _ = try await client.command(".")
             return
         }
-        try await send()
+        try await send(form)
         // Without the dot the host takes nothing, and the next attempt sends it once.
         if job.isAbandoned { throw .interrupted }
         try await conclude(accepted)
@@ -197,8 +207,8 @@ struct Transaction {
     }
 
     /// Sends the message but for its last octets, which go with the dot.
-    private func send() async throws(SMTPClient.Failure) {
-        var pieces = message.pieces(.lines)
+    private func send(_ form: OutgoingMessage.Form) async throws(SMTPClient.Failure) {
+        var pieces = message.pieces(form)
         var encoder = DataEncoder()
         var unsent = 0
         while var piece = try await next(&pieces) {
@@ -208,19 +218,19 @@ struct Transaction {
             }
             unsent += piece.readableBytes
             client.connection.write(with: { encoder.encode(&piece, into: &$0) })
-            guard encoder.longestLine <= DataEncoder.lineLimit else { throw tooLong() }
+            guard encoder.longestLine <= DataEncoder.lineLimit else { throw tooLong(form) }
         }
         client.connection.write(with: { encoder.finish(into: &$0) })
         client.messageEnds()
     }
 
     /// A line is too long: nothing ends this message, and the session is of no use any more.
-    private func tooLong() -> SMTPClient.Failure {
-        guard message.isRewritten else {
-            message.noteLongLine()
+    private func tooLong(_ form: OutgoingMessage.Form) -> SMTPClient.Failure {
+        guard message.isRewritten(form) else {
+            message.noteLongLine(form)
             return .longLine
         }
-        let refusal = message.refuseForGood()
+        let refusal = message.refuseForGood(form)
         job.report(refusal)
         return .unreadable(refusal.text)
     }
@@ -235,8 +245,16 @@ struct Transaction {
 
     private func prepare(_ form: OutgoingMessage.Form) async throws(SMTPClient.Failure) -> DeliveryResult? {
         do throws(MessageSourceError) {
-            if form == .lines, let refusal = try await message.prepare() { return refusal }
+            if form != .binary, let refusal = try await message.prepare(form) { return refusal }
             return try await message.sign(form)
+        } catch {
+            throw SMTPClient.Failure(error)
+        }
+    }
+
+    private func lineForm() async throws(SMTPClient.Failure) -> OutgoingMessage.Form {
+        do throws(MessageSourceError) {
+            return try await message.form(takesEightBit: client.extensions.has("8BITMIME"))
         } catch {
             throw SMTPClient.Failure(error)
         }
@@ -320,11 +338,11 @@ struct Transaction {
         }
     }
 
-    private func senderText(_ envelope: HostEnvelope, isBinary: Bool) -> String {
+    private func senderText(_ envelope: HostEnvelope, _ form: OutgoingMessage.Form) -> String {
         let (given, extensions) = (request.sender.parameters, client.extensions)
         var parameters = MailParameters()
-        if extensions.has("SIZE") { parameters.size = message.octets(isBinary ? .binary : .lines) }
-        if isBinary {
+        if extensions.has("SIZE") { parameters.size = message.octets(form) }
+        if form == .binary {
             parameters.body = .binaryMIME
         } else if extensions.has("8BITMIME") {
             parameters.body = given.body == .binaryMIME ? .eightBitMIME : given.body
@@ -359,7 +377,7 @@ extension ReversePath {
 
 extension MailAddress {
     /// The address with its domain in ASCII (RFC 5891); nil where the local part isn't.
-    fileprivate var inASCII: MailAddress? {
+    var inASCII: MailAddress? {
         guard needsUTF8 else { return self }
         guard localPart.utf8.allSatisfy({ $0 < 0x80 }), let domain = InternationalDomain.ascii(Array(domain.utf8))
         else {

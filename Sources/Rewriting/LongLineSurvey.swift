@@ -2,8 +2,8 @@ import MIME
 import NIOCore
 import SMTP
 
-/// What has to be changed in a message so that no line has more than 998 octets (RFC 5321 §4.5.3.1.6), and, of binary mail
-/// (RFC 3030), so that it consists of lines at all.
+/// What has to be changed in a message so that no line has more than 998 octets (RFC 5321 §4.5.3.1.6), of binary mail (RFC 3030)
+/// so that it consists of lines at all, and for hosts without 8BITMIME so that its bodies have octets below 128 only (RFC 6152 §3).
 package struct LongLineSurvey {
     /// One change.
     package struct Edit {
@@ -35,12 +35,24 @@ package struct LongLineSurvey {
         case signed
         /// The same, of binary mail.
         case signedBinary
+        /// The same, of mail with octets above 127.
+        case signedEightBit
+        /// A body with such octets in an encoding that isn't known.
+        case eightBitEncoding(String)
         case field(String)
         case encoding(String)
         /// Behind what is looked at of a header.
         case header
         /// A delimiter, say.
         case line
+
+        /// Whether the host's lack of 8BITMIME is the reason.
+        package var isAboutEightBit: Bool {
+            switch self {
+            case .signedEightBit, .eightBitEncoding: true
+            case .signed, .signedBinary, .field, .encoding, .header, .line: false
+            }
+        }
 
         package var text: String {
             let limit = "a line of more than \(DataEncoder.lineLimit) octets, which SMTP doesn't carry"
@@ -49,6 +61,11 @@ package struct LongLineSurvey {
             case .signedBinary:
                 return
                     "the signed part is binary, which the host doesn't take, and to encode it would break the signature"
+            case .signedEightBit:
+                return
+                    "the signed part has octets above 127, which the host doesn't take, and to encode it would break the signature"
+            case .eightBitEncoding(let name):
+                return "a part has octets above 127, which the host doesn't take, and it can't be encoded anew: \(name)"
             case .field(let name): return "the header field \(name) has \(limit), and it can't be folded"
             case .encoding(let name): return "a part has \(limit), and it can't be encoded anew: \(name)"
             case .header: return "a part with a very long header has \(limit), and it can't be folded or encoded anew"
@@ -93,6 +110,7 @@ package struct LongLineSurvey {
     private var signed: [Range<Int>] = []
     private let hostname: String
     private let encodesBinary: Bool
+    private let encodesEightBit: Bool
     /// Octets of a line that are allowed, without its end.
     private let limit: Int
     package private(set) var edits: [Edit] = []
@@ -107,10 +125,17 @@ package struct LongLineSurvey {
     /// - Parameters:
     ///   - hostname: names us where a body was encoded.
     ///   - encodesBinary: whether the message may hold anything, where only lines may be (RFC 3030 §3).
+    ///   - encodesEightBit: whether bodies may have no octets above 127.
     ///   - breaksLongLines: false for mailboxes, which take lines of any length.
-    package init(hostname: String, encodesBinary: Bool = false, breaksLongLines: Bool = true) {
+    package init(
+        hostname: String,
+        encodesBinary: Bool = false,
+        encodesEightBit: Bool = false,
+        breaksLongLines: Bool = true
+    ) {
         self.hostname = hostname
         self.encodesBinary = encodesBinary
+        self.encodesEightBit = encodesEightBit
         limit = breaksLongLines ? DataEncoder.lineLimit : .max
     }
 
@@ -252,6 +277,7 @@ package struct LongLineSurvey {
         defer { edits += open.folds.map { Edit(range: $0, change: .fold) } }
         if open.isSigned, stack.last?.isSigned != true { signed.append(open.start..<max(open.start, body.upperBound)) }
         if encodesBinary, encodeBinary(open, body, isHeaderCut: isHeaderCut) { return }
+        if encodesEightBit, encodeEightBit(open, body, isHeaderCut: isHeaderCut) { return }
         guard open.lines.longest > limit else { return }
         if open.isSigned { return block(.signed) }
         if isHeaderCut { return block(.header) }
@@ -296,11 +322,49 @@ package struct LongLineSurvey {
         breaksSeal = true
         changedBodies += 1
         if isComposite {
-            replaceEncoding(open, by: "8bit", from: "binary")
+            replaceEncoding(open, by: encodesEightBit ? "7bit" : "8bit", from: "binary")
             return false
         }
         replaceEncoding(open, by: "base64", from: isBinary ? "binary" : "8bit")
         edits.append(Edit(range: body, change: .encodeBinary))
+        return true
+    }
+
+    /// Makes a part with octets above 127 quoted-printable, where it's text, or base64; one with parts within says that they have none
+    /// now. What is wrong already, such as base64 with such octets, stays.
+    ///
+    /// - Returns: whether that is all that is to be done about it.
+    private mutating func encodeEightBit(_ open: Open, _ body: Range<Int>, isHeaderCut: Bool) -> Bool {
+        let label = open.content.transferEncoding ?? []
+        let isComposite = open.content.isMultipart || ASCII.equal(open.content.mainType, "message")
+        if isComposite {
+            // Parts within a signature that are of seven bits may have any label.
+            guard ASCII.equal(label, "8bit"), !open.isSigned, !isHeaderCut else { return false }
+            breaksSeal = true
+            replaceEncoding(open, by: "7bit", from: "8bit")
+            return false
+        }
+        let encoding = open.content.encoding
+        guard open.lines.hasEightBit, encoding != .base64, encoding != .quotedPrintable else { return false }
+        guard Self.plainEncodings.contains(where: { ASCII.equal(label, $0) }) else {
+            block(.eightBitEncoding(Self.shown(label[...])))
+            return true
+        }
+        if open.isSigned {
+            block(.signedEightBit)
+            return true
+        }
+        if isHeaderCut {
+            block(.header)
+            return true
+        }
+        breaksSeal = true
+        changedBodies += 1
+        // What says 7bit, or nothing, is 8bit in truth.
+        let former = ASCII.equal(label, "binary") ? "binary" : "8bit"
+        let isText = open.content.isText
+        replaceEncoding(open, by: isText ? "quoted-printable" : "base64", from: former)
+        edits.append(Edit(range: body, change: isText ? .encode : .encodeBinary))
         return true
     }
 
@@ -410,6 +474,8 @@ package struct LineLengths {
     private(set) var longest = 0
     /// Whether there is something that lines don't have: NUL, or CR and LF that don't stand together.
     private(set) var isBinary = false
+    /// Whether there are octets above 127.
+    private(set) var hasEightBit = false
 
     mutating func feed(_ octets: UnsafeRawBufferPointer) {
         for octet in octets {
@@ -422,6 +488,7 @@ package struct LineLengths {
                 if octet != ASCII.carriageReturn { current += 1 }
                 longest = max(longest, current)
             }
+            if octet > 0x7f { hasEightBit = true }
             last = octet
         }
     }

@@ -20,6 +20,9 @@ package struct DeliveryResult: Hashable, Sendable {
         case recipient
         /// The destination as a whole: it could not be reached, so nothing else needs to be tried there now.
         case destination
+        /// The session: the hosts that answered let none begin, as they do where they have too many, or don't want us. Fewer at a
+        /// time, a little later, may do better.
+        case session
         /// The moment: nothing was tried, because others had their turn. It's no attempt.
         case turn
     }
@@ -84,7 +87,7 @@ package struct DeliveryResult: Hashable, Sendable {
     package var nextStep: NextStep {
         switch (action, scope) {
         case (.delivered, _), (.relayed, _), (.expanded, _): .forget
-        case (.delayed, .recipient): .retry
+        case (.delayed, .recipient), (.delayed, .session): .retry
         case (.delayed, .destination): .retryDestination
         case (.delayed, .turn): .waitForTurn
         case (.failed, _): .report

@@ -4,12 +4,12 @@ package struct SessionSecurity: Hashable, Sendable {
     package var policy: String
     /// The version of TLS; nil for clear text.
     package var version: String?
-    /// Whether the host had shown that it's the one that was meant.
-    package var isVerified: Bool
+    /// By what the host had shown that it's the one that was meant, such as `pkix` or `dane-ee`; nil where it hadn't.
+    package var proof: String?
 
-    package init(policy: String, version: String?, isVerified: Bool) {
+    package init(policy: String, version: String?, proof: String?) {
         self.policy = policy
         self.version = version
-        self.isVerified = isVerified
+        self.proof = proof
     }
 }

@@ -126,7 +126,7 @@ final class Session {
             reply(.serviceNotAvailable, .notAccepting, "\(settings.hostname) going down, try again later")
         case .dismissed:
             reply(.serviceNotAvailable, .refusedForNow, "too many connections, try again later")
-        case .closed, .lineTooLong, .failed, .tls:
+        case .closed, .lineTooLong, .failed, .badSource, .tls:
             front.logEnd(error)
         }
     }

@@ -56,13 +56,25 @@ package enum ServerVerification: Hashable, Sendable {
     /// Nothing (RFC 7435).
     case nothing
     /// A chain that leads to one of the context's authorities, and one of the names among its DNS names. One that begins with a dot
-    /// stands for all names below it. Without names none matches. Where it isn't required, `TLSInfo` says what is wrong.
-    case authorities(names: [String], isRequired: Bool = true)
+    /// stands for all names below it. Without names none matches; of `alsoNames`, where there are any, one must be there, too.
+    /// Where it isn't required, `TLSInfo` says what is wrong.
+    case authorities(names: [String], isRequired: Bool = true, alsoNames: [String] = [])
     /// A certificate or public key of which this is the SHA-256. Names, dates and issuers don't matter.
     case fingerprints([[UInt8]])
     /// What one of the records describes (RFC 7672 §3.1): for usage 2 with one of the names, of which the first is asked for in the
     /// handshake.
     case dane(records: [DANERecord], names: [String])
+}
+
+/// How a server has shown that it's the one that was meant.
+package enum ServerProof: Hashable, Sendable {
+    /// By a chain to an authority, and its name.
+    case authorities
+    case fingerprint
+    /// By a chain to what a TLSA record of usage 2 describes, and its name.
+    case daneTrustAnchor
+    /// By what a TLSA record of usage 3 describes.
+    case daneEndEntity
 }
 
 /// What is wrong with what a server has shown.
@@ -103,14 +115,11 @@ extension ServerVerification {
         case .nothing, .fingerprints:
             SSL_set_verify(ssl, SSL_VERIFY_NONE, nil)
             Self.name(ssl, serverName, isVerified: false)
-        case .authorities(let names, let isRequired):
+        case .authorities(let names, let isRequired, _):
             guard !names.isEmpty else { throw .configuration("there is no name to verify a certificate by") }
             if isRequired { SSL_set_verify(ssl, SSL_VERIFY_PEER, nil) } else { COpenSSL_observe_certificate(ssl) }
             // The names of a certificate are its alternative names alone (RFC 8461 §4.1, RFC 6125 §6.4.4).
-            SSL_set_hostflags(
-                ssl,
-                UInt32(X509_CHECK_FLAG_NEVER_CHECK_SUBJECT) | UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS)
-            )
+            SSL_set_hostflags(ssl, Self.nameFlags)
             Self.name(ssl, serverName, isVerified: false)
             for name in names {
                 guard SSL_add1_host(ssl, name) == 1 else { throw .configuration(TLSError.lastReason()) }
@@ -138,6 +147,9 @@ extension ServerVerification {
         }
     }
 
+    private static let nameFlags =
+        UInt32(X509_CHECK_FLAG_NEVER_CHECK_SUBJECT) | UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS)
+
     private static func name(_ ssl: OpaquePointer, _ name: String?, isVerified: Bool) {
         guard let name else { return }
         // A server that is known by its address only must have a certificate for that (RFC 8310 §8.1).
@@ -146,13 +158,25 @@ extension ServerVerification {
         if isVerified { _ = SSL_set1_host(ssl, name) }
     }
 
-    /// Whether a server that has shown a certificate is the one that was meant, where OpenSSL doesn't look at that itself.
-    func admits(_ ssl: OpaquePointer) -> Bool {
-        guard case .fingerprints(let known) = self else { return true }
-        guard let certificate = SSL_get1_peer_certificate(ssl) else { return false }
-        defer { X509_free(certificate) }
-        return known.contains(CertificateChain.fingerprint(of: certificate))
-            || known.contains(CertificateChain.keyFingerprint(of: certificate))
+    /// What is wrong with the certificate of a server, where OpenSSL doesn't look at that itself; nil for nothing.
+    func mismatch(_ ssl: OpaquePointer) -> CertificateFault? {
+        switch self {
+        case .fingerprints(let known):
+            guard let certificate = SSL_get1_peer_certificate(ssl) else { return .fingerprintMismatch }
+            defer { X509_free(certificate) }
+            let isKnown =
+                known.contains(CertificateChain.fingerprint(of: certificate))
+                || known.contains(CertificateChain.keyFingerprint(of: certificate))
+            return isKnown ? nil : .fingerprintMismatch
+        case .authorities(_, isRequired: true, let alsoNames) where !alsoNames.isEmpty:
+            guard let certificate = SSL_get1_peer_certificate(ssl) else { return .hostMismatch }
+            defer { X509_free(certificate) }
+            let isNamed = alsoNames.contains { name in
+                X509_check_host(certificate, name, name.utf8.count, Self.nameFlags, nil) == 1
+            }
+            return isNamed ? nil : .hostMismatch
+        case .asContext, .nothing, .authorities, .dane: return nil
+        }
     }
 
     /// What was found wrong with the certificate of a server that passed nevertheless.
@@ -162,11 +186,17 @@ extension ServerVerification {
         return verdict == Int(X509_V_OK) ? nil : CertificateFault(verdict: verdict)
     }
 
-    /// Whether a server that passes without a fault has shown that it's the one that was meant.
-    var isProof: Bool {
+    /// How a server that passes has shown that it's the one that was meant; nil where it hasn't. Not of a session that was resumed,
+    /// where nothing is shown.
+    func proof(_ ssl: OpaquePointer) -> ServerProof? {
         switch self {
-        case .nothing, .asContext: false
-        case .authorities, .fingerprints, .dane: true
+        case .nothing, .asContext: return nil
+        case .authorities: return fault(ssl) == nil ? .authorities : nil
+        case .fingerprints: return .fingerprint
+        case .dane:
+            var usage: UInt8 = 0
+            guard SSL_get0_dane_tlsa(ssl, &usage, nil, nil, nil, nil) >= 0 else { return nil }
+            return usage == 3 ? .daneEndEntity : .daneTrustAnchor
         }
     }
 }

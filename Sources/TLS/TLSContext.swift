@@ -219,13 +219,18 @@ package final class TLSContext: @unchecked Sendable {
     /// - Parameters:
     ///   - authorities: a PEM file with the trust anchors (read now); the system's where nil.
     ///   - protocols: what is offered by ALPN (RFC 7301), the preferred one first.
+    ///   - signatures: what the server may sign by, in OpenSSL's words: which of its certificates it shows; nil for all.
     package convenience init(
         clientVerifying verifying: Bool,
         authorities: String? = nil,
         minimum: TLSVersion = .v12,
-        protocols: [String] = []
+        protocols: [String] = [],
+        signatures: String? = nil
     ) throws(TLSError) {
         try self.init(TLS_client_method(), isServer: false, minimum: minimum)
+        if let signatures, CTLSKeys_set_signatures(context, signatures, Self.clientSignatures) != 1 {
+            throw .configuration(TLSError.lastReason())
+        }
         // Who resumes has a `TLSResumption`.
         _ = COpenSSL_session_cache_mode(context, Int(SSL_SESS_CACHE_CLIENT) | Int(SSL_SESS_CACHE_NO_INTERNAL))
         SSL_CTX_sess_set_new_cb(context, TLSHandler.keepSession)
@@ -293,8 +298,8 @@ package struct TLSInfo: Sendable, Equatable {
     package let applicationProtocol: String?
     /// SHA-256 of the certificate that a server has shown; nil where we are the server.
     package let serverFingerprint: [UInt8]?
-    /// A client's side: the server has shown all that it had to, by `ServerVerification`, and that was something.
-    package let isServerVerified: Bool
+    /// A client's side: how the server has shown all that it had to, by `ServerVerification`; nil where that was nothing.
+    package let serverProof: ServerProof?
     /// A client's side: what is wrong with the server's certificate, where that was only to be looked at.
     package let certificateFault: CertificateFault?
     /// An earlier session was resumed (RFC 8446 §2.2).
@@ -310,7 +315,7 @@ package struct TLSInfo: Sendable, Equatable {
         cipher: String,
         applicationProtocol: String? = nil,
         serverFingerprint: [UInt8]? = nil,
-        isServerVerified: Bool = false,
+        serverProof: ServerProof? = nil,
         certificateFault: CertificateFault? = nil,
         isResumed: Bool = false,
         channelBindings: TLSChannelBindings = TLSChannelBindings(),
@@ -320,7 +325,7 @@ package struct TLSInfo: Sendable, Equatable {
         self.cipher = cipher
         self.applicationProtocol = applicationProtocol
         self.serverFingerprint = serverFingerprint
-        self.isServerVerified = isServerVerified
+        self.serverProof = serverProof
         self.certificateFault = certificateFault
         self.isResumed = isResumed
         self.channelBindings = channelBindings

@@ -44,6 +44,8 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     /// The peer has sent close_notify: what comes behind it is ignored.
     private var peerHasEnded = false
     private let verification: ServerVerification
+    /// Of the session that a client offers to resume.
+    private var earlierProof: ServerProof?
     private let resumption: (store: TLSResumption, key: TLSResumption.Key)?
 
     /// One record's plain octets at most (RFC 8446 §5.1), and so the size of one read.
@@ -96,7 +98,8 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
             }
             if let resumption = self.resumption {
                 COpenSSL_set_app_data(ssl, Unmanaged.passUnretained(self).toOpaque())
-                if let session = resumption.store.take(resumption.key) {
+                if let (session, proof) = resumption.store.take(resumption.key) {
+                    earlierProof = proof
                     _ = SSL_set_session(ssl, session)
                     SSL_SESSION_free(session)
                 }
@@ -112,7 +115,7 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     private func keep(_ session: OpaquePointer) -> Bool {
         guard let resumption, state != .closed else { return false }
-        resumption.store.keep(session, resumption.key)
+        resumption.store.keep(session, proof, resumption.key)
         return true
     }
 
@@ -195,8 +198,12 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
         sendRecords(context: context)
         context.flush()
         if result == 1 {
-            guard verification.admits(ssl) else {
-                return fail(.certificate(.fingerprintMismatch, "the certificate is another one"), context)
+            if let fault = verification.mismatch(ssl) {
+                let isName = fault == .hostMismatch
+                return fail(
+                    .certificate(fault, "the certificate is \(isName ? "for other names" : "another one")"),
+                    context
+                )
             }
             state = .active
             endPause()
@@ -306,13 +313,16 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
         handshake.deallocate()
     }
 
+    /// How the server has shown who it is, in this handshake or in that of the session that was resumed.
+    private var proof: ServerProof? { SSL_session_reused(ssl) == 1 ? earlierProof : verification.proof(ssl) }
+
     private func negotiated() -> TLSInfo {
         TLSInfo(
             version: SSL_get_version(ssl).map { String(cString: $0) } ?? "",
             cipher: SSL_CIPHER_get_name(SSL_get_current_cipher(ssl)).map { String(cString: $0) } ?? "",
             applicationProtocol: applicationProtocol(),
             serverFingerprint: context.isServer ? nil : serverFingerprint(),
-            isServerVerified: verification.isProof && verification.fault(ssl) == nil,
+            serverProof: proof,
             certificateFault: verification.fault(ssl),
             isResumed: SSL_session_reused(ssl) == 1,
             channelBindings: context.isServer ? TLSChannelBindings(of: ssl) : TLSChannelBindings(),

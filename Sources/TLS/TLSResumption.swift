@@ -12,6 +12,7 @@ package final class TLSResumption: @unchecked Sendable {
 
     private struct Kept {
         let session: OpaquePointer
+        let proof: ServerProof?
         /// Of its place in the order.
         let number: Int
     }
@@ -33,10 +34,12 @@ package final class TLSResumption: @unchecked Sendable {
     deinit { for kept in sessions.values { SSL_SESSION_free(kept.session) } }
 
     /// Takes a session over, with its reference.
-    func keep(_ session: OpaquePointer, _ key: Key) {
+    ///
+    /// - Parameter proof: how the server had shown who it is.
+    func keep(_ session: OpaquePointer, _ proof: ServerProof?, _ key: Key) {
         loop.assertInEventLoop()
         lastNumber += 1
-        if let old = sessions.updateValue(Kept(session: session, number: lastNumber), forKey: key) {
+        if let old = sessions.updateValue(Kept(session: session, proof: proof, number: lastNumber), forKey: key) {
             SSL_SESSION_free(old.session)
         }
         order.append((key, lastNumber))
@@ -50,8 +53,8 @@ package final class TLSResumption: @unchecked Sendable {
     private func isKept(_ place: (key: Key, number: Int)) -> Bool { sessions[place.key]?.number == place.number }
 
     /// A session to resume, once: tickets are for one use (RFC 8446 §C.4). The reference is the caller's.
-    func take(_ key: Key) -> OpaquePointer? {
+    func take(_ key: Key) -> (session: OpaquePointer, proof: ServerProof?)? {
         loop.assertInEventLoop()
-        return sessions.removeValue(forKey: key)?.session
+        return sessions.removeValue(forKey: key).map { ($0.session, $0.proof) }
     }
 }

@@ -22,7 +22,10 @@ struct DKIMCheck {
         guard configuration.remoteRelay.signs else { return [] }
         let domains = DKIMKeyring.domains()
         var findings: [Finding] = []
-        for domain in configuration.domains
+        // Reports are from the host's own name, where `domains` doesn't have it.
+        let host = configuration.hostname.lowercased()
+        let own = configuration.domains.contains(host) ? [] : [host]
+        for domain in configuration.domains + own
         where !domains.contains(where: { domain == $0 || domain.hasSuffix(".\($0)") }) {
             findings.append(
                 .doubtful("dkim", "\(domain) has no keys", mend: "martlet dkim keygen --domain \(domain)")

@@ -2,6 +2,10 @@ import Daemon
 import NIOCore
 import Network
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// Whether strangers can relay through us, and whether routes lead to somebody.
 struct RelayCheck {
     private let configuration: Configuration
@@ -14,6 +18,7 @@ struct RelayCheck {
     func findings() async -> [Finding] {
         var findings = configuration.smtpd.relayFrom.compactMap(openRelay)
         let relay = configuration.remoteRelay
+        findings += sources(relay)
         let tables = [relay.routes, relay.senderRoutes, relay.accountRoutes, relay.namedRoutes]
         let routes = tables.flatMap { $0.sorted { $0.key < $1.key } }
         for (name, route) in routes.prefix(Self.maximumRoutes) {
@@ -23,6 +28,25 @@ struct RelayCheck {
             }
         }
         return findings
+    }
+
+    /// Addresses that mail should come from and that this machine doesn't have.
+    private func sources(_ relay: RemoteRelayConfiguration) -> [Finding] {
+        let own = relay.sources.sorted { $0.key < $1.key }.map { ("[remote-relay.sources] \"\($0.key)\"", $0.value) }
+        return ([("[remote-relay]", relay.source)] + own).flatMap { place, source in
+            [source.ipv4, source.ipv6].compactMap(\.self).compactMap { address -> Finding? in
+                do throws(SocketError) {
+                    close(try InternetSocket.listen(address))
+                    return nil
+                } catch {
+                    return .wrong(
+                        "source",
+                        "mail can't come from \(address.ipAddress ?? ""), as \(place) has it: \(error)",
+                        mend: "give the address to this machine, or correct the setting; until then such mail waits"
+                    )
+                }
+            }
+        }
     }
 
     private func openRelay(_ range: AddressRange) -> Finding? {

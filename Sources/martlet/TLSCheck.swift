@@ -1,3 +1,4 @@
+import Cryptography
 import Daemon
 import Keys
 import NIOCore
@@ -141,20 +142,22 @@ struct TLSCheck {
     /// What clients are shown who ask for the host of each certificate. All at the same time: a server without keyd takes a while.
     private func served(_ certificates: [ServedCertificate]) async -> [Finding] {
         let places = [
-            (DaemonName.smtpd, configuration.smtpd.submissions), (.pop3d, configuration.pop3d.pop3s),
-            (.imapd, configuration.imapd.imaps), (.resolverd, configuration.resolverd.listenTLS),
-        ].flatMap { daemon, addresses in addresses.map { (daemon, $0) } }
-        let hosts = Set(certificates.compactMap { $0.chain.names.first { !$0.hasPrefix("*") } }).sorted()
+            (DaemonName.smtpd, TLSUpgrade.smtp, configuration.smtpd.smtp),
+            (.smtpd, .smtp, configuration.smtpd.submission), (.smtpd, .none, configuration.smtpd.submissions),
+            (.pop3d, .pop3, configuration.pop3d.pop3), (.pop3d, .none, configuration.pop3d.pop3s),
+            (.imapd, .imap, configuration.imapd.imap), (.imapd, .none, configuration.imapd.imaps),
+            (.resolverd, .none, configuration.resolverd.listenTLS),
+            (.resolverd, .none, configuration.resolverd.listenHTTPS),
+        ].flatMap { daemon, upgrade, addresses in
+            addresses.map { Place(daemon: daemon, address: $0, upgrade: upgrade) }
+        }
+        let looks = Self.hosts(certificates).flatMap { host in
+            ServedCertificate.shown(to: host, of: certificates, hostname: configuration.hostname).map { (host, $0) }
+        }
         return await withTaskGroup(of: (Int, Finding?).self) { group in
-            for (number, host) in hosts.enumerated() {
-                let expected = Set(
-                    ServedCertificate.shown(to: host, of: certificates, hostname: configuration.hostname)
-                        .map(\.chain.fingerprint)
-                )
-                for (place, (daemon, address)) in places.enumerated() {
-                    group.addTask {
-                        (number * places.count + place, await Self.finding(daemon, address, host, expected))
-                    }
+            for (number, (host, expected)) in looks.enumerated() {
+                for (index, place) in places.enumerated() {
+                    group.addTask { (number * places.count + index, await Self.finding(place, host, expected)) }
                 }
             }
             var findings: [(Int, Finding)] = []
@@ -163,16 +166,39 @@ struct TLSCheck {
         }
     }
 
-    private static func finding(
-        _ daemon: DaemonName,
-        _ address: SocketAddress,
-        _ host: String,
-        _ expected: Set<[UInt8]>
-    ) async -> Finding? {
+    /// Where a server shows certificates.
+    private struct Place: Sendable {
+        let daemon: DaemonName
+        let address: SocketAddress
+        let upgrade: TLSUpgrade
+    }
+
+    /// One name of each certificate, and one that a wildcard of it is for.
+    private static func hosts(_ certificates: [ServedCertificate]) -> [String] {
+        var hosts: Set<String> = []
+        for names in certificates.map(\.chain.names) {
+            if let name = names.first(where: { !$0.hasPrefix("*") }) { hosts.insert(name) }
+            if let name = names.first(where: { $0.hasPrefix("*.") }) { hosts.insert("any" + name.dropFirst()) }
+        }
+        return hosts.sorted()
+    }
+
+    /// What a server signs by with a kind of key: a client that takes nothing else is shown that certificate.
+    private static func signatures(_ kind: KeyKind) -> String {
+        switch kind {
+        case .rsa: "rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:RSA+SHA256:RSA+SHA384:RSA+SHA512"
+        case .ecdsaP256, .ecdsaP384: "ECDSA+SHA256:ECDSA+SHA384"
+        case .ed25519: "ed25519"
+        case .ed448: "ed448"
+        }
+    }
+
+    private static func finding(_ one: Place, _ host: String, _ expected: ServedCertificate) async -> Finding? {
+        let (daemon, address) = (one.daemon, one.address)
         let place = "\(address.ipAddress ?? ""):\(address.port ?? 0)"
-        switch await shown(at: address, host) {
+        switch await shown(at: one, host, expected.kind) {
         case .nobody: return nil
-        case .certificate(let fingerprint) where expected.contains(fingerprint): return nil
+        case .certificate(let fingerprint) where fingerprint == expected.chain.fingerprint: return nil
         case .certificate:
             return .wrong(
                 "tls",
@@ -188,12 +214,17 @@ struct TLSCheck {
         }
     }
 
-    private static func shown(at address: SocketAddress, _ host: String) async -> Shown {
-        guard let context = try? TLSContext(clientVerifying: false) else { return .nobody }
-        let shown = try? await ProbeConnection.run(to: address, timeout: .seconds(2)) { connection -> Shown in
+    private static func shown(at place: Place, _ host: String, _ kind: KeyKind) async -> Shown {
+        guard let context = try? TLSContext(clientVerifying: false, signatures: signatures(kind)) else {
+            return .nobody
+        }
+        let shown = try? await ProbeConnection.run(to: place.address, timeout: .seconds(2)) { connection -> Shown in
             connection.idleTimeout = .seconds(5)
-            do throws(ConnectionError) {
+            do {
+                try await place.upgrade.ask(connection)
                 try await connection.startTLS(client: context, serverName: host)
+            } catch let refusal as TLSUpgrade.Refusal {
+                return .nothing(refusal.reason)
             } catch {
                 return .nothing("\(error)")
             }

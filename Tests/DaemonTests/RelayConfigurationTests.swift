@@ -150,6 +150,10 @@ import Testing
         ),
         ("[remote-relay.sources]\n\"a\" = { ipv4 = \"::1\" }", "remote-relay.sources.a.ipv4"),
         ("[remote-relay.sources]\n\"a\" = { hostname = \"a b\" }", "remote-relay.sources.a.hostname"),
+        ("[remote-relay.sources]\n\"a\" = { hostname-ipv6 = \"a b\" }", "remote-relay.sources.a.hostname-ipv6"),
+        ("[remote-relay]\nhostname-ipv4 = \"a b\"", "remote-relay.hostname-ipv4"),
+        ("[remote-relay]\nhost-rate = \"10\"", "remote-relay.host-rate"),
+        ("[remote-relay.host-rates]\n\"mx.a\" = \"0/s\"", "remote-relay.host-rates.mx.a"),
     ])
     func faultsAreNamed(_ text: String, _ key: String) {
         do {

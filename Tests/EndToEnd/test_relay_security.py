@@ -57,26 +57,41 @@ class Case:
 
 CASES = (
     Case("nothing", "other", "default", "no", second="Trusted"),
-    Case("ee", "other", "dane", "yes", records=((3, 1, 1, "other"),), second="Verified"),
-    Case("ee-whole", "other", "dane", "yes", records=((3, 0, 2, "other"),), second="Verified"),
-    Case("ee-expired", "expired", "dane", "yes", records=((3, 1, 1, "expired"),), second="Verified"),
+    Case("ee", "other", "dane", "dane-ee", records=((3, 1, 1, "other"),), second="Verified"),
+    Case("ee-whole", "other", "dane", "dane-ee", records=((3, 0, 2, "other"),), second="Verified"),
+    Case("ee-expired", "expired", "dane", "dane-ee", records=((3, 1, 1, "expired"),), second="Verified"),
     Case("ee-wrong", "other", "dane", "no", "waits", records=((3, 1, 1, "good"),), second="waits"),
-    Case("ee-second", "other", "dane", "yes", records=((3, 1, 1, "good"), (3, 1, 1, "other")), second="Verified"),
-    Case("ta", "own", "dane", "yes", records=((2, 0, 1, "authority"),), second="Verified"),
+    Case("ee-second", "other", "dane", "dane-ee", records=((3, 1, 1, "good"), (3, 1, 1, "other")), second="Verified"),
+    Case("ta", "own", "dane", "dane-ta", records=((2, 0, 1, "authority"),), second="Verified"),
     Case("ta-name", "other", "dane", "no", "waits", records=((2, 0, 1, "authority"),), second="waits"),
     Case("ta-expired", "expired", "dane", "no", "waits", records=((2, 1, 1, "authority"),), second="waits"),
     Case("pkix", "other", "dane", "no", records=((1, 1, 1, "good"),), second="Trusted"),
     Case("no-tls", None, "dane", "no", "waits", records=((3, 1, 1, "good"),), second="waits"),
     Case("bogus", "other", "", "", "waits", records=((3, 1, 1, "other"),), zone="bogus", second="waits"),
-    Case("alias", "other", "dane", "yes", records=((3, 1, 1, "other"),), zone="alias", second="Verified"),
+    Case("alias", "other", "dane", "dane-ee", records=((3, 1, 1, "other"),), zone="alias", second="Verified"),
     Case("unsigned", "other", "default", "no", records=((3, 1, 1, "good"),), zone="plain", second="Trusted"),
-    Case("sts", "own", "mta-sts", "yes", mode="enforce"),
-    Case("sts-wild", "own", "mta-sts", "yes", mode="enforce", patterns=("*.{domain}",)),
+    Case("sts", "own", "mta-sts", "pkix", mode="enforce"),
+    Case("sts-wild", "own", "mta-sts", "pkix", mode="enforce", patterns=("*.{domain}",)),
     Case("sts-mx", "own", "", "", "waits", mode="enforce", patterns=("mx2.{domain}",)),
     Case("sts-name", "other", "mta-sts", "no", "waits", mode="enforce"),
     Case("sts-testing", "other", "mta-sts", "no", mode="testing"),
     Case("sts-web", "other", "default", "no", mode="enforce", web="other"),
-    Case("both", "other", "dane", "yes", records=((3, 1, 1, "other"),), mode="enforce", patterns=("mx2.{domain}",)),
+    Case("ta-domain", "domain", "dane", "dane-ta", records=((2, 0, 1, "authority"),), second="Verified"),
+    # Nobody answers for what is below the host.
+    Case("silent", "other", "", "", "waits", zone="silent", second="waits"),
+    # The host's zone is signed, the domain's isn't: anybody may have named the host. Postfix looks at the records all the same.
+    Case("mixed", "other", "default", "no", records=((3, 1, 1, "other"),), zone="mixed", second="Trusted"),
+    Case("mixed-wrong", "other", "default", "no", records=((3, 1, 1, "good"),), zone="mixed", second="waits"),
+    # The second host is the one that it says.
+    Case("two", "other", "dane", "dane-ee", records=((3, 1, 1, "good"),), zone="two", second="Verified"),
+    Case("sts-none", "other", "default", "no", mode="none"),
+    Case("sts-redirect", "other", "default", "no", mode="enforce", web="redirect"),
+    Case("sts-testing-mx", "other", "mta-sts", "no", mode="testing", patterns=("mx2.{domain}",)),
+    Case("sts-no-tls", None, "mta-sts", "no", "waits", mode="enforce"),
+    Case("sts-expired", "expired", "mta-sts", "no", "waits", mode="enforce"),
+    # Where both say something, DANE decides.
+    Case("both-wrong", "own", "dane", "no", "waits", records=((3, 1, 1, "good"),), mode="enforce", second="waits"),
+    Case("both", "other", "dane", "dane-ee", records=((3, 1, 1, "other"),), mode="enforce", patterns=("mx2.{domain}",)),
 )
 BY_NAME = {case.name: case for case in CASES}
 
@@ -89,6 +104,12 @@ class Web(http.server.BaseHTTPRequestHandler):
         super().__init__(*arguments)
 
     def do_GET(self):
+        if not self.text:
+            # To be followed by nobody (RFC 8461 section 3.3).
+            self.send_response(301)
+            self.send_header("Location", "https://45.0.0.1/.well-known/mta-sts.txt")
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
         octets = self.text.encode()
         self.send_response(200 if self.path == "/.well-known/mta-sts.txt" else 404)
         self.send_header("Content-Type", "text/plain")
@@ -113,7 +134,7 @@ class Internet:
         # The root is everybody's zone; one that isn't signed stands beside it.
         self.root = Zone(".", f"@ SOA {SERIAL}\n@ NS ns.root.\nns.root. A {ROOT}\nplain. NS ns.plain.\nns.plain. A {PLAIN}\n")
         self.plain = Zone("plain.", f"@ SOA {SERIAL}\n@ NS ns.plain.\nns A {PLAIN}\n")
-        self.services, self.webs, self.bogus = [], [], []
+        self.services, self.seconds, self.webs, self.bogus = [], [], [], []
         for number, case in enumerate(CASES, 1):
             self.add(case, f"45.9.0.{number}", f"45.9.1.{number}", place)
         keys = key_pair(ECDSAP256)
@@ -127,10 +148,11 @@ class Internet:
         self.server = NSD(base / "nsd", [ROOT, PLAIN], {".": self.root.text(), "plain.": self.plain.text()})
 
     def add(self, case: Case, address: str, web: str, place: Path) -> None:
-        zone = self.plain if case.zone == "plain" else self.root
-        domain = f"{case.name}.plain" if case.zone == "plain" else f"{case.name}.org"
-        host = f"mx.{domain}"
-        names = {"own": [host], "good": [host], "expired": [host], "other": ["elsewhere.org"]}
+        is_plain = case.zone in ("plain", "mixed")
+        zone = self.plain if is_plain else self.root
+        domain = f"{case.name}.plain" if is_plain else f"{case.name}.org"
+        host = f"mx.{case.name}.org" if case.zone == "mixed" else f"mx.{domain}"
+        names = {"own": [host], "good": [host], "expired": [host], "other": ["elsewhere.org"], "domain": [domain]}
         made = {"authority": self.authority}
         for name in {"good", case.certificate or "good", *(record[3] for record in case.records)} - {"authority"}:
             made[name] = Certificate(place, f"{case.name}-{name}", names[name], self.authority, -1 if name == "expired" else 30)
@@ -138,8 +160,19 @@ class Internet:
         if case.zone == "alias":
             owner = f"host.{domain}"
             zone.add(zone.name(f"{host}."), "CNAME", f"{owner}.")
-        zone.add(zone.name(f"{domain}."), "MX", f"10 {host}.")
+        hosts = [f"10 {host}."]
+        if case.zone == "two":
+            second, other = f"mx2.{domain}", f"45.9.2.{len(self.services) + 1}"
+            hosts.append(f"20 {second}.")
+            zone.add(zone.name(f"{second}."), "A", other)
+            zone.add(zone.name(f"_25._tcp.{second}."), "TLSA", made["other"].tlsa(3, 1, 1))
+            self.seconds.append((other, made["other"]))
+        zone.add(zone.name(f"{domain}."), "MX", *hosts)
+        if case.zone == "mixed":
+            zone = self.root
         zone.add(zone.name(f"{owner}."), "A", address)
+        if case.zone == "silent":
+            zone.add(zone.name(f"_tcp.{owner}."), "NS", f"{owner}.")
         if case.records:
             name = zone.name(f"_25._tcp.{owner}.")
             zone.add(name, "TLSA", *(made[whose].tlsa(*numbers) for *numbers, whose in case.records))
@@ -153,7 +186,7 @@ class Internet:
             lines = ["version: STSv1", f"mode: {case.mode}", *(f"mx: {pattern}" for pattern in patterns), "max_age: 86400"]
             shown = ["elsewhere.org"] if case.web == "other" else [f"mta-sts.{domain}"]
             certificate = Certificate(place, f"{case.name}-web", shown, self.authority)
-            self.webs.append((web, certificate, "\r\n".join(lines) + "\r\n"))
+            self.webs.append((web, certificate, "" if case.web == "redirect" else "\r\n".join(lines) + "\r\n"))
 
     def start(self) -> None:
         self.server.start(self.namespace)
@@ -191,7 +224,7 @@ class Internet:
     def lines(self) -> str:
         """Postfix's services: each host of the world is one, which takes everything and keeps nothing."""
         lines = ["discard unix - - n - - discard"]
-        for address, certificate in self.services:
+        for address, certificate in self.services + self.seconds:
             options = ["mynetworks=0.0.0.0/0", "content_filter=discard:", "myhostname=receiver.org"]
             options += [f"smtpd_tls_chain_files={certificate.both}", "smtpd_tls_security_level=may"] if certificate else []
             lines.append(f"{address}:25 inet n - n - - smtpd" + "".join(f"\n  -o {option}" for option in options))
@@ -212,7 +245,7 @@ class Internet:
         self.namespace.close()
 
     def domain(self, name: str) -> str:
-        return f"{name}.{'plain' if BY_NAME[name].zone == 'plain' else 'org'}"
+        return f"{name}.{'plain' if BY_NAME[name].zone in ('plain', 'mixed') else 'org'}"
 
 
 @pytest.fixture(scope="module")
@@ -301,7 +334,7 @@ def test_postfix_says_the_same(internet, sent, name):
     status = outcomes(log, internet.domain(name))[-1]
     assert status == ("deferred" if case.second == "waits" else "sent"), log[-3000:]
     if case.second != "waits":
-        host = f"mx.{internet.domain(name)}"
+        host = f"{'mx2' if case.zone == 'two' else 'mx'}.{name}.{'plain' if case.zone == 'plain' else 'org'}"
         words = re.findall(rf"smtp\[\d+\]: (\w+) TLS connection established to {re.escape(host)}\[", log)
         if case.zone != "alias":
             assert case.second in words, (words, host)

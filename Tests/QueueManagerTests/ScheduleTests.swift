@@ -8,6 +8,7 @@ import Testing
 @Suite struct ScheduleTests {
     private let unreachable = DeliveryResult(.delayed, .noAnswer, "no route", scope: .destination)
     private let relayed = DeliveryResult(.relayed, .success, "")
+    private let refused = DeliveryResult(.delayed, .noAnswer, "too many connections", scope: .session)
 
     private func schedule(_ change: (inout QueueSettings) -> Void = { _ in }) throws -> Schedule {
         var settings = QueueSettings(hostname: "mail.example.test", domains: ["example.test"], try .standard)
@@ -85,6 +86,50 @@ import Testing
         }
         #expect(active.count == 7)
         #expect(schedule.active == 7)
+    }
+
+    /// A host that lets no session begin has fewer at a time, and a short rest that grows.
+    @Test func concurrencyShrinksWithRefusals() throws {
+        var schedule = try schedule { $0.destinationConcurrency = 20 }
+        for number in 1...200 { schedule.add(try TestMessages.job(UInt64(number)), at: 0) }
+        var counts: [Int] = []
+        var rests: [Int64] = []
+        var now: Int64 = 0
+        for _ in 0..<12 {
+            _ = schedule.dueWork(at: now)
+            var active: [DeliveryJob] = []
+            while let job = schedule.next(at: now, where: { _ in true }) { active.append(job) }
+            counts.append(active.count)
+            for job in active {
+                schedule.ended(job, [refused], at: now, chance: 0.5)
+                job.due = 3_600_000
+                schedule.add(job, at: now)
+            }
+            let destination = try #require(schedule.destinations["example.net"])
+            #expect(destination.failures == 0 && destination.failure == nil)
+            rests.append(destination.blockedUntil - now)
+            now = destination.blockedUntil
+        }
+        #expect(counts == [5, 2] + [Int](repeating: 1, count: 10))
+        #expect(rests == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300].map { $0 * 1000 })
+        // One that gets through is the first of a round again.
+        _ = schedule.dueWork(at: now)
+        let job = try next(&schedule, at: now)
+        schedule.ended(job, [relayed], at: now, chance: 0.5)
+        let destination = try #require(schedule.destinations["example.net"])
+        #expect(destination.window == 2 && destination.blockedUntil == 0)
+    }
+
+    /// That a host says "later" of a recipient is no reason to tell it more at a time.
+    @Test func concurrencyGrowsWithSuccessAlone() throws {
+        var schedule = try schedule { $0.destinationConcurrency = 20 }
+        for number in 1...20 { schedule.add(try TestMessages.job(UInt64(number)), at: 0) }
+        for result in [DeliveryResult(.delayed, .noAnswer, "greylisted"), DeliveryResult(.failed, .noAnswer, "")] {
+            let job = try next(&schedule, at: 0)
+            schedule.ended(job, [result], at: 0, chance: 0.5)
+            let window = schedule.destinations["example.net"]?.window
+            #expect(window.map { $0 > Destination.initialWindow } == result.action.isFinal)
+        }
     }
 
     @Test func concurrencyIsLimitedInAll() throws {

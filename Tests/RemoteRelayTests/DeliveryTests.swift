@@ -295,6 +295,19 @@ import Testing
         #expect(servers[0].connections == 2)
     }
 
+    /// A host that offers what it can't do has its mail at the next attempt.
+    @Test func hostThatLosesWhatIsPipelinedIsToldOneByOne() async throws {
+        var host = script(["EHLO": ["250-sink\r\n250 PIPELINING\r\n"]])
+        host.losesPipelines = true
+        let (once, _) = try await deliver([host])
+        #expect(once.map(\.text) == ["the connection was closed before the reply to RCPT"])
+        #expect(once.map(\.scope) == [.recipient])
+        let (results, servers) = try await deliver([host], times: 3)
+        #expect(results.map(\.action) == [.relayed])
+        #expect(servers[0].messages.count == 2)
+        #expect(servers[0].connections == 2)
+    }
+
     @Test func tooLargeIsRefusedBeforehand() async throws {
         let (results, servers) = try await deliver([script(["EHLO": ["250-sink\r\n250 SIZE 10\r\n"]])])
         #expect(results.map(\.action) == [.failed])
@@ -433,7 +446,13 @@ import Testing
         #expect(silent.map(\.scope) == [.destination])
         #expect(silent.map(\.status) == [.noAnswer])
         let (mixed, _) = try await deliver([script([:], greeting: "421 busy\r\n"), script([:], greeting: "")])
-        #expect(mixed.map(\.scope) == [.recipient])
+        #expect(mixed.map(\.scope) == [.session])
+        for changes in [["EHLO": ["421 busy\r\n"]], ["MAIL": ["421 busy\r\n"]]] {
+            let (refused, _) = try await deliver([script(changes)])
+            #expect(refused.map(\.scope) == [.session])
+        }
+        let (greeted, _) = try await deliver([script([:], greeting: "554 not you\r\n"), script(["MAIL": [""]])])
+        #expect(greeted.map(\.scope) == [.recipient])
         let (lost, _) = try await deliver([script(["MAIL": [""]])])
         #expect(lost.map(\.scope) == [.recipient])
         let (busy, _) = try await deliver([script(["RCPT": ["451 4.2.1 later\r\n"]])])

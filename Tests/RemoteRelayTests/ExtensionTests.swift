@@ -51,6 +51,81 @@ extension DeliveryTests {
         #expect(message.hasSuffix("\n\nAQoNAA0KLg0K"))
     }
 
+    // MARK: Eight bits
+
+    private static let eightBit =
+        "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\u{e9}t\u{e9}=\r\n"
+
+    /// A host without 8BITMIME may cut the eighth bit off (RFC 6152 §3).
+    @Test(arguments: [false, true]) func hostOfSevenBitsGetsSeven(inPieces: Bool) async throws {
+        let (results, servers) = try await deliver(
+            [host("SIZE")],
+            sender: "<a@example.test> BODY=8BITMIME",
+            message: Self.eightBit,
+            inPieces: inPieces
+        )
+        #expect(results.map(\.action) == [.relayed])
+        // How large it becomes, only sending shows.
+        #expect(servers[0].commands.contains("MAIL FROM:<a@example.test>"))
+        let sent = try #require(servers[0].messages.first)
+        #expect(sent.contains("\nContent-Transfer-Encoding: quoted-printable\n"))
+        #expect(sent.contains("\nX-MIME-Autoconverted: from 8bit to quoted-printable by mail.example.test\n"))
+        #expect(sent.hasSuffix("\n\n=C3=A9t=C3=A9=3D"))
+        // Who takes it gets it as it is, and who needs nothing, too.
+        let (_, others) = try await deliver([host("8BITMIME")], message: Self.eightBit, inPieces: inPieces)
+        #expect(others[0].messages.first?.hasSuffix("\n\n\u{e9}t\u{e9}=") == true)
+        let plain = Self.eightBit.filter(\.isASCII)
+        let (_, old) = try await deliver([host()], message: plain, inPieces: inPieces)
+        #expect(old[0].messages.first?.contains("\nContent-Transfer-Encoding: 8bit\n") == true)
+    }
+
+    @Test func partsOfEightBitsAreEncodedEachForItself() async throws {
+        let message = """
+            Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: 8bit\r\nMIME-Version: 1.0\r
+            \r\n--b\r\n\r\nplain\r\n--b\r\nContent-Type: a/b\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\u{e9}\r
+            --b\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\u{e9}\r\n--b--\r\n
+            """
+        let (results, servers) = try await deliver([host()], message: message)
+        #expect(results.map(\.action) == [.relayed])
+        let sent = try #require(servers[0].messages.first)
+        #expect(
+            sent.hasPrefix(
+                "Content-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\nContent-Transfer-Encoding: 7bit\n"
+            )
+        )
+        #expect(sent.contains("\n--b\n\nplain\n--b\nContent-Type: a/b\nContent-Transfer-Encoding: base64\n"))
+        #expect(sent.contains("\n\nw6k=\n") && sent.contains("\n\n=C3=A9\n--b--"))
+        #expect(sent.utf8.allSatisfy { $0 < 0x80 })
+    }
+
+    /// What is signed may not be changed by anybody (RFC 1847 §2.1); a signature of DKIM is broken, as others do.
+    @Test func signedPartsOfEightBitsComeBack() async throws {
+        let signed = """
+            Content-Type: multipart/signed; boundary=b; protocol="application/pgp-signature"\r\nMIME-Version: 1.0\r
+            \r\n--b\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\u{e9}\r\n--b\r
+            Content-Type: application/pgp-signature\r\n\r\nx\r\n--b--\r\n
+            """
+        let (results, servers) = try await deliver([host()], message: signed)
+        #expect(results.map(\.action) == [.failed])
+        #expect(results.map(\.status) == [.conversionNotSupported])
+        #expect(servers[0].messages.isEmpty)
+        let (taken, _) = try await deliver([host("8BITMIME")], message: signed)
+        #expect(taken.map(\.action) == [.relayed])
+        let (broken, others) = try await deliver([host()], message: "DKIM-Signature: v=1\r\n" + Self.eightBit)
+        #expect(broken.map(\.action) == [.relayed])
+        #expect(others[0].messages.first?.utf8.allSatisfy { $0 < 0x80 } == true)
+        let encoding = Self.eightBit.replacing("8bit", with: "x-own")
+        let (unknown, _) = try await deliver([host()], message: encoding)
+        #expect(unknown.map(\.status) == [.conversionNotSupported])
+    }
+
+    /// Eight bits in the header are the sender's mistake: nothing says what they mean.
+    @Test func headersOfEightBitsStay() async throws {
+        let (results, servers) = try await deliver([host("SIZE")], message: "Subject: \u{e9}\r\n\r\nx\r\n")
+        #expect(results.map(\.action) == [.relayed])
+        #expect(servers[0].messages == ["Subject: \u{e9}\n\nx"])
+    }
+
     /// A multipart is binary, too, where a part of it is; its other parts stay as they are.
     @Test func partsBecomeLinesEachForItself() async throws {
         let message = """

@@ -39,6 +39,40 @@ import Testing
         }
     }
 
+    /// However many may be there at a time.
+    @Test func soManyGoInATime() async throws {
+        let loop = loop
+        try await run {
+            let turns = HostTurns(limit: 10, patience: .seconds(20), on: loop)
+            let host = try SocketAddress(ipAddress: "192.0.2.1", port: 25)
+            let begun = NIODeadline.now()
+            for _ in 0..<4 {
+                #expect(await turns.enter(host, every: .milliseconds(50)))
+                turns.leave(host)
+            }
+            #expect(.now() - begun >= .milliseconds(150))
+            #expect(turns.isTaken(host))
+            // Who would wait in vain need not wait.
+            #expect(await turns.enter(host, every: .minutes(1)))
+            #expect(await !turns.enter(host, every: .minutes(1)))
+            turns.leave(host)
+        }
+    }
+
+    @Test func hostWithARateIsForgottenWhenItsTimeIsOver() async throws {
+        let loop = loop
+        try await run {
+            let turns = HostTurns(limit: 1, on: loop)
+            let host = try SocketAddress(ipAddress: "192.0.2.1", port: 25)
+            #expect(await turns.enter(host, every: .milliseconds(20)))
+            turns.leave(host)
+            #expect(turns.count == 1)
+            let end = NIODeadline.now() + .seconds(20)
+            while turns.count > 0, .now() < end { await loop.pause(.milliseconds(5)) }
+            #expect(turns.count == 0)
+        }
+    }
+
     @Test func nobodyWaitsForEver() async throws {
         let loop = loop
         try await run {

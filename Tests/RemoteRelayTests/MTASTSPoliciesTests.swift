@@ -231,9 +231,13 @@ import Glibc
     private static let authority = try? TestAuthority()
 
     /// What comes of fetching a.net's policy from a host with this certificate that answers so.
-    private func fetch(_ certificate: TestAuthority.Certificate, _ answer: String) async throws -> Result<
-        String, MTASTSFault
-    > {
+    ///
+    /// - Parameter first: an address that is tried before the host's.
+    private func fetch(
+        _ certificate: TestAuthority.Certificate,
+        _ answer: String,
+        behind first: SocketAddress? = nil
+    ) async throws -> Result<String, MTASTSFault> {
         let authority = try #require(Self.authority)
         let server = try authority.server(certificate)
         let socket = try InternetSocket.listen(try SocketAddress(ipAddress: "127.0.0.1", port: 0))
@@ -254,10 +258,12 @@ import Glibc
         let (loop, context, domain) = (loop, try authority.client(), try DomainName("a.net"))
         let result = try await run { () -> Result<String, MTASTSFault> in
             let fetch = PolicyFetch(
-                lookup: { "\($0)" == "mta-sts.a.net." ? .success([address]) : .success([]) },
+                lookup: {
+                    "\($0)" == "mta-sts.a.net." ? .success((first.map { [$0] } ?? []) + [address]) : .success([])
+                },
                 context: context,
                 loop: loop,
-                time: .seconds(10)
+                time: first == nil ? .seconds(10) : .seconds(20)
             )
             do throws(MTASTSFault) {
                 return .success(String(decoding: try await fetch.policy(of: domain), as: UTF8.self))
@@ -272,6 +278,14 @@ import Glibc
             )
         }
         return result
+    }
+
+    /// One address that swallows everything is no reason to go without the policy.
+    @Test func silentAddressLeavesTheOthersTheirTime() async throws {
+        let silent = try SilentAddress()
+        let policy = Self.policy()
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: \(policy.utf8.count)\r\n\r\n\(policy)"
+        #expect(try await fetch(.policyHost, answer, behind: silent.address) == .success(policy))
     }
 
     @Test func policyComesFromTheHostOfItsNameAlone() async throws {

@@ -220,7 +220,7 @@ import Testing
         let host = try script(.good, auth: "LOGIN PLAIN", replies: ["AUTH": ["235 2.7.0 welcome\r\n"]])
         let (results, servers) = try await login(host, times: 2)
         #expect(results.map(\.action) == [.relayed])
-        #expect(results[0].security == SessionSecurity(policy: "configured", version: "TLSv1.3", isVerified: true))
+        #expect(results[0].security == SessionSecurity(policy: "configured", version: "TLSv1.3", proof: "pkix"))
         #expect(
             servers[0].commands.filter { $0.hasPrefix("AUTH") } == [
                 "AUTH PLAIN \(Base64.text(Array("\0user\0pencil".utf8)))"
@@ -284,7 +284,53 @@ import Testing
         #expect(servers[0].messages.isEmpty)
     }
 
+    /// An account is locked by those who try it with each message.
+    @Test func refusedLoginIsNotTriedAgainAtOnce() async throws {
+        let host = try script(.good, auth: "PLAIN", replies: ["AUTH": ["535 5.7.8 wrong\r\n"]])
+        let (results, servers) = try await login(host, times: 5)
+        #expect(results.map(\.status) == [.loginFailed])
+        // Fewer at a time, and later.
+        #expect(results.map(\.scope) == [.session])
+        #expect(servers[0].commands.filter { $0.hasPrefix("AUTH") }.count == 1)
+        #expect(servers[0].connections == 1)
+    }
+
     // MARK: Sources
+
+    /// It's the administrator's mistake, which the host and others' mail have no part in.
+    @Test func sourceThatIsNotHereIsNamed() async throws {
+        let settings = """
+            [remote-relay.routes]
+            "*" = "HOST0"
+            [remote-relay.sources]
+            "firm.test" = { ipv4 = "192.0.2.77" }
+            """
+        let (results, servers) = try await deliver([try script()], settings: settings, sender: "<a@firm.test>")
+        #expect(results.map(\.status) == [EnhancedStatusCode(4, 3, 5)])
+        #expect(results.map(\.scope) == [.recipient])
+        #expect(results.first?.text.hasPrefix("cannot connect from 192.0.2.77: ") == true)
+        #expect(servers[0].connections == 0)
+    }
+
+    @Test(arguments: [
+        ("<a@example.test>", "four.example.test"), ("<a@firm.test>", "mail.firm.test"),
+        ("<a@other.test>", "four.other.test"), ("<a@third.test>", "four.example.test"),
+    ])
+    func nameInEHLOIsThatOfTheFamily(_ sender: String, _ name: String) async throws {
+        let settings = """
+            [remote-relay]
+            hostname-ipv4 = "four.example.test"
+            hostname-ipv6 = "six.example.test"
+            [remote-relay.routes]
+            "*" = "HOST0"
+            [remote-relay.sources]
+            "firm.test" = { hostname = "mail.firm.test" }
+            "other.test" = { hostname = "mail.other.test", hostname-ipv4 = "four.other.test" }
+            "third.test" = { ipv4 = "127.0.0.1" }
+            """
+        let (_, servers) = try await deliver([try script()], settings: settings, sender: sender)
+        #expect(servers[0].commands.first == "EHLO \(name)")
+    }
 
     @Test func senderDomainHasItsOwnNameAndAddress() async throws {
         let settings = """

@@ -14,6 +14,12 @@ final class ScriptedServer: Sendable {
             "RCPT": ["250 ok\r\n"], "DATA": ["354 go\r\n"], ".": ["250 2.0.0 taken\r\n"], "RSET": ["250 ok\r\n"],
             "QUIT": ["221 bye\r\n"],
         ]
+        /// The connection ends after the answer to MAIL where something has come behind that in one go.
+        var losesPipelines = false
+        /// Lines of a message behind which the connection ends; nil for all.
+        var lines: Int?
+        /// A connection that ends early does so without a word, also of TLS.
+        var aborts = false
         var hold: Hold?
         /// What STARTTLS that is answered with 220 goes on with; nil for a connection that ends there.
         var tls: TLSContext?
@@ -67,6 +73,11 @@ final class ScriptedServer: Sendable {
                 state.withLockedValue { $0.commands.append(command) }
                 // What a login goes on with is answered as "334".
                 let verb = isLogin ? "334" : command.prefix { $0 != " " }.uppercased()
+                if script.losesPipelines, verb == "MAIL", connection.input.readableBytes > 0 {
+                    connection.write(next(verb))
+                    try await connection.flush()
+                    return
+                }
                 guard try await answer(verb, connection) else { return }
                 isLogin = (verb == "AUTH" || verb == "334") && last.hasPrefix("334")
             }
@@ -97,7 +108,10 @@ final class ScriptedServer: Sendable {
         }
         connection.write(reply)
         try await connection.flush()
-        guard !reply.isEmpty else { return false }
+        guard !reply.isEmpty else {
+            if script.aborts { connection.abort() }
+            return false
+        }
         if verb == "DATA", reply.hasPrefix("354") {
             var lines: [String] = []
             while let line = try await connection.readLine(maximum: 1 << 20) {
@@ -107,6 +121,10 @@ final class ScriptedServer: Sendable {
                     return try await answer(".", connection)
                 }
                 lines.append(String(buffer: line))
+                if lines.count == script.lines {
+                    if script.aborts { connection.abort() }
+                    return false
+                }
             }
             return false
         }

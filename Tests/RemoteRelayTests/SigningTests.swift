@@ -134,6 +134,19 @@ import Testing
         #expect(host.messages.count == 1 && host.connections == 1)
     }
 
+    /// Also where the host takes seven bits only.
+    @Test(arguments: [false, true]) func signaturesAreOverWhatTheHostTakes(inPieces: Bool) async throws {
+        let keyring = try Keyring()
+        let message = Self.header + String(repeating: "\u{e9}\u{fc}\r\n", count: inPieces ? 40_000 : 1)
+        for extensions in ["250 sink\r\n", "250-sink\r\n250 8BITMIME\r\n"] {
+            let (_, host) = try await deliver(message, keyring, script: ["EHLO": [extensions]], inPieces: inPieces)
+            let sent = try #require(host.messages.first)
+            #expect(sent.utf8.allSatisfy { $0 < 0x80 } == !extensions.contains("8BITMIME"))
+            let outcomes = try await verify(sent, keyring)
+            #expect(outcomes.map(\.result) == [.pass, .pass], "\(outcomes.map(\.reason))")
+        }
+    }
+
     @Test func signaturesGoInFrontAndCoverWhoWrites() async throws {
         let keyring = try Keyring()
         let (_, host) = try await deliver(

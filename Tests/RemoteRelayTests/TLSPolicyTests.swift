@@ -45,26 +45,26 @@ import Testing
         Case(name: "any certificate", certificate: .other, result: "\(taken) default TLSv1.3 no"),
         Case(name: "no TLS", certificate: nil, result: "\(taken) default none no", report: [.notSupported]),
         // DANE
-        Case(name: "DANE-EE key", records: [(3, 1, 1, .good)], result: "\(taken) dane TLSv1.3 yes"),
-        Case(name: "DANE-EE certificate", records: [(3, 0, 2, .good)], result: "\(taken) dane TLSv1.3 yes"),
-        Case(name: "DANE-EE whole", records: [(3, 0, 0, .good)], result: "\(taken) dane TLSv1.3 yes"),
+        Case(name: "DANE-EE key", records: [(3, 1, 1, .good)], result: "\(taken) dane TLSv1.3 dane-ee"),
+        Case(name: "DANE-EE certificate", records: [(3, 0, 2, .good)], result: "\(taken) dane TLSv1.3 dane-ee"),
+        Case(name: "DANE-EE whole", records: [(3, 0, 0, .good)], result: "\(taken) dane TLSv1.3 dane-ee"),
         Case(
             name: "DANE-EE of another name",
             certificate: .other,
             records: [(3, 1, 1, .other)],
-            result: "\(taken) dane TLSv1.3 yes"
+            result: "\(taken) dane TLSv1.3 dane-ee"
         ),
         Case(
             name: "DANE-EE that has expired",
             certificate: .expired,
             records: [(3, 1, 1, .expired)],
-            result: "\(taken) dane TLSv1.3 yes"
+            result: "\(taken) dane TLSv1.3 dane-ee"
         ),
         Case(
             name: "DANE-EE by itself",
             certificate: .own,
             records: [(3, 1, 2, .own)],
-            result: "\(taken) dane TLSv1.3 yes"
+            result: "\(taken) dane TLSv1.3 dane-ee"
         ),
         Case(
             name: "wrong digest",
@@ -75,14 +75,14 @@ import Testing
         Case(
             name: "one of two records",
             records: [(3, 1, 1, .other), (3, 1, 1, .good)],
-            result: "\(taken) dane TLSv1.3 yes"
+            result: "\(taken) dane TLSv1.3 dane-ee"
         ),
-        Case(name: "DANE-TA", records: [(2, 0, 1, nil)], result: "\(taken) dane TLSv1.3 yes"),
+        Case(name: "DANE-TA", records: [(2, 0, 1, nil)], result: "\(taken) dane TLSv1.3 dane-ta"),
         Case(
             name: "DANE-TA, the domain's name",
             certificate: .domain,
             records: [(2, 1, 1, nil)],
-            result: "\(taken) dane TLSv1.3 yes"
+            result: "\(taken) dane TLSv1.3 dane-ta"
         ),
         Case(
             name: "DANE-TA, a strange name",
@@ -120,8 +120,8 @@ import Testing
         ),
         Case(name: "TLSA can't be looked up", isUnknown: true, result: waits, report: [.dnssecInvalid]),
         // MTA-STS
-        Case(name: "enforce", sts: .enforce, result: "\(taken) mta-sts TLSv1.3 yes"),
-        Case(name: "enforce, wildcard", sts: .enforce, patterns: ["*.a.net"], result: "\(taken) mta-sts TLSv1.3 yes"),
+        Case(name: "enforce", sts: .enforce, result: "\(taken) mta-sts TLSv1.3 pkix"),
+        Case(name: "enforce, wildcard", sts: .enforce, patterns: ["*.a.net"], result: "\(taken) mta-sts TLSv1.3 pkix"),
         Case(name: "enforce, wrong MX", sts: .enforce, patterns: ["mx2.a.net"], result: waits, report: [.validation]),
         Case(
             name: "enforce, wildcard too deep",
@@ -158,7 +158,7 @@ import Testing
             result: "\(waits) mta-sts none no",
             report: [.notSupported]
         ),
-        Case(name: "testing, good", sts: .testing, result: "\(taken) mta-sts TLSv1.3 yes"),
+        Case(name: "testing, good", sts: .testing, result: "\(taken) mta-sts TLSv1.3 pkix"),
         Case(
             name: "testing, wrong name",
             certificate: .other,
@@ -188,7 +188,7 @@ import Testing
             records: [(3, 1, 1, .own)],
             sts: .enforce,
             patterns: ["mx2.a.net"],
-            result: "\(taken) dane TLSv1.3 yes"
+            result: "\(taken) dane TLSv1.3 dane-ee"
         ),
         Case(
             name: "MTA-STS doesn't help against DANE",
@@ -231,9 +231,9 @@ import Testing
             name: "dane-only with records",
             records: [(3, 1, 1, .good)],
             rule: "\"dane-only\"",
-            result: "\(taken) dane TLSv1.3 yes"
+            result: "\(taken) dane TLSv1.3 dane-ee"
         ),
-        Case(name: "verify, below the domain", rule: "\"verify\"", result: "\(taken) configured TLSv1.3 yes"),
+        Case(name: "verify, below the domain", rule: "\"verify\"", result: "\(taken) configured TLSv1.3 pkix"),
         Case(
             name: "verify, unsigned MX elsewhere",
             certificate: .other,
@@ -246,14 +246,40 @@ import Testing
             name: "verify, the domain's name",
             certificate: .domain,
             rule: "\"verify\"",
-            result: "\(taken) configured TLSv1.3 yes"
+            result: "\(taken) configured TLSv1.3 pkix"
         ),
-        Case(name: "verify, signed MX", rule: "\"verify\"", isAssured: true, result: "\(taken) configured TLSv1.3 yes"),
+        Case(
+            name: "verify, signed MX",
+            rule: "\"verify\"",
+            isAssured: true,
+            result: "\(taken) configured TLSv1.3 pkix"
+        ),
         Case(
             name: "verify, named",
             certificate: .other,
             rule: "{ level = \"verify\", names = [\".net\"] }",
-            result: "\(taken) configured TLSv1.3 yes"
+            result: "\(taken) configured TLSv1.3 pkix"
+        ),
+        Case(
+            name: "verify, named, and enforce",
+            sts: .enforce,
+            rule: "{ level = \"verify\", names = [\".net\"] }",
+            result: "\(taken) mta-sts TLSv1.3 pkix"
+        ),
+        Case(
+            name: "verify, named otherwise, and enforce",
+            sts: .enforce,
+            rule: "{ level = \"verify\", names = [\"other.net\", \".other.net\"] }",
+            result: "\(waits) mta-sts none no",
+            report: [.hostMismatch]
+        ),
+        Case(
+            name: "verify, named, and not as enforced",
+            certificate: .other,
+            sts: .enforce,
+            rule: "{ level = \"verify\", names = [\"other.net\"] }",
+            result: "\(waits) mta-sts none no",
+            report: [.hostMismatch]
         ),
         Case(
             name: "wrong fingerprint",
@@ -265,7 +291,7 @@ import Testing
             name: "right fingerprint",
             certificate: .own,
             rule: "{ level = \"fingerprint\", fingerprints = [\"OWN\"] }",
-            result: "\(taken) configured TLSv1.3 yes"
+            result: "\(taken) configured TLSv1.3 fingerprint"
         ),
         // The sender (RFC 8689)
         Case(
@@ -274,19 +300,19 @@ import Testing
             records: [(3, 1, 1, .own)],
             isAssured: true,
             sender: "<a@example.test> REQUIRETLS",
-            result: "\(taken) dane TLSv1.3 yes"
+            result: "\(taken) dane TLSv1.3 dane-ee"
         ),
         Case(
             name: "REQUIRETLS by MTA-STS",
             sts: .enforce,
             sender: "<a@example.test> REQUIRETLS",
-            result: "\(taken) mta-sts TLSv1.3 yes"
+            result: "\(taken) mta-sts TLSv1.3 pkix"
         ),
         Case(
             name: "REQUIRETLS by authorities",
             isAssured: true,
             sender: "<a@example.test> REQUIRETLS",
-            result: "\(taken) requiretls TLSv1.3 yes"
+            result: "\(taken) requiretls TLSv1.3 pkix"
         ),
         Case(
             name: "REQUIRETLS, unsigned MX",
@@ -301,7 +327,7 @@ import Testing
         let authority = try #require(Self.authority)
         let stage = try await Stage(one, authority)
         let result = try await stage.deliver()
-        let security = result.security.map { " \($0.policy) \($0.version ?? "none") \($0.isVerified ? "yes" : "no")" }
+        let security = result.security.map { " \($0.policy) \($0.version ?? "none") \($0.proof ?? "no")" }
         #expect("\(result.action.rawValue) \(result.status)\(security ?? "")" == one.result, "\(result.summary)")
         #expect(stage.reports.compactMap(\.failure) == one.report)
         if result.action != .relayed { #expect(stage.server.messages.isEmpty) }
@@ -320,7 +346,7 @@ import Testing
         #expect(stage.server.connections == 1)
         let (record, wrong) = (try authority.record(3, 1, 1, .good), try authority.record(3, 1, 1, .own))
         stage.change { $0.associations = .records([record], names: ["mx.a.net"]) }
-        #expect(try await stage.deliver().security?.isVerified == true)
+        #expect(try await stage.deliver().security?.proof == "dane-ee")
         #expect(stage.server.connections == 2 && stage.server.resumptions == 0)
         stage.change { $0.associations = .records([wrong], names: ["mx.a.net"]) }
         #expect(try await stage.deliver().status == .encryptionNeeded)
@@ -329,13 +355,14 @@ import Testing
 
     @Test func handshakesAreResumedOnTheirTermsAlone() async throws {
         let authority = try #require(Self.authority)
-        let record = try authority.record(3, 1, 1, .good)
+        // What has shown the host is known of a session that is resumed, too.
+        let records = [try authority.record(2, 0, 1, nil), try authority.record(3, 1, 1, .good)]
         let stage = try await Stage(Case(name: "", general: "reuse-time = \"0s\"", result: ""), authority)
         for _ in 0..<2 { #expect(try await stage.deliver().action == .relayed) }
         #expect(stage.server.resumptions == 1)
-        stage.change { $0.associations = .records([record], names: ["mx.a.net"]) }
+        stage.change { $0.associations = .records(records, names: ["mx.a.net"]) }
         for resumptions in [1, 2] {
-            #expect(try await stage.deliver().security?.isVerified == true)
+            #expect(try await stage.deliver().security?.proof == "dane-ee")
             #expect(stage.server.resumptions == resumptions)
         }
         #expect(stage.server.connections == 4)

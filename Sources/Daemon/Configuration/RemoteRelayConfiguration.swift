@@ -17,11 +17,22 @@ package struct RemoteRelayConfiguration: Sendable {
         package var ipv6: SocketAddress?
         /// Our name in EHLO there; nil for `hostname`.
         package var hostname: String?
+        /// The same where the connection is by IPv4; nil for that of both families.
+        package var ipv4Hostname: String?
+        package var ipv6Hostname: String?
 
-        package init(ipv4: SocketAddress? = nil, ipv6: SocketAddress? = nil, hostname: String? = nil) {
+        package init(
+            ipv4: SocketAddress? = nil,
+            ipv6: SocketAddress? = nil,
+            hostname: String? = nil,
+            ipv4Hostname: String? = nil,
+            ipv6Hostname: String? = nil
+        ) {
             self.ipv4 = ipv4
             self.ipv6 = ipv6
             self.hostname = hostname
+            self.ipv4Hostname = ipv4Hostname
+            self.ipv6Hostname = ipv6Hostname
         }
     }
 
@@ -60,9 +71,8 @@ package struct RemoteRelayConfiguration: Sendable {
     /// Which of `[tls.pairs.NAME]` hosts are shown that ask for a certificate, where no line says something else; nil for none.
     package var clientCertificate: String?
     package var timeouts: Timeouts
-    /// The local addresses that connections come from; nil for the system's choice.
-    package var sourceV4: SocketAddress?
-    package var sourceV6: SocketAddress?
+    /// The local addresses that connections come from, nil for the system's choice, and our names there.
+    package var source = Source()
     /// The same by the sender's domain, as in `routes`.
     package var sources: [String: Source] = [:]
     /// How long an idle connection is kept for the next message.
@@ -71,6 +81,10 @@ package struct RemoteRelayConfiguration: Sendable {
     package var reuseCount: Int
     /// Sessions with one address of another host at the same time, whatever domains' mail they carry.
     package var hostConcurrency: Int
+    /// The shortest time between the beginnings of two deliveries to one address of another host; nil for none.
+    package var hostInterval: TimeAmount?
+    /// The same by the host's name: `mx.example.net`, `.example.net`.
+    package var hostIntervals: [String: TimeAmount] = [:]
     /// Whether mail of our domains is signed, where they have keys (RFC 6376).
     package var signs: Bool
     /// Whether strangers' mail that goes on is sealed (RFC 8617).
@@ -94,11 +108,20 @@ package struct RemoteRelayConfiguration: Sendable {
             data: try table.duration("data-timeout", default: .minutes(3)),
             end: try table.duration("end-timeout", default: .minutes(10))
         )
-        sourceV4 = try Self.source(table, "source-ipv4")
-        sourceV6 = try Self.source(table, "source-ipv6")
+        source = Source(
+            ipv4: try Self.source(table, "source-ipv4"),
+            ipv6: try Self.source(table, "source-ipv6"),
+            ipv4Hostname: try Self.name(table, "hostname-ipv4"),
+            ipv6Hostname: try Self.name(table, "hostname-ipv6")
+        )
         reuseTime = try table.duration("reuse-time", default: .seconds(5))
         reuseCount = try table.integer("reuse-count", default: 500, in: 1...1_000_000)
         hostConcurrency = try table.integer("host-concurrency", default: 20, in: 1...10_000)
+        hostInterval = try Self.interval(table, "host-rate")
+        let rates = try table.table("host-rates")
+        for host in rates.keys {
+            if let interval = try Self.interval(rates, host) { try Self.add(interval, host, to: &hostIntervals, rates) }
+        }
         signs = try table.boolean("dkim", default: true)
         seals = try table.boolean("arc", default: true)
         routes = try Self.routes(try table.table("routes"), port: port)
@@ -115,11 +138,10 @@ package struct RemoteRelayConfiguration: Sendable {
             let source = Source(
                 ipv4: try Self.source(table, "ipv4"),
                 ipv6: try Self.source(table, "ipv6"),
-                hostname: try table.string("hostname")
+                hostname: try Self.name(table, "hostname"),
+                ipv4Hostname: try Self.name(table, "hostname-ipv4"),
+                ipv6Hostname: try Self.name(table, "hostname-ipv6")
             )
-            if let name = source.hostname, !Configuration.isDomain(name) {
-                throw table.error("hostname", "\"\(name)\" is not a domain name")
-            }
             try Self.add(source, domain, to: &self.sources, sources)
         }
     }
@@ -184,6 +206,20 @@ package struct RemoteRelayConfiguration: Sendable {
         guard values.updateValue(value, forKey: key.lowercased()) == nil else {
             throw table.error(key, "it stands there twice")
         }
+    }
+
+    private static func name(_ table: ConfigurationTable, _ key: String) throws(ConfigurationError) -> String? {
+        guard let name = try table.string(key) else { return nil }
+        guard Configuration.isDomain(name) else { throw table.error(key, "\"\(name)\" is not a domain name") }
+        return name
+    }
+
+    private static func interval(_ table: ConfigurationTable, _ key: String) throws(ConfigurationError) -> TimeAmount? {
+        guard let rate = try table.string(key) else { return nil }
+        guard let interval = Quantity.interval(rate) else {
+            throw table.error(key, "must be a number of deliveries in a time such as \"10/s\" or \"600/h\"")
+        }
+        return interval
     }
 
     private static func source(_ table: ConfigurationTable, _ key: String) throws(ConfigurationError) -> SocketAddress?

@@ -60,7 +60,8 @@ final class Delivery: @unchecked Sendable {
             isQuarantined: envelope.isQuarantined,
             submitter: envelope.submitter,
             account: envelope.user,
-            terms: envelope.terms
+            terms: envelope.terms,
+            isFlushed: job.isFlushed
         )
     }
 

@@ -34,6 +34,8 @@ final class DeliveryJob: @unchecked Sendable {
     var phase = Phase.idle
     /// It's deferred because its sender doesn't want it to leave yet (RFC 4865). Changed by the schedule alone.
     var isHeldBack = false
+    /// The administrator wants it tried now, and it wasn't since. Changed by the schedule alone.
+    var isFlushed = false
     /// Its delivery takes long. Changed by the schedule alone.
     var isSlow = false
     /// Its delivery tries whether the destination can be reached. Changed by the schedule alone.

@@ -15,11 +15,13 @@ final class Destination {
     var isAway = false
     /// Deliveries that are going on.
     private(set) var active = 0
-    /// How many may go on: grows by one with each round of successes, halves when it can't be reached.
+    /// How many may go on: grows by one with each round of successes, halves when it can't be reached or lets no session begin.
     private(set) var window: Double
     private let maximumWindow: Double
     /// Times in a row that it could not be reached.
     private(set) var failures = 0
+    /// Times in a row that its hosts let no session begin.
+    private var refusals = 0
     /// When it's tried again. Milliseconds since 1970; 0 where nothing is wrong.
     private(set) var blockedUntil: Int64 = 0
     /// Which of all failures of destinations was its last one.
@@ -71,7 +73,7 @@ final class Destination {
 
     /// Nothing is known about it that a new one would not know, or that still matters.
     func isForgettable(at now: Int64) -> Bool {
-        isUnused && (failures == 0 || blockedUntil <= now) && pacedUntil <= now
+        isUnused && (failures == 0 && refusals == 0 || blockedUntil <= now) && pacedUntil <= now
     }
 
     func began() { active += 1 }
@@ -85,12 +87,28 @@ final class Destination {
     func ended() { active -= 1 }
 
     /// It was reached.
-    func succeeded() {
+    ///
+    /// - Parameter grows: whether mail got through, or was refused for good.
+    func succeeded(grows: Bool) {
         failures = 0
+        refusals = 0
         blockedUntil = 0
         failure = nil
         isProven = true
-        window = min(maximumWindow, window + 1 / max(window, 1))
+        if grows { window = min(maximumWindow, window + 1 / max(window, 1)) }
+    }
+
+    /// The rest after the first refusal, and after many. Milliseconds.
+    private static let rests: (first: Int64, longest: Int64) = (1000, 300_000)
+
+    /// Its hosts answered and let no session begin: half as many at a time after a short rest, a longer one each time. It isn't dead.
+    func refused(at now: Int64) {
+        failures = 0
+        failure = nil
+        isProven = true
+        blockedUntil = now + min(Self.rests.longest, Self.rests.first << min(refusals, 16))
+        refusals += 1
+        window = max(1, window / 2)
     }
 
     /// It could not be reached: nothing else is tried until the pause is over, and then one delivery first.

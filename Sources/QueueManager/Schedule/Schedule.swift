@@ -310,6 +310,7 @@ struct Schedule {
     /// - Parameter results: of its recipients; empty where nothing is known of the destination.
     mutating func ended(_ job: DeliveryJob, _ results: [DeliveryResult], at now: Int64, chance: Double) {
         job.phase = .idle
+        job.isFlushed = false
         active -= 1
         if job.isSlow {
             job.isSlow = false
@@ -337,8 +338,16 @@ struct Schedule {
         }
         let results = results.filter { $0.nextStep != .waitForTurn }
         guard let first = results.first else { return }
-        guard results.allSatisfy({ $0.nextStep == .retryDestination }), !destination.isLocal else {
-            destination.succeeded()
+        guard results.allSatisfy({ $0.scope == .destination || $0.scope == .session }), !destination.isLocal else {
+            // A delay says that there are hosts, not that more at a time would do.
+            destination.succeeded(grows: results.contains { $0.action.isFinal })
+            return
+        }
+        guard results.allSatisfy({ $0.scope == .destination }) else {
+            // One refusal for those that began together.
+            if destination.blockedUntil > now { return }
+            destination.refused(at: now)
+            alarms.insert(Alarm(time: destination.blockedUntil, event: .destination(destination)))
             return
         }
         // Deliveries that began together fail together: that's one failure.
@@ -454,6 +463,7 @@ struct Schedule {
         guard job.phase == .ready || job.phase == .deferred && !job.isHeldBack else { return false }
         let destination = destination(job.destination)
         destination.unblock(before: number ?? failureCount)
+        job.isFlushed = true
         if job.phase == .deferred {
             stopWaiting(job, destination)
             job.due = 0

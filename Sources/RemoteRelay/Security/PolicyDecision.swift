@@ -34,13 +34,27 @@ struct PolicyDecision: Sendable {
         return try strictest(demands)
     }
 
+    /// What is asked for, with the names that the administrator wants in the certificate, where another's are in there already: both
+    /// must be.
+    private func withOwnNames(_ policy: SessionPolicy) -> SessionPolicy {
+        guard rule.level == .verify, !rule.names.isEmpty,
+            case .verified(.authorities(let names, true, _)) = policy.demand,
+            names != rule.names
+        else { return policy }
+        return SessionPolicy(
+            source: policy.source,
+            demand: .verified(.authorities(names: names, alsoNames: rule.names)),
+            serverName: policy.serverName
+        )
+    }
+
     /// The first of the strictest.
     private func strictest(_ demands: [SessionPolicy?]) throws(SMTPClient.Failure) -> SessionPolicy {
         var strictest: SessionPolicy?
         for case let demand? in demands where demand.strictness > strictest?.strictness ?? -1 { strictest = demand }
         guard let strictest else { throw .tls("there is no policy", nil) }
-        guard case .authorities(let names, let isRequired) = strictest.verification, !hasAuthorities else {
-            return strictest
+        guard case .authorities(let names, let isRequired, _) = strictest.verification, !hasAuthorities else {
+            return withOwnNames(strictest)
         }
         guard isRequired else {
             return SessionPolicy(source: strictest.source, demand: .opportunistic(.nothing), serverName: names.first)

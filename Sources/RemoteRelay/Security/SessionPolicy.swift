@@ -61,7 +61,17 @@ struct SessionPolicy: Hashable, Sendable {
 
     /// For the log.
     func security(_ tls: TLSInfo?) -> SessionSecurity {
-        SessionSecurity(policy: source.rawValue, version: tls?.version, isVerified: tls?.isServerVerified ?? false)
+        SessionSecurity(policy: source.rawValue, version: tls?.version, proof: tls?.serverProof.map(Self.name))
+    }
+
+    /// As RFC 7218 names the usages of TLSA records.
+    private static func name(_ proof: ServerProof) -> String {
+        switch proof {
+        case .authorities: "pkix"
+        case .fingerprint: "fingerprint"
+        case .daneTrustAnchor: "dane-ta"
+        case .daneEndEntity: "dane-ee"
+        }
     }
 }
 

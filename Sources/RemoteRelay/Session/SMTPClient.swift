@@ -45,6 +45,8 @@ final class SMTPClient {
     enum Failure: Error, Equatable {
         /// The connection broke, timed out, or carried what is not SMTP.
         case connection(String)
+        /// The local address that connections should come from can't be used.
+        case source(String)
         /// TLS failed where it was offered, because of the certificate or something else; the same host may be tried without where
         /// the policy allows that.
         case tls(String, CertificateFault?)
@@ -69,14 +71,23 @@ final class SMTPClient {
         var newSessionMayHelp: Bool {
             switch self {
             case .connection, .refused: return true
-            case .tls, .policy, .login, .notEncrypted, .unreadable, .longLine, .notAssured, .interrupted: return false
+            case .source, .tls, .policy, .login, .notEncrypted, .unreadable, .longLine, .notAssured, .interrupted:
+                return false
+            }
+        }
+
+        /// Whether it's what the message's sender wants of TLS that may be missing.
+        var isAboutTLS: Bool {
+            switch self {
+            case .tls, .policy, .notEncrypted, .notAssured: return true
+            case .connection, .source, .login, .refused, .unreadable, .longLine, .interrupted: return false
             }
         }
 
         /// Whether another host may do better.
         var otherHostMayHelp: Bool {
             switch self {
-            case .connection, .tls, .policy, .login, .refused, .notEncrypted, .notAssured: return true
+            case .connection, .source, .tls, .policy, .login, .refused, .notEncrypted, .notAssured: return true
             case .unreadable, .longLine, .interrupted: return false
             }
         }
@@ -88,7 +99,9 @@ final class SMTPClient {
     private(set) var extensions = Extensions()
     private(set) var messages = 0
     /// MAIL commands, whatever came of them: what MAILMAX limits (RFC 9422).
-    private var transactions = 0
+    private(set) var transactions = 0
+    /// Commands are on their way that the host hasn't answered yet, more than one of them (RFC 2920).
+    var isPipelining = false
     private let settings: RelaySettings
     /// The most that the way to the first transaction may take, however slowly the host talks.
     private static let maximumGreetingTime = TimeAmount.minutes(30)
@@ -184,7 +197,7 @@ final class SMTPClient {
     }
 
     private func hello() async throws(Failure) {
-        let hostname = terms.source.hostname ?? settings.hostname
+        let hostname = terms.source.hostname(for: target.address) ?? settings.hostname
         let isLocal = terms.language == .lmtp
         let answer = try await command("\(isLocal ? "LHLO" : "EHLO") \(hostname)")
         if answer.code.isPositive {
@@ -263,18 +276,21 @@ final class SMTPClient {
         case .timedOut: return "timed out \(isSending ? "sending" : "waiting for") \(stage)"
         case .lineTooLong: return "\(stage) has a line that is too long"
         case .shuttingDown, .dismissed: return "shutting down"
-        case .tls(let reason), .failed(let reason):
+        case .tls(let reason), .failed(let reason), .badSource(let reason):
             return "\(reason) \(isSending ? "in the middle of" : "before") \(stage)"
         }
     }
 
     /// Why there is no connection.
-    static func connecting(_ error: ConnectionError) -> String {
+    ///
+    /// - Parameter source: the local address that it should come from.
+    static func connecting(_ error: ConnectionError, from source: SocketAddress?) -> Failure {
         switch error {
-        case .closed: return "cannot connect: the connection was closed"
-        case .timedOut: return "cannot connect: timed out"
-        case .lineTooLong, .shuttingDown, .dismissed: return "cannot connect"
-        case .tls(let reason), .failed(let reason): return "cannot connect: \(reason)"
+        case .closed: .connection("cannot connect: the connection was closed")
+        case .timedOut: .connection("cannot connect: timed out")
+        case .lineTooLong, .shuttingDown, .dismissed: .connection("cannot connect")
+        case .tls(let reason), .failed(let reason): .connection("cannot connect: \(reason)")
+        case .badSource(let reason): .source("cannot connect from \(source?.ipAddress ?? "here"): \(reason)")
         }
     }
 }

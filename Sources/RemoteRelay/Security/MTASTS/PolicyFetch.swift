@@ -35,9 +35,13 @@ struct PolicyFetch: Sendable {
         }
         let end = NIODeadline.now() + time
         var fault = MTASTSFault.notFetched("\(HostLookup.text(host)) has no address")
-        for address in addresses.prefix(Self.maximumAddresses) {
+        let tried = addresses.prefix(Self.maximumAddresses)
+        for (index, address) in tried.enumerated() {
+            // One that doesn't answer leaves the others their share.
+            let left = end - .now()
+            let share = TimeAmount.nanoseconds(left.nanoseconds / Int64(tried.count - index))
             do throws(MTASTSFault) {
-                return try await get(HostLookup.text(host), address, until: end)
+                return try await get(HostLookup.text(host), address, until: .now() + share)
             } catch {
                 fault = error
             }
