@@ -223,7 +223,9 @@ extension MessageFilter {
         if message.state == .gone { return false }
         if let sender, !message.senderKeys.contains(where: sender.contains) { return false }
         if let account, !message.isOfUser || message.sender != account { return false }
-        if case .address(let address) = recipient, !message.recipientKeys.contains(MessageStore.hash(address)) { return false }
+        if case .address(let address) = recipient, !message.recipientKeys.contains(MessageStore.hash(address)) {
+            return false
+        }
         if let destination, !message.jobs.contains(where: { $0.destination == destination }) { return false }
         if let domain, !message.jobs.contains(where: { mayBe(domain, of: $0, queue) }) { return false }
         switch state {

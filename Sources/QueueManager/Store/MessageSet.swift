@@ -87,8 +87,7 @@ enum MessageSet {
 }
 
 /// The messages of one sender, or for one destination, all of which share its name.
-final class MessageGroup: @unchecked Sendable {
-    // Unchecked: it belongs to the queue, which asserts its loop.
+final class MessageGroup {
     let name: String
     /// Changed by the store alone.
     var messages = MessageSet.none
