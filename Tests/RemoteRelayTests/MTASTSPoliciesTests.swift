@@ -160,7 +160,7 @@ import Glibc
         let file = StateFile(directory: descriptor, name: "mta-sts")
         let first = policies(file)
         #expect(try await mode(first) == .enforce)
-        for _ in 0..<500 where file.read(maximum: 10_000) == nil { try await Task.sleep(for: .milliseconds(20)) }
+        for _ in 0..<500 where try file.octets(maximum: 10_000) == nil { try await Task.sleep(for: .milliseconds(20)) }
         change { $0.texts = nil }
         let second = policies(file)
         try await run { await second.load() }

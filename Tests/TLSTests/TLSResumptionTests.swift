@@ -14,13 +14,13 @@ import Testing
 
     /// Whether there was one.
     private func take(_ store: TLSResumption, _ number: Int) -> Bool {
-        guard let session = store.take(key(number)) else { return false }
+        guard let session = store.take(key(number))?.session else { return false }
         SSL_SESSION_free(session)
         return true
     }
 
     private func keep(_ store: TLSResumption, _ number: Int) throws {
-        store.keep(try #require(SSL_SESSION_new()), key(number))
+        store.keep(try #require(SSL_SESSION_new()), nil, key(number))
     }
 
     @Test func oldestGoFirst() throws {
