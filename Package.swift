@@ -193,7 +193,10 @@ let package = Package(
         // Daemons.
         library(
             "Policy",
-            ["MailAuth", "MailRules", "MIME", "DNS", "SMTP", "Reporting", "Resolution", "Network", nioCore]
+            [
+                "MailAuth", "MailRules", "MIME", "DNS", "SMTP", "Reporting", "Resolution", "Network", nioCore,
+                nioConcurrency, logging,
+            ]
         ),
         library(
             "SMTPServer",
@@ -375,7 +378,7 @@ let package = Package(
             "Policy",
             [
                 "MailAuth", "MailRules", "MIME", "DNS", "Reporting", "SMTP", "Resolution", "Network", nioCore, nioPosix,
-                nioConcurrency,
+                nioConcurrency, logging,
             ]
         ),
         tests("SMTPServer", daemonBase + ["Front", "MailRules", "Milter", "SASL", "SMTP", "MIME", "TLS", "Policy"]),

@@ -102,6 +102,8 @@ final class Forwarder: Sendable {
         to targets: [MailAddress],
         owner: MailAddress? = nil
     ) async -> DeliveryResult? {
+        // A report keeps its sender, who is nobody.
+        let isOwned = owner != nil && job.request.sender.path.address != nil
         var envelope = envelope(of: job, for: recipient, to: targets, owner)
         envelope.terms = job.request.terms
         envelope.client = "local"
@@ -136,6 +138,8 @@ final class Forwarder: Sendable {
         switch result {
         case .accepted(let id):
             let text = "forwarded to \(targets.count) addresses as \(id)"
+            // The list has it, and that is all its sender hears (RFC 3461 §5.2.7.3).
+            guard !isOwned else { return DeliveryResult(.delivered, .success, text) }
             return DeliveryResult(.expanded, .success, text, expanded: targets.count)
         case .deferred(let status, let text): return DeliveryResult(.delayed, status, "cannot forward now: \(text)")
         case .refused(let status, let text): return DeliveryResult(.failed, status, "cannot forward: \(text)")

@@ -1,3 +1,4 @@
+import Logging
 import MailAuth
 import MailRules
 import NIOCore
@@ -8,10 +9,12 @@ import Resolution
 package enum ClientLookup {
     /// - Parameters:
     ///   - address: of 4 or 16 octets.
-    ///   - timeout: how long answers are waited for; a question that is under way then may take its own time.
+    ///   - trial: tries lists out; nil for none.
+    ///   - timeout: how long answers are waited for.
     package static func run(
         _ address: [UInt8],
         lists: [DNSList],
+        trial: (lists: DNSListTrial, logger: Logger)? = nil,
         timeout: TimeAmount,
         on loop: any EventLoop,
         query: @escaping StubResolver.Query
@@ -19,7 +22,7 @@ package enum ClientLookup {
         loop.assertInEventLoop()
         let lookup = ResolverLookup(on: loop, query: query)
         lookup.deadline = .now() + timeout
-        return await ConnectionFacts(of: address, lists: lists, lookup: lookup)
+        return await ConnectionFacts(of: address, lists: lists, trial: trial, lookup: lookup)
     }
 }
 
@@ -27,9 +30,17 @@ extension ConnectionFacts {
     /// Asks about a client's name and lists at the same time.
     ///
     /// - Parameter address: of 4 or 16 octets.
-    package init(of address: [UInt8], lists: [DNSList], lookup: any MailAuthLookup) async {
+    package init(
+        of address: [UInt8],
+        lists: [DNSList],
+        trial: (lists: DNSListTrial, logger: Logger)? = nil,
+        lookup: any MailAuthLookup
+    ) async {
         async let reverse = ReverseNameCheck.run(address, lookup: lookup)
-        let listed = await DNSListCheck.run(address, lists: lists, lookup: lookup)
+        let listed = await DNSListCheck.run(address, lists: lists, lookup: lookup) {
+            guard let trial else { return [] }
+            return await trial.lists.faulty(lists, lookup: lookup, logger: trial.logger)
+        }
         let name = await reverse
         self.init(
             name: name.name,

@@ -19,12 +19,15 @@ package struct DNSList: Sendable, Equatable {
         self.codes = codes
     }
 
+    /// Whether a list can have said that.
+    static func isAnswer(_ answers: [[UInt8]]) -> Bool {
+        answers.allSatisfy { $0.count == 4 && $0[0] == 127 && !$0.starts(with: [127, 255, 255]) }
+    }
+
     /// Whether one of a list's answers is a listing; nil where they are no answer: 127.255.255.0/24, by which lists say that
     /// they don't answer the one who asks, and what isn't in 127.0.0.0/8 (RFC 5782 §2.1), as of a domain that was sold.
     func isListing(_ answers: [[UInt8]]) -> Bool? {
-        guard
-            answers.allSatisfy({ $0.count == 4 && $0[0] == 127 && !$0.starts(with: [127, 255, 255]) })
-        else { return nil }
+        guard Self.isAnswer(answers) else { return nil }
         return codes.isEmpty || answers.contains { answer in codes.contains { $0.matches(answer) } }
     }
 }
@@ -42,19 +45,20 @@ package enum DNSListCheck {
         package var score = 0
     }
 
-    /// - Parameter address: of 4 or 16 octets.
-    package static func run(_ address: [UInt8], lists: [DNSList], lookup: any MailAuthLookup) async -> Outcome {
+    /// - Parameters:
+    ///   - address: of 4 or 16 octets.
+    ///   - faulty: names of lists that aren't to be believed, which are asked for meanwhile.
+    package static func run(
+        _ address: [UInt8],
+        lists: [DNSList],
+        lookup: any MailAuthLookup,
+        without faulty: () async -> Set<String> = { [] }
+    ) async -> Outcome {
         guard let labels = ReverseNameCheck.labels(of: address) else { return Outcome() }
-        let found = await withTaskGroup(of: (Int, Bool?).self) { group in
-            for (place, list) in lists.enumerated() {
-                group.addTask { (place, await isListed(labels, list, lookup)) }
-            }
-            var found = [Bool?](repeating: nil, count: lists.count)
-            for await (place, isListed) in group { found[place] = isListed }
-            return found
-        }
+        async let said = answers(labels, lists, lookup)
+        let ignored = await faulty()
         var outcome = Outcome()
-        for (list, isListed) in zip(lists, found) {
+        for (list, isListed) in zip(lists, await said) where !ignored.contains(list.name) {
             switch isListed {
             case true: outcome.listed.insert(list.name)
             case nil: outcome.unknown.insert(list.name)
@@ -62,7 +66,24 @@ package enum DNSListCheck {
             }
             if isListed == true || list.weight < 0 { outcome.score += list.weight }
         }
+        // Of a list that is ignored nobody knows what it would say.
+        outcome.unknown.formUnion(ignored)
         return outcome
+    }
+
+    private static func answers(
+        _ labels: [[UInt8]],
+        _ lists: [DNSList],
+        _ lookup: any MailAuthLookup
+    ) async -> [Bool?] {
+        await withTaskGroup(of: (Int, Bool?).self) { group in
+            for (place, list) in lists.enumerated() {
+                group.addTask { (place, await isListed(labels, list, lookup)) }
+            }
+            var found = [Bool?](repeating: nil, count: lists.count)
+            for await (place, isListed) in group { found[place] = isListed }
+            return found
+        }
     }
 
     /// nil where that isn't known.

@@ -148,8 +148,10 @@ package final class MessageAuthentication: @unchecked Sendable {
 
     deinit {
         // Nobody waits for answers any more.
-        lookup.deadline = .now()
-        clientLookup.deadline = .now()
+        loop.execute { [lookup, clientLookup] in
+            lookup.deadline = .now()
+            clientLookup.deadline = .now()
+        }
     }
 
     // MARK: At its end

@@ -17,12 +17,19 @@ package struct SharedAnswers: Sendable {
 }
 
 /// Lookups through resolverd for the checks of one message: what was asked isn't asked again, and what is being asked is
-/// waited for, so that answers can be asked for ahead of time. Belongs to one event loop.
+/// waited for, so that answers can be asked for ahead of time. Nobody waits beyond the deadline, whatever is under way. Belongs to
+/// one event loop.
 package final class ResolverLookup: MailAuthServer, @unchecked Sendable {
     // Unchecked: all state belongs to the event loop's thread, which debug builds check.
 
+    private struct Waiter {
+        /// The part of the lookups that it belongs to, where that has a time of its own.
+        let part: BoundedLookup?
+        let continuation: CheckedContinuation<MailAuthAnswer?, Never>
+    }
+
     private enum State {
-        case asking([CheckedContinuation<MailAuthAnswer?, Never>])
+        case asking([Waiter])
         /// nil where there was none.
         case answered(MailAuthAnswer?)
     }
@@ -35,7 +42,10 @@ package final class ResolverLookup: MailAuthServer, @unchecked Sendable {
     private let shared: SharedAnswers?
     private var states: [Question: State] = [:]
     /// From then on what isn't known yet stays unknown.
-    package var deadline: NIODeadline?
+    package var deadline: NIODeadline? {
+        didSet { alarm.set(deadline, on: loop) { [weak self] in self?.cutOff() } }
+    }
+    private var alarm = DeadlineAlarm()
     /// Whether something stayed unknown because of our own limits, in time or in number.
     private(set) var isCutOff = false
 
@@ -45,25 +55,36 @@ package final class ResolverLookup: MailAuthServer, @unchecked Sendable {
         self.query = query
     }
 
+    deinit { alarm.cancel() }
+
     package var knownRecords: KnownRecords? { shared?.records }
 
     package func answer(
         _ name: DomainName,
         _ type: RecordType
     ) async throws(MailAuthLookupError) -> MailAuthAnswer {
-        guard let answer = await ask(Question(name: name, type: type)) else { throw .temporary }
+        try await answer(name, type, for: nil)
+    }
+
+    fileprivate func answer(
+        _ name: DomainName,
+        _ type: RecordType,
+        for part: BoundedLookup?
+    ) async throws(MailAuthLookupError) -> MailAuthAnswer {
+        guard let answer = await ask(Question(name: name, type: type), for: part) else { throw .temporary }
         return answer
     }
 
     /// Asks for the TXT records of names, and doesn't wait for the answers. They are asked for however many questions
     /// there were: a header names only a few.
     package func prefetch(texts names: Set<DomainName>) {
-        for name in names where !isKnown(name, .txt) {
-            Task(executorPreference: LoopExecutor.of(loop)) { [self] in
-                _ = await ask(Question(name: name, type: .txt), isAhead: true)
-            }
+        for name in names {
+            let question = Question(name: name, type: .txt)
+            if !isLate, state(of: question) == nil { begin(question) }
         }
     }
+
+    private var isLate: Bool { deadline.map { .now() >= $0 } ?? false }
 
     /// Whether there is an answer already.
     func isKnown(_ name: DomainName, _ type: RecordType) -> Bool {
@@ -80,27 +101,62 @@ package final class ResolverLookup: MailAuthServer, @unchecked Sendable {
         return state
     }
 
-    private func ask(_ question: Question, isAhead: Bool = false) async -> MailAuthAnswer? {
+    private func ask(_ question: Question, for part: BoundedLookup?) async -> MailAuthAnswer? {
         switch state(of: question) {
         case .answered(let answer): return answer
-        case .asking(var waiting):
-            return await withCheckedContinuation { continuation in
-                waiting.append(continuation)
-                states[question] = .asking(waiting)
+        case .asking: break
+        case nil:
+            guard !isLate, states.count < Self.maximumQuestions else {
+                isCutOff = true
+                return nil
             }
-        case nil: break
+            begin(question)
         }
-        let isLate = deadline.map { .now() >= $0 } ?? false
-        guard !isLate, isAhead || states.count < Self.maximumQuestions else {
-            isCutOff = true
-            return nil
+        return await withCheckedContinuation { continuation in
+            // There may have been an answer at once.
+            guard case .asking(var waiting) = states[question] else {
+                guard case .answered(let answer) = states[question] else { return continuation.resume(returning: nil) }
+                return continuation.resume(returning: answer)
+            }
+            waiting.append(Waiter(part: part, continuation: continuation))
+            states[question] = .asking(waiting)
         }
+    }
+
+    /// Asks, beside those who wait: they may not have the time.
+    private func begin(_ question: Question) {
         states[question] = .asking([])
-        let answer = await resolve(question)
-        if case .asking(let waiting) = states.updateValue(.answered(answer), forKey: question) {
-            for continuation in waiting { continuation.resume(returning: answer) }
+        Task(executorPreference: LoopExecutor.of(loop)) { [self] in
+            let answer = await resolve(question)
+            loop.assertInEventLoop()
+            end(question, answer)
         }
-        return answer
+    }
+
+    private func end(_ question: Question, _ answer: MailAuthAnswer?) {
+        guard case .asking(let waiting) = states[question] else { return }
+        states[question] = .answered(answer)
+        for waiter in waiting { waiter.continuation.resume(returning: answer) }
+    }
+
+    /// The time is over: what isn't known stays unknown.
+    private func cutOff() {
+        loop.assertInEventLoop()
+        for (question, state) in states {
+            guard case .asking = state else { continue }
+            isCutOff = true
+            end(question, nil)
+        }
+    }
+
+    /// The time of a part is over: nobody waits any more who belongs to it.
+    fileprivate func cutOff(_ part: BoundedLookup) {
+        loop.assertInEventLoop()
+        for (question, state) in states {
+            guard case .asking(let waiting) = state else { continue }
+            states[question] = .asking(waiting.filter { $0.part !== part })
+            for waiter in waiting where waiter.part === part { waiter.continuation.resume(returning: nil) }
+        }
     }
 
     private func resolve(_ question: Question) async -> MailAuthAnswer? {
@@ -126,18 +182,44 @@ final class BoundedLookup: MailAuthServer, @unchecked Sendable {
     private let lookup: ResolverLookup
     private let loop: any EventLoop
     /// From then on nothing is known.
-    var deadline: NIODeadline?
+    var deadline: NIODeadline? {
+        didSet {
+            alarm.set(deadline, on: loop) { [weak self] in
+                guard let self else { return }
+                lookup.cutOff(self)
+            }
+        }
+    }
+    private var alarm = DeadlineAlarm()
 
     init(_ lookup: ResolverLookup, on loop: any EventLoop) {
         self.lookup = lookup
         self.loop = loop
     }
 
+    deinit { alarm.cancel() }
+
     var knownRecords: KnownRecords? { lookup.knownRecords }
 
     func answer(_ name: DomainName, _ type: RecordType) async throws(MailAuthLookupError) -> MailAuthAnswer {
         loop.assertInEventLoop()
         if let deadline, .now() >= deadline { throw .temporary }
-        return try await lookup.answer(name, type)
+        return try await lookup.answer(name, type, for: self)
     }
+}
+
+/// Something that is done on an event loop at a deadline that may change.
+private struct DeadlineAlarm {
+    private var scheduled: Scheduled<Void>?
+
+    /// Does it at the deadline, at once where that is over, and no longer at the one before.
+    mutating func set(_ deadline: NIODeadline?, on loop: any EventLoop, _ action: @escaping @Sendable () -> Void) {
+        scheduled?.cancel()
+        scheduled = nil
+        guard let deadline else { return }
+        guard deadline > .now() else { return action() }
+        scheduled = loop.scheduleTask(deadline: deadline) { action() }
+    }
+
+    func cancel() { scheduled?.cancel() }
 }

@@ -49,6 +49,8 @@ final class OutgoingMessage {
     let isBinary: Bool
     /// Whether its header has UTF-8 (RFC 6532); nil as long as nobody has looked.
     private var hasUTF8Header: Bool?
+    /// Whether it says that it may go whatever is published of TLS; nil as long as nobody has looked.
+    private var waivesTLS: Bool?
     /// What was read to look at it, for the first that sends it.
     private var begun: (reader: Deliverer.MessageReader, pieces: CircularBuffer<ByteBuffer>)?
 
@@ -289,6 +291,28 @@ final class OutgoingMessage {
         }
         parser.finish(to: look)
         hasUTF8Header = isFound
+        return isFound
+    }
+
+    /// Whether its header says `TLS-Required: No` (RFC 8689 §3): it may go whatever hosts and domains have published of TLS.
+    func saysTLSIsOptional() async throws(MessageSourceError) -> Bool {
+        if let waivesTLS { return waivesTLS }
+        var parser = MessageParser()
+        var isFound = false
+        var isOver = false
+        let look: (MessageEvent) -> Void = { event in
+            switch event {
+            case .field(_, let name, let value) where !isOver && ASCII.equal(name, "tls-required"):
+                if ASCII.equal(value.filter { !ASCII.isWhitespace($0) }, "no") { isFound = true }
+            case .headerEnd: isOver = true
+            default: break
+            }
+        }
+        let reader = source.reader()
+        while !isFound, !isOver, let piece = try await reader.next() {
+            piece.withUnsafeReadableBytes { parser.feed($0, to: look) }
+        }
+        waivesTLS = isFound
         return isFound
     }
 

@@ -13,9 +13,13 @@ final class RecipientCheckService: @unchecked Sendable {
     private let loop: any EventLoop
     private let logger: Logger
     private var running = 0
+    /// Those of each client of smtpd's; nothing for who has none.
+    private var runningByClient: [[UInt8]: Int] = [:]
 
     /// Checks at the same time; for more there is no answer now. Each holds a session with another host.
     private static let maximum = 50
+    /// Of them for one client, of IPv6 a /64.
+    private static let maximumPerClient = 10
 
     init(_ relay: Relay, on loop: any EventLoop, logger: Logger) {
         self.relay = relay
@@ -45,10 +49,19 @@ final class RecipientCheckService: @unchecked Sendable {
                 Frame.reply(.defer, status: .busy, text: "too many checks at once", tag: frame["tag"])
             )
         }
+        let client = frame["client"].flatMap { try? SocketAddress(ipAddress: $0, port: 0) }?.clientKey ?? []
+        guard runningByClient[client, default: 0] < Self.maximumPerClient else {
+            return connection.write(
+                Frame.reply(.defer, status: .busy, text: "too many checks at once for this client", tag: frame["tag"])
+            )
+        }
         running += 1
+        runningByClient[client, default: 0] += 1
         Task(executorPreference: LoopExecutor.of(loop)) { [self] in
             let result = await relay.check(recipient, by: route)
             running -= 1
+            let others = runningByClient[client, default: 1] - 1
+            runningByClient[client] = others > 0 ? others : nil
             let text = result.diagnostic ?? result.text
             logger.info(
                 "recipient checked",

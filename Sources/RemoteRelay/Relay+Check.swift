@@ -42,6 +42,15 @@ extension Relay {
         return last
     }
 
+    /// Whether a refusal of RCPT says that there is no such mailbox, or that it takes nothing: others may be about the one who asks,
+    /// such as a block of our address, and hold for all of a domain.
+    private static func isAboutMailbox(_ reply: Reply) -> Bool {
+        guard let status = reply.status else { return [550, 551, 553].contains(reply.code.value) }
+        // 5.1.7 and 5.1.8 are about the sender (RFC 3463 §3.2).
+        return status.statusClass == 5
+            && (status.subject == 2 || status.subject == 1 && ![7, 8].contains(status.detail))
+    }
+
     private func check(
         _ recipient: MailAddress,
         at target: Target,
@@ -69,6 +78,9 @@ extension Relay {
             }
             guard isAboutRecipient || !result.action.isFinal else {
                 return .unreachable(.noAnswer, "it takes no mail without a sender: \(result.diagnostic ?? result.text)")
+            }
+            guard !reply.code.isPermanent || Self.isAboutMailbox(reply) else {
+                return .unreachable(.noAnswer, "it refuses for another reason: \(result.diagnostic ?? result.text)")
             }
             return result
         } catch {

@@ -293,7 +293,7 @@ final class Relay: @unchecked Sendable {
         let places = job.open
         let policy: SessionPolicy
         do throws(SMTPClient.Failure) {
-            policy = try self.policy(for: target, of: way.domain, way.sts, requiresTLS: way.requiresTLS)
+            policy = try await self.policy(for: target, way, message)
         } catch {
             reports?.note(error, target, way)
             throw Fault(error, target, way.requiresTLS ? .begun : .refused)
@@ -342,12 +342,41 @@ final class Relay: @unchecked Sendable {
         if client.target.address != target.address { turns.leave(client.target.address) }
     }
 
+    /// What is asked of a session with the host for a message. Its header is looked at only where it could make a difference.
+    private func policy(
+        for target: Target,
+        _ way: Way,
+        _ message: OutgoingMessage
+    ) async throws(SMTPClient.Failure) -> SessionPolicy {
+        let strict: Result<SessionPolicy, SMTPClient.Failure>
+        do throws(SMTPClient.Failure) {
+            strict = .success(
+                try policy(for: target, of: way.domain, way.sts, requiresTLS: way.requiresTLS)
+            )
+        } catch {
+            strict = .failure(error)
+        }
+        // REQUIRETLS counts before the header (RFC 8689 §3).
+        if way.requiresTLS { return try strict.get() }
+        if case .success(let policy) = strict, policy.allowsClearText { return policy }
+        let isOptional: Bool
+        do throws(MessageSourceError) {
+            isOptional = try await message.saysTLSIsOptional()
+        } catch {
+            if error == .abandoned { throw .interrupted }
+            throw .unreadable("\(error)")
+        }
+        guard isOptional else { return try strict.get() }
+        return try policy(for: target, of: way.domain, way.sts, ignoresPublished: true)
+    }
+
     /// What is asked of a session with the host.
     private func policy(
         for target: Target,
         of domain: String?,
         _ sts: MTASTSPolicies.Finding,
-        requiresTLS: Bool = false
+        requiresTLS: Bool = false,
+        ignoresPublished: Bool = false
     ) throws(SMTPClient.Failure) -> SessionPolicy {
         let (rule, isStandard) = settings.rule(for: target, of: domain)
         let decision = PolicyDecision(
@@ -357,6 +386,7 @@ final class Relay: @unchecked Sendable {
             sts: sts.policy,
             isSTSKnown: sts.isKnown,
             requiresTLS: requiresTLS,
+            ignoresPublished: ignoresPublished,
             hasAuthorities: security.hasAuthorities
         )
         return try decision.policy(for: target)

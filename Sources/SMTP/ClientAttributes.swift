@@ -4,6 +4,8 @@ package struct ClientAttributes: Hashable, Sendable {
     /// The names, as EHLO announces them.
     package enum Name: String, CaseIterable, Sendable {
         case name = "NAME"
+        /// The name before it was verified; nobody here asks for it.
+        case reverseName = "REVERSE_NAME"
         case address = "ADDR"
         case port = "PORT"
         case protocolName = "PROTO"
@@ -29,7 +31,7 @@ package struct ClientAttributes: Hashable, Sendable {
         var scanner = ByteScanner(bytes)
         repeat {
             scanner.skipSpaces()
-            let word = scanner.take { $0.isLetterOrDigit }
+            let word = scanner.take { $0.isLetterOrDigit || $0 == UInt8(ascii: "_") }
             guard let name = Name(rawValue: String(decoding: word.map(\.asciiUppercased), as: UTF8.self)),
                 named.insert(name).inserted, scanner.take(UInt8(ascii: "=")),
                 let octets = XText.decode(scanner.take { $0 != .space }), octets.count <= Self.maximumValue,

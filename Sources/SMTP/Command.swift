@@ -87,9 +87,11 @@ extension Command {
             }
             return verb.count
         }
-        let allowed: (UInt8) -> Bool = { $0.isPrintable || ($0 > 0x7F && options.contains(.utf8)) }
         guard let verb = Verb(rawValue: name) else { throw .unknown }
-        guard scanner.rest.allSatisfy(allowed) else {
+        let allowed: (UInt8) -> Bool = { $0.isPrintable || ($0 > 0x7F && options.contains(.utf8)) }
+        // Whatever a client calls itself, it may have mail.
+        let isGreeting = verb == .helo || verb == .ehlo || verb == .lhlo
+        guard isGreeting || scanner.rest.allSatisfy(allowed) else {
             // Whatever it is, nobody knows how many octets follow it.
             throw verb == .bdat ? .malformedChunk : .illegalOctet
         }
@@ -112,9 +114,9 @@ extension Command {
         case .startTLS: return try alone(.startTLS, scanner)
         case .noop: return .noop
         case .help: return .help(String(validating: scanner.rest, as: UTF8.self) ?? "")
-        case .helo: return .helo(try word(&scanner))
-        case .ehlo: return .ehlo(try word(&scanner))
-        case .lhlo: return .lhlo(try word(&scanner))
+        case .helo: return .helo(try name(scanner, options))
+        case .ehlo: return .ehlo(try name(scanner, options))
+        case .lhlo: return .lhlo(try name(scanner, options))
         case .vrfy:
             let (text, isUTF8) = try text(scanner)
             return .vrfy(text, isUTF8: isUTF8)
@@ -146,14 +148,23 @@ extension Command {
         return command
     }
 
-    /// One word, then nothing but spaces. The name that a client gives is not checked further, as many give odd ones.
-    private static func word(_ scanner: inout ByteScanner) throws(CommandError) -> String {
-        let word = scanner.take { $0 != .space }
-        scanner.skipSpaces()
-        guard (1...maximumName).contains(word.count), scanner.isAtEnd,
-            let text = String(validating: word, as: UTF8.self)
-        else { throw .malformedArgument }
-        return text
+    /// The rest of the line but for spaces around it. What a client calls itself is not checked, as many give odd names: what can't
+    /// stand in one is `?`, and one that is too long is cut off.
+    private static func name(
+        _ scanner: ByteScanner,
+        _ options: MailAddress.ParsingOptions
+    ) throws(CommandError) -> String {
+        var rest = scanner.rest[...]
+        while rest.first == .space { rest = rest.dropFirst() }
+        while rest.last == .space { rest = rest.dropLast() }
+        guard !rest.isEmpty else { throw .malformedArgument }
+        let octets = rest.prefix(maximumName)
+        if options.contains(.utf8), octets.allSatisfy({ $0.isPrintable || $0 > 0x7F }),
+            let text = String(validating: octets, as: UTF8.self)
+        {
+            return text
+        }
+        return String(decoding: octets.map { $0.isPrintable ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
     }
 
     private static func text(_ scanner: ByteScanner) throws(CommandError) -> (String, isUTF8: Bool) {

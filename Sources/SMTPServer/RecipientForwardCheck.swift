@@ -29,22 +29,24 @@ final class RecipientForwardCheck: @unchecked Sendable {
     }
 
     /// `foreign` where the next hop takes the recipient, `unknown` where it doesn't, `deferred` where nobody knows now.
-    func kind(of address: MailAddress) async -> RecipientKind {
+    ///
+    /// - Parameter client: the address of whoever wants to send to it; each has only a share of all questions.
+    func kind(of address: MailAddress, for client: String) async -> RecipientKind {
         loop.assertInEventLoop()
         if let kind = known.kind(of: address) { return kind }
         if asked[address] != nil {
             return await withCheckedContinuation { asked[address]?.append($0) }
         }
         asked[address] = []
-        let kind = await ask(address)
+        let kind = await ask(address, client)
         loop.assertInEventLoop()
         known.keep(kind, address)
         for waiting in asked.removeValue(forKey: address) ?? [] { waiting.resume(returning: kind) }
         return kind
     }
 
-    private func ask(_ address: MailAddress) async -> RecipientKind {
-        var question = Frame("CHECK", ["recipient": address.description])
+    private func ask(_ address: MailAddress, _ asker: String) async -> RecipientKind {
+        var question = Frame("CHECK", ["recipient": address.description, "client": asker])
         do throws(AccountsError) {
             question.fields += try await accounts.route(for: .init(destination: address.domain))?.fields ?? []
         } catch {

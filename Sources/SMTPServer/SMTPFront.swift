@@ -19,6 +19,10 @@ struct LoopResources: Sendable {
     let senders: SenderDirectory
     let greylist: GreylistDirectory
     let rates: ClientRates
+    /// Who needn't wait for the greeting again.
+    let greeted: GreetedClients
+    /// Which DNS lists are to be believed.
+    let listTrial: DNSListTrial
     /// Asks next hops about recipients.
     let recipientCheck: RecipientForwardCheck
     /// Asks resolverd.
@@ -37,11 +41,15 @@ struct LoopResources: Sendable {
         _ settings: ServerSettings,
         milterMemory: MilterMemory,
         rates: ClientRates,
+        greeted: GreetedClients,
+        listTrial: DNSListTrial,
         knownRecipients: KnownRecipients,
         records: KnownRecords,
         on loop: any EventLoop
     ) {
         self.rates = rates
+        self.greeted = greeted
+        self.listTrial = listTrial
         milters = MilterPool(on: loop)
         self.milterMemory = milterMemory
         let accounts = AccountsClient(
@@ -95,6 +103,8 @@ package struct SMTPFront: FrontService {
             clientLimit: max(settings.milterMemory / 4, 3 * settings.largestMessage)
         )
         let rates = ClientRates(settings.rates)
+        let greeted = GreetedClients()
+        let listTrial = DNSListTrial()
         let known = KnownRecipients()
         let records = KnownRecords()
         resources = PerLoop {
@@ -102,6 +112,8 @@ package struct SMTPFront: FrontService {
                 settings,
                 milterMemory: memory,
                 rates: rates,
+                greeted: greeted,
+                listTrial: listTrial,
                 knownRecipients: known,
                 records: records,
                 on: $0

@@ -28,7 +28,7 @@ extension Session {
         // Octets that are only thrown away are no work that a place is kept for.
         if user == nil, transaction?.recipients.isEmpty == false { connection.note(.atWork) }
         defer { if user == nil { connection.note(.stranger) } }
-        if let refusal = try await beginChunks(octets) { return refusal }
+        if let refusal = try await beginChunks(octets, isLast: isLast) { return refusal }
         guard var message = chunked, let transaction else { return .close }
         var left = octets
         while left > 0 {
@@ -60,13 +60,13 @@ extension Session {
     }
 
     /// Begins the message with its first chunk. Where there can't be one, the chunk is read and thrown away.
-    private func beginChunks(_ octets: Int) async throws(ConnectionError) -> Next? {
+    private func beginChunks(_ octets: Int, isLast: Bool) async throws(ConnectionError) -> Next? {
         if chunked != nil { return nil }
         guard let transaction, !transaction.recipients.isEmpty else {
             try await discard(octets)
             return try await refuseMessage()
         }
-        let (begun, next) = try await beginMessage(transaction)
+        let (begun, next) = try await beginMessage(transaction, isWhole: isLast)
         guard let submission = begun else {
             try await discard(octets)
             resetTransaction()

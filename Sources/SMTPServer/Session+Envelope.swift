@@ -152,7 +152,7 @@ extension Session {
         guard settings.checksRecipients, let address else { return try await accept(address, parameters) }
         // What was asked before may be told while another host is waited for.
         try await flush()
-        let owner = await resources.recipientCheck.kind(of: address)
+        let owner = await resources.recipientCheck.kind(of: address, for: client)
         switch owner {
         case .local, .returnPath, .foreign: return try await accept(address, parameters)
         case .unknown, .full, .deferred: return try await turnAway(path, owner)

@@ -41,7 +41,7 @@ extension Session {
         let addresses: [String]
         do throws(AccountsError) {
             switch try await resources.recipients.expansion(of: address) {
-            case .mailbox: addresses = ["\(address)"]
+            case .mailbox(let mailbox, _): addresses = [mailbox.address]
             case .forward(let targets, _): addresses = targets
             }
         } catch {

@@ -210,7 +210,7 @@ extension Session {
         TraceField(
             helo: helo ?? "unknown",
             client: client,
-            clientName: verdict?.clientName,
+            clientName: verifiedName(verdict),
             hostname: settings.hostname,
             protocolName: protocolName(of: transaction),
             tls: connection.tls.map { "\($0.version) with cipher \($0.cipher)" },
@@ -266,7 +266,7 @@ extension Session {
         if verdict.id != nil || verdict.isDiscarded { counted = nil } else { takeBackCount() }
         if let user { metadata["user"] = .string(user) }
         if let name = intake.header.messageID { metadata["message-id"] = .string(name) }
-        if let name = authentication?.clientName { metadata["client-name"] = .string(name) }
+        if let name = verifiedName(authentication) { metadata["client-name"] = .string(name) }
         for (method, result) in authentication?.results ?? [] { metadata[method] = .string(result) }
         for (method, reason) in authentication?.reasons ?? [] { metadata[method + "-reason"] = .string(reason) }
         if let authentication { report(authentication, verdict, rule: rule) }
@@ -286,11 +286,17 @@ extension Session {
             (verdict.code.isTransient ? counters.messagesDeferred : counters.messagesRefused).increment()
             logger.notice(verdict.code.isTransient ? "message deferred" : "message refused", metadata: metadata)
         }
-        guard kind == .lmtp, isLast else { return write(verdict.reply) }
-        // One for each RCPT that was accepted (RFC 2033 §4.2).
-        for address in transaction.accepted {
+        answer(verdict.reply, isLast ? transaction : nil)
+    }
+
+    /// Writes a reply; where a message has come to its end over LMTP, one for each RCPT that was accepted (RFC 2033 §4.2).
+    ///
+    /// - Parameter ended: the message's transaction; nil where it isn't at its end.
+    func answer(_ reply: Reply, _ ended: Transaction?) {
+        guard kind == .lmtp, let ended else { return write(reply) }
+        for address in ended.accepted {
             let name = address.needsUTF8 ? "recipient" : address.description
-            write(Reply(verdict.code, verdict.status, lines: verdict.reply.lines.map { "<\(name)> \($0)" }))
+            write(Reply(reply.code, reply.status, lines: reply.lines.map { "<\(name)> \($0)" }))
         }
     }
 }

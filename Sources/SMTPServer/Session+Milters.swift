@@ -45,6 +45,7 @@ extension Session {
                 octets,
                 // Milters have no use for them.
                 lists: settings.policy.needsConnection ? settings.dnsLists : [],
+                trial: (resources.listTrial, logger),
                 timeout: settings.clientTimeout,
                 on: connection.eventLoop,
                 query: resources.query
@@ -80,7 +81,9 @@ extension Session {
     }
 
     /// Answers a command as a milter wants; nil where it goes on.
-    func refuse(by verdict: MilterVerdict) async throws(ConnectionError) -> Next? {
+    ///
+    /// - Parameter ended: as of `answer`.
+    func refuse(by verdict: MilterVerdict, _ ended: Transaction? = nil) async throws(ConnectionError) -> Next? {
         switch verdict.action {
         case .discard: return nil
         case .refuse(let answer):
@@ -91,15 +94,15 @@ extension Session {
                     reply(.serviceNotAvailable, .refusedForNow, "too many errors")
                     return .close
                 }
-                write(answer)
+                self.answer(answer, ended)
                 return .command
             }
             // No fault of the client's.
-            write(answer)
+            self.answer(answer, ended)
             return .command
         case .disconnect(let answer):
             log(verdict, "client disconnected by a milter")
-            write(answer)
+            self.answer(answer, ended)
             return .close
         }
     }
@@ -141,20 +144,28 @@ extension Session {
     }
 
     /// Begins a message and tells the milters so; nil where there can't be one, and the client has its answer.
-    func beginMessage(_ transaction: Transaction) async throws(ConnectionError) -> (MessageSubmission?, Next) {
+    ///
+    /// - Parameter isWhole: whether the command that begins it is its last as well, as with `BDAT LAST`.
+    func beginMessage(
+        _ transaction: Transaction,
+        isWhole: Bool = false
+    ) async throws(ConnectionError) -> (MessageSubmission?, Next) {
+        let ended = isWhole ? transaction : nil
         let submission: MessageSubmission
         do throws(SubmissionError) {
             submission = try await self.submission(of: transaction)
         } catch {
             logger.error("queue-manager is not available", metadata: ["reason": "\(error)"])
             counters.messagesDeferred.increment()
-            reply(.localError, .systemTrouble, "queue not available, try again later")
+            answer(Reply(.localError, .systemTrouble, lines: ["queue not available, try again later"]), ended)
             return (nil, .command)
         }
         if let milters {
             submission.isIDKnown = true
             do throws(ConnectionError) {
-                if let verdict = await milters.data(macros(of: submission)), let next = try await refuse(by: verdict) {
+                if let verdict = await milters.data(macros(of: submission)),
+                    let next = try await refuse(by: verdict, ended)
+                {
                     submission.abort()
                     return (nil, next)
                 }

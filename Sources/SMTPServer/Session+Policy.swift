@@ -46,10 +46,30 @@ extension Session {
         connectionFacts = await ClientLookup.run(
             address,
             lists: settings.dnsLists,
+            trial: (resources.listTrial, logger),
             timeout: settings.clientTimeout,
             on: connection.eventLoop,
             query: resources.query
         )
+    }
+
+    /// Has the DNS asked for the name of a client whose messages aren't authenticated; those that are have it looked up with all else.
+    func askForName() {
+        clientsName = nil
+        guard connectionFacts == nil, let address = front.remoteAddress?.addressOctets,
+            kind != .smtp || settings.authentication == nil || mayRelayByAddress
+        else { return }
+        clientsName = ClientName(
+            of: address,
+            timeout: settings.clientTimeout,
+            on: connection.eventLoop,
+            query: resources.query
+        )
+    }
+
+    /// The client's name, if it and the address lead to each other, and that is known by now.
+    func verifiedName(_ authentication: AuthenticationVerdict?) -> String? {
+        authentication?.clientName ?? connectionFacts?.name ?? clientsName?.known
     }
 
     /// What the rules say of a recipient that would be taken: the reply that refuses it, or nil.

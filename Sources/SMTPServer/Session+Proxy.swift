@@ -20,7 +20,18 @@ extension Session {
         }
         var login: MailAddress?
         if let name = attributes[.login] {
-            login = try? MailAddress(parsing: name.utf8, options: .envelope)
+            // Who logs in without a domain is in the first one.
+            if name.utf8.contains(UInt8(ascii: "@")) {
+                login = try? MailAddress(parsing: name.utf8, options: .envelope)
+            } else {
+                let (address, kind) = await resources.recipients.homeAddress(localPart: name)
+                if case .deferred(let reason) = kind, address == nil {
+                    logger.error("client of a proxy deferred", metadata: ["login": "\(name)", "reason": "\(reason)"])
+                    reply(.localError, .systemTrouble, "cannot look up LOGIN now, try again later")
+                    return .command
+                }
+                login = address
+            }
             if login == nil { return try await fault(.argumentError, .invalidArguments, "LOGIN is no address") }
         }
         // Without an address it would go on with the proxy's, and with all that the proxy may do.
@@ -52,6 +63,7 @@ extension Session {
             self.helo = nil
             return next
         }
+        askForName()
         reply(.ready, nil, "\(settings.hostname) \(kind == .lmtp ? "LMTP" : "ESMTP")")
         return .command
     }

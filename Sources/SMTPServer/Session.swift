@@ -45,6 +45,8 @@ final class Session {
     var chunked: ChunkedMessage?
     /// What the DNS says of the client; nil where it wasn't asked.
     var connectionFacts: ConnectionFacts?
+    /// The client's name, asked for ahead of time; nil where nobody asks, or where its mail's authentication does.
+    var clientsName: ClientName?
     /// The programs that look at this client's mail; nil where there are none.
     let milters: MilterChain?
     /// What stands in the certificate that the client has shown.
@@ -137,7 +139,8 @@ final class Session {
             try await flush()
             return false
         }
-        if settings.limits.greetingDelay > .zero, isStranger {
+        let address = front.remoteAddress?.addressOctets ?? []
+        if settings.limits.greetingDelay > .zero, isStranger, !resources.greeted.knows(address) {
             await connection.eventLoop.pause(settings.limits.greetingDelay)
             if connection.input.readableBytes > 0 {
                 logger.info("client talked before the greeting", metadata: ["client": "\(client)"])
@@ -146,11 +149,13 @@ final class Session {
                 try await flush()
                 return false
             }
+            resources.greeted.note(address)
         }
         if let verdict = await introduceClient(), await refuseClient(verdict) == .close {
             try await flush()
             return false
         }
+        askForName()
         reply(.ready, nil, "\(settings.hostname) \(kind == .lmtp ? "LMTP" : "ESMTP")")
         return true
     }

@@ -3,7 +3,9 @@ import Daemon
 import NIOCore
 import NIOPosix
 import Network
+import Policy
 import Resolution
+import SMTPServer
 
 /// Whether the DNS says of this host and its domains what other mail systems need to hear, as resolverd sees it.
 struct DNSCheck {
@@ -19,11 +21,31 @@ struct DNSCheck {
             do {
                 var findings = [try await self.host(resolver)]
                 for domain in self.configuration.domains { findings.append(try await self.domain(domain, resolver)) }
-                return findings
+                return findings + (await self.lists(resolver, on: loop))
             } catch {
                 return [.doubtful("dns", "resolverd does not answer: \(error)", mend: "start resolverd")]
             }
         }.value
+    }
+
+    /// Whether the lists that clients are looked up in work as lists do (RFC 5782 §5).
+    private func lists(_ resolver: StubResolver, on loop: any EventLoop) async -> [Finding] {
+        let lookup = ResolverLookup(on: loop) { (name, type) throws(ResolutionError) in
+            try await resolver.query(name, type)
+        }
+        var findings: [Finding] = []
+        for list in ServerSettings(configuration).dnsLists {
+            switch await list.trial(lookup) {
+            case .success: findings.append(.fine("dns-lists", "\(list.name) answers as a list"))
+            case .failure(let fault):
+                let mend = "remove [smtpd.dns-lists.\(list.name)]: smtpd ignores it, too"
+                findings.append(.wrong("dns-lists", "\(list.name): \(fault)", mend: mend))
+            case nil:
+                let mend = "if that stays so, see whether the list answers you, or remove it"
+                findings.append(.doubtful("dns-lists", "\(list.name) does not answer now", mend: mend))
+            }
+        }
+        return findings
     }
 
     private func host(_ resolver: StubResolver) async throws(ResolutionError) -> Finding {

@@ -31,6 +31,13 @@ struct MessageHeader {
         return String(decoding: name, as: UTF8.self).lowercased()
     }
 
+    /// Whether there is UTF-8 beyond ASCII in it (RFC 6532).
+    var hasUTF8: Bool {
+        fields.contains { field in
+            field.contains { $0 > 0x7F } && String(validating: field, as: UTF8.self) != nil
+        }
+    }
+
     func has(_ name: String) -> Bool { fields.contains { Self.name($0) == name } }
 
     /// The values of all fields of these names.

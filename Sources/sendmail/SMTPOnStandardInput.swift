@@ -28,7 +28,10 @@ struct SMTPOnStandardInput {
             let words = line.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: false)
             let rest = words.count > 1 ? String(words[1]) : ""
             switch (words.first ?? "").uppercased() {
-            case "EHLO": reply("250-\(identity.hostname)\r\n250-8BITMIME\r\n250-PIPELINING\r\n250 ENHANCEDSTATUSCODES")
+            case "EHLO":
+                reply(
+                    "250-\(identity.hostname)\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-DSN\r\n250-PIPELINING\r\n250 ENHANCEDSTATUSCODES"
+                )
             case "HELO": reply("250 \(identity.hostname)")
             case "MAIL": mail(rest)
             case "RCPT": recipient(rest)
@@ -95,31 +98,28 @@ struct SMTPOnStandardInput {
         guard let sender, !recipients.isEmpty else { return reply("503 5.5.1 RCPT first") }
         var envelope = SubmissionEnvelope(sender: sender, recipients: recipients)
         envelope.client = "local"
+        reply("354 End with a line of one dot")
+        reset()
+        var message = LocalMessage(identity, .smtp)
+        do {
+            try message.readHeader(&input)
+        } catch let failure as Failure where failure.code == .data {
+            try message.discard(&input)
+            return reply("554 5.6.0 \(failure.text)")
+        }
+        message.complete("\(sender.path)")
         var submission: BlockingSubmission
         do throws(SubmissionError) {
-            submission = try BlockingSubmission(envelope, path: SubmissionEnvelope.socket)
+            submission = try BlockingSubmission(message.declared(envelope), path: SubmissionEnvelope.socket)
         } catch {
+            try message.discard(&input)
             return reply("451 4.3.0 The queue does not answer")
         }
-        reply("354 End with a line of one dot")
-        guard try appendMessage(to: &submission) else {
-            throw Failure(.noInput, "the input ended within a message")
-        }
-        reset()
+        try message.hand(&input, to: &submission)
         switch submission.finish(added: ByteBuffer()) {
         case .accepted(let id): reply("250 2.0.0 Queued as \(id)")
         case .deferred(let status, let text): reply("451 \(status) \(text)")
         case .refused(let status, let text): reply("554 \(status) \(text)")
         }
-    }
-
-    /// Whether the message came to its end.
-    private mutating func appendMessage(to submission: inout BlockingSubmission) throws -> Bool {
-        while let piece = try input.next() {
-            if piece.isDot { return true }
-            let isStuffed = piece.isStart && piece.octets.first == UInt8(ascii: ".")
-            submission.append(isStuffed ? piece.octets.dropFirst() : piece.octets[...])
-        }
-        return false
     }
 }

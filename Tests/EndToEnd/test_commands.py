@@ -62,11 +62,14 @@ def test_sendmail_without_recipients(system):
 
 def test_sendmail_smtp_on_standard_input(system):
     subject = token()
-    talk = f"EHLO here\r\nMAIL FROM:<{ALICE}>\r\nRCPT TO:<{BOB}>\r\nDATA\r\nSubject: {subject}\r\n\r\nhi\r\n.\r\nQUIT\r\n"
+    text = f"Subject: {subject}\r\nBcc: dave@example.test\r\n\r\nhi\r\n..stuffed\r\n.\r\n"
+    talk = f"EHLO here\r\nMAIL FROM:<{ALICE}>\r\nRCPT TO:<{BOB}>\r\nDATA\r\n{text}QUIT\r\n"
     done = sendmail(system, "-bs", input=talk)
     assert done.returncode == 0
     assert [line[:3] for line in done.stdout.splitlines() if line[3] == " "] == ["220", "250", "250", "250", "354", "250", "221"]
-    wait_for(system, BOB, subject)
+    message = wait_for(system, BOB, subject)
+    assert message["Bcc"] is None and message["Message-ID"] and message["Date"]
+    assert ALICE in message["From"] and message.get_content() == "hi\n.stuffed\n"
 
 
 # As programs call it: Debian's cron, PHP's mail(), mutt, s-nail, git send-email, and what old scripts have.

@@ -8,12 +8,9 @@ import shutil
 import signal
 import smtplib
 import socket
-import socketserver
 import ssl
 import subprocess
-import threading
 import time
-from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -27,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509 import ocsp
 from mail import find, receive, trust, wait_for_log, wait_until
+from troubles import NO_FRAME, hanging, replaced
 
 # Where TLS begins with the first octet.
 IMPLICIT = ("submissions", "imaps", "pop3s")
@@ -372,60 +370,16 @@ def test_keyd_is_away(instance, ports):
     session.logout()
 
 
-@contextmanager
-def hanging(instance):
-    """keyd takes connections, and says nothing."""
-    pid = instance.supervisor.pid("keyd")
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
-@contextmanager
-def replaced(instance, said: bytes):
-    """In keyd's place is one that says this to whatever it's asked, and hangs up after nothing."""
-
-    connections = []
-
-    class Talk(socketserver.BaseRequestHandler):
-        def handle(self):
-            connections.append(self.request)
-            try:
-                while self.request.recv(4096) and said:
-                    self.request.sendall(said)
-            except OSError:
-                pass
-
-    class Server(socketserver.ThreadingUnixStreamServer):
-        daemon_threads = True
-
-    path = instance.directory / "run" / "key.sock"
-    instance.supervisor.down("keyd")
-    path.unlink(missing_ok=True)
-    server = Server(str(path), Talk)
-    path.chmod(0o666)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        for connection in connections:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        path.unlink()
-        instance.supervisor.up("keyd")
-        instance.supervisor.wait_ready(["keyd"])
-
-
 TROUBLES = {
-    "hangs": hanging,
-    "hangs up": lambda instance: replaced(instance, b""),
-    "says what is no frame": lambda instance: replaced(instance, b"\xff\x00 : \r\n" * 100),
-    "says yes to everything": lambda instance: replaced(instance, b"OK\ntag: 0\n\nOK\ntag: 1\nsize: 3\n\nabc"),
-    "never ends": lambda instance: replaced(instance, b"OK\nsize: 99999999999999999999\n\n" + bytes(4096)),
+    "hangs": lambda instance: hanging(instance, "keyd"),
+    "hangs up": lambda instance: replaced(instance, "keyd", "key.sock", b""),
+    "says what is no frame": lambda instance: replaced(instance, "keyd", "key.sock", NO_FRAME),
+    "says yes to everything": lambda instance: replaced(
+        instance, "keyd", "key.sock", b"OK\ntag: 0\n\nOK\ntag: 1\nsize: 3\n\nabc"
+    ),
+    "never ends": lambda instance: replaced(
+        instance, "keyd", "key.sock", b"OK\nsize: 99999999999999999999\n\n" + bytes(4096)
+    ),
 }
 
 

@@ -146,15 +146,18 @@ import Glibc
                 )
             }
             try await system.startQueue()
-            for sender in ["<carol@example.net> BODY=8BITMIME RET=FULL ENVID=a", "<>"] {
+            for sender in ["<carol@example.net> BODY=8BITMIME RET=FULL ENVID=a REQUIRETLS", "<>"] {
                 let replies = try await system.deliver(Self.message, to: ["news@example.test"]) {
                     $0["sender"] = sender
                     $0["recipient"] = "<news@example.test> NOTIFY=SUCCESS,FAILURE"
                 }
-                #expect(replies.values.map { $0["expanded"] } == ["2"])
+                // That the list has it is all that its sender hears (RFC 3461 §5.2.7.3).
+                #expect(replies.values.map { $0["expanded"] } == [sender == "<>" ? "2" : nil])
+                #expect(replies.values.map { $0.verb } == ["OK"])
             }
             let submitted = system.submissions.withLockedValue { $0 }
-            let sender = "<owner-news@example.test> BODY=8BITMIME\(isVariable ? " XVERP=+=" : "")"
+            // That it's not to be seen on its way holds for members, too (RFC 8689 §4.2.1).
+            let sender = "<owner-news@example.test> BODY=8BITMIME REQUIRETLS\(isVariable ? " XVERP=+=" : "")"
             #expect(submitted.map(\.sender) == [sender, "<>"])
             #expect(submitted.first?.recipients == ["<bob@example.test>", "<x@example.net>"])
             #expect(submitted.last?.recipients.first?.contains("NOTIFY=FAILURE") == true)

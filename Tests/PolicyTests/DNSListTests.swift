@@ -1,6 +1,8 @@
 import DNS
+import Logging
 import MailAuth
 import MailRules
+import NIOCore
 import Testing
 
 @testable import Policy
@@ -61,6 +63,49 @@ import Testing
         guard case .defer? = try action("accept if listed good\nreject", facts) else {
             Issue.record("refused for good")
             return
+        }
+    }
+
+    /// A list that has nobody, or everybody, is none.
+    @Test func whatIsNoListIsIgnored() async throws {
+        let zone = """
+            $TTL 300
+            2.0.0.127.bl.test. A 127.0.0.2
+            7.2.0.192.bl.test. A 127.0.0.2
+            *.wild.test. A 127.0.0.2
+            *.sold.test. A 192.0.2.1
+            gone.test. TXT "nothing"
+            *.blocked.test. A 127.255.255.254
+
+            """
+        let lookup = try ZoneLookup(masterFile: Array(zone.utf8))
+        let names = ["bl", "wild", "sold", "gone", "blocked"]
+        let lists = try names.map { DNSList(name: $0, zone: try DomainName("\($0).test"), weight: 1) }
+        var faults: [String: DNSListTrial.Fault] = [:]
+        for list in lists {
+            if case .failure(let fault)? = await list.trial(lookup) { faults[list.name] = fault }
+        }
+        #expect(faults == ["wild": .hasEverybody, "sold": .hasEverybody, "gone": .hasNobody])
+        #expect(await lists[4].trial(lookup) == nil)
+        let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+        let trial = DNSListTrial()
+        let facts = await ConnectionFacts(of: [192, 0, 2, 7], lists: lists, trial: (trial, logger), lookup: lookup)
+        #expect(facts.lists == ["bl"] && facts.score == 1)
+        #expect(facts.unknownLists == ["wild", "sold", "gone", "blocked"])
+        // What was found is believed for an hour; without an answer it's asked again after a minute.
+        let start = NIODeadline.now()
+        var silent = lookup
+        silent.failing = Set(
+            try names.flatMap { ["1.0.0.127.\($0).test", "2.0.0.127.\($0).test"] }.map { try DomainName($0) }
+        )
+        let fixed = try ZoneLookup(masterFile: Array((zone + "2.0.0.127.gone.test. A 127.0.0.2\n").utf8))
+        let faulty: Set<String> = ["wild", "sold", "gone"]
+        let steps: [(ZoneLookup, TimeAmount, Set<String>)] = [
+            (silent, .minutes(59), faulty), (fixed, .minutes(59), faulty), (silent, .minutes(61), faulty),
+            (fixed, .minutes(63), ["wild", "sold"]),
+        ]
+        for (lookup, after, expected) in steps {
+            #expect(await trial.faulty(lists, lookup: lookup, logger: logger, now: start + after) == expected)
         }
     }
 

@@ -1,6 +1,7 @@
 import DNS
 import MIME
 import MailAuth
+import MailRules
 import NIOCore
 import NIOPosix
 import Network
@@ -208,6 +209,10 @@ import Testing
             From: a@example.org
             Authentication-Results: other.example; dkim=pass
             Authentication-Results: (broken
+            Received-SPF: pass (mx.example.net: fine) client-ip=192.0.2.1;
+             Receiver="MX.example.net."; helo=x
+            Received-SPF: pass (other.example: receiver=mx.example.net) receiver=other.example; identity=mailfrom
+            Received-SPF: Pass (google.com: domain of a@b designates 1.2.3.4 as permitted sender) client-ip=1.2.3.4;
             Subject: x
 
             Authentication-Results: mx.example.net; dmarc=pass
@@ -219,6 +224,8 @@ import Testing
                 Received: by somebody\r
                 From: a@example.org\r
                 Authentication-Results: other.example; dkim=pass\r
+                Received-SPF: pass (other.example: receiver=mx.example.net) receiver=other.example; identity=mailfrom\r
+                Received-SPF: Pass (google.com: domain of a@b designates 1.2.3.4 as permitted sender) client-ip=1.2.3.4;\r
                 Subject: x\r
                 \r
                 Authentication-Results: mx.example.net; dmarc=pass\r
@@ -270,6 +277,49 @@ import Testing
         }.value
         #expect(texts == Array(repeating: [Array("one".utf8)], count: 3))
         #expect(dns.asked == ["example.org. TXT"])
+    }
+
+    /// Nobody waits for a question that is under way at the deadline.
+    @Test func whatIsAskedIsNotWaitedForBeyondTheDeadline() async throws {
+        let dns = try PretendedDNS(
+            "7.2.0.192.in-addr.arpa. PTR mx.example.org.\nmx.example.org. A 192.0.2.7",
+            silent: ["7.2.0.192.bl.test"]
+        )
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let list = DNSList(name: "bl", zone: try DomainName("bl.test"), weight: 5)
+        let began = ContinuousClock.now
+        let facts = await Task(executorPreference: LoopExecutor.of(loop)) {
+            await ClientLookup.run(
+                [192, 0, 2, 7],
+                lists: [list],
+                timeout: .milliseconds(100),
+                on: loop,
+                query: dns.query
+            )
+        }.value
+        #expect(ContinuousClock.now - began < .seconds(30))
+        #expect(facts.name == "mx.example.org" && facts.iprev == "pass")
+        #expect(facts.lists.isEmpty && facts.unknownLists == ["bl"])
+    }
+
+    /// A part whose time is over leaves the others their own.
+    @Test func aPartIsCutOffAlone() async throws {
+        let dns = try PretendedDNS("", silent: ["slow.example"])
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let name = try DomainName("slow.example")
+        await Task(executorPreference: LoopExecutor.of(loop)) {
+            let lookup = ResolverLookup(on: loop, query: dns.query)
+            let part = BoundedLookup(lookup, on: loop)
+            let whole = Task(executorPreference: LoopExecutor.of(loop)) {
+                (try? await lookup.txt(name)) == nil && lookup.isCutOff
+            }
+            part.deadline = .now() + .milliseconds(50)
+            #expect((try? await part.txt(name)) == nil)
+            #expect(!lookup.isCutOff)
+            lookup.deadline = .now()
+            #expect(await whole.value)
+        }.value
+        #expect(dns.asked == ["slow.example. TXT"])
     }
 
     @Test func nothingNewIsAskedAfterTheDeadline() async throws {

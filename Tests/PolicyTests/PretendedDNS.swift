@@ -8,14 +8,17 @@ import Resolution
 final class PretendedDNS: Sendable {
     private let records: [ResourceRecord]
     private let failing: Set<DomainName>
+    private let silent: Set<DomainName>
     private let questions = NIOLockedValueBox<[String]>([])
 
-    init(_ text: String, failing: [String] = []) throws {
+    /// - Parameter silent: names for which there is no answer as long as the asker is there.
+    init(_ text: String, failing: [String] = [], silent: [String] = []) throws {
         let parsed = try MasterFile.parse(Array("$TTL 300\n\(text)\n".utf8), file: "zone", origin: .root) { _ in
             .failure(MasterFileIncludeError(reason: "not here"))
         }
         records = parsed.map(\.record)
         self.failing = Set(try failing.map { try DomainName($0) })
+        self.silent = Set(try silent.map { try DomainName($0) })
     }
 
     /// What was asked, in its order.
@@ -25,6 +28,10 @@ final class PretendedDNS: Sendable {
         { [self] (name, type) throws(ResolutionError) in
             questions.withLockedValue { $0.append("\(name) \(type)") }
             if failing.contains(name) { throw .timedOut }
+            if silent.contains(name) {
+                try? await Task.sleep(for: .seconds(60))
+                throw .timedOut
+            }
             return answer(name, type)
         }
     }

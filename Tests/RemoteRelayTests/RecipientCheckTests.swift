@@ -78,6 +78,21 @@ import Glibc
         #expect(connections == 1)
     }
 
+    /// What is said of us holds for a whole domain, and for the moment.
+    @Test func onlyWhatIsAboutTheMailboxIsFinal() async throws {
+        let replies = [
+            ("554 5.7.1 client blocked", "DEFER 4.4.1"), ("550 5.7.1 blocked", "DEFER 4.4.1"),
+            ("554 no", "DEFER 4.4.1"),
+            ("501 5.1.7 bad sender", "DEFER 4.4.1"), ("550 5.1.10 null MX", "REJECT 5.1.10"),
+            ("552 5.2.2 full", "REJECT 5.2.2"), ("550 no such user", "REJECT 5.0.0"), ("551 moved", "REJECT 5.0.0"),
+            ("553 no", "REJECT 5.0.0"), ("552 no", "DEFER 4.4.1"), ("503 5.5.1 what", "DEFER 4.4.1"),
+        ]
+        let answers = try await ask(replies.indices.map { "a\($0)@example.net" }) {
+            $0.replies["RCPT"] = replies.map { "\($0.0)\r\n" }
+        }.answers
+        #expect(answers == replies.map(\.1))
+    }
+
     @Test func whatIsNotAboutTheRecipientIsNoRefusal() async throws {
         let unwilling = try await ask(["a@example.net"]) { $0.greeting = "554 5.7.1 go away\r\n" }
         #expect(unwilling.answers.first?.hasPrefix("DEFER") == true)

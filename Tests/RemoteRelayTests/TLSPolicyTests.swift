@@ -31,6 +31,8 @@ import Testing
         var isAssured = false
         var sender = "<a@example.test>"
         var host = "mx.a.net"
+        /// In front of the message.
+        var field = ""
         let result: String
         var report: [TLSSessionResult.Failure] = []
 
@@ -302,6 +304,50 @@ import Testing
             sender: "<a@example.test> REQUIRETLS",
             result: "\(taken) dane TLSv1.3 dane-ee"
         ),
+        // The sender wants it to arrive.
+        Case(
+            name: "TLS-Required, wrong digest",
+            records: [(3, 1, 1, .other)],
+            field: "TLS-REQUIRED:\r\n no \r\n",
+            result: "\(taken) default TLSv1.3 no"
+        ),
+        Case(
+            name: "TLS-Required, TLSA records unknown",
+            isUnknown: true,
+            field: "TLS-Required: No\r\n",
+            result: "\(taken) default TLSv1.3 no"
+        ),
+        Case(
+            name: "TLS-Required, MTA-STS without STARTTLS",
+            certificate: nil,
+            sts: .enforce,
+            field: "TLS-Required: No\r\n",
+            result: "\(taken) default none no",
+            report: [.notSupported]
+        ),
+        Case(
+            name: "TLS-Required with another value",
+            records: [(3, 1, 1, .other)],
+            field: "TLS-Required: Nope\r\n",
+            result: "\(waits) dane none no",
+            report: [.tlsaInvalid]
+        ),
+        Case(
+            name: "TLS-Required, but dane-only is yours",
+            records: [(3, 1, 1, .other)],
+            rule: "\"dane-only\"",
+            field: "TLS-Required: No\r\n",
+            result: "\(waits) dane none no",
+            report: [.tlsaInvalid]
+        ),
+        Case(
+            name: "TLS-Required and REQUIRETLS",
+            records: [(3, 1, 1, .other)],
+            sender: "<a@example.test> REQUIRETLS",
+            field: "TLS-Required: No\r\n",
+            result: "failed 5.7.30 dane none no",
+            report: [.tlsaInvalid]
+        ),
         Case(
             name: "REQUIRETLS by MTA-STS",
             sts: .enforce,
@@ -378,6 +424,7 @@ private final class Stage: Sendable {
     private let loop: any EventLoop
     private let target: NIOLockedValueBox<Target>
     private let sender: String
+    private let field: String
     private let finding: MTASTSPolicies.Finding
     private let reported = NIOLockedValueBox<[ReportedResult]>([])
 
@@ -405,6 +452,7 @@ private final class Stage: Sendable {
         if one.isUnknown { target.associations = .unknown("SERVFAIL") }
         self.target = NIOLockedValueBox(target)
         sender = one.sender
+        field = one.field
         finding = .init(
             policy: one.sts.map {
                 MTASTSPolicy(mode: $0, maximumAge: 86400, patterns: one.patterns.map { Array($0.utf8) })
@@ -449,7 +497,7 @@ private final class Stage: Sendable {
             octets: 0,
             message: nil
         )
-        let message = ByteBuffer(string: DeliveryTests.message)
+        let message = ByteBuffer(string: field + DeliveryTests.message)
         let (loop, relay, finding) = (loop, relay, finding)
         let target = target.withLockedValue { $0 }
         let result = NIOLockedValueBox<DeliveryResult?>(nil)

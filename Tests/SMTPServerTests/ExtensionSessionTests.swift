@@ -138,6 +138,8 @@ import Testing
             #expect(try await user.say("VRFY bob@example.net").hasPrefix("252"))
             #expect(try await user.say("VRFY @").hasPrefix("501"))
             #expect(try await user.say("EXPN bob@example.test") == "250 2.1.5 <bob@example.test>")
+            // An alias of one mailbox.
+            #expect(try await user.say("EXPN sales@example.test") == "250 2.1.5 <alice@example.test>")
             #expect(try await user.say("EXPN team@example.test").hasPrefix("553 5.6.7"))
             let list = try await user.command("EXPN team@example.test SMTPUTF8")
             #expect(list.lines == ["<alice@example.test>", "<j\u{F6}rg@example.net>"])
@@ -194,6 +196,9 @@ import Testing
             #expect(try await client.say("RCPT TO:<dave@example.com>").hasPrefix("550 5.7.1"))
             #expect(try await client.say("RSET").hasPrefix("250"))
             #expect(try await client.say("XCLIENT ADDR=nowhere").hasPrefix("501"))
+            // Postfix sends on what the client has logged in with.
+            #expect(try await client.say("XCLIENT ADDR=192.0.2.9 LOGIN=alice REVERSE_NAME=x").hasPrefix("220 "))
+            #expect(try await client.say("XCLIENT ADDR=192.0.2.9 LOGIN=a@@b").hasPrefix("501"))
             #expect(try await client.say("XCLIENT ADDR=[UNAVAILABLE]").hasPrefix("501"))
             let message = try #require(server.queue.messages.first)
             #expect(message.envelope["client"] == "192.0.2.7")
@@ -296,6 +301,30 @@ import Testing
     }
 
     // MARK: LMTP
+
+    /// The last chunk is the message's end, also where the message can't begin (RFC 2033 §4.2).
+    @Test func aLastChunkThatCanNotBeginHasAReplyForEach() async throws {
+        try await TestServer.run { server in
+            for isLast in [true, false] {
+                let client = try await server.connect(.lmtp)
+                #expect(try await client.reply().code == .ready)
+                #expect(try await client.command("LHLO client.example").code == .ok)
+                if !isLast { try await server.startQueue() }
+                #expect(try await client.say("MAIL FROM:<carol@example.net>").hasPrefix("250"))
+                for name in ["bob", "alice"] {
+                    #expect(try await client.say("RCPT TO:<\(name)@example.test>").hasPrefix("250"))
+                }
+                await server.stopQueue()
+                try await client.send("BDAT 3\(isLast ? " LAST" : "")\r\nabc")
+                for name in isLast ? ["<bob@example.test> ", "<alice@example.test> "] : [""] {
+                    #expect(
+                        try await client.reply().description == "451 4.3.0 \(name)queue not available, try again later"
+                    )
+                }
+                #expect(try await client.say("NOOP").hasPrefix("250"))
+            }
+        }
+    }
 
     @Test func eachRecipientHasItsReply() async throws {
         try await TestServer.run { server in

@@ -114,6 +114,33 @@ import Testing
         }
     }
 
+    // MARK: The greeting
+
+    @Test func whoHasWaitedOnceIsRemembered() {
+        let greeted = GreetedClients(capacity: 100)
+        let client: [UInt8] = [192, 0, 2, 7]
+        #expect(!greeted.knows(client, now: Self.start))
+        greeted.note(client, now: Self.start)
+        #expect(greeted.knows(client, now: Self.start + .hours(23)))
+        #expect(!greeted.knows(client, now: Self.start + .hours(24)))
+        for number in 0..<1000 {
+            greeted.note([10, 1, UInt8(number / 256), UInt8(number % 256)], now: Self.start + .seconds(Int64(number)))
+            #expect(greeted.count <= 100)
+        }
+        #expect(greeted.knows([10, 1, 3, 231], now: Self.start + .seconds(1000)))
+    }
+
+    @Test func theGreetingIsHeldBackOnce() async throws {
+        try await TestServer.run({ $0.settings.limits.greetingDelay = .milliseconds(300) }) { server in
+            _ = try await server.greetedClient()
+            // Nobody listens whether the second one talks before it.
+            let second = try await server.connect()
+            try await second.send("EHLO client.example\r\n")
+            #expect(try await second.reply().code == .ready)
+            #expect(try await second.reply().code == .ok)
+        }
+    }
+
     // MARK: Pipelining
 
     @Test(

@@ -187,6 +187,9 @@ final class TestServer: Sendable {
             return .ok(tag: tag, [.init("kind", kind)])
         case ("EXPAND", "team@example.test"):
             return .ok(tag: tag, [.init("forward", "alice@example.test"), .init("forward", "j\u{F6}rg@example.net")])
+        case ("EXPAND", "sales@example.test"):
+            let fields: [Frame.Field] = [.init("mailbox", "x"), .init("format", "maildir"), .init("quota", "0")]
+            return .ok(tag: tag, [.init("address", "alice@example.test")] + fields)
         case ("EXPAND", let address?):
             let fields: [Frame.Field] = [.init("mailbox", "x"), .init("format", "maildir"), .init("quota", "0")]
             return .ok(tag: tag, [.init("address", address)] + fields)

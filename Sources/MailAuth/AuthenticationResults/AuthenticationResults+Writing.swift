@@ -91,10 +91,14 @@ extension AuthenticationResults {
     }
 
     /// The places of the fields in a header that claim to be of this host, or that can't be read: what comes from
-    /// outside must not be taken for its own word (RFC 8601 §5).
+    /// outside must not be taken for its own word (RFC 8601 §5). Received-SPF says by `receiver` whose it is (RFC 7208 §9.1).
     package static func forged(in header: HeaderBlock, authservID: [UInt8]) -> [Int] {
         header.fields.indices.filter { place in
             let field = header.fields[place]
+            if ASCII.equal(header.octets[field.name], "received-spf") {
+                let receivers = ReceivedSPF.receivers(in: header.octets[field.value])
+                return receivers?.contains { ASCII.equal(withoutDot($0), withoutDot(authservID)) } ?? true
+            }
             guard ASCII.equal(header.octets[field.name], "authentication-results") else { return false }
             // The name may be told where the rest can't be read.
             var lexer = ResultsLexer(header.octets[field.value])

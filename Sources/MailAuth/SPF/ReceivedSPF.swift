@@ -35,6 +35,26 @@ package enum ReceivedSPF {
         return field
     }
 
+    /// What a field names as its receiver, in whatever place: some readers look for no more.
+    ///
+    /// - Returns: nil where it can't be read to its end.
+    static func receivers(in value: ArraySlice<UInt8>) -> [[UInt8]]? {
+        var lexer = ResultsLexer(value)
+        var receivers: [[UInt8]] = []
+        _ = lexer.keyword()
+        while !lexer.isAtEnd() {
+            if let key = lexer.keyword() {
+                if lexer.take(UInt8(ascii: "=")), let value = lexer.value(), ASCII.equal(key, "receiver") {
+                    receivers.append(value)
+                }
+            } else if !lexer.take(UInt8(ascii: ";")), lexer.value() == nil {
+                // A quoted string that doesn't end, or what can't stand in a field.
+                return nil
+            }
+        }
+        return receivers
+    }
+
     /// Printable, and nothing that ends or escapes a comment.
     private static func isCommentText(_ octet: UInt8) -> Bool {
         switch octet {

@@ -95,7 +95,7 @@ extension Queue {
     /// What a report says of jobs that are late: the last words about them, or about their destination.
     func lateRecipients(_ jobs: [DeliveryJob], _ envelope: MessageEnvelope) -> [QueueReport.Recipient] {
         jobs.flatMap { job in
-            let result = schedule.destinations[job.destination]?.failure ?? Self.lastWords(job.reason)
+            let result = schedule.destinations[job.destination]?.failure ?? Self.lastWords(job.reason?.text)
             return job.recipients.map {
                 QueueReport.Recipient(recipient: envelope.recipients[Int($0)], result: result)
             }
@@ -115,7 +115,7 @@ extension Queue {
     /// The lines of a state file for recipients of whom the sender knows now that they are late.
     ///
     /// - Parameter jobs: all that are open.
-    func warnedLines(_ recipients: [Int32], of jobs: [DeliveryJob]) -> String {
+    func warnedLines(_ recipients: [Int32], of jobs: some Sequence<DeliveryJob>) -> String {
         let time = clock.now() / 1000
         // One line for all.
         if jobs.allSatisfy(\.isWarned) { return StateEntry(time: time, recipient: 0, event: .warned).line }

@@ -19,7 +19,7 @@ struct MessageProgress {
     func isWarned(_ recipient: Int) -> Bool { isWarned || warned.contains(recipient) }
 
     /// Of a message that nobody has tried to deliver to the recipients of these jobs, who are all that are open.
-    init(open jobs: [DeliveryJob], of envelope: MessageEnvelope) {
+    init(open jobs: some Sequence<DeliveryJob>, of envelope: MessageEnvelope) {
         final = Set(envelope.recipients.indices).subtracting(jobs.flatMap(\.recipients).map { Int($0) })
         for job in jobs where job.isWarned { warned.formUnion(job.recipients.map { Int($0) }) }
     }

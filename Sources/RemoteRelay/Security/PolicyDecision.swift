@@ -13,17 +13,20 @@ struct PolicyDecision: Sendable {
     /// Whether it's certain that the domain has no other MTA-STS policy.
     var isSTSKnown = true
     var requiresTLS = false
+    /// Whether the sender wants it to arrive whatever is published (RFC 8689 §3). Your own lines hold all the same.
+    var ignoresPublished = false
     /// Whether there are authorities to verify certificates by.
     var hasAuthorities = true
 
     /// - Throws: where the host may not be used.
     func policy(for target: Target) throws(SMTPClient.Failure) -> SessionPolicy {
         let configured = ConfiguredPolicy(rule: rule, isStandard: isStandardRule, domain: domain)
-        let check = rule.usesPublished ? sts.map { MTASTSPolicyCheck(policy: $0) } : nil
+        let usesPublished = rule.usesPublished && !(ignoresPublished && rule.level != .daneOnly)
+        let check = usesPublished ? sts.map { MTASTSPolicyCheck(policy: $0) } : nil
         // What is pinned is pinned.
         guard rule.level != .fingerprint else { return try strictest([try configured.demand(target)]) }
         var demands: [SessionPolicy?] = []
-        if rule.usesPublished {
+        if usesPublished {
             let dane = try DANEPolicy(isRequired: rule.level == .daneOnly).demand(target)
             if let dane, case .verified = dane.demand { return dane }
             demands.append(dane)
