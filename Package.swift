@@ -201,8 +201,8 @@ let package = Package(
         library(
             "SMTPServer",
             daemonBase + [
-                "SMTP", "MIME", "SASL", "Accounts", "Front", "Submission", "TLS", "Policy", "MailRules", "Reporting",
-                "Resolution", "Milter", "MilterClient",
+                "SMTP", "MIME", "SASL", "Accounts", "Front", "Submission", "TLS", "MailAuth", "Policy", "MailRules",
+                "Reporting", "Resolution", "Milter", "MilterClient",
             ]
         ),
         library(

@@ -41,8 +41,9 @@ package final class PublicKey: @unchecked Sendable {
     // Unchecked: OpenSSL's key is not changed after init.
     package let kind: KeyKind
     let key: OpaquePointer
-    /// By their hash functions.
-    private let verifiers = Mutex<[HashFunction: Verifier]>([:])
+    /// What verifies signatures by RSA over hashes of these functions: OpenSSL's contexts, which are only ever copied. As numbers,
+    /// since a pointer doesn't leave a lock.
+    private let verifiers = Mutex<[HashFunction: UInt]>([:])
 
     init?(kind: KeyKind, adopting key: OpaquePointer?) {
         guard let key else { return nil }
@@ -51,7 +52,7 @@ package final class PublicKey: @unchecked Sendable {
     }
 
     deinit {
-        verifiers.withLock { $0.values.forEach { EVP_PKEY_CTX_free($0.context) } }
+        verifiers.withLock { $0.values.forEach { EVP_PKEY_CTX_free(OpaquePointer(bitPattern: $0)) } }
         EVP_PKEY_free(key)
     }
 
@@ -205,41 +206,34 @@ package final class PublicKey: @unchecked Sendable {
 }
 
 extension PublicKey {
-    /// What verifies signatures by RSA over hashes of one function.
-    struct Verifier: @unchecked Sendable {
-        // Unchecked: what is kept is only ever copied.
-        let context: OpaquePointer
-
-        init?(_ key: OpaquePointer, _ function: HashFunction) {
-            guard let context = EVP_PKEY_CTX_new(key, nil) else { return nil }
-            guard EVP_PKEY_verify_init(context) == 1, EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PADDING) == 1,
-                EVP_PKEY_CTX_set_signature_md(context, function.algorithm) == 1
-            else {
-                EVP_PKEY_CTX_free(context)
-                return nil
-            }
-            self.context = context
+    /// To be freed, or kept.
+    private static func verifier(_ key: OpaquePointer, _ function: HashFunction) -> OpaquePointer? {
+        guard let context = EVP_PKEY_CTX_new(key, nil) else { return nil }
+        guard EVP_PKEY_verify_init(context) == 1, EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PADDING) == 1,
+            EVP_PKEY_CTX_set_signature_md(context, function.algorithm) == 1
+        else {
+            EVP_PKEY_CTX_free(context)
+            return nil
         }
-
-        private init(copy context: OpaquePointer) { self.context = context }
-
-        /// To be freed.
-        var copy: Verifier? { EVP_PKEY_CTX_dup(context).map { Verifier(copy: $0) } }
+        return context
     }
 
     /// RFC 8017 section 8.2. To make a verifier takes OpenSSL 3 a third of the time that a signature takes, and a copy of one
     /// next to nothing.
     private func isValidRSA(_ signature: [UInt8], _ digest: [UInt8], _ function: HashFunction) -> Bool {
-        let verifier = verifiers.withLock { verifiers in
-            if verifiers[function] == nil { verifiers[function] = Verifier(key, function) }
-            return verifiers[function]?.copy
+        let copy = verifiers.withLock { verifiers in
+            if verifiers[function] == nil {
+                verifiers[function] = Self.verifier(key, function).map { UInt(bitPattern: $0) }
+            }
+            let kept = verifiers[function].flatMap { OpaquePointer(bitPattern: $0) }
+            return UInt(bitPattern: kept.flatMap { EVP_PKEY_CTX_dup($0) })
         }
-        guard let verifier else {
+        guard let context = OpaquePointer(bitPattern: copy) else {
             ERR_clear_error()
             return false
         }
-        defer { EVP_PKEY_CTX_free(verifier.context) }
-        let result = EVP_PKEY_verify(verifier.context, signature, signature.count, digest, digest.count)
+        defer { EVP_PKEY_CTX_free(context) }
+        let result = EVP_PKEY_verify(context, signature, signature.count, digest, digest.count)
         if result != 1 { ERR_clear_error() }
         return result == 1
     }

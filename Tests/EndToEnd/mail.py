@@ -10,6 +10,7 @@ import secrets
 import smtplib
 import socket
 import ssl
+import subprocess
 import time
 from email.message import EmailMessage
 from pathlib import Path
@@ -81,6 +82,19 @@ def receive(instance: Instance, recipient: str, sender: str = "someone@example.o
         # Not send_message: Python's generator would quote "From " at the start of a line.
         client.sendmail(sender, [recipient], message.as_bytes(policy=message.policy.clone(linesep="\r\n")))
     return message["Subject"]
+
+
+def sendmail(instance, *arguments, input: str = "", name: str = "sendmail") -> subprocess.CompletedProcess:
+    """What a local program gets that hands a message over, or asks by another of the command's names."""
+    return subprocess.run(
+        [name, *arguments],
+        executable=instance.programs / "sendmail",
+        input=input,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "MARTLET_INSTANCE": str(instance.directory)},
+    )
 
 
 def mailbox_directory(instance: Instance, address: str) -> Path:

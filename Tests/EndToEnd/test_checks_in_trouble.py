@@ -6,7 +6,7 @@ import time
 
 import pytest
 from conftest import ALICE
-from mail import compose, find, wait_for_empty_queue, wait_until
+from mail import compose, find, trust, wait_for_empty_queue, wait_until
 from troubles import NO_FRAME, hanging, replaced
 
 LISTS = ("bad", "silent", "broken", "closed", "given-up", "sold")
@@ -95,6 +95,21 @@ def test_lists_that_are_none(instance):
     checked = instance.martlet("check", check=False).stdout
     assert "dns-lists: bad answers as a list" in checked
     assert "dns-lists: sold: it lists 127.0.0.1" in checked and "dns-lists: given-up: it does not list" in checked
+
+
+def test_names_of_users(instance):
+    """Their messages aren't authenticated, and show the client's name all the same, once the DNS has told it."""
+
+    def is_named():
+        message = compose(ALICE, ALICE)
+        with smtplib.SMTP("localhost", instance.ports["submission"], timeout=30, source_address=(CLIENT, 0)) as client:
+            client.starttls(context=trust(instance))
+            client.login(ALICE, instance.passwords[ALICE])
+            client.send_message(message)
+        (octets,) = wait_until(lambda: find(instance, ALICE, message["Subject"]))
+        return f"({NAME} [{CLIENT}])".encode() in octets
+
+    wait_until(is_named)
 
 
 AUTHD = {

@@ -3,24 +3,11 @@
 import json
 import os
 import smtplib
-import subprocess
 
 import pytest
 from conftest import ALICE, BOB
 from layout import SERVICE_NAMES
-from mail import compose, pop3, queue, receive, submit, token, wait_for, wait_until
-
-
-def sendmail(instance, *arguments, input: str = "", name: str = "sendmail") -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [name, *arguments],
-        executable=instance.programs / "sendmail",
-        input=input,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "MARTLET_INSTANCE": str(instance.directory)},
-    )
+from mail import compose, pop3, queue, receive, sendmail, submit, token, wait_for, wait_until
 
 
 def test_sendmail_with_recipients(system):

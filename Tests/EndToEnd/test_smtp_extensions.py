@@ -242,6 +242,10 @@ def test_hosts_without_utf8(martlet, other):
         with mail.submission(martlet, ALICE) as client:
             client.sendmail(ALICE, ["jörg@example.org"], needs.as_bytes(), ["SMTPUTF8", "BODY=8BITMIME"])
             client.sendmail(ALICE, ["bob@example.org"], plain.as_bytes(), ["SMTPUTF8"])
+        # A local program needn't say what its header shows.
+        subject = mail.token()
+        assert mail.sendmail(martlet, "-f", ALICE, "bob@example.org", input=f"Subject: {subject} grün\n\nx\n").returncode == 0
+        assert "Status: 5.6.7" in wait_for_report(martlet, ALICE, subject)
         arrived = wait_for_report(martlet, ALICE, needs["Subject"])
         assert "message/global-delivery-status" in arrived
         assert "Final-Recipient: utf-8; jörg@example.org" in arrived

@@ -176,6 +176,17 @@ import Glibc
         }
     }
 
+    /// REQUIRETLS goes on with what an alias leads to (RFC 8689 §4.2.1).
+    @Test func requiredTLSOutlivesAnAlias() async throws {
+        try await TestSystem.run { system in
+            system.answers.withLockedValue { $0["a@example.test"] = .ok(tag: nil, [.init("forward", "b@example.net")]) }
+            try await system.startQueue()
+            let sender = "<carol@example.net> REQUIRETLS"
+            _ = try await system.deliver(Self.message, to: ["a@example.test"]) { $0["sender"] = sender }
+            #expect(system.submissions.withLockedValue { $0.map(\.sender) } == [sender])
+        }
+    }
+
     @Test(arguments: [ReplyKind.defer, .reject]) func queueThatRefusesDecides(_ kind: ReplyKind) async throws {
         try await TestSystem.run { system in
             system.answers.withLockedValue { $0["a@example.test"] = .ok(tag: nil, [.init("forward", "b@example.net")]) }

@@ -484,6 +484,13 @@ import Testing
         #expect(String(buffer: file.octets).contains("Subject: gr\u{FC}n\r\n"))
     }
 
+    /// As its message was not to be seen on its way, so it isn't (RFC 8689 §5).
+    @Test(arguments: [false, true]) func aReportRequiresTLSAsItsMessageDid(_ isRequired: Bool) throws {
+        let sender = "<alice@example.test>" + (isRequired ? " REQUIRETLS" : "")
+        let file = try #require(try report(.failed, to: sender, ["<bob@example.net>"], header: "").file)
+        #expect(file.head.envelope.sender.parameters.requiresTLS == isRequired)
+    }
+
     @Test func onlyThoseWhoseSenderWantsToKnowAreReported() throws {
         let recipients = ["<a@example.net> NOTIFY=NEVER", "<b@example.net> NOTIFY=DELAY", "<c@example.net>"]
         func addresses(_ report: QueueReport) -> [String] { report.recipients.map { "\($0.recipient.address)" } }

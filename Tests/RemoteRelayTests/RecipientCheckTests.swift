@@ -17,8 +17,11 @@ import Glibc
 /// remote-relay's socket for questions about recipients, with a route to a scripted server.
 @Suite struct RecipientCheckTests {
     /// What is answered to questions about recipients at example.net, one after the other, and what the host was told.
+    ///
+    /// - Parameter clients: who wants to send to each of them; all is asked at once then.
     private func ask(
         _ recipients: [String],
+        for clients: [String] = [],
         _ change: (inout ScriptedServer.Script) -> Void = { _ in }
     ) async throws -> (answers: [String], commands: [String], connections: Int) {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
@@ -37,14 +40,25 @@ import Glibc
                 client.close()
                 relay.close()
             }
-            var answers: [String] = []
-            for recipient in recipients {
+            @Sendable func answer(_ recipient: String, for asker: String? = nil) async throws -> String {
                 let isRouted = recipient.hasSuffix("@example.net") || recipient.hasSuffix("cher.example")
                 let route = isRouted ? stage.route.fields : []
-                let reply = try await client.request(Frame("CHECK", [.init("recipient", recipient)] + route))
-                answers.append("\(reply.verb) \(reply["status"] ?? "")")
+                var question = Frame("CHECK", [.init("recipient", recipient)] + route)
+                question["client"] = asker
+                let reply = try await client.request(question)
+                return "\(reply.verb) \(reply["status"] ?? "")"
             }
-            return answers
+            guard !clients.isEmpty else {
+                var answers: [String] = []
+                for recipient in recipients { answers.append(try await answer(recipient)) }
+                return answers
+            }
+            return try await withThrowingTaskGroup(of: (Int, String).self) { group in
+                for (place, recipient) in recipients.enumerated() {
+                    group.addTask { (place, try await answer(recipient, for: clients[place])) }
+                }
+                return try await group.reduce(into: [(Int, String)]()) { $0.append($1) }.sorted { $0.0 < $1.0 }.map(\.1)
+            }
         }.value
         await server.shutDown(grace: .seconds(1))
         await stage.shutDown()
@@ -76,6 +90,16 @@ import Glibc
         #expect(commands.contains("RCPT TO:<b@example.net>") && !commands.contains("DATA"))
         // The session is kept for the next question.
         #expect(connections == 1)
+    }
+
+    /// One client has a part of all questions, and another one its own.
+    @Test func eachClientHasItsShare() async throws {
+        let recipients = (0...11).map { "a\($0)@example.net" }
+        let clients = [String](repeating: "192.0.2.7", count: 11) + ["192.0.2.8"]
+        let answers = try await ask(recipients, for: clients).answers
+        #expect(answers.prefix(11).count { $0 == "OK 2.1.5" } == 10)
+        #expect(answers.prefix(11).count { $0 == "DEFER 4.5.0" } == 1)
+        #expect(answers.last == "OK 2.1.5")
     }
 
     /// What is said of us holds for a whole domain, and for the moment.
