@@ -311,16 +311,7 @@ package struct LongLineSurvey {
         guard !body.isEmpty,
             isComposite ? isBinary : isBinary || open.lines.isBinary && open.content.encoding == .identity
         else { return false }
-        if open.isSigned {
-            block(.signedBinary)
-            return true
-        }
-        if isHeaderCut {
-            block(.header)
-            return true
-        }
-        breaksSeal = true
-        changedBodies += 1
+        guard mayChange(open, isHeaderCut: isHeaderCut, signed: .signedBinary) else { return true }
         if isComposite {
             replaceEncoding(open, by: encodesEightBit ? "7bit" : "8bit", from: "binary")
             return false
@@ -339,7 +330,7 @@ package struct LongLineSurvey {
         let isComposite = open.content.isMultipart || ASCII.equal(open.content.mainType, "message")
         if isComposite {
             // Parts within a signature that are of seven bits may have any label.
-            guard ASCII.equal(label, "8bit"), !open.isSigned, !isHeaderCut else { return false }
+            guard ASCII.equal(label, "8bit"), !body.isEmpty, !open.isSigned, !isHeaderCut else { return false }
             breaksSeal = true
             replaceEncoding(open, by: "7bit", from: "8bit")
             return false
@@ -350,21 +341,25 @@ package struct LongLineSurvey {
             block(.eightBitEncoding(Self.shown(label[...])))
             return true
         }
-        if open.isSigned {
-            block(.signedEightBit)
-            return true
-        }
-        if isHeaderCut {
-            block(.header)
-            return true
-        }
-        breaksSeal = true
-        changedBodies += 1
+        guard mayChange(open, isHeaderCut: isHeaderCut, signed: .signedEightBit) else { return true }
         // What says 7bit, or nothing, is 8bit in truth.
         let former = ASCII.equal(label, "binary") ? "binary" : "8bit"
         let isText = open.content.isText
         replaceEncoding(open, by: isText ? "quoted-printable" : "base64", from: former)
         edits.append(Edit(range: body, change: isText ? .encode : .encodeBinary))
+        return true
+    }
+
+    /// Whether a part may get another encoding; it's counted then.
+    ///
+    /// - Parameter signed: what is in the way where a signature is over it.
+    private mutating func mayChange(_ open: Open, isHeaderCut: Bool, signed: Obstacle) -> Bool {
+        if open.isSigned || isHeaderCut {
+            block(open.isSigned ? signed : .header)
+            return false
+        }
+        breaksSeal = true
+        changedBodies += 1
         return true
     }
 
