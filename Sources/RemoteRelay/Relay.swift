@@ -254,8 +254,8 @@ final class Relay: @unchecked Sendable {
             self.rival = rival
             self.stage =
                 switch failure {
-                // The administrator's mistake, which others' mail has no part in.
-                case .source: .begun
+                // The administrator's mistake, or this message: others' mail has no part in it.
+                case .source, .unreadable, .longLine: .begun
                 // The host has said so itself, wherever.
                 case .refused: .refused
                 default: stage

@@ -93,6 +93,31 @@ import Glibc
         await listener.shutDown(grace: .zero)
     }
 
+    /// Without SMTPUTF8, domains are asked for in ASCII, and other local parts are not asked for.
+    @Test(arguments: [
+        ("250 PIPELINING", ["RCPT TO:<a@xn--bcher-kva.example>"]),
+        ("250 SMTPUTF8", ["RCPT TO:<a@b\u{fc}cher.example>", "RCPT TO:<\u{e4}@b\u{fc}cher.example>"]),
+    ])
+    func hostIsAskedInWhatItUnderstands(_ line: String, _ commands: [String]) async throws {
+        var script = ScriptedServer.Script()
+        script.replies["EHLO"] = ["250-sink\r\n\(line)\r\n"]
+        let stage = try await RelayStage(script, on: loop)
+        let (relay, route) = (stage.relay, stage.route)
+        let recipients = try ["a@b\u{fc}cher.example", "\u{e4}@b\u{fc}cher.example"].map {
+            try MailAddress(parsing: $0.utf8, options: .envelope)
+        }
+        let results = await Task(executorPreference: LoopExecutor.of(loop)) {
+            var results: [DeliveryResult] = []
+            for recipient in recipients { results.append(await relay.check(recipient, by: route)) }
+            relay.close()
+            return results
+        }.value
+        #expect(results.map(\.action) == [.relayed, commands.count == 1 ? .failed : .relayed])
+        #expect(results.last?.status == (commands.count == 1 ? .noUTF8Addresses : .recipientValid))
+        #expect(stage.host.commands.filter { $0.hasPrefix("RCPT") } == commands)
+        await stage.shutDown()
+    }
+
     private static var hasIPv6: Bool {
         guard let address = try? SocketAddress(ipAddress: "::1", port: 0),
             let socket = try? InternetSocket.listen(address)
