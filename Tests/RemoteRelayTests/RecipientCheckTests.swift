@@ -64,20 +64,6 @@ import Glibc
         return (answers, host.commands, host.connections)
     }
 
-    /// Without SMTPUTF8, domains are asked for in ASCII, and other local parts are not asked for.
-    @Test func hostIsAskedInWhatItUnderstands() async throws {
-        for (extensions, commands) in [
-            ("250 PIPELINING", ["RCPT TO:<a@xn--bcher-kva.example>"]),
-            ("250 SMTPUTF8", ["RCPT TO:<a@b\u{fc}cher.example>", "RCPT TO:<\u{e4}@b\u{fc}cher.example>"]),
-        ] {
-            let (answers, heard, _) = try await ask(["a@b\u{fc}cher.example", "\u{e4}@b\u{fc}cher.example"]) {
-                $0.replies["EHLO"] = ["250-sink\r\n\(extensions)\r\n"]
-            }
-            #expect(answers == ["OK 2.1.5", commands.count == 1 ? "REJECT 5.6.7" : "OK 2.1.5"])
-            #expect(heard.filter { $0.hasPrefix("RCPT") } == commands)
-        }
-    }
-
     @Test func nextHopDecides() async throws {
         let (answers, commands, connections) = try await ask(
             ["a@example.net", "b@example.net", "c@example.net", "not an address"]

@@ -49,27 +49,6 @@ import Testing
         }
     }
 
-    /// The host hangs up within the message: nothing says that it has taken it.
-    @Test(arguments: [false, true]) func connectionIsLostWithinTheMessage(_ encrypted: Bool) async throws {
-        let message =
-            "Subject: x\r\n\r\n" + String(repeating: String(repeating: "x", count: 70) + "\r\n", count: 40_000)
-        var script = try host(encrypted, [:])
-        script.lines = 10
-        // Else it would read on until the client has said all.
-        script.aborts = true
-        let (results, servers) = try await tests.deliver(
-            [script, try host(encrypted, [:])],
-            message: message,
-            inPieces: true
-        )
-        #expect(results.map(\.summary) == ["x"])
-        #expect(servers.map(\.connections) == [9])
-        #expect(results.map(\.action) == [.relayed])
-        #expect(servers[0].messages.isEmpty)
-        #expect(servers[1].messages.first?.utf8.count == message.utf8.count - 40_003)
-        expect(encrypted, results)
-    }
-
     @Test(arguments: [false, true]) func hostIsSilent(_ encrypted: Bool) async throws {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let release = loop.makePromise(of: Void.self)
