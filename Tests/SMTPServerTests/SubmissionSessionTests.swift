@@ -252,7 +252,7 @@ import Testing
             }
             // Given up in the middle, in either way.
             try await begin()
-            #expect(try await client.say("BDAT 2\r\nxy").hasPrefix("250"))
+            #expect(try await client.chunk("xy").hasPrefix("250"))
             #expect(try await client.say("RSET").hasPrefix("250"))
             try await server.until { counts().count == 6 && counts().last == "-2\(alice)" }
             try await begin()
