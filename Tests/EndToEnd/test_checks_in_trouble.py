@@ -78,8 +78,8 @@ def attempt(instance, sender: str) -> tuple[int, str, float]:
 def test_lists(instance, sender, expected):
     code, token, seconds = attempt(instance, f"x@{sender}.test")
     assert code == expected
-    # The greeting is held back for two seconds once, and the DNS is waited for one; a question's own time would be ten.
-    assert seconds < 9
+    # The DNS is waited for one second; a question's own time would be ten.
+    assert seconds < (9 if sender == "silent" else 25)
     if code == 250:
         (octets,) = wait_until(lambda: find(instance, ALICE, token))
         assert f"({NAME} [{CLIENT}])".encode() in octets

@@ -281,10 +281,7 @@ import Testing
 
     /// Nobody waits for a question that is under way at the deadline.
     @Test func whatIsAskedIsNotWaitedForBeyondTheDeadline() async throws {
-        let dns = try PretendedDNS(
-            "7.2.0.192.in-addr.arpa. PTR mx.example.org.\nmx.example.org. A 192.0.2.7",
-            silent: ["7.2.0.192.bl.test"]
-        )
+        let dns = try PretendedDNS("", silent: ["7.2.0.192.bl.test"])
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let list = DNSList(name: "bl", zone: try DomainName("bl.test"), weight: 5)
         let began = ContinuousClock.now
@@ -298,7 +295,6 @@ import Testing
             )
         }.value
         #expect(ContinuousClock.now - began < .seconds(30))
-        #expect(facts.name == "mx.example.org" && facts.iprev == "pass")
         #expect(facts.lists.isEmpty && facts.unknownLists == ["bl"])
     }
 
@@ -313,6 +309,7 @@ import Testing
             let whole = Task(executorPreference: LoopExecutor.of(loop)) {
                 (try? await lookup.txt(name)) == nil && lookup.isCutOff
             }
+            while dns.asked.isEmpty { await Task.yield() }
             part.deadline = .now() + .milliseconds(50)
             #expect((try? await part.txt(name)) == nil)
             #expect(!lookup.isCutOff)
