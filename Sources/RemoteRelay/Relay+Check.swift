@@ -46,9 +46,15 @@ extension Relay {
     /// such as a block of our address, and hold for all of a domain.
     private static func isAboutMailbox(_ reply: Reply) -> Bool {
         guard let status = reply.status else { return [550, 551, 553].contains(reply.code.value) }
+        guard status.statusClass == 5 else { return false }
+        return switch status.subject {
         // 5.1.7 and 5.1.8 are about the sender (RFC 3463 §3.2).
-        return status.statusClass == 5
-            && (status.subject == 2 || status.subject == 1 && ![7, 8].contains(status.detail))
+        case 1: ![7, 8].contains(status.detail)
+        case 2: true
+        // What Exchange Online says of mailboxes that it doesn't have.
+        case 4: status.detail == 1 && reply.code.value == 550
+        default: false
+        }
     }
 
     private func check(

@@ -92,6 +92,7 @@ import Glibc
         let replies = [
             ("554 5.7.1 client blocked", "DEFER 4.4.1"), ("550 5.7.1 blocked", "DEFER 4.4.1"),
             ("554 no", "DEFER 4.4.1"),
+            ("550 5.4.1 Recipient address rejected: Access denied", "REJECT 5.4.1"), ("554 5.4.1 later", "DEFER 4.4.1"),
             ("501 5.1.7 bad sender", "DEFER 4.4.1"), ("550 5.1.10 null MX", "REJECT 5.1.10"),
             ("552 5.2.2 full", "REJECT 5.2.2"), ("550 no such user", "REJECT 5.0.0"), ("551 moved", "REJECT 5.0.0"),
             ("553 no", "REJECT 5.0.0"), ("552 no", "DEFER 4.4.1"), ("503 5.5.1 what", "DEFER 4.4.1"),
