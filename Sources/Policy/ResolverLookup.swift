@@ -29,7 +29,7 @@ package final class ResolverLookup: MailAuthServer, @unchecked Sendable {
     }
 
     private enum State {
-        case asking([Waiter])
+        case asking([Waiter], since: NIODeadline)
         /// nil where there was none.
         case answered(MailAuthAnswer?)
     }
@@ -43,8 +43,12 @@ package final class ResolverLookup: MailAuthServer, @unchecked Sendable {
     private var states: [Question: State] = [:]
     /// From then on what isn't known yet stays unknown.
     package var deadline: NIODeadline? {
-        didSet { alarm.set(deadline, on: loop) { [weak self] in self?.cutOff() } }
+        didSet {
+            deadlineSet = .now()
+            alarm.set(deadline, on: loop) { [weak self] in self?.cutOff() }
+        }
     }
+    private var deadlineSet = NIODeadline.now()
     private var alarm = DeadlineAlarm()
     /// Whether something stayed unknown because of our own limits, in time or in number.
     private(set) var isCutOff = false
@@ -114,18 +118,18 @@ package final class ResolverLookup: MailAuthServer, @unchecked Sendable {
         }
         return await withCheckedContinuation { continuation in
             // There may have been an answer at once.
-            guard case .asking(var waiting) = states[question] else {
+            guard case .asking(var waiting, let since) = states[question] else {
                 guard case .answered(let answer) = states[question] else { return continuation.resume(returning: nil) }
                 return continuation.resume(returning: answer)
             }
             waiting.append(Waiter(part: part, continuation: continuation))
-            states[question] = .asking(waiting)
+            states[question] = .asking(waiting, since: since)
         }
     }
 
     /// Asks, beside those who wait: they may not have the time.
     private func begin(_ question: Question) {
-        states[question] = .asking([])
+        states[question] = .asking([], since: .now())
         Task(executorPreference: LoopExecutor.of(loop)) { [self] in
             let answer = await resolve(question)
             loop.assertInEventLoop()
@@ -134,17 +138,20 @@ package final class ResolverLookup: MailAuthServer, @unchecked Sendable {
     }
 
     private func end(_ question: Question, _ answer: MailAuthAnswer?) {
-        guard case .asking(let waiting) = states[question] else { return }
+        guard case .asking(let waiting, _) = states[question] else { return }
         states[question] = .answered(answer)
         for waiter in waiting { waiter.continuation.resume(returning: answer) }
     }
 
-    /// The time is over: what isn't known stays unknown.
+    /// The time is over: what isn't known stays unknown. Where a question had most of it, it's the DNS that doesn't answer; where
+    /// others used it up, it's our limit.
     private func cutOff() {
         loop.assertInEventLoop()
+        let whole = deadline.map { $0 - deadlineSet } ?? .zero
         for (question, state) in states {
-            guard case .asking = state else { continue }
-            isCutOff = true
+            guard case .asking(_, let since) = state else { continue }
+            let had = deadline.map { $0 - max(since, deadlineSet) } ?? .zero
+            if had.nanoseconds <= whole.nanoseconds / 2 { isCutOff = true }
             end(question, nil)
         }
     }
@@ -153,8 +160,8 @@ package final class ResolverLookup: MailAuthServer, @unchecked Sendable {
     fileprivate func cutOff(_ part: BoundedLookup) {
         loop.assertInEventLoop()
         for (question, state) in states {
-            guard case .asking(let waiting) = state else { continue }
-            states[question] = .asking(waiting.filter { $0.part !== part })
+            guard case .asking(let waiting, let since) = state else { continue }
+            states[question] = .asking(waiting.filter { $0.part !== part }, since: since)
             for waiter in waiting where waiter.part === part { waiter.continuation.resume(returning: nil) }
         }
     }

@@ -136,6 +136,9 @@ def test_completions(system, waiting, tmp_path, shell):
         return {line.split("\t")[0].strip() for line in done.stdout.splitlines()}
 
     assert {"reroute", "release", "remove"} <= offered("martlet queue re")
+    if shell == "fish":
+        # The rest asks fish where the cursor is, which it tells in a terminal alone.
+        return
     assert {message["id"] for message in mine(system, waiting)} <= offered("martlet queue show ")
     assert BOB in offered("martlet queue list --sender ")
     assert "example.net" in offered("martlet queue flush --destination ")

@@ -319,6 +319,23 @@ import Testing
         #expect(dns.asked == ["slow.example. TXT"])
     }
 
+    /// A DNS that doesn't answer in all of the time is in trouble; a question that came when others had used it up met our limit.
+    @Test func whoHadTheTimeMetNoLimit() async throws {
+        let dns = try PretendedDNS("", silent: ["first.example", "late.example"])
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let (first, late) = (try DomainName("first.example"), try DomainName("late.example"))
+        try await Task(executorPreference: LoopExecutor.of(loop)) {
+            let lookup = ResolverLookup(on: loop, query: dns.query)
+            lookup.deadline = .now() + .milliseconds(200)
+            #expect((try? await lookup.txt(first)) == nil)
+            #expect(!lookup.isCutOff)
+            lookup.deadline = .now() + .milliseconds(200)
+            try await loop.scheduleTask(in: .milliseconds(120)) {}.futureResult.get()
+            #expect((try? await lookup.txt(late)) == nil)
+            #expect(lookup.isCutOff)
+        }.value
+    }
+
     @Test func nothingNewIsAskedAfterTheDeadline() async throws {
         let dns = try PretendedDNS("example.org. TXT \"one\"")
         let loop = MultiThreadedEventLoopGroup.singleton.next()
