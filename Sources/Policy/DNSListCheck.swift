@@ -19,6 +19,18 @@ package struct DNSList: Sendable, Equatable {
         self.codes = codes
     }
 
+    /// Where it says something of an address, by the labels that stand for that; nil where the name would be too long.
+    func name(_ labels: [[UInt8]]) -> DomainName? { try? DomainName(labels: labels + zone.labels.map(Array.init)) }
+
+    /// What is there; empty for nothing, nil where there is no answer now.
+    static func answers(_ name: DomainName, _ lookup: any MailAuthLookup) async -> [[UInt8]]? {
+        do throws(MailAuthLookupError) {
+            return try await lookup.ip4Addresses(name)
+        } catch {
+            return error.isVoid ? [] : nil
+        }
+    }
+
     /// Whether a list can have said that.
     static func isAnswer(_ answers: [[UInt8]]) -> Bool {
         answers.allSatisfy { $0.count == 4 && $0[0] == 127 && !$0.starts(with: [127, 255, 255]) }
@@ -89,11 +101,8 @@ package enum DNSListCheck {
     /// nil where that isn't known.
     private static func isListed(_ labels: [[UInt8]], _ list: DNSList, _ lookup: any MailAuthLookup) async -> Bool? {
         // An address of IPv6 may be too long below a long zone: the list can't have it.
-        guard let name = try? DomainName(labels: labels + list.zone.labels.map(Array.init)) else { return false }
-        do throws(MailAuthLookupError) {
-            return list.isListing(try await lookup.ip4Addresses(name))
-        } catch {
-            return error.isVoid ? false : nil
-        }
+        guard let name = list.name(labels) else { return false }
+        guard let answers = await DNSList.answers(name, lookup) else { return nil }
+        return answers.isEmpty ? false : list.isListing(answers)
     }
 }

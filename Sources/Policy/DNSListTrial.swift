@@ -88,16 +88,12 @@ extension DNSList {
 
     /// Whether it has an address, by whatever code; nil where there is no answer, or none that a list may give.
     private func has(_ address: [UInt8], _ lookup: any MailAuthLookup) async -> Bool? {
-        guard let labels = ReverseNameCheck.labels(of: address),
-            let name = try? DomainName(labels: labels + zone.labels.map(Array.init))
+        guard let name = ReverseNameCheck.labels(of: address).flatMap(name),
+            let answers = await Self.answers(name, lookup)
         else { return nil }
-        do throws(MailAuthLookupError) {
-            let answers = try await lookup.ip4Addresses(name)
-            // Somebody who has an address of his own for every name is no list.
-            guard answers.allSatisfy({ $0.first == 127 }) else { return address.last == 1 }
-            return Self.isAnswer(answers) ? true : nil
-        } catch {
-            return error.isVoid ? false : nil
-        }
+        if answers.isEmpty { return false }
+        // Somebody who has an address of his own for every name is no list.
+        guard answers.allSatisfy({ $0.first == 127 }) else { return address.last == 1 }
+        return Self.isAnswer(answers) ? true : nil
     }
 }

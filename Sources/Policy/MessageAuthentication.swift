@@ -68,8 +68,7 @@ package final class MessageAuthentication: @unchecked Sendable {
         guard !Self.isKnown(queries, lookup) else { return }
         client = Task(executorPreference: LoopExecutor.of(loop)) {
             async let name = ReverseNameCheck.run(origin.address, lookup: clientLookup)
-            var checks: [AuthenticationCheck.SPF] = []
-            for query in queries { checks.append(await AuthenticationCheck.SPF(query, lookup: clientLookup)) }
+            let checks = await Self.checks(queries, clientLookup)
             return (await name, checks)
         }
     }
@@ -87,9 +86,13 @@ package final class MessageAuthentication: @unchecked Sendable {
     private func lookAtClient() async -> (ReverseNameOutcome, [AuthenticationCheck.SPF]) {
         if let client { return await client.value }
         let name = await ReverseNameCheck.run(origin.address, lookup: clientLookup)
+        return (name, await Self.checks(queries, clientLookup))
+    }
+
+    private static func checks(_ queries: [SPFQuery], _ lookup: BoundedLookup) async -> [AuthenticationCheck.SPF] {
         var checks: [AuthenticationCheck.SPF] = []
-        for query in queries { checks.append(await AuthenticationCheck.SPF(query, lookup: clientLookup)) }
-        return (name, checks)
+        for query in queries { checks.append(await AuthenticationCheck.SPF(query, lookup: lookup)) }
+        return checks
     }
 
     /// The client's name is asked about where it can be one; the sender always (RFC 7208 §2.3, §2.4).

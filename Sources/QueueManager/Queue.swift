@@ -178,7 +178,7 @@ package final class Queue: @unchecked Sendable {
         var jobs: [DeliveryJob] = []
         var open: [Key: DeliveryJob] = [:]
         for (index, recipient) in envelope.recipients.enumerated() where !progress.final.contains(index) {
-            let destination = localDomains.destination(of: recipient.address.lowercasedDomain)
+            let destination = localDomains.destination(of: recipient.address.domain)
             var (attempts, due) = progress.attempts[index] ?? (0, 0)
             // Not before its time, whatever happens.
             if message.terms.holdUntil != nil { due = max(due, message.start) }

@@ -278,18 +278,9 @@ final class OutgoingMessage {
     /// Whether its header, or one of a part, has UTF-8, which only hosts with SMTPUTF8 take (RFC 6531 §3.5).
     func needsUTF8() async throws(MessageSourceError) -> Bool {
         if let hasUTF8Header { return hasUTF8Header }
-        var parser = MessageParser()
-        var isFound = false
-        let look: (MessageEvent) -> Void = { event in
-            if case .field(_, let name, let value) = event, !isFound {
-                isFound = value.contains { $0 > 0x7F } || name.contains { $0 > 0x7F }
-            }
+        let isFound = try await hasField(inParts: true) { name, value in
+            value.contains { $0 > 0x7F } || name.contains { $0 > 0x7F }
         }
-        let reader = source.reader()
-        while !isFound, let piece = try await reader.next() {
-            piece.withUnsafeReadableBytes { parser.feed($0, to: look) }
-        }
-        parser.finish(to: look)
         hasUTF8Header = isFound
         return isFound
     }
@@ -297,14 +288,27 @@ final class OutgoingMessage {
     /// Whether its header says `TLS-Required: No` (RFC 8689 §3): it may go whatever hosts and domains have published of TLS.
     func saysTLSIsOptional() async throws(MessageSourceError) -> Bool {
         if let waivesTLS { return waivesTLS }
+        let isFound = try await hasField(inParts: false) { name, value in
+            ASCII.equal(name, "tls-required") && ASCII.equal(value.filter { !ASCII.isWhitespace($0) }, "no")
+        }
+        waivesTLS = isFound
+        return isFound
+    }
+
+    /// Whether its header has a field that is meant, by name and value.
+    ///
+    /// - Parameter inParts: whether those of parts count as well.
+    private func hasField(
+        inParts: Bool,
+        _ isMeant: @escaping (_ name: ArraySlice<UInt8>, _ value: ArraySlice<UInt8>) -> Bool
+    ) async throws(MessageSourceError) -> Bool {
         var parser = MessageParser()
         var isFound = false
         var isOver = false
         let look: (MessageEvent) -> Void = { event in
             switch event {
-            case .field(_, let name, let value) where !isOver && ASCII.equal(name, "tls-required"):
-                if ASCII.equal(value.filter { !ASCII.isWhitespace($0) }, "no") { isFound = true }
-            case .headerEnd: isOver = true
+            case .field(_, let name, let value) where !isFound && !isOver: isFound = isMeant(name, value)
+            case .headerEnd: isOver = !inParts
             default: break
             }
         }
@@ -312,7 +316,7 @@ final class OutgoingMessage {
         while !isFound, !isOver, let piece = try await reader.next() {
             piece.withUnsafeReadableBytes { parser.feed($0, to: look) }
         }
-        waivesTLS = isFound
+        if inParts { parser.finish(to: look) }
         return isFound
     }
 

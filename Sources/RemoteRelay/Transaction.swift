@@ -79,8 +79,9 @@ struct Transaction {
                 }
             }
         }
-        if isBinary { client.isPipelining = false }
-        if isBinary { try await chunk(accepted) } else { try await data(form, isPipelined: isPipelined, accepted) }
+        guard isBinary else { return try await data(form, isPipelined: isPipelined, accepted) }
+        client.isPipelining = false
+        try await chunk(accepted)
     }
 
     /// Sends the message as one chunk of all its octets (RFC 3030 §2): whoever stops within it has sent no message.

@@ -24,6 +24,8 @@ package struct DomainTable<Value: Sendable>: Sendable {
 
     /// A domain as it's looked up: in lower case, and an international one with A-labels: it's the same in both of its forms.
     package static func key(_ domain: String) -> String {
+        // Most are like that already, and this is asked for each recipient.
+        guard domain.utf8.contains(where: { $0 >= 0x80 || (0x41...0x5A).contains($0) }) else { return domain }
         guard !domain.utf8.allSatisfy({ $0 < 0x80 }), let ascii = InternationalDomain.ascii(Array(domain.utf8)) else {
             return domain.lowercased()
         }

@@ -95,8 +95,7 @@ extension Queue {
             schedule.withdraw(job, at: clock.now())
             var open: [String: DeliveryJob] = [:]
             for recipient in job.recipients {
-                let domain = envelope.recipients[Int(recipient)].address.lowercasedDomain
-                let destination = localDomains.destination(of: domain)
+                let destination = localDomains.destination(of: envelope.recipients[Int(recipient)].address.domain)
                 if let known = open[destination], known.recipients.count < settings.recipients(ofDelivery: envelope) {
                     known.recipients.append(recipient)
                     continue
